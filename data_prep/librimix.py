@@ -1,0 +1,38 @@
+"""Libri2Mix or MiniLibriMix (clean, two speakers), from its tree of wav files.
+
+    python -m data_prep.librimix --input_dir=Libri2Mix --output_dir=data/libri2mix
+"""
+
+import functools
+
+from data_prep import mixers, mixture_trees, options, plans
+
+_RULE = (
+    "snr_db is the ratio of the two sources' mean powers over the whole mixture, measured; the "
+    "sources are the tree's own samples."
+)
+
+
+def _prepare(args) -> dict:
+    train_parts = tuple(part for part in args.train_parts.split(",") if part)
+    utterances, listed = mixture_trees.librimix(args.input_dir, train_parts=train_parts)
+    return dict(
+        job="librimix",
+        utterances=utterances,
+        plan=functools.partial(plans.listed_pairs, listed=listed),
+        mix=mixers.mix_as_made,
+        snr_rule=_RULE,
+    )
+
+
+def main(argv=None) -> None:
+    """Run the job."""
+    parser = options.parser(__doc__.splitlines()[0], min_seconds=0.0)
+    parser.add_argument(
+        "--train_parts", default="", help="e.g. train-360; default: all training parts there are"
+    )
+    options.run(parser, argv, _prepare)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""From a spec to an example: read the clips, apply the rules of `mixing`, pack."""
+
+import math
+
+import numpy as np
+
+from data_prep import audio, mixing
+from data_prep.audio import BadInput
+from data_prep.plans import MixtureSpec
+from fgsep_jax.data.records import Example
+
+
+def _example(spec: MixtureSpec, sources_ST: np.ndarray, sample_rate: int, snr_db: float) -> Example:
+    try:
+        pcm_ST = mixing.quantise(sources_ST)
+    except ValueError as error:
+        raise BadInput("mixture clips", str(error)) from error
+    return Example(
+        id=spec.id,
+        sources_ST=pcm_ST,
+        sample_rate=sample_rate,
+        source_ids=tuple(clip.source_id for clip in spec.clips),
+        source_classes=tuple(clip.source_class for clip in spec.clips),
+        snr_db=snr_db,
+    )
+
+
+def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
+    """Sources at the spec's P.56 active levels, cut to the shortest, one common scale to 0.9.
+
+    The level is taken over each clip as the spec names it: over what is in the mixture where the
+    plan has cropped already (`random_pairs`), over the whole file, before the cut to the
+    shortest, where it has not (`listed_pairs`, as the MERL scripts do).
+
+    Raises:
+        BadInput: if a clip cannot be read or is silent.
+    """
+    clips, level_db_S = [], []
+    for clip in spec.clips:
+        clip_T = audio.read(clip.path, sample_rate=sample_rate, start=clip.start, stop=clip.stop)
+        if clip_T.size < spec.samples:
+            raise BadInput("unreadable", f"{clip.path}: {clip_T.size} samples left of {clip.stop}")
+        level_db, _ = mixing.active_speech_level(clip_T, sample_rate=sample_rate)
+        if level_db < -60.0:
+            raise BadInput("silent part", f"{clip.path}: {level_db:.0f} dB where it was cropped")
+        clips.append(clip_T[: spec.samples])
+        level_db_S.append(level_db)
+    sources_ST = mixing.scale_to_levels(np.stack(clips), level_db_S, spec.level_db)
+    return _example(spec, mixing.scale_to_peak(sources_ST), sample_rate, spec.snr_db)
+
+
+def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> Example:
+    """Sources of a tree that is already mixed, sample for sample.
+
+    Without a listed level the SNR is the ratio of the sources' mean powers.
+
+    Args:
+        spec: its `extra[0]` is the path of the ready mixture, checked against the sum.
+        sample_rate: of the data set.
+        tolerance: of that check, in int16 steps (each file was rounded on its own).
+    Raises:
+        BadInput: if the sources differ in length, or the mixture is not their sum.
+    """
+    lengths = {clip.stop for clip in spec.clips}
+    if len(lengths) > 1:
+        raise BadInput("lengths differ", f"sources of {sorted(lengths)} samples")
+    sources_ST = np.stack([audio.read(c.path, sample_rate=sample_rate) for c in spec.clips])
+    mixture_T = audio.read(spec.extra[0], sample_rate=sample_rate)
+    if mixture_T.shape != sources_ST.shape[1:]:
+        raise BadInput("lengths differ", f"mixture {mixture_T.size}, sources {sorted(lengths)}")
+    error = float(np.abs(sources_ST.sum(axis=0) - mixture_T).max()) * audio.FULL_SCALE
+    if error > tolerance:
+        raise BadInput("mixture is not the sum", f"differs by {error:.0f} steps of int16")
+    snr_db = spec.snr_db
+    if math.isnan(snr_db):
+        power_S = np.mean(np.square(sources_ST, dtype=np.float64), axis=1)
+        snr_db = float(10.0 * np.log10(power_S[0] / power_S[1]))
+    return _example(spec, sources_ST, sample_rate, snr_db)

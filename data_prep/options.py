@@ -1,0 +1,140 @@
+"""Command lines of the jobs: own flags, Beam's flags, and an error for anything else."""
+
+import argparse
+import difflib
+import functools
+import json
+import logging
+import sys
+from typing import Callable, Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from data_prep import plans, shards
+from data_prep.corpora import TreeError
+
+
+def parser(description: str, *, input_dir: bool = True, **defaults) -> argparse.ArgumentParser:
+    """A parser with the flags that every job has; `defaults` replaces their defaults."""
+    result = argparse.ArgumentParser(
+        description=description,
+        epilog="Other flags go to Beam, e.g. --direct_running_mode=multi_processing "
+        "--direct_num_workers=8, or --runner=DataflowRunner.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    if input_dir:
+        result.add_argument("--input_dir", required=True, help="the corpus, as delivered")
+    result.add_argument("--output_dir", required=True, help="folder of the data set")
+    result.add_argument("--name", default=None, help="of the data set; default: the job's name")
+    result.add_argument("--sample_rate", type=int, default=8000, help="in hertz")
+    result.add_argument("--min_seconds", type=float, default=1.0, help="skip shorter files")
+    result.add_argument("--seed", type=int, default=0, help="of pairs, levels and crops")
+    result.add_argument("--overwrite", action="store_true", help="replace a finished data set")
+    result.add_argument("--dry_run", action="store_true", help="counts and one mixture only")
+    result.set_defaults(**defaults)
+    return result
+
+
+def parse(
+    own: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Own flags, and the flags left for Beam; a flag that neither knows is an error."""
+    args, rest = own.parse_known_args(argv)
+    beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
+        cls._add_argparse_args(beam_parser)
+    _, unknown = beam_parser.parse_known_args(rest)
+    if unknown:
+        known = [s for p in (own, beam_parser) for a in p._actions for s in a.option_strings]
+        close = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        own.error(f"neither this job nor Beam knows {' '.join(unknown)}{hint}")
+    return args, rest
+
+
+def numbers(text: str) -> tuple[float, float]:
+    """`-5,5` -> (-5.0, 5.0), for argparse."""
+    low, high = (float(part) for part in text.split(","))
+    if low > high:
+        raise argparse.ArgumentTypeError(f"{text}: the first must not exceed the second")
+    return low, high
+
+
+def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
+    """Add the flags of random pairs; `splits` maps each split to its default number of pairs."""
+    for split, pairs in splits.items():
+        own.add_argument(
+            f"--{split}_pairs", type=int, default=pairs,
+            help=f"mixtures in {split}; 0: each utterance once on either side",
+        )
+    own.add_argument(
+        "--snr_db", type=numbers, default=(-5.0, 5.0), help="--snr_db=low,high, uniform"
+    )
+    own.add_argument(
+        "--max_seconds", type=float, default=0.0,
+        help="cut longer utterances into equal segments; 0: never",
+    )
+
+
+def random_pairs(args: argparse.Namespace) -> Callable:
+    """The plan that the flags of `pair_flags` ask for."""
+    suffix = "_pairs"
+    return functools.partial(
+        plans.random_pairs,
+        pairs={k.removesuffix(suffix): v for k, v in vars(args).items() if k.endswith(suffix)},
+        snr_db=args.snr_db,
+        max_seconds=args.max_seconds,
+    )
+
+
+def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Callable) -> None:
+    """Parse, let `prepare` walk the corpus, run the pipeline, print the counts.
+
+    Args:
+        own: parser with all of the job's flags.
+        argv: the command line.
+        prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `shards.run`.
+
+
+    Mistakes of the person who typed the command end in one message, not in a stack of calls.
+    """
+    # Beam logs at import already, which would make this call do nothing without `force`.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    args, beam_argv = parse(own, argv)
+    # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
+    config = {
+        key: value
+        for key, value in vars(args).items()
+        if not key.endswith("_dir") and key not in ("name", "overwrite", "dry_run")
+    }
+    try:
+        keywords = prepare(args)
+        job = keywords.pop("job")
+        report = shards.run(
+            name=args.name or job,
+            output_dir=args.output_dir,
+            extra_metadata={"job": job, "config": config, **keywords.pop("extra_metadata", {})},
+            sample_rate=args.sample_rate,
+            min_seconds=args.min_seconds,
+            seed=args.seed,
+            argv=beam_argv,
+            dry_run=args.dry_run,
+            overwrite=args.overwrite,
+            **keywords,
+        )
+    except (TreeError, shards.DatasetExistsError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    if args.dry_run:
+        print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
+        return
+    for split, one in report["splits"].items():
+        print(
+            f"{split}: {one['examples']} mixtures, {one['hours']:.2f} hours, "
+            f"{one['num_speakers']} speakers"
+        )
+    print(
+        f"skipped {len(report['skipped_files'])} files and {len(report['skipped_mixtures'])} "
+        f"mixtures; see {args.output_dir}/report.md"
+    )

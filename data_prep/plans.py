@@ -1,0 +1,212 @@
+"""Which sources make which mixture: pure, deterministic, from inspected utterances to specs.
+
+A plan is a function `inspected -> list of MixtureSpec`; options are bound by
+`functools.partial`. Orders and numbers come from hashes of ids, so neither the order in which
+the inspections arrive nor a library's random generator can change them.
+"""
+
+import dataclasses
+from typing import Iterable
+
+from data_prep.audio import Inspected
+from data_prep.mixing import stable_hash, uniform
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A stretch of one file.
+
+    Attributes:
+        path: the file.
+        source_id: speaker (or clip) it counts as.
+        source_class: `speech`, or the class of the sound.
+        start, stop: in samples at the data set's rate.
+    """
+
+    path: str
+    source_id: str
+    source_class: str
+    start: int
+    stop: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureSpec:
+    """All that a mixer needs to make one mixture.
+
+    Attributes:
+        id: unique name; seeds the mixture's random numbers.
+        split: train, validation, test, ...
+        clips: one for each source.
+        level_db: wanted level of each source; only their differences matter.
+        samples: length of the mixture.
+        snr_db: what the record says.
+        extra: further numbers or paths of a task's own mixer.
+    """
+
+    id: str
+    split: str
+    clips: tuple[Clip, ...]
+    level_db: tuple[float, ...]
+    samples: int
+    snr_db: float
+    extra: tuple = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """One line of a mixing list, or one mixture of a tree that is already mixed."""
+
+    id: str
+    split: str
+    utterances: tuple[str, ...]
+    level_db: tuple[float, ...] = ()
+    mixture_path: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+    id: str
+    speaker: str
+    clip: Clip
+
+
+def cut(inspected: Inspected, *, sample_rate: int, max_seconds: float) -> list[_Segment]:
+    """The utterance in equal parts, as few as keep within `max_seconds` (0: whole)."""
+    item, samples = inspected.item, inspected.samples
+    parts = -(-samples // int(max_seconds * sample_rate)) if max_seconds else 1
+    edges = [samples * part // parts for part in range(parts + 1)]
+    return [
+        _Segment(
+            f"{item.id}@{part}" if parts > 1 else item.id,
+            item.speaker,
+            Clip(item.path, item.speaker, item.source_class, start, stop),
+        )
+        for part, (start, stop) in enumerate(zip(edges, edges[1:]))
+    ]
+
+
+def _pair(segments: list[_Segment], seed: int, split: str, turn: int, used: set) -> list[tuple]:
+    """Each segment once as first and once as second source, never twice the same speaker or pair.
+
+    Two orders by hash are laid side by side; a place where they do not fit swaps its second
+    source with the nearest place where both then fit. What never fits is left out.
+    """
+    first, second = (
+        sorted(segments, key=lambda s: stable_hash(seed, split, turn, side, s.id))
+        for side in ("first", "second")
+    )
+
+    def fits(i, j):
+        a, b = first[i], second[j]
+        return a.speaker != b.speaker and (a.id, b.id) not in used
+
+    count = len(segments)
+    for i in range(count):
+        if not fits(i, i):
+            places = ((i + step) % count for step in range(1, count))
+            j = next((j for j in places if fits(i, j) and fits(j, i)), None)
+            if j is not None:
+                second[i], second[j] = second[j], second[i]
+    return [(first[i], second[i]) for i in range(count) if fits(i, i)]
+
+
+def random_pairs(
+    inspected: Iterable[Inspected],
+    *,
+    sample_rate: int,
+    pairs: dict[str, int] | None = None,
+    snr_db: tuple[float, float] = (-5.0, 5.0),
+    max_seconds: float = 0.0,
+    seed: int = 0,
+) -> list[MixtureSpec]:
+    """Mixtures of two utterances of different speakers of one split.
+
+    A pass uses every utterance (or segment) once as first and once as second source; passes are
+    added, never repeating a pair, until the wanted number is reached. The longer one is cropped
+    to the shorter at an offset drawn from the mixture's id, as is the SNR, uniform in `snr_db`.
+
+    Args:
+        inspected: good utterances of all splits, in any order.
+        sample_rate: of the data set.
+        pairs: {split: mixtures}; 0 or absent: one pass.
+        snr_db: lowest and highest level of the first source over the second.
+        max_seconds: longer utterances are cut into equal segments (0: not cut).
+        seed: of the job.
+    Raises:
+        ValueError: if a split has fewer than two speakers or too few different pairs, or a
+            speaker is in two splits.
+    """
+    segments, split_of = {}, {}
+    for one in inspected:
+        known = split_of.setdefault(one.item.speaker, one.item.split)
+        if known != one.item.split:
+            raise ValueError(
+                f"speaker {one.item.speaker!r} is in {known!r} and in {one.item.split!r}; "
+                "a speaker must not cross splits"
+            )
+        segments.setdefault(one.item.split, []).extend(
+            cut(one, sample_rate=sample_rate, max_seconds=max_seconds)
+        )
+    specs = []
+    for split in sorted(segments):
+        wanted = (pairs or {}).get(split, 0)
+        speakers = {segment.speaker for segment in segments[split]}
+        if len(speakers) < 2:
+            raise ValueError(
+                f"split {split!r} has {len(speakers)} speaker(s) with usable files, mixtures need "
+                "two; give it more speakers or lower the limits on length"
+            )
+        used, turn, chosen = set(), 0, []
+        while turn == 0 or len(chosen) < wanted:
+            found = _pair(segments[split], seed, split, turn, used)
+            if not found:
+                raise ValueError(
+                    f"split {split!r}: {wanted} mixtures wanted, {len(segments[split])} utterances "
+                    f"of {len(speakers)} speakers give {len(chosen)} different pairs; ask for fewer"
+                )
+            used.update((a.id, b.id) for a, b in found)
+            chosen += found
+            turn += 1
+        for a, b in chosen[: wanted or None]:
+            mixture_id = f"{a.id}+{b.id}"
+            clips = [a.clip, b.clip]
+            samples = min(clip.stop - clip.start for clip in clips)
+            for i, clip in enumerate(clips):
+                room = clip.stop - clip.start - samples
+                start = clip.start + int(uniform(0, room + 1, seed, mixture_id, "crop"))
+                clips[i] = dataclasses.replace(clip, start=start, stop=start + samples)
+            snr = uniform(*snr_db, seed, mixture_id, "snr")
+            specs.append(
+                MixtureSpec(mixture_id, split, tuple(clips), (snr / 2, -snr / 2), samples, snr)
+            )
+    return specs
+
+
+def listed_pairs(inspected: Iterable[Inspected], *, listed: list[Listed]) -> list[MixtureSpec]:
+    """The mixtures of `listed` whose sources are all good, cut to the shortest from the start.
+
+    `snr_db` is the difference of the listed levels, nan where a list gives none.
+    """
+    good = {one.item.id: one for one in inspected}
+    specs = []
+    for line in listed:
+        if not all(name in good for name in line.utterances):
+            continue
+        parts = [good[name] for name in line.utterances]
+        samples = min(part.samples for part in parts)
+        specs.append(
+            MixtureSpec(
+                id=line.id,
+                split=line.split,
+                clips=tuple(
+                    Clip(p.item.path, p.item.speaker, p.item.source_class, 0, p.samples)
+                    for p in parts
+                ),
+                level_db=line.level_db,
+                samples=samples,
+                snr_db=line.level_db[0] - line.level_db[1] if line.level_db else float("nan"),
+                extra=(line.mixture_path,),
+            )
+        )
+    return specs

@@ -1,0 +1,76 @@
+"""What a job did, as numbers (report.json) and as a page (report.md)."""
+
+import collections
+import math
+from typing import Iterable
+
+import numpy as np
+
+SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
+
+
+def histogram(values: Iterable[float], *, width: float) -> dict[str, int]:
+    """Counts in bins of `width`, keyed by the lower edge; non-finite values under `none`."""
+    counts = collections.Counter(
+        math.floor(value / width) * width if math.isfinite(value) else None for value in values
+    )
+    keys = sorted(key for key in counts if key is not None)
+    rows = {f"{key:g}": counts[key] for key in keys}
+    if None in counts:
+        rows["none"] = counts[None]
+    return rows
+
+
+def rms_db(pcm_T: np.ndarray) -> float:
+    """RMS level of int16 PCM in dB re full scale."""
+    power = float(np.mean(np.square(pcm_T, dtype=np.float64))) / 32768.0**2
+    return 10.0 * math.log10(power) if power else -math.inf
+
+
+def by_kind(skipped: list[dict]) -> dict[str, int]:
+    """How many of `skipped` there are of each kind."""
+    return dict(sorted(collections.Counter(one["kind"] for one in skipped).items()))
+
+
+def _bars(rows: dict[str, int], unit: str) -> list[str]:
+    most = max(rows.values(), default=1)
+    lines = [
+        f"{edge:>7} {unit}  {count:>8}  {'#' * max(1, round(40 * count / most))}"
+        for edge, count in rows.items()
+    ]
+    return ["```", *lines, "```"]
+
+
+def to_markdown(report: dict) -> str:
+    """The report as a page."""
+    lines = [f"# {report['name']}", "", report["snr_rule"], ""]
+    lines += ["| split | mixtures | hours | speakers | shards |", "|---|---|---|---|---|"]
+    for split, one in report["splits"].items():
+        lines.append(
+            f"| {split} | {one['examples']} | {one['hours']:.2f} | {one['num_speakers']} "
+            f"| {one['shards']} |"
+        )
+    files = report["files"]
+    lines += ["", "## Files", "", f"{files['good']} of {files['total']} used."]
+    for note, count in files["converted"].items():
+        lines.append(f"- {note}: {count}")
+    for title in ("Skipped files", "Skipped mixtures"):
+        key = title.lower().replace(" ", "_")
+        lines += ["", f"## {title}", ""]
+        if not report[key]:
+            lines.append("None.")
+        for kind, count in by_kind(report[key]).items():
+            lines.append(f"- {kind}: {count}")
+            named = [one for one in report[key] if one["kind"] == kind]
+            lines += [f"  - {one['name']}: {one['detail']}" for one in named[:SHOWN]]
+            if count > SHOWN:
+                lines.append(f"  - and {count - SHOWN} more, see report.json")
+    for split, one in report["splits"].items():
+        for title, key, unit in (
+            ("SNR", "snr_db", "dB"),
+            ("length", "seconds", "s"),
+            ("level of the sources (RMS re full scale)", "source_rms_db", "dB"),
+            ("level of the mixtures (RMS re full scale)", "mixture_rms_db", "dB"),
+        ):
+            lines += ["", f"## {split}: {title}", "", *_bars(one["histograms"][key], unit)]
+    return "\n".join(lines) + "\n"

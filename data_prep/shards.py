@@ -1,0 +1,243 @@
+"""The one Beam pipeline of every job: inspect files, plan mixtures, mix and write shards.
+
+    files -> inspect in parallel -> plan (one deterministic step) -> shards of specs
+          -> each shard mixed and written by one worker -> index, metadata, report, dataset.json
+
+A shard holds the mixtures whose id hashes to it, sorted by id, so its bytes depend on neither the
+runner, the number of workers nor the order in which anything arrives.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import posixpath
+import re
+import shutil
+import time
+from typing import Callable, Sequence
+import uuid
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+import cloudpickle
+import numpy as np
+
+from data_prep import audio, mixers, plans, progress
+from data_prep import report as reports
+from data_prep.corpora import Utterance
+from data_prep.finish import Finish
+from data_prep.workers import (
+    Inspect,
+    Job,
+    Plan,
+    WriteShard,
+    check_unique,
+    skipped_files,
+    write_whole,
+)
+from fgsep_jax.data import records
+
+DRY_RUN_FILES = 200  # looked into for each split
+
+_STAGING = "unfinished"
+SPEECH_RULE = (
+    "snr_db is the difference of the two sources' active speech levels (ITU-T P.56) over the "
+    "part that is in the mixture; then one common factor brings the largest peak of mixture and "
+    "sources to 0.9."
+)
+
+
+class DatasetExistsError(RuntimeError):
+    """The output folder holds a finished data set."""
+
+
+def _own_files(output_dir: str) -> list[str]:
+    """Files of an earlier data set in `output_dir`, the completeness marker first."""
+    if not FileSystems.exists(output_dir):
+        return []
+    found = FileSystems.match([FileSystems.join(output_dir, "*")])[0].metadata_list
+    ours = re.compile(
+        r".+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*"
+    )
+    paths = [m.path for m in found if ours.fullmatch(posixpath.basename(m.path))]
+    return sorted(paths, key=lambda path: not path.endswith("/" + records.DATASET_FILE))
+
+
+def _prepare_output(output_dir: str, overwrite: bool) -> None:
+    if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)) and not overwrite:
+        raise DatasetExistsError(
+            f"{output_dir} holds a finished data set; give another --output_dir, or --overwrite"
+        )
+    for path in _own_files(output_dir):
+        FileSystems.delete([path])
+    staging = FileSystems.join(output_dir, _STAGING)
+    if FileSystems.exists(staging):
+        _remove(staging)
+    for folder in (output_dir, staging):
+        if "://" not in folder and not FileSystems.exists(folder):
+            FileSystems.mkdirs(folder)
+
+
+def _remove(folder: str) -> None:
+    if "://" in folder:
+        found = FileSystems.match([folder.rstrip("/") + "/**"])[0].metadata_list
+        FileSystems.delete([m.path for m in found])
+    else:
+        shutil.rmtree(folder)
+
+
+def _runner(options: PipelineOptions):
+    """The local runner in Python unless another is named.
+
+    `DirectRunner` would first try to download and start Beam's Go runner.
+    """
+    if options.view_as(StandardOptions).runner in (None, "DirectRunner"):
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+        return FnApiRunner()
+    return None
+
+
+def _dry_run(job: Job) -> dict:
+    """Counts, and one mixture made in memory; nothing is written."""
+    by_split = {}
+    for one in job.utterances:
+        by_split.setdefault(one.split, []).append(one)
+    inspected = []
+    for members in by_split.values():
+        # Neighbours stay together: a plan from a list needs both sources of a line.
+        stride = max(1, len(members) // DRY_RUN_FILES)
+        chosen = [one for i, one in enumerate(members) if (i // 2) % stride == 0]
+        inspected += [job.inspect(one) for one in chosen]
+    specs = job.plan([one for one in inspected if not one.problem])
+    report = {
+        "name": job.name,
+        "utterances": {
+            split: {"files": len(members), "speakers": len({one.speaker for one in members})}
+            for split, members in sorted(by_split.items())
+        },
+        "looked_into": len(inspected),
+        "skipped": reports.by_kind(skipped_files(inspected)),
+        "mixtures_from_these": {
+            split: sum(spec.split == split for spec in specs)
+            for split in sorted({spec.split for spec in specs})
+        },
+    }
+    for spec in specs:
+        try:
+            example = job.mix(spec)
+        except audio.BadInput:
+            continue
+        report["example"] = {
+            "spec": dataclasses.asdict(spec),
+            "samples": example.sources_ST.shape[1],
+            "snr_db": example.snr_db,
+            "source_rms_db": [round(reports.rms_db(x_T), 2) for x_T in example.sources_ST],
+            "mixture_rms_db": round(reports.rms_db(example.mixture_T), 2),
+            "mixture_peak": int(np.abs(example.mixture_T.astype(np.int32)).max()),
+        }
+        break
+    return report
+
+
+def run(
+    *,
+    name: str,
+    utterances: list[Utterance],
+    output_dir: str,
+    sample_rate: int = 8000,
+    plan: Callable = plans.random_pairs,
+    mix: Callable = mixers.mix_at_levels,
+    min_seconds: float = 0.0,
+    seed: int = 0,
+    argv: Sequence[str] = (),
+    dry_run: bool = False,
+    overwrite: bool = False,
+    snr_rule: str = SPEECH_RULE,
+    extra_metadata: dict | None = None,
+) -> dict:
+    """Make a data set of mixtures in `output_dir`.
+
+    Args:
+        name: of the data set, `[a-z][a-z0-9_]*`.
+        utterances: files to use; ids unique.
+        output_dir: folder of the data set, local or any URL that Beam's file systems write.
+        sample_rate: of the data set; higher native rates are resampled, lower ones are skipped.
+        plan: `plan(inspected) -> list of plans.MixtureSpec`, options bound with
+            `functools.partial`. If it is (a partial of) `plans.random_pairs`, `sample_rate` and
+            `seed` are filled in here.
+        mix: `mix(spec, sample_rate=) -> records.Example`, e.g. `mixers.mix_at_levels`.
+        min_seconds: shorter files are skipped.
+        seed: of every random number, together with the mixture's id.
+        argv: Beam's flags.
+        dry_run: count, make one mixture in memory, write nothing.
+        overwrite: replace a finished data set in `output_dir`.
+        snr_rule: one sentence for metadata and report: what `snr_db` means here.
+        extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
+    Returns:
+        The report (see report.json), or the dry run's counts; `seconds` is how long it took.
+    Raises:
+        DatasetExistsError: if a finished data set is there and `overwrite` is false.
+        ValueError: if ids repeat or no mixture can be made.
+    """
+    if not name.isidentifier() or not name.islower():
+        raise ValueError(f"name {name!r}: use small letters, digits and _, first a letter")
+    check_unique([one.id for one in utterances], "utterance")
+    if getattr(plan, "func", plan) is plans.random_pairs:
+        plan = functools.partial(plan, sample_rate=sample_rate, seed=seed)
+    job = Job(
+        name=name,
+        utterances=utterances,
+        sample_rate=sample_rate,
+        inspect=functools.partial(
+            audio.inspect, sample_rate=sample_rate, min_seconds=min_seconds
+        ),
+        plan=plan,
+        mix=functools.partial(mix, sample_rate=sample_rate),
+        output_dir=output_dir,
+        metadata={"snr_rule": snr_rule, "seed": seed, **(extra_metadata or {})},
+    )
+    began = time.monotonic()
+    if dry_run:
+        return _dry_run(job)
+    _prepare_output(output_dir, overwrite)
+    staging = FileSystems.join(output_dir, _STAGING)
+    # The name is new each time, since workers cache what they load by name.
+    job_path = FileSystems.join(staging, f"job-{uuid.uuid4().hex}.pickle")
+    write_whole(job_path, cloudpickle.dumps(job))
+    progress.write_total(staging, "inspect", len(utterances))
+    options = PipelineOptions(list(argv))
+    reporter = progress.Reporter(staging)
+    reporter.start()
+    try:
+        with beam.Pipeline(runner=_runner(options), options=options) as pipeline:
+            planned = (
+                pipeline
+                | beam.Create(range(len(utterances)))
+                | beam.Reshuffle()
+                | "Inspect" >> beam.ParDo(Inspect(job_path))
+                | "Gather" >> beam.combiners.ToList()
+                | "Plan" >> beam.ParDo(Plan(job_path)).with_outputs("files", main="shards")
+            )
+            _ = (
+                planned.shards
+                | "Spread" >> beam.Reshuffle()
+                | "WriteShard" >> beam.ParDo(WriteShard(job_path))
+                | "Collect" >> beam.combiners.ToList()
+                | "Finish"
+                >> beam.ParDo(Finish(job_path), files=beam.pvalue.AsSingleton(planned.files))
+            )
+    finally:
+        reporter.stop()
+    with FileSystems.open(FileSystems.join(output_dir, "report.json")) as file:
+        report = json.loads(file.read())
+    _remove(staging)
+    report["seconds"] = time.monotonic() - began
+    hours = sum(one["hours"] for one in report["splits"].values())
+    logging.info(
+        "%s: %.2f hours of mixtures in %.1f s, %.0f x real time",
+        output_dir, hours, report["seconds"], 3600 * hours / report["seconds"],
+    )
+    return report

@@ -1,0 +1,25 @@
+"""Two-speaker mixtures from VCTK (0.92 or 0.80), for evaluation only: 4,000 pairs.
+
+    python -m data_prep.vctk_2mix --input_dir=VCTK-Corpus-0.92 --output_dir=data/vctk_2mix
+"""
+
+from data_prep import corpora, options
+
+
+def _prepare(args) -> dict:
+    return dict(
+        job="vctk_2mix",
+        utterances=corpora.vctk(args.input_dir),
+        plan=options.random_pairs(args),
+    )
+
+
+def main(argv=None) -> None:
+    """Run the job."""
+    parser = options.parser(__doc__.splitlines()[0])
+    options.pair_flags(parser, {"test": 4000})
+    options.run(parser, argv, _prepare)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The steps that Beam's workers run: inspect, plan, write a shard.
+
+Only names and numbers travel between workers; audio goes from the source file into the shard.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import posixpath
+from typing import Callable
+import uuid
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+import cloudpickle
+
+from data_prep import audio, plans, progress, report
+from data_prep.corpora import Utterance
+from data_prep.mixing import stable_hash
+from fgsep_jax.data import records
+
+SHARD_BYTES = 128 << 20
+MIN_SHARDS = 8  # so that a small data set still keeps several workers busy
+EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """All that the workers need; pickled into the staging folder, not into the pipeline's graph.
+
+    Attributes: see `run`.
+    """
+
+    name: str
+    utterances: list[Utterance]
+    sample_rate: int
+    inspect: Callable
+    plan: Callable
+    mix: Callable
+    output_dir: str
+    metadata: dict
+
+
+def write_whole(path: str, contents: bytes) -> None:
+    """Write beside, then rename, so that a file under its own name is whole."""
+    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+    with FileSystems.create(temporary, "application/octet-stream") as file:
+        file.write(contents)
+    FileSystems.rename([temporary], [path])
+
+
+@functools.lru_cache(maxsize=1)
+def load_job(job_path: str) -> Job:
+    with FileSystems.open(job_path, "application/octet-stream") as file:
+        return cloudpickle.loads(file.read())
+
+
+def _staging(job_path: str) -> str:
+    return posixpath.dirname(job_path)
+
+
+class Inspect(beam.DoFn):
+    """Index of an utterance -> audio.Inspected."""
+
+    def __init__(self, job_path: str):
+        self.job_path = job_path
+
+    def setup(self):
+        self.job = load_job(self.job_path)
+        self.ticker = progress.Ticker(_staging(self.job_path), "inspect")
+
+    def process(self, i):
+        result = self.job.inspect(self.job.utterances[i])
+        Metrics.counter("inspect", result.problem or "good").inc()
+        self.ticker.tick()
+        yield i, dataclasses.replace(result, item=None)
+
+    def finish_bundle(self):
+        self.ticker.flush()
+
+
+def assign_shards(specs: list[plans.MixtureSpec]) -> list[tuple[str, int, int, list]]:
+    """(split, shard, shards, specs sorted by id) of every shard, empty ones too."""
+    splits = {}
+    for spec in specs:
+        splits.setdefault(spec.split, []).append(spec)
+    work = []
+    for split, members in sorted(splits.items()):
+        size = sum(2 * len(spec.clips) * spec.samples for spec in members)
+        most = -(-len(members) // EXAMPLES_A_SHARD)
+        count = max(-(-size // SHARD_BYTES), min(MIN_SHARDS, most))
+        shards = [[] for _ in range(count)]
+        for spec in sorted(members, key=lambda spec: spec.id):
+            shards[stable_hash(spec.id) % count].append(spec)
+        work += [(split, shard, count, rows) for shard, rows in enumerate(shards)]
+    return work
+
+
+def check_unique(names: list[str], what: str) -> None:
+    if len(set(names)) < len(names):
+        seen = set()
+        twice = sorted({name for name in names if name in seen or seen.add(name)})
+        raise ValueError(f"{what} ids must be unique; {len(twice)} are not, e.g. {twice[:3]}")
+
+
+class Plan(beam.DoFn):
+    """All inspections -> shards of specs (main output) and what was found (`files`)."""
+
+    def __init__(self, job_path: str):
+        self.job_path = job_path
+
+    def process(self, inspections):
+        job = load_job(self.job_path)
+        inspected = [
+            dataclasses.replace(result, item=job.utterances[i])
+            for i, result in sorted(inspections, key=lambda pair: pair[0])
+        ]
+        good = [one for one in inspected if not one.problem]
+        specs = job.plan(good)
+        if not specs:
+            raise ValueError(
+                f"no mixtures: {len(good)} of {len(inspected)} files are usable; skipped: "
+                f"{report.by_kind(skipped_files(inspected))}"
+            )
+        check_unique([f"{spec.split}/{spec.id}" for spec in specs], "mixture")
+        progress.write_total(_staging(self.job_path), "mix", len(specs))
+        yield beam.pvalue.TaggedOutput("files", _summarise(inspected))
+        yield from assign_shards(specs)
+
+
+def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:
+    return [
+        {"name": one.item.id, "path": one.item.path, "kind": one.problem, "detail": one.detail}
+        for one in inspected
+        if one.problem
+    ]
+
+
+def _summarise(inspected: list[audio.Inspected]) -> dict:
+    good = [one for one in inspected if not one.problem]
+    converted = [note for one in good for note in one.converted]
+    return {
+        "total": len(inspected),
+        "good": len(good),
+        "converted": {note: converted.count(note) for note in sorted(set(converted))},
+        "rms_db": report.histogram((one.rms_db for one in good), width=2.0),
+        "skipped": skipped_files(inspected),
+    }
+
+
+class WriteShard(beam.DoFn):
+    """A shard of specs -> a file, and the rows and numbers that describe it."""
+
+    def __init__(self, job_path: str):
+        self.job_path = job_path
+
+    def setup(self):
+        self.job = load_job(self.job_path)
+        self.ticker = progress.Ticker(_staging(self.job_path), "mix")
+
+    def process(self, work):
+        split, shard, num_shards, specs = work
+        name = records.shard_name(self.job.name, split, shard, num_shards)
+        path = FileSystems.join(self.job.output_dir, name)
+        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+        rows, stats, skipped, speakers = [], [], [], set()
+        digest, offset = hashlib.sha256(), 0
+        with FileSystems.create(temporary, "application/octet-stream") as file:
+            for spec in specs:
+                self.ticker.tick()
+                try:
+                    example = self.job.mix(spec)
+                except audio.BadInput as bad:
+                    Metrics.counter("mix", bad.kind).inc()
+                    skipped.append({"name": spec.id, "kind": bad.kind, "detail": bad.detail})
+                    continue
+                payload = records.encode(example)
+                digest.update(payload)
+                size = records.write_record(file, payload)
+                rows.append((shard, offset, size, example.sources_ST.shape[1]))
+                offset += size
+                speakers.update(example.source_ids)
+                stats.append(
+                    (
+                        example.snr_db,
+                        example.sources_ST.shape[1] / example.sample_rate,
+                        [report.rms_db(source_T) for source_T in example.sources_ST],
+                        report.rms_db(example.mixture_T),
+                        example.adaptation_T is not None,
+                    )
+                )
+        FileSystems.rename([temporary], [path])
+        self.ticker.flush()
+        yield {
+            "split": split,
+            "shard": shard,
+            "num_shards": num_shards,
+            "rows": rows,
+            "stats": stats,
+            "skipped": skipped,
+            "speakers": sorted(speakers),
+            "digest": digest.hexdigest(),
+        }

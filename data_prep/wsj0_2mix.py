@@ -1,0 +1,51 @@
+"""WSJ0-2mix, from the mixed tree of MERL's scripts or from WSJ0 and MERL's lists.
+
+    python -m data_prep.wsj0_2mix --input_dir=wsj0-mix --output_dir=data/wsj0_2mix
+    python -m data_prep.wsj0_2mix --wsj0_dir=wsj0 --lists_dir=lists --output_dir=data/wsj0_2mix
+"""
+
+import functools
+
+from data_prep import mixers, mixture_trees, options, plans
+
+_RULE_MADE = (
+    "snr_db is the difference of the two levels in the mixture's name (each source was brought "
+    "to its level by P.56); the sources are the tree's own samples."
+)
+_RULE_LISTED = (
+    "snr_db is the difference of the two listed levels: each whole utterance, at this rate, is "
+    "brought to its level by ITU-T P.56 (no input filter), both are cut to the shorter, then one "
+    "common factor brings the largest peak of mixture and sources to 0.9, as in MERL's scripts."
+)
+
+
+def _prepare(args) -> dict:
+    if bool(args.input_dir) == bool(args.wsj0_dir) or bool(args.wsj0_dir) != bool(args.lists_dir):
+        raise ValueError("give either --input_dir (mixed tree), or --wsj0_dir and --lists_dir")
+    if args.input_dir:
+        utterances, listed = mixture_trees.wsj0_2mix(args.input_dir)
+        mix, rule = mixers.mix_as_made, _RULE_MADE
+    else:
+        utterances, listed = mixture_trees.wsj0_lists(args.wsj0_dir, args.lists_dir)
+        mix, rule = mixers.mix_at_levels, _RULE_LISTED
+    mixture_trees.warn_if_incomplete(listed, mixture_trees.WSJ0_COUNTS)
+    return dict(
+        job="wsj0_2mix",
+        utterances=utterances,
+        plan=functools.partial(plans.listed_pairs, listed=listed),
+        mix=mix,
+        snr_rule=rule,
+    )
+
+
+def main(argv=None) -> None:
+    """Run the job."""
+    parser = options.parser(__doc__.splitlines()[0], input_dir=False, min_seconds=0.0)
+    parser.add_argument("--input_dir", help="tree with 2speakers/wav8k/min/{tr,cv,tt}")
+    parser.add_argument("--wsj0_dir", help="WSJ0 itself, as wav files (or plain SPHERE .wv1)")
+    parser.add_argument("--lists_dir", help="folder of mix_2_spk_{tr,cv,tt}.txt")
+    options.run(parser, argv, _prepare)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Trains torchaudio's Conv-TasNet in PyTorch as a run of ours would be trained.
+
+Same initial weights, data, batches, loss, clipping, optimiser and steps as `fgsep_jax.main` with
+the same configuration, so that curves and tables can be laid side by side:
+
+    python -m fgsep_jax.benchmark.torch_training --config=configs/convtasnet.py:small --workdir=DIR
+
+Needs torch and torchaudio (which needs no C extension here). No checkpoints: it starts afresh.
+"""
+
+import functools
+import importlib.util
+import os
+import time
+
+from absl import app, flags
+import jax
+from ml_collections import config_flags
+import numpy as np
+import torch
+
+from fgsep_jax import experiment, validate
+from fgsep_jax.data import pipeline
+from fgsep_jax.data.source import RecordSource
+from fgsep_jax.evaluation import evaluate, table
+from fgsep_jax.interop.torch_weights import to_torchaudio
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import cost, run_folder
+from fgsep_jax.training.logging import RunLog
+from fgsep_jax.training.optimizer import make_plateau, update_plateau
+
+_CONFIG = config_flags.DEFINE_config_file('config')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Run folder.', required=True)
+
+
+def load_torchaudio_conv_tasnet():
+    """Loads torchaudio's module by file: importing the package would load its C extension."""
+    folder = importlib.util.find_spec('torchaudio').submodule_search_locations[0]
+    spec = importlib.util.spec_from_file_location(
+        'torchaudio_conv_tasnet', os.path.join(folder, 'models', 'conv_tasnet.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ConvTasNet
+
+
+def make_model(config):
+    """torchaudio's Conv-TasNet with the sizes and the initial weights of ours."""
+    sizes = config.model
+    assert sizes.encoder == 'linear' and sizes.skip == sizes.bottleneck, 'torchaudio has no other'
+    model = load_torchaudio_conv_tasnet()(
+        num_sources=config.data.sources, enc_kernel_size=sizes.window,
+        enc_num_feats=sizes.basis, msk_kernel_size=sizes.kernel, msk_num_feats=sizes.bottleneck,
+        msk_num_hidden_feats=sizes.hidden, msk_num_layers=sizes.blocks,
+        msk_num_stacks=sizes.repeats, msk_activate=sizes.mask)
+    weights = to_torchaudio(jax.device_get(make_task(config).init(jax.random.key(config.seed))))
+    model.load_state_dict({k: torch.tensor(np.array(v)) for k, v in weights.items()})
+    return model
+
+
+def pit_loss(estimate_BST, reference_BST, *, eps=1e-8):
+    """Negative SI-SNR of two sources under the better permutation, [B], as in `losses`."""
+    reference_BST = reference_BST - reference_BST.mean(-1, keepdim=True)
+    estimate_BST = estimate_BST - estimate_BST.mean(-1, keepdim=True)
+
+    def si_snr(estimate, reference):
+        scale = (estimate * reference).mean(-1, keepdim=True) / (
+            reference.square().mean(-1, keepdim=True) + eps**2)
+        target = scale * reference
+        noise = (estimate - target).square().mean(-1) + eps**2
+        return 10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
+
+    straight = si_snr(estimate_BST, reference_BST).mean(1)
+    crossed = si_snr(estimate_BST.flip(1), reference_BST).mean(1)
+    return -torch.maximum(straight, crossed)
+
+
+def _sources(batch):
+    return torch.from_numpy(batch['source_BST'].astype(np.float32) / 32768)
+
+
+def _validation_loss(model, source, config):
+    total = count = 0.0
+    with torch.no_grad():
+        for batch in pipeline.validation_batches(source, config):
+            source_BST, mask_B = _sources(batch), torch.from_numpy(batch['mask_B'])
+            loss_B = pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST)
+            total, count = total + float((loss_B * mask_B).sum()), count + float(mask_B.sum())
+    return total / count
+
+
+def _system(model, source_BST, length_B):
+    # gLN sees padding, and this model has no masks: one example at a time, at its true length.
+    estimate_BST = np.zeros_like(source_BST)
+    with torch.no_grad():
+        for b, length in enumerate(length_B):
+            mixture_1T = torch.from_numpy(source_BST[b, :, :length].sum(axis=0, keepdims=True))
+            estimate_BST[b, :, :length] = model(mixture_1T[None])[0].numpy()
+    return estimate_BST
+
+
+def train(config, workdir):
+    """Trains the peer and evaluates it on the test split."""
+    directory = experiment.open_data(config)
+    source, validation = (RecordSource(directory, s) for s in ('train', 'validation'))
+    run_folder.claim(workdir, config)
+    model, settings = make_model(config), config.training
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    plateau = make_plateau(config)
+    plateau_state = plateau.init({})
+    indices, _ = pipeline.usable(source, config)
+    epoch_steps = cost.steps_per_epoch(config, len(indices))
+    total = epoch_steps * settings.epochs
+    batches = pipeline.train_batches(source, config)
+    log, began = RunLog(workdir, step=0, total=total), time.monotonic()
+    for step in range(1, total + 1):
+        source_BST = _sources(next(batches))
+        loss = pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+        rate = config.data.batch_size * step / (time.monotonic() - began)
+        if step % settings.log_steps == 0:
+            log.scalars(step, {'loss': loss, 'examples_per_second': rate}, kind='train')
+        log.progress(step, loss=float(loss), examples_per_second=rate,
+                     seconds_left=(total - step) * config.data.batch_size / rate)
+        if step % epoch_steps == 0:
+            value = _validation_loss(model, validation, config)
+            plateau_state = update_plateau(plateau, plateau_state, value)
+            for group in optimizer.param_groups:
+                group['lr'] = settings.learning_rate * float(plateau_state.scale)
+            log.scalars(step, {'loss': value}, kind='validation')
+            log.say(f'epoch {step // epoch_steps}  step {step}  validation loss {value:.3f}')
+    log.close()
+    test = RecordSource(directory, 'test')
+    rows, skipped = evaluate.evaluate(
+        functools.partial(_system, model), test, sample_rate=config.data.sample_rate,
+        batch_size=config.evaluation.batch_size,
+        bucket_seconds=config.evaluation.bucket_seconds,
+        filter_taps=config.evaluation.filter_taps,
+        max_examples=config.evaluation.max_examples)
+    content = evaluate.summary(rows, skipped, system='torchaudio ConvTasNet', step=total,
+                               data_set=test.metadata['name'], preset=config.preset)
+    evaluate.write(os.path.join(workdir, 'evaluation', test.metadata['name']), rows, content)
+    log.say(table.render(test.metadata['name'], {'torchaudio': content['metrics']}))
+
+
+def main(argv):
+    del argv
+    validate.validate(_CONFIG.value)
+    train(_CONFIG.value, _WORKDIR.value)
+
+
+if __name__ == '__main__':
+    app.run(main)

@@ -1,0 +1,1 @@
+"""Records, data sets and the input pipeline."""

@@ -1,0 +1,125 @@
+"""From a record source to batches: a global shuffle, random crops, one slice a host."""
+
+import grain.python as grain
+import numpy as np
+
+from fgsep_jax.config import ConfigError, segment_samples
+
+
+def crop(source_ST, length, start):
+    """Cuts `length` samples from `start` [samples], zeros behind a signal that is shorter."""
+    piece_ST = source_ST[:, start:start + length]
+    return np.pad(piece_ST, ((0, 0), (0, length - piece_ST.shape[1])))
+
+
+class _RandomCrop(grain.RandomMapTransform):
+    def __init__(self, length):
+        self._length = length
+
+    def random_map(self, example, rng):
+        source_ST = example.sources_ST
+        samples = source_ST.shape[1]
+        start = int(rng.integers(max(samples - self._length, 0) + 1))
+        return {'id': example.id, 'source_ST': crop(source_ST, self._length, start),
+                'length': np.int32(min(samples, self._length))}
+
+
+def _stack(examples):
+    return {'id': [example['id'] for example in examples],
+            'source_BST': np.stack([example['source_ST'] for example in examples]),
+            'length_B': np.stack([example['length'] for example in examples])}
+
+
+def usable(source, config):
+    """Indices of the training examples that `data.short` admits, and how many are short.
+
+    Returns:
+      (indices [n] int64, number of examples shorter than a segment).
+
+    Raises:
+      ConfigError: fewer examples remain than a batch holds.
+    """
+    length = segment_samples(config)
+    short = np.asarray(source.lengths) < length
+    indices = np.flatnonzero(~short) if config.data.short == 'drop' else np.arange(len(source))
+    if len(indices) < config.data.batch_size:
+        raise ConfigError(
+            f'data.batch_size = {config.data.batch_size}, but only {len(indices)} of the'
+            f' {len(source)} training mixtures can be used ({int(short.sum())} are shorter than'
+            f' data.segment_seconds = {config.data.segment_seconds}). Lower either, or set'
+            ' data.short to pad.')
+    return indices, int(short.sum())
+
+
+class _Subset:
+    """Random-access source of some examples of another."""
+
+    def __init__(self, source, indices):
+        self._source, self._indices = source, indices
+
+    def __len__(self):
+        return len(self._indices)
+
+    def __getitem__(self, i):
+        return self._source[int(self._indices[i])]
+
+    def __repr__(self):
+        return f'Subset({self._source!r}, {len(self)})'
+
+
+def train_batches(source, config, *, host=0, hosts=1):
+    """Endless training batches of this host, a pure function of the seed and the position.
+
+    The crop is drawn before the stream is dealt to the hosts, so that any number of hosts sees
+    the same global batches.
+
+    Args:
+      source: a RecordSource of the training split.
+      config: an experiment's ConfigDict.
+      host: index of this process.
+      hosts: number of processes; `data.batch_size` is split evenly over them.
+
+    Returns:
+      A grain iterator of {'id': list of str, 'source_BST': int16, 'length_B': int32 [samples]},
+      with `get_state` and `set_state`. 'length_B' is left out where no mixture is shorter than
+      a segment, so that a model need not mask anything.
+    """
+    indices, short = usable(source, config)
+    keep_length = short > 0 and config.data.short == 'pad'
+
+    def finish(examples):
+        batch = _stack(examples)
+        if not keep_length:
+            del batch['length_B']
+        return batch
+
+    examples = (
+        grain.MapDataset.source(_Subset(source, indices)).seed(config.seed).shuffle().repeat()
+        .random_map(_RandomCrop(segment_samples(config)))[host::hosts])
+    return iter(
+        examples.batch(config.data.batch_size // hosts, batch_fn=finish)
+        .to_iter_dataset(grain.ReadOptions(
+            num_threads=config.data.read_threads,
+            prefetch_buffer_size=config.data.prefetch_batches)))
+
+
+def validation_batches(source, config, *, host=0, hosts=1):
+    """Every validation mixture once, in order: its first segment, zero-padded where shorter.
+
+    The last batch is filled up with mask_B = 0, so that all hosts make the same number of steps
+    and no example counts twice.
+
+    Yields:
+      {'id', 'source_BST', 'length_B', 'mask_B' float32}, this host's rows of each global batch.
+    """
+    length, size = segment_samples(config), config.data.batch_size
+    local = size // hosts
+    for first in range(0, len(source), size):
+        rows = range(first + host * local, first + (host + 1) * local)
+        examples = [source[min(i, len(source) - 1)] for i in rows]
+        yield {
+            'id': [example.id for example in examples],
+            'source_BST': np.stack([crop(e.sources_ST, length, 0) for e in examples]),
+            'length_B': np.array([min(e.sources_ST.shape[1], length) for e in examples], np.int32),
+            'mask_B': np.array([i < len(source) for i in rows], np.float32),
+        }

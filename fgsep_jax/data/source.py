@@ -1,0 +1,196 @@
+"""A prepared data set as a random-access source for grain; every read is checksummed."""
+
+import io
+import json
+import os
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from fgsep_jax.data import records
+
+
+class HostSlice(NamedTuple):
+    """What one host reads of an epoch.
+
+    Attributes:
+        examples: the slice of the (shuffled) examples that this host takes.
+        steps: batches that every host makes; the same number on all of them.
+    """
+
+    examples: slice
+    steps: int
+
+
+def host_slice(
+    *, num_examples: int, host: int, num_hosts: int, batch: int, drop_remainder: bool
+) -> HostSlice:
+    """Disjoint slices for the hosts, with equal step counts, since an odd host hangs a pod.
+
+    Args:
+        num_examples: examples in the split.
+        host: this host, 0 <= host < num_hosts.
+        num_hosts: hosts that share the split.
+        batch: examples in a global batch; each host makes batch / num_hosts of them.
+        drop_remainder: leave out the last, ragged batch (training); otherwise every example is
+            read exactly once and the caller pads the last batches with empty examples (a host
+            may have none left at all).
+
+    Raises:
+        ValueError: if the batch does not divide over the hosts, or no whole batch is left.
+    """
+    if not 0 <= host < num_hosts:
+        raise ValueError(f"host {host} is not one of {num_hosts} hosts (0 to {num_hosts - 1})")
+    if batch < 1 or batch % num_hosts:
+        raise ValueError(
+            f"batch {batch} does not divide over {num_hosts} hosts; use a multiple of {num_hosts}"
+        )
+    if not drop_remainder:
+        return HostSlice(slice(host, num_examples, num_hosts), -(-num_examples // batch))
+    steps = num_examples // batch
+    if not steps:
+        raise ValueError(f"{num_examples} examples do not fill one batch of {batch}")
+    return HostSlice(slice(host, steps * batch, num_hosts), steps)
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _path(directory: str):
+    """`directory` as a path object; etils (and its file systems) only where a URL asks for it."""
+    if _is_remote(directory):
+        from etils import epath
+
+        return epath.Path(directory)
+    import pathlib
+
+    return pathlib.Path(directory).expanduser()
+
+
+def open_dataset(directory: str) -> dict:
+    """The metadata (contents of dataset.json) of the finished data set in `directory`.
+
+    Raises:
+        FileNotFoundError: if the folder is missing, or holds no finished data set.
+        records.RecordError: if it was written by another version of the schema.
+    """
+    root = _path(str(directory))
+    file = root / records.DATASET_FILE
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"no data set at {directory}: the folder does not exist; make one with "
+            "`python -m data_prep.<job> --output_dir=...`"
+        )
+    if not file.exists():
+        found = sorted(entry.name for entry in root.iterdir())[:5]
+        state = (
+            "its preparation did not finish; run the job again"
+            if any(".tfrecord-" in name for name in found)
+            else f"it holds {found or 'nothing'}"
+        )
+        raise FileNotFoundError(
+            f"{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}"
+        )
+    try:
+        metadata = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise records.RecordError(f"{file} is not valid JSON ({error}); run the job again")
+    return records.check_metadata(metadata, where=str(file))
+
+
+class RecordSource:
+    """One split of a data set: `len(source)`, `source[i] -> records.Example`.
+
+    Thread-safe, and picklable into worker processes (files are opened where they are first read).
+
+    Attributes:
+        metadata: contents of dataset.json.
+        split: name of the split.
+        lengths: int64 [examples], the samples of each example; no record is read for it.
+        speakers: sorted tuple of the split's speakers (or clips).
+    """
+
+    def __init__(self, directory: str, split: str):
+        """Open `split` of the data set in `directory` (local, or any URL that etils reads).
+
+        Raises:
+            FileNotFoundError, records.RecordError: see `open_dataset`; or a file is missing.
+            ValueError: if there is no such split.
+        """
+        self.directory = str(directory)
+        self.split = split
+        self.metadata = open_dataset(self.directory)
+        if split not in self.metadata["splits"]:
+            raise ValueError(
+                f"{directory} has no split {split!r}; it has {sorted(self.metadata['splits'])}"
+            )
+        info = self.metadata["splits"][split]
+        root = _path(self.directory)
+        self._index = np.load(io.BytesIO((root / records.index_name(split)).read_bytes()))
+        if self._index.dtype != records.INDEX_DTYPE or len(self._index) != info["examples"]:
+            raise records.RecordError(
+                f"{root / records.index_name(split)}: {len(self._index)} rows, dataset.json says "
+                f"{info['examples']} examples; prepare or copy the data set again"
+            )
+        self._files = [
+            root / records.shard_name(self.metadata["name"], split, shard, info["shards"])
+            for shard in range(info["shards"])
+        ]
+        self.lengths = self._index["samples"].astype(np.int64)
+        self.speakers = tuple(info.get("speakers", ()))
+        self._open = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __repr__(self) -> str:
+        # grain compares this at restore: position i must mean the same example.
+        fingerprint = self.metadata["splits"][self.split].get("fingerprint", "")
+        return (
+            f"RecordSource(name={self.metadata['name']}, split={self.split}, "
+            f"examples={len(self)}, fingerprint={fingerprint})"
+        )
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_open": {}, "_lock": None}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __del__(self) -> None:
+        for handle in getattr(self, "_open", {}).values():
+            os.close(handle) if isinstance(handle, int) else handle.close()
+
+    def __getitem__(self, i: int) -> records.Example:
+        """Example `i`.
+
+        Raises:
+            IndexError: if there is no such example.
+            records.RecordError: if the record is damaged; the message names file and offset.
+        """
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"example {i} of {len(self)} in {self.split} of {self.directory}")
+        row = self._index[i]
+        file, offset, size = self._files[row["shard"]], int(row["offset"]), int(row["size"])
+        where = f"{file} at byte {offset}"
+        payload = records.read_record(self._read(row["shard"], offset, size), where=where)
+        try:
+            return records.decode(payload)
+        except records.RecordError as error:
+            raise records.RecordError(f"{where}: {error}") from error
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
+        with self._lock:
+            if shard not in self._open:
+                file = self._files[shard]
+                self._open[shard] = (
+                    file.open("rb") if _is_remote(self.directory) else os.open(file, os.O_RDONLY)
+                )
+            handle = self._open[shard]
+            if not isinstance(handle, int):
+                handle.seek(offset)
+                return handle.read(size)
+        return os.pread(handle, size, offset)

@@ -1,0 +1,1 @@
+"""Whole-utterance evaluation: one row an example, one number a metric."""

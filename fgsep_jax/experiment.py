@@ -1,0 +1,162 @@
+"""What the program does for one experiment: find the data, train, evaluate, print the table."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+from fgsep_jax import config as config_lib, validate
+from fgsep_jax.data.source import RecordSource, open_dataset
+from fgsep_jax.evaluation import evaluate as evaluate_lib, systems, table
+from fgsep_jax.metrics.improvement import evaluate_example
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
+
+
+def open_data(config, *, say=print):
+    """Finds the experiment's data set, building the embedded corpus where none is given.
+
+    Args:
+      config: an experiment's ConfigDict.
+      say: called with the line that announces the data set.
+
+    Returns:
+      Folder of the data set.
+
+    Raises:
+      ConfigError: it is missing, or not what the configuration says.
+    """
+    directory = config_lib.data_dir(config)
+    embedded = not config.data.dir
+    if embedded and not os.path.exists(os.path.join(directory, 'dataset.json')):
+        if jax.process_count() > 1:
+            raise config_lib.ConfigError(
+                f'no embedded corpus in {directory}: build it once, where all hosts see it, with'
+                ' `python -m data_prep.embedded --output_dir=DIR`, and set FGSEP_DATA_DIR')
+        say(f'no embedded corpus in {directory} yet: building it')
+        subprocess.run([sys.executable, '-m', 'data_prep.embedded', f'--output_dir={directory}'],
+                       check=True)
+    try:
+        metadata = open_dataset(directory)
+    except FileNotFoundError as error:
+        job = config.data.name or 'NAME'
+        raise config_lib.ConfigError(
+            f'data.dir = {directory!r}: {error}. Build it with `python -m data_prep.{job}'
+            f' --input_dir=... --output_dir={directory}`.') from error
+    validate.check_data(config, metadata, directory)
+    say(f"data               {metadata['name']} in {directory}, {metadata['sample_rate']} Hz"
+        + (' (data.dir is unset: the embedded corpus of synthetic speech)' if embedded else ''))
+    return directory
+
+
+def train(config, workdir):
+    """Trains or resumes a run; see `training.loop.train`."""
+    say = print if jax.process_index() == 0 else lambda text: None
+    directory = open_data(config, say=say)
+    say(f'run                {workdir}')
+    return loop.train(config, workdir, train_source=RecordSource(directory, 'train'),
+                      validation_source=RecordSource(directory, 'validation'))
+
+
+def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
+    """Evaluates a run's best checkpoint and prints a table for each data set.
+
+    Args:
+      config: the run's ConfigDict.
+      workdir: run folder.
+      data_dirs: data sets; the run's own if empty.
+      split: which split of each.
+      baselines: whether to score the untrained model and the ideal ratio mask too, and to
+        write one separated example as wav files.
+
+    Raises:
+      ConfigError: no checkpoint, or a data set that the model cannot be evaluated on.
+    """
+    say = print if jax.process_index() == 0 else lambda text: None
+    # With baselines the run has just been trained, and the data set announced.
+    directories = list(data_dirs) or [
+        open_data(config, say=(lambda text: None) if baselines else say)]
+    sources = [RecordSource(directory, split) for directory in directories]
+    for directory, source in zip(directories, sources):
+        found = source.metadata['sources']
+        if found != config.data.sources:
+            raise config_lib.ConfigError(
+                f'{directory} holds mixtures of {found} sources, the model separates'
+                f' {config.data.sources}')
+    task = make_task(config)
+    params, untrained, step = _load(config, workdir, task)
+    for directory, source in zip(directories, sources):
+        compared = {'': systems.model_system(task, params)}
+        if baselines:
+            compared['untrained'] = systems.model_system(task, untrained)
+            compared['ideal_ratio_mask'] = systems.ideal_ratio_mask
+        _evaluate_on(config, workdir, source, split, compared, step=step, say=say)
+        if baselines and jax.process_index() == 0:
+            folder = _write_example(config, workdir, source, compared[''])
+            say(f'\nlisten             {folder}/*.wav')
+
+
+def _load(config, workdir, task):
+    """Parameters of the best checkpoint, of the untrained model, and the checkpoint's step."""
+    checkpoints = checkpoint.Checkpoints(workdir, keep=config.training.keep_checkpoints)
+    step = checkpoints.best_step()
+    if step is None:
+        raise config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
+    sharding = mesh_lib.replicated(mesh_lib.make_mesh())
+    shapes = jax.eval_shape(lambda: state_lib.init_state(task, config))
+    state, _ = checkpoints.restore(step, checkpoint.abstract(shapes, sharding))
+    checkpoints.close()
+    untrained = jax.jit(task.init)(jax.random.key(config.seed))
+    return mesh_lib.local_copy(state.params), untrained, step
+
+
+def _evaluate_on(config, workdir, source, split, compared, *, step, say):
+    """Scores systems on one data set, writes their files, prints the table."""
+    metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
+    name = metadata['name'] if split == 'test' else f"{metadata['name']}-{split}"
+    resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
+    if resampled:
+        say(f'note: {name} is at {resampled} Hz and is resampled to the model\'s {rate} Hz')
+    rows_of_table = {}
+    for system_name, system in compared.items():
+        rows, skipped = evaluate_lib.evaluate(
+            system, source, sample_rate=rate, batch_size=settings.batch_size,
+            bucket_seconds=settings.bucket_seconds, filter_taps=settings.filter_taps,
+            max_examples=settings.max_examples)
+        content = evaluate_lib.summary(
+            rows, skipped, system=system_name or config.experiment, preset=config.preset,
+            step=step, seed=config.seed, parameters=_count(config), split=split,
+            data_set=metadata['name'], data_dir=source.directory,
+            data_fingerprint=metadata['splits'][split].get('fingerprint'),
+            trained_on=config.data.dir or 'the embedded corpus', sample_rate=rate,
+            resampled_from=resampled)
+        if jax.process_index() == 0:
+            evaluate_lib.write(
+                os.path.join(workdir, 'evaluation', name, system_name), rows, content)
+        label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
+            system_name, system_name.replace('_', ' '))
+        rows_of_table[label] = content['metrics']
+    first = next(iter(rows_of_table.values()))
+    skips = ''.join(f', {n} skipped: {why}' for why, n in content['skipped'].items())
+    say('\n' + table.render(
+        f"{name} ({content['examples']} mixtures{skips}; mean ± 95 % interval)",
+        {'mixture': table.mixture_row(first), **dict(reversed(rows_of_table.items()))}))
+
+
+def _count(config):
+    params = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    return state_lib.parameter_count(params)
+
+
+def _write_example(config, workdir, source, system):
+    """Separates the first example of a data set and writes its sounds; returns the folder."""
+    example, reference_ST = evaluate_lib.load(source, 0, sample_rate=config.data.sample_rate)
+    length = reference_ST.shape[1]
+    estimate_ST = system(reference_ST[None].astype(np.float32), np.array([length], np.int32))[0]
+    best = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0))['permutation_S']
+    folder = os.path.join(workdir, 'audio', source.metadata['name'], example.id)
+    table.write_sounds(folder, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
+                       estimate_ST=estimate_ST[best], sample_rate=config.data.sample_rate)
+    return folder

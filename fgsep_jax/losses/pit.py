@@ -1,0 +1,107 @@
+"""Permutation-invariant training: the loss of the best assignment of estimates to references."""
+
+import functools
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+# 4! = 24 sums in one gather cost less than the assignment's nested loops; 5! = 120 do not.
+_EXHAUSTIVE_UP_TO = 4
+
+
+def pairwise(
+    function: Callable[..., jax.Array],
+    estimate_BET: jax.Array,
+    reference_BRT: jax.Array,
+    **kwargs,
+) -> jax.Array:
+    """Applies a per-example function to every pair of an estimate and a reference.
+
+    Args:
+        function: Takes an estimate [B, T], a reference [B, T] and `kwargs`; returns [B].
+        estimate_BET: Estimated signals.
+        reference_BRT: True signals.
+        **kwargs: Passed on unchanged, for example `mask=mask_BT`, valid for every pair.
+
+    Returns:
+        value_BRE: The value of reference r and estimate e.
+    """
+
+    def against(reference_BT):
+        one = functools.partial(function, reference=reference_BT, **kwargs)
+        return jax.vmap(lambda estimate_BT: one(estimate_BT), in_axes=-2, out_axes=-1)(estimate_BET)
+
+    return jax.vmap(against, in_axes=-2, out_axes=-2)(reference_BRT)
+
+
+@jax.jit
+def pit(loss_BRE: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean loss over the sources under the best permutation of each example.
+
+    Up to four sources all permutations are compared at once; beyond, the Hungarian algorithm finds
+    the best one. Gradients flow through the chosen entries alone. Of equally good permutations the
+    first in lexicographic order wins up to four sources; beyond, always the same one.
+
+    A nan anywhere in an example's matrix makes that example's loss, and the gradients of its chosen
+    entries, nan: it is never stepped around. An entry of +inf is chosen only if it must be.
+
+    Args:
+        loss_BRE: Loss of each reference r with each estimate e; lower is better.
+
+    Returns:
+        loss_B: Mean over the sources of the chosen entries.
+        permutation_BS: permutation[b, r] is the index of the estimate assigned to reference r.
+
+    Raises:
+        ValueError: The numbers of references and estimates differ.
+
+    Reference:
+        M. Kolbaek et al., "Multi-talker speech separation with utterance-level permutation
+        invariant training", TASLP 2017.
+    """
+    if loss_BRE.ndim != 3 or loss_BRE.shape[1] != loss_BRE.shape[2]:
+        raise ValueError(
+            f'PIT was given losses of shape {loss_BRE.shape}; it needs [batch, references, estimates] '
+            'with as many estimates as references. Pad the references, or drop estimates, first.'
+        )
+    sources = loss_BRE.shape[1]
+    search = _exhaustive if sources <= _EXHAUSTIVE_UP_TO else jax.vmap(_hungarian)
+    permutation_BS = search(jax.lax.stop_gradient(loss_BRE))
+    chosen_BR = jnp.take_along_axis(loss_BRE, permutation_BS[:, :, None], axis=2)[:, :, 0]
+    poison_B = jnp.where(jnp.isnan(loss_BRE).any(axis=(1, 2)), jnp.nan, 1.0)
+    return chosen_BR.mean(axis=1) * poison_B, permutation_BS
+
+
+@jax.jit
+def reorder(estimate_BST: jax.Array, permutation_BS: jax.Array) -> jax.Array:
+    """Puts the estimates into the order of the references.
+
+    Args:
+        estimate_BST: Estimated signals.
+        permutation_BS: As `pit` returns it.
+
+    Returns:
+        estimate_BST, where source s belongs to reference s.
+    """
+    return jnp.take_along_axis(estimate_BST, permutation_BS[:, :, None], axis=1)
+
+
+def _exhaustive(loss_BRE):
+    sources = loss_BRE.shape[1]
+    permutation_NS = np.array(list(itertools.permutations(range(sources))), np.int32)
+    loss_BN = loss_BRE[:, np.arange(sources)[None, :], permutation_NS].mean(axis=-1)
+    return jnp.asarray(permutation_NS)[loss_BN.argmin(axis=1)]
+
+
+def _hungarian(loss_RE):
+    # The algorithm's loops need finite costs: an infinite one becomes one too dear (or cheap) for
+    # all the others together to outweigh.
+    finite_RE = jnp.isfinite(loss_RE)
+    limit = 1 + 2 * loss_RE.shape[0] * jnp.abs(loss_RE).max(where=finite_RE, initial=0.0)
+    cost_RE = jnp.where(finite_RE, loss_RE, jnp.where(loss_RE < 0, -limit, limit))
+    reference_S, estimate_S = optax.assignment.hungarian_algorithm(cost_RE)
+    return jnp.zeros_like(estimate_S).at[reference_S].set(estimate_S).astype(jnp.int32)

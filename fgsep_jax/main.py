@@ -1,0 +1,78 @@
+"""Trains, resumes and evaluates experiments.
+
+    python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo
+    python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DIR...]
+"""
+
+import os
+import sys
+
+
+def _use_huge_pages():
+    # XLA's CPU client takes its temporaries afresh for every step, and mapping gigabytes page by
+    # page can cost as much as the arithmetic. glibc reads this once, at start-up.
+    if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
+        os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
+        os.execv(sys.executable, sys.orig_argv)
+
+
+if __name__ == '__main__':
+    _use_huge_pages()
+
+from absl import app, flags, logging  # noqa: E402
+import jax  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from fgsep_jax import config as config_lib, experiment, validate  # noqa: E402
+from fgsep_jax.data.records import RecordError  # noqa: E402
+from fgsep_jax.training import loop, run_folder  # noqa: E402
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]')
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Run folder; default runs/EXPERIMENT-PRESET.')
+_MODE = flags.DEFINE_enum(
+    'mode', 'train_and_evaluate', ['train_and_evaluate', 'train', 'evaluate'], 'What to do.')
+_DATA_DIRS = flags.DEFINE_list(
+    'data_dirs', [], 'With --mode=evaluate: data sets to evaluate on; default: the run\'s own.')
+_SPLIT = flags.DEFINE_string('split', 'test', 'Split to evaluate on.')
+_MULTIHOST = flags.DEFINE_bool(
+    'multihost', False, 'Join the other processes of a pod before anything else.')
+
+
+def _main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f'arguments not understood: {argv[1:]}')
+    if not flags.FLAGS['verbosity'].present:
+        logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
+    if _MULTIHOST.value:
+        jax.distributed.initialize()
+    if _MODE.value == 'evaluate':
+        if not _WORKDIR.value:
+            raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
+        config = run_folder.read_config(_WORKDIR.value)
+        experiment.evaluate(config, _WORKDIR.value, data_dirs=_DATA_DIRS.value,
+                            split=_SPLIT.value)
+        return
+    config = _CONFIG.value
+    if config is None:
+        raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
+    validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
+    workdir = _WORKDIR.value or os.path.join('runs', f'{config.experiment}-{config.preset}')
+    experiment.train(config, workdir)
+    if _MODE.value == 'train_and_evaluate':
+        experiment.evaluate(config, workdir, split=_SPLIT.value, baselines=True)
+
+
+def run():
+    """Runs the program; mistakes of the user's end in one message and exit status 2."""
+    try:
+        app.run(_main)
+    except loop.Preempted as notice:
+        print(notice, file=sys.stderr)
+    except (config_lib.ConfigError, RecordError, FileNotFoundError, loop.TrainingError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    run()

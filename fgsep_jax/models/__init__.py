@@ -1,0 +1,1 @@
+"""Separation models: encoder/decoder pairs, the TCN separator, and the models made of them."""

@@ -1,0 +1,176 @@
+"""Encoder/decoder pairs: waveform -> frames of a learned basis -> waveform.
+
+Linear pair: Luo and Mesgarani, "Conv-TasNet", 2019. Deep pairs: Kadioglu et al., "An Empirical
+Study of Conv-TasNet", 2020, section 3. W is the window in samples. Encoders map
+`mixture_BT -> encoded_BKN`, decoders `coded_BKN -> estimate_BT`; a new pair needs these calls and
+the fields `window` and `stride`.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fgsep_jax.models.layers import Conv, Norm, PReLU, torch_uniform, zero_padding
+
+
+def check_framing(*, window: int, stride: int) -> None:
+    """Raises ValueError unless the window is a whole number of strides."""
+    if stride < 1 or window < stride or window % stride:
+        raise ValueError(
+            f'window={window} is not a multiple of stride={stride}: frames would not cover every '
+            f'sample equally; use window={max(1, window // max(stride, 1)) * max(stride, 1)}'
+        )
+
+
+def frame_count(samples, *, window: int, stride: int):
+    """Number of frames for a number of samples (an int, or an int array for many at once).
+
+    Zeros are appended up to one stride less than a multiple of the window (at least one of
+    them), and one stride of zeros stands at either end: the padding of the authors' code.
+    """
+    check_framing(window=window, stride=stride)
+    rest = window - (stride + samples % window) % window
+    return (samples + rest + 2 * stride - window) // stride + 1
+
+
+def frame(signal_BT: jax.Array, *, window: int, stride: int) -> jax.Array:
+    """Cuts a signal into overlapping frames [B, K, W], padded as in `frame_count`."""
+    batch, samples = signal_BT.shape
+    frames = frame_count(samples, window=window, stride=stride)
+    total = (frames - 1) * stride + window
+    padded_BT = jnp.pad(signal_BT, ((0, 0), (stride, total - stride - samples)))
+    # Windows are whole strides, so reshaping and joining does it: no gather, no convolution.
+    chunk_BJD = padded_BT.reshape(batch, total // stride, stride)
+    overlap = window // stride
+    return jnp.concatenate([chunk_BJD[:, i : i + frames] for i in range(overlap)], axis=2)
+
+
+def overlap_add(frame_BKW: jax.Array, *, stride: int, samples: int) -> jax.Array:
+    """Adds overlapping frames and cuts the padding of `frame` away: [B, T]."""
+    batch, frames, window = frame_BKW.shape
+    overlap = window // stride
+    chunk_BJD = sum(
+        jnp.pad(
+            frame_BKW[..., i * stride : (i + 1) * stride], ((0, 0), (i, overlap - 1 - i), (0, 0))
+        )
+        for i in range(overlap)
+    )
+    return chunk_BJD.reshape(batch, -1)[:, stride : stride + samples]
+
+
+class DeepLayer(nn.Module):
+    """One deep layer: PReLU(conv(x)), or the gated linear unit of section 3.2, fig. 3:
+
+        conv(x) * sigmoid(gLN(gate_conv(x)))
+
+    The gate [B, K, N] is sown into the collection 'intermediates' under 'gate'.
+    """
+
+    activation: str
+    dilation: int = 1
+    transpose: bool = False
+    causal: bool = False
+    norm: str = 'gln'
+    bias: bool = True
+    eps: float = 1e-8
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+        x_BKN = zero_padding(x_BKN, frames_BK)
+        options = dict(
+            dilation=self.dilation,
+            causal=self.causal,
+            transpose=self.transpose,
+            bias=self.bias,
+            dtype=self.dtype,
+        )
+        linear_BKN = Conv(**options, name='conv')(x_BKN)
+        if self.activation == 'prelu':
+            return PReLU(name='prelu')(linear_BKN)
+        if self.activation != 'glu':
+            raise ValueError(f"activation={self.activation!r}: must be 'prelu' or 'glu'")
+        gate_BKN = Conv(**options, name='gate_conv')(x_BKN)
+        gate_BKN = nn.sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, frames_BK))
+        self.sow('intermediates', 'gate', gate_BKN)
+        return linear_BKN * gate_BKN
+
+
+class Encoder(nn.Module):
+    """Linear basis over frames, then one `DeepLayer` for each dilation (none: linear encoder).
+
+    The basis has no bias and no activation follows it; it computes in float32 at any dtype.
+
+    Attributes:
+      basis: filters (N in the paper).
+      window: their length in samples (L).
+      stride: samples from one frame to the next (S).
+      dilations: of the I-1 deep layers, first to last.
+      activation: of the deep layers, 'prelu' or 'glu'.
+      causal, norm, bias, eps, dtype: of the deep layers.
+    """
+
+    basis: int = 512
+    window: int = 16
+    stride: int = 8
+    dilations: tuple[int, ...] = ()
+    activation: str = 'prelu'
+    causal: bool = False
+    norm: str = 'gln'
+    bias: bool = True
+    eps: float = 1e-8
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, mixture_BT: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+        """Returns the encoded mixture [batch, frames, basis]; `frames_BK` is 0 on padding."""
+        kernel_WN = self.param('kernel', torch_uniform(self.window), (self.window, self.basis))
+        x_BKN = frame(mixture_BT, window=self.window, stride=self.stride) @ kernel_WN
+        return deep_layers(self, x_BKN, frames_BK, dilations=self.dilations, transpose=False)
+
+
+class Decoder(nn.Module):
+    """Mirror of `Encoder`: transposed `DeepLayer`s, then frames of the basis, overlap-added.
+
+    Attributes as in `Encoder`; `dilations` are those of the encoder and run backwards here.
+    """
+
+    window: int = 16
+    stride: int = 8
+    dilations: tuple[int, ...] = ()
+    activation: str = 'prelu'
+    causal: bool = False
+    norm: str = 'gln'
+    bias: bool = True
+    eps: float = 1e-8
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(
+        self, coded_BKN: jax.Array, samples: int, frames_BK: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns the waveform [batch, samples]; `frames_BK` is 0 on padding."""
+        x_BKN = deep_layers(
+            self, coded_BKN, frames_BK, dilations=self.dilations[::-1], transpose=True
+        )
+        x_BKN = zero_padding(x_BKN, frames_BK).astype(jnp.float32)
+        basis = x_BKN.shape[-1]
+        kernel_NW = self.param('kernel', torch_uniform(self.window), (basis, self.window))
+        return overlap_add(x_BKN @ kernel_NW, stride=self.stride, samples=samples)
+
+
+def deep_layers(module, x_BKN, frames_BK, *, dilations, transpose):
+    """Runs one `DeepLayer` for each dilation, as submodules of an Encoder or Decoder."""
+    for index, dilation in enumerate(dilations, start=1):
+        x_BKN = DeepLayer(
+            activation=module.activation,
+            dilation=dilation,
+            transpose=transpose,
+            causal=module.causal,
+            norm=module.norm,
+            bias=module.bias,
+            eps=module.eps,
+            dtype=module.dtype,
+            name=f'layer_{index}',
+        )(x_BKN, frames_BK)
+    return x_BKN.astype(jnp.float32)

@@ -1,0 +1,135 @@
+"""The separator of Conv-TasNet: a temporal convolutional network that estimates masks.
+
+Luo and Mesgarani, "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech
+Separation", IEEE/ACM TASLP 27(8), 2019, sections II-B and II-C. The paper's letters are given
+with each field.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fgsep_jax.models.layers import Depthwise, Norm, Pointwise, PReLU, zero_padding
+
+MASKS = {
+    'sigmoid': nn.sigmoid,
+    'relu': nn.relu,
+    'softmax': lambda mask_BSKN: nn.softmax(mask_BSKN, axis=1),
+}
+
+
+class Block(nn.Module):
+    """One dilated block (Conv-TasNet fig. 1C).
+
+    Both outputs come from one 1x1 convolution, `output`, residual channels first: its input, the
+    widest array of the block, is then read once.
+    """
+
+    hidden: int
+    residual: int
+    skip: int
+    kernel: int
+    dilation: int
+    norm: str
+    causal: bool
+    eps: float
+    depthwise: str
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
+        """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
+        x_BKH = Pointwise(self.hidden, self.dtype, name='expand')(x_BKC)
+        x_BKH = PReLU(name='prelu_1')(x_BKH)
+        x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, frames_BK)
+        x_BKH = zero_padding(x_BKH, frames_BK)
+        x_BKH = Depthwise(
+            self.kernel, self.dilation, self.causal, self.depthwise, name='depthwise'
+        )(x_BKH)
+        x_BKH = PReLU(name='prelu_2')(x_BKH)
+        x_BKH = Norm(self.norm, self.eps, name='norm_2')(x_BKH, frames_BK)
+        x_BKC = Pointwise(self.residual + self.skip, self.dtype, name='output')(x_BKH)
+        return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
+
+
+class TCN(nn.Module):
+    """Masks for every source from the encoded mixture.
+
+    Attributes:
+      sources: masks to estimate.
+      bottleneck: channels between the blocks (B in the paper).
+      hidden: channels inside the blocks (H).
+      skip: channels of the skip connections (Sc); 0 means none, and the masks are then made from
+        the output of the last block.
+      kernel: taps of the depthwise convolutions (P).
+      blocks: blocks in a repeat (X), with dilations 1, 2, 4, ... 2^(X-1).
+      repeats: how often that is repeated (R).
+      norm: 'gln' (global) or 'cln' (cumulative) layer norm.
+      causal: the depthwise convolutions look at the past only.
+      mask: 'sigmoid', 'relu' or 'softmax' (over the sources).
+      eps: of every norm.
+      depthwise: see `layers.depthwise_conv`.
+      unused_residual: keep the residual output of the last block, which nothing reads: published
+        counts of parameters include it.
+      remat: compute the blocks again in the backward pass instead of storing them.
+      dtype: type that the convolutions compute in. What passes from block to block, the sum of
+        the skip connections and the norms' statistics stay float32.
+    """
+
+    sources: int = 2
+    bottleneck: int = 128
+    hidden: int = 512
+    skip: int = 128
+    kernel: int = 3
+    blocks: int = 8
+    repeats: int = 3
+    norm: str = 'gln'
+    causal: bool = False
+    mask: str = 'sigmoid'
+    eps: float = 1e-8
+    depthwise: str = 'auto'
+    unused_residual: bool = False
+    remat: bool = False
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, encoded_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+        """Estimates the masks.
+
+        Args:
+          encoded_BKN: encoded mixture [batch, frames, basis].
+          frames_BK: 1 for frames that count, 0 for padding; None when all count.
+
+        Returns:
+          Masks [batch, sources, frames, basis], float32.
+        """
+        batch, frames, basis = encoded_BKN.shape
+        x_BKC = Norm(self.norm, self.eps, name='norm')(encoded_BKN, frames_BK)
+        x_BKC = Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
+        x_BKC = x_BKC.astype(jnp.float32)
+        # Without explicit names nn.remat would rename the parameters.
+        block = nn.remat(Block) if self.remat else Block
+        last = self.blocks * self.repeats - 1
+        total_BKC = 0.0
+        for index in range(last + 1):
+            unused = index == last and self.skip > 0 and not self.unused_residual
+            residual_BKC, skip_BKC = block(
+                hidden=self.hidden,
+                residual=0 if unused else self.bottleneck,
+                skip=self.skip,
+                kernel=self.kernel,
+                dilation=2 ** (index % self.blocks),
+                norm=self.norm,
+                causal=self.causal,
+                eps=self.eps,
+                depthwise=self.depthwise,
+                dtype=self.dtype,
+                name=f'block_{index}',
+            )(x_BKC, frames_BK)
+            if not unused:
+                x_BKC += residual_BKC
+            total_BKC += skip_BKC
+        x_BKC = PReLU(name='prelu')(total_BKC if self.skip else x_BKC)
+        x_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
+        logit_BKSN = x_BKD.astype(jnp.float32).reshape(batch, frames, self.sources, basis)
+        return MASKS[self.mask](logit_BKSN.swapaxes(1, 2))

@@ -1,0 +1,41 @@
+"""The task interface: all that training, evaluation and separation know of a model."""
+
+from typing import Protocol
+
+import jax
+
+
+class Task(Protocol):
+    """Model, loss and separation of one kind of experiment."""
+
+    def init(self, rng: jax.Array):
+        """Returns the initial parameters."""
+
+    def multiply_accumulates(self) -> int:
+        """Returns how many a second of audio takes to separate."""
+
+    def loss(self, params, batch, rng: jax.Array):
+        """Loss of each example of a batch.
+
+        Args:
+          params: parameters as `init` returns them.
+          batch: {'source_BST' int16, optional 'length_B' int32 [samples], ...}.
+          rng: key for whatever the model draws.
+
+        Returns:
+          (loss_B, {name: value_B}), per example; the caller masks and reduces.
+        """
+
+    def separate(self, params, mixture_BT: jax.Array, length_B=None, adaptation_BT=None):
+        """Estimates the sources of mixtures.
+
+        Args:
+          params: parameters.
+          mixture_BT: float32 in [-1, 1].
+          length_B: true lengths [samples] where rows are zero-padded; the result up to there is
+            what the row alone would give.
+          adaptation_BT: background segment, for tasks that use one.
+
+        Returns:
+          estimate_BST of the mixture's length.
+        """

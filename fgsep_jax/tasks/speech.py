@@ -1,0 +1,66 @@
+"""Speech separation in the waveform domain with permutation-invariant training (paper 2)."""
+
+import jax
+import jax.numpy as jnp
+
+from fgsep_jax.losses.pit import pairwise, pit, reorder
+from fgsep_jax.losses.si_snr import si_snr, snr
+from fgsep_jax.losses.spectral import power_law
+from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
+
+INT16_SCALE = 32768.0
+
+
+class SpeechTask:
+    """Conv-TasNet and its deep variants under SI-SNR with PIT, equation 4 of paper 2."""
+
+    def __init__(self, config):
+        model = config.model.to_dict()
+        dilated, layers = model.pop('dilated'), model['layers']
+        dilations = tuple(2**i if dilated else 1 for i in range(layers - 1))
+        self.model = conv_tasnet(sources=config.data.sources, dilations=dilations, **model)
+        self._loss, self._sample_rate = config.loss, config.data.sample_rate
+
+    def init(self, rng):
+        """Returns the initial parameters; they depend on no signal length."""
+        return self.model.init(rng, jnp.zeros((1, 4000)))['params']
+
+    def multiply_accumulates(self):
+        """Returns how many a second of audio takes to separate."""
+        return multiply_accumulates(self.model, sample_rate=self._sample_rate)
+
+    def separate(self, params, mixture_BT, length_B=None, adaptation_BT=None):
+        """Returns estimate_BST; see `base.Task`."""
+        del adaptation_BT
+        return self.model.apply({'params': params}, mixture_BT, length_B)
+
+    def loss(self, params, batch, rng):
+        """Negative SI-SNR [dB] under the best permutation, plus beta times the power-law term.
+
+        The permutation is the one that SI-SNR chooses; the power-law term is then added for
+        that assignment. See `base.Task` for arguments and returns.
+        """
+        del rng
+        reference_BRT = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
+        length_B = batch.get('length_B')
+        mask_BT = None
+        if length_B is not None:
+            samples_T = jnp.arange(reference_BRT.shape[-1])
+            mask_BT = (samples_T[None, :] < length_B[:, None]).astype(jnp.float32)
+        estimate_BET = self.separate(params, reference_BRT.sum(axis=1), length_B)
+
+        settings = self._loss
+        measure = {'si_snr': si_snr, 'snr': snr}[settings.name]
+        value_BRE = pairwise(measure, estimate_BET, reference_BRT, mask=mask_BT,
+                                 eps=settings.eps)
+        loss_B, permutation_BS = pit(-value_BRE)
+        values = {settings.name: -loss_B}
+        if settings.power_law_weight:
+            term_BS = power_law(
+                reorder(estimate_BET, permutation_BS), reference_BRT,
+                mask=None if mask_BT is None else mask_BT[:, None, :],
+                alpha=settings.power_law_exponent, window=settings.power_law_window,
+                hop=settings.power_law_hop, reduction=settings.power_law_reduction)
+            values['power_law'] = term_BS.mean(axis=1)
+            loss_B = loss_B + settings.power_law_weight * values['power_law']
+        return loss_B, values

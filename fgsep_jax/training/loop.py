@@ -1,0 +1,242 @@
+"""The training loop: batches in, checkpoints and logs out, for every task alike."""
+
+import contextlib
+import signal
+import time
+
+import jax
+import numpy as np
+
+from fgsep_jax import config as config_lib
+from fgsep_jax.data import pipeline
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
+from fgsep_jax.training.checkpoint import Checkpoints, abstract
+from fgsep_jax.training.logging import RunLog
+from fgsep_jax.training.optimizer import make_plateau, update_plateau
+from fgsep_jax.training.state import init_state
+from fgsep_jax.training.step import jit_train_step, jit_validation_step
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+class Preempted(Exception):
+    """The run was asked to leave; it has saved its state and can be resumed."""
+
+
+def train(config, workdir, *, train_source, validation_source):
+    """Trains, or resumes, the run in a folder until its last epoch.
+
+    Killed at any instant and called again, it ends with the parameters of an undisturbed run.
+
+    Args:
+      config: an experiment's ConfigDict, validated.
+      workdir: run folder.
+      train_source: RecordSource of the training split.
+      validation_source: RecordSource of the validation split.
+
+    Returns:
+      The final TrainState.
+
+    Raises:
+      ConfigError: the folder holds another run.
+      TrainingError: `training.max_nonfinite_steps` steps in a row had a loss or gradient that
+        was not finite.
+      Preempted: SIGTERM (or the platform's notice) came; the state is saved.
+    """
+    hosts, host = jax.process_count(), jax.process_index()
+    run_folder.claim(workdir, config, write=host == 0)
+    indices, short = pipeline.usable(train_source, config)
+    epoch_steps = cost.steps_per_epoch(config, len(indices))
+    total = epoch_steps * config.training.epochs
+    mesh, task = mesh_lib.make_mesh(), make_task(config)
+    batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
+    checkpoints = Checkpoints(workdir, keep=config.training.keep_checkpoints)
+    state = _restore_or_init(checkpoints, task, config, mesh, batches, hosts)
+    step = int(state.step)
+    log = RunLog(workdir, step=step, total=total, active=host == 0)
+    with contextlib.closing(checkpoints), contextlib.closing(log), _StopSignal() as stop:
+        if step >= total:
+            log.say(f'{workdir} is trained: {step} steps')
+            return state
+        run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
+        state = run.compile(state, len(indices), short)
+        log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
+        while step < total:
+            state = run.step(state, step, total - step)
+            step += 1
+            epoch_end = step % epoch_steps == 0
+            leaving = stop.requested(checkpoints, step)
+            loss = None
+            if epoch_end:
+                state, loss = run.validate(state, step, step // epoch_steps)
+            if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
+                run.read_metrics()
+                checkpoints.save(step, state, {'iterator': batches.get_state(), 'hosts': hosts},
+                                 loss=loss)
+            if leaving and step < total:
+                checkpoints.wait()
+                raise Preempted(f'asked to stop: saved step {step} of {total} in {workdir};'
+                                ' the same command resumes it')
+        return state
+
+
+def _restore_or_init(checkpoints, task, config, mesh, batches, hosts):
+    """Newest saved state with the iterator set behind its last batch, or a fresh one."""
+    sharding = mesh_lib.replicated(mesh)
+    latest = checkpoints.latest_step()
+    if latest is None:
+        return jax.jit(lambda: init_state(task, config), out_shardings=sharding)()
+    shapes = jax.eval_shape(lambda: init_state(task, config))
+    state, position = checkpoints.restore(latest, abstract(shapes, sharding))
+    if position['hosts'] != hosts:
+        raise config_lib.ConfigError(
+            f"the run was saved on {position['hosts']} hosts and cannot resume on {hosts}: its"
+            ' data position belongs to that many')
+    batches.set_state(position['iterator'])
+    return state
+
+
+class _Run:
+    """One process's share of a run: the compiled steps and what they report to."""
+
+    def __init__(self, config, task, mesh, log, checkpoints, batches, validation_source):
+        self._config, self._task, self._mesh, self._log = config, task, mesh, log
+        self._checkpoints, self._batches = checkpoints, batches
+        self._validation_source = validation_source
+        self._validation_step = jit_validation_step(task, mesh)
+        self._separate = jax.jit(task.separate)
+        self._plateau = make_plateau(config)
+        self._limit = config.training.max_nonfinite_steps
+        self._pending = None
+        self._window = (0, 0.0)
+
+    def compile(self, state, examples, short):
+        """Compiles the train step and says what it costs; returns the state unchanged."""
+        self._examples = examples
+        position = self._batches.get_state()
+        batch = mesh_lib.place_batch(next(self._batches), self._mesh)
+        self._batches.set_state(position)
+        began = time.monotonic()
+        self._train_step = jit_train_step(self._task, self._config, self._mesh).lower(
+            state, batch).compile()
+        self._log.say(cost.describe(
+            self._config, state=state, compiled=self._train_step, examples=examples, short=short,
+            devices=jax.device_count()))
+        self._log.say(f'compiled           in {time.monotonic() - began:.0f} s')
+        return state
+
+    def step(self, state, step, steps_left):
+        """Dispatches one step, then reads what the one before it reported."""
+        batch = next(self._batches)
+        state, metrics = self._train_step(state, mesh_lib.place_batch(batch, self._mesh))
+        self.read_metrics()
+        self._pending = (step + 1, steps_left - 1, batch['id'], metrics)
+        return state
+
+    def read_metrics(self):
+        """Reads the metrics of the last dispatched step: logs, counts, stops on too many bad."""
+        if self._pending is None:
+            return
+        (step, steps_left, ids, metrics), self._pending = self._pending, None
+        metrics = jax.device_get(metrics)
+        finite_B = metrics.pop('finite_B')
+        if not metrics.pop('finite'):
+            self._report_skipped(step, ids, finite_B, int(metrics['skipped_in_row']))
+        first, began = self._window
+        now = time.monotonic()
+        rate = (step - first) * self._config.data.batch_size / (now - began) if began else 0.0
+        if began == 0.0 or step % self._config.training.log_steps == 0:
+            self._window = (step, now)
+        if step % self._config.training.log_steps == 0:
+            self._log.scalars(step, {**metrics, 'examples_per_second': rate}, kind='train')
+        if rate:
+            seconds = self._config.data.batch_size / rate
+            self._log.progress(step, loss=float(metrics['loss']), examples_per_second=rate,
+                               seconds_left=seconds * steps_left)
+            if self._examples:  # once, as soon as a step after the first has been timed
+                self._log.say(cost.outlook(self._config, seconds_per_step=seconds,
+                                           steps_left=steps_left, examples=self._examples))
+                self._examples = 0
+
+    def _report_skipped(self, step, ids, finite_B, in_row):
+        local = len(ids)
+        mine_B = finite_B[jax.process_index() * local:(jax.process_index() + 1) * local]
+        bad = [name for name, finite in zip(ids, mine_B) if not finite] or list(ids)
+        self._log.event(step, 'skipped', ids=bad)
+        self._log.say(f'step {step} skipped: loss or gradient not finite ({in_row} in a row);'
+                      f' examples: {", ".join(bad)}')
+        if in_row >= self._limit:
+            raise TrainingError(
+                f'{in_row} steps in a row had a loss or gradient that was not finite'
+                f' (training.max_nonfinite_steps = {self._limit}), the last at step {step} with'
+                f' {", ".join(bad)}. Lower training.learning_rate or training.clip_norm, or look'
+                ' at these examples; the last checkpoint is kept.')
+
+    def validate(self, state, step, epoch):
+        """Measures the validation loss and lets the learning-rate rule see it.
+
+        Returns:
+          (state, validation loss).
+        """
+        self.read_metrics()
+        totals = None
+        for batch in pipeline.validation_batches(
+                self._validation_source, self._config,
+                host=jax.process_index(), hosts=jax.process_count()):
+            sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
+            totals = sums if totals is None else {
+                name: mean.merge(sums[name]) for name, mean in totals.items()}
+        values = {name: mean.compute() for name, mean in totals.items()}
+        plateau = jax.jit(
+            lambda state, loss: update_plateau(self._plateau, state, loss),
+            out_shardings=mesh_lib.replicated(self._mesh))(state.plateau, values['loss'])
+        state = state.replace(plateau=plateau)
+        rate = self._config.training.learning_rate * float(plateau.scale)
+        self._log.scalars(step, {**values, 'next_learning_rate': rate}, kind='validation')
+        self._log.say(f'epoch {epoch}  step {step}  '
+                      + '  '.join(f'validation {k} {v:.3f}' for k, v in values.items())
+                      + f'  learning rate {rate:.2g}')
+        self._sounds(state, step)
+        self._window = (step, time.monotonic())
+        return state, values['loss']
+
+    def _sounds(self, state, step):
+        count = min(self._config.training.audio_examples, len(self._validation_source))
+        if jax.process_index() or not count:
+            return
+        rate, length = self._config.data.sample_rate, config_lib.segment_samples(self._config)
+        params = mesh_lib.local_copy(state.params)
+        for i in range(count):
+            example = self._validation_source[i]
+            mixture_T = pipeline.crop(example.sources_ST, length, 0).sum(axis=0) / 32768
+            estimate_BST = self._separate(params, mixture_T[None].astype(np.float32))
+            self._log.sound(step, f'{i}/mixture', mixture_T, rate)
+            for s, estimate_T in enumerate(np.asarray(estimate_BST[0])):
+                self._log.sound(step, f'{i}/estimate_{s + 1}', estimate_T, rate)
+
+
+class _StopSignal:
+    """SIGTERM as a request, agreed upon by all hosts; restores the old handler on leaving."""
+
+    def __enter__(self):
+        self._asked = False
+        if jax.process_count() == 1:  # on a pod JAX itself listens and lets the hosts agree
+            self._old = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def _ask(self, number, frame):
+        del number, frame
+        self._asked = True
+
+    def requested(self, checkpoints, step):
+        """Whether the run should save and leave after this step."""
+        if jax.process_count() == 1:
+            return self._asked
+        return checkpoints.reached_preemption(step)
+
+    def __exit__(self, *error):
+        if jax.process_count() == 1:
+            signal.signal(signal.SIGTERM, self._old)

@@ -1,0 +1,88 @@
+"""The train and validation steps as pure functions, and their sharded, jitted forms."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fgsep_jax.metrics.aggregate import Mean
+from fgsep_jax.training import mesh as mesh_lib
+from fgsep_jax.training.optimizer import make_optimizer
+
+
+def train_step(state, batch, *, task, optimizer, learning_rate, seed):
+    """One step of gradient descent; skipped whole where loss or gradient is not finite.
+
+    Args:
+      state: TrainState.
+      batch: arrays as `task.loss` takes them.
+      task: a Task.
+      optimizer: optax transformation from `make_optimizer`.
+      learning_rate: before the plateau rule's scale.
+      seed: of the run; the step's key is folded from it, so that no key need be saved.
+
+    Returns:
+      (TrainState, {'loss', 'gradient_norm', 'learning_rate', 'skipped', 'skipped_in_row',
+      'finite', 'finite_B', and the task's own values}), scalars but for finite_B.
+    """
+    rng = jax.random.fold_in(jax.random.key(seed), state.step)
+
+    def mean_loss(params):
+        loss_B, values = task.loss(params, batch, rng)
+        return loss_B.mean(), (loss_B, values)
+
+    (loss, (loss_B, values)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    norm = optax.tree.norm(gradient)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    direction, moments = optimizer.update(gradient, state.optimizer, state.params)
+    rate = learning_rate * state.plateau.scale
+    params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
+
+    def keep(new, old):
+        return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+    bad = 1 - finite.astype(jnp.int32)
+    state = state.replace(
+        step=state.step + 1, params=keep(params, state.params),
+        optimizer=keep(moments, state.optimizer), skipped=state.skipped + bad,
+        skipped_in_row=bad * (state.skipped_in_row + 1))
+    return state, {
+        **{name: value_B.mean() for name, value_B in values.items()},
+        'loss': loss, 'gradient_norm': norm, 'learning_rate': rate, 'finite': finite,
+        'finite_B': jnp.isfinite(loss_B), 'skipped': state.skipped,
+        'skipped_in_row': state.skipped_in_row}
+
+
+def validation_step(params, batch, *, task):
+    """Sums of the loss and the task's values over the examples that count.
+
+    Args:
+      params: parameters.
+      batch: as for `task.loss`, with mask_B = 0 on filled-up rows.
+      task: a Task.
+
+    Returns:
+      {'loss': Mean, name: Mean}, to be merged over batches and divided once.
+    """
+    loss_B, values = task.loss(params, batch, jax.random.key(0))
+    values = {'loss': loss_B, **values}
+    return {name: Mean.from_values(value_B, batch['mask_B']) for name, value_B in values.items()}
+
+
+def jit_train_step(task, config, mesh):
+    """`train_step` over a mesh: (state, batch) -> (state, metrics); the state is donated."""
+    step = functools.partial(
+        train_step, task=task, optimizer=make_optimizer(config),
+        learning_rate=config.training.learning_rate, seed=config.seed)
+    replicated = mesh_lib.replicated(mesh)
+    return jax.jit(step, in_shardings=(replicated, mesh_lib.split_batch(mesh)),
+                   out_shardings=replicated, donate_argnums=0)
+
+
+def jit_validation_step(task, mesh):
+    """`validation_step` over a mesh: (params, batch) -> {name: Mean}."""
+    replicated = mesh_lib.replicated(mesh)
+    return jax.jit(functools.partial(validation_step, task=task),
+                   in_shardings=(replicated, mesh_lib.split_batch(mesh)),
+                   out_shardings=replicated)

@@ -1,0 +1,51 @@
+"""Packaging. Beside each package that the project was not given from the start stands why."""
+
+from setuptools import find_packages, setup
+
+DEMO = [
+    'apache-beam>=2.60',
+    'espeakng-loader>=0.2.4',  # eSpeak NG (GPL-3) with its voices: renders the embedded corpus
+]
+DATA_PREP = [
+    'apache-beam>=2.60',
+    'importlib_resources',  # tensorflow-datasets needs it beside Beam and does not declare it
+]
+
+setup(
+    name='fgsep_jax',
+    version='0.1.0',
+    description='Sound separation in JAX: Conv-TasNet variants and foreground-background masks',
+    python_requires='>=3.11',
+    packages=find_packages(include=['fgsep_jax*', 'data_prep*']),
+    install_requires=[
+        'absl-py',
+        'etils[epath]',  # data sets and runs on gs:// paths
+        'flax>=0.12',
+        'google-crc32c',  # checksums of TFRecords, at memory speed
+        'grain>=0.2.12',
+        'jax>=0.8',
+        'librosa>=0.11',
+        'ml_collections>=1.0',
+        'numpy',
+        'optax>=0.2.5',
+        'orbax-checkpoint>=0.11.20',
+        'protobuf',  # tf.train.Example without TensorFlow
+        'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64
+        'soundfile',  # reads and writes wav and flac
+        'soxr',  # resampling; librosa's own default back end
+        'tensorboardX',  # TensorBoard event files without TensorFlow
+        'tensorflow-datasets>=4.9.7',
+        'tqdm',  # the progress bar
+    ],
+    extras_require={
+        'demo': DEMO + DATA_PREP,
+        'data_prep': DATA_PREP,
+        'test': DEMO + DATA_PREP + [
+            'fast_bss_eval',  # second opinion on BSS-eval
+            'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
+            'pytest',
+        ],
+        'tpu': ['jax[tpu]'],
+        'cuda': ['jax[cuda13]'],
+    },
+)

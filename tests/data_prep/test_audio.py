@@ -1,0 +1,91 @@
+"""Every kind of bad file is named; what is read does not depend on where it is cut."""
+
+import numpy as np
+import pytest
+import soundfile
+import trees
+
+from data_prep import audio
+from data_prep.corpora import Utterance
+
+
+def make(path, kind):
+    good_T = trees.speechlike(2.0, seed=1)
+    loud_T = np.clip(20 * good_T, -1, 1)
+    if kind == "unreadable":
+        path.write_bytes(b"RIFF but not really a sound")
+    elif kind == "empty":
+        trees.write(path, np.zeros(0))
+    elif kind == "silent":
+        trees.write(path, 1e-4 * good_T)
+    elif kind == "clipped":
+        trees.write(path, loud_T)
+    elif kind == "too short":
+        trees.write(path, good_T[:4000])
+    elif kind == "rate too low":
+        trees.write(path, good_T, 6000)
+    elif kind == "not finite":
+        trees.write(path, np.where(np.arange(good_T.size) == 5, np.nan, good_T), subtype="FLOAT")
+    elif kind == "":
+        trees.write(path, good_T)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "missing", "unreadable", "empty", "silent", "clipped", "too short", "rate too low",
+     "not finite"],
+)
+def test_faults_are_named(tmp_path, kind):
+    path = tmp_path / "x.wav"
+    make(path, kind)
+    found = audio.inspect(Utterance("x", "s", str(path), "train"), sample_rate=8000, min_seconds=1)
+    assert found.problem == kind
+    assert bool(found.detail) == bool(kind)
+    assert found.samples == (0 if kind else 16000)
+
+
+def test_a_folder_named_like_a_file_is_unreadable(tmp_path):
+    (tmp_path / "x.wav").mkdir()
+    found = audio.inspect(Utterance("x", "s", str(tmp_path / "x.wav"), "t"), sample_rate=8000)
+    assert found.problem == "unreadable"
+
+
+def test_a_loud_file_is_not_clipped(tmp_path):
+    audio_T = trees.speechlike(2.0, seed=1, peak=0.9999)
+    trees.write(tmp_path / "x.wav", audio_T)
+    found = audio.inspect(Utterance("x", "s", str(tmp_path / "x.wav"), "t"), sample_rate=8000)
+    assert found.problem == ""
+
+
+def test_clipped_fraction_counts_runs_only():
+    audio_T = np.zeros(100)
+    audio_T[[3, 10, 11]] = 1.0
+    assert audio.clipped_fraction(audio_T) == 0.0
+    audio_T[20:24] = -1.0
+    assert audio.clipped_fraction(audio_T) == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("native", [8000, 16000, 22050, 24000, 44100, 48000])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_read_resamples_and_cuts(tmp_path, native, suffix):
+    seconds, rate = 1.013, 8000
+    time_T = np.arange(round(seconds * native)) / native
+    path = str(tmp_path / f"tone.{suffix}")
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * time_T), native)
+    whole_T = audio.read(path, sample_rate=rate)
+    found = audio.inspect(Utterance("x", "s", path, "t"), sample_rate=rate)
+    assert found.samples == whole_T.size
+    assert found.converted == (() if native == rate else ("resampled",))
+    expected_T = 0.5 * np.sin(2 * np.pi * 440 * np.arange(whole_T.size) / rate)
+    np.testing.assert_allclose(whole_T[200:-200], expected_T[200:-200], atol=0.003)
+    part_T = audio.read(path, sample_rate=rate, start=1000, stop=3000)
+    np.testing.assert_array_equal(part_T, whole_T[1000:3000])
+
+
+def test_first_channel_is_taken_and_said(tmp_path):
+    left_T, right_T = trees.speechlike(1.0, seed=1), trees.speechlike(1.0, seed=2)
+    trees.write(tmp_path / "x.wav", np.stack([left_T, right_T], axis=1))
+    path = str(tmp_path / "x.wav")
+    np.testing.assert_allclose(audio.read(path, sample_rate=8000), left_T, atol=1e-4)
+    found = audio.inspect(Utterance("x", "s", path, "t"), sample_rate=8000)
+    assert found.converted == ("first channel taken",)

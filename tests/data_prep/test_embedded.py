@@ -1,0 +1,102 @@
+"""The embedded corpus: the same bytes every time, speakers and sentences kept apart."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("espeakng_loader", reason="pip install fgsep_jax[demo]")
+pytest.importorskip("apache_beam", reason="pip install fgsep_jax[data_prep]")
+
+from data_prep import embedded, espeak
+from fgsep_jax.data import source
+
+SMALL = [
+    "--utterances_per_voice=2",
+    "--train_pairs=30",
+    "--validation_pairs=4",
+    "--test_pairs=4",
+]
+
+
+def _hashes(folder):
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in sorted(os.listdir(folder))
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embedded") / "corpus"
+    embedded.main([f"--output_dir={folder}", *SMALL])
+    return folder
+
+
+def test_the_same_bytes_from_another_process_and_two_beam_workers(corpus, tmp_path):
+    again = tmp_path / "again"
+    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    command = [sys.executable, "-m", "data_prep.embedded", f"--output_dir={again}"]
+    subprocess.run(command + SMALL + flags, check=True, capture_output=True)
+    assert _hashes(again) == _hashes(corpus)
+
+
+def test_splits_hold_their_own_voices_only(corpus):
+    own = {
+        split: {voice.name for voice in espeak.VOICES if voice.split == split}
+        for split in embedded.MIXTURES
+    }
+    for split, count in {"train": 30, "validation": 4, "test": 4}.items():
+        data = source.RecordSource(str(corpus), split)
+        assert len(data) == count
+        for i in range(count):
+            heard = set(data[i].source_ids)
+            assert len(heard) == 2
+            assert heard <= own[split]
+
+
+def test_mixtures_are_sane_speech(corpus):
+    data = source.RecordSource(str(corpus), "train")
+    for i in range(len(data)):
+        example = data[i]
+        assert example.sample_rate == 8000
+        assert 2.0 < example.sources_ST.shape[1] / 8000 < 8.0
+        peak = np.abs(example.sources_ST.sum(axis=0, dtype=np.int32)).max()
+        assert 0.4 * 32768 < peak < 0.91 * 32768
+        rms_db_S = 10 * np.log10(np.mean(np.square(example.sources_ST / 32768.0), axis=1))
+        assert -35 < rms_db_S.min() and rms_db_S.max() < -10
+        assert -5 <= example.snr_db < 5
+        assert rms_db_S[0] - rms_db_S[1] == pytest.approx(example.snr_db, abs=3.0)
+
+
+def test_no_sentence_is_said_twice():
+    texts = embedded.texts(80)
+    assert list(texts) == [voice.name for voice in espeak.VOICES]
+    assert all(len(lines) == 80 for lines in texts.values())
+    assert len({line for lines in texts.values() for line in lines}) == 80 * len(texts)
+
+
+def test_a_second_run_finds_it_and_another_corpus_is_not_overwritten(corpus, capsys):
+    before = _hashes(corpus)
+    with pytest.raises(SystemExit) as stop:
+        embedded.main([f"--output_dir={corpus}", *SMALL])
+    assert stop.value.code == 0
+    assert "complete already" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="holds another data set"):
+        embedded.main([f"--output_dir={corpus}", *SMALL, "--seed=1"])
+    assert _hashes(corpus) == before
+
+
+def test_metadata_says_what_the_voices_are(corpus):
+    metadata = source.RecordSource(str(corpus), "test").metadata
+    assert metadata["synthesiser"] == espeak.version()
+    assert "eSpeak NG" in metadata["licence"]
+
+
+def test_the_default_folder_is_that_of_the_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FGSEP_DATA_DIR", str(tmp_path))
+    embedded.main(SMALL)
+    assert (tmp_path / "embedded" / "dataset.json").exists()

@@ -1,0 +1,377 @@
+"""The jobs from source files to a data set that both worlds open."""
+
+import functools
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import trees
+
+from data_prep import (
+    corpora, folder_2mix, libritts_2mix, librimix, mixers, mixing, plans, shards, vctk_2mix,
+    wsj0_2mix,
+)
+from fgsep_jax.data import records, source
+
+
+def run_folder(input_dir, output_dir, *flags):
+    folder_2mix.main([f"--input_dir={input_dir}", f"--output_dir={output_dir}", *flags])
+
+
+def shard_bytes(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if ".tfrecord-" in p.name}
+
+
+def examples(folder, split):
+    one = source.RecordSource(folder, split)
+    return [one[i] for i in range(len(one))]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpus")
+    trees.folder(root, speakers=8, files=3)
+    trees.folder(root / "x", speakers=1, sample_rate=16000, suffix="flac")
+    return root
+
+
+@pytest.fixture(scope="module")
+def dataset(corpus, tmp_path_factory):
+    output = tmp_path_factory.mktemp("dataset") / "made"
+    run_folder(corpus, output, "--train_pairs=70", "--name=tiny")
+    return output
+
+
+def test_contents(dataset):
+    metadata = source.open_dataset(dataset)
+    assert (metadata["name"], metadata["job"], metadata["sources"]) == ("tiny", "folder_2mix", 2)
+    assert metadata["splits"]["train"]["examples"] == 70
+    assert metadata["splits"]["train"]["shards"] == 3
+    speakers = [set(one["speakers"]) for one in metadata["splits"].values()]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 9
+    for split in ("train", "validation", "test"):
+        for example in examples(dataset, split):
+            assert set(example.source_ids) <= set(metadata["splits"][split]["speakers"])
+            assert len(set(example.source_ids)) == 2
+            total_T = example.sources_ST.astype(np.int32).sum(axis=0)
+            peak = max(np.abs(total_T).max(), np.abs(example.sources_ST.astype(int)).max())
+            assert abs(peak - 0.9 * 32768) < 2.5
+            levels = [
+                mixing.active_speech_level(x_T / 32768, sample_rate=8000)[0]
+                for x_T in example.sources_ST
+            ]
+            assert levels[0] - levels[1] == pytest.approx(example.snr_db, abs=0.4)
+
+
+def test_folder_holds_nothing_unfinished(dataset):
+    assert not [name for name in os.listdir(dataset) if "tmp" in name or name == "unfinished"]
+
+
+def test_tfds_opens_it(dataset):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    builder = tfds.builder_from_directory(dataset)
+    assert builder.info.splits["train"].num_examples == 70
+    assert builder.info.features["sources"].shape == (2, None)
+    assert "tensorflow" not in sys.modules
+    file = builder.info.splits["train"].filepaths[0]
+    payload = records.read_record(_first_frame(file))
+    example = builder.info.features.deserialize_example_np(payload)
+    mine = records.decode(payload)
+    np.testing.assert_array_equal(example["sources"], mine.sources_ST)
+    lengths = builder.info.splits["train"].shard_lengths
+    assert sum(lengths) == 70 and len(lengths) == 3
+
+
+def _first_frame(file):
+    data = open(file, "rb").read()
+    return data[: int.from_bytes(data[:8], "little") + 16]
+
+
+def test_report(dataset):
+    report = json.loads((dataset / "report.json").read_text())
+    train = report["splits"]["train"]
+    assert sum(train["histograms"]["snr_db"].values()) == 70
+    assert sum(train["histograms"]["source_rms_db"].values()) == 140
+    assert report["files"]["converted"] == {"resampled": 3}
+    assert report["files"]["good"] == report["files"]["total"] == 27
+    page = (dataset / "report.md").read_text()
+    assert "## train: SNR" in page and "| train | 70 |" in page
+
+
+def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, monkeypatch):
+    run_folder(
+        corpus, tmp_path / "two", "--train_pairs=70", "--name=tiny",
+        "--direct_running_mode=multi_processing", "--direct_num_workers=2",
+    )
+    assert shard_bytes(tmp_path / "two") == shard_bytes(dataset)
+
+    listed = corpora.list_files
+    monkeypatch.setattr(
+        corpora, "list_files",
+        lambda *args: random.Random(3).sample(found := listed(*args), len(found)),
+    )
+    create = shards.beam.Create
+    monkeypatch.setattr(shards.beam, "Create", lambda rows: create(list(rows)[::-1]))
+    run_folder(corpus, tmp_path / "shuffled", "--train_pairs=70", "--name=tiny")
+    assert shard_bytes(tmp_path / "shuffled") == shard_bytes(dataset)
+    assert (tmp_path / "shuffled" / "dataset.json").read_bytes() == (
+        dataset / "dataset.json"
+    ).read_bytes()
+
+
+def test_another_seed_gives_other_mixtures(corpus, dataset, tmp_path):
+    run_folder(corpus, tmp_path / "o", "--train_pairs=70", "--name=tiny", "--seed=1")
+    assert shard_bytes(tmp_path / "o") != shard_bytes(dataset)
+
+
+def test_bad_files_are_listed_and_stay_out(tmp_path):
+    root = trees.folder(tmp_path / "in", speakers=6, files=2)
+    good = {p.name for p in root.rglob("*.wav")}
+    (root / "spk0" / "broken.wav").write_bytes(b"no sound")
+    trees.write(root / "spk1" / "nothing.wav", np.zeros(0))
+    trees.write(root / "spk2" / "quiet.wav", np.zeros(16000))
+    trees.write(root / "spk3" / "short.wav", trees.speechlike(0.2, seed=1))
+    trees.write(root / "spk4" / "slow.wav", trees.speechlike(2.0, seed=1), 4000)
+    trees.write(root / "spk5" / "loud.wav", np.clip(30 * trees.speechlike(2.0, seed=1), -1, 1))
+    run_folder(root, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {one["name"].split("-")[1]: one["kind"] for one in report["skipped_files"]} == {
+        "broken": "unreadable",
+        "nothing": "empty",
+        "quiet": "silent",
+        "short": "too short",
+        "slow": "rate too low",
+        "loud": "clipped",
+    }
+    used = {
+        name.split("-")[1] + ".wav"
+        for split in ("train", "validation", "test")
+        for example in examples(tmp_path / "out", split)
+        for name in example.id.split("+")
+    }
+    assert used == good
+    assert "rate too low: 1" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_part_that_is_silent_after_the_crop_is_listed(tmp_path):
+    root = trees.folder(tmp_path / "in", speakers=12, files=2)
+    pause_T = np.concatenate([trees.speechlike(1.2, seed=9), np.zeros(8000 * 12)])
+    trees.write(root / "spk0" / "pause.wav", pause_T)
+    run_folder(
+        root, tmp_path / "out", "--validation_fraction=0", "--test_fraction=0", "--max_seconds=2"
+    )
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    kinds = {one["kind"] for one in report["skipped_mixtures"]}
+    assert kinds == {"silent part"}
+    made = examples(tmp_path / "out", "train")
+    assert report["splits"]["train"]["examples"] == len(made) >= 10
+    assert not {one["name"] for one in report["skipped_mixtures"]} & {one.id for one in made}
+
+
+def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
+    run_folder(corpus, tmp_path, "--train_pairs=40")
+    before = (tmp_path / "dataset.json").read_bytes()
+    with pytest.raises(SystemExit, match="finished data set.*--overwrite"):
+        run_folder(corpus, tmp_path, "--train_pairs=5")
+    assert (tmp_path / "dataset.json").read_bytes() == before
+    run_folder(corpus, tmp_path, "--train_pairs=5", "--overwrite")
+    assert len(source.RecordSource(tmp_path, "train")) == 5
+
+    # A job that dies half-way leaves nothing that could be taken for a data set ...
+    def die(*_, **__):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(shards.Finish, "process", die)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_folder(corpus, tmp_path, "--train_pairs=70", "--overwrite")
+    assert shard_bytes(tmp_path)
+    with pytest.raises(FileNotFoundError, match="did not finish"):
+        source.open_dataset(tmp_path)
+    # ... and does not stand in the way of the next, whose shards are other ones.
+    monkeypatch.undo()
+    run_folder(corpus, tmp_path, "--train_pairs=5")
+    assert len(examples(tmp_path, "train")) == 5
+    assert len([n for n in os.listdir(tmp_path) if "-train.tfrecord" in n]) == 1
+
+
+def test_other_peoples_files_survive(corpus, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "clips").mkdir()
+    run_folder(corpus, tmp_path, "--train_pairs=5")
+    run_folder(corpus, tmp_path, "--train_pairs=6", "--overwrite")
+    assert (tmp_path / "notes.txt").read_text() == "mine" and (tmp_path / "clips").is_dir()
+
+
+def test_dry_run_writes_nothing(corpus, tmp_path, capsys):
+    run_folder(corpus, tmp_path / "out", "--dry_run")
+    shown = json.loads(capsys.readouterr().out)
+    assert sum(one["files"] for one in shown["utterances"].values()) == 27
+    assert shown["example"]["mixture_peak"] <= 0.9 * 32768 + 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [("--trian_pairs=5", "did you mean --train_pairs"), ("--direct_num_workrs=2", "--direct_num")],
+)
+def test_misspelt_flags_are_errors(corpus, tmp_path, capsys, flag, message):
+    with pytest.raises(SystemExit):
+        run_folder(corpus, tmp_path / "out", flag)
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_tree_stops_at_once(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.wav").touch()
+    with pytest.raises(SystemExit, match=r"(?s)expected: <speaker>.*found: a.wav"):
+        run_folder(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_is_logged(corpus, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(shards.progress.Reporter.__init__, "__kwdefaults__", {"every": 0.02})
+    caplog.set_level(logging.INFO)
+    utterances = corpora.folder(str(corpus))
+    shards.run(name="x", utterances=utterances, output_dir=str(tmp_path / "out"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("mix: ") and " of 27, " in line for line in lines)
+
+
+def test_wsj0_tree_keeps_the_samples(tmp_path):
+    base = trees.mixed(tmp_path / "2speakers/wav8k/min", trees.WSJ0_NAMES)
+    name = trees.WSJ0_NAMES["tr"][0]
+    soundfile.write(base / "tr" / "mix" / f"{trees.WSJ0_NAMES['tr'][1]}.wav", np.zeros(8800), 8000)
+    wsj0_2mix.main([f"--input_dir={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
+    (train,) = examples(tmp_path / "out", "train")
+    assert train.id == name
+    for i, source_T in enumerate(train.sources_ST):
+        expected_T, _ = soundfile.read(base / "tr" / f"s{i + 1}" / f"{name}.wav", dtype="int16")
+        np.testing.assert_array_equal(source_T, expected_T)
+    assert train.source_ids == ("01t", "029")
+    assert train.snr_db == pytest.approx(0.8996)
+    assert len(examples(tmp_path / "out", "test")) == 2
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [one["kind"] for one in report["skipped_mixtures"]] == ["mixture is not the sum"]
+
+
+def test_wsj0_from_lists_levels_and_lengths(tmp_path):
+    parts = {"si_tr_s/01t/01to030v": 1.6, "si_tr_s/029/029o0311": 1.3}
+    for seed, (name, seconds) in enumerate(parts.items()):
+        audio_T = trees.speechlike(seconds, seed=seed, sample_rate=16000, peak=0.1 + 0.3 * seed)
+        trees.write(tmp_path / "wsj0" / f"{name}.wav", audio_T, 16000)
+    (tmp_path / "lists").mkdir()
+    first, second = (f"wsj0/{name}.wav" for name in parts)
+    for part in ("tr", "cv", "tt"):
+        (tmp_path / "lists" / f"mix_2_spk_{part}.txt").write_text(
+            f"{first} 2.25 {second} -2.25\n{first} 1.0 wsj0/si_tr_s/02a/02ac0101.wav -1.0\n"
+        )
+    wsj0_2mix.main(
+        [f"--wsj0_dir={tmp_path / 'wsj0'}", f"--lists_dir={tmp_path / 'lists'}",
+         f"--output_dir={tmp_path / 'out'}"]
+    )
+    (example,) = examples(tmp_path / "out", "test")
+    assert example.sources_ST.shape == (2, 10400)
+    assert example.snr_db == 4.5
+    # Levels are those of the whole utterances: compare the gains with them.
+    clips = [mixers.audio.read(str(tmp_path / p), sample_rate=8000) for p in (first, second)]
+    gains = [
+        20 * np.log10(np.std(x_T / 32768) / np.std(clip_T[:10400]))
+        for x_T, clip_T in zip(example.sources_ST, clips)
+    ]
+    levels = [mixing.active_speech_level(clip_T, sample_rate=8000)[0] for clip_T in clips]
+    assert (levels[0] + gains[0]) - (levels[1] + gains[1]) == pytest.approx(4.5, abs=0.01)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {one["kind"] for one in report["skipped_files"]} == {"missing"}
+
+
+def test_wsj0_wants_one_kind_of_input(tmp_path):
+    with pytest.raises(SystemExit, match="either --input_dir"):
+        wsj0_2mix.main([f"--output_dir={tmp_path}", f"--wsj0_dir={tmp_path}"])
+
+
+def test_librimix_measures_the_snr(tmp_path):
+    names = {"train": ["1-2-3_4-5-6"], "val": ["7-8-9_10-11-12"]}
+    trees.mixed(tmp_path / "MiniLibriMix", names, mixture="mix_clean", subtype="FLOAT")
+    librimix.main([f"--input_dir={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
+    (example,) = examples(tmp_path / "out", "validation")
+    power_S = np.mean(example.sources_ST.astype(np.float64) ** 2, axis=1)
+    assert example.snr_db == pytest.approx(10 * np.log10(power_S[0] / power_S[1]), abs=0.01)
+    assert example.source_ids == ("7", "10")
+
+
+def test_libritts_and_vctk(tmp_path):
+    for number, part in enumerate(corpora.LIBRITTS_SPLITS):
+        for speaker in (10 + number, 20 + number):
+            for i in range(2):
+                name = f"{speaker}/7/{speaker}_7_00000{i}_000000.wav"
+                audio_T = trees.speechlike(1.3, seed=speaker + i, sample_rate=24000)
+                trees.write(tmp_path / "LibriTTS" / part / name, audio_T, 24000)
+    libritts_2mix.main([f"--input_dir={tmp_path}", f"--output_dir={tmp_path / 'a'}"])
+    metadata = source.open_dataset(tmp_path / "a")
+    assert {s: one["examples"] for s, one in metadata["splits"].items()} == {
+        "train": 8, "validation": 4, "test": 4,
+    }
+    for speaker in ("p225", "p280"):
+        for i in range(3):
+            audio_T = trees.speechlike(1.2, seed=i, sample_rate=48000)
+            name = f"wav48_silence_trimmed/{speaker}/{speaker}_00{i}_mic1.flac"
+            trees.write(tmp_path / "VCTK" / name, audio_T, 48000)
+    vctk_2mix.main(
+        [f"--input_dir={tmp_path / 'VCTK'}", f"--output_dir={tmp_path / 'b'}", "--test_pairs=10"]
+    )
+    assert list(source.open_dataset(tmp_path / "b")["splits"]) == ["test"]
+    assert len(examples(tmp_path / "b", "test")) == 10
+
+
+def adaptation_plan(inspected):
+    specs = plans.random_pairs(inspected, sample_rate=8000, pairs={"train": 4})
+    return [s for s in specs if s.split == "train"]
+
+
+def adaptation_mix(spec, *, sample_rate):
+    example = mixers.mix_at_levels(spec, sample_rate=sample_rate)
+    return records.dataclasses.replace(
+        example, adaptation_T=example.sources_ST[1, :100], source_classes=("dog", "rain")
+    )
+
+
+def test_other_tasks_plug_in_their_plan_and_mixer(corpus, tmp_path):
+    report = shards.run(
+        name="fgbg",
+        utterances=corpora.folder(str(corpus)),
+        output_dir=str(tmp_path / "out"),
+        plan=adaptation_plan,
+        mix=adaptation_mix,
+        extra_metadata={"licence": "none"},
+    )
+    assert report["splits"]["train"]["examples"] == 4
+    metadata = source.open_dataset(tmp_path / "out")
+    assert metadata["adaptation"] is True and metadata["licence"] == "none"
+    for example in examples(tmp_path / "out", "train"):
+        np.testing.assert_array_equal(example.adaptation_T, example.sources_ST[1, :100])
+        assert example.source_classes == ("dog", "rain")
+
+
+def test_no_usable_file_is_an_error(tmp_path):
+    utterances = [corpora.Utterance(f"u{i}", f"s{i}", "nowhere.wav", "train") for i in range(4)]
+    with pytest.raises(Exception, match="no mixtures: 0 of 4 files are usable.*missing"):
+        shards.run(
+            name="x", utterances=utterances, output_dir=str(tmp_path / "out"),
+            plan=functools.partial(plans.listed_pairs, listed=[]),
+        )
+    with pytest.raises(ValueError, match="must be unique"):
+        shards.run(name="x", utterances=utterances[:1] * 2, output_dir=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("job", ["folder_2mix", "wsj0_2mix"])
+def test_runs_as_a_module(job):
+    done = subprocess.run(
+        [sys.executable, "-m", f"data_prep.{job}", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "--output_dir" in done.stdout

@@ -1,0 +1,138 @@
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from fgsep_jax import experiment
+from fgsep_jax.config import ConfigError
+from fgsep_jax.data.source import RecordSource
+from fgsep_jax.evaluation import evaluate, systems, table
+from fgsep_jax.metrics.improvement import evaluate_example
+from fgsep_jax.tasks import make_task
+import synthetic
+import tiny
+
+SETTINGS = dict(sample_rate=8000, batch_size=3, bucket_seconds=0.1, filter_taps=32)
+
+
+def swap(source_BST, length_B):
+    """A system that returns the sources in the wrong order, scaled, with a little noise."""
+    noise_BST = np.random.default_rng(0).normal(0, 1e-3, source_BST.shape)
+    return 7 * source_BST[:, ::-1] + noise_BST.astype(np.float32)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return synthetic.write(tmp_path / 'tones', test=7, lengths=(2400, 700, 1100))
+
+
+def test_batches_hold_every_example_once_and_pad_little():
+    lengths = np.random.default_rng(0).integers(1, 5000, 100)
+    made = evaluate.batches(lengths, batch_size=8, bucket=500)
+    assert sorted(i for members, _ in made for i in members) == list(range(100))
+    for members, padded in made:
+        assert len(members) <= 8 and padded % 500 == 0
+        assert all(padded - 500 < lengths[i] <= padded for i in members)
+
+
+def test_rows_are_the_metrics_of_each_whole_example(data):
+    source = RecordSource(data, 'test')
+    rows, skipped = evaluate.evaluate(swap, source, **SETTINGS)
+    assert [row['id'] for row in rows] == sorted(source[i].id for i in range(7)) and not skipped
+    by_id = {source[i].id: source[i] for i in range(7)}
+    for row in rows:
+        source_ST = by_id[row['id']].sources_ST / 32768
+        assert row['seconds'] == source_ST.shape[1] / 8000
+        assert (row['permutation_1'], row['permutation_2']) == (1, 0)
+        mixture = evaluate_example(source_ST, source_ST, source_ST.sum(axis=0), filter_length=32)
+        np.testing.assert_allclose(row['si_snr_mixture'], mixture['si_snr_mixture'])
+        np.testing.assert_allclose(row['sdri'], row['sdr'] - row['sdr_mixture'])
+        assert row['si_snri'] > 40
+
+
+def test_a_model_gets_each_example_as_if_alone(data):
+    config = tiny.config(data)
+    task = make_task(config)
+    params = task.init(jax.random.key(0))
+    source = RecordSource(data, 'test')
+    rows, _ = evaluate.evaluate(systems.model_system(task, params), source, **SETTINGS)
+    for row in rows:
+        one = next(source[i] for i in range(7) if source[i].id == row['id'])
+        source_ST = one.sources_ST / 32768
+        mixture_T = source_ST.sum(axis=0)
+        estimate_ST = task.separate(params, np.float32(mixture_T[None]))[0]
+        alone = evaluate_example(np.asarray(estimate_ST), source_ST, mixture_T, filter_length=32)
+        np.testing.assert_allclose(row['si_snr'], alone['si_snr'], atol=1e-3)
+        np.testing.assert_allclose(row['sdr'], alone['sdr'], atol=1e-3)
+
+
+def test_what_has_no_score_is_skipped_and_counted(data):
+    def broken(source_BST, length_B):
+        estimate_BST = swap(source_BST, length_B)
+        estimate_BST[0] = np.nan
+        return estimate_BST
+
+    rows, skipped = evaluate.evaluate(broken, RecordSource(data, 'test'), **SETTINGS)
+    content = evaluate.summary(rows, skipped, system='broken')
+    assert len(rows) + len(skipped) == 7 and skipped
+    assert content['skipped'] == {'non-finite estimate': len(skipped)}
+    assert content['examples'] == len(rows) == content['metrics']['sdr']['count']
+
+
+def test_the_oracle_beats_the_mixture_and_keeps_the_length(data):
+    rows, _ = evaluate.evaluate(systems.ideal_ratio_mask, RecordSource(data, 'test'), **SETTINGS)
+    assert min(row['si_snri'] for row in rows) > 5
+    assert systems.ideal_ratio_mask(np.ones((1, 2, 37), np.float32), None).shape == (1, 2, 37)
+
+
+def test_files_are_whole_and_summed_up(data, tmp_path):
+    rows, skipped = evaluate.evaluate(
+        swap, RecordSource(data, 'test'), max_examples=5, **SETTINGS)
+    evaluate.write(tmp_path / 'out', rows, evaluate.summary(rows, skipped, system='swap'))
+    with open(tmp_path / 'out' / 'examples.csv') as file:
+        read = list(csv.DictReader(file))
+    assert len(read) == 5
+    content = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    mean = np.mean([float(row['sdri']) for row in read])
+    np.testing.assert_allclose(content['metrics']['sdri']['mean'], mean)
+    low, high = content['metrics']['sdri']['ci95']
+    assert low < mean < high
+    assert not list((tmp_path / 'out').glob('*.partial'))
+
+
+def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
+    """The whole way, then a data set of another rate, which is resampled and says so."""
+    config, workdir = tiny.config(data), str(tmp_path / 'run')
+    experiment.train(config, workdir)
+    experiment.evaluate(config, workdir, baselines=True)
+    printed = capsys.readouterr().out
+    for word in ('mixture', 'untrained', 'ideal ratio mask', 'convtasnet_glu:demo', 'listen'):
+        assert word in printed
+    assert len(list((tmp_path / 'run' / 'audio').rglob('*.wav'))) == 5
+
+    other = synthetic.write(tmp_path / 'other', name='other', sample_rate=16000, lengths=(4800,))
+    experiment.evaluate(config, workdir, data_dirs=[other, data], split='validation')
+    assert 'other-validation is at 16000 Hz and is resampled to' in capsys.readouterr().out
+    content = json.loads(
+        (tmp_path / 'run' / 'evaluation' / 'other-validation' / 'summary.json').read_text())
+    assert content['resampled_from'] == 16000 and content['examples'] == 4
+    assert (tmp_path / 'run' / 'evaluation' / 'tones-validation' / 'summary.json').exists()
+
+    three = synthetic.write(tmp_path / 'three', sources=3)
+    with pytest.raises(ConfigError, match='3 sources, the model separates 2'):
+        experiment.evaluate(config, workdir, data_dirs=[three])
+    with pytest.raises(ConfigError, match='no checkpoint'):
+        experiment.evaluate(config, str(tmp_path / 'nowhere'))
+
+
+def test_sounds_do_not_clip_and_keep_levels(tmp_path):
+    import soundfile
+    rng = np.random.default_rng(0)
+    reference_ST = rng.normal(0, 1, (2, 800))
+    table.write_sounds(tmp_path, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
+                       estimate_ST=1e-3 * reference_ST, sample_rate=8000)
+    files = {path.stem: soundfile.read(path)[0] for path in tmp_path.glob('*.wav')}
+    assert len(files) == 5 and max(np.abs(x).max() for x in files.values()) < 0.91
+    np.testing.assert_allclose(files['estimate_1'], files['reference_1'], atol=1e-4)

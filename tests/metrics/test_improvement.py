@@ -1,0 +1,112 @@
+"""The scores of one example: permutation, improvement, what has none."""
+
+import mir_eval
+import numpy as np
+import pytest
+
+from fgsep_jax.losses import si_snr as si_snr_loss
+from fgsep_jax.metrics.improvement import SkipExample, evaluate_example, si_snr
+
+
+def example(sources=2, samples=3000, seed=0):
+    """(estimates in the order of the references, references, mixture)."""
+    rng = np.random.default_rng(seed)
+    reference_ST = 0.1 * rng.standard_normal((sources, samples)) * np.arange(1, sources + 1)[:, None]
+    estimate_ST = reference_ST + 0.02 * rng.standard_normal((sources, samples))
+    return estimate_ST, reference_ST, reference_ST.sum(axis=0)
+
+
+def test_si_snr_equals_the_loss():
+    estimate_ST, reference_ST, _ = example()
+    estimate_ST, reference_ST = np.float32(estimate_ST + 0.3), np.float32(reference_ST - 0.2)
+    value_RE = si_snr(np.float64(estimate_ST), np.float64(reference_ST))
+    for r, e in np.ndindex(2, 2):
+        loss = si_snr_loss.si_snr(estimate_ST[e], reference_ST[r])
+        np.testing.assert_allclose(value_RE[r, e], loss, atol=1e-3)
+    for faint in (1e-6, 1e-9):  # the floor of eps is the same one
+        value = si_snr(np.float64(faint * estimate_ST[:1]), np.float64(reference_ST[:1]))[0, 0]
+        loss = si_snr_loss.si_snr(np.float32(faint * estimate_ST[0]), reference_ST[0])
+        np.testing.assert_allclose(value, loss, atol=1e-3)
+
+
+@pytest.mark.parametrize('decibel', [-20, 0, 15, 60, 100])
+def test_si_snr_in_closed_form(decibel):
+    columns_TS = np.random.default_rng(0).standard_normal((4000, 2))
+    reference_T, noise_T = 50 * np.linalg.qr(columns_TS - columns_TS.mean(axis=0))[0].T
+    estimate_T = 3 * (reference_T + 10 ** (-decibel / 20) * noise_T) + 0.7
+    np.testing.assert_allclose(si_snr(estimate_T[None], reference_T[None]), decibel, atol=1e-4)
+
+
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+@pytest.mark.parametrize('full, order', [(False, (1, 0)), (True, (0, 1))])
+def test_everything_against_mir_eval(full, order):
+    estimate_ST, reference_ST, mixture_T = example()
+    values = evaluate_example(estimate_ST[list(order)], reference_ST, mixture_T, full=full)
+    np.testing.assert_array_equal(values['permutation_S'], np.argsort(order))
+
+    def by_mir_eval(candidate_ST):
+        return mir_eval.separation.bss_eval_sources(
+            reference_ST, candidate_ST, compute_permutation=False
+        )[:3]
+
+    expected = dict(zip(('sdr', 'sir', 'sar'), by_mir_eval(estimate_ST)))
+    expected['sdr_mixture'] = by_mir_eval(np.tile(mixture_T, (2, 1)))[0]
+    expected['sdri'] = expected['sdr'] - expected['sdr_mixture']
+    expected['si_snr'] = np.diag(si_snr(estimate_ST, reference_ST))
+    expected['si_snr_mixture'] = si_snr(mixture_T[None], reference_ST)[:, 0]
+    expected['si_snri'] = expected['si_snr'] - expected['si_snr_mixture']
+    if not full:
+        del expected['sir'], expected['sar']
+    for name, value_S in expected.items():
+        np.testing.assert_allclose(values[f'{name}_S'], value_S, atol=1e-3)
+        np.testing.assert_allclose(values[name], np.mean(value_S), atol=1e-3)
+        assert isinstance(values[name], float)
+    assert set(values) == {'permutation_S', *expected, *(f'{name}_S' for name in expected)}
+
+
+@pytest.mark.parametrize('order', [(2, 0, 1), (1, 2, 0), (0, 2, 1)])
+def test_order_of_the_estimates_does_not_matter(order):
+    estimate_ST, reference_ST, mixture_T = example(sources=3, samples=1000)
+    straight = evaluate_example(estimate_ST, reference_ST, mixture_T, filter_length=8)
+    shuffled = evaluate_example(estimate_ST[list(order)], reference_ST, mixture_T, filter_length=8)
+    np.testing.assert_array_equal(shuffled.pop('permutation_S'), np.argsort(order))
+    np.testing.assert_array_equal(straight.pop('permutation_S'), np.arange(3))
+    for name, value in straight.items():
+        np.testing.assert_allclose(shuffled[name], value)
+
+
+def test_mixture_as_estimate_improves_nothing():
+    _, reference_ST, mixture_T = example()
+    values = evaluate_example(np.stack([mixture_T, -2 * mixture_T]), reference_ST, mixture_T)
+    np.testing.assert_allclose([values['si_snri'], values['sdri']], 0, atol=1e-6)
+
+
+def test_identical_references_are_scored():
+    estimate_ST, reference_ST, _ = example()
+    reference_ST[1] = reference_ST[0]
+    values = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0), full=True)
+    assert np.isfinite([values[name] for name in ('si_snr', 'sdr', 'sdr_mixture', 'sar')]).all()
+
+
+@pytest.mark.parametrize('name', ['reference', 'mixture', 'estimate'])
+@pytest.mark.parametrize('kind, value', [('silent', 0.0), ('silent', 0.5), ('non-finite', np.nan)])
+def test_what_has_no_score_is_skipped_by_reason(name, kind, value):
+    signals = dict(zip(('estimate', 'reference', 'mixture'), example()))
+    signals[name][0 if name != 'mixture' else slice(None)] = value
+    with pytest.raises(SkipExample) as caught:
+        evaluate_example(signals['estimate'], signals['reference'], signals['mixture'])
+    assert caught.value.reason == str(caught.value) == f'{kind} {name}'
+    assert caught.value.reason in SkipExample.REASONS
+
+
+def test_one_sample_is_silent():
+    with pytest.raises(SkipExample, match='silent reference'):
+        evaluate_example(np.ones((2, 1)), np.ones((2, 1)), np.ones(1))
+
+
+def test_shapes_that_differ_are_named():
+    estimate_ST, reference_ST, mixture_T = example()
+    with pytest.raises(ValueError, match=r'estimates \(2, 2999\), references \(2, 3000\)'):
+        evaluate_example(estimate_ST[:, 1:], reference_ST, mixture_T)
+    with pytest.raises(ValueError, match=r'mixture \(2999,\)'):
+        evaluate_example(estimate_ST, reference_ST, mixture_T[1:])

@@ -1,0 +1,223 @@
+"""The whole model: sizes, lengths, padding, causality, receptive field."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgsep_jax.models import layers
+from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates, receptive_field
+
+SMALL = dict(basis=12, bottleneck=6, hidden=10, skip=5, blocks=2, repeats=1)
+VARIANTS = {
+    'linear': dict(),
+    'prelu': dict(encoder='prelu', layers=3),
+    'dilated': dict(encoder='prelu', layers=4, dilations=(1, 2, 4)),
+    'glu': dict(encoder='glu', layers=3),
+    'cln': dict(encoder='glu', layers=2, norm='cln'),
+    'causal': dict(norm='cln', causal=True),
+    'causal_glu': dict(encoder='glu', layers=3, dilations=(1, 2), norm='cln', causal=True),
+    'no_skip': dict(skip=0),
+    'three_sources': dict(sources=3, mask='softmax'),
+    'overlap_4': dict(window=16, stride=4),
+    'odd_window': dict(window=15, stride=5, encoder='glu', layers=2),
+    'window_20': dict(window=20, stride=10),
+}
+variants = pytest.mark.parametrize('options', VARIANTS.values(), ids=VARIANTS.keys())
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def shapes(model):
+    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 40)))
+
+
+def parameters(model):
+    """Random ones, away from their special first values (norms at 1 and 0, slopes at 0.25)."""
+    random = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        offset = {'scale': 1.0, 'slope': 0.25}.get(path[-1].key, 0.0)
+        return offset + 0.3 * random.standard_normal(leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes(model))
+
+
+def size(**options):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes(conv_tasnet(**options))))
+
+
+def test_parameter_counts_are_the_papers():
+    assert size() == 4_984_881
+    assert size(unused_residual=True) == 5_050_545
+    deep = 6 * (3 * 512 * 512 + 512)
+    assert size(encoder='prelu', layers=4) == 4_984_881 + deep + 6
+    assert round(size(encoder='prelu', layers=4) / 1e6, 1) == 9.7
+    assert size(encoder='glu', layers=4) == 4_984_881 + 2 * deep + 6 * 2 * 512
+    assert size(encoder='prelu', layers=4, bias=False) == 4_984_881 + deep + 6 - 6 * 512
+    dilated = dict(encoder='prelu', layers=5, dilations=(1, 2, 4, 8))
+    assert size(**dilated) == size(encoder='prelu', layers=5)
+
+
+@variants
+def test_as_many_samples_out_as_in(options):
+    model = conv_tasnet(**SMALL | options)
+    variables = shapes(model)
+    for samples in [*range(1, 41), 101, 999, 4001]:
+        mixture_BT = jax.ShapeDtypeStruct((2, samples), jnp.float32)
+        estimate_BST = jax.eval_shape(model.apply, variables, mixture_BT)
+        assert estimate_BST.shape == (2, model.sources, samples)
+        assert estimate_BST.dtype == jnp.float32
+
+
+@variants
+def test_padding_changes_nothing(options):
+    model = conv_tasnet(**SMALL | options)
+    variables = parameters(model)
+    apply = jax.jit(model.apply)
+    lengths = [1, 37, 90]
+    mixture_BT = normal(len(lengths), 90)  # noise after the lengths: it must not be read
+    together_BST = apply(variables, mixture_BT, jnp.asarray(lengths))
+    for mixture_T, together_ST, length in zip(mixture_BT, together_BST, lengths):
+        alone_ST = apply(variables, mixture_T[None, :length])[0]
+        assert (jnp.abs(alone_ST) > 0).mean() > 0.95, 'every sample is reached'
+        scale = float(jnp.abs(alone_ST).max())
+        np.testing.assert_allclose(together_ST[:, :length], alone_ST, atol=3e-6 * scale)
+        np.testing.assert_array_equal(together_ST[:, length:], 0)
+
+
+@pytest.mark.parametrize('options', [VARIANTS['glu'], VARIANTS['causal_glu']])
+def test_gradients_do_not_see_padding(options):
+    model = conv_tasnet(**SMALL | options)
+    variables = parameters(model)
+
+    def gradient(mixture_BT, length_B):
+        def loss(v):
+            return jnp.abs(model.apply(v, mixture_BT, length_B)).sum()
+
+        return jax.jit(jax.grad(loss))(variables)
+
+    short_BT = normal(1, 53)
+    padded = gradient(jnp.pad(short_BT, ((0, 0), (0, 40))), jnp.asarray([53]))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        padded,
+        gradient(short_BT, None),
+    )
+
+
+def input_support(model, variables, samples, at):
+    """Input samples with a gradient from output sample `at`, summed over random mixtures."""
+    weight_S = normal(model.sources, seed=7)
+
+    def output(mixture_BT):
+        return (model.apply(variables, mixture_BT)[:, :, at] * weight_S[None]).sum()
+
+    return np.flatnonzero(np.abs(jax.jit(jax.grad(output))(normal(4, samples))).sum(0))
+
+
+@pytest.mark.parametrize('name', ['causal', 'causal_glu'])
+def test_causal_model_does_not_see_the_future(name):
+    model = conv_tasnet(**SMALL | VARIANTS[name])
+    seen = input_support(model, parameters(model), samples=200, at=100)
+    # A frame must be complete before it is coded: one window, less the sample itself.
+    assert 100 < seen.max() < 100 + 16
+    assert seen.min() == 0, 'the cumulative norm sees the whole past'
+    anticausal = conv_tasnet(**SMALL | VARIANTS[name] | dict(causal=False))
+    assert input_support(anticausal, parameters(anticausal), samples=200, at=100).max() >= 116
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(kernel=5),
+        dict(window=16, stride=4),
+        dict(window=15, stride=5, skip=0),
+        VARIANTS['dilated'],
+        VARIANTS['glu'],
+        dict(causal=True, norm='cln', kernel=2),
+        VARIANTS['causal_glu'],
+    ],
+)
+def test_receptive_field(options, monkeypatch):
+    for name in layers.NORMS:  # their statistics see everything
+        monkeypatch.setitem(layers.NORMS, name, lambda x_BKN, scale_N, bias_N, **_: x_BKN)
+    model = conv_tasnet(**SMALL | options)
+    field = receptive_field(model)
+    at = field + 3
+    seen = input_support(model, parameters(model), samples=2 * field + 6, at=at)
+    assert seen.max() - seen.min() + 1 == field
+
+
+def test_receptive_field_of_the_paper_is_1_53_seconds():
+    assert receptive_field(conv_tasnet()) / 8000 == pytest.approx(1.533, abs=1e-3)
+
+
+@pytest.mark.parametrize('options', [dict(), VARIANTS['dilated'], VARIANTS['glu'], dict(skip=0)])
+def test_multiply_accumulates_equal_those_of_the_traced_program(options):
+    model = conv_tasnet(**SMALL | options | dict(depthwise='conv', kernel=3))
+    variables = shapes(model)
+    frames_per_s, count = 1000, 0
+    mixture_BT = jax.ShapeDtypeStruct((1, 8 * frames_per_s - 15), jnp.float32)
+    traced = jax.make_jaxpr(lambda v, x: model.apply(v, x))(variables, mixture_BT)
+    for equation in traced.eqns:
+        shapes = [v.aval.shape for v in equation.invars]
+        if equation.primitive.name == 'dot_general':
+            count += np.prod(shapes[0]) * shapes[1][-1]
+        if equation.primitive.name == 'conv_general_dilated':
+            count += np.prod(equation.outvars[0].aval.shape) * np.prod(shapes[1][:-1])
+    assert multiply_accumulates(model, sample_rate=8 * frames_per_s) == count
+
+
+def test_bfloat16_estimate_is_close():
+    for options in (VARIANTS['linear'], VARIANTS['glu']):
+        exact = conv_tasnet(**SMALL | options)
+        rough = conv_tasnet(**SMALL | options | dict(dtype='bfloat16'))
+        variables, mixture_BT = parameters(exact), normal(2, 400)
+        exact_BST = jax.jit(exact.apply)(variables, mixture_BT)
+        rough_BST = jax.jit(rough.apply)(variables, mixture_BT)
+        assert rough_BST.dtype == jnp.float32
+        error = jnp.square(rough_BST - exact_BST).sum() / jnp.square(exact_BST).sum()
+        assert 0 < error < 1e-3
+
+
+def test_silence_is_finite_with_its_gradient():
+    model = conv_tasnet(**SMALL | VARIANTS['glu'])
+    variables = parameters(model)
+    loss = lambda v: model.apply(v, jnp.zeros((2, 90))).sum()  # noqa: E731
+    value, gradient = jax.jit(jax.value_and_grad(loss))(variables)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves([value, gradient]))
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(encoder='relu'), "encoder='relu': must be one of 'linear', 'prelu', 'glu'"),
+        (dict(norm='bn'), "norm='bn'"),
+        (dict(mask='tanh'), "mask='tanh'"),
+        (dict(depthwise='fft'), "depthwise='fft'"),
+        (dict(dtype='float16'), "dtype='float16'"),
+        (dict(window=16, stride=6), 'window=16 is not a multiple of stride=6'),
+        (dict(kernel=4), 'kernel=4 is even'),
+        (dict(hidden=0), 'hidden=0: must be at least 1'),
+        (dict(skip=-1), 'skip=-1'),
+        (dict(layers=4), "layers=4: must be 1 with encoder='linear'"),
+        (dict(encoder='glu'), 'layers=1: must be at least 2'),
+        (dict(encoder='glu', layers=4, dilations=(1, 2)), 'dilations=.1, 2.: must be 3'),
+        (dict(dilations=(1,)), 'dilations=.1,.: must be 0'),
+        (dict(causal=True), "norm='gln': must be 'cln' when causal=True"),
+    ],
+)
+def test_settings_that_cannot_work_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        conv_tasnet(**options)
+
+
+@pytest.mark.parametrize('shape', [(40,), (2, 1, 40), (2, 0)])
+def test_wrong_mixture_shape_is_an_error(shape):
+    model = conv_tasnet(**SMALL)
+    with pytest.raises(ValueError, match='must be .batch, samples.'):
+        model.apply(parameters(model), jnp.zeros(shape))

@@ -1,0 +1,127 @@
+"""The separator: wiring against a reference, masks, remat, bfloat16."""
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgsep_jax.models import layers, tcn
+
+SMALL = dict(bottleneck=6, hidden=10, skip=5, blocks=3, repeats=2)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def initial(module, *args):
+    """Parameters away from their special first values (norms at 1 and 0, slopes at 0.25)."""
+    params = jax.jit(module.init)(jax.random.key(0), *args)['params']
+    flat = flax.traverse_util.flatten_dict(params)
+    for index, (path, value) in enumerate(sorted(flat.items())):
+        flat[path] = value + 0.1 * normal(*value.shape, seed=index)
+    return flax.traverse_util.unflatten_dict(flat)
+
+
+def reference(params, x_BKN, *, skip, sources=2):
+    """The paper's figure 1, written out once more."""
+
+    def pointwise(p, x):
+        return x @ p['kernel'] + p['bias'][None, None]
+
+    def prelu(p, x):
+        return jnp.maximum(x, 0) + p['slope'] * jnp.minimum(x, 0)
+
+    def norm(p, x):
+        x = x - x.mean((1, 2), keepdims=True)
+        x = x / jnp.sqrt((x**2).mean((1, 2), keepdims=True) + 1e-8)
+        return x * p['scale'][None, None] + p['bias'][None, None]
+
+    batch, frames, basis = x_BKN.shape
+    x = pointwise(params['bottleneck'], norm(params['norm'], x_BKN))
+    total = 0
+    for i in range(6):
+        p = params[f'block_{i}']
+        y = norm(p['norm_1'], prelu(p['prelu_1'], pointwise(p['expand'], x)))
+        y = layers.depthwise_conv(y, p['depthwise']['kernel'], dilation=2 ** (i % 3))
+        y = norm(p['norm_2'], prelu(p['prelu_2'], y + p['depthwise']['bias'][None, None]))
+        y = pointwise(p['output'], y)
+        if skip:
+            total = total + y[..., -skip:]
+        if y.shape[-1] > skip:
+            x = x + y[..., : y.shape[-1] - skip]
+    y = pointwise(params['mask'], prelu(params['prelu'], total if skip else x))
+    y = y.reshape(batch, frames, sources, basis).transpose(0, 2, 1, 3)
+    return 1 / (1 + jnp.exp(-y))
+
+
+@pytest.mark.parametrize('skip', [0, 5])
+@pytest.mark.parametrize('unused_residual', [False, True])
+def test_wiring(skip, unused_residual):
+    x_BKN = normal(2, 20, 7)
+    module = tcn.TCN(**SMALL | dict(skip=skip, unused_residual=unused_residual))
+    params = initial(module, x_BKN)
+    last = params['block_5']['output']['bias'].shape[0]
+    assert last == (6 if not skip else 5 + 6 * unused_residual)
+    mask_BSKN = jax.jit(module.apply)({'params': params}, x_BKN)
+    np.testing.assert_allclose(mask_BSKN, jax.jit(reference, static_argnames='skip')(params, x_BKN, skip=skip), atol=1e-5)
+
+
+def test_masks():
+    x_BKN = normal(2, 20, 7)
+    module = {kind: tcn.TCN(**SMALL, sources=3, mask=kind) for kind in tcn.MASKS}
+    params = initial(module['relu'], x_BKN)
+    mask = {kind: jax.jit(m.apply)({'params': params}, x_BKN) for kind, m in module.items()}
+    assert all(m.shape == (2, 3, 20, 7) and m.dtype == jnp.float32 for m in mask.values())
+    np.testing.assert_allclose(mask['softmax'].sum(1), 1, atol=1e-6)
+    assert float(mask['relu'].min()) == 0
+    positive = mask['relu'] > 0
+    logit = jnp.log(mask['sigmoid']) - jnp.log1p(-mask['sigmoid'])
+    np.testing.assert_allclose(mask['relu'][positive], logit[positive], atol=1e-4)
+
+
+@pytest.mark.parametrize('depthwise', ['conv', 'shift'])
+def test_depthwise_implementation_does_not_matter(depthwise):
+    x_BKN = normal(2, 20, 7)
+    params = initial(tcn.TCN(**SMALL), x_BKN)
+    expected = jax.jit(tcn.TCN(**SMALL).apply)({'params': params}, x_BKN)
+    out = jax.jit(tcn.TCN(**SMALL, depthwise=depthwise).apply)({'params': params}, x_BKN)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_remat_changes_memory_only():
+    x_BKN = normal(2, 20, 7)
+
+    def gradient(module):
+        return jax.value_and_grad(lambda p: (module.apply({'params': p}, x_BKN) ** 2).sum())
+
+    plain, remat = tcn.TCN(**SMALL), tcn.TCN(**SMALL, remat=True)
+    params, same = (jax.jit(m.init)(jax.random.key(0), x_BKN)['params'] for m in (plain, remat))
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        jax.jit(gradient(plain))(params),
+        jax.jit(gradient(remat))(params),
+    )
+    text = {m.remat: str(jax.make_jaxpr(gradient(m))(params)) for m in (plain, remat)}
+    assert 'remat' in text[True] and 'remat' not in text[False]
+
+
+def test_bfloat16_is_close_and_parameters_stay_float32():
+    x_BKN = normal(2, 100, 16)
+    exact, rough = tcn.TCN(**SMALL), tcn.TCN(**SMALL, dtype='bfloat16')
+    params = jax.jit(rough.init)(jax.random.key(0), x_BKN)['params']
+    assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype('float32')}
+    loss = jax.grad(lambda p: rough.apply({'params': p}, x_BKN).sum())
+    gradient = jax.eval_shape(loss, params)
+    assert {p.dtype for p in jax.tree.leaves(gradient)} == {jnp.dtype('float32')}
+    rough_BSKN, exact_BSKN = (jax.jit(m.apply)({'params': params}, x_BKN) for m in (rough, exact))
+    difference = rough_BSKN - exact_BSKN
+    assert 1e-5 < float(jnp.abs(difference).max()) < 0.02
+    # The convolutions, and they alone, compute in bfloat16.
+    jaxpr = str(jax.make_jaxpr(lambda p: rough.apply({'params': p}, x_BKN))(params))
+    products = [line for line in jaxpr.splitlines() if 'dot_general[' in line]
+    assert products and all(':bf16[' in line.split('=')[0] for line in products)
+    sums = [line for line in jaxpr.splitlines() if 'reduce_sum[' in line]
+    assert sums and all(':f32[' in line.split('=')[0] for line in sums)

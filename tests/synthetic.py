@@ -1,0 +1,42 @@
+"""Tiny data sets of tones, written record by record, for tests of what reads them."""
+
+import numpy as np
+
+from fgsep_jax.data import records
+
+
+def example(i, *, samples=2400, sources=2, sample_rate=8000):
+    """Two (or more) gated tones, a function of `i` alone."""
+    rng = np.random.default_rng(i)
+    time_T = np.arange(samples) / sample_rate
+    frequency_S = 200 + 300 * np.arange(sources) + rng.uniform(0, 100, sources)
+    tone_ST = np.sin(2 * np.pi * frequency_S[:, None] * time_T + rng.uniform(0, 6, (sources, 1)))
+    gate_ST = np.sin(2 * np.pi * rng.uniform(1, 4, (sources, 1)) * time_T) > -0.5
+    noise_ST = rng.normal(0, 0.02, (sources, samples))
+    return records.Example(
+        id=f'mixture_{i:04d}', sources_ST=((0.3 * tone_ST * gate_ST + noise_ST) * 20000).astype(
+            np.int16), sample_rate=sample_rate, snr_db=0.0,
+        source_ids=tuple(f'speaker_{i}_{s}' for s in range(sources)),
+        source_classes=('speech',) * sources)
+
+
+def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2400,), **kwargs):
+    """Writes a finished data set; `lengths` are cycled through; returns its folder as str."""
+    directory.mkdir(parents=True, exist_ok=True)
+    splits, first = {}, 0
+    for split, count in (('train', train), ('validation', validation), ('test', test)):
+        index = np.zeros(count, records.INDEX_DTYPE)
+        with open(directory / records.shard_name(name, split, 0, 1), 'wb') as file:
+            for i in range(count):
+                one = example(first + i, samples=lengths[i % len(lengths)], **kwargs)
+                offset = file.tell()
+                size = records.write_record(file, records.encode(one))
+                index[i] = (0, offset, size, one.sources_ST.shape[1])
+        np.save(directory / records.index_name(split), index)
+        splits[split] = {'examples': count, 'shards': 1, 'hours': 0.0, 'speakers': []}
+        first += count
+    metadata = {'schema_version': records.SCHEMA_VERSION, 'name': name, 'job': 'synthetic',
+                'sample_rate': kwargs.get('sample_rate', 8000),
+                'sources': kwargs.get('sources', 2), 'splits': splits}
+    (directory / records.DATASET_FILE).write_text(records.to_json(metadata))
+    return str(directory)

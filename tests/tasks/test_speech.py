@@ -1,0 +1,72 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgsep_jax.losses.si_snr import si_snr
+from fgsep_jax.losses.spectral import power_law
+from fgsep_jax.tasks import make_task
+from test_config import CONFIGS
+import tiny
+
+
+def batch(samples=800, sources=2):
+    rng = np.random.default_rng(0)
+    return {'source_BST': rng.integers(-8000, 8000, (3, sources, samples)).astype(np.int16)}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_takes_a_step(path):
+    deep = path.stem not in ('convtasnet', 'convtasnet_big')
+    config = tiny.config('', path.stem, **({'model.layers': 3, 'model.encoder': {
+        'convtasnet_glu': 'glu'}.get(path.stem, 'prelu')} if deep else {}))
+    task = make_task(config)
+    params = task.init(jax.random.key(0))
+    rng = jax.random.key(1)
+
+    @jax.jit
+    def step(params):
+        loss, gradient = jax.value_and_grad(lambda p: task.loss(p, batch(), rng)[0].mean())(params)
+        return loss, jax.tree.map(lambda p, g: p - 1e-3 * g / (1e-6 + jnp.abs(g)), params, gradient)
+
+    first, params = step(params)
+    second, _ = step(params)
+    assert second < first
+
+
+def test_the_loss_is_negative_si_snr_under_the_best_order():
+    config = tiny.config('')
+    task = make_task(config)
+    task.separate = lambda params, mixture_BT, length_B=None: estimate_BST
+    source_BST = batch()['source_BST'] / 32768.0
+    noise = np.random.default_rng(1).normal(0, 0.1, source_BST.shape)
+    estimate_BST = jnp.float32((source_BST + noise)[:, ::-1])
+    loss_B, values = task.loss({}, batch(), jax.random.key(0))
+    expected_B = si_snr(estimate_BST[:, ::-1], jnp.float32(source_BST)).mean(axis=1)
+    np.testing.assert_allclose(loss_B, -expected_B, rtol=1e-5)
+    np.testing.assert_allclose(values['si_snr'], expected_B, rtol=1e-5)
+
+    config.loss.power_law_weight = 0.01
+    augmented_B, values = task.loss({}, batch(), jax.random.key(0))
+    term_B = power_law(estimate_BST[:, ::-1], jnp.float32(source_BST)).mean(axis=1)
+    np.testing.assert_allclose(augmented_B, loss_B + 0.01 * term_B, rtol=1e-5)
+    assert (term_B > 0.1).all()
+
+
+def test_padding_changes_neither_loss_nor_gradient():
+    task = make_task(tiny.config(''))
+    params = task.init(jax.random.key(0))
+    short = {'source_BST': batch(500)['source_BST']}
+    padded = {'source_BST': np.pad(short['source_BST'], ((0, 0), (0, 0), (0, 300))),
+              'length_B': np.full(3, 500, np.int32)}
+    for one, other in zip(*[
+            jax.tree.leaves(jax.value_and_grad(
+                lambda p: task.loss(p, b, jax.random.key(0))[0].mean())(params))
+            for b in (short, padded)]):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_four_sources():
+    task = make_task(tiny.config('', **{'data.sources': 4}))
+    loss_B, _ = task.loss(task.init(jax.random.key(0)), batch(sources=4), jax.random.key(0))
+    assert loss_B.shape == (3,) and np.isfinite(loss_B).all()

@@ -1,0 +1,111 @@
+import importlib.util
+import pathlib
+
+import pytest
+
+from fgsep_jax import config as config_lib, validate
+from fgsep_jax.config import ConfigError
+
+CONFIGS = sorted((pathlib.Path(__file__).parent.parent / 'configs').glob('*.py'))
+
+
+def load(name, argument=''):
+    """The configuration of configs/NAME.py:ARGUMENT."""
+    path = next(path for path in CONFIGS if path.stem == name)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(argument)
+
+
+def changed(argument='', **values):
+    config = load('convtasnet_glu', argument)
+    for key, value in values.items():
+        section, name = key.split('__')
+        config[section][name] = value
+    return config
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('preset', config_lib.PRESETS)
+def test_every_config_is_valid_and_named_after_its_file(path, preset):
+    config = load(path.stem, preset)
+    validate.validate(config)
+    assert config.experiment == path.stem
+    assert config.preset == preset
+    assert path.read_text().startswith('"""') and 'Published' in path.read_text()
+
+
+def test_the_paper_preset_is_the_paper():
+    config = load('convtasnet')
+    model = config.model
+    assert (model.basis, model.window, model.stride) == (512, 16, 8)
+    assert (model.bottleneck, model.hidden, model.skip, model.kernel) == (128, 512, 128, 3)
+    assert (model.blocks, model.repeats) == (8, 3)
+    assert (config.data.batch_size, config.data.segment_seconds) == (16, 4.0)
+    training = config.training
+    assert (training.learning_rate, training.clip_norm, training.epochs) == (1e-3, 7.0, 100)
+    assert (training.plateau_factor, training.plateau_epochs) == (0.5, 3)
+    assert load('convtasnet', 'libritts_2mix').training.epochs == 60
+    assert (load('convtasnet_big').model.basis, load('convtasnet_big').model.repeats) == (1024, 4)
+    assert load('convtasnet_dilated').model.layers == 5
+
+
+def test_arguments_are_typed_and_combined():
+    config = load('convtasnet_glu', 'small,librimix,seed=3')
+    assert (config.preset, config.data.name, config.seed) == ('small', 'librimix', 3)
+    assert config == load('convtasnet_glu', 'seed=3,data=librimix,preset=small')
+
+
+@pytest.mark.parametrize('argument, part', [
+    ('dmeo', "did you mean 'demo'?"), ('wsj0_3mix', 'wsj0_2mix'), ('seed=x', 'whole number'),
+    ('demo,small', 'given twice'), ('epochs=3', 'Known presets: paper, small, demo')])
+def test_unknown_arguments_name_the_known(argument, part):
+    with pytest.raises(ConfigError, match=part.replace('?', r'\?')):
+        load('convtasnet_glu', argument)
+
+
+@pytest.mark.parametrize('key, value, part', [
+    ('model__stride', 7, 'model.window = 16: must be a multiple of model.stride = 7'),
+    ('model__encoder', 'glv', "did you mean 'glu'"),
+    ('model__layers', 1, 'at least 2 layers'),
+    ('model__causal', True, 'set model.norm to cln'),
+    ('model__kernel', 4, 'must be odd'),
+    ('data__segment_seconds', 0.001, 'fewer than model.window'),
+    ('data__segment_seconds', 0.5001, 'not a multiple of model.stride'),
+    ('data__batch_size', 3, 'multiple of the number of devices, 2'),
+    ('data__sources', 0, 'must be at least 1'),
+    ('training__learning_rate', float('nan'), 'must be a finite number above 0'),
+    ('loss__power_law_hop', 100, 'must be a multiple of loss.power_law_hop = 100'),
+])
+def test_what_cannot_work_is_said_with_key_value_and_rule(key, value, part):
+    config = changed('demo', **{key: value})
+    with pytest.raises(ConfigError) as error:
+        validate.validate(config, devices=2)
+    assert part in str(error.value)
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(ConfigError) as error:
+        validate.validate(changed(model__mask='relo', data__short='cut'))
+    assert 'model.mask' in str(error.value) and 'data.short' in str(error.value)
+
+
+@pytest.mark.parametrize('key, found', [('sample_rate', 16000), ('sources', 3), ('name', 'mine')])
+def test_a_data_set_that_is_not_the_configured_one(key, found):
+    metadata = {'name': 'librimix', 'sample_rate': 8000, 'sources': 2}
+    config = load('convtasnet_glu', 'librimix')
+    validate.check_data(config, metadata, 'd')
+    with pytest.raises(ConfigError, match=f'data.{key}'):
+        validate.check_data(config, {**metadata, key: found}, 'd')
+
+
+def test_a_named_data_set_without_a_folder_names_its_job():
+    with pytest.raises(ConfigError, match='python -m data_prep.wsj0_2mix'):
+        config_lib.data_dir(load('convtasnet', 'wsj0_2mix'))
+    assert config_lib.data_dir(load('convtasnet')) == config_lib.embedded_dir()
+
+
+def test_json_round_trip():
+    config = load('convtasnet_glu', 'demo')
+    assert config_lib.from_json(config_lib.to_json(config)) == config

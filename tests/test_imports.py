@@ -1,0 +1,59 @@
+"""The rooms of the house import one another in one direction only."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+# room -> what of the project it may import. `config` holds no room of its own to import from.
+ALLOWED = {
+    'fgsep_jax/dsp': set(),
+    'fgsep_jax/losses': {'dsp', 'losses'},
+    'fgsep_jax/models': {'dsp', 'models'},
+    'fgsep_jax/metrics': {'losses.si_snr', 'metrics'},
+    'fgsep_jax/interop': {'models'},
+    'fgsep_jax/data': {'config', 'data'},
+    'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'tasks'},
+    'fgsep_jax/training': {'tasks', 'data', 'metrics', 'config', 'training'},
+    'fgsep_jax/evaluation': {'tasks', 'data', 'metrics', 'config', 'evaluation',
+                             'training.run_folder', 'training.checkpoint', 'training.mesh',
+                             'training.step', 'training.state'},
+    'fgsep_jax/report': {'report'},
+    'data_prep': {'data.records', 'config', 'data_prep'},
+    'configs': {'config'},
+}
+
+
+def imported(path):
+    """Names of the project's modules that a file imports, 'fgsep_jax.' left out."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {f'{node.module}.{alias.name}' for alias in node.names}
+    return {name.removeprefix('fgsep_jax.') for name in names
+            if name.split('.')[0] in ('fgsep_jax', 'data_prep', 'configs')}
+
+
+@pytest.mark.parametrize('room', sorted(ALLOWED))
+def test_a_room_imports_only_what_it_may(room):
+    for path in sorted((ROOT / room).rglob('*.py')):
+        for name in imported(path):
+            assert any(f'{name}.'.startswith(f'{allowed}.') for allowed in ALLOWED[room]), (
+                f'{path.relative_to(ROOT)} imports {name}; {room} may import'
+                f' {sorted(ALLOWED[room])}')
+
+
+@pytest.mark.parametrize('room', ['fgsep_jax/losses', 'fgsep_jax/metrics', 'fgsep_jax/models'])
+def test_leaves_know_no_config(room):
+    for path in sorted((ROOT / room).rglob('*.py')):
+        assert 'ml_collections' not in path.read_text(), path
+
+
+def test_no_file_is_longer_than_a_room():
+    for path in [*ROOT.glob('fgsep_jax/**/*.py'), *ROOT.glob('data_prep/**/*.py')]:
+        limit = 250 if path.parent.name == 'models' else 300
+        assert len(path.read_text().splitlines()) <= limit, path

@@ -1,0 +1,143 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgsep_jax.config import ConfigError
+from fgsep_jax.data.source import RecordSource
+from fgsep_jax.training import checkpoint, loop, run_folder, step as step_lib
+from fgsep_jax.training.optimizer import make_optimizer, make_plateau, update_plateau
+from fgsep_jax.training.state import init_state
+import synthetic
+import tiny
+
+
+class MeanTask:
+    """Learns one number: the mean amplitude; an example whose id ends in 3 gives nan if `bad`."""
+
+    def __init__(self, bad=()):
+        self.bad = bad
+
+    def init(self, rng):
+        del rng
+        return {'mean': jnp.ones(())}
+
+    def multiply_accumulates(self):
+        return 1
+
+    def loss(self, params, batch, rng):
+        del rng
+        first_B = batch['source_BST'][:, 0, 0].astype(jnp.float32)
+        loss_B = jnp.square(params['mean'] - 0.5) + 0 * first_B
+        for value in self.bad:
+            loss_B = jnp.where(first_B == value, jnp.nan, loss_B)
+        return loss_B, {'square': loss_B}
+
+    def separate(self, params, mixture_BT, length_B=None, adaptation_BT=None):
+        del length_B, adaptation_BT
+        return params['mean'] * jnp.stack([mixture_BT, mixture_BT], axis=1)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return synthetic.write(tmp_path / 'tones')
+
+
+def run(data, workdir, task=None, monkeypatch=None, **overrides):
+    config = tiny.config(data, **overrides)
+    if task:
+        monkeypatch.setattr(loop, 'make_task', lambda config: task)
+    return loop.train(config, str(workdir), train_source=RecordSource(data, 'train'),
+                      validation_source=RecordSource(data, 'validation'))
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def test_a_tiny_model_learns_and_logs(data, tmp_path):
+    state = run(data, tmp_path / 'run', **{'training.epochs': 5})
+    validation = [row['loss'] for row in rows(tmp_path / 'run') if row['kind'] == 'validation']
+    assert int(state.step) == 20 and len(validation) == 5
+    assert validation[-1] < validation[0] - 1
+    assert {'loss', 'si_snr', 'gradient_norm', 'learning_rate', 'examples_per_second'} <= set(
+        rows(tmp_path / 'run')[0])
+    assert list((tmp_path / 'run' / 'tensorboard').iterdir())
+
+
+def test_bad_steps_are_skipped_and_counted_with_their_ids(data, tmp_path, monkeypatch, capsys):
+    source = RecordSource(data, 'train')
+    # With segments as long as the mixtures the first sample tells the example.
+    bad = source[3]
+    task = MeanTask(bad=[int(bad.sources_ST[0, 0])])
+    state = run(data, tmp_path / 'run', task, monkeypatch, **{'data.segment_seconds': 0.3})
+    skipped = [row for row in rows(tmp_path / 'run') if row['kind'] == 'skipped']
+    assert len(skipped) == 3 == int(state.skipped)  # once an epoch
+    assert all(row['ids'] == [bad.id] for row in skipped)
+    assert bad.id in capsys.readouterr().out
+    assert np.isfinite(state.params['mean'])
+
+
+def test_a_run_of_bad_steps_stops(data, tmp_path, monkeypatch):
+    source = RecordSource(data, 'train')
+    task = MeanTask(bad=[int(source[i].sources_ST[0, 0]) for i in range(len(source))])
+    with pytest.raises(loop.TrainingError, match='3 steps in a row') as error:
+        run(data, tmp_path / 'run', task, monkeypatch,
+            **{'data.segment_seconds': 0.3, 'training.max_nonfinite_steps': 3})
+    assert 'mixture_' in str(error.value)
+
+
+def test_a_skipped_step_changes_nothing_but_the_counters():
+    task, config = MeanTask(bad=[7]), tiny.config('')
+    state = init_state(task, config)
+    batch = {'source_BST': jnp.array([[[7]], [[1]]], jnp.int16)}
+    keywords = dict(task=task, optimizer=make_optimizer(config), learning_rate=0.1, seed=0)
+    after, metrics = step_lib.train_step(state, batch, **keywords)
+    assert after.params == state.params and int(after.skipped_in_row) == 1
+    assert not metrics['finite'] and metrics['finite_B'].tolist() == [False, True]
+    good = {'source_BST': jnp.ones((2, 1, 1), jnp.int16)}
+    after, _ = step_lib.train_step(after, good, **keywords)
+    assert int(after.skipped) == 1 and int(after.skipped_in_row) == 0
+    # Adam's first step is the learning rate, whatever the gradient.
+    np.testing.assert_allclose(after.params['mean'], 0.9, rtol=1e-5)
+
+
+@pytest.mark.parametrize('losses, scale', [
+    ([-1.0] * 3, 1.0), ([-1.0] * 4, 0.5), ([-1.0] * 7, 0.25), ([-1, -2, -3, -4, -5], 1.0),
+    ([-1, -1, -1, -1.1, -1.1, -1.1], 1.0), ([float('nan')] * 3 + [-1.0], 0.5)])
+def test_the_rate_is_halved_after_three_epochs_without_improvement(losses, scale):
+    plateau = make_plateau(tiny.config(''))
+    state = plateau.init({})
+    for loss in losses:
+        state = update_plateau(plateau, state, loss)
+    np.testing.assert_allclose(state.scale, scale)
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
+    state = init_state(MeanTask(), tiny.config(''))
+    for step, loss in enumerate([3.0, 1.0, 2.0, None, 2.5, 2.6], start=1):
+        checkpoints.save(step, state, {'iterator': {}, 'hosts': 1}, loss=loss)
+    checkpoints.wait()
+    assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 6)
+    assert sorted(checkpoints._manager.all_steps()) == [2, 5, 6]
+    with pytest.raises(Exception, match='6'):
+        checkpoints.save(6, state, {})
+    checkpoints.close()
+
+
+def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
+    run_folder.claim(tmp_path, tiny.config(data))
+    run_folder.claim(tmp_path, tiny.config(data, **{'training.epochs': 9}))
+    with pytest.raises(ConfigError, match='model.basis: 8 before, 16 now'):
+        run_folder.claim(tmp_path, tiny.config(data, **{'model.basis': 16}))
+
+
+def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
+    first = run(data, tmp_path / 'run')
+    before = (tmp_path / 'run' / 'metrics.jsonl').read_text()
+    second = run(data, tmp_path / 'run')
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    assert (tmp_path / 'run' / 'metrics.jsonl').read_text() == before
