@@ -95,9 +95,8 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         own: parser with all of the job's flags.
         argv: the command line.
         prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `shards.run`.
-
-
-    Mistakes of the person who typed the command end in one message, not in a stack of calls.
+    Raises:
+        SystemExit: with one message, for the mistakes of the person who typed the command.
     """
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)

@@ -43,8 +43,8 @@ def open_data(config, *, say=print):
     except FileNotFoundError as error:
         job = config.data.name or 'NAME'
         raise config_lib.ConfigError(
-            f'data.dir = {directory!r}: {error}. Build it with `python -m data_prep.{job}'
-            f' --input_dir=... --output_dir={directory}`.') from error
+            f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
+            f' data_prep.{job} --input_dir=... --output_dir={directory}`.') from error
     validate.check_data(config, metadata, directory)
     say(f"data               {metadata['name']} in {directory}, {metadata['sample_rate']} Hz"
         + (' (data.dir is unset: the embedded corpus of synthetic speech)' if embedded else ''))

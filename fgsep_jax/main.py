@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 import sys
 
 
@@ -63,10 +64,25 @@ def _main(argv):
         experiment.evaluate(config, workdir, split=_SPLIT.value, baselines=True)
 
 
+def _parse(argv):
+    """Parses the flags; a wrong key or argument of the configuration becomes one clear line."""
+    try:
+        remaining = flags.FLAGS(argv)
+        # A file that could not be loaded says so only when something is read of it.
+        getattr(_CONFIG.value, 'experiment', None)
+        return remaining
+    except (KeyError, AttributeError) as error:  # how ml_collections reports an unknown key
+        words = re.findall(r'[\w.?]+', str(error).replace('\\n', ' '))
+        raise config_lib.ConfigError(f"no configuration key {' '.join(words)}") from error
+    except (flags.Error, OSError) as error:
+        *_, last = str(error).split('ConfigError: ')
+        raise config_lib.ConfigError(last.strip()) from error
+
+
 def run():
     """Runs the program; mistakes of the user's end in one message and exit status 2."""
     try:
-        app.run(_main)
+        app.run(_main, flags_parser=_parse)
     except loop.Preempted as notice:
         print(notice, file=sys.stderr)
     except (config_lib.ConfigError, RecordError, FileNotFoundError, loop.TrainingError) as error:

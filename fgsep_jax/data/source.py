@@ -80,8 +80,7 @@ def open_dataset(directory: str) -> dict:
     file = root / records.DATASET_FILE
     if not root.is_dir():
         raise FileNotFoundError(
-            f"no data set at {directory}: the folder does not exist; make one with "
-            "`python -m data_prep.<job> --output_dir=...`"
+            f"no data set at {directory}: the folder does not exist"
         )
     if not file.exists():
         found = sorted(entry.name for entry in root.iterdir())[:5]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ pytest.importorskip("espeakng_loader", reason="pip install fgsep_jax[demo]")
 pytest.importorskip("apache_beam", reason="pip install fgsep_jax[data_prep]")
 
 from data_prep import embedded, espeak
+from fgsep_jax import config
 from fgsep_jax.data import source
 
 SMALL = [
@@ -31,9 +33,11 @@ def _hashes(folder):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("embedded") / "corpus"
-    embedded.main([f"--output_dir={folder}", *SMALL])
-    return folder
+    """Built where the package looks for it when no folder is named."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FGSEP_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        embedded.main(SMALL)
+        return pathlib.Path(config.embedded_dir())
 
 
 def test_the_same_bytes_from_another_process_and_two_beam_workers(corpus, tmp_path):
@@ -94,9 +98,3 @@ def test_metadata_says_what_the_voices_are(corpus):
     metadata = source.RecordSource(str(corpus), "test").metadata
     assert metadata["synthesiser"] == espeak.version()
     assert "eSpeak NG" in metadata["licence"]
-
-
-def test_the_default_folder_is_that_of_the_package(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FGSEP_DATA_DIR", str(tmp_path))
-    embedded.main(SMALL)
-    assert (tmp_path / "embedded" / "dataset.json").exists()

@@ -149,6 +149,7 @@ def test_bad_files_are_listed_and_stay_out(tmp_path):
         "slow": "rate too low",
         "loud": "clipped",
     }
+    assert report["skipped_mixtures"] == []  # they never got as far as the plan
     used = {
         name.split("-")[1] + ".wav"
         for split in ("train", "validation", "test")
@@ -284,6 +285,8 @@ def test_wsj0_from_lists_levels_and_lengths(tmp_path):
         20 * np.log10(np.std(x_T / 32768) / np.std(clip_T[:10400]))
         for x_T, clip_T in zip(example.sources_ST, clips)
     ]
+    for x_T, clip_T in zip(example.sources_ST, clips):
+        assert np.corrcoef(x_T, clip_T[:10400])[0, 1] > 0.999  # cut at the end, not the start
     levels = [mixing.active_speech_level(clip_T, sample_rate=8000)[0] for clip_T in clips]
     assert (levels[0] + gains[0]) - (levels[1] + gains[1]) == pytest.approx(4.5, abs=0.01)
     report = json.loads((tmp_path / "out" / "report.json").read_text())

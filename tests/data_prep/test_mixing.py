@@ -51,6 +51,14 @@ def test_active_level_is_p56(sample_rate, peak, lead):
     assert level == pytest.approx(power_db - 10 * math.log10(activity), abs=1e-9)
 
 
+@pytest.mark.parametrize("before, after", [(8000, 0), (0, 8000), (100, 1000)])
+def test_hangover_follows_the_activity(before, after):
+    tone_T = 0.1 * np.sin(2 * np.pi * 440 * np.arange(4000) / 8000)
+    audio_T = np.concatenate([np.zeros(before), tone_T, np.zeros(after)])
+    level, _ = mixing.active_speech_level(audio_T, sample_rate=8000)
+    assert level == pytest.approx(p56_sample_by_sample(audio_T, 8000), abs=0.003)
+
+
 def test_active_level_leaves_out_pauses():
     tone_T = 0.1 * np.sin(2 * np.pi * 440 * np.arange(8000 * 4) / 8000)
     with_pause_T = np.concatenate([tone_T, np.zeros(8000 * 12)])

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from data_prep import plans
+from data_prep import plans, workers
 from data_prep.audio import Inspected
 from data_prep.corpora import Utterance
 
@@ -50,6 +50,14 @@ def test_numbers_depend_on_the_ids_and_the_seed_only():
     # A mixture that occurs in a larger request is the same mixture.
     more = plans.random_pairs(inspected, sample_rate=8000, pairs={"train": 40})
     assert {s.id: s for s in more}[specs[0].id] == specs[0]
+
+
+def test_shards_do_not_depend_on_the_order_of_the_specs():
+    specs = plans.random_pairs(corpus("abcd", files=30), sample_rate=8000)
+    work = workers.assign_shards(specs)
+    assert workers.assign_shards(specs[::-1]) == work
+    assert len(work) == 4 and all(rows for *_, rows in work)
+    assert sorted(spec.id for *_, rows in work for spec in rows) == sorted(s.id for s in specs)
 
 
 def test_snr_and_crop_ranges():
