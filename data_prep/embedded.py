@@ -147,8 +147,6 @@ def main(argv=None) -> None:
     from fgsep_jax.config import embedded_dir
 
     parser = options.parser(__doc__.splitlines()[0], input_dir=False, output_dir=embedded_dir())
-    for action in parser._actions:
-        action.required = False  # --output_dir has a default here
     parser.add_argument(
         "--utterances_per_voice", type=int, default=80, help="sentences said by each voice"
     )

@@ -25,7 +25,9 @@ def parser(description: str, *, input_dir: bool = True, **defaults) -> argparse.
     )
     if input_dir:
         result.add_argument("--input_dir", required=True, help="the corpus, as delivered")
-    result.add_argument("--output_dir", required=True, help="folder of the data set")
+    result.add_argument(
+        "--output_dir", required="output_dir" not in defaults, help="folder of the data set"
+    )
     result.add_argument("--name", default=None, help="of the data set; default: the job's name")
     result.add_argument("--sample_rate", type=int, default=8000, help="in hertz")
     result.add_argument("--min_seconds", type=float, default=1.0, help="skip shorter files")

@@ -71,10 +71,12 @@ _TEMPLATES = (
     "{name[0]} {verb[0]} the {adjective[0]} {thing[0]} {place[0]}.",
     "{name[0]} {verb[0]} a {thing[0]} {place[0]} {time[0]}.",
     "{time[0]}, {name[0]} {verb[0]} the {adjective[0]} {thing[0]}, {reason[0]}.",
-    "Did {name[0]} see the {adjective[0]} {thing[0]} {place[0]}, or was it {count[0]} {adjective[1]} {group[0]}?",
+    "Did {name[0]} see the {adjective[0]} {thing[0]} {place[0]}, "
+    "or was it {count[0]} {adjective[1]} {group[0]}?",
     "{count[0]} {group[0]} {doing[0]} {place[0]} {time[0]}, {reason[0]}.",
     "The {thing[0]} and the {adjective[0]} {thing[1]} were left {place[0]} {time[0]}.",
-    "{place[0]}, {count[0]} {adjective[0]} {group[0]} {doing[0]}, and {name[0]} {verb[0]} the {thing[0]}.",
+    "{place[0]}, {count[0]} {adjective[0]} {group[0]} {doing[0]}, "
+    "and {name[0]} {verb[0]} the {thing[0]}.",
     "{name[0]} said that the {adjective[0]} {thing[0]} was {place[0]}, {reason[0]}.",
     "I have never seen such a {adjective[0]}, {adjective[1]} {thing[0]} {place[0]}.",
     "Please tell {name[0]} that {count[0]} {group[0]} {doing[0]} {place[0]}.",

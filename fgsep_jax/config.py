@@ -18,8 +18,8 @@ PRESETS = {
     'small': {
         'model.layers': 2, 'model.basis': 128, 'model.bottleneck': 64, 'model.hidden': 128,
         'model.skip': 64, 'model.blocks': 6, 'model.repeats': 2,
-        'data.batch_size': 8, 'data.segment_seconds': 2.0,
-        'training.epochs': 10,
+        'data.batch_size': 8, 'data.segment_seconds': 1.0,
+        'training.epochs': 6,
     },
     'demo': {
         'model.layers': 2, 'model.basis': 64, 'model.bottleneck': 32, 'model.hidden': 64,

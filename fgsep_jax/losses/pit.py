@@ -66,7 +66,8 @@ def pit(loss_BRE: jax.Array) -> tuple[jax.Array, jax.Array]:
     if loss_BRE.ndim != 3 or loss_BRE.shape[1] != loss_BRE.shape[2]:
         raise ValueError(
             f'PIT was given losses of shape {loss_BRE.shape}; it needs [batch, references, '
-            'estimates] with as many estimates as references. Pad the references, or drop estimates, first.'
+            'estimates] with as many estimates as references. Pad the references, or drop '
+            'estimates, first.'
         )
     sources = loss_BRE.shape[1]
     search = _exhaustive if sources <= _EXHAUSTIVE_UP_TO else jax.vmap(_hungarian)

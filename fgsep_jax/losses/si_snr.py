@@ -20,12 +20,12 @@ def si_snr(
         target = <estimate, reference> / |reference|^2 * reference
         SI-SNR = 10 log10(|target|^2 / |estimate - target|^2)
 
-    `eps` is an amplitude: each mean power is raised by eps^2, that is, by a floor at -160 dBFS (full
-    scale is 1). It changes the result by more than 0.01 dB only where target or noise lies under
-    -134 dBFS: a source at -60 dBFS reads true up to 73 dB, one at -40 dBFS up to 93 dB. It keeps
-    values and gradients finite everywhere: a perfect estimate at -20 dBFS reads about 140 dB, an
-    estimate of a silent reference -160 dB minus its own level in dBFS, a silent estimate 0 dB with
-    no gradient.
+    `eps` is an amplitude: each mean power is raised by eps^2, that is, by a floor at -160 dBFS
+    (full scale is 1). It changes the result by more than 0.01 dB only where target or noise
+    lies under -134 dBFS: a source at -60 dBFS reads true up to 73 dB, one at -40 dBFS up to 93
+    dB. It keeps values and gradients finite everywhere: a perfect estimate at -20 dBFS reads
+    about 140 dB, an estimate of a silent reference -160 dB minus its own level in dBFS, a
+    silent estimate 0 dB with no gradient.
 
     Args:
         estimate: Separated signal, [..., T].
@@ -49,7 +49,7 @@ def si_snr(
     reference = (reference - _mean(reference, count)) * mask
     scale = _mean(estimate * reference, count) / (_power(reference, count) + eps**2)
     target = scale * reference
-    # The residual is formed sample by sample: 1 - cos^2 cancels and is wrong above 60 dB in float32.
+    # The residual is formed sample by sample: in float32, 1 - cos^2 is wrong from 60 dB on.
     return _ratio_db(target, estimate - target, count, eps)
 
 
@@ -87,8 +87,9 @@ def check_shapes(estimate, reference, mask):
     # A mask [B, T] beside signals [B, S, T] would broadcast silently wherever B == S.
     if len({(len(shape), shape[-1:]) for shape in shapes}) > 1 or not shapes[0]:
         raise ValueError(
-            f"estimate, reference and mask have shapes {', '.join(map(str, shapes))}: they must have "
-            'the same number of axes and the same last axis (samples). Add axes with [:, None, :].'
+            f"estimate, reference and mask have shapes {', '.join(map(str, shapes))}: they must "
+            'have the same number of axes and the same last axis (samples). Add axes with '
+            '[:, None, :].'
         )
 
 

@@ -28,8 +28,8 @@ def power_law(
         P-law(x, y, alpha) = | |STFT(x)|^alpha - |STFT(y)|^alpha |_1
 
     The paper says neither which STFT this is nor what the norm sums over. With beta = 0.01 beside
-    SI-SNR, on two voices at -24 dBFS (4 s, 8 kHz), from the mixture taken for the estimate to one at
-    15 dB, beta * P-law and the norm of its gradient relative to that of SI-SNR are
+    SI-SNR, on two voices at -24 dBFS (4 s, 8 kHz), from the mixture taken for the estimate to one
+    at 15 dB, beta * P-law and the norm of its gradient relative to that of SI-SNR are
 
         reduction   beta * P-law    gradient / SI-SNR's
         "sum"       77 to 20        140 to 37            drowns SI-SNR
@@ -50,9 +50,10 @@ def power_law(
         window: Length of the periodic Hann window in samples; 256 is 32 ms at 8 kHz.
         hop: Step between frames in samples; it must divide `window`. Zeros are added at both ends
             so that every sample, however short the signal, lies in window / hop frames.
-        reduction: "frame": sum over the bins, mean over the frames; "mean": over both; "sum": over both.
-        eps: Added to the power of each bin. The spectra are unnormalised: a sine of amplitude A peaks
-            at A * window / 4.
+        reduction: "frame": sum over the bins, mean over the frames; "mean": both means;
+            "sum": both sums.
+        eps: Added to the power of each bin. The spectra are unnormalised: a sine of amplitude A
+            peaks at A * window / 4.
 
     Returns:
         Distance [...], float32 (float64 if the signals are).
@@ -66,9 +67,9 @@ def power_law(
     """
     check_shapes(estimate, reference, mask)
     if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction={reduction!r} is unknown; choose one of {', '.join(REDUCTIONS)}.")
+        raise ValueError(f"reduction={reduction!r} is not one of {', '.join(REDUCTIONS)}.")
     if hop < 1 or window % hop:
-        raise ValueError(f'hop={hop} must divide window={window}; choose for example {window // 4}.')
+        raise ValueError(f'hop={hop} must divide window={window}; try {window // 4}.')
     dtype = jnp.promote_types(jnp.result_type(estimate, reference), jnp.float32)
     if mask is None:
         length = jnp.full((1,) * (reference.ndim - 1), reference.shape[-1])

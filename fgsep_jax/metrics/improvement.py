@@ -70,8 +70,8 @@ def evaluate_example(
     Returns:
         Means over the sources in dB: `si_snr`, `si_snr_mixture`, `si_snri` (their difference),
         `sdr`, `sdr_mixture`, `sdri`, with `full` also `sir` and `sar`; the values of each reference
-        under the same names with the suffix `_S`; and `permutation_S`, where permutation_S[r] is the
-        index of the estimate assigned to reference r.
+        under the same names with the suffix `_S`; and `permutation_S`, where permutation_S[r] is
+        the index of the estimate assigned to reference r.
 
     Raises:
         SkipExample: A signal is not finite, or silent (constant, for SI-SNR ignores the mean).

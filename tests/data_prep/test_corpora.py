@@ -14,11 +14,13 @@ def touch(root, *paths):
 
 
 def by_split(utterances):
-    return {s: sorted(u.id for u in utterances if u.split == s) for s in {u.split for u in utterances}}
+    splits = {u.split for u in utterances}
+    return {split: sorted(u.id for u in utterances if u.split == split) for split in splits}
 
 
 def test_folder_splits_by_speaker(tmp_path):
-    names = [f"spk{i}/deep/{j}.{e}" for i in range(20) for j, e in enumerate(("wav", "flac", "OGG"))]
+    files = ["0.wav", "1.flac", "2.OGG"]
+    names = [f"spk{i}/deep/{file}" for i in range(20) for file in files]
     root = touch(tmp_path, *names, "spk0/notes.txt", "speakers.tsv")
     found = corpora.folder(root, validation=0.1, test=0.2)
     assert len(found) == 60

@@ -3,6 +3,8 @@
 import numpy as np
 import soundfile
 
+from fgsep_jax.data import source
+
 
 def speechlike(seconds, *, seed, sample_rate=8000, peak=0.3):
     """Bursts of a buzz with pauses: something that has an active level. float [T]."""
@@ -47,3 +49,9 @@ WSJ0_NAMES = {
     "cv": ["01to0401_1.5_02co0102_-1.5"],
     "tt": ["050a0501_0.46634_441o0308_-0.46634", "22ga0101_1e-05_053a0502_-1e-05"],
 }
+
+
+def examples(folder, split):
+    """All examples of a split of a finished data set."""
+    one = source.RecordSource(folder, split)
+    return [one[i] for i in range(len(one))]

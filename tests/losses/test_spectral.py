@@ -27,7 +27,8 @@ def reference_value(estimate_T, reference_T, *, alpha, window, hop, reduction):
         first = window // 2 // hop  # the first frame that starts at sample 0
         spectra.append(abs(transform.stft(padded_T, p0=first, p1=first + frames)) ** alpha)
     distance = abs(spectra[0] - spectra[1])
-    return {'sum': distance.sum(), 'mean': distance.mean(), 'frame': distance.sum(0).mean()}[reduction]
+    values = {'sum': distance.sum(), 'mean': distance.mean(), 'frame': distance.sum(0).mean()}
+    return values[reduction]
 
 
 @pytest.mark.parametrize(

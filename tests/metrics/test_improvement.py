@@ -11,7 +11,8 @@ from fgsep_jax.metrics.improvement import SkipExample, evaluate_example, si_snr
 def example(sources=2, samples=3000, seed=0):
     """(estimates in the order of the references, references, mixture)."""
     rng = np.random.default_rng(seed)
-    reference_ST = 0.1 * rng.standard_normal((sources, samples)) * np.arange(1, sources + 1)[:, None]
+    level_S = 0.1 * np.arange(1, sources + 1)
+    reference_ST = level_S[:, None] * rng.standard_normal((sources, samples))
     estimate_ST = reference_ST + 0.02 * rng.standard_normal((sources, samples))
     return estimate_ST, reference_ST, reference_ST.sum(axis=0)
 

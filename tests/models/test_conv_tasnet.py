@@ -63,9 +63,9 @@ def test_parameter_counts_are_the_papers():
 
 @variants
 def test_as_many_samples_out_as_in(options):
-    model = conv_tasnet(**SMALL | options)
+    model = conv_tasnet(**SMALL | options | dict(blocks=1))
     variables = shapes(model)
-    for samples in [*range(1, 41), 101, 999, 4001]:
+    for samples in [*range(1, 18), 101, 4001]:
         mixture_BT = jax.ShapeDtypeStruct((2, samples), jnp.float32)
         estimate_BST = jax.eval_shape(model.apply, variables, mixture_BT)
         assert estimate_BST.shape == (2, model.sources, samples)
@@ -88,9 +88,8 @@ def test_padding_changes_nothing(options):
         np.testing.assert_array_equal(together_ST[:, length:], 0)
 
 
-@pytest.mark.parametrize('options', [VARIANTS['glu'], VARIANTS['causal_glu']])
-def test_gradients_do_not_see_padding(options):
-    model = conv_tasnet(**SMALL | options)
+def test_gradients_do_not_see_padding():
+    model = conv_tasnet(**SMALL | dict(blocks=1, encoder='glu', layers=2))
     variables = parameters(model)
 
     def gradient(mixture_BT, length_B):
@@ -118,14 +117,14 @@ def input_support(model, variables, samples, at):
     return np.flatnonzero(np.abs(jax.jit(jax.grad(output))(normal(4, samples))).sum(0))
 
 
-@pytest.mark.parametrize('name', ['causal', 'causal_glu'])
-def test_causal_model_does_not_see_the_future(name):
-    model = conv_tasnet(**SMALL | VARIANTS[name])
+def test_causal_model_does_not_see_the_future():
+    options = SMALL | dict(encoder='glu', layers=2, norm='cln', causal=True)
+    model = conv_tasnet(**options)
     seen = input_support(model, parameters(model), samples=200, at=100)
     # A frame must be complete before it is coded: one window, less the sample itself.
     assert 100 < seen.max() < 100 + 16
     assert seen.min() == 0, 'the cumulative norm sees the whole past'
-    anticausal = conv_tasnet(**SMALL | VARIANTS[name] | dict(causal=False))
+    anticausal = conv_tasnet(**options | dict(causal=False))
     assert input_support(anticausal, parameters(anticausal), samples=200, at=100).max() >= 116
 
 
@@ -133,11 +132,9 @@ def test_causal_model_does_not_see_the_future(name):
     'options',
     [
         dict(),
-        dict(kernel=5),
-        dict(window=16, stride=4),
+        dict(window=16, stride=4, kernel=5),
         dict(window=15, stride=5, skip=0),
         VARIANTS['dilated'],
-        VARIANTS['glu'],
         dict(causal=True, norm='cln', kernel=2),
         VARIANTS['causal_glu'],
     ],
@@ -164,28 +161,27 @@ def test_multiply_accumulates_equal_those_of_the_traced_program(options):
     mixture_BT = jax.ShapeDtypeStruct((1, 8 * frames_per_s - 15), jnp.float32)
     traced = jax.make_jaxpr(lambda v, x: model.apply(v, x))(variables, mixture_BT)
     for equation in traced.eqns:
-        shapes = [v.aval.shape for v in equation.invars]
+        operands = [v.aval.shape for v in equation.invars]
         if equation.primitive.name == 'dot_general':
-            count += np.prod(shapes[0]) * shapes[1][-1]
+            count += np.prod(operands[0]) * operands[1][-1]
         if equation.primitive.name == 'conv_general_dilated':
-            count += np.prod(equation.outvars[0].aval.shape) * np.prod(shapes[1][:-1])
+            count += np.prod(equation.outvars[0].aval.shape) * np.prod(operands[1][:-1])
     assert multiply_accumulates(model, sample_rate=8 * frames_per_s) == count
 
 
 def test_bfloat16_estimate_is_close():
-    for options in (VARIANTS['linear'], VARIANTS['glu']):
-        exact = conv_tasnet(**SMALL | options)
-        rough = conv_tasnet(**SMALL | options | dict(dtype='bfloat16'))
-        variables, mixture_BT = parameters(exact), normal(2, 400)
-        exact_BST = jax.jit(exact.apply)(variables, mixture_BT)
-        rough_BST = jax.jit(rough.apply)(variables, mixture_BT)
-        assert rough_BST.dtype == jnp.float32
-        error = jnp.square(rough_BST - exact_BST).sum() / jnp.square(exact_BST).sum()
-        assert 0 < error < 1e-3
+    exact = conv_tasnet(**SMALL | VARIANTS['glu'])
+    rough = conv_tasnet(**SMALL | VARIANTS['glu'] | dict(dtype='bfloat16'))
+    variables, mixture_BT = parameters(exact), normal(2, 400)
+    exact_BST = jax.jit(exact.apply)(variables, mixture_BT)
+    rough_BST = jax.jit(rough.apply)(variables, mixture_BT)
+    assert rough_BST.dtype == jnp.float32
+    error = jnp.square(rough_BST - exact_BST).sum() / jnp.square(exact_BST).sum()
+    assert 0 < error < 1e-3
 
 
 def test_silence_is_finite_with_its_gradient():
-    model = conv_tasnet(**SMALL | VARIANTS['glu'])
+    model = conv_tasnet(**SMALL | dict(blocks=1, encoder='glu', layers=2))
     variables = parameters(model)
     loss = lambda v: model.apply(v, jnp.zeros((2, 90))).sum()  # noqa: E731
     value, gradient = jax.jit(jax.value_and_grad(loss))(variables)

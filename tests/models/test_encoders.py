@@ -38,6 +38,19 @@ def test_overlap_add_is_the_adjoint_of_frame(window, stride):
         assert np.vdot(frame_BKW, other_BKW) == pytest.approx(np.vdot(signal_BT, out_BT), abs=1e-3)
 
 
+@pytest.mark.parametrize('window, stride', FRAMINGS)
+def test_as_many_samples_out_as_in(window, stride):
+    framing = dict(window=window, stride=stride)
+
+    def there_and_back(signal_BT):
+        frame_BKW = encoders.frame(signal_BT, **framing)
+        return encoders.overlap_add(frame_BKW, stride=stride, samples=signal_BT.shape[1])
+
+    for samples in [*range(1, 101), 997, 4001]:
+        signal_BT = jax.ShapeDtypeStruct((2, samples), jnp.float32)
+        assert jax.eval_shape(there_and_back, signal_BT).shape == (2, samples)
+
+
 @pytest.mark.parametrize('window, stride', [(16, 6), (4, 8), (16, 0)])
 def test_bad_framing_is_an_error(window, stride):
     with pytest.raises(ValueError, match=f'window={window} is not a multiple of stride={stride}'):

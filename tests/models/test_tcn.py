@@ -17,10 +17,11 @@ def normal(*shape, seed=0):
 
 def initial(module, *args):
     """Parameters away from their special first values (norms at 1 and 0, slopes at 0.25)."""
-    params = jax.jit(module.init)(jax.random.key(0), *args)['params']
-    flat = flax.traverse_util.flatten_dict(params)
-    for index, (path, value) in enumerate(sorted(flat.items())):
-        flat[path] = value + 0.1 * normal(*value.shape, seed=index)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)['params']
+    flat = flax.traverse_util.flatten_dict(shapes)
+    for index, (path, leaf) in enumerate(sorted(flat.items())):
+        offset = {'scale': 1.0, 'slope': 0.25}.get(path[-1], 0.0)
+        flat[path] = offset + 0.3 * normal(*leaf.shape, seed=index)
     return flax.traverse_util.unflatten_dict(flat)
 
 
@@ -65,7 +66,8 @@ def test_wiring(skip, unused_residual):
     last = params['block_5']['output']['bias'].shape[0]
     assert last == (6 if not skip else 5 + 6 * unused_residual)
     mask_BSKN = jax.jit(module.apply)({'params': params}, x_BKN)
-    np.testing.assert_allclose(mask_BSKN, jax.jit(reference, static_argnames='skip')(params, x_BKN, skip=skip), atol=1e-5)
+    expected_BSKN = jax.jit(reference, static_argnames='skip')(params, x_BKN, skip=skip)
+    np.testing.assert_allclose(mask_BSKN, expected_BSKN, atol=1e-5)
 
 
 def test_masks():
@@ -81,13 +83,13 @@ def test_masks():
     np.testing.assert_allclose(mask['relu'][positive], logit[positive], atol=1e-4)
 
 
-@pytest.mark.parametrize('depthwise', ['conv', 'shift'])
-def test_depthwise_implementation_does_not_matter(depthwise):
+def test_depthwise_key_reaches_the_convolutions():
     x_BKN = normal(2, 20, 7)
-    params = initial(tcn.TCN(**SMALL), x_BKN)
-    expected = jax.jit(tcn.TCN(**SMALL).apply)({'params': params}, x_BKN)
-    out = jax.jit(tcn.TCN(**SMALL, depthwise=depthwise).apply)({'params': params}, x_BKN)
-    np.testing.assert_allclose(out, expected, atol=1e-5)
+    for depthwise, grouped in [('auto', 0), ('shift', 0), ('conv', 6)]:
+        module = tcn.TCN(**SMALL, depthwise=depthwise)
+        params = initial(module, x_BKN)
+        jaxpr = str(jax.make_jaxpr(lambda p: module.apply({'params': p}, x_BKN))(params))
+        assert jaxpr.count('feature_group_count=10') == grouped
 
 
 def test_remat_changes_memory_only():
@@ -96,7 +98,8 @@ def test_remat_changes_memory_only():
     def gradient(module):
         return jax.value_and_grad(lambda p: (module.apply({'params': p}, x_BKN) ** 2).sum())
 
-    plain, remat = tcn.TCN(**SMALL), tcn.TCN(**SMALL, remat=True)
+    options = SMALL | dict(blocks=2, repeats=1)
+    plain, remat = tcn.TCN(**options), tcn.TCN(**options, remat=True)
     params, same = (jax.jit(m.init)(jax.random.key(0), x_BKN)['params'] for m in (plain, remat))
     jax.tree.map(np.testing.assert_array_equal, params, same)
     jax.tree.map(
@@ -111,14 +114,15 @@ def test_remat_changes_memory_only():
 def test_bfloat16_is_close_and_parameters_stay_float32():
     x_BKN = normal(2, 100, 16)
     exact, rough = tcn.TCN(**SMALL), tcn.TCN(**SMALL, dtype='bfloat16')
-    params = jax.jit(rough.init)(jax.random.key(0), x_BKN)['params']
-    assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype('float32')}
+    params = initial(rough, x_BKN)
+    shapes = jax.eval_shape(rough.init, jax.random.key(0), x_BKN)
+    assert {p.dtype for p in jax.tree.leaves(shapes)} == {jnp.dtype('float32')}
     loss = jax.grad(lambda p: rough.apply({'params': p}, x_BKN).sum())
     gradient = jax.eval_shape(loss, params)
     assert {p.dtype for p in jax.tree.leaves(gradient)} == {jnp.dtype('float32')}
     rough_BSKN, exact_BSKN = (jax.jit(m.apply)({'params': params}, x_BKN) for m in (rough, exact))
     difference = rough_BSKN - exact_BSKN
-    assert 1e-5 < float(jnp.abs(difference).max()) < 0.02
+    assert 1e-5 < float(jnp.abs(difference).max()) < 0.05
     # The convolutions, and they alone, compute in bfloat16.
     jaxpr = str(jax.make_jaxpr(lambda p: rough.apply({'params': p}, x_BKN))(params))
     products = [line for line in jaxpr.splitlines() if 'dot_general[' in line]
