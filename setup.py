@@ -44,6 +44,7 @@ setup(
             'fast_bss_eval',  # second opinion on BSS-eval
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
             'pytest',
+            'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
         'tpu': ['jax[tpu]'],
         'cuda': ['jax[cuda13]'],

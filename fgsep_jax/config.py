@@ -19,13 +19,13 @@ PRESETS = {
         'model.layers': 2, 'model.basis': 128, 'model.bottleneck': 64, 'model.hidden': 128,
         'model.skip': 64, 'model.blocks': 6, 'model.repeats': 2,
         'data.batch_size': 8, 'data.segment_seconds': 1.0,
-        'training.epochs': 6,
+        'training.epochs': 4,
     },
     'demo': {
         'model.layers': 2, 'model.basis': 64, 'model.bottleneck': 32, 'model.hidden': 64,
         'model.skip': 32, 'model.blocks': 6, 'model.repeats': 2,
         'data.batch_size': 8, 'data.segment_seconds': 1.0,
-        'training.epochs': 6, 'training.log_steps': 50,
+        'training.epochs': 4, 'training.log_steps': 50,
     },
 }
 

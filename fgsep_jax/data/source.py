@@ -4,54 +4,10 @@ import io
 import json
 import os
 import threading
-from typing import NamedTuple
 
 import numpy as np
 
 from fgsep_jax.data import records
-
-
-class HostSlice(NamedTuple):
-    """What one host reads of an epoch.
-
-    Attributes:
-        examples: the slice of the (shuffled) examples that this host takes.
-        steps: batches that every host makes; the same number on all of them.
-    """
-
-    examples: slice
-    steps: int
-
-
-def host_slice(
-    *, num_examples: int, host: int, num_hosts: int, batch: int, drop_remainder: bool
-) -> HostSlice:
-    """Disjoint slices for the hosts, with equal step counts, since an odd host hangs a pod.
-
-    Args:
-        num_examples: examples in the split.
-        host: this host, 0 <= host < num_hosts.
-        num_hosts: hosts that share the split.
-        batch: examples in a global batch; each host makes batch / num_hosts of them.
-        drop_remainder: leave out the last, ragged batch (training); otherwise every example is
-            read exactly once and the caller pads the last batches with empty examples (a host
-            may have none left at all).
-
-    Raises:
-        ValueError: if the batch does not divide over the hosts, or no whole batch is left.
-    """
-    if not 0 <= host < num_hosts:
-        raise ValueError(f"host {host} is not one of {num_hosts} hosts (0 to {num_hosts - 1})")
-    if batch < 1 or batch % num_hosts:
-        raise ValueError(
-            f"batch {batch} does not divide over {num_hosts} hosts; use a multiple of {num_hosts}"
-        )
-    if not drop_remainder:
-        return HostSlice(slice(host, num_examples, num_hosts), -(-num_examples // batch))
-    steps = num_examples // batch
-    if not steps:
-        raise ValueError(f"{num_examples} examples do not fill one batch of {batch}")
-    return HostSlice(slice(host, steps * batch, num_hosts), steps)
 
 
 def _is_remote(path: str) -> bool:

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import os
+import sys
 
 import jax
 from jax.experimental import multihost_utils
 import librosa
 import numpy as np
+import tqdm
 
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
@@ -84,9 +86,19 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
             'seconds': reference_ST.shape[1] / sample_rate, 'snr_db': example.snr_db,
             **_columns(values)}
 
+    def collect(futures):
+        for future in futures:
+            result = future.result()
+            if isinstance(result, dict):
+                rows.append(result)
+            else:
+                skipped[result[0]] = result[1]
+
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        scores = []
-        for members, padded in batches(lengths, batch_size=batch_size, bucket=bucket):
+        pending = []
+        made = batches(lengths, batch_size=batch_size, bucket=bucket)
+        for members, padded in tqdm.tqdm(made, 'evaluating', unit='batch', leave=False,
+                                         disable=not sys.stderr.isatty()):
             loaded = [load(source, int(indices[i]), sample_rate=sample_rate) for i in members]
             loaded_rows = loaded + [loaded[0]] * (batch_size - len(loaded))  # one shape a bucket
             source_BST = np.stack([
@@ -94,15 +106,12 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
             ]).astype(np.float32)
             length_B = np.array([s_ST.shape[1] for _, s_ST in loaded_rows], np.int32)
             estimate_BST = system(source_BST, length_B)
-            scores += [
+            # The batch before is scored while this one is separated; no more is held in memory.
+            collect(pending)
+            pending = [
                 pool.submit(score, example, s_ST, estimate_ST[:, :s_ST.shape[1]])
                 for (example, s_ST), estimate_ST in zip(loaded, estimate_BST)]
-        for future in scores:
-            result = future.result()
-            if isinstance(result, dict):
-                rows.append(result)
-            else:
-                skipped[result[0]] = result[1]
+        collect(pending)
     return rows, skipped
 
 

@@ -1,6 +1,7 @@
 """The training loop: batches in, checkpoints and logs out, for every task alike."""
 
 import contextlib
+import functools
 import signal
 import time
 
@@ -54,7 +55,8 @@ def train(config, workdir, *, train_source, validation_source):
     mesh, task = mesh_lib.make_mesh(), make_task(config)
     batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
     checkpoints = Checkpoints(workdir, keep=config.training.keep_checkpoints)
-    state = _restore_or_init(checkpoints, task, config, mesh, batches, hosts)
+    reads = {'data': repr(train_source), 'hosts': hosts}
+    state = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
     step = int(state.step)
     log = RunLog(workdir, step=step, total=total, active=host == 0)
     with contextlib.closing(checkpoints), contextlib.closing(log), _StopSignal() as stop:
@@ -74,7 +76,7 @@ def train(config, workdir, *, train_source, validation_source):
                 state, loss = run.validate(state, step, step // epoch_steps)
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
-                checkpoints.save(step, state, {'iterator': batches.get_state(), 'hosts': hosts},
+                checkpoints.save(step, state, {**reads, 'iterator': batches.get_state()},
                                  loss=loss)
             if leaving and step < total:
                 checkpoints.wait()
@@ -83,7 +85,7 @@ def train(config, workdir, *, train_source, validation_source):
         return state
 
 
-def _restore_or_init(checkpoints, task, config, mesh, batches, hosts):
+def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
     """Newest saved state with the iterator set behind its last batch, or a fresh one."""
     sharding = mesh_lib.replicated(mesh)
     latest = checkpoints.latest_step()
@@ -91,10 +93,11 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, hosts):
         return jax.jit(lambda: init_state(task, config), out_shardings=sharding)()
     shapes = jax.eval_shape(lambda: init_state(task, config))
     state, position = checkpoints.restore(latest, abstract(shapes, sharding))
-    if position['hosts'] != hosts:
-        raise config_lib.ConfigError(
-            f"the run was saved on {position['hosts']} hosts and cannot resume on {hosts}: its"
-            ' data position belongs to that many')
+    for key, value in reads.items():
+        if position[key] != value:
+            raise config_lib.ConfigError(
+                f'the run was saved with {key} = {position[key]} and cannot resume with'
+                f' {value}: its data position belongs to that. Give another --workdir.')
     batches.set_state(position['iterator'])
     return state
 
@@ -108,7 +111,9 @@ class _Run:
         self._validation_source = validation_source
         self._validation_step = jit_validation_step(task, mesh)
         self._separate = jax.jit(task.separate)
-        self._plateau = make_plateau(config)
+        self._update_plateau = jax.jit(
+            functools.partial(update_plateau, make_plateau(config)),
+            out_shardings=mesh_lib.replicated(mesh))
         self._limit = config.training.max_nonfinite_steps
         self._pending = None
         self._window = (0, 0.0)
@@ -190,9 +195,7 @@ class _Run:
             totals = sums if totals is None else {
                 name: mean.merge(sums[name]) for name, mean in totals.items()}
         values = {name: mean.compute() for name, mean in totals.items()}
-        plateau = jax.jit(
-            lambda state, loss: update_plateau(self._plateau, state, loss),
-            out_shardings=mesh_lib.replicated(self._mesh))(state.plateau, values['loss'])
+        plateau = self._update_plateau(state.plateau, values['loss'])
         state = state.replace(plateau=plateau)
         rate = self._config.training.learning_rate * float(plateau.scale)
         self._log.scalars(step, {**values, 'next_learning_rate': rate}, kind='validation')

@@ -1,4 +1,4 @@
-"""Random access to a data set's shards: contents, damage, processes, hosts."""
+"""Random access to a data set's shards: contents, damage, processes."""
 
 from concurrent.futures import ThreadPoolExecutor
 import multiprocessing
@@ -146,42 +146,3 @@ def test_remote_files_read_the_same(dataset, monkeypatch):
     remote = source.RecordSource(dataset, "train")
     assert _ids(remote) == expected
     assert not any(isinstance(handle, int) for handle in remote._open.values())
-
-
-@pytest.mark.parametrize(
-    "examples, hosts, batch, drop, steps, counts",
-    [
-        (10, 1, 4, True, 2, [8]),
-        (10, 1, 4, False, 3, [10]),
-        (10, 2, 4, True, 2, [4, 4]),
-        (10, 2, 4, False, 3, [5, 5]),
-        (9, 2, 4, False, 3, [5, 4]),
-        (2, 4, 4, False, 1, [1, 1, 0, 0]),
-        (16, 4, 8, True, 2, [4, 4, 4, 4]),
-        (17, 4, 8, False, 3, [5, 4, 4, 4]),
-    ],
-)
-def test_host_slice(examples, hosts, batch, drop, steps, counts):
-    slices = [
-        source.host_slice(
-            num_examples=examples, host=h, num_hosts=hosts, batch=batch, drop_remainder=drop
-        )
-        for h in range(hosts)
-    ]
-    assert [one.steps for one in slices] == [steps] * hosts
-    taken = [list(range(examples))[one.examples] for one in slices]
-    assert [len(one) for one in taken] == counts
-    everything = sorted(i for one in taken for i in one)
-    assert everything == list(range(steps * batch if drop else examples))
-    assert all(len(one) <= steps * batch // hosts for one in taken)
-
-
-@pytest.mark.parametrize(
-    "host, hosts, batch, message",
-    [(2, 2, 4, "not one of 2 hosts"), (0, 3, 4, "multiple of 3"), (0, 1, 20, "do not fill")],
-)
-def test_host_slice_refuses(host, hosts, batch, message):
-    with pytest.raises(ValueError, match=message):
-        source.host_slice(
-            num_examples=10, host=host, num_hosts=hosts, batch=batch, drop_remainder=True
-        )

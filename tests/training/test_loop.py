@@ -141,3 +141,10 @@ def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
     second = run(data, tmp_path / 'run')
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert (tmp_path / 'run' / 'metrics.jsonl').read_text() == before
+
+
+def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
+    run(data, tmp_path / 'run')
+    other = synthetic.write(tmp_path / 'other', train=17)
+    with pytest.raises(ConfigError, match='examples=16.*cannot resume with.*examples=17'):
+        run(other, tmp_path / 'run')
