@@ -1,4 +1,4 @@
-"""Big-Conv-TasNet: linear encoder/decoder, 1024 filters, four repeats; 6.7 M parameters.
+"""Big-Conv-TasNet: linear encoder/decoder, 1024 filters, four repeats; 6.8 M parameters.
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 2.
 Published: 15.3 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the paper's recipe (100 epochs of

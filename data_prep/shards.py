@@ -61,6 +61,9 @@ def _own_files(output_dir: str) -> list[str]:
     ours = re.compile(
         r".+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*"
     )
+    names = {posixpath.basename(m.path.rstrip("/")) for m in found}
+    if records.DATASET_FILE not in names and not any(".tfrecord-" in name for name in names):
+        return []  # somebody else's folder: its report.md is not ours to delete
     paths = [m.path for m in found if ours.fullmatch(posixpath.basename(m.path))]
     return sorted(paths, key=lambda path: not path.endswith("/" + records.DATASET_FILE))
 

@@ -19,7 +19,7 @@ PRESETS = {
         'model.layers': 2, 'model.basis': 128, 'model.bottleneck': 64, 'model.hidden': 128,
         'model.skip': 64, 'model.blocks': 6, 'model.repeats': 2,
         'data.batch_size': 8, 'data.segment_seconds': 1.0,
-        'training.epochs': 4,
+        'training.epochs': 6,
     },
     'demo': {
         'model.layers': 2, 'model.basis': 64, 'model.bottleneck': 32, 'model.hidden': 64,
@@ -134,7 +134,7 @@ def speech(argument, *, experiment, **overrides):
 
 def with_preset(config, preset):
     """Returns a copy of a configuration with a preset's values laid over it."""
-    config = config_dict.ConfigDict(config)
+    config = config.copy_and_resolve_references()
     config.preset = preset
     for key, value in PRESETS[preset].items():
         section, name = key.split('.')
@@ -156,7 +156,7 @@ def parse_argument(argument):
         if key not in parsed or (key in words and value not in words[key]):
             known = [*PRESETS, *JOBS, 'seed=N']
             raise ConfigError(
-                f"config argument '{item}' is not known{did_you_mean(item, known)}. Known presets:"
+                f"config argument '{item}' is not known{did_you_mean(item, known)} Known presets:"
                 f" {', '.join(PRESETS)}; data sets: {', '.join(JOBS)}; and seed=N.")
         if key in seen:
             raise ConfigError(f"config argument '{item}': {key} is given twice in '{argument}'.")
@@ -206,6 +206,6 @@ def from_json(text):
 
 
 def did_you_mean(word, known):
-    """Returns "; did you mean 'x'?" for the nearest known word, else an empty text."""
+    """Returns "; did you mean 'x'?" for the nearest known word, else a full stop."""
     close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
-    return f"; did you mean '{close[0]}'?" if close else ''
+    return f"; did you mean '{close[0]}'?" if close else '.'

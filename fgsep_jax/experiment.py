@@ -15,11 +15,12 @@ from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
 
 
-def open_data(config, *, say=print):
+def open_data(config, *, splits=(), say=print):
     """Finds the experiment's data set, building the embedded corpus where none is given.
 
     Args:
       config: an experiment's ConfigDict.
+      splits: those that will be read.
       say: called with the line that announces the data set.
 
     Returns:
@@ -36,8 +37,12 @@ def open_data(config, *, say=print):
                 f'no embedded corpus in {directory}: build it once, where all hosts see it, with'
                 ' `python -m data_prep.embedded --output_dir=DIR`, and set FGSEP_DATA_DIR')
         say(f'no embedded corpus in {directory} yet: building it')
-        subprocess.run([sys.executable, '-m', 'data_prep.embedded', f'--output_dir={directory}'],
-                       check=True)
+        command = [sys.executable, '-m', 'data_prep.embedded', f'--output_dir={directory}']
+        if subprocess.run(command, check=False).returncode:
+            raise config_lib.ConfigError(
+                f"the embedded corpus could not be built by `{' '.join(command[1:])}`, whose"
+                " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
+                ' give --config.data.dir=DIR.')
     try:
         metadata = open_dataset(directory)
     except FileNotFoundError as error:
@@ -45,16 +50,22 @@ def open_data(config, *, say=print):
         raise config_lib.ConfigError(
             f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
             f' data_prep.{job} --input_dir=... --output_dir={directory}`.') from error
-    validate.check_data(config, metadata, directory)
+    validate.check_data(config, metadata, directory, splits)
     say(f"data               {metadata['name']} in {directory}, {metadata['sample_rate']} Hz"
         + (' (data.dir is unset: the embedded corpus of synthetic speech)' if embedded else ''))
     return directory
 
 
-def train(config, workdir):
-    """Trains or resumes a run; see `training.loop.train`."""
+def train(config, workdir, *, then=()):
+    """Trains or resumes a run; see `training.loop.train`.
+
+    Args:
+      config: an experiment's ConfigDict, validated.
+      workdir: run folder.
+      then: further splits that must be there, since they will be evaluated on.
+    """
     say = print if jax.process_index() == 0 else lambda text: None
-    directory = open_data(config, say=say)
+    directory = open_data(config, splits=('train', 'validation', *then), say=say)
     say(f'run                {workdir}')
     return loop.train(config, workdir, train_source=RecordSource(directory, 'train'),
                       validation_source=RecordSource(directory, 'validation'))
@@ -79,6 +90,11 @@ def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
     directories = list(data_dirs) or [
         open_data(config, say=(lambda text: None) if baselines else say)]
     sources = [RecordSource(directory, split) for directory in directories]
+    names = [source.metadata['name'] for source in sources]
+    if len(set(names)) < len(names):
+        raise config_lib.ConfigError(
+            f'data sets of one name, {names}, would overwrite each other\'s results: evaluate them'
+            ' in separate run folders, or build one anew with another --name')
     for directory, source in zip(directories, sources):
         found = source.metadata['sources']
         if found != config.data.sources:
@@ -100,7 +116,7 @@ def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
 
 def _load(config, workdir, task):
     """Parameters of the best checkpoint, of the untrained model, and the checkpoint's step."""
-    checkpoints = checkpoint.Checkpoints(workdir, keep=config.training.keep_checkpoints)
+    checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
     step = checkpoints.best_step()
     if step is None:
         raise config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')

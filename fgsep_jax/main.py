@@ -51,16 +51,25 @@ def _main(argv):
         if not _WORKDIR.value:
             raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
         config = run_folder.read_config(_WORKDIR.value)
+        if _CONFIG.value is not None:  # the model is the run's; how to evaluate may be overridden
+            config.evaluation.update(_CONFIG.value.evaluation)
         experiment.evaluate(config, _WORKDIR.value, data_dirs=_DATA_DIRS.value,
                             split=_SPLIT.value)
         return
     config = _CONFIG.value
     if config is None:
         raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
+    if _DATA_DIRS.value:
+        raise config_lib.ConfigError('--data_dirs goes with --mode=evaluate')
+    if '://' in _WORKDIR.value:
+        raise config_lib.ConfigError(
+            f'--workdir={_WORKDIR.value}: must be a folder of a file system, on several hosts one'
+            ' that all of them see')
     validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
     workdir = _WORKDIR.value or os.path.join('runs', f'{config.experiment}-{config.preset}')
-    experiment.train(config, workdir)
-    if _MODE.value == 'train_and_evaluate':
+    evaluating = _MODE.value == 'train_and_evaluate'
+    experiment.train(config, workdir, then=[_SPLIT.value] if evaluating else [])
+    if evaluating:
         experiment.evaluate(config, workdir, split=_SPLIT.value, baselines=True)
 
 

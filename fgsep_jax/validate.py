@@ -68,32 +68,38 @@ def validate(config, *, devices=1, hosts=1):
          'only a deep encoder (model.encoder = prelu or glu) has layers to dilate')
     rule(not model.causal or model.norm == 'cln', 'model.norm',
          'a causal model cannot use a norm over the whole utterance; set model.norm to cln')
-    rule(segment_samples(config) >= model.window, 'data.segment_seconds',
-         f'gives {segment_samples(config)} samples at {data.sample_rate} Hz, fewer than'
-         f' model.window = {model.window}')
-    rule(segment_samples(config) % max(model.stride, 1) == 0, 'data.segment_seconds',
-         f'gives {segment_samples(config)} samples, not a multiple of model.stride ='
-         f' {model.stride}; the nearest that is: '
-         f'{round(segment_samples(config) / max(model.stride, 1)) * model.stride / max(data.sample_rate, 1)}')
+    seconds = data.segment_seconds
+    length = segment_samples(config) if math.isfinite(seconds) and seconds > 0 else 0
+    stride = max(model.stride, 1)
+    nearest = round(length / stride) * stride / max(data.sample_rate, 1)
+    rule(length >= model.window, 'data.segment_seconds',
+         f'gives {length} samples at {data.sample_rate} Hz, fewer than model.window ='
+         f' {model.window}')
+    rule(length % stride == 0, 'data.segment_seconds',
+         f'gives {length} samples, not a multiple of model.stride = {stride}; the nearest that'
+         f' does: {nearest}')
     rule(data.batch_size % devices == 0, 'data.batch_size',
          f'must be a multiple of the number of devices, {devices}')
-    rule(devices % hosts == 0, 'data.batch_size', f'{devices} devices on {hosts} hosts')
+    rule(devices % hosts == 0, 'data.batch_size',
+         f'is split evenly, and {devices} devices on {hosts} hosts are not even')
     rule(loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
          'loss.power_law_window', f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}')
     if problems:
         raise ConfigError('this configuration cannot work:\n  ' + '\n  '.join(problems))
 
 
-def check_data(config, metadata, directory):
+def check_data(config, metadata, directory, splits=()):
     """Holds the data set's metadata against the configuration.
 
     Args:
       config: an experiment's ConfigDict.
       metadata: content of the data set's dataset.json.
       directory: where it was read, for the message.
+      splits: those that will be read.
 
     Raises:
-      ConfigError: another data set, sample rate or number of sources than configured.
+      ConfigError: another data set, sample rate or number of sources than configured, or a
+        split is not there.
     """
     for key, found in (('name', metadata['name']), ('sample_rate', metadata['sample_rate']),
                        ('sources', metadata['sources'])):
@@ -102,3 +108,9 @@ def check_data(config, metadata, directory):
             raise ConfigError(
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
                 f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.')
+    missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
+    if missing:
+        raise ConfigError(
+            f"the data set in {directory} has no {' and no '.join(missing)} split; it has"
+            f" {', '.join(metadata['splits'])}. Data sets for evaluation only go with"
+            ' --mode=evaluate --data_dirs=DIR; training without a test split with --mode=train.')

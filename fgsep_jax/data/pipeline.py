@@ -107,7 +107,7 @@ def validation_batches(source, config, *, host=0, hosts=1):
     """Every validation mixture once, in order: its first segment, zero-padded where shorter.
 
     The last batch is filled up with mask_B = 0, so that all hosts make the same number of steps
-    and no example counts twice.
+    and no example counts twice; nor does a segment in which a source is silent throughout.
 
     Yields:
       {'id', 'source_BST', 'length_B', 'mask_B' float32}, this host's rows of each global batch.
@@ -117,9 +117,12 @@ def validation_batches(source, config, *, host=0, hosts=1):
     for first in range(0, len(source), size):
         rows = range(first + host * local, first + (host + 1) * local)
         examples = [source[min(i, len(source) - 1)] for i in rows]
+        source_BST = np.stack([crop(e.sources_ST, length, 0) for e in examples])
+        heard_B = source_BST.any(axis=2).all(axis=1)  # SI-SNR has no value against silence
+        mask_B = (heard_B & (np.array(rows) < len(source))).astype(np.float32)
         yield {
             'id': [example.id for example in examples],
-            'source_BST': np.stack([crop(e.sources_ST, length, 0) for e in examples]),
+            'source_BST': source_BST,
             'length_B': np.array([min(e.sources_ST.shape[1], length) for e in examples], np.int32),
-            'mask_B': np.array([i < len(source) for i in rows], np.float32),
+            'mask_B': mask_B,
         }

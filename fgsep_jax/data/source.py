@@ -71,14 +71,14 @@ class RecordSource:
         """Open `split` of the data set in `directory` (local, or any URL that etils reads).
 
         Raises:
-            FileNotFoundError, records.RecordError: see `open_dataset`; or a file is missing.
-            ValueError: if there is no such split.
+            FileNotFoundError, records.RecordError: see `open_dataset`; or a file or the split is
+                missing.
         """
         self.directory = str(directory)
         self.split = split
         self.metadata = open_dataset(self.directory)
         if split not in self.metadata["splits"]:
-            raise ValueError(
+            raise records.RecordError(
                 f"{directory} has no split {split!r}; it has {sorted(self.metadata['splits'])}"
             )
         info = self.metadata["splits"][split]
@@ -102,7 +102,7 @@ class RecordSource:
         return len(self._index)
 
     def __repr__(self) -> str:
-        # grain compares this at restore: position i must mean the same example.
+        # A run compares this when it resumes: position i must mean the same example.
         fingerprint = self.metadata["splits"][self.split].get("fingerprint", "")
         return (
             f"RecordSource(name={self.metadata['name']}, split={self.split}, "

@@ -9,13 +9,13 @@ import os
 import sys
 
 import jax
-from jax.experimental import multihost_utils
 import librosa
 import numpy as np
 import tqdm
 
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
+from fgsep_jax.training.mesh import gather
 from fgsep_jax.training.run_folder import write_text
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
@@ -129,7 +129,7 @@ def evaluate(system, source, *, sample_rate, batch_size, bucket_seconds, filter_
     rows, skipped = evaluate_examples(
         system, source, mine, sample_rate=sample_rate, batch_size=batch_size,
         bucket_seconds=bucket_seconds, filter_taps=filter_taps)
-    shares = _gather({'rows': rows, 'skipped': skipped})
+    shares = gather({'rows': rows, 'skipped': skipped})
     rows = sorted((row for share in shares for row in share['rows']), key=lambda row: row['id'])
     return rows, {name: why for share in shares for name, why in share['skipped'].items()}
 
@@ -174,14 +174,3 @@ def _columns(values):
         else:
             flat[name] = value
     return flat
-
-
-def _gather(content):
-    """Gathers one JSON-able value from every host into a list, the same on all."""
-    if jax.process_count() == 1:
-        return [content]
-    data = np.frombuffer(json.dumps(content).encode(), np.uint8)
-    sizes = np.asarray(multihost_utils.process_allgather(np.array([data.size]))).reshape(-1)
-    padded = np.pad(data, (0, int(sizes.max()) - data.size))
-    everyone = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
-    return [json.loads(bytes(row[:size]).decode()) for row, size in zip(everyone, sizes)]

@@ -128,7 +128,7 @@ class TCN(nn.Module):
             )(x_BKC, frames_BK)
             if not unused:
                 x_BKC += residual_BKC
-            total_BKC += skip_BKC
+            total_BKC += skip_BKC.astype(jnp.float32)
         x_BKC = PReLU(name='prelu')(total_BKC if self.skip else x_BKC)
         x_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
         logit_BKSN = x_BKD.astype(jnp.float32).reshape(batch, frames, self.sources, basis)

@@ -17,17 +17,19 @@ def _loss(metrics):
 class Checkpoints:
     """The last `keep` checkpoints of a run and the one of the lowest validation loss.
 
-    Saves are asynchronous; call `close` before the process ends.
+    Saves are asynchronous; call `close` before the process ends. `read_only` leaves alone what a
+    training run may be writing at the same time.
     """
 
-    def __init__(self, workdir, *, keep=3):
+    def __init__(self, workdir, *, keep=3, read_only=False):
         policy = checkpoint_managers.AnyPreservationPolicy([
             checkpoint_managers.LatestN(keep),
             checkpoint_managers.BestN(get_metric_fn=_loss, reverse=True, n=1)])
         self._manager = ocp.CheckpointManager(
             os.path.abspath(os.path.join(workdir, 'checkpoints')),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, cleanup_tmp_directories=True,
+                preservation_policy=policy, cleanup_tmp_directories=not read_only,
+                read_only=read_only, create=not read_only,
                 best_fn=_loss, best_mode='min'),  # without it Orbax drops the metrics
             item_names=('state', 'position'))
 
@@ -37,7 +39,7 @@ class Checkpoints:
         Args:
           step: number of steps taken.
           state: TrainState.
-          position: JSON-able {'iterator': state of the data iterator, 'hosts': ...}.
+          position: JSON-able: state of the data iterator, what it reads, the configuration.
           loss: validation loss, where one was just measured.
 
         Raises:

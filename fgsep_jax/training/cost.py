@@ -1,6 +1,10 @@
 """What a run costs before it runs: parameters, operations, bytes, hours."""
 
+import os
+import time
+
 import jax
+import jax.numpy as jnp
 
 from fgsep_jax import config as config_lib
 from fgsep_jax.tasks import make_task
@@ -8,6 +12,7 @@ from fgsep_jax.training.logging import duration
 from fgsep_jax.training.state import parameter_count
 
 TOO_SLOW_SECONDS = 48 * 3600
+WORTH_A_FORECAST = 1e14  # multiply-accumulates forward; an hour or so on two cores
 
 
 def steps_per_epoch(config, examples):
@@ -44,21 +49,52 @@ def describe(config, *, state, compiled, examples, short, devices):
     return '\n'.join(line for line in lines if line)
 
 
-def outlook(config, *, seconds_per_step, steps_left, examples):
-    """How long the run takes at the measured rate; if too long, which preset would fit.
+def forecast(config, task, params, *, steps, examples):
+    """Says before anything large is compiled if a CPU would take days; None where it would not.
+
+    One second of audio is separated and timed; a training step is taken to cost three times
+    that for each second of its batch.
 
     Args:
       config: an experiment's ConfigDict.
-      seconds_per_step: measured.
-      steps_left: steps to go.
+      task: its Task.
+      params: parameters.
+      steps: steps to go.
       examples: training examples that are used.
 
     Returns:
-      A text of one or two lines.
+      A text, or None.
+    """
+    if jax.default_backend() != 'cpu' or _work(config, examples) < WORTH_A_FORECAST:
+        return None
+    mixture_BT = jnp.zeros((1, config.data.sample_rate))
+    separate = jax.jit(task.separate).lower(params, mixture_BT).compile()
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        jax.block_until_ready(separate(params, mixture_BT))
+        times.append(time.monotonic() - began)
+    seconds = 3 * min(times) * config.data.batch_size * config.data.segment_seconds
+    return outlook(config, seconds_per_step=seconds, steps_left=steps, examples=examples,
+                   basis='estimated from one forward pass')
+
+
+def outlook(config, *, seconds_per_step, steps_left, examples, basis='measured'):
+    """How long the run takes at a rate; if too long, which preset would fit.
+
+    Args:
+      config: an experiment's ConfigDict.
+      seconds_per_step: the rate.
+      steps_left: steps to go.
+      examples: training examples that are used.
+      basis: where the rate comes from.
+
+    Returns:
+      A text of one line.
     """
     left = seconds_per_step * steps_left
     rate = config.data.batch_size / seconds_per_step
-    text = f'at the measured {rate:.2f} examples/s the training ends in {duration(left)}'
+    text = f'{rate:.2g} examples/s ({basis}): the training ends in {duration(left)}'
     if left < TOO_SLOW_SECONDS:
         return text
     here = _work(config, examples)
@@ -70,6 +106,23 @@ def outlook(config, *, seconds_per_step, steps_left, examples):
             fits.append(f':{preset} (about {duration(seconds)})')
     return (f'{text}. This machine is too slow for it; '
             + (f"presets that fit: {', '.join(fits)}" if fits else 'no preset fits either'))
+
+
+def check_memory(compiled):
+    """Stops a run whose step cannot fit into this machine's memory, before it is killed for it.
+
+    Raises:
+      ConfigError: on a CPU whose memory is smaller than the compiled step needs.
+    """
+    memory = compiled.memory_analysis()
+    if memory is None or jax.default_backend() != 'cpu':
+        return
+    here = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    if memory.argument_size_in_bytes + memory.temp_size_in_bytes > here:
+        raise config_lib.ConfigError(
+            f'one training step needs {_gigabytes(memory)}, this machine has'
+            f' {here / 2**30:.0f} GiB. Use a smaller preset (:small, :demo), or lower'
+            ' data.batch_size or data.segment_seconds.')
 
 
 def _work(config, examples):

@@ -10,6 +10,7 @@ import numpy as np
 
 from fgsep_jax import config as config_lib
 from fgsep_jax.data import pipeline
+from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract
@@ -64,7 +65,7 @@ def train(config, workdir, *, train_source, validation_source):
             log.say(f'{workdir} is trained: {step} steps')
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
-        state = run.compile(state, len(indices), short)
+        run.compile(state, len(indices), short, total - step)
         log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
         while step < total:
             state = run.step(state, step, total - step)
@@ -76,8 +77,8 @@ def train(config, workdir, *, train_source, validation_source):
                 state, loss = run.validate(state, step, step // epoch_steps)
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
-                checkpoints.save(step, state, {**reads, 'iterator': batches.get_state()},
-                                 loss=loss)
+                checkpoints.save(step, state, {**reads, 'iterator': batches.get_state(),
+                                               'config': config.to_dict()}, loss=loss)
             if leaving and step < total:
                 checkpoints.wait()
                 raise Preempted(f'asked to stop: saved step {step} of {total} in {workdir};'
@@ -118,9 +119,13 @@ class _Run:
         self._pending = None
         self._window = (0, 0.0)
 
-    def compile(self, state, examples, short):
-        """Compiles the train step and says what it costs; returns the state unchanged."""
+    def compile(self, state, examples, short, steps_left):
+        """Compiles the train step and says what it costs."""
         self._examples = examples
+        warning = cost.forecast(self._config, self._task, mesh_lib.local_copy(state.params),
+                                steps=steps_left, examples=examples)
+        if warning:
+            self._log.say(warning)
         position = self._batches.get_state()
         batch = mesh_lib.place_batch(next(self._batches), self._mesh)
         self._batches.set_state(position)
@@ -131,23 +136,23 @@ class _Run:
             self._config, state=state, compiled=self._train_step, examples=examples, short=short,
             devices=jax.device_count()))
         self._log.say(f'compiled           in {time.monotonic() - began:.0f} s')
-        return state
+        cost.check_memory(self._train_step)
 
     def step(self, state, step, steps_left):
         """Dispatches one step, then reads what the one before it reported."""
         batch = next(self._batches)
-        state, metrics = self._train_step(state, mesh_lib.place_batch(batch, self._mesh))
+        state, metrics, finite_B = self._train_step(
+            state, mesh_lib.place_batch(batch, self._mesh))
         self.read_metrics()
-        self._pending = (step + 1, steps_left - 1, batch['id'], metrics)
+        self._pending = (step + 1, steps_left - 1, batch['id'], metrics, finite_B)
         return state
 
     def read_metrics(self):
         """Reads the metrics of the last dispatched step: logs, counts, stops on too many bad."""
         if self._pending is None:
             return
-        (step, steps_left, ids, metrics), self._pending = self._pending, None
+        (step, steps_left, ids, metrics, finite_B), self._pending = self._pending, None
         metrics = jax.device_get(metrics)
-        finite_B = metrics.pop('finite_B')
         if not metrics.pop('finite'):
             self._report_skipped(step, ids, finite_B, int(metrics['skipped_in_row']))
         first, began = self._window
@@ -167,9 +172,11 @@ class _Run:
                 self._examples = 0
 
     def _report_skipped(self, step, ids, finite_B, in_row):
-        local = len(ids)
-        mine_B = finite_B[jax.process_index() * local:(jax.process_index() + 1) * local]
-        bad = [name for name, finite in zip(ids, mine_B) if not finite] or list(ids)
+        local_B = mesh_lib.local_rows(finite_B)
+        shares = mesh_lib.gather([[name, bool(finite)] for name, finite in zip(ids, local_B)])
+        rows = [row for share in shares for row in share]
+        # Where every loss is finite and the gradient is not, any of them may be at fault.
+        bad = [name for name, finite in rows if not finite] or [name for name, _ in rows]
         self._log.event(step, 'skipped', ids=bad)
         self._log.say(f'step {step} skipped: loss or gradient not finite ({in_row} in a row);'
                       f' examples: {", ".join(bad)}')
@@ -192,8 +199,7 @@ class _Run:
                 self._validation_source, self._config,
                 host=jax.process_index(), hosts=jax.process_count()):
             sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
-            totals = sums if totals is None else {
-                name: mean.merge(sums[name]) for name, mean in totals.items()}
+            totals = sums if totals is None else merge_all(totals, sums)
         values = {name: mean.compute() for name, mean in totals.items()}
         plateau = self._update_plateau(state.plateau, values['loss'])
         state = state.replace(plateau=plateau)

@@ -1,7 +1,11 @@
 """One data axis over all devices of all hosts: parameters replicated, batches split."""
 
+import json
+
 import jax
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+import numpy as np
 
 
 def make_mesh():
@@ -32,3 +36,20 @@ def place_batch(batch, mesh):
 def local_copy(tree):
     """This host's copy of a replicated tree, on its first device."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def local_rows(array_B):
+    """This host's rows of an array that is split over the first axis, as `place_batch` took them."""
+    shards = sorted(array_B.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+
+def gather(content):
+    """Gathers one JSON-able value from every host into a list, the same on all of them."""
+    if jax.process_count() == 1:
+        return [content]
+    data = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    sizes = np.asarray(multihost_utils.process_allgather(np.array([data.size]))).reshape(-1)
+    padded = np.pad(data, (0, int(sizes.max()) - data.size))
+    everyone = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
+    return [json.loads(bytes(row[:size]).decode()) for row, size in zip(everyone, sizes)]

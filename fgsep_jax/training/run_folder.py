@@ -8,7 +8,8 @@ from fgsep_jax import config as config_lib
 # What may change between two starts of one run without making it another run.
 MAY_CHANGE = ('training.epochs', 'training.log_steps', 'training.checkpoint_steps',
               'training.keep_checkpoints', 'training.audio_examples', 'data.read_threads',
-              'data.prefetch_batches', 'data.dir')
+              'data.prefetch_batches', 'data.dir', 'evaluation.batch_size',
+              'evaluation.bucket_seconds', 'evaluation.filter_taps', 'evaluation.max_examples')
 
 
 def flatten(tree, prefix=''):

@@ -24,7 +24,7 @@ def train_step(state, batch, *, task, optimizer, learning_rate, seed):
 
     Returns:
       (TrainState, {'loss', 'gradient_norm', 'learning_rate', 'skipped', 'skipped_in_row',
-      'finite', 'finite_B', and the task's own values}), scalars but for finite_B.
+      'finite', and the task's own values} as scalars, whether each loss was finite [B]).
     """
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
 
@@ -50,8 +50,7 @@ def train_step(state, batch, *, task, optimizer, learning_rate, seed):
     return state, {
         **{name: value_B.mean() for name, value_B in values.items()},
         'loss': loss, 'gradient_norm': norm, 'learning_rate': rate, 'finite': finite,
-        'finite_B': jnp.isfinite(loss_B), 'skipped': state.skipped,
-        'skipped_in_row': state.skipped_in_row}
+        'skipped': state.skipped, 'skipped_in_row': state.skipped_in_row}, jnp.isfinite(loss_B)
 
 
 def validation_step(params, batch, *, task):
@@ -71,13 +70,13 @@ def validation_step(params, batch, *, task):
 
 
 def jit_train_step(task, config, mesh):
-    """`train_step` over a mesh: (state, batch) -> (state, metrics); the state is donated."""
+    """`train_step` over a mesh: (state, batch) -> (state, metrics, finite_B); donates the state."""
     step = functools.partial(
         train_step, task=task, optimizer=make_optimizer(config),
         learning_rate=config.training.learning_rate, seed=config.seed)
-    replicated = mesh_lib.replicated(mesh)
-    return jax.jit(step, in_shardings=(replicated, mesh_lib.split_batch(mesh)),
-                   out_shardings=replicated, donate_argnums=0)
+    replicated, split = mesh_lib.replicated(mesh), mesh_lib.split_batch(mesh)
+    return jax.jit(step, in_shardings=(replicated, split),
+                   out_shardings=(replicated, replicated, split), donate_argnums=0)
 
 
 def jit_validation_step(task, mesh):

@@ -94,11 +94,11 @@ def test_a_skipped_step_changes_nothing_but_the_counters():
     state = init_state(task, config)
     batch = {'source_BST': jnp.array([[[7]], [[1]]], jnp.int16)}
     keywords = dict(task=task, optimizer=make_optimizer(config), learning_rate=0.1, seed=0)
-    after, metrics = step_lib.train_step(state, batch, **keywords)
+    after, metrics, finite_B = step_lib.train_step(state, batch, **keywords)
     assert after.params == state.params and int(after.skipped_in_row) == 1
-    assert not metrics['finite'] and metrics['finite_B'].tolist() == [False, True]
+    assert not metrics['finite'] and finite_B.tolist() == [False, True]
     good = {'source_BST': jnp.ones((2, 1, 1), jnp.int16)}
-    after, _ = step_lib.train_step(after, good, **keywords)
+    after, _, _ = step_lib.train_step(after, good, **keywords)
     assert int(after.skipped) == 1 and int(after.skipped_in_row) == 0
     # Adam's first step is the learning rate, whatever the gradient.
     np.testing.assert_allclose(after.params['mean'], 0.9, rtol=1e-5)
