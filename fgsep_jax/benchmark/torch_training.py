@@ -3,7 +3,8 @@
 Same initial weights, data, batches, loss, clipping, optimiser and steps as `fgsep_jax.main` with
 the same configuration, so that curves and tables can be laid side by side:
 
-    python -m fgsep_jax.benchmark.torch_training --config=configs/convtasnet.py:small --workdir=DIR
+    python -m fgsep_jax.benchmark.torch_training --config=configs/convtasnet.py:small \
+        --config.data.short=drop --workdir=DIR
 
 Needs torch and torchaudio (which needs no C extension here). No checkpoints: it starts afresh.
 """
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from fgsep_jax import experiment, validate
+from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, table
@@ -43,10 +45,22 @@ def load_torchaudio_conv_tasnet():
     return module.ConvTasNet
 
 
+def check(config):
+    """Raises ConfigError for what the peer does not have, lest it be compared all the same."""
+    has = {'model.encoder': 'linear', 'model.norm': 'gln', 'model.causal': False,
+           'model.dtype': 'float32', 'model.skip': config.model.bottleneck,
+           'loss.name': 'si_snr', 'loss.power_law_weight': 0.0, 'data.sources': 2,
+           'data.short': 'drop'}
+    flat = run_folder.flatten(config.to_dict())
+    wrong = [f'{key} = {flat[key]!r}, not {value!r}' for key, value in has.items()
+             if flat[key] != value]
+    if wrong:
+        raise ConfigError(f"torchaudio's Conv-TasNet and this script have no {'; '.join(wrong)}")
+
+
 def make_model(config):
     """torchaudio's Conv-TasNet with the sizes and the initial weights of ours."""
     sizes = config.model
-    assert sizes.encoder == 'linear' and sizes.skip == sizes.bottleneck, 'torchaudio has no other'
     model = load_torchaudio_conv_tasnet()(
         num_sources=config.data.sources, enc_kernel_size=sizes.window,
         enc_num_feats=sizes.basis, msk_kernel_size=sizes.kernel, msk_num_feats=sizes.bottleneck,
@@ -100,7 +114,7 @@ def _system(model, source_BST, length_B):
 
 def train(config, workdir):
     """Trains the peer and evaluates it on the test split."""
-    directory = experiment.open_data(config)
+    directory = experiment.open_data(config, splits=('train', 'validation', 'test'))
     source, validation = (RecordSource(directory, s) for s in ('train', 'validation'))
     run_folder.claim(workdir, config)
     model, settings = make_model(config), config.training
@@ -121,8 +135,8 @@ def train(config, workdir):
         optimizer.step()
         rate = config.data.batch_size * step / (time.monotonic() - began)
         if step % settings.log_steps == 0:
-            log.scalars(step, {'loss': loss, 'examples_per_second': rate}, kind='train')
-        log.progress(step, loss=float(loss), examples_per_second=rate,
+            log.scalars(step, {'loss': loss.item(), 'examples_per_second': rate}, kind='train')
+        log.progress(step, loss=loss.item(), examples_per_second=rate,
                      seconds_left=(total - step) * config.data.batch_size / rate)
         if step % epoch_steps == 0:
             value = _validation_loss(model, validation, config)
@@ -148,6 +162,7 @@ def train(config, workdir):
 def main(argv):
     del argv
     validate.validate(_CONFIG.value)
+    check(_CONFIG.value)
     train(_CONFIG.value, _WORKDIR.value)
 
 

@@ -2,8 +2,8 @@
 
 Linear pair: Luo and Mesgarani, "Conv-TasNet", 2019. Deep pairs: Kadioglu et al., "An Empirical
 Study of Conv-TasNet", 2020, section 3. W is the window in samples. Encoders map
-`mixture_BT -> encoded_BKN`, decoders `coded_BKN -> estimate_BT`; a new pair needs these calls and
-the fields `window` and `stride`.
+`mixture_BT -> encoded_BKN`, decoders `coded_BKN -> estimate_BT`; a new pair needs these calls,
+the fields `window` and `stride`, and a name in `conv_tasnet.conv_tasnet`.
 """
 
 import flax.linen as nn
