@@ -10,7 +10,7 @@ import numpy as np
 from fgsep_jax import config as config_lib, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.evaluation import evaluate as evaluate_lib, systems, table
-from fgsep_jax.metrics.improvement import evaluate_example
+from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
 
@@ -154,6 +154,9 @@ def _evaluate_on(config, workdir, source, split, compared, *, step, say):
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
             system_name, system_name.replace('_', ' '))
         rows_of_table[label] = content['metrics']
+    if not rows:
+        raise config_lib.ConfigError(
+            f'none of the examples of {source.directory} could be scored: {content["skipped"]}')
     first = next(iter(rows_of_table.values()))
     skips = ''.join(f', {n} skipped: {why}' for why, n in content['skipped'].items())
     say('\n' + table.render(
@@ -167,12 +170,22 @@ def _count(config):
 
 
 def _write_example(config, workdir, source, system):
-    """Separates the first example of a data set and writes its sounds; returns the folder."""
-    example, reference_ST = evaluate_lib.load(source, 0, sample_rate=config.data.sample_rate)
-    length = reference_ST.shape[1]
-    estimate_ST = system(reference_ST[None].astype(np.float32), np.array([length], np.int32))[0]
-    best = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0))['permutation_S']
-    folder = os.path.join(workdir, 'audio', source.metadata['name'], example.id)
-    table.write_sounds(folder, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
-                       estimate_ST=estimate_ST[best], sample_rate=config.data.sample_rate)
-    return folder
+    """Separates the first example that can be scored and writes its sounds.
+
+    Returns:
+      The folder, or None where no example can be scored.
+    """
+    for i in range(len(source)):
+        example, reference_ST = evaluate_lib.load(source, i, sample_rate=config.data.sample_rate)
+        length_B = np.array([reference_ST.shape[1]], np.int32)
+        estimate_ST = system(reference_ST[None].astype(np.float32), length_B)[0]
+        try:
+            scores = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0))
+        except SkipExample:
+            continue
+        folder = os.path.join(workdir, 'audio', source.metadata['name'], example.id)
+        table.write_sounds(
+            folder, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
+            estimate_ST=estimate_ST[scores['permutation_S']], sample_rate=config.data.sample_rate)
+        return folder
+    return None

@@ -81,8 +81,9 @@ def _parse(argv):
         getattr(_CONFIG.value, 'experiment', None)
         return remaining
     except (KeyError, AttributeError) as error:  # how ml_collections reports an unknown key
-        words = re.findall(r'[\w.?]+', str(error).replace('\\n', ' '))
-        raise config_lib.ConfigError(f"no configuration key {' '.join(words)}") from error
+        words = re.findall(r'[\w.]+', str(error).replace('\\n', ' '))
+        hint = f'; did you mean {words[4]}?' if len(words) > 4 else ''
+        raise config_lib.ConfigError(f'no configuration key {words[0]}{hint}') from error
     except (flags.Error, OSError) as error:
         *_, last = str(error).split('ConfigError: ')
         raise config_lib.ConfigError(last.strip()) from error
@@ -94,7 +95,7 @@ def run():
         app.run(_main, flags_parser=_parse)
     except loop.Preempted as notice:
         print(notice, file=sys.stderr)
-    except (config_lib.ConfigError, RecordError, FileNotFoundError, loop.TrainingError) as error:
+    except (config_lib.ConfigError, RecordError, OSError, loop.TrainingError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
 

@@ -56,6 +56,7 @@ def validate(config, *, devices=1, hosts=1):
     for key in ('model.skip', 'loss.power_law_weight', 'training.audio_examples', 'evaluation.max_examples'):
         section, name = key.split('.')
         rule(config[section][name] >= 0, key, 'must not be negative')
+    rule(config.seed >= 0, 'seed', 'must not be negative')
     rule(0 < training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]')
     rule(model.stride < 1 or model.window % model.stride == 0, 'model.window',
          f'must be a multiple of model.stride = {model.stride}')

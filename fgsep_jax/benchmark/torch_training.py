@@ -116,6 +116,7 @@ def train(config, workdir):
     """Trains the peer and evaluates it on the test split."""
     directory = experiment.open_data(config, splits=('train', 'validation', 'test'))
     source, validation = (RecordSource(directory, s) for s in ('train', 'validation'))
+    run_folder.check(workdir, config)
     run_folder.claim(workdir, config)
     model, settings = make_model(config), config.training
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)

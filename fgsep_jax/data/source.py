@@ -83,7 +83,13 @@ class RecordSource:
             )
         info = self.metadata["splits"][split]
         root = _path(self.directory)
-        self._index = np.load(io.BytesIO((root / records.index_name(split)).read_bytes()))
+        try:
+            self._index = np.load(io.BytesIO((root / records.index_name(split)).read_bytes()))
+        except (OSError, EOFError, ValueError) as error:
+            raise records.RecordError(
+                f"{root / records.index_name(split)} cannot be read ({error}); prepare or copy the "
+                "data set again"
+            ) from error
         if self._index.dtype != records.INDEX_DTYPE or len(self._index) != info["examples"]:
             raise records.RecordError(
                 f"{root / records.index_name(split)}: {len(self._index)} rows, dataset.json says "

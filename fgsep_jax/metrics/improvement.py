@@ -10,17 +10,8 @@ class SkipExample(Exception):
     """An example that has no score. The caller counts it by `reason` and leaves it out.
 
     Attributes:
-        reason: One of the `REASONS`.
+        reason: What is the matter, e.g. 'silent reference'.
     """
-
-    REASONS = (
-        'non-finite reference',
-        'non-finite mixture',
-        'non-finite estimate',
-        'silent reference',
-        'silent mixture',
-        'silent estimate',
-    )
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -74,7 +65,8 @@ def evaluate_example(
         the index of the estimate assigned to reference r.
 
     Raises:
-        SkipExample: A signal is not finite, or silent (constant, for SI-SNR ignores the mean).
+        SkipExample: A signal is not finite, or silent (constant, for SI-SNR ignores the mean), or
+            no longer than the filter.
         ValueError: The shapes do not match.
     """
     signals = dict(reference=reference_ST, mixture=mixture_T, estimate=estimate_ST)
@@ -91,6 +83,9 @@ def evaluate_example(
     for name, signal in signals.items():
         if (np.ptp(signal, axis=-1) == 0).any():
             raise SkipExample(f'silent {name}')
+
+    if len(mixture_T) <= filter_length:
+        raise SkipExample('shorter than the distortion filter')  # which would explain anything
 
     si_snr_RE = si_snr(np.concatenate([estimate_ST, mixture_T[None]]), reference_ST)
     _, permutation_S = scipy.optimize.linear_sum_assignment(si_snr_RE[:, :-1], maximize=True)

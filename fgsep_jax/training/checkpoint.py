@@ -29,7 +29,7 @@ class Checkpoints:
             os.path.abspath(os.path.join(workdir, 'checkpoints')),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy, cleanup_tmp_directories=not read_only,
-                read_only=read_only, create=not read_only,
+                create=not read_only,
                 best_fn=_loss, best_mode='min'),  # without it Orbax drops the metrics
             item_names=('state', 'position'))
 

@@ -49,18 +49,23 @@ def train(config, workdir, *, train_source, validation_source):
       Preempted: SIGTERM (or the platform's notice) came; the state is saved.
     """
     hosts, host = jax.process_count(), jax.process_index()
-    run_folder.claim(workdir, config, write=host == 0)
+    run_folder.check(workdir, config)
     indices, short = pipeline.usable(train_source, config)
     epoch_steps = cost.steps_per_epoch(config, len(indices))
     total = epoch_steps * config.training.epochs
     mesh, task = mesh_lib.make_mesh(), make_task(config)
-    batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
-    checkpoints = Checkpoints(workdir, keep=config.training.keep_checkpoints)
-    reads = {'data': repr(train_source), 'hosts': hosts}
-    state = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
-    step = int(state.step)
-    log = RunLog(workdir, step=step, total=total, active=host == 0)
-    with contextlib.closing(checkpoints), contextlib.closing(log), _StopSignal() as stop:
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_StopSignal())
+        batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
+        checkpoints = stack.enter_context(contextlib.closing(
+            Checkpoints(workdir, keep=config.training.keep_checkpoints)))
+        reads = {'data': repr(train_source), 'hosts': hosts}
+        state = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
+        step = int(state.step)
+        if host == 0:
+            run_folder.claim(workdir, config)
+        log = stack.enter_context(contextlib.closing(
+            RunLog(workdir, step=step, total=total, active=host == 0)))
         if step >= total:
             log.say(f'{workdir} is trained: {step} steps')
             return state
@@ -201,6 +206,10 @@ class _Run:
             sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
             totals = sums if totals is None else merge_all(totals, sums)
         values = {name: mean.compute() for name, mean in totals.items()}
+        if not float(totals['loss'].count):
+            raise TrainingError('no validation mixture could be scored: in the first'
+                                f' {self._config.data.segment_seconds:g} s of each a source is'
+                                ' silent throughout; raise data.segment_seconds')
         plateau = self._update_plateau(state.plateau, values['loss'])
         state = state.replace(plateau=plateau)
         rate = self._config.training.learning_rate * float(plateau.scale)

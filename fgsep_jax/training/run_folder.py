@@ -31,32 +31,31 @@ def write_text(path, text):
     os.replace(partial, path)
 
 
-def claim(workdir, config, *, write=True):
-    """Makes the run folder, or checks that it holds a run of the same configuration.
-
-    Args:
-      workdir: run folder.
-      config: an experiment's ConfigDict.
-      write: False on hosts other than the first.
+def check(workdir, config):
+    """Checks that a folder holds no run, or one of the same configuration.
 
     Raises:
       ConfigError: the folder holds a run of another configuration.
     """
     path = os.path.join(workdir, 'config.json')
-    if os.path.exists(path):
-        with open(path) as file:
-            before = flatten(json.load(file))
-        now = flatten(config.to_dict())
-        changed = [f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
-                   for key in sorted(before.keys() | now.keys())
-                   if before.get(key) != now.get(key) and key not in MAY_CHANGE]
-        if changed:
-            raise config_lib.ConfigError(
-                f'{workdir} holds a run of another configuration:\n' + '\n'.join(changed)
-                + '\nGive another --workdir, or the same configuration to resume it.')
-    if write:
-        os.makedirs(workdir, exist_ok=True)
-        write_text(path, config_lib.to_json(config))
+    if not os.path.exists(path):
+        return
+    with open(path) as file:
+        before = flatten(json.load(file))
+    now = flatten(config.to_dict())
+    changed = [f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
+               for key in sorted(before.keys() | now.keys())
+               if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+    if changed:
+        raise config_lib.ConfigError(
+            f'{workdir} holds a run of another configuration:\n' + '\n'.join(changed)
+            + '\nGive another --workdir, or the same configuration to resume it.')
+
+
+def claim(workdir, config):
+    """Makes the run folder and writes the configuration, once nothing can refuse it any more."""
+    os.makedirs(workdir, exist_ok=True)
+    write_text(os.path.join(workdir, 'config.json'), config_lib.to_json(config))
 
 
 def read_config(workdir):

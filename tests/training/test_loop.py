@@ -130,9 +130,9 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
 
 def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
     run_folder.claim(tmp_path, tiny.config(data))
-    run_folder.claim(tmp_path, tiny.config(data, **{'training.epochs': 9}))
+    run_folder.check(tmp_path, tiny.config(data, **{'training.epochs': 9}))
     with pytest.raises(ConfigError, match='model.basis: 8 before, 16 now'):
-        run_folder.claim(tmp_path, tiny.config(data, **{'model.basis': 16}))
+        run_folder.check(tmp_path, tiny.config(data, **{'model.basis': 16}))
 
 
 def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
@@ -147,4 +147,5 @@ def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
     run(data, tmp_path / 'run')
     other = synthetic.write(tmp_path / 'other', train=17)
     with pytest.raises(ConfigError, match='examples=16.*cannot resume with.*examples=17'):
-        run(other, tmp_path / 'run')
+        run(other, tmp_path / 'run', **{'training.epochs': 9})
+    assert run_folder.read_config(str(tmp_path / 'run')) == tiny.config(data)
