@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import os
 
 from apache_beam.io.filesystems import FileSystems
 import numpy as np
@@ -59,11 +60,27 @@ def resampled_length(samples: int, native_rate: int, sample_rate: int) -> int:
     return -(-samples * up // down)
 
 
+def _check_whole(head: bytes, size: int) -> None:
+    """Refuse a file of `size` bytes that is empty, or whose RIFF header promises more."""
+    if not size:
+        raise BadInput("empty", "0 bytes")
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        promised = int.from_bytes(head[4:8], "little") + 8
+        # Writers to a pipe leave 0, 0xFFFFFFFF or (sox, eSpeak) about 0x7FFFF000: length unknown.
+        # Some count the last chunk's padding byte and do not write it.
+        if size + 1 < promised < 0x7FFFF000:
+            raise BadInput("truncated", f"{size} bytes of the {promised} that its header promises")
+
+
 def _open(path: str):
-    if "://" not in path:
-        return soundfile.SoundFile(path)
-    with FileSystems.open(path) as file:
-        return soundfile.SoundFile(io.BytesIO(file.read()))
+    if "://" in path:
+        with FileSystems.open(path) as file:
+            contents = file.read()
+        _check_whole(contents[:12], len(contents))
+        return soundfile.SoundFile(io.BytesIO(contents))
+    with open(path, "rb") as file:
+        _check_whole(file.read(12), os.fstat(file.fileno()).st_size)
+    return soundfile.SoundFile(path)
 
 
 def _read(file: soundfile.SoundFile, frames: int = -1) -> np.ndarray:
@@ -80,7 +97,7 @@ def read(path: str, *, sample_rate: int, start: int = 0, stop: int | None = None
     Returns:
         float32 [stop - start] in [-1, 1).
     Raises:
-        BadInput: `unreadable` or `rate too low`.
+        BadInput: `unreadable`, `empty`, `truncated` or `rate too low`.
     """
     try:
         with _open(path) as file:
@@ -121,7 +138,7 @@ def inspect(
         item: the utterance.
         sample_rate: of the data set; higher native rates are fine, lower ones are not.
         min_seconds: shorter files are `too short`.
-        silence_db: files whose peak re full scale stays below are `silent`.
+        silence_db: files whose peak re full scale, offset removed, stays below are `silent`.
         max_clipped: files with a larger `clipped_fraction` are `clipped`.
     """
     try:
@@ -132,9 +149,9 @@ def inspect(
             raise BadInput("empty", "no samples")
         if native_rate < sample_rate:
             raise BadInput("rate too low", f"{native_rate} Hz, {sample_rate} Hz wanted")
-        peak = float(np.max(np.abs(audio_T)))
-        if not math.isfinite(peak):
+        if not np.isfinite(audio_T).all():
             raise BadInput("not finite", "nan or inf samples")
+        peak = float(np.max(np.abs(audio_T - np.mean(audio_T, dtype=np.float64))))
         if peak < 10 ** (silence_db / 20):
             raise BadInput("silent", f"peak {20 * math.log10(max(peak, 1e-9)):.0f} dB full scale")
         clipped = clipped_fraction(audio_T)

@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import heapq
+import logging
 import os
 import posixpath
 import re
@@ -36,6 +38,39 @@ class Utterance:
     source_class: str = "speech"
 
 
+def _walk(root: str) -> list[str]:
+    """Relative paths (with `/`) of all files; each folder is entered once, links to it or not.
+
+    True folders come before links and shallow links before deep ones, so that a speaker's folder
+    is that speaker's even where another one links to it.
+    """
+    found, visited = [], set()
+    real_root = os.path.realpath(root)
+    starts = [(0, "", real_root)]  # depth, relative path, folder; links wait here
+    while starts:
+        depth, start, top = heapq.heappop(starts)
+        if top in visited:
+            logging.warning("%s/%s links to a folder of the same tree: skipped", root, start)
+        for folder, below, names in os.walk(top):
+            if folder in visited:
+                below.clear()
+                continue
+            visited.add(folder)
+            inside = posixpath.join(start, os.path.relpath(folder, top).replace(os.sep, "/"))
+            inside = posixpath.normpath(inside)
+            found += [posixpath.normpath(f"{inside}/{name}") for name in names]
+            for name in below:
+                path = os.path.join(folder, name)
+                if os.path.islink(path):
+                    target, link = os.path.realpath(path), posixpath.normpath(f"{inside}/{name}")
+                    above = os.path.join(target, "")
+                    if any(os.path.join(at, "").startswith(above) for at in (folder, real_root)):
+                        logging.warning("%s/%s links to a folder above it: skipped", root, link)
+                    else:
+                        heapq.heappush(starts, (link.count("/"), link, target))
+    return found
+
+
 def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
     """Sorted relative paths (with `/`) of the files under `root` with one of `suffixes`.
 
@@ -48,10 +83,7 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
     else:
         if not os.path.isdir(root):
             raise TreeError(f"{root} is not a folder")
-        found = []
-        for folder, _, names in os.walk(root, followlinks=True):
-            below = os.path.relpath(folder, root).replace(os.sep, "/")
-            found += [name if below == "." else f"{below}/{name}" for name in names]
+        found = _walk(root)
     return sorted(path for path in found if path.lower().endswith(suffixes))
 
 
@@ -92,6 +124,18 @@ def split_speakers(
     return dict(zip(order, names))
 
 
+def _ids(files: list[str]) -> dict[str, str]:
+    """{relative path: id}: the path without suffix, white space and `/`, as far as it is unique."""
+    stems = collections.Counter(_stem(path) for path in files)
+    names = {path: _stem(path) if stems[_stem(path)] == 1 else path for path in files}
+    names = {path: re.sub(r"\s", "_", name).replace("/", "-") for path, name in names.items()}
+    counts = collections.Counter(names.values())
+    return {
+        path: name if counts[name] == 1 else f"{name}-{stable_hash(path):016x}"[: len(name) + 9]
+        for path, name in names.items()
+    }
+
+
 def folder(
     root: str, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> list[Utterance]:
@@ -103,12 +147,9 @@ def folder(
     splits = split_speakers(
         {path.split("/")[0] for path in files}, validation=validation, test=test, seed=seed
     )
-    stems = collections.Counter(_stem(path) for path in files)
     utterances = []
-    for path in files:
+    for path, name in _ids(files).items():
         speaker = path.split("/")[0]
-        name = _stem(path) if stems[_stem(path)] == 1 else path
-        name = re.sub(r"\s", "_", name).replace("/", "-")
         utterances.append(Utterance(name, speaker, _join(root, path), splits[speaker]))
     return utterances
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep import report as reports
 from data_prep import tfds_metadata
-from data_prep.workers import load_job, write_whole
+from data_prep.workers import load_job, refuse, write_whole
 from fgsep_jax.data import records
 
 
@@ -44,6 +44,8 @@ class Finish(beam.DoFn):
         self.job_path = job_path
 
     def process(self, shards, files):
+        if not files:  # the plan was refused
+            return
         job = load_job(self.job_path)
 
         def write(name, data):
@@ -56,9 +58,8 @@ class Finish(beam.DoFn):
         for split, members in sorted(by_split.items()):
             entries[split], numbers[split], index = _split_numbers(members)
             if not len(index):
-                raise ValueError(
-                    f"split {split!r}: no mixture could be made: {members[0]['skipped'][:3]}"
-                )
+                reason = f"no mixture could be made: {members[0]['skipped'][:3]}"
+                return refuse(self.job_path, f"split {split!r}: {reason}")
             lengths[split] = np.bincount(index["shard"], minlength=len(members)).tolist()
             sizes[split] = int(index["size"].sum())
             buffer = io.BytesIO()

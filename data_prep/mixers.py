@@ -41,8 +41,11 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
         if clip_T.size < spec.samples:
             raise BadInput("unreadable", f"{clip.path}: {clip_T.size} samples left of {clip.stop}")
         level_db, _ = mixing.active_speech_level(clip_T, sample_rate=sample_rate)
-        if level_db < -60.0:
-            raise BadInput("silent part", f"{clip.path}: {level_db:.0f} dB where it was cropped")
+        heard_db, offset = level_db, float(np.mean(clip_T, dtype=np.float64))
+        if abs(offset) > 1e-3:  # a constant has a level, but nobody hears it
+            heard_db, _ = mixing.active_speech_level(clip_T - offset, sample_rate=sample_rate)
+        if heard_db < -60.0:
+            raise BadInput("silent part", f"{clip.path}: {heard_db:.0f} dB where it was cropped")
         clips.append(clip_T[: spec.samples])
         level_db_S.append(level_db)
     sources_ST = mixing.scale_to_levels(np.stack(clips), level_db_S, spec.level_db)

@@ -20,8 +20,31 @@ LIBRIMIX_PARTS = {
 }
 
 
+def _refuse_remote(root: str) -> None:
+    if "://" in root:
+        raise TreeError(
+            f"{root}: this tree is listed with the operating system's own calls, so it must be on "
+            "a local path; copy it, or mount the bucket (e.g. with gcsfuse) and give that folder"
+        )
+
+
+def _refuse_shared_speakers(root: str, utterances: list[Utterance]) -> None:
+    """As `plans.random_pairs`: a speaker belongs to one split."""
+    splits = {}
+    for one in utterances:
+        splits.setdefault(one.speaker, set()).add(one.split)
+    shared = sorted(speaker for speaker, names in splits.items() if len(names) > 1)
+    if shared:
+        shown = "; ".join(f"{one!r} in {', '.join(sorted(splits[one]))}" for one in shared[:5])
+        raise TreeError(
+            f"{root}: {len(shared)} of {len(splits)} speakers are in more than one split: {shown}. "
+            "A speaker must not cross splits; take their mixtures out of all but one of them"
+        )
+
+
 def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: str) -> str:
     """The folder of `root` that holds the parts: itself, or one of the usual ones inside it."""
+    _refuse_remote(root)
     found = []
     for below in ("", *inner):
         base = os.path.join(root, below)
@@ -107,6 +130,8 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
     Args:
         root: the folder.
         train_parts: which of the training parts to take; empty: all that are there.
+    Raises:
+        TreeError: if the tree is another one, or a speaker is in two splits.
     """
     layout = (
         "[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, "
@@ -131,7 +156,11 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
         names = stem.split("_")
         return tuple(name.split("-")[0] for name in names) if len(names) == 2 else None
 
-    return _mixed(base, parts, "mix_clean", speakers_of, lambda stem: (), layout)
+    utterances, listed = _mixed(
+        base, parts, "mix_clean", speakers_of, lambda stem: (), layout
+    )
+    _refuse_shared_speakers(root, utterances)
+    return utterances, listed
 
 
 def _key(path: str) -> str:
@@ -157,6 +186,8 @@ def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Lis
     not there is counted as missing, with its mixtures.
     """
     layout = "si_tr_s/01t/01to030v.wav (or .wv1, .flac) below --wsj0_dir"
+    for folder in (wsj0_dir, lists_dir):
+        _refuse_remote(folder)
     files = corpora.list_files(wsj0_dir, (".wav", ".flac", ".wv1"))
     # A converted file wins over the SPHERE file beside it.
     by_key = {_key(path): path for path in sorted(files, key=lambda p: not p.endswith(".wv1"))}

@@ -5,6 +5,7 @@ import difflib
 import functools
 import json
 import logging
+import math
 import sys
 from typing import Callable, Sequence
 
@@ -52,12 +53,50 @@ def parse(
         close = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         own.error(f"neither this job nor Beam knows {' '.join(unknown)}{hint}")
+    check(own, args)
     return args, rest
+
+
+def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Stop with the flag, its value and the rule where a number makes no sense."""
+    given = vars(args)
+
+    def require(flag: str, valid: Callable, rule: str) -> None:
+        value = given.get(flag)
+        if value is not None and not (math.isfinite(value) and valid(value)):
+            own.error(f"--{flag}={value:g}: must be {rule}")
+
+    require("sample_rate", lambda x: x > 0, "above 0")
+    require("min_seconds", lambda x: x >= 0, "0 or more")
+    require("utterances_per_voice", lambda x: x > 0, "above 0")
+    for flag in sorted(given):
+        if flag.endswith("_pairs"):
+            require(flag, lambda x: x >= 0, "0 (each utterance once on either side) or more")
+        if flag.endswith("_fraction"):
+            require(flag, lambda x: 0 <= x <= 1, "between 0 and 1")
+    total = sum(value for flag, value in given.items() if flag.endswith("_fraction"))
+    if total >= 1:
+        own.error(
+            f"--validation_fraction={given['validation_fraction']:g} and "
+            f"--test_fraction={given['test_fraction']:g}: their sum must be below 1, "
+            "the rest is for training"
+        )
+    shortest = max(args.min_seconds, 1 / args.sample_rate)
+    require(
+        "max_seconds",
+        lambda x: x == 0 or x >= shortest,
+        f"0 (never cut) or at least {shortest:g}, --min_seconds and one sample",
+    )
 
 
 def numbers(text: str) -> tuple[float, float]:
     """`-5,5` -> (-5.0, 5.0), for argparse."""
-    low, high = (float(part) for part in text.split(","))
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: must be two numbers, low,high") from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise argparse.ArgumentTypeError(f"{text}: both must be finite")
     if low > high:
         raise argparse.ArgumentTypeError(f"{text}: the first must not exceed the second")
     return low, high
@@ -125,7 +164,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
             overwrite=args.overwrite,
             **keywords,
         )
-    except (TreeError, shards.DatasetExistsError, ValueError) as error:
+    except (TreeError, shards.DatasetExistsError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if args.dry_run:
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))

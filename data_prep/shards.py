@@ -11,8 +11,7 @@ import dataclasses
 import functools
 import json
 import logging
-import posixpath
-import re
+import os
 import shutil
 import time
 from typing import Callable, Sequence
@@ -34,6 +33,7 @@ from data_prep.workers import (
     Plan,
     WriteShard,
     check_unique,
+    read_refusal,
     skipped_files,
     write_whole,
 )
@@ -41,7 +41,7 @@ from fgsep_jax.data import records
 
 DRY_RUN_FILES = 200  # looked into for each split
 
-_STAGING = "unfinished"
+_STAGING = ".fgsep_unfinished"  # a name that nobody gives a folder of their own
 SPEECH_RULE = (
     "snr_db is the difference of the two sources' active speech levels (ITU-T P.56) over the "
     "part that is in the mixture; then one common factor brings the largest peak of mixture and "
@@ -53,28 +53,13 @@ class DatasetExistsError(RuntimeError):
     """The output folder holds a finished data set."""
 
 
-def _own_files(output_dir: str) -> list[str]:
-    """Files of an earlier data set in `output_dir`, the completeness marker first."""
-    if not FileSystems.exists(output_dir):
-        return []
-    found = FileSystems.match([FileSystems.join(output_dir, "*")])[0].metadata_list
-    ours = re.compile(
-        r".+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*"
-    )
-    names = {posixpath.basename(m.path.rstrip("/")) for m in found}
-    if records.DATASET_FILE not in names and not any(".tfrecord-" in name for name in names):
-        return []  # somebody else's folder: its report.md is not ours to delete
-    paths = [m.path for m in found if ours.fullmatch(posixpath.basename(m.path))]
-    return sorted(paths, key=lambda path: not path.endswith("/" + records.DATASET_FILE))
-
-
 def _prepare_output(output_dir: str, overwrite: bool) -> None:
     if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)) and not overwrite:
         raise DatasetExistsError(
             f"{output_dir} holds a finished data set; give another --output_dir, or --overwrite"
         )
-    for path in _own_files(output_dir):
-        FileSystems.delete([path])
+    if os.path.isfile(output_dir):
+        raise NotADirectoryError(f"{output_dir} is a file; --output_dir must be a folder")
     staging = FileSystems.join(output_dir, _STAGING)
     if FileSystems.exists(staging):
         _remove(staging)
@@ -176,7 +161,7 @@ def run(
         seed: of every random number, together with the mixture's id.
         argv: Beam's flags.
         dry_run: count, make one mixture in memory, write nothing.
-        overwrite: replace a finished data set in `output_dir`.
+        overwrite: replace a finished data set in `output_dir`, once the new one is planned.
         snr_rule: one sentence for metadata and report: what `snr_db` means here.
         extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
     Returns:
@@ -184,6 +169,7 @@ def run(
     Raises:
         DatasetExistsError: if a finished data set is there and `overwrite` is false.
         ValueError: if ids repeat or no mixture can be made.
+        OSError: if `output_dir` cannot be written.
     """
     if not name.isidentifier() or not name.islower():
         raise ValueError(f"name {name!r}: use small letters, digits and _, first a letter")
@@ -234,6 +220,10 @@ def run(
             )
     finally:
         reporter.stop()
+    refusal = read_refusal(job_path)
+    if refusal:
+        _remove(staging)
+        raise ValueError(refusal)
     with FileSystems.open(FileSystems.join(output_dir, "report.json")) as file:
         report = json.loads(file.read())
     _remove(staging)

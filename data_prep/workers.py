@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import posixpath
+import re
 from typing import Callable
 import uuid
 
@@ -60,6 +61,35 @@ def _staging(job_path: str) -> str:
     return posixpath.dirname(job_path)
 
 
+def refuse(job_path: str, message: str) -> None:
+    """Leave word for `run`: an error raised in a worker would come out as pages of Beam's."""
+    write_whole(f"{job_path}.refused", message.encode())
+
+
+def read_refusal(job_path: str) -> str:
+    """What `refuse` left, or nothing."""
+    path = f"{job_path}.refused"
+    if not FileSystems.exists(path):
+        return ""
+    with FileSystems.open(path, "application/octet-stream") as file:
+        return file.read().decode()
+
+
+def _own_files(output_dir: str) -> list[str]:
+    """Files of an earlier data set in `output_dir`, the completeness marker first."""
+    if not FileSystems.exists(output_dir):
+        return []
+    found = FileSystems.match([FileSystems.join(output_dir, "*")])[0].metadata_list
+    ours = re.compile(
+        r".+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*"
+    )
+    names = {posixpath.basename(m.path.rstrip("/")) for m in found}
+    if records.DATASET_FILE not in names and not any(".tfrecord-" in name for name in names):
+        return []  # somebody else's folder: its report.md is not ours to delete
+    paths = [m.path for m in found if ours.fullmatch(posixpath.basename(m.path))]
+    return sorted(paths, key=lambda path: not path.endswith("/" + records.DATASET_FILE))
+
+
 class Inspect(beam.DoFn):
     """Index of an utterance -> audio.Inspected."""
 
@@ -105,7 +135,11 @@ def check_unique(names: list[str], what: str) -> None:
 
 
 class Plan(beam.DoFn):
-    """All inspections -> shards of specs (main output) and what was found (`files`)."""
+    """All inspections -> shards of specs (main output) and what was found (`files`).
+
+    An earlier data set goes as soon as the plan stands. Without a plan nothing is touched: there
+    are no shards, and `refuse` says why.
+    """
 
     def __init__(self, job_path: str):
         self.job_path = job_path
@@ -116,6 +150,19 @@ class Plan(beam.DoFn):
             dataclasses.replace(result, item=job.utterances[i])
             for i, result in sorted(inspections, key=lambda pair: pair[0])
         ]
+        try:
+            specs = self._specs(job, inspected)
+        except ValueError as error:
+            refuse(self.job_path, str(error))
+            yield beam.pvalue.TaggedOutput("files", {})
+            return
+        for path in _own_files(job.output_dir):  # only now is it sure that a new one can be made
+            FileSystems.delete([path])
+        progress.write_total(_staging(self.job_path), "mix", len(specs))
+        yield beam.pvalue.TaggedOutput("files", _summarise(inspected))
+        yield from assign_shards(specs)
+
+    def _specs(self, job, inspected):
         good = [one for one in inspected if not one.problem]
         specs = job.plan(good)
         if not specs:
@@ -124,9 +171,7 @@ class Plan(beam.DoFn):
                 f"{report.by_kind(skipped_files(inspected))}"
             )
         check_unique([f"{spec.split}/{spec.id}" for spec in specs], "mixture")
-        progress.write_total(_staging(self.job_path), "mix", len(specs))
-        yield beam.pvalue.TaggedOutput("files", _summarise(inspected))
-        yield from assign_shards(specs)
+        return specs
 
 
 def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:

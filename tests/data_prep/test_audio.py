@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import trees
 
-from data_prep import audio
+from data_prep import audio, mixers, plans
 from data_prep.corpora import Utterance
 
 
@@ -18,6 +18,13 @@ def make(path, kind):
         trees.write(path, np.zeros(0))
     elif kind == "silent":
         trees.write(path, 1e-4 * good_T)
+    elif kind == "no bytes":
+        path.touch()
+    elif kind == "constant":
+        trees.write(path, np.full(16000, 0.5))
+    elif kind == "truncated":
+        trees.write(path, good_T)
+        path.write_bytes(path.read_bytes()[:20000])
     elif kind == "clipped":
         trees.write(path, loud_T)
     elif kind == "too short":
@@ -33,13 +40,13 @@ def make(path, kind):
 @pytest.mark.parametrize(
     "kind",
     ["", "missing", "unreadable", "empty", "silent", "clipped", "too short", "rate too low",
-     "not finite"],
+     "not finite", "no bytes", "constant", "truncated"],
 )
 def test_faults_are_named(tmp_path, kind):
     path = tmp_path / "x.wav"
     make(path, kind)
     found = audio.inspect(Utterance("x", "s", str(path), "train"), sample_rate=8000, min_seconds=1)
-    assert found.problem == kind
+    assert found.problem == {"no bytes": "empty", "constant": "silent"}.get(kind, kind)
     assert bool(found.detail) == bool(kind)
     assert found.samples == (0 if kind else 16000)
 
@@ -89,3 +96,36 @@ def test_first_channel_is_taken_and_said(tmp_path):
     np.testing.assert_allclose(audio.read(path, sample_rate=8000), left_T, atol=1e-4)
     found = audio.inspect(Utterance("x", "s", path, "t"), sample_rate=8000)
     assert found.converted == ("first channel taken",)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF024])
+def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path, size):
+    path = tmp_path / "x.wav"
+    make(path, "")
+    contents = path.read_bytes()
+    path.write_bytes(contents[:4] + size.to_bytes(4, "little") + contents[8:])
+    found = audio.inspect(Utterance("x", "s", str(path), "t"), sample_rate=8000)
+    assert (found.problem, found.samples) == ("", 16000)
+
+
+def test_a_truncated_wav_is_not_read(tmp_path):
+    make(tmp_path / "x.wav", "truncated")
+    with pytest.raises(audio.BadInput, match="truncated.*20000 bytes of the 32044"):
+        audio.read(str(tmp_path / "x.wav"), sample_rate=8000)
+
+
+def test_a_constant_part_is_silent(tmp_path):
+    clips = []
+    for i, offset in enumerate([0.3, 0.0]):
+        audio_T = 0.5 * trees.speechlike(1.0, seed=i)
+        audio_T = np.concatenate([audio_T, np.zeros(8000)]) + offset
+        trees.write(tmp_path / f"{i}.wav", audio_T)
+        clips.append((str(tmp_path / f"{i}.wav"), f"s{i}", "speech"))
+
+    def spec(start):
+        parts = (plans.Clip(*clips[0], start, start + 8000), plans.Clip(*clips[1], 0, 8000))
+        return plans.MixtureSpec("m", "t", parts, (0.0, 0.0), 8000, 0.0)
+
+    assert mixers.mix_at_levels(spec(0), sample_rate=8000).sources_ST.shape == (2, 8000)
+    with pytest.raises(audio.BadInput, match="silent part"):
+        mixers.mix_at_levels(spec(8000), sample_rate=8000)

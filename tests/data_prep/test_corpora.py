@@ -127,11 +127,11 @@ def test_wsj0_tree_refuses_others(tmp_path):
 )
 def test_librimix(tmp_path, inside, parts):
     for i, part in enumerate(parts):
-        name = f"{i}77-13754-0001_5142-33396-0065"
+        name = f"{i}77-13754-0001_{i}5142-33396-0065"
         touch(tmp_path / inside, *(f"{part}/{f}/{name}.wav" for f in ("mix_clean", "s1", "s2")))
     utterances, listed = mixture_trees.librimix(str(tmp_path))
     assert [line.split for line in listed] == [mixture_trees.LIBRIMIX_PARTS[p] for p in parts]
-    assert [u.speaker for u in utterances[:2]] == ["077", "5142"]
+    assert [u.speaker for u in utterances[:2]] == ["077", "05142"]
     if "train-360" in parts:
         _, chosen = mixture_trees.librimix(str(tmp_path), train_parts=("train-360",))
         assert [line.id[0] for line in chosen if line.split == "train"] == ["1"]

@@ -97,7 +97,6 @@ def test_what_has_no_score_is_skipped_by_reason(name, kind, value):
     with pytest.raises(SkipExample) as caught:
         evaluate_example(signals['estimate'], signals['reference'], signals['mixture'])
     assert caught.value.reason == str(caught.value) == f'{kind} {name}'
-    assert caught.value.reason in SkipExample.REASONS
 
 
 def test_one_sample_is_silent():
@@ -111,3 +110,12 @@ def test_shapes_that_differ_are_named():
         evaluate_example(estimate_ST[:, 1:], reference_ST, mixture_T)
     with pytest.raises(ValueError, match=r'mixture \(2999,\)'):
         evaluate_example(estimate_ST, reference_ST, mixture_T[1:])
+
+
+def test_what_the_filter_could_explain_whole_is_skipped():
+    rng = np.random.default_rng(0)
+    reference_ST = rng.normal(size=(2, 32))
+    with pytest.raises(SkipExample, match='shorter than'):
+        evaluate_example(reference_ST, reference_ST, reference_ST.sum(axis=0), filter_length=32)
+    longer_ST = rng.normal(size=(2, 33))
+    evaluate_example(longer_ST, longer_ST, longer_ST.sum(axis=0), filter_length=32)
