@@ -1,8 +1,8 @@
 """Big-Conv-TasNet: linear encoder/decoder, 1024 filters, four repeats; 6.8 M parameters.
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 2.
-Published: 15.3 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the paper's recipe (100 epochs of
-4 s segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
+Published: 15.3 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the recipe (100 epochs of 4 s
+segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
 
     python -m fgsep_jax.main --config=configs/convtasnet_big.py:wsj0_2mix --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/convtasnet_big.py:demo

@@ -1,8 +1,10 @@
-"""Conv-TasNet with a dilated deep encoder/decoder: I = 5 layers, dilations 1, 2, 4, 8 and 8, 4, 2, 1; 11.3 M parameters.
+"""Conv-TasNet with a dilated deep encoder/decoder: I = 5 layers; 11.3 M parameters.
+
+Dilations 1, 2, 4, 8 in the encoder and 8, 4, 2, 1 in the decoder.
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 4.
-Published: 16.0 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the paper's recipe (100 epochs of
-4 s segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
+Published: 16.0 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the recipe (100 epochs of 4 s
+segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
 
     python -m fgsep_jax.main --config=configs/convtasnet_dilated.py:wsj0_2mix --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/convtasnet_dilated.py:demo
@@ -13,4 +15,5 @@ from fgsep_jax import config
 
 def get_config(argument=''):
     """Configuration of the experiment; `config.speech` says what may stand after the colon."""
-    return config.speech(argument, experiment='convtasnet_dilated', model=dict(encoder='prelu', layers=5, dilated=True))
+    return config.speech(argument, experiment='convtasnet_dilated',
+                         model=dict(encoder='prelu', layers=5, dilated=True))

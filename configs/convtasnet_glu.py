@@ -1,8 +1,8 @@
-"""Conv-TasNet with a gated deep encoder/decoder: I = 4 layers of gated linear units; 14.4 M parameters.
+"""Conv-TasNet with a deep encoder/decoder of gated linear units: I = 4; 14.4 M parameters.
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 5.
-Published: 16.2 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the paper's recipe (100 epochs of
-4 s segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
+Published: 16.2 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the recipe (100 epochs of 4 s
+segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
 
     python -m fgsep_jax.main --config=configs/convtasnet_glu.py:wsj0_2mix --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo

@@ -1,8 +1,8 @@
 """Conv-TasNet with a deep PReLU encoder/decoder: I = 4 layers; 9.7 M parameters.
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 3.
-Published: 16.1 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the paper's recipe (100 epochs of
-4 s segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
+Published: 16.1 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the recipe (100 epochs of 4 s
+segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
 
     python -m fgsep_jax.main --config=configs/convtasnet_prelu.py:wsj0_2mix --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/convtasnet_prelu.py:demo
@@ -13,4 +13,5 @@ from fgsep_jax import config
 
 def get_config(argument=''):
     """Configuration of the experiment; `config.speech` says what may stand after the colon."""
-    return config.speech(argument, experiment='convtasnet_prelu', model=dict(encoder='prelu', layers=4))
+    return config.speech(argument, experiment='convtasnet_prelu',
+                         model=dict(encoder='prelu', layers=4))

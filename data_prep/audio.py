@@ -23,7 +23,7 @@ class BadInput(Exception):
         detail: what was found.
     """
 
-    def __init__(self, kind: str, detail: str = ""):
+    def __init__(self, kind: str, detail: str = ''):
         super().__init__(kind, detail)
         self.kind, self.detail = kind, detail
 
@@ -45,8 +45,8 @@ class Inspected:
     samples: int = 0
     rms_db: float = -math.inf
     converted: tuple[str, ...] = ()
-    problem: str = ""
-    detail: str = ""
+    problem: str = ''
+    detail: str = ''
 
 
 def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
@@ -63,28 +63,28 @@ def resampled_length(samples: int, native_rate: int, sample_rate: int) -> int:
 def _check_whole(head: bytes, size: int) -> None:
     """Refuse a file of `size` bytes that is empty, or whose RIFF header promises more."""
     if not size:
-        raise BadInput("empty", "0 bytes")
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        promised = int.from_bytes(head[4:8], "little") + 8
+        raise BadInput('empty', '0 bytes')
+    if head[:4] == b'RIFF' and head[8:12] == b'WAVE':
+        promised = int.from_bytes(head[4:8], 'little') + 8
         # Writers to a pipe leave 0, 0xFFFFFFFF or (sox, eSpeak) about 0x7FFFF000: length unknown.
         # Some count the last chunk's padding byte and do not write it.
         if size + 1 < promised < 0x7FFFF000:
-            raise BadInput("truncated", f"{size} bytes of the {promised} that its header promises")
+            raise BadInput('truncated', f'{size} bytes of the {promised} that its header promises')
 
 
 def _open(path: str):
-    if "://" in path:
+    if '://' in path:
         with FileSystems.open(path) as file:
             contents = file.read()
         _check_whole(contents[:12], len(contents))
         return soundfile.SoundFile(io.BytesIO(contents))
-    with open(path, "rb") as file:
+    with open(path, 'rb') as file:
         _check_whole(file.read(12), os.fstat(file.fileno()).st_size)
     return soundfile.SoundFile(path)
 
 
 def _read(file: soundfile.SoundFile, frames: int = -1) -> np.ndarray:
-    audio_T = file.read(frames, dtype="float32")
+    audio_T = file.read(frames, dtype='float32')
     return audio_T if audio_T.ndim == 1 else np.ascontiguousarray(audio_T[:, 0])
 
 
@@ -107,9 +107,9 @@ def read(path: str, *, sample_rate: int, start: int = 0, stop: int | None = None
                 return _read(file, -1 if stop is None else stop - start)
             audio_T = _read(file)
     except (OSError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
-        raise BadInput("unreadable", str(error)) from error
+        raise BadInput('unreadable', str(error)) from error
     if native_rate < sample_rate:
-        raise BadInput("rate too low", f"{native_rate} Hz, {sample_rate} Hz wanted")
+        raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
     up, down = _ratio(native_rate, sample_rate)
     return scipy.signal.resample_poly(audio_T, up, down)[start:stop].astype(np.float32)
 
@@ -146,27 +146,27 @@ def inspect(
             native_rate, channels = file.samplerate, file.channels
             audio_T = _read(file)
         if not audio_T.size:
-            raise BadInput("empty", "no samples")
+            raise BadInput('empty', 'no samples')
         if native_rate < sample_rate:
-            raise BadInput("rate too low", f"{native_rate} Hz, {sample_rate} Hz wanted")
+            raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
         if not np.isfinite(audio_T).all():
-            raise BadInput("not finite", "nan or inf samples")
+            raise BadInput('not finite', 'nan or inf samples')
         peak = float(np.max(np.abs(audio_T - np.mean(audio_T, dtype=np.float64))))
         if peak < 10 ** (silence_db / 20):
-            raise BadInput("silent", f"peak {20 * math.log10(max(peak, 1e-9)):.0f} dB full scale")
+            raise BadInput('silent', f'peak {20 * math.log10(max(peak, 1e-9)):.0f} dB full scale')
         clipped = clipped_fraction(audio_T)
         if clipped > max_clipped:
-            raise BadInput("clipped", f"{100 * clipped:.2f} % of the samples")
+            raise BadInput('clipped', f'{100 * clipped:.2f} % of the samples')
         seconds = audio_T.size / native_rate
         if seconds < min_seconds:
-            raise BadInput("too short", f"{seconds:.2f} s, {min_seconds:g} s wanted")
+            raise BadInput('too short', f'{seconds:.2f} s, {min_seconds:g} s wanted')
     except BadInput as bad:
         return Inspected(item, problem=bad.kind, detail=bad.detail)
     except (OSError, RuntimeError) as error:
-        problem = "unreadable" if FileSystems.exists(item.path) else "missing"
+        problem = 'unreadable' if FileSystems.exists(item.path) else 'missing'
         return Inspected(item, problem=problem, detail=str(error))
-    converted = (("resampled",) if native_rate != sample_rate else ()) + (
-        ("first channel taken",) if channels > 1 else ()
+    converted = (('resampled',) if native_rate != sample_rate else ()) + (
+        ('first channel taken',) if channels > 1 else ()
     )
     return Inspected(
         item,

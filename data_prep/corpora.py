@@ -12,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from data_prep.mixing import stable_hash
 
-AUDIO = (".wav", ".flac", ".ogg")
+AUDIO = ('.wav', '.flac', '.ogg')
 
 
 class TreeError(ValueError):
@@ -35,7 +35,7 @@ class Utterance:
     speaker: str
     path: str
     split: str
-    source_class: str = "speech"
+    source_class: str = 'speech'
 
 
 def _walk(root: str) -> list[str]:
@@ -46,28 +46,28 @@ def _walk(root: str) -> list[str]:
     """
     found, visited = [], set()
     real_root = os.path.realpath(root)
-    starts = [(0, "", real_root)]  # depth, relative path, folder; links wait here
+    starts = [(0, '', real_root)]  # depth, relative path, folder; links wait here
     while starts:
         depth, start, top = heapq.heappop(starts)
         if top in visited:
-            logging.warning("%s/%s links to a folder of the same tree: skipped", root, start)
+            logging.warning('%s/%s links to a folder of the same tree: skipped', root, start)
         for folder, below, names in os.walk(top):
             if folder in visited:
                 below.clear()
                 continue
             visited.add(folder)
-            inside = posixpath.join(start, os.path.relpath(folder, top).replace(os.sep, "/"))
+            inside = posixpath.join(start, os.path.relpath(folder, top).replace(os.sep, '/'))
             inside = posixpath.normpath(inside)
-            found += [posixpath.normpath(f"{inside}/{name}") for name in names]
+            found += [posixpath.normpath(f'{inside}/{name}') for name in names]
             for name in below:
                 path = os.path.join(folder, name)
                 if os.path.islink(path):
-                    target, link = os.path.realpath(path), posixpath.normpath(f"{inside}/{name}")
-                    above = os.path.join(target, "")
-                    if any(os.path.join(at, "").startswith(above) for at in (folder, real_root)):
-                        logging.warning("%s/%s links to a folder above it: skipped", root, link)
+                    target, link = os.path.realpath(path), posixpath.normpath(f'{inside}/{name}')
+                    above = os.path.join(target, '')
+                    if any(os.path.join(at, '').startswith(above) for at in (folder, real_root)):
+                        logging.warning('%s/%s links to a folder above it: skipped', root, link)
                     else:
-                        heapq.heappush(starts, (link.count("/"), link, target))
+                        heapq.heappush(starts, (link.count('/'), link, target))
     return found
 
 
@@ -77,12 +77,12 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
     Raises:
         TreeError: if `root` is not a folder.
     """
-    if "://" in root:
-        base = root.rstrip("/") + "/"
-        found = [m.path[len(base):] for m in FileSystems.match([base + "**"])[0].metadata_list]
+    if '://' in root:
+        base = root.rstrip('/') + '/'
+        found = [m.path[len(base):] for m in FileSystems.match([base + '**'])[0].metadata_list]
     else:
         if not os.path.isdir(root):
-            raise TreeError(f"{root} is not a folder")
+            raise TreeError(f'{root} is not a folder')
         found = _walk(root)
     return sorted(path for path in found if path.lower().endswith(suffixes))
 
@@ -92,8 +92,8 @@ def _join(root: str, path: str) -> str:
 
 
 def _expected(root: str, layout: str, found: list[str]) -> TreeError:
-    examples = ", ".join(found[:5]) if found else "no such audio files at all"
-    return TreeError(f"{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}")
+    examples = ', '.join(found[:5]) if found else 'no such audio files at all'
+    return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 
 
 def _stem(path: str) -> str:
@@ -112,15 +112,15 @@ def split_speakers(
     Raises:
         ValueError: if fewer than two speakers are left for training.
     """
-    order = sorted(speakers, key=lambda speaker: stable_hash(seed, "split", speaker))
+    order = sorted(speakers, key=lambda speaker: stable_hash(seed, 'split', speaker))
     counts = [max(2, round(share * len(order))) if share else 0 for share in (test, validation)]
     if sum(counts) + 2 > len(order) and test + validation < 1:
         raise ValueError(
-            f"{len(order)} speakers cannot make test ({counts[0]}), validation ({counts[1]}) and "
-            "training with two each; set a fraction to 0 or add speakers"
+            f'{len(order)} speakers cannot make test ({counts[0]}), validation ({counts[1]}) and '
+            'training with two each; set a fraction to 0 or add speakers'
         )
-    names = ["test"] * counts[0] + ["validation"] * counts[1]
-    names += ["train"] * (len(order) - len(names))
+    names = ['test'] * counts[0] + ['validation'] * counts[1]
+    names += ['train'] * (len(order) - len(names))
     return dict(zip(order, names))
 
 
@@ -128,10 +128,10 @@ def _ids(files: list[str]) -> dict[str, str]:
     """{relative path: id}: the path without suffix, white space and `/`, as far as it is unique."""
     stems = collections.Counter(_stem(path) for path in files)
     names = {path: _stem(path) if stems[_stem(path)] == 1 else path for path in files}
-    names = {path: re.sub(r"\s", "_", name).replace("/", "-") for path, name in names.items()}
+    names = {path: re.sub(r'\s', '_', name).replace('/', '-') for path, name in names.items()}
     counts = collections.Counter(names.values())
     return {
-        path: name if counts[name] == 1 else f"{name}-{stable_hash(path):016x}"[: len(name) + 9]
+        path: name if counts[name] == 1 else f'{name}-{stable_hash(path):016x}'[: len(name) + 9]
         for path, name in names.items()
     }
 
@@ -141,24 +141,24 @@ def folder(
 ) -> list[Utterance]:
     """Any `<speaker>/**/*.wav|flac|ogg` tree, split by speaker."""
     files = list_files(root)
-    if not files or any("/" not in path for path in files):
-        alone = [path for path in files if "/" not in path]
-        raise _expected(root, "<speaker>/**/*.wav|flac|ogg, a folder for each speaker", alone)
+    if not files or any('/' not in path for path in files):
+        alone = [path for path in files if '/' not in path]
+        raise _expected(root, '<speaker>/**/*.wav|flac|ogg, a folder for each speaker', alone)
     splits = split_speakers(
-        {path.split("/")[0] for path in files}, validation=validation, test=test, seed=seed
+        {path.split('/')[0] for path in files}, validation=validation, test=test, seed=seed
     )
     utterances = []
     for path, name in _ids(files).items():
-        speaker = path.split("/")[0]
+        speaker = path.split('/')[0]
         utterances.append(Utterance(name, speaker, _join(root, path), splits[speaker]))
     return utterances
 
 
 LIBRITTS_SPLITS = {
-    "train-clean-100": "train",
-    "train-clean-360": "train",
-    "dev-clean": "validation",
-    "test-clean": "test",
+    'train-clean-100': 'train',
+    'train-clean-360': 'train',
+    'dev-clean': 'validation',
+    'test-clean': 'test',
 }
 
 
@@ -168,17 +168,17 @@ def libritts(root: str) -> list[Utterance]:
         f"[LibriTTS/]{{{','.join(LIBRITTS_SPLITS)}}}/<speaker>/<chapter>/"
         "<speaker>_<chapter>_<paragraph>_<utterance>.wav"
     )
-    files = list_files(root, (".wav",))
+    files = list_files(root, ('.wav',))
     pattern = re.compile(
-        r"(?:.*/)?(?P<part>[^/]+)/(?P<speaker>\d+)/(?P<chapter>\d+)/"
-        r"(?P<name>(?P=speaker)_(?P=chapter)_\d+_\d+)\.wav"
+        r'(?:.*/)?(?P<part>[^/]+)/(?P<speaker>\d+)/(?P<chapter>\d+)/'
+        r'(?P<name>(?P=speaker)_(?P=chapter)_\d+_\d+)\.wav'
     )
     utterances = []
     for path in files:
         match = pattern.fullmatch(path)
-        if match and match["part"] in LIBRITTS_SPLITS:
-            split = LIBRITTS_SPLITS[match["part"]]
-            utterances.append(Utterance(match["name"], match["speaker"], _join(root, path), split))
+        if match and match['part'] in LIBRITTS_SPLITS:
+            split = LIBRITTS_SPLITS[match['part']]
+            utterances.append(Utterance(match['name'], match['speaker'], _join(root, path), split))
     if not utterances:
         raise _expected(root, layout, files)
     return utterances
@@ -188,23 +188,23 @@ def vctk(root: str) -> list[Utterance]:
     """VCTK 0.92 (`wav48_silence_trimmed/p225/p225_001_mic1.flac`, first microphone only) or 0.80
     (`wav48/p225/p225_001.wav`); all of it is test."""
     layout = (
-        "wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or "
-        "[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80)"
+        'wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or '
+        '[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80)'
     )
     files = list_files(root)
     pattern = re.compile(
-        r"(?:.*/)?(?:wav48_silence_trimmed|wav48)/(?P<speaker>[^/]+)/"
-        r"(?P<name>(?P=speaker)_\d+)(?:_mic1\.flac|\.wav)"
+        r'(?:.*/)?(?:wav48_silence_trimmed|wav48)/(?P<speaker>[^/]+)/'
+        r'(?P<name>(?P=speaker)_\d+)(?:_mic1\.flac|\.wav)'
     )
     utterances = []
     for path in files:
         match = pattern.fullmatch(path)
         if match:
             utterances.append(
-                Utterance(match["name"], match["speaker"], _join(root, path), "test")
+                Utterance(match['name'], match['speaker'], _join(root, path), 'test')
             )
     if not utterances:
         raise _expected(root, layout, files)
     if len({one.id for one in utterances}) < len(utterances):
-        raise TreeError(f"{root} holds both releases of VCTK; give the folder of one of them")
+        raise TreeError(f'{root} holds both releases of VCTK; give the folder of one of them')
     return utterances

@@ -22,10 +22,10 @@ from data_prep import espeak, sentences
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
-MIXTURES = {"train": 3000, "validation": 200, "test": 200}
+MIXTURES = {'train': 3000, 'validation': 200, 'test': 200}
 LICENCE = (
-    "Synthetic speech, no human recordings. It was made with eSpeak NG, a program under the GPL, "
-    "version 3 or later; that licence does not extend to what the program says."
+    'Synthetic speech, no human recordings. It was made with eSpeak NG, a program under the GPL, '
+    'version 3 or later; that licence does not extend to what the program says.'
 )
 
 
@@ -54,9 +54,9 @@ def speak(voice: espeak.Voice, lines: list[str], *, folder: str, sample_rate: in
     paths = []
     for number, line in enumerate(lines):
         speech_T = espeak.render(voice, line, sample_rate=sample_rate)
-        paths.append(os.path.join(folder, f"{voice.name}-{number:03d}.wav"))
+        paths.append(os.path.join(folder, f'{voice.name}-{number:03d}.wav'))
         pcm_T = np.round(speech_T * 32768.0).astype(np.int16)
-        soundfile.write(paths[-1], pcm_T, sample_rate, subtype="PCM_16")
+        soundfile.write(paths[-1], pcm_T, sample_rate, subtype='PCM_16')
     return paths
 
 
@@ -77,16 +77,16 @@ def speak_all(folder: str, *, utterances_per_voice: int, sample_rate: int) -> li
     lines = texts(utterances_per_voice)
     work = functools.partial(speak, folder=folder, sample_rate=sample_rate)
     with concurrent.futures.ProcessPoolExecutor(
-        mp_context=multiprocessing.get_context("spawn")
+        mp_context=multiprocessing.get_context('spawn')
     ) as pool:
         spoken = pool.map(work, espeak.VOICES, [lines[voice.name] for voice in espeak.VOICES])
         for done, (voice, paths) in enumerate(zip(espeak.VOICES, spoken), start=1):
             for number, path in enumerate(paths):
                 utterances.append(
-                    corpora.Utterance(f"{voice.name}-{number:03d}", voice.name, path, voice.split)
+                    corpora.Utterance(f'{voice.name}-{number:03d}', voice.name, path, voice.split)
                 )
             if done % 10 == 0 or done == len(espeak.VOICES):
-                logging.info("speak: %d of %d voices", done, len(espeak.VOICES))
+                logging.info('speak: %d of %d voices', done, len(espeak.VOICES))
     return utterances
 
 
@@ -105,8 +105,8 @@ def _already_made(args, synthesiser: str) -> bool:
     with open(path) as file:
         found = json.load(file)
     wanted = json.loads(json.dumps(vars(args)))
-    config = found.get("config", {})
-    if (found.get("job"), found.get("synthesiser")) == ("embedded", synthesiser) and all(
+    config = found.get('config', {})
+    if (found.get('job'), found.get('synthesiser')) == ('embedded', synthesiser) and all(
         wanted.get(key) == value for key, value in config.items()
     ):
         return True
@@ -122,10 +122,10 @@ def _prepare(args, *, folder: str) -> dict:
 
     synthesiser = espeak.version()
     if _already_made(args, synthesiser):
-        print(f"{args.output_dir} is complete already, nothing to do (--overwrite makes it anew)")
+        print(f'{args.output_dir} is complete already, nothing to do (--overwrite makes it anew)')
         raise SystemExit(0)
     return dict(
-        job="embedded",
+        job='embedded',
         utterances=speak_all(
             folder,
             utterances_per_voice=args.utterances_per_voice,
@@ -133,11 +133,11 @@ def _prepare(args, *, folder: str) -> dict:
         ),
         plan=functools.partial(
             plans.random_pairs,
-            pairs={split: vars(args)[f"{split}_pairs"] for split in MIXTURES},
+            pairs={split: vars(args)[f'{split}_pairs'] for split in MIXTURES},
             snr_db=args.snr_db,
             max_seconds=args.max_seconds,
         ),
-        extra_metadata={"synthesiser": synthesiser, "licence": LICENCE},
+        extra_metadata={'synthesiser': synthesiser, 'licence': LICENCE},
     )
 
 
@@ -148,12 +148,12 @@ def main(argv=None) -> None:
 
     parser = options.parser(__doc__.splitlines()[0], input_dir=False, output_dir=embedded_dir())
     parser.add_argument(
-        "--utterances_per_voice", type=int, default=80, help="sentences said by each voice"
+        '--utterances_per_voice', type=int, default=80, help='sentences said by each voice'
     )
     options.pair_flags(parser, MIXTURES)
-    with tempfile.TemporaryDirectory(prefix="fgsep-speech-") as folder:
+    with tempfile.TemporaryDirectory(prefix='fgsep-speech-') as folder:
         options.run(parser, argv, functools.partial(_prepare, folder=folder))
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

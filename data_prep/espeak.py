@@ -53,46 +53,46 @@ class Voice:
 
 
 VOICES = (  # name, split, sex, language, variant, rate, pitch, pitch range, volume
-    Voice("m1", "train", "m", "en-us", "m1", 155, 42, 50),
-    Voice("m2", "train", "m", "en-gb-scotland", "m2", 145, 58, 40),
-    Voice("m3", "train", "m", "en-gb-x-rp", "m3", 165, 70, 50),
-    Voice("m4", "train", "m", "de", "m4", 150, 35, 60),
-    Voice("m7", "train", "m", "it", "m7", 155, 62, 60),
-    Voice("andy", "train", "m", "en-029", "Andy", 140, 50, 50, 30),
-    Voice("denis", "train", "m", "en-us-nyc", "Denis", 160, 66, 45),
-    Voice("hugo", "train", "m", "fr", "Hugo", 150, 45, 55),
-    Voice("boris", "train", "m", "nl", "boris", 145, 30, 40),
-    Voice("ed", "train", "m", "es", "ed", 155, 55, 60, 30),
-    Voice("lee", "train", "m", "en-gb-x-gbclan", "Lee", 140, 40, 50),
-    Voice("marco", "train", "m", "en-us", "Marco", 165, 50, 50, 30),
-    Voice("tweaky", "train", "m", "sv", "Tweaky", 165, 75, 50, 30),
-    Voice("max", "train", "m", "en-gb-x-gbcwmd", "max", 165, 50, 35),
-    Voice("quincy", "train", "m", "pl", "quincy", 160, 35, 60),
-    Voice("gustave", "train", "m", "pt-br", "gustave", 165, 60, 60),
-    Voice("michel", "train", "m", "cs", "michel", 140, 72, 40),
-    Voice("gene2", "train", "m", "en-us-nyc", "Gene2", 165, 78, 55),
-    Voice("f1", "train", "f", "en-us", "f1", 155, 50, 50),
-    Voice("f2", "train", "f", "en-gb-x-rp", "f2", 160, 57, 50),
-    Voice("f3", "train", "f", "de", "f3", 150, 60, 50),
-    Voice("f5", "train", "f", "en-gb-scotland", "f5", 165, 62, 60),
-    Voice("aunty", "train", "f", "en-us-nyc", "aunty", 145, 40, 40),
-    Voice("linda", "train", "f", "en-us", "linda", 160, 50, 50),
-    Voice("shelby", "train", "f", "en-gb-x-gbcwmd", "shelby", 140, 50, 50),
-    Voice("anika", "train", "f", "it", "anika", 130, 42, 50),
-    Voice("zac", "train", "f", "en-029", "zac", 155, 30, 50),
-    Voice("nguyen", "train", "f", "fi", "Nguyen", 165, 55, 60),
-    Voice("storm", "validation", "m", "en-us", "Storm", 160, 55, 50, 35),
-    Voice("travis", "validation", "m", "en-gb-x-rp", "travis", 150, 70, 50),
-    Voice("ian", "validation", "m", "en-029", "ian", 165, 40, 50),
-    Voice("annie", "validation", "f", "en-gb-scotland", "Annie", 155, 45, 40),
-    Voice("andrea", "validation", "f", "en-us", "Andrea", 130, 50, 50),
-    Voice("grandma", "validation", "f", "en-us-nyc", "grandma", 160, 55, 60),
-    Voice("m8", "test", "m", "en-gb-x-rp", "m8", 155, 45, 50),
-    Voice("pablo", "test", "m", "en-us", "pablo", 150, 55, 50),
-    Voice("michael", "test", "m", "en-gb-scotland", "Michael", 165, 72, 50),
-    Voice("steph", "test", "f", "en-us", "steph", 160, 42, 50),
-    Voice("belinda", "test", "f", "en-gb-x-rp", "belinda", 150, 50, 50),
-    Voice("alicia", "test", "f", "en-us-nyc", "Alicia", 170, 55, 50),
+    Voice('m1', 'train', 'm', 'en-us', 'm1', 155, 42, 50),
+    Voice('m2', 'train', 'm', 'en-gb-scotland', 'm2', 145, 58, 40),
+    Voice('m3', 'train', 'm', 'en-gb-x-rp', 'm3', 165, 70, 50),
+    Voice('m4', 'train', 'm', 'de', 'm4', 150, 35, 60),
+    Voice('m7', 'train', 'm', 'it', 'm7', 155, 62, 60),
+    Voice('andy', 'train', 'm', 'en-029', 'Andy', 140, 50, 50, 30),
+    Voice('denis', 'train', 'm', 'en-us-nyc', 'Denis', 160, 66, 45),
+    Voice('hugo', 'train', 'm', 'fr', 'Hugo', 150, 45, 55),
+    Voice('boris', 'train', 'm', 'nl', 'boris', 145, 30, 40),
+    Voice('ed', 'train', 'm', 'es', 'ed', 155, 55, 60, 30),
+    Voice('lee', 'train', 'm', 'en-gb-x-gbclan', 'Lee', 140, 40, 50),
+    Voice('marco', 'train', 'm', 'en-us', 'Marco', 165, 50, 50, 30),
+    Voice('tweaky', 'train', 'm', 'sv', 'Tweaky', 165, 75, 50, 30),
+    Voice('max', 'train', 'm', 'en-gb-x-gbcwmd', 'max', 165, 50, 35),
+    Voice('quincy', 'train', 'm', 'pl', 'quincy', 160, 35, 60),
+    Voice('gustave', 'train', 'm', 'pt-br', 'gustave', 165, 60, 60),
+    Voice('michel', 'train', 'm', 'cs', 'michel', 140, 72, 40),
+    Voice('gene2', 'train', 'm', 'en-us-nyc', 'Gene2', 165, 78, 55),
+    Voice('f1', 'train', 'f', 'en-us', 'f1', 155, 50, 50),
+    Voice('f2', 'train', 'f', 'en-gb-x-rp', 'f2', 160, 57, 50),
+    Voice('f3', 'train', 'f', 'de', 'f3', 150, 60, 50),
+    Voice('f5', 'train', 'f', 'en-gb-scotland', 'f5', 165, 62, 60),
+    Voice('aunty', 'train', 'f', 'en-us-nyc', 'aunty', 145, 40, 40),
+    Voice('linda', 'train', 'f', 'en-us', 'linda', 160, 50, 50),
+    Voice('shelby', 'train', 'f', 'en-gb-x-gbcwmd', 'shelby', 140, 50, 50),
+    Voice('anika', 'train', 'f', 'it', 'anika', 130, 42, 50),
+    Voice('zac', 'train', 'f', 'en-029', 'zac', 155, 30, 50),
+    Voice('nguyen', 'train', 'f', 'fi', 'Nguyen', 165, 55, 60),
+    Voice('storm', 'validation', 'm', 'en-us', 'Storm', 160, 55, 50, 35),
+    Voice('travis', 'validation', 'm', 'en-gb-x-rp', 'travis', 150, 70, 50),
+    Voice('ian', 'validation', 'm', 'en-029', 'ian', 165, 40, 50),
+    Voice('annie', 'validation', 'f', 'en-gb-scotland', 'Annie', 155, 45, 40),
+    Voice('andrea', 'validation', 'f', 'en-us', 'Andrea', 130, 50, 50),
+    Voice('grandma', 'validation', 'f', 'en-us-nyc', 'grandma', 160, 55, 60),
+    Voice('m8', 'test', 'm', 'en-gb-x-rp', 'm8', 155, 45, 50),
+    Voice('pablo', 'test', 'm', 'en-us', 'pablo', 150, 55, 50),
+    Voice('michael', 'test', 'm', 'en-gb-scotland', 'Michael', 165, 72, 50),
+    Voice('steph', 'test', 'f', 'en-us', 'steph', 160, 42, 50),
+    Voice('belinda', 'test', 'f', 'en-gb-x-rp', 'belinda', 150, 50, 50),
+    Voice('alicia', 'test', 'f', 'en-us-nyc', 'Alicia', 170, 55, 50),
 )
 
 
@@ -129,11 +129,11 @@ def render(voice: Voice, text: str, *, sample_rate: int = 8000) -> np.ndarray:
     """
     samples_T, native_rate = _synthesize(voice, text)
     if samples_T.size == 0 or not samples_T.any():
-        raise ValueError(f"voice {voice.name!r} says nothing for the text {text!r}: use words")
+        raise ValueError(f'voice {voice.name!r} says nothing for the text {text!r}: use words')
     if np.abs(samples_T / _FULL_SCALE).max() > _LIMITER:
-        raise ValueError(f"voice {voice.name!r} clips at volume {voice.volume}: lower its volume")
+        raise ValueError(f'voice {voice.name!r} clips at volume {voice.volume}: lower its volume')
     if sample_rate > native_rate:
-        raise ValueError(f"eSpeak NG speaks at {native_rate} Hz, {sample_rate} Hz are asked for")
+        raise ValueError(f'eSpeak NG speaks at {native_rate} Hz, {sample_rate} Hz are asked for')
     common = math.gcd(native_rate, sample_rate)
     speech_T = scipy.signal.resample_poly(
         samples_T / np.float32(_FULL_SCALE), sample_rate // common, native_rate // common
@@ -170,7 +170,7 @@ def _synthesize(voice: Voice, text: str) -> tuple[np.ndarray, int]:
         data_path = os.fsencode(espeakng_loader.get_data_path())
         native_rate = library.espeak_Initialize(_SYNCHRONOUS_RETRIEVAL, 0, data_path, 0)
         if native_rate <= 0:
-            raise ValueError(f"eSpeak NG found no usable voice data in {data_path!r}")
+            raise ValueError(f'eSpeak NG found no usable voice data in {data_path!r}')
         pieces = []
 
         @_CALLBACK
@@ -181,12 +181,12 @@ def _synthesize(voice: Voice, text: str) -> tuple[np.ndarray, int]:
 
         library.espeak_SetSynthCallback(keep)
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        name = f"{voice.language}+{voice.variant}"
+        name = f'{voice.language}+{voice.variant}'
         # An unknown variant leaves the plain language, and no error.
-        variant_path = os.path.join(data_path, b"voices", b"!v", os.fsencode(voice.variant))
+        variant_path = os.path.join(data_path, b'voices', b'!v', os.fsencode(voice.variant))
         failed = library.espeak_SetVoiceByName(name.encode())
         if failed or not os.path.exists(variant_path):
-            raise ValueError(f"eSpeak NG has no voice {name!r} (language+variant)")
+            raise ValueError(f'eSpeak NG has no voice {name!r} (language+variant)')
         for parameter, value in (
             (_RATE, voice.rate),
             (_VOLUME, voice.volume),
@@ -208,27 +208,27 @@ def _load() -> ctypes.CDLL:
         import espeakng_loader
     except ImportError as error:
         raise ImportError(
-            "the embedded corpus is spoken by eSpeak NG, whose wheel espeakng-loader (GPL-3) is "
-            "not installed: pip install fgsep_jax[demo]"
+            'the embedded corpus is spoken by eSpeak NG, whose wheel espeakng-loader (GPL-3) is '
+            'not installed: pip install fgsep_jax[demo]'
         ) from error
     path = espeakng_loader.get_library_path()
     if _is_loaded(path):
         raise RuntimeError(
-            f"{path} is already loaded in this process and carries state from earlier speech: "
-            "render in a process of its own, one utterance at a time"
+            f'{path} is already loaded in this process and carries state from earlier speech: '
+            'render in a process of its own, one utterance at a time'
         )
     return ctypes.CDLL(path)
 
 
 def _unload(library: ctypes.CDLL) -> None:
-    if os.name == "nt":
+    if os.name == 'nt':
         _ctypes.FreeLibrary(library._handle)
     else:
         _ctypes.dlclose(library._handle)
 
 
 def _is_loaded(path: str) -> bool:
-    if not hasattr(os, "RTLD_NOLOAD"):
+    if not hasattr(os, 'RTLD_NOLOAD'):
         return False
     try:
         _ctypes.dlclose(ctypes.CDLL(path, mode=os.RTLD_NOLOAD)._handle)

@@ -15,26 +15,26 @@ from fgsep_jax.data import records
 
 def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
     """Of one split: entry for dataset.json, entry for the report, index."""
-    shards = sorted(shards, key=lambda one: one["shard"])
-    index = np.array([row for one in shards for row in one["rows"]], records.INDEX_DTYPE)
-    stats = [row for one in shards for row in one["stats"]]
-    speakers = sorted({name for one in shards for name in one["speakers"]})
-    digests = "".join(one["digest"] for one in shards)
+    shards = sorted(shards, key=lambda one: one['shard'])
+    index = np.array([row for one in shards for row in one['rows']], records.INDEX_DTYPE)
+    stats = [row for one in shards for row in one['stats']]
+    speakers = sorted({name for one in shards for name in one['speakers']})
+    digests = ''.join(one['digest'] for one in shards)
     entry = {
-        "examples": len(index),
-        "shards": len(shards),
-        "hours": round(sum(row[1] for row in stats) / 3600, 4),
-        "speakers": speakers,
-        "fingerprint": hashlib.sha256(digests.encode()).hexdigest()[:16],
+        'examples': len(index),
+        'shards': len(shards),
+        'hours': round(sum(row[1] for row in stats) / 3600, 4),
+        'speakers': speakers,
+        'fingerprint': hashlib.sha256(digests.encode()).hexdigest()[:16],
     }
     histograms = {
-        "snr_db": reports.histogram((row[0] for row in stats), width=1.0),
-        "seconds": reports.histogram((row[1] for row in stats), width=1.0),
-        "source_rms_db": reports.histogram((x for row in stats for x in row[2]), width=2.0),
-        "mixture_rms_db": reports.histogram((row[3] for row in stats), width=2.0),
+        'snr_db': reports.histogram((row[0] for row in stats), width=1.0),
+        'seconds': reports.histogram((row[1] for row in stats), width=1.0),
+        'source_rms_db': reports.histogram((x for row in stats for x in row[2]), width=2.0),
+        'mixture_rms_db': reports.histogram((row[3] for row in stats), width=2.0),
     }
-    numbers = {k: v for k, v in entry.items() if k != "speakers"}
-    return entry, {**numbers, "num_speakers": len(speakers), "histograms": histograms}, index
+    numbers = {k: v for k, v in entry.items() if k != 'speakers'}
+    return entry, {**numbers, 'num_speakers': len(speakers), 'histograms': histograms}, index
 
 
 class Finish(beam.DoFn):
@@ -53,19 +53,19 @@ class Finish(beam.DoFn):
 
         by_split = {}
         for one in shards:
-            by_split.setdefault(one["split"], []).append(one)
+            by_split.setdefault(one['split'], []).append(one)
         entries, numbers, lengths, sizes = {}, {}, {}, {}
         for split, members in sorted(by_split.items()):
             entries[split], numbers[split], index = _split_numbers(members)
             if not len(index):
                 reason = f"no mixture could be made: {members[0]['skipped'][:3]}"
-                return refuse(self.job_path, f"split {split!r}: {reason}")
-            lengths[split] = np.bincount(index["shard"], minlength=len(members)).tolist()
-            sizes[split] = int(index["size"].sum())
+                return refuse(self.job_path, f'split {split!r}: {reason}')
+            lengths[split] = np.bincount(index['shard'], minlength=len(members)).tolist()
+            sizes[split] = int(index['size'].sum())
             buffer = io.BytesIO()
             np.save(buffer, index)
             write(records.index_name(split), buffer.getvalue())
-        first = next(one["stats"][0] for one in shards if one["stats"])
+        first = next(one['stats'][0] for one in shards if one['stats'])
         num_sources, adaptation = len(first[2]), first[4]
         contents = tfds_metadata.metadata_files(
             name=job.name,
@@ -78,25 +78,25 @@ class Finish(beam.DoFn):
         for name, data in contents.items():
             write(name, data)
         report = {
-            "name": job.name,
-            "snr_rule": job.metadata["snr_rule"],
-            "splits": numbers,
-            "files": {key: files[key] for key in ("total", "good", "converted", "rms_db")},
-            "skipped_files": files["skipped"],
-            "skipped_mixtures": sorted(
-                (bad for one in shards for bad in one["skipped"]), key=lambda bad: bad["name"]
+            'name': job.name,
+            'snr_rule': job.metadata['snr_rule'],
+            'splits': numbers,
+            'files': {key: files[key] for key in ('total', 'good', 'converted', 'rms_db')},
+            'skipped_files': files['skipped'],
+            'skipped_mixtures': sorted(
+                (bad for one in shards for bad in one['skipped']), key=lambda bad: bad['name']
             ),
         }
-        write("report.json", records.to_json(report).encode())
-        write("report.md", reports.to_markdown(report).encode())
+        write('report.json', records.to_json(report).encode())
+        write('report.md', reports.to_markdown(report).encode())
         metadata = {
             **job.metadata,
-            "schema_version": records.SCHEMA_VERSION,
-            "name": job.name,
-            "sample_rate": job.sample_rate,
-            "sources": num_sources,
-            "adaptation": adaptation,
-            "splits": entries,
+            'schema_version': records.SCHEMA_VERSION,
+            'name': job.name,
+            'sample_rate': job.sample_rate,
+            'sources': num_sources,
+            'adaptation': adaptation,
+            'splits': entries,
         }
         records.check_metadata(metadata, where=records.DATASET_FILE)
         write(records.DATASET_FILE, records.to_json(metadata).encode())

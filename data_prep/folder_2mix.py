@@ -8,7 +8,7 @@ from data_prep import corpora, options
 
 def _prepare(args) -> dict:
     return dict(
-        job="folder_2mix",
+        job='folder_2mix',
         utterances=corpora.folder(
             args.input_dir,
             validation=args.validation_fraction,
@@ -22,11 +22,11 @@ def _prepare(args) -> dict:
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__doc__.splitlines()[0])
-    parser.add_argument("--validation_fraction", type=float, default=0.1, help="of the speakers")
-    parser.add_argument("--test_fraction", type=float, default=0.1, help="of the speakers")
-    options.pair_flags(parser, {"train": 0, "validation": 0, "test": 0})
+    parser.add_argument('--validation_fraction', type=float, default=0.1, help='of the speakers')
+    parser.add_argument('--test_fraction', type=float, default=0.1, help='of the speakers')
+    options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})
     options.run(parser, argv, _prepare)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

@@ -14,10 +14,10 @@ _RULE = (
 
 
 def _prepare(args) -> dict:
-    train_parts = tuple(part for part in args.train_parts.split(",") if part)
+    train_parts = tuple(part for part in args.train_parts.split(',') if part)
     utterances, listed = mixture_trees.librimix(args.input_dir, train_parts=train_parts)
     return dict(
-        job="librimix",
+        job='librimix',
         utterances=utterances,
         plan=functools.partial(plans.listed_pairs, listed=listed),
         mix=mixers.mix_as_made,
@@ -29,10 +29,10 @@ def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__doc__.splitlines()[0], min_seconds=0.0)
     parser.add_argument(
-        "--train_parts", default="", help="e.g. train-360; default: all training parts there are"
+        '--train_parts', default='', help='e.g. train-360; default: all training parts there are'
     )
     options.run(parser, argv, _prepare)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

@@ -8,7 +8,7 @@ from data_prep import corpora, options
 
 def _prepare(args) -> dict:
     return dict(
-        job="libritts_2mix",
+        job='libritts_2mix',
         utterances=corpora.libritts(args.input_dir),
         plan=options.random_pairs(args),
     )
@@ -17,9 +17,9 @@ def _prepare(args) -> dict:
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__doc__.splitlines()[0])
-    options.pair_flags(parser, {"train": 0, "validation": 0, "test": 0})
+    options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})
     options.run(parser, argv, _prepare)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

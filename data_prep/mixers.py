@@ -14,7 +14,7 @@ def _example(spec: MixtureSpec, sources_ST: np.ndarray, sample_rate: int, snr_db
     try:
         pcm_ST = mixing.quantise(sources_ST)
     except ValueError as error:
-        raise BadInput("mixture clips", str(error)) from error
+        raise BadInput('mixture clips', str(error)) from error
     return Example(
         id=spec.id,
         sources_ST=pcm_ST,
@@ -39,13 +39,13 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
     for clip in spec.clips:
         clip_T = audio.read(clip.path, sample_rate=sample_rate, start=clip.start, stop=clip.stop)
         if clip_T.size < spec.samples:
-            raise BadInput("unreadable", f"{clip.path}: {clip_T.size} samples left of {clip.stop}")
+            raise BadInput('unreadable', f'{clip.path}: {clip_T.size} samples left of {clip.stop}')
         level_db, _ = mixing.active_speech_level(clip_T, sample_rate=sample_rate)
         heard_db, offset = level_db, float(np.mean(clip_T, dtype=np.float64))
         if abs(offset) > 1e-3:  # a constant has a level, but nobody hears it
             heard_db, _ = mixing.active_speech_level(clip_T - offset, sample_rate=sample_rate)
         if heard_db < -60.0:
-            raise BadInput("silent part", f"{clip.path}: {heard_db:.0f} dB where it was cropped")
+            raise BadInput('silent part', f'{clip.path}: {heard_db:.0f} dB where it was cropped')
         clips.append(clip_T[: spec.samples])
         level_db_S.append(level_db)
     sources_ST = mixing.scale_to_levels(np.stack(clips), level_db_S, spec.level_db)
@@ -66,14 +66,14 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
     """
     lengths = {clip.stop for clip in spec.clips}
     if len(lengths) > 1:
-        raise BadInput("lengths differ", f"sources of {sorted(lengths)} samples")
+        raise BadInput('lengths differ', f'sources of {sorted(lengths)} samples')
     sources_ST = np.stack([audio.read(c.path, sample_rate=sample_rate) for c in spec.clips])
     mixture_T = audio.read(spec.extra[0], sample_rate=sample_rate)
     if mixture_T.shape != sources_ST.shape[1:]:
-        raise BadInput("lengths differ", f"mixture {mixture_T.size}, sources {sorted(lengths)}")
+        raise BadInput('lengths differ', f'mixture {mixture_T.size}, sources {sorted(lengths)}')
     error = float(np.abs(sources_ST.sum(axis=0) - mixture_T).max()) * audio.FULL_SCALE
     if error > tolerance:
-        raise BadInput("mixture is not the sum", f"differs by {error:.0f} steps of int16")
+        raise BadInput('mixture is not the sum', f'differs by {error:.0f} steps of int16')
     snr_db = spec.snr_db
     if math.isnan(snr_db):
         power_S = np.mean(np.square(sources_ST, dtype=np.float64), axis=1)

@@ -10,8 +10,8 @@ import scipy.signal
 
 def stable_hash(*parts) -> int:
     """64-bit hash of the parts' texts; the same on every machine, in every process and version."""
-    text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    text = '\x1f'.join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'big')
 
 
 def uniform(low: float, high: float, *parts) -> float:
@@ -52,7 +52,7 @@ def active_speech_level(
     )
     hold = math.ceil(hangover * sample_rate) + 1
     held_T = scipy.ndimage.maximum_filter1d(  # over the last `hold` samples
-        envelope_T, hold, origin=(hold - 1) // 2, mode="constant"
+        envelope_T, hold, origin=(hold - 1) // 2, mode='constant'
     )
     # Thresholds 2^-15 ... 1: a sample is active for all those up to its own octave.
     # (frexp gives 0 the exponent 0, hence the floor.)
@@ -94,5 +94,5 @@ def quantise(sources_ST: np.ndarray) -> np.ndarray:
     pcm_ST = np.round(np.asarray(sources_ST, np.float64) * 32768.0)
     extreme = max(np.abs(pcm_ST).max(), np.abs(pcm_ST.sum(axis=0)).max())
     if not extreme <= 32767:
-        raise ValueError(f"peak {extreme:.0f} does not fit int16 (32767); scale the sources down")
+        raise ValueError(f'peak {extreme:.0f} does not fit int16 (32767); scale the sources down')
     return pcm_ST.astype(np.int16)

@@ -8,20 +8,20 @@ from data_prep import corpora
 from data_prep.corpora import TreeError, Utterance
 from data_prep.plans import Listed
 
-WSJ0_PARTS = {"tr": "train", "cv": "validation", "tt": "test"}
-WSJ0_COUNTS = {"train": 20000, "validation": 5000, "test": 3000}
+WSJ0_PARTS = {'tr': 'train', 'cv': 'validation', 'tt': 'test'}
+WSJ0_COUNTS = {'train': 20000, 'validation': 5000, 'test': 3000}
 LIBRIMIX_PARTS = {
-    "train-100": "train",
-    "train-360": "train",
-    "train": "train",  # MiniLibriMix
-    "dev": "validation",
-    "val": "validation",  # MiniLibriMix
-    "test": "test",
+    'train-100': 'train',
+    'train-360': 'train',
+    'train': 'train',  # MiniLibriMix
+    'dev': 'validation',
+    'val': 'validation',  # MiniLibriMix
+    'test': 'test',
 }
 
 
 def _refuse_remote(root: str) -> None:
-    if "://" in root:
+    if '://' in root:
         raise TreeError(
             f"{root}: this tree is listed with the operating system's own calls, so it must be on "
             "a local path; copy it, or mount the bucket (e.g. with gcsfuse) and give that folder"
@@ -35,10 +35,10 @@ def _refuse_shared_speakers(root: str, utterances: list[Utterance]) -> None:
         splits.setdefault(one.speaker, set()).add(one.split)
     shared = sorted(speaker for speaker, names in splits.items() if len(names) > 1)
     if shared:
-        shown = "; ".join(f"{one!r} in {', '.join(sorted(splits[one]))}" for one in shared[:5])
+        shown = '; '.join(f"{one!r} in {', '.join(sorted(splits[one]))}" for one in shared[:5])
         raise TreeError(
-            f"{root}: {len(shared)} of {len(splits)} speakers are in more than one split: {shown}. "
-            "A speaker must not cross splits; take their mixtures out of all but one of them"
+            f'{root}: {len(shared)} of {len(splits)} speakers are in more than one split: {shown}. '
+            'A speaker must not cross splits; take their mixtures out of all but one of them'
         )
 
 
@@ -46,12 +46,12 @@ def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout:
     """The folder of `root` that holds the parts: itself, or one of the usual ones inside it."""
     _refuse_remote(root)
     found = []
-    for below in ("", *inner):
+    for below in ('', *inner):
         base = os.path.join(root, below)
         if os.path.isdir(base):
             names = sorted(os.listdir(base))
             found += [os.path.join(below, name) for name in names]
-            if any(os.path.isdir(os.path.join(base, part, "s1")) for part in parts):
+            if any(os.path.isdir(os.path.join(base, part, 's1')) for part in parts):
                 return base
     raise TreeError(
         f"{root} is not the tree expected.\n  expected: {layout}\n"
@@ -65,17 +65,17 @@ def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_o
     for part, split in parts.items():
         if not os.path.isdir(os.path.join(base, part)):
             continue
-        folders = [os.path.join(base, part, name) for name in (mixture, "s1", "s2")]
+        folders = [os.path.join(base, part, name) for name in (mixture, 's1', 's2')]
         missing = [folder for folder in folders if not os.path.isdir(folder)]
         if missing:
-            raise TreeError(f"{base}: no folder {missing[0]}.\n  expected: {layout}")
-        names = {name for folder in folders[1:] for name in corpora.list_files(folder, (".wav",))}
+            raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
+        names = {name for folder in folders[1:] for name in corpora.list_files(folder, ('.wav',))}
         for name in sorted(names):
-            stem = name.removesuffix(".wav")
+            stem = name.removesuffix('.wav')
             speakers = speakers_of(stem)
             if speakers is None:
-                raise TreeError(f"{folders[1]}/{name} is not named as expected: {layout}")
-            ids = tuple(f"{part}/{stem}/s{i}" for i in (1, 2))
+                raise TreeError(f'{folders[1]}/{name} is not named as expected: {layout}')
+            ids = tuple(f'{part}/{stem}/s{i}' for i in (1, 2))
             utterances += [
                 Utterance(id_, speaker, os.path.join(folder, name), split)
                 for id_, speaker, folder in zip(ids, speakers, folders[1:])
@@ -84,23 +84,23 @@ def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_o
                 Listed(stem, split, ids, levels_of(stem), os.path.join(folders[0], name))
             )
     if not listed:
-        raise TreeError(f"{base} has no .wav files in {list(parts)}.\n  expected: {layout}")
+        raise TreeError(f'{base} has no .wav files in {list(parts)}.\n  expected: {layout}')
     return utterances, listed
 
 
 def _wsj0_name(stem: str):
-    number = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
-    return re.fullmatch(rf"(?P<u1>[^_]+)_(?P<g1>{number})_(?P<u2>[^_]+)_(?P<g2>{number})", stem)
+    number = r'[-+]?[\d.]+(?:e[-+]?\d+)?'
+    return re.fullmatch(rf'(?P<u1>[^_]+)_(?P<g1>{number})_(?P<u2>[^_]+)_(?P<g2>{number})', stem)
 
 
 def _wsj0_speakers(stem: str):
     match = _wsj0_name(stem)
-    return match and (match["u1"][:3], match["u2"][:3])
+    return match and (match['u1'][:3], match['u2'][:3])
 
 
 def _wsj0_levels(stem: str) -> tuple[float, float]:
     match = _wsj0_name(stem)
-    return float(match["g1"]), float(match["g2"])
+    return float(match['g1']), float(match['g2'])
 
 
 def warn_if_incomplete(listed: list[Listed], counts: dict[str, int]) -> None:
@@ -108,7 +108,7 @@ def warn_if_incomplete(listed: list[Listed], counts: dict[str, int]) -> None:
     for split, count in counts.items():
         found = sum(line.split == split for line in listed)
         if found != count:
-            logging.warning("WSJ0-2mix has %d mixtures in %s, found %d", count, split, found)
+            logging.warning('WSJ0-2mix has %d mixtures in %s, found %d', count, split, found)
 
 
 def wsj0_2mix(root: str) -> tuple[list[Utterance], list[Listed]]:
@@ -116,11 +116,11 @@ def wsj0_2mix(root: str) -> tuple[list[Utterance], list[Listed]]:
 
     Speakers are the first three letters of an utterance; levels are those in the name.
     """
-    layout = "[2speakers/wav8k/min/]{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav"
+    layout = '[2speakers/wav8k/min/]{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav'
     base = _find_base(
-        root, ("min", "wav8k/min", "2speakers/wav8k/min"), WSJ0_PARTS, layout
+        root, ('min', 'wav8k/min', '2speakers/wav8k/min'), WSJ0_PARTS, layout
     )
-    return _mixed(base, WSJ0_PARTS, "mix", _wsj0_speakers, _wsj0_levels, layout)
+    return _mixed(base, WSJ0_PARTS, 'mix', _wsj0_speakers, _wsj0_levels, layout)
 
 
 def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, list]:
@@ -137,27 +137,27 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
         "[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, "
         "or MiniLibriMix's {train,val}"
     )
-    inner = ["min", "wav8k/min"] + [
-        f"{name}/{below}".rstrip("/")
-        for name in ("Libri2Mix", "MiniLibriMix")
-        for below in ("wav8k/min", "")
+    inner = ['min', 'wav8k/min'] + [
+        f'{name}/{below}'.rstrip('/')
+        for name in ('Libri2Mix', 'MiniLibriMix')
+        for below in ('wav8k/min', '')
     ]
     base = _find_base(root, tuple(inner), LIBRIMIX_PARTS, layout)
     parts = {
         part: split
         for part, split in LIBRIMIX_PARTS.items()
-        if split != "train" or not train_parts or part in train_parts
+        if split != 'train' or not train_parts or part in train_parts
     }
     absent = [part for part in train_parts if not os.path.isdir(os.path.join(base, part))]
     if absent:
-        raise TreeError(f"{base} has no {absent}; it has {sorted(os.listdir(base))}")
+        raise TreeError(f'{base} has no {absent}; it has {sorted(os.listdir(base))}')
 
     def speakers_of(stem):
-        names = stem.split("_")
-        return tuple(name.split("-")[0] for name in names) if len(names) == 2 else None
+        names = stem.split('_')
+        return tuple(name.split('-')[0] for name in names) if len(names) == 2 else None
 
     utterances, listed = _mixed(
-        base, parts, "mix_clean", speakers_of, lambda stem: (), layout
+        base, parts, 'mix_clean', speakers_of, lambda stem: (), layout
     )
     _refuse_shared_speakers(root, utterances)
     return utterances, listed
@@ -165,16 +165,16 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
 
 def _key(path: str) -> str:
     """`.../wsj0/si_tr_s/01t/01to030v.wv1.wav` -> `si_tr_s/01t/01to030v`."""
-    tail = "/".join(path.lower().split("/")[-3:])
-    return re.sub(r"(\.wv1)?(\.wav|\.flac)?$", "", tail)
+    tail = '/'.join(path.lower().split('/')[-3:])
+    return re.sub(r'(\.wv1)?(\.wav|\.flac)?$', '', tail)
 
 
 def _refuse_shorten(path: str) -> None:
-    with open(path, "rb") as file:
-        if b"shorten" in file.read(1024):
+    with open(path, 'rb') as file:
+        if b'shorten' in file.read(1024):
             raise TreeError(
-                f"{path} is a shorten-compressed SPHERE file, which libsndfile cannot read; "
-                "convert every *.wv1 first, e.g. `sph2pipe -f wav -p x.wv1 x.wav`"
+                f'{path} is a shorten-compressed SPHERE file, which libsndfile cannot read; '
+                'convert every *.wv1 first, e.g. `sph2pipe -f wav -p x.wv1 x.wav`'
             )
 
 
@@ -185,15 +185,15 @@ def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Lis
     Only the head-mounted microphone (`wv1`) is taken; `wv2` is never read. A listed file that is
     not there is counted as missing, with its mixtures.
     """
-    layout = "si_tr_s/01t/01to030v.wav (or .wv1, .flac) below --wsj0_dir"
+    layout = 'si_tr_s/01t/01to030v.wav (or .wv1, .flac) below --wsj0_dir'
     for folder in (wsj0_dir, lists_dir):
         _refuse_remote(folder)
-    files = corpora.list_files(wsj0_dir, (".wav", ".flac", ".wv1"))
+    files = corpora.list_files(wsj0_dir, ('.wav', '.flac', '.wv1'))
     # A converted file wins over the SPHERE file beside it.
-    by_key = {_key(path): path for path in sorted(files, key=lambda p: not p.endswith(".wv1"))}
+    by_key = {_key(path): path for path in sorted(files, key=lambda p: not p.endswith('.wv1'))}
     utterances, listed = {}, []
     for part, split in WSJ0_PARTS.items():
-        path = os.path.join(lists_dir, f"mix_2_spk_{part}.txt")
+        path = os.path.join(lists_dir, f'mix_2_spk_{part}.txt')
         if not os.path.isfile(path):
             raise TreeError(
                 f"{path} is missing; --lists_dir must hold MERL's mix_2_spk_{{tr,cv,tt}}.txt"
@@ -202,28 +202,28 @@ def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Lis
             for number, line in enumerate(file, start=1):
                 fields = line.split()
                 if len(fields) != 4:
-                    raise TreeError(f"{path}:{number}: expected `path snr path snr`: {line!r}")
+                    raise TreeError(f'{path}:{number}: expected `path snr path snr`: {line!r}')
                 ids, levels = [], (float(fields[1]), float(fields[3]))
                 for name in fields[::2]:
                     key = _key(name)
                     # cv and tr share files as well as speakers; ids are unique within a split.
-                    ids.append(f"{part}/{key}")
+                    ids.append(f'{part}/{key}')
                     found = by_key.get(key)
                     utterances[ids[-1]] = Utterance(
                         id=ids[-1],
-                        speaker=key.split("/")[-1][:3],
+                        speaker=key.split('/')[-1][:3],
                         path=os.path.join(wsj0_dir, found or name),
                         split=split,
                     )
-                stems = [id_.split("/")[-1] for id_ in ids]
-                mixture = "_".join(f"{s}_{level:.5g}" for s, level in zip(stems, levels))
+                stems = [id_.split('/')[-1] for id_ in ids]
+                mixture = '_'.join(f'{s}_{level:.5g}' for s, level in zip(stems, levels))
                 listed.append(Listed(mixture, split, tuple(ids), levels))
     present = [one.path for one in utterances.values() if os.path.isfile(one.path)]
     if not present:
-        shown = ", ".join(files[:5]) or "no such audio files at all"
+        shown = ', '.join(files[:5]) or 'no such audio files at all'
         raise TreeError(
-            f"{wsj0_dir} holds none of the listed files.\n  expected: {layout}\n  found: {shown}"
+            f'{wsj0_dir} holds none of the listed files.\n  expected: {layout}\n  found: {shown}'
         )
-    if present[0].endswith(".wv1"):
+    if present[0].endswith('.wv1'):
         _refuse_shorten(present[0])
     return list(utterances.values()), listed

@@ -19,22 +19,22 @@ def parser(description: str, *, input_dir: bool = True, **defaults) -> argparse.
     """A parser with the flags that every job has; `defaults` replaces their defaults."""
     result = argparse.ArgumentParser(
         description=description,
-        epilog="Other flags go to Beam, e.g. --direct_running_mode=multi_processing "
-        "--direct_num_workers=8, or --runner=DataflowRunner.",
+        epilog='Other flags go to Beam, e.g. --direct_running_mode=multi_processing '
+        '--direct_num_workers=8, or --runner=DataflowRunner.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
     if input_dir:
-        result.add_argument("--input_dir", required=True, help="the corpus, as delivered")
+        result.add_argument('--input_dir', required=True, help='the corpus, as delivered')
     result.add_argument(
-        "--output_dir", required="output_dir" not in defaults, help="folder of the data set"
+        '--output_dir', required='output_dir' not in defaults, help='folder of the data set'
     )
-    result.add_argument("--name", default=None, help="of the data set; default: the job's name")
-    result.add_argument("--sample_rate", type=int, default=8000, help="in hertz")
-    result.add_argument("--min_seconds", type=float, default=1.0, help="skip shorter files")
-    result.add_argument("--seed", type=int, default=0, help="of pairs, levels and crops")
-    result.add_argument("--overwrite", action="store_true", help="replace a finished data set")
-    result.add_argument("--dry_run", action="store_true", help="counts and one mixture only")
+    result.add_argument('--name', default=None, help="of the data set; default: the job's name")
+    result.add_argument('--sample_rate', type=int, default=8000, help='in hertz')
+    result.add_argument('--min_seconds', type=float, default=1.0, help='skip shorter files')
+    result.add_argument('--seed', type=int, default=0, help='of pairs, levels and crops')
+    result.add_argument('--overwrite', action='store_true', help='replace a finished data set')
+    result.add_argument('--dry_run', action='store_true', help='counts and one mixture only')
     result.set_defaults(**defaults)
     return result
 
@@ -50,8 +50,8 @@ def parse(
     _, unknown = beam_parser.parse_known_args(rest)
     if unknown:
         known = [s for p in (own, beam_parser) for a in p._actions for s in a.option_strings]
-        close = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        close = difflib.get_close_matches(unknown[0].split('=')[0], known, n=1)
+        hint = f'; did you mean {close[0]}?' if close else ''
         own.error(f"neither this job nor Beam knows {' '.join(unknown)}{hint}")
     check(own, args)
     return args, rest
@@ -64,17 +64,17 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     def require(flag: str, valid: Callable, rule: str) -> None:
         value = given.get(flag)
         if value is not None and not (math.isfinite(value) and valid(value)):
-            own.error(f"--{flag}={value:g}: must be {rule}")
+            own.error(f'--{flag}={value:g}: must be {rule}')
 
-    require("sample_rate", lambda x: x > 0, "above 0")
-    require("min_seconds", lambda x: x >= 0, "0 or more")
-    require("utterances_per_voice", lambda x: x > 0, "above 0")
+    require('sample_rate', lambda x: x > 0, 'above 0')
+    require('min_seconds', lambda x: x >= 0, '0 or more')
+    require('utterances_per_voice', lambda x: x > 0, 'above 0')
     for flag in sorted(given):
-        if flag.endswith("_pairs"):
-            require(flag, lambda x: x >= 0, "0 (each utterance once on either side) or more")
-        if flag.endswith("_fraction"):
-            require(flag, lambda x: 0 <= x <= 1, "between 0 and 1")
-    total = sum(value for flag, value in given.items() if flag.endswith("_fraction"))
+        if flag.endswith('_pairs'):
+            require(flag, lambda x: x >= 0, '0 (each utterance once on either side) or more')
+        if flag.endswith('_fraction'):
+            require(flag, lambda x: 0 <= x <= 1, 'between 0 and 1')
+    total = sum(value for flag, value in given.items() if flag.endswith('_fraction'))
     if total >= 1:
         own.error(
             f"--validation_fraction={given['validation_fraction']:g} and "
@@ -83,22 +83,22 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         )
     shortest = max(args.min_seconds, 1 / args.sample_rate)
     require(
-        "max_seconds",
+        'max_seconds',
         lambda x: x == 0 or x >= shortest,
-        f"0 (never cut) or at least {shortest:g}, --min_seconds and one sample",
+        f'0 (never cut) or at least {shortest:g}, --min_seconds and one sample',
     )
 
 
 def numbers(text: str) -> tuple[float, float]:
     """`-5,5` -> (-5.0, 5.0), for argparse."""
     try:
-        low, high = (float(part) for part in text.split(","))
+        low, high = (float(part) for part in text.split(','))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: must be two numbers, low,high") from None
+        raise argparse.ArgumentTypeError(f'{text}: must be two numbers, low,high') from None
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise argparse.ArgumentTypeError(f"{text}: both must be finite")
+        raise argparse.ArgumentTypeError(f'{text}: both must be finite')
     if low > high:
-        raise argparse.ArgumentTypeError(f"{text}: the first must not exceed the second")
+        raise argparse.ArgumentTypeError(f'{text}: the first must not exceed the second')
     return low, high
 
 
@@ -106,21 +106,21 @@ def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
     """Add the flags of random pairs; `splits` maps each split to its default number of pairs."""
     for split, pairs in splits.items():
         own.add_argument(
-            f"--{split}_pairs", type=int, default=pairs,
-            help=f"mixtures in {split}; 0: each utterance once on either side",
+            f'--{split}_pairs', type=int, default=pairs,
+            help=f'mixtures in {split}; 0: each utterance once on either side',
         )
     own.add_argument(
-        "--snr_db", type=numbers, default=(-5.0, 5.0), help="--snr_db=low,high, uniform"
+        '--snr_db', type=numbers, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
     )
     own.add_argument(
-        "--max_seconds", type=float, default=0.0,
-        help="cut longer utterances into equal segments; 0: never",
+        '--max_seconds', type=float, default=0.0,
+        help='cut longer utterances into equal segments; 0: never',
     )
 
 
 def random_pairs(args: argparse.Namespace) -> Callable:
     """The plan that the flags of `pair_flags` ask for."""
-    suffix = "_pairs"
+    suffix = '_pairs'
     return functools.partial(
         plans.random_pairs,
         pairs={k.removesuffix(suffix): v for k, v in vars(args).items() if k.endswith(suffix)},
@@ -140,22 +140,22 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         SystemExit: with one message, for the mistakes of the person who typed the command.
     """
     # Beam logs at import already, which would make this call do nothing without `force`.
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
+    logging.getLogger('apache_beam').setLevel(logging.ERROR)
     args, beam_argv = parse(own, argv)
     # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
     config = {
         key: value
         for key, value in vars(args).items()
-        if not key.endswith("_dir") and key not in ("name", "overwrite", "dry_run")
+        if not key.endswith('_dir') and key not in ('name', 'overwrite', 'dry_run')
     }
     try:
         keywords = prepare(args)
-        job = keywords.pop("job")
+        job = keywords.pop('job')
         report = shards.run(
             name=args.name or job,
             output_dir=args.output_dir,
-            extra_metadata={"job": job, "config": config, **keywords.pop("extra_metadata", {})},
+            extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
             sample_rate=args.sample_rate,
             min_seconds=args.min_seconds,
             seed=args.seed,
@@ -165,11 +165,11 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
             **keywords,
         )
     except (TreeError, shards.DatasetExistsError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f'error: {error}')
     if args.dry_run:
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return
-    for split, one in report["splits"].items():
+    for split, one in report['splits'].items():
         print(
             f"{split}: {one['examples']} mixtures, {one['hours']:.2f} hours, "
             f"{one['num_speakers']} speakers"

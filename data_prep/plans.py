@@ -61,7 +61,7 @@ class Listed:
     split: str
     utterances: tuple[str, ...]
     level_db: tuple[float, ...] = ()
-    mixture_path: str = ""
+    mixture_path: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def cut(inspected: Inspected, *, sample_rate: int, max_seconds: float) -> list[_
     edges = [samples * part // parts for part in range(parts + 1)]
     return [
         _Segment(
-            f"{item.id}@{part}" if parts > 1 else item.id,
+            f'{item.id}@{part}' if parts > 1 else item.id,
             item.speaker,
             Clip(item.path, item.speaker, item.source_class, start, stop),
         )
@@ -94,7 +94,7 @@ def _pair(segments: list[_Segment], seed: int, split: str, turn: int, used: set)
     """
     first, second = (
         sorted(segments, key=lambda s: stable_hash(seed, split, turn, side, s.id))
-        for side in ("first", "second")
+        for side in ('first', 'second')
     )
 
     def fits(i, j):
@@ -142,8 +142,8 @@ def random_pairs(
         known = split_of.setdefault(one.item.speaker, one.item.split)
         if known != one.item.split:
             raise ValueError(
-                f"speaker {one.item.speaker!r} is in {known!r} and in {one.item.split!r}; "
-                "a speaker must not cross splits"
+                f'speaker {one.item.speaker!r} is in {known!r} and in {one.item.split!r}; '
+                'a speaker must not cross splits'
             )
         segments.setdefault(one.item.split, []).extend(
             cut(one, sample_rate=sample_rate, max_seconds=max_seconds)
@@ -154,29 +154,29 @@ def random_pairs(
         speakers = {segment.speaker for segment in segments[split]}
         if len(speakers) < 2:
             raise ValueError(
-                f"split {split!r} has {len(speakers)} speaker(s) with usable files, mixtures need "
-                "two; give it more speakers or lower the limits on length"
+                f'split {split!r} has {len(speakers)} speaker(s) with usable files, mixtures need '
+                'two; give it more speakers or lower the limits on length'
             )
         used, turn, chosen = set(), 0, []
         while turn == 0 or len(chosen) < wanted:
             found = _pair(segments[split], seed, split, turn, used)
             if not found:
                 raise ValueError(
-                    f"split {split!r}: {wanted} mixtures wanted, {len(segments[split])} utterances "
-                    f"of {len(speakers)} speakers give {len(chosen)} different pairs; ask for fewer"
+                    f'split {split!r}: {wanted} mixtures wanted, {len(segments[split])} utterances '
+                    f'of {len(speakers)} speakers give {len(chosen)} different pairs; ask for fewer'
                 )
             used.update((a.id, b.id) for a, b in found)
             chosen += found
             turn += 1
         for a, b in chosen[: wanted or None]:
-            mixture_id = f"{a.id}+{b.id}"
+            mixture_id = f'{a.id}+{b.id}'
             clips = [a.clip, b.clip]
             samples = min(clip.stop - clip.start for clip in clips)
             for i, clip in enumerate(clips):
                 room = clip.stop - clip.start - samples
-                start = clip.start + int(uniform(0, room + 1, seed, mixture_id, "crop"))
+                start = clip.start + int(uniform(0, room + 1, seed, mixture_id, 'crop'))
                 clips[i] = dataclasses.replace(clip, start=start, stop=start + samples)
-            snr = uniform(*snr_db, seed, mixture_id, "snr")
+            snr = uniform(*snr_db, seed, mixture_id, 'snr')
             specs.append(
                 MixtureSpec(mixture_id, split, tuple(clips), (snr / 2, -snr / 2), samples, snr)
             )
@@ -205,7 +205,7 @@ def listed_pairs(inspected: Iterable[Inspected], *, listed: list[Listed]) -> lis
                 ),
                 level_db=line.level_db,
                 samples=samples,
-                snr_db=line.level_db[0] - line.level_db[1] if line.level_db else float("nan"),
+                snr_db=line.level_db[0] - line.level_db[1] if line.level_db else float('nan'),
                 extra=(line.mixture_path,),
             )
         )

@@ -13,8 +13,8 @@ class Ticker:
     """Counts elements of one stage in one worker process; silent on remote file systems."""
 
     def __init__(self, folder: str, stage: str):
-        self._path = os.path.join(folder, f"{stage}-{uuid.uuid4().hex}")
-        self._remote = "://" in folder
+        self._path = os.path.join(folder, f'{stage}-{uuid.uuid4().hex}')
+        self._remote = '://' in folder
         self._pending, self._flushed = 0, 0.0
 
     def tick(self) -> None:
@@ -26,15 +26,15 @@ class Ticker:
     def flush(self) -> None:
         """Make the count visible."""
         if self._pending and not self._remote:
-            with open(self._path, "ab") as file:
-                file.write(b"." * self._pending)
+            with open(self._path, 'ab') as file:
+                file.write(b'.' * self._pending)
         self._pending, self._flushed = 0, time.monotonic()
 
 
 def write_total(folder: str, stage: str, total: int) -> None:
     """Say how many elements `stage` will have."""
-    if "://" not in folder:
-        with open(os.path.join(folder, f"total-{stage}"), "w") as file:
+    if '://' not in folder:
+        with open(os.path.join(folder, f'total-{stage}'), 'w') as file:
             file.write(str(total))
 
 
@@ -42,8 +42,8 @@ def read_counts(folder: str) -> dict[str, tuple[int, int]]:
     """{stage: (done, total)} of the stages that have begun."""
     totals, done = {}, {}
     for entry in os.scandir(folder):
-        stage, _, rest = entry.name.partition("-")
-        if stage == "total":
+        stage, _, rest = entry.name.partition('-')
+        if stage == 'total':
             with open(entry.path) as file:
                 totals[rest] = int(file.read() or 0)
         else:
@@ -71,7 +71,7 @@ class Reporter(threading.Thread):
                 before = last.get(stage, 0)
                 if done != before or (done < total and stage in last):
                     rate = (done - before) / (now - since)
-                    logging.info("%s: %d of %d, %.0f a second", stage, done, total, rate)
+                    logging.info('%s: %d of %d, %.0f a second', stage, done, total, rate)
             last, since = {stage: done for stage, (done, _) in counts.items()}, now
 
     def stop(self) -> None:

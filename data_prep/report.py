@@ -15,9 +15,9 @@ def histogram(values: Iterable[float], *, width: float) -> dict[str, int]:
         math.floor(value / width) * width if math.isfinite(value) else None for value in values
     )
     keys = sorted(key for key in counts if key is not None)
-    rows = {f"{key:g}": counts[key] for key in keys}
+    rows = {f'{key:g}': counts[key] for key in keys}
     if None in counts:
-        rows["none"] = counts[None]
+        rows['none'] = counts[None]
     return rows
 
 
@@ -29,7 +29,7 @@ def rms_db(pcm_T: np.ndarray) -> float:
 
 def by_kind(skipped: list[dict]) -> dict[str, int]:
     """How many of `skipped` there are of each kind."""
-    return dict(sorted(collections.Counter(one["kind"] for one in skipped).items()))
+    return dict(sorted(collections.Counter(one['kind'] for one in skipped).items()))
 
 
 def _bars(rows: dict[str, int], unit: str) -> list[str]:
@@ -38,39 +38,39 @@ def _bars(rows: dict[str, int], unit: str) -> list[str]:
         f"{edge:>7} {unit}  {count:>8}  {'#' * max(1, round(40 * count / most))}"
         for edge, count in rows.items()
     ]
-    return ["```", *lines, "```"]
+    return ['```', *lines, '```']
 
 
 def to_markdown(report: dict) -> str:
     """The report as a page."""
-    lines = [f"# {report['name']}", "", report["snr_rule"], ""]
-    lines += ["| split | mixtures | hours | speakers | shards |", "|---|---|---|---|---|"]
-    for split, one in report["splits"].items():
+    lines = [f"# {report['name']}", '', report['snr_rule'], '']
+    lines += ['| split | mixtures | hours | speakers | shards |', '|---|---|---|---|---|']
+    for split, one in report['splits'].items():
         lines.append(
             f"| {split} | {one['examples']} | {one['hours']:.2f} | {one['num_speakers']} "
             f"| {one['shards']} |"
         )
-    files = report["files"]
-    lines += ["", "## Files", "", f"{files['good']} of {files['total']} used."]
-    for note, count in files["converted"].items():
-        lines.append(f"- {note}: {count}")
-    for title in ("Skipped files", "Skipped mixtures"):
-        key = title.lower().replace(" ", "_")
-        lines += ["", f"## {title}", ""]
+    files = report['files']
+    lines += ['', '## Files', '', f"{files['good']} of {files['total']} used."]
+    for note, count in files['converted'].items():
+        lines.append(f'- {note}: {count}')
+    for title in ('Skipped files', 'Skipped mixtures'):
+        key = title.lower().replace(' ', '_')
+        lines += ['', f'## {title}', '']
         if not report[key]:
-            lines.append("None.")
+            lines.append('None.')
         for kind, count in by_kind(report[key]).items():
-            lines.append(f"- {kind}: {count}")
-            named = [one for one in report[key] if one["kind"] == kind]
+            lines.append(f'- {kind}: {count}')
+            named = [one for one in report[key] if one['kind'] == kind]
             lines += [f"  - {one['name']}: {one['detail']}" for one in named[:SHOWN]]
             if count > SHOWN:
-                lines.append(f"  - and {count - SHOWN} more, see report.json")
-    for split, one in report["splits"].items():
+                lines.append(f'  - and {count - SHOWN} more, see report.json')
+    for split, one in report['splits'].items():
         for title, key, unit in (
-            ("SNR", "snr_db", "dB"),
-            ("length", "seconds", "s"),
-            ("level of the sources (RMS re full scale)", "source_rms_db", "dB"),
-            ("level of the mixtures (RMS re full scale)", "mixture_rms_db", "dB"),
+            ('SNR', 'snr_db', 'dB'),
+            ('length', 'seconds', 's'),
+            ('level of the sources (RMS re full scale)', 'source_rms_db', 'dB'),
+            ('level of the mixtures (RMS re full scale)', 'mixture_rms_db', 'dB'),
         ):
-            lines += ["", f"## {split}: {title}", "", *_bars(one["histograms"][key], unit)]
-    return "\n".join(lines) + "\n"
+            lines += ['', f'## {split}: {title}', '', *_bars(one['histograms'][key], unit)]
+    return '\n'.join(lines) + '\n'

@@ -41,7 +41,7 @@ from fgsep_jax.data import records
 
 DRY_RUN_FILES = 200  # looked into for each split
 
-_STAGING = ".fgsep_unfinished"  # a name that nobody gives a folder of their own
+_STAGING = '.fgsep_unfinished'  # a name that nobody gives a folder of their own
 SPEECH_RULE = (
     "snr_db is the difference of the two sources' active speech levels (ITU-T P.56) over the "
     "part that is in the mixture; then one common factor brings the largest peak of mixture and "
@@ -56,21 +56,21 @@ class DatasetExistsError(RuntimeError):
 def _prepare_output(output_dir: str, overwrite: bool) -> None:
     if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)) and not overwrite:
         raise DatasetExistsError(
-            f"{output_dir} holds a finished data set; give another --output_dir, or --overwrite"
+            f'{output_dir} holds a finished data set; give another --output_dir, or --overwrite'
         )
     if os.path.isfile(output_dir):
-        raise NotADirectoryError(f"{output_dir} is a file; --output_dir must be a folder")
+        raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     staging = FileSystems.join(output_dir, _STAGING)
     if FileSystems.exists(staging):
         _remove(staging)
     for folder in (output_dir, staging):
-        if "://" not in folder and not FileSystems.exists(folder):
+        if '://' not in folder and not FileSystems.exists(folder):
             FileSystems.mkdirs(folder)
 
 
 def _remove(folder: str) -> None:
-    if "://" in folder:
-        found = FileSystems.match([folder.rstrip("/") + "/**"])[0].metadata_list
+    if '://' in folder:
+        found = FileSystems.match([folder.rstrip('/') + '/**'])[0].metadata_list
         FileSystems.delete([m.path for m in found])
     else:
         shutil.rmtree(folder)
@@ -81,7 +81,7 @@ def _runner(options: PipelineOptions):
 
     `DirectRunner` would first try to download and start Beam's Go runner.
     """
-    if options.view_as(StandardOptions).runner in (None, "DirectRunner"):
+    if options.view_as(StandardOptions).runner in (None, 'DirectRunner'):
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         return FnApiRunner()
@@ -101,14 +101,14 @@ def _dry_run(job: Job) -> dict:
         inspected += [job.inspect(one) for one in chosen]
     specs = job.plan([one for one in inspected if not one.problem])
     report = {
-        "name": job.name,
-        "utterances": {
-            split: {"files": len(members), "speakers": len({one.speaker for one in members})}
+        'name': job.name,
+        'utterances': {
+            split: {'files': len(members), 'speakers': len({one.speaker for one in members})}
             for split, members in sorted(by_split.items())
         },
-        "looked_into": len(inspected),
-        "skipped": reports.by_kind(skipped_files(inspected)),
-        "mixtures_from_these": {
+        'looked_into': len(inspected),
+        'skipped': reports.by_kind(skipped_files(inspected)),
+        'mixtures_from_these': {
             split: sum(spec.split == split for spec in specs)
             for split in sorted({spec.split for spec in specs})
         },
@@ -118,13 +118,13 @@ def _dry_run(job: Job) -> dict:
             example = job.mix(spec)
         except audio.BadInput:
             continue
-        report["example"] = {
-            "spec": dataclasses.asdict(spec),
-            "samples": example.sources_ST.shape[1],
-            "snr_db": example.snr_db,
-            "source_rms_db": [round(reports.rms_db(x_T), 2) for x_T in example.sources_ST],
-            "mixture_rms_db": round(reports.rms_db(example.mixture_T), 2),
-            "mixture_peak": int(np.abs(example.mixture_T.astype(np.int32)).max()),
+        report['example'] = {
+            'spec': dataclasses.asdict(spec),
+            'samples': example.sources_ST.shape[1],
+            'snr_db': example.snr_db,
+            'source_rms_db': [round(reports.rms_db(x_T), 2) for x_T in example.sources_ST],
+            'mixture_rms_db': round(reports.rms_db(example.mixture_T), 2),
+            'mixture_peak': int(np.abs(example.mixture_T.astype(np.int32)).max()),
         }
         break
     return report
@@ -172,9 +172,9 @@ def run(
         OSError: if `output_dir` cannot be written.
     """
     if not name.isidentifier() or not name.islower():
-        raise ValueError(f"name {name!r}: use small letters, digits and _, first a letter")
-    check_unique([one.id for one in utterances], "utterance")
-    if getattr(plan, "func", plan) is plans.random_pairs:
+        raise ValueError(f'name {name!r}: use small letters, digits and _, first a letter')
+    check_unique([one.id for one in utterances], 'utterance')
+    if getattr(plan, 'func', plan) is plans.random_pairs:
         plan = functools.partial(plan, sample_rate=sample_rate, seed=seed)
     job = Job(
         name=name,
@@ -186,7 +186,7 @@ def run(
         plan=plan,
         mix=functools.partial(mix, sample_rate=sample_rate),
         output_dir=output_dir,
-        metadata={"snr_rule": snr_rule, "seed": seed, **(extra_metadata or {})},
+        metadata={'snr_rule': snr_rule, 'seed': seed, **(extra_metadata or {})},
     )
     began = time.monotonic()
     if dry_run:
@@ -194,9 +194,9 @@ def run(
     _prepare_output(output_dir, overwrite)
     staging = FileSystems.join(output_dir, _STAGING)
     # The name is new each time, since workers cache what they load by name.
-    job_path = FileSystems.join(staging, f"job-{uuid.uuid4().hex}.pickle")
+    job_path = FileSystems.join(staging, f'job-{uuid.uuid4().hex}.pickle')
     write_whole(job_path, cloudpickle.dumps(job))
-    progress.write_total(staging, "inspect", len(utterances))
+    progress.write_total(staging, 'inspect', len(utterances))
     options = PipelineOptions(list(argv))
     reporter = progress.Reporter(staging)
     reporter.start()
@@ -206,16 +206,16 @@ def run(
                 pipeline
                 | beam.Create(range(len(utterances)))
                 | beam.Reshuffle()
-                | "Inspect" >> beam.ParDo(Inspect(job_path))
-                | "Gather" >> beam.combiners.ToList()
-                | "Plan" >> beam.ParDo(Plan(job_path)).with_outputs("files", main="shards")
+                | 'Inspect' >> beam.ParDo(Inspect(job_path))
+                | 'Gather' >> beam.combiners.ToList()
+                | 'Plan' >> beam.ParDo(Plan(job_path)).with_outputs('files', main='shards')
             )
             _ = (
                 planned.shards
-                | "Spread" >> beam.Reshuffle()
-                | "WriteShard" >> beam.ParDo(WriteShard(job_path))
-                | "Collect" >> beam.combiners.ToList()
-                | "Finish"
+                | 'Spread' >> beam.Reshuffle()
+                | 'WriteShard' >> beam.ParDo(WriteShard(job_path))
+                | 'Collect' >> beam.combiners.ToList()
+                | 'Finish'
                 >> beam.ParDo(Finish(job_path), files=beam.pvalue.AsSingleton(planned.files))
             )
     finally:
@@ -224,13 +224,13 @@ def run(
     if refusal:
         _remove(staging)
         raise ValueError(refusal)
-    with FileSystems.open(FileSystems.join(output_dir, "report.json")) as file:
+    with FileSystems.open(FileSystems.join(output_dir, 'report.json')) as file:
         report = json.loads(file.read())
     _remove(staging)
-    report["seconds"] = time.monotonic() - began
-    hours = sum(one["hours"] for one in report["splits"].values())
+    report['seconds'] = time.monotonic() - began
+    hours = sum(one['hours'] for one in report['splits'].values())
     logging.info(
-        "%s: %.2f hours of mixtures in %.1f s, %.0f x real time",
-        output_dir, hours, report["seconds"], 3600 * hours / report["seconds"],
+        '%s: %.2f hours of mixtures in %.1f s, %.0f x real time',
+        output_dir, hours, report['seconds'], 3600 * hours / report['seconds'],
     )
     return report

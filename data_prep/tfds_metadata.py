@@ -17,18 +17,18 @@ def features_dict(*, num_sources: int, adaptation: bool) -> features.FeaturesDic
 
     texts = features.Sequence(features.Text(), length=num_sources)
     kinds = {
-        "text": features.Text(),
-        "int16 [S, T]": pcm(num_sources, None),
-        "int32": features.Scalar(np.int32),
-        "text [S]": texts,
-        "float32": features.Scalar(np.float32),
-        "int16 [T]": pcm(None),
+        'text': features.Text(),
+        'int16 [S, T]': pcm(num_sources, None),
+        'int32': features.Scalar(np.int32),
+        'text [S]': texts,
+        'float32': features.Scalar(np.float32),
+        'int16 [T]': pcm(None),
     }
     return features.FeaturesDict(
         {
             name: kinds[kind]
             for name, kind in records.FEATURES.items()
-            if name != "adaptation" or adaptation
+            if name != 'adaptation' or adaptation
         }
     )
 
@@ -46,18 +46,18 @@ def metadata_files(
     with tempfile.TemporaryDirectory() as folder:
         identity = dataset_info.DatasetIdentity(
             name=name,
-            version=f"{records.SCHEMA_VERSION}.0.0",
+            version=f'{records.SCHEMA_VERSION}.0.0',
             data_dir=folder,
-            module_name="data_prep",
+            module_name='data_prep',
         )
         info = dataset_info.DatasetInfo(
             builder=identity,
             description=description,
             features=features_dict(num_sources=num_sources, adaptation=adaptation),
         )
-        info.set_file_format("tfrecord")
+        info.set_file_format('tfrecord')
         template = naming.ShardedFileTemplate(
-            data_dir=epath.Path(folder), dataset_name=name, filetype_suffix="tfrecord"
+            data_dir=epath.Path(folder), dataset_name=name, filetype_suffix='tfrecord'
         )
         info.set_splits(
             splits.SplitDict(
@@ -75,6 +75,6 @@ def metadata_files(
         info.write_to_directory(epath.Path(folder))
         contents = {}
         for file in sorted(os.listdir(folder)):
-            with open(os.path.join(folder, file), "rb") as handle:
+            with open(os.path.join(folder, file), 'rb') as handle:
                 contents[file] = handle.read()
         return contents

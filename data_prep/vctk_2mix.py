@@ -8,7 +8,7 @@ from data_prep import corpora, options
 
 def _prepare(args) -> dict:
     return dict(
-        job="vctk_2mix",
+        job='vctk_2mix',
         utterances=corpora.vctk(args.input_dir),
         plan=options.random_pairs(args),
     )
@@ -17,9 +17,9 @@ def _prepare(args) -> dict:
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__doc__.splitlines()[0])
-    options.pair_flags(parser, {"test": 4000})
+    options.pair_flags(parser, {'test': 4000})
     options.run(parser, argv, _prepare)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

@@ -45,15 +45,15 @@ class Job:
 
 def write_whole(path: str, contents: bytes) -> None:
     """Write beside, then rename, so that a file under its own name is whole."""
-    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
-    with FileSystems.create(temporary, "application/octet-stream") as file:
+    temporary = f'{path}.tmp-{uuid.uuid4().hex}'
+    with FileSystems.create(temporary, 'application/octet-stream') as file:
         file.write(contents)
     FileSystems.rename([temporary], [path])
 
 
 @functools.lru_cache(maxsize=1)
 def load_job(job_path: str) -> Job:
-    with FileSystems.open(job_path, "application/octet-stream") as file:
+    with FileSystems.open(job_path, 'application/octet-stream') as file:
         return cloudpickle.loads(file.read())
 
 
@@ -63,15 +63,15 @@ def _staging(job_path: str) -> str:
 
 def refuse(job_path: str, message: str) -> None:
     """Leave word for `run`: an error raised in a worker would come out as pages of Beam's."""
-    write_whole(f"{job_path}.refused", message.encode())
+    write_whole(f'{job_path}.refused', message.encode())
 
 
 def read_refusal(job_path: str) -> str:
     """What `refuse` left, or nothing."""
-    path = f"{job_path}.refused"
+    path = f'{job_path}.refused'
     if not FileSystems.exists(path):
-        return ""
-    with FileSystems.open(path, "application/octet-stream") as file:
+        return ''
+    with FileSystems.open(path, 'application/octet-stream') as file:
         return file.read().decode()
 
 
@@ -79,15 +79,15 @@ def _own_files(output_dir: str) -> list[str]:
     """Files of an earlier data set in `output_dir`, the completeness marker first."""
     if not FileSystems.exists(output_dir):
         return []
-    found = FileSystems.match([FileSystems.join(output_dir, "*")])[0].metadata_list
+    found = FileSystems.match([FileSystems.join(output_dir, '*')])[0].metadata_list
     ours = re.compile(
-        r".+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*"
+        r'.+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*'
     )
-    names = {posixpath.basename(m.path.rstrip("/")) for m in found}
-    if records.DATASET_FILE not in names and not any(".tfrecord-" in name for name in names):
+    names = {posixpath.basename(m.path.rstrip('/')) for m in found}
+    if records.DATASET_FILE not in names and not any('.tfrecord-' in name for name in names):
         return []  # somebody else's folder: its report.md is not ours to delete
     paths = [m.path for m in found if ours.fullmatch(posixpath.basename(m.path))]
-    return sorted(paths, key=lambda path: not path.endswith("/" + records.DATASET_FILE))
+    return sorted(paths, key=lambda path: not path.endswith('/' + records.DATASET_FILE))
 
 
 class Inspect(beam.DoFn):
@@ -98,11 +98,11 @@ class Inspect(beam.DoFn):
 
     def setup(self):
         self.job = load_job(self.job_path)
-        self.ticker = progress.Ticker(_staging(self.job_path), "inspect")
+        self.ticker = progress.Ticker(_staging(self.job_path), 'inspect')
 
     def process(self, i):
         result = self.job.inspect(self.job.utterances[i])
-        Metrics.counter("inspect", result.problem or "good").inc()
+        Metrics.counter('inspect', result.problem or 'good').inc()
         self.ticker.tick()
         yield i, dataclasses.replace(result, item=None)
 
@@ -131,7 +131,7 @@ def check_unique(names: list[str], what: str) -> None:
     if len(set(names)) < len(names):
         seen = set()
         twice = sorted({name for name in names if name in seen or seen.add(name)})
-        raise ValueError(f"{what} ids must be unique; {len(twice)} are not, e.g. {twice[:3]}")
+        raise ValueError(f'{what} ids must be unique; {len(twice)} are not, e.g. {twice[:3]}')
 
 
 class Plan(beam.DoFn):
@@ -154,12 +154,12 @@ class Plan(beam.DoFn):
             specs = self._specs(job, inspected)
         except ValueError as error:
             refuse(self.job_path, str(error))
-            yield beam.pvalue.TaggedOutput("files", {})
+            yield beam.pvalue.TaggedOutput('files', {})
             return
         for path in _own_files(job.output_dir):  # only now is it sure that a new one can be made
             FileSystems.delete([path])
-        progress.write_total(_staging(self.job_path), "mix", len(specs))
-        yield beam.pvalue.TaggedOutput("files", _summarise(inspected))
+        progress.write_total(_staging(self.job_path), 'mix', len(specs))
+        yield beam.pvalue.TaggedOutput('files', _summarise(inspected))
         yield from assign_shards(specs)
 
     def _specs(self, job, inspected):
@@ -167,16 +167,16 @@ class Plan(beam.DoFn):
         specs = job.plan(good)
         if not specs:
             raise ValueError(
-                f"no mixtures: {len(good)} of {len(inspected)} files are usable; skipped: "
-                f"{report.by_kind(skipped_files(inspected))}"
+                f'no mixtures: {len(good)} of {len(inspected)} files are usable; skipped: '
+                f'{report.by_kind(skipped_files(inspected))}'
             )
-        check_unique([f"{spec.split}/{spec.id}" for spec in specs], "mixture")
+        check_unique([f'{spec.split}/{spec.id}' for spec in specs], 'mixture')
         return specs
 
 
 def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:
     return [
-        {"name": one.item.id, "path": one.item.path, "kind": one.problem, "detail": one.detail}
+        {'name': one.item.id, 'path': one.item.path, 'kind': one.problem, 'detail': one.detail}
         for one in inspected
         if one.problem
     ]
@@ -186,11 +186,11 @@ def _summarise(inspected: list[audio.Inspected]) -> dict:
     good = [one for one in inspected if not one.problem]
     converted = [note for one in good for note in one.converted]
     return {
-        "total": len(inspected),
-        "good": len(good),
-        "converted": {note: converted.count(note) for note in sorted(set(converted))},
-        "rms_db": report.histogram((one.rms_db for one in good), width=2.0),
-        "skipped": skipped_files(inspected),
+        'total': len(inspected),
+        'good': len(good),
+        'converted': {note: converted.count(note) for note in sorted(set(converted))},
+        'rms_db': report.histogram((one.rms_db for one in good), width=2.0),
+        'skipped': skipped_files(inspected),
     }
 
 
@@ -202,23 +202,23 @@ class WriteShard(beam.DoFn):
 
     def setup(self):
         self.job = load_job(self.job_path)
-        self.ticker = progress.Ticker(_staging(self.job_path), "mix")
+        self.ticker = progress.Ticker(_staging(self.job_path), 'mix')
 
     def process(self, work):
         split, shard, num_shards, specs = work
         name = records.shard_name(self.job.name, split, shard, num_shards)
         path = FileSystems.join(self.job.output_dir, name)
-        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+        temporary = f'{path}.tmp-{uuid.uuid4().hex}'
         rows, stats, skipped, speakers = [], [], [], set()
         digest, offset = hashlib.sha256(), 0
-        with FileSystems.create(temporary, "application/octet-stream") as file:
+        with FileSystems.create(temporary, 'application/octet-stream') as file:
             for spec in specs:
                 self.ticker.tick()
                 try:
                     example = self.job.mix(spec)
                 except audio.BadInput as bad:
-                    Metrics.counter("mix", bad.kind).inc()
-                    skipped.append({"name": spec.id, "kind": bad.kind, "detail": bad.detail})
+                    Metrics.counter('mix', bad.kind).inc()
+                    skipped.append({'name': spec.id, 'kind': bad.kind, 'detail': bad.detail})
                     continue
                 payload = records.encode(example)
                 digest.update(payload)
@@ -238,12 +238,12 @@ class WriteShard(beam.DoFn):
         FileSystems.rename([temporary], [path])
         self.ticker.flush()
         yield {
-            "split": split,
-            "shard": shard,
-            "num_shards": num_shards,
-            "rows": rows,
-            "stats": stats,
-            "skipped": skipped,
-            "speakers": sorted(speakers),
-            "digest": digest.hexdigest(),
+            'split': split,
+            'shard': shard,
+            'num_shards': num_shards,
+            'rows': rows,
+            'stats': stats,
+            'skipped': skipped,
+            'speakers': sorted(speakers),
+            'digest': digest.hexdigest(),
         }

@@ -21,7 +21,7 @@ _RULE_LISTED = (
 
 def _prepare(args) -> dict:
     if bool(args.input_dir) == bool(args.wsj0_dir) or bool(args.wsj0_dir) != bool(args.lists_dir):
-        raise ValueError("give either --input_dir (mixed tree), or --wsj0_dir and --lists_dir")
+        raise ValueError('give either --input_dir (mixed tree), or --wsj0_dir and --lists_dir')
     if args.input_dir:
         utterances, listed = mixture_trees.wsj0_2mix(args.input_dir)
         mix, rule = mixers.mix_as_made, _RULE_MADE
@@ -30,7 +30,7 @@ def _prepare(args) -> dict:
         mix, rule = mixers.mix_at_levels, _RULE_LISTED
     mixture_trees.warn_if_incomplete(listed, mixture_trees.WSJ0_COUNTS)
     return dict(
-        job="wsj0_2mix",
+        job='wsj0_2mix',
         utterances=utterances,
         plan=functools.partial(plans.listed_pairs, listed=listed),
         mix=mix,
@@ -41,11 +41,11 @@ def _prepare(args) -> dict:
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__doc__.splitlines()[0], input_dir=False, min_seconds=0.0)
-    parser.add_argument("--input_dir", help="tree with 2speakers/wav8k/min/{tr,cv,tt}")
-    parser.add_argument("--wsj0_dir", help="WSJ0 itself, as wav files (or plain SPHERE .wv1)")
-    parser.add_argument("--lists_dir", help="folder of mix_2_spk_{tr,cv,tt}.txt")
+    parser.add_argument('--input_dir', help='tree with 2speakers/wav8k/min/{tr,cv,tt}')
+    parser.add_argument('--wsj0_dir', help='WSJ0 itself, as wav files (or plain SPHERE .wv1)')
+    parser.add_argument('--lists_dir', help='folder of mix_2_spk_{tr,cv,tt}.txt')
     options.run(parser, argv, _prepare)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

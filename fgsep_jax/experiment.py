@@ -93,7 +93,7 @@ def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
     names = [source.metadata['name'] for source in sources]
     if len(set(names)) < len(names):
         raise config_lib.ConfigError(
-            f'data sets of one name, {names}, would overwrite each other\'s results: evaluate them'
+            f"data sets of one name, {names}, would overwrite each other's results: evaluate them"
             ' in separate run folders, or build one anew with another --name')
     for directory, source in zip(directories, sources):
         found = source.metadata['sources']
@@ -134,7 +134,7 @@ def _evaluate_on(config, workdir, source, split, compared, *, step, say):
     name = metadata['name'] if split == 'test' else f"{metadata['name']}-{split}"
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
-        say(f'note: {name} is at {resampled} Hz and is resampled to the model\'s {rate} Hz')
+        say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")
     rows_of_table = {}
     for system_name, system in compared.items():
         rows, skipped = evaluate_lib.evaluate(

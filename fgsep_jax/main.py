@@ -34,7 +34,7 @@ _WORKDIR = flags.DEFINE_string('workdir', '', 'Run folder; default runs/EXPERIME
 _MODE = flags.DEFINE_enum(
     'mode', 'train_and_evaluate', ['train_and_evaluate', 'train', 'evaluate'], 'What to do.')
 _DATA_DIRS = flags.DEFINE_list(
-    'data_dirs', [], 'With --mode=evaluate: data sets to evaluate on; default: the run\'s own.')
+    'data_dirs', [], "With --mode=evaluate: data sets to evaluate on; default: the run's own.")
 _SPLIT = flags.DEFINE_string('split', 'test', 'Split to evaluate on.')
 _MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a pod before anything else.')

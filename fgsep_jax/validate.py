@@ -49,11 +49,13 @@ def validate(config, *, devices=1, hosts=1):
         for name in names.split():
             rule(config[section][name] >= 1, f'{section}.{name}', 'must be at least 1')
     for key in ('data.segment_seconds', 'training.learning_rate', 'training.clip_norm',
-                'training.plateau_tolerance', 'loss.power_law_exponent', 'model.eps', 'loss.eps', 'evaluation.bucket_seconds'):
+                'training.plateau_tolerance', 'loss.power_law_exponent', 'model.eps', 'loss.eps',
+                'evaluation.bucket_seconds'):
         section, name = key.split('.')
         value = config[section][name]
         rule(math.isfinite(value) and value > 0, key, 'must be a finite number above 0')
-    for key in ('model.skip', 'loss.power_law_weight', 'training.audio_examples', 'evaluation.max_examples'):
+    for key in ('model.skip', 'loss.power_law_weight', 'training.audio_examples',
+                'evaluation.max_examples'):
         section, name = key.split('.')
         rule(config[section][name] >= 0, key, 'must not be negative')
     rule(config.seed >= 0, 'seed', 'must not be negative')
@@ -84,7 +86,8 @@ def validate(config, *, devices=1, hosts=1):
     rule(devices % hosts == 0, 'data.batch_size',
          f'is split evenly, and {devices} devices on {hosts} hosts are not even')
     rule(loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
-         'loss.power_law_window', f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}')
+         'loss.power_law_window',
+         f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}')
     if problems:
         raise ConfigError('this configuration cannot work:\n  ' + '\n  '.join(problems))
 

@@ -17,24 +17,24 @@ import numpy as np
 
 SCHEMA_VERSION = 1
 
-DATASET_FILE = "dataset.json"  # written last: its presence means that the data set is whole
+DATASET_FILE = 'dataset.json'  # written last: its presence means that the data set is whole
 
 # name -> kind, as `data_prep.shards` hands them to TFDS. `adaptation` is there only in data sets
 # that have it (`"adaptation": true` in dataset.json).
 FEATURES = {
-    "id": "text",
-    "sources": "int16 [S, T]",
-    "sample_rate": "int32",
-    "source_ids": "text [S]",
-    "source_classes": "text [S]",
-    "snr_db": "float32",
-    "adaptation": "int16 [T]",
+    'id': 'text',
+    'sources': 'int16 [S, T]',
+    'sample_rate': 'int32',
+    'source_ids': 'text [S]',
+    'source_classes': 'text [S]',
+    'snr_db': 'float32',
+    'adaptation': 'int16 [T]',
 }
 
 _FRAME = 16  # bytes around a TFRecord payload: uint64 length, its CRC, the payload's CRC
 
 INDEX_DTYPE = np.dtype(
-    [("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("samples", "<u4")]
+    [('shard', '<u4'), ('offset', '<u8'), ('size', '<u4'), ('samples', '<u4')]
 )
 
 
@@ -77,7 +77,7 @@ def _example_message():
     """
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
-        name="fgsep_jax/example.proto", package="fgsep_jax", syntax="proto3"
+        name='fgsep_jax/example.proto', package='fgsep_jax', syntax='proto3'
     )
 
     def message(name, *fields, parent=file.message_type):
@@ -85,33 +85,33 @@ def _example_message():
         for number, (label, kind, field_name) in enumerate(fields, start=1):
             added = entry.field.add(name=field_name, number=number, label=label)
             if isinstance(kind, str):
-                added.type, added.type_name = field.TYPE_MESSAGE, f".fgsep_jax.{kind}"
+                added.type, added.type_name = field.TYPE_MESSAGE, f'.fgsep_jax.{kind}'
             else:
                 added.type = kind
         return entry
 
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-    message("BytesList", (many, field.TYPE_BYTES, "value"))
-    message("FloatList", (many, field.TYPE_FLOAT, "value"))
-    message("Int64List", (many, field.TYPE_INT64, "value"))
+    message('BytesList', (many, field.TYPE_BYTES, 'value'))
+    message('FloatList', (many, field.TYPE_FLOAT, 'value'))
+    message('Int64List', (many, field.TYPE_INT64, 'value'))
     feature = message(
-        "Feature", (one, "BytesList", "bytes_list"), (one, "FloatList", "float_list"),
-        (one, "Int64List", "int64_list"),
+        'Feature', (one, 'BytesList', 'bytes_list'), (one, 'FloatList', 'float_list'),
+        (one, 'Int64List', 'int64_list'),
     )
-    feature.oneof_decl.add(name="kind")
+    feature.oneof_decl.add(name='kind')
     for entry in feature.field:
         entry.oneof_index = 0
-    features = message("Features", (many, "Features.FeatureEntry", "feature"))
+    features = message('Features', (many, 'Features.FeatureEntry', 'feature'))
     pair = message(
-        "FeatureEntry", (one, field.TYPE_STRING, "key"), (one, "Feature", "value"),
+        'FeatureEntry', (one, field.TYPE_STRING, 'key'), (one, 'Feature', 'value'),
         parent=features.nested_type,
     )
     pair.options.map_entry = True
-    message("Example", (one, "Features", "features"))
+    message('Example', (one, 'Features', 'features'))
 
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("fgsep_jax.Example"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName('fgsep_jax.Example'))
 
 
 _Message = _example_message()
@@ -120,9 +120,9 @@ _Message = _example_message()
 def _pcm(name: str, array: np.ndarray, ndim: int) -> bytes:
     if array.dtype != np.int16 or array.ndim != ndim:
         raise RecordError(
-            f"{name} must be int16 with {ndim} axes, found {array.dtype} {array.shape}"
+            f'{name} must be int16 with {ndim} axes, found {array.dtype} {array.shape}'
         )
-    return array.astype("<i2", copy=False).tobytes()
+    return array.astype('<i2', copy=False).tobytes()
 
 
 def encode(example: Example) -> bytes:
@@ -134,20 +134,20 @@ def encode(example: Example) -> bytes:
     num_sources = len(example.source_ids)
     if example.sources_ST.shape[0] != num_sources or len(example.source_classes) != num_sources:
         raise RecordError(
-            f"example {example.id!r}: {example.sources_ST.shape[0]} sources, {num_sources} "
-            f"source_ids and {len(example.source_classes)} source_classes; they must agree"
+            f'example {example.id!r}: {example.sources_ST.shape[0]} sources, {num_sources} '
+            f'source_ids and {len(example.source_classes)} source_classes; they must agree'
         )
     message = _Message()
     feature = message.features.feature
-    feature["id"].bytes_list.value.append(example.id.encode())
-    feature["sources"].bytes_list.value.append(_pcm("sources", example.sources_ST, 2))
-    feature["sample_rate"].int64_list.value.append(example.sample_rate)
-    feature["source_ids"].bytes_list.value.extend(s.encode() for s in example.source_ids)
-    feature["source_classes"].bytes_list.value.extend(s.encode() for s in example.source_classes)
-    feature["snr_db"].float_list.value.append(example.snr_db)
+    feature['id'].bytes_list.value.append(example.id.encode())
+    feature['sources'].bytes_list.value.append(_pcm('sources', example.sources_ST, 2))
+    feature['sample_rate'].int64_list.value.append(example.sample_rate)
+    feature['source_ids'].bytes_list.value.extend(s.encode() for s in example.source_ids)
+    feature['source_classes'].bytes_list.value.extend(s.encode() for s in example.source_classes)
+    feature['snr_db'].float_list.value.append(example.snr_db)
     if example.adaptation_T is not None:
-        pcm = _pcm("adaptation", example.adaptation_T, 1)
-        feature["adaptation"].bytes_list.value.append(pcm)
+        pcm = _pcm('adaptation', example.adaptation_T, 1)
+        feature['adaptation'].bytes_list.value.append(pcm)
     return message.SerializeToString(deterministic=True)
 
 
@@ -160,44 +160,44 @@ def decode(payload: bytes) -> Example:
     try:
         feature = _Message.FromString(payload).features.feature
     except Exception as error:
-        raise RecordError(f"not a tf.train.Example: {error}") from error
-    missing = [name for name in FEATURES if name != "adaptation" and name not in feature]
+        raise RecordError(f'not a tf.train.Example: {error}') from error
+    missing = [name for name in FEATURES if name != 'adaptation' and name not in feature]
     if missing:
         raise RecordError(
-            f"features {missing} are missing, found {sorted(feature)}; "
-            f"this reader knows schema version {SCHEMA_VERSION}"
+            f'features {missing} are missing, found {sorted(feature)}; '
+            f'this reader knows schema version {SCHEMA_VERSION}'
         )
-    source_ids = tuple(s.decode() for s in feature["source_ids"].bytes_list.value)
-    pcm = np.frombuffer(feature["sources"].bytes_list.value[0], dtype="<i2")
+    source_ids = tuple(s.decode() for s in feature['source_ids'].bytes_list.value)
+    pcm = np.frombuffer(feature['sources'].bytes_list.value[0], dtype='<i2')
     if not source_ids or pcm.size % len(source_ids):
-        raise RecordError(f"{pcm.size} samples cannot be {len(source_ids)} sources of one length")
+        raise RecordError(f'{pcm.size} samples cannot be {len(source_ids)} sources of one length')
     adaptation_T = None
-    if "adaptation" in feature:
-        adaptation_T = np.frombuffer(feature["adaptation"].bytes_list.value[0], dtype="<i2")
+    if 'adaptation' in feature:
+        adaptation_T = np.frombuffer(feature['adaptation'].bytes_list.value[0], dtype='<i2')
     return Example(
-        id=feature["id"].bytes_list.value[0].decode(),
+        id=feature['id'].bytes_list.value[0].decode(),
         sources_ST=pcm.reshape(len(source_ids), -1),
-        sample_rate=feature["sample_rate"].int64_list.value[0],
+        sample_rate=feature['sample_rate'].int64_list.value[0],
         source_ids=source_ids,
-        source_classes=tuple(s.decode() for s in feature["source_classes"].bytes_list.value),
-        snr_db=feature["snr_db"].float_list.value[0],
+        source_classes=tuple(s.decode() for s in feature['source_classes'].bytes_list.value),
+        snr_db=feature['snr_db'].float_list.value[0],
         adaptation_T=adaptation_T,
     )
 
 
 def _masked_crc(data: bytes) -> bytes:
     crc = google_crc32c.value(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+    return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def write_record(file: BinaryIO, payload: bytes) -> int:
     """Append one TFRecord to `file`; returns the bytes written, framing included."""
-    length = struct.pack("<Q", len(payload))
+    length = struct.pack('<Q', len(payload))
     file.write(length + _masked_crc(length) + payload + _masked_crc(payload))
     return len(payload) + _FRAME
 
 
-def read_record(frame: bytes, *, where: str = "record") -> bytes:
+def read_record(frame: bytes, *, where: str = 'record') -> bytes:
     """The payload of one whole TFRecord, both checksums verified.
 
     Args:
@@ -208,40 +208,40 @@ def read_record(frame: bytes, *, where: str = "record") -> bytes:
         RecordError: if the record is cut short or a checksum does not match.
     """
     if len(frame) < _FRAME:
-        raise RecordError(f"{where}: record is cut short ({len(frame)} bytes); prepare it again")
-    (length,) = struct.unpack("<Q", frame[:8])
+        raise RecordError(f'{where}: record is cut short ({len(frame)} bytes); prepare it again')
+    (length,) = struct.unpack('<Q', frame[:8])
     if _masked_crc(frame[:8]) != frame[8:12]:
         raise RecordError(
-            f"{where}: checksum of the length does not match: the file is damaged, or the index "
-            "belongs to another file; prepare or copy the data set again"
+            f'{where}: checksum of the length does not match: the file is damaged, or the index '
+            'belongs to another file; prepare or copy the data set again'
         )
     if len(frame) != length + _FRAME:
         raise RecordError(
-            f"{where}: record says {length} bytes, {len(frame) - _FRAME} found; "
-            "prepare or copy the data set again"
+            f'{where}: record says {length} bytes, {len(frame) - _FRAME} found; '
+            'prepare or copy the data set again'
         )
     payload = frame[12:-4]
     if _masked_crc(payload) != frame[-4:]:
         raise RecordError(
-            f"{where}: checksum of the data does not match: the file is damaged; "
-            "prepare or copy the data set again"
+            f'{where}: checksum of the data does not match: the file is damaged; '
+            'prepare or copy the data set again'
         )
     return payload
 
 
 def shard_name(name: str, split: str, shard: int, num_shards: int) -> str:
     """File name of one shard, in TFDS's pattern."""
-    return f"{name}-{split}.tfrecord-{shard:05d}-of-{num_shards:05d}"
+    return f'{name}-{split}.tfrecord-{shard:05d}-of-{num_shards:05d}'
 
 
 def index_name(split: str) -> str:
     """File name of a split's index: a `.npy` array of `INDEX_DTYPE`, one row an example."""
-    return f"index-{split}.npy"
+    return f'index-{split}.npy'
 
 
 def to_json(value: dict) -> str:
     """Canonical JSON: sorted keys, so that equal contents are equal bytes."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + '\n'
 
 
 def check_metadata(metadata: dict, *, where: str) -> dict:
@@ -254,13 +254,13 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
     Raises:
         RecordError: if the schema version is another one or a key is missing.
     """
-    version = metadata.get("schema_version")
+    version = metadata.get('schema_version')
     if version != SCHEMA_VERSION:
         raise RecordError(
             f"{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; prepare "
             "the data set again with this version's data_prep, or check out the matching code"
         )
-    missing = [k for k in ("name", "sample_rate", "sources", "splits") if k not in metadata]
+    missing = [k for k in ('name', 'sample_rate', 'sources', 'splits') if k not in metadata]
     if missing:
-        raise RecordError(f"{where}: keys {missing} are missing; prepare the data set again")
+        raise RecordError(f'{where}: keys {missing} are missing; prepare the data set again')
     return metadata

@@ -11,7 +11,7 @@ from fgsep_jax.data import records
 
 
 def _is_remote(path: str) -> bool:
-    return "://" in path
+    return '://' in path
 
 
 def _path(directory: str):
@@ -36,22 +36,22 @@ def open_dataset(directory: str) -> dict:
     file = root / records.DATASET_FILE
     if not root.is_dir():
         raise FileNotFoundError(
-            f"no data set at {directory}: the folder does not exist"
+            f'no data set at {directory}: the folder does not exist'
         )
     if not file.exists():
         found = sorted(entry.name for entry in root.iterdir())[:5]
         state = (
-            "its preparation did not finish; run the job again"
-            if any(".tfrecord-" in name for name in found)
+            'its preparation did not finish; run the job again'
+            if any('.tfrecord-' in name for name in found)
             else f"it holds {found or 'nothing'}"
         )
         raise FileNotFoundError(
-            f"{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}"
+            f'{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}'
         )
     try:
         metadata = json.loads(file.read_text())
     except json.JSONDecodeError as error:
-        raise records.RecordError(f"{file} is not valid JSON ({error}); run the job again")
+        raise records.RecordError(f'{file} is not valid JSON ({error}); run the job again')
     return records.check_metadata(metadata, where=str(file))
 
 
@@ -77,30 +77,30 @@ class RecordSource:
         self.directory = str(directory)
         self.split = split
         self.metadata = open_dataset(self.directory)
-        if split not in self.metadata["splits"]:
+        if split not in self.metadata['splits']:
             raise records.RecordError(
                 f"{directory} has no split {split!r}; it has {sorted(self.metadata['splits'])}"
             )
-        info = self.metadata["splits"][split]
+        info = self.metadata['splits'][split]
         root = _path(self.directory)
         try:
             self._index = np.load(io.BytesIO((root / records.index_name(split)).read_bytes()))
         except (OSError, EOFError, ValueError) as error:
             raise records.RecordError(
-                f"{root / records.index_name(split)} cannot be read ({error}); prepare or copy the "
-                "data set again"
+                f'{root / records.index_name(split)} cannot be read ({error}); prepare or copy the '
+                'data set again'
             ) from error
-        if self._index.dtype != records.INDEX_DTYPE or len(self._index) != info["examples"]:
+        if self._index.dtype != records.INDEX_DTYPE or len(self._index) != info['examples']:
             raise records.RecordError(
                 f"{root / records.index_name(split)}: {len(self._index)} rows, dataset.json says "
                 f"{info['examples']} examples; prepare or copy the data set again"
             )
         self._files = [
-            root / records.shard_name(self.metadata["name"], split, shard, info["shards"])
-            for shard in range(info["shards"])
+            root / records.shard_name(self.metadata['name'], split, shard, info['shards'])
+            for shard in range(info['shards'])
         ]
-        self.lengths = self._index["samples"].astype(np.int64)
-        self.speakers = tuple(info.get("speakers", ()))
+        self.lengths = self._index['samples'].astype(np.int64)
+        self.speakers = tuple(info.get('speakers', ()))
         self._open = {}
         self._lock = threading.Lock()
 
@@ -109,20 +109,20 @@ class RecordSource:
 
     def __repr__(self) -> str:
         # A run compares this when it resumes: position i must mean the same example.
-        fingerprint = self.metadata["splits"][self.split].get("fingerprint", "")
+        fingerprint = self.metadata['splits'][self.split].get('fingerprint', '')
         return (
             f"RecordSource(name={self.metadata['name']}, split={self.split}, "
             f"examples={len(self)}, fingerprint={fingerprint})"
         )
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": {}, "_lock": None}
+        return {**self.__dict__, '_open': {}, '_lock': None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def __del__(self) -> None:
-        for handle in getattr(self, "_open", {}).values():
+        for handle in getattr(self, '_open', {}).values():
             os.close(handle) if isinstance(handle, int) else handle.close()
 
     def __getitem__(self, i: int) -> records.Example:
@@ -133,22 +133,22 @@ class RecordSource:
             records.RecordError: if the record is damaged; the message names file and offset.
         """
         if not -len(self) <= i < len(self):
-            raise IndexError(f"example {i} of {len(self)} in {self.split} of {self.directory}")
+            raise IndexError(f'example {i} of {len(self)} in {self.split} of {self.directory}')
         row = self._index[i]
-        file, offset, size = self._files[row["shard"]], int(row["offset"]), int(row["size"])
-        where = f"{file} at byte {offset}"
-        payload = records.read_record(self._read(row["shard"], offset, size), where=where)
+        file, offset, size = self._files[row['shard']], int(row['offset']), int(row['size'])
+        where = f'{file} at byte {offset}'
+        payload = records.read_record(self._read(row['shard'], offset, size), where=where)
         try:
             return records.decode(payload)
         except records.RecordError as error:
-            raise records.RecordError(f"{where}: {error}") from error
+            raise records.RecordError(f'{where}: {error}') from error
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         with self._lock:
             if shard not in self._open:
                 file = self._files[shard]
                 self._open[shard] = (
-                    file.open("rb") if _is_remote(self.directory) else os.open(file, os.O_RDONLY)
+                    file.open('rb') if _is_remote(self.directory) else os.open(file, os.O_RDONLY)
                 )
             handle = self._open[shard]
             if not isinstance(handle, int):

@@ -170,7 +170,8 @@ def _columns(values):
     for name, value in values.items():
         if np.ndim(value):
             stem = name.removesuffix('_S')
-            flat.update({f'{stem}_{s}': v for s, v in enumerate(np.asarray(value).tolist(), start=1)})
+            for s, one in enumerate(np.asarray(value).tolist(), start=1):
+                flat[f'{stem}_{s}'] = one
         else:
             flat[name] = value
     return flat

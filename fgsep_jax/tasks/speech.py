@@ -1,6 +1,5 @@
 """Speech separation in the waveform domain with permutation-invariant training (paper 2)."""
 
-import jax
 import jax.numpy as jnp
 
 from fgsep_jax.losses.pit import pairwise, pit, reorder

@@ -98,7 +98,7 @@ class RunLog:
 
 
 def duration(seconds):
-    """Text of a duration at the precision a person plans by: '40 s', '12 min', '3.5 h', '9 days'."""
+    """A duration at the precision a person plans by: '40 s', '12 min', '3.5 h', '9 days'."""
     for limit, unit, size in ((90, 's', 1), (5400, 'min', 60)):
         if seconds < limit:
             return f'{seconds / size:.0f} {unit}'

@@ -39,7 +39,7 @@ def local_copy(tree):
 
 
 def local_rows(array_B):
-    """This host's rows of an array that is split over the first axis, as `place_batch` took them."""
+    """This host's rows of an array split over the first axis, as `place_batch` took them."""
     shards = sorted(array_B.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return np.concatenate([np.asarray(shard.data) for shard in shards])
 

@@ -12,11 +12,11 @@ from fgsep_jax.data import records
 def make_example(samples=7, **changes):
     sources_ST = np.arange(2 * samples, dtype=np.int16).reshape(2, samples) - 5
     example = records.Example(
-        id="a+b",
+        id='a+b',
         sources_ST=sources_ST,
         sample_rate=8000,
-        source_ids=("ann", "böb"),
-        source_classes=("speech", "speech"),
+        source_ids=('ann', 'böb'),
+        source_classes=('speech', 'speech'),
         snr_db=1.25,
     )
     return dataclasses.replace(example, **changes)
@@ -27,8 +27,8 @@ def assert_same(a, b):
         np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
 
 
-@pytest.mark.parametrize("adaptation_T", [None, np.array([1, -2, 3], np.int16)])
-@pytest.mark.parametrize("samples", [0, 1, 7])
+@pytest.mark.parametrize('adaptation_T', [None, np.array([1, -2, 3], np.int16)])
+@pytest.mark.parametrize('samples', [0, 1, 7])
 def test_decode_inverts_encode(samples, adaptation_T):
     example = make_example(samples, adaptation_T=adaptation_T)
     decoded = records.decode(records.encode(example))
@@ -43,25 +43,25 @@ def test_encode_is_canonical_and_compact():
     assert len(records.encode(make_example(16000))) < 2 * 16000 * 2 + 200
 
 
-@pytest.mark.parametrize("adaptation", [False, True])
+@pytest.mark.parametrize('adaptation', [False, True])
 def test_wire_format_is_that_of_tfds(adaptation):
-    tfds_metadata = pytest.importorskip("data_prep.tfds_metadata")
+    tfds_metadata = pytest.importorskip('data_prep.tfds_metadata')
     example = make_example(adaptation_T=np.array([1, -2], np.int16) if adaptation else None)
     features = tfds_metadata.features_dict(num_sources=2, adaptation=adaptation)
     fields = {
-        "id": example.id,
-        "sources": example.sources_ST,
-        "sample_rate": example.sample_rate,
-        "source_ids": example.source_ids,
-        "source_classes": example.source_classes,
-        "snr_db": example.snr_db,
+        'id': example.id,
+        'sources': example.sources_ST,
+        'sample_rate': example.sample_rate,
+        'source_ids': example.source_ids,
+        'source_classes': example.source_classes,
+        'snr_db': example.snr_db,
     }
     if adaptation:
-        fields["adaptation"] = example.adaptation_T
+        fields['adaptation'] = example.adaptation_T
     assert_same(records.decode(features.serialize_example(fields)), example)
     read = features.deserialize_example_np(records.encode(example))
-    np.testing.assert_array_equal(read["sources"], example.sources_ST)
-    assert read["source_ids"][1].decode() == "böb"
+    np.testing.assert_array_equal(read['sources'], example.sources_ST)
+    assert read['source_ids'][1].decode() == 'böb'
 
 
 def test_mixture_is_the_exact_sum():
@@ -70,11 +70,11 @@ def test_mixture_is_the_exact_sum():
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    'changes, message',
     [
-        ({"sources_ST": np.zeros((2, 3), np.float32)}, "int16"),
-        ({"sources_ST": np.zeros((3, 3), np.int16)}, "must agree"),
-        ({"source_classes": ("speech",)}, "must agree"),
+        ({'sources_ST': np.zeros((2, 3), np.float32)}, 'int16'),
+        ({'sources_ST': np.zeros((3, 3), np.int16)}, 'must agree'),
+        ({'source_classes': ('speech',)}, 'must agree'),
     ],
 )
 def test_encode_refuses(changes, message):
@@ -83,10 +83,10 @@ def test_encode_refuses(changes, message):
 
 
 def test_decode_refuses_other_bytes():
-    with pytest.raises(records.RecordError, match="not a tf.train.Example"):
-        records.decode(b"\xff\xff\xff")
-    with pytest.raises(records.RecordError, match="missing"):
-        records.decode(b"")
+    with pytest.raises(records.RecordError, match='not a tf.train.Example'):
+        records.decode(b'\xff\xff\xff')
+    with pytest.raises(records.RecordError, match='missing'):
+        records.decode(b'')
 
 
 def frame_of(payload):
@@ -98,34 +98,34 @@ def frame_of(payload):
 def test_framing_is_tfrecord():
     # Known bytes: length 3, masked CRC32C of the length, data, masked CRC32C of the data, as
     # Beam's own TFRecord writer (another implementation) frames them.
-    tfrecordio = pytest.importorskip("apache_beam.io.tfrecordio")
+    tfrecordio = pytest.importorskip('apache_beam.io.tfrecordio')
     file = io.BytesIO()
-    tfrecordio._TFRecordUtil.write_record(file, b"abc")
-    assert frame_of(b"abc") == file.getvalue()
+    tfrecordio._TFRecordUtil.write_record(file, b'abc')
+    assert frame_of(b'abc') == file.getvalue()
 
 
 def test_every_flipped_bit_is_noticed():
-    frame = frame_of(b"some payload")
-    assert records.read_record(frame) == b"some payload"
+    frame = frame_of(b'some payload')
+    assert records.read_record(frame) == b'some payload'
     for i in range(len(frame)):
         damaged = bytearray(frame)
         damaged[i] ^= 0x10
-        with pytest.raises(records.RecordError, match="shard-3 at byte 17"):
-            records.read_record(bytes(damaged), where="shard-3 at byte 17")
+        with pytest.raises(records.RecordError, match='shard-3 at byte 17'):
+            records.read_record(bytes(damaged), where='shard-3 at byte 17')
 
 
-@pytest.mark.parametrize("size", [0, 5, 15, 20])
+@pytest.mark.parametrize('size', [0, 5, 15, 20])
 def test_cut_record_is_noticed(size):
     with pytest.raises(records.RecordError):
-        records.read_record(frame_of(b"some payload")[:size])
+        records.read_record(frame_of(b'some payload')[:size])
 
 
 def test_metadata_of_another_schema_is_refused():
-    good = {"schema_version": records.SCHEMA_VERSION, "name": "x", "sample_rate": 8000}
-    good |= {"sources": 2, "splits": {}}
-    assert records.check_metadata(good, where="x") == good
-    with pytest.raises(records.RecordError, match="schema_version is 99"):
-        records.check_metadata({**good, "schema_version": 99}, where="x")
-    del good["sample_rate"]
-    with pytest.raises(records.RecordError, match="sample_rate"):
-        records.check_metadata(good, where="x")
+    good = {'schema_version': records.SCHEMA_VERSION, 'name': 'x', 'sample_rate': 8000}
+    good |= {'sources': 2, 'splits': {}}
+    assert records.check_metadata(good, where='x') == good
+    with pytest.raises(records.RecordError, match='schema_version is 99'):
+        records.check_metadata({**good, 'schema_version': 99}, where='x')
+    del good['sample_rate']
+    with pytest.raises(records.RecordError, match='sample_rate'):
+        records.check_metadata(good, where='x')

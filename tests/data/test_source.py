@@ -15,27 +15,27 @@ def make_dataset(folder, *, examples=11, shards=3):
     folder.mkdir(exist_ok=True)
     rows = []
     for shard in range(shards):
-        with open(folder / records.shard_name("tiny", "train", shard, shards), "wb") as file:
+        with open(folder / records.shard_name('tiny', 'train', shard, shards), 'wb') as file:
             offset = 0
             for i in range(shard, examples, shards):
                 example = records.Example(
-                    id=f"e{i}",
+                    id=f'e{i}',
                     sources_ST=np.full((2, 10 + i), i, np.int16),
                     sample_rate=8000,
-                    source_ids=("a", "b"),
-                    source_classes=("speech", "speech"),
+                    source_ids=('a', 'b'),
+                    source_classes=('speech', 'speech'),
                     snr_db=0.0,
                 )
                 size = records.write_record(file, records.encode(example))
                 rows.append((shard, offset, size, 10 + i))
                 offset += size
-    np.save(folder / records.index_name("train"), np.array(rows, records.INDEX_DTYPE))
+    np.save(folder / records.index_name('train'), np.array(rows, records.INDEX_DTYPE))
     metadata = {
-        "schema_version": records.SCHEMA_VERSION,
-        "name": "tiny",
-        "sample_rate": 8000,
-        "sources": 2,
-        "splits": {"train": {"examples": examples, "shards": shards, "speakers": ["a", "b"]}},
+        'schema_version': records.SCHEMA_VERSION,
+        'name': 'tiny',
+        'sample_rate': 8000,
+        'sources': 2,
+        'splits': {'train': {'examples': examples, 'shards': shards, 'speakers': ['a', 'b']}},
     }
     (folder / records.DATASET_FILE).write_text(records.to_json(metadata))
     return folder
@@ -43,14 +43,14 @@ def make_dataset(folder, *, examples=11, shards=3):
 
 @pytest.fixture
 def dataset(tmp_path):
-    return make_dataset(tmp_path / "tiny")
+    return make_dataset(tmp_path / 'tiny')
 
 
 def test_every_example_once_with_its_length(dataset):
-    train = source.RecordSource(dataset, "train")
+    train = source.RecordSource(dataset, 'train')
     assert len(train) == 11
-    assert train.speakers == ("a", "b")
-    assert sorted(train[i].id for i in range(11)) == sorted(f"e{i}" for i in range(11))
+    assert train.speakers == ('a', 'b')
+    assert sorted(train[i].id for i in range(11)) == sorted(f'e{i}' for i in range(11))
     for i in range(11):
         assert train[i].sources_ST.shape == (2, train.lengths[i])
         np.testing.assert_array_equal(train[i].sources_ST, train.lengths[i] - 10)
@@ -60,9 +60,9 @@ def test_every_example_once_with_its_length(dataset):
 
 
 def test_lengths_read_no_record(dataset):
-    for file in dataset.glob("*.tfrecord-*"):
+    for file in dataset.glob('*.tfrecord-*'):
         file.unlink()
-    assert source.RecordSource(dataset, "train").lengths.sum() == sum(range(10, 21))
+    assert source.RecordSource(dataset, 'train').lengths.sum() == sum(range(10, 21))
 
 
 def _ids(train):
@@ -70,29 +70,29 @@ def _ids(train):
 
 
 def test_threads_and_processes_read_the_same(dataset):
-    train = source.RecordSource(dataset, "train")
+    train = source.RecordSource(dataset, 'train')
     expected = _ids(train)
     copy = pickle.loads(pickle.dumps(train))
     assert _ids(copy) == expected
     with ThreadPoolExecutor(8) as pool:
         assert [e.id for e in pool.map(train.__getitem__, list(range(11)) * 20)] == expected * 20
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
         assert pool.apply(_ids, (train,)) == expected
 
 
 def test_grain_reads_it(dataset):
-    grain = pytest.importorskip("grain")
-    train = source.RecordSource(dataset, "train")
+    grain = pytest.importorskip('grain')
+    train = source.RecordSource(dataset, 'train')
     shuffled = grain.MapDataset.source(train).seed(1).shuffle()
     assert sorted(e.id for e in shuffled) == sorted(_ids(train))
 
 
 def test_damage_names_file_and_offset(dataset):
-    shard = dataset / records.shard_name("tiny", "train", 1, 3)
+    shard = dataset / records.shard_name('tiny', 'train', 1, 3)
     data = bytearray(shard.read_bytes())
     data[-40] ^= 1
     shard.write_bytes(data)
-    train = source.RecordSource(dataset, "train")
+    train = source.RecordSource(dataset, 'train')
     failures = []
     for i in range(len(train)):
         try:
@@ -100,49 +100,49 @@ def test_damage_names_file_and_offset(dataset):
         except records.RecordError as error:
             failures.append(str(error))
     assert len(failures) == 1
-    assert shard.name in failures[0] and " at byte " in failures[0]
-    assert "checksum" in failures[0]
+    assert shard.name in failures[0] and ' at byte ' in failures[0]
+    assert 'checksum' in failures[0]
 
 
 def test_truncated_shard(dataset):
-    shard = dataset / records.shard_name("tiny", "train", 0, 3)
+    shard = dataset / records.shard_name('tiny', 'train', 0, 3)
     shard.write_bytes(shard.read_bytes()[:-1])
-    train = source.RecordSource(dataset, "train")
-    with pytest.raises(records.RecordError, match="bytes"):
+    train = source.RecordSource(dataset, 'train')
+    with pytest.raises(records.RecordError, match='bytes'):
         _ids(train)
 
 
 def test_missing_unfinished_and_foreign_folders(tmp_path, dataset):
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        source.open_dataset(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="holds nothing"):
-        (tmp_path / "empty").mkdir()
-        source.open_dataset(tmp_path / "empty")
-    (dataset / records.DATASET_FILE).rename(dataset / "hidden")
-    with pytest.raises(FileNotFoundError, match="did not finish"):
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        source.open_dataset(tmp_path / 'nowhere')
+    with pytest.raises(FileNotFoundError, match='holds nothing'):
+        (tmp_path / 'empty').mkdir()
+        source.open_dataset(tmp_path / 'empty')
+    (dataset / records.DATASET_FILE).rename(dataset / 'hidden')
+    with pytest.raises(FileNotFoundError, match='did not finish'):
         source.open_dataset(dataset)
 
 
 def test_other_schema_and_split(dataset):
     with pytest.raises(ValueError, match=r"no split 'test'; it has \['train'\]"):
-        source.RecordSource(dataset, "test")
+        source.RecordSource(dataset, 'test')
     file = dataset / records.DATASET_FILE
     file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 7'))
-    with pytest.raises(records.RecordError, match="schema_version is 7"):
-        source.RecordSource(dataset, "train")
+    with pytest.raises(records.RecordError, match='schema_version is 7'):
+        source.RecordSource(dataset, 'train')
 
 
 def test_index_of_another_split_is_refused(dataset):
-    file = dataset / records.index_name("train")
+    file = dataset / records.index_name('train')
     np.save(file, np.load(file)[:-1])
-    with pytest.raises(records.RecordError, match="10 rows"):
-        source.RecordSource(dataset, "train")
+    with pytest.raises(records.RecordError, match='10 rows'):
+        source.RecordSource(dataset, 'train')
 
 
 def test_remote_files_read_the_same(dataset, monkeypatch):
-    pytest.importorskip("etils.epath")
-    expected = _ids(source.RecordSource(dataset, "train"))
-    monkeypatch.setattr(source, "_is_remote", lambda path: True)
-    remote = source.RecordSource(dataset, "train")
+    pytest.importorskip('etils.epath')
+    expected = _ids(source.RecordSource(dataset, 'train'))
+    monkeypatch.setattr(source, '_is_remote', lambda path: True)
+    remote = source.RecordSource(dataset, 'train')
     assert _ids(remote) == expected
     assert not any(isinstance(handle, int) for handle in remote._open.values())

@@ -12,56 +12,56 @@ from data_prep.corpora import Utterance
 def make(path, kind):
     good_T = trees.speechlike(2.0, seed=1)
     loud_T = np.clip(20 * good_T, -1, 1)
-    if kind == "unreadable":
-        path.write_bytes(b"RIFF but not really a sound")
-    elif kind == "empty":
+    if kind == 'unreadable':
+        path.write_bytes(b'RIFF but not really a sound')
+    elif kind == 'empty':
         trees.write(path, np.zeros(0))
-    elif kind == "silent":
+    elif kind == 'silent':
         trees.write(path, 1e-4 * good_T)
-    elif kind == "no bytes":
+    elif kind == 'no bytes':
         path.touch()
-    elif kind == "constant":
+    elif kind == 'constant':
         trees.write(path, np.full(16000, 0.5))
-    elif kind == "truncated":
+    elif kind == 'truncated':
         trees.write(path, good_T)
         path.write_bytes(path.read_bytes()[:20000])
-    elif kind == "clipped":
+    elif kind == 'clipped':
         trees.write(path, loud_T)
-    elif kind == "too short":
+    elif kind == 'too short':
         trees.write(path, good_T[:4000])
-    elif kind == "rate too low":
+    elif kind == 'rate too low':
         trees.write(path, good_T, 6000)
-    elif kind == "not finite":
-        trees.write(path, np.where(np.arange(good_T.size) == 5, np.nan, good_T), subtype="FLOAT")
-    elif kind == "":
+    elif kind == 'not finite':
+        trees.write(path, np.where(np.arange(good_T.size) == 5, np.nan, good_T), subtype='FLOAT')
+    elif kind == '':
         trees.write(path, good_T)
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["", "missing", "unreadable", "empty", "silent", "clipped", "too short", "rate too low",
-     "not finite", "no bytes", "constant", "truncated"],
+    'kind',
+    ['', 'missing', 'unreadable', 'empty', 'silent', 'clipped', 'too short', 'rate too low',
+     'not finite', 'no bytes', 'constant', 'truncated'],
 )
 def test_faults_are_named(tmp_path, kind):
-    path = tmp_path / "x.wav"
+    path = tmp_path / 'x.wav'
     make(path, kind)
-    found = audio.inspect(Utterance("x", "s", str(path), "train"), sample_rate=8000, min_seconds=1)
-    assert found.problem == {"no bytes": "empty", "constant": "silent"}.get(kind, kind)
+    found = audio.inspect(Utterance('x', 's', str(path), 'train'), sample_rate=8000, min_seconds=1)
+    assert found.problem == {'no bytes': 'empty', 'constant': 'silent'}.get(kind, kind)
     assert bool(found.detail) == bool(kind)
     assert found.samples == (0 if kind else 16000)
 
 
 def test_a_folder_named_like_a_file_is_unreadable(tmp_path):
-    (tmp_path / "x.wav").mkdir()
-    found = audio.inspect(Utterance("x", "s", str(tmp_path / "x.wav"), "t"), sample_rate=8000)
-    assert found.problem == "unreadable"
+    (tmp_path / 'x.wav').mkdir()
+    found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    assert found.problem == 'unreadable'
 
 
 def test_a_loud_file_is_not_clipped(tmp_path):
     audio_T = trees.speechlike(2.0, seed=1, peak=0.9999)
-    trees.write(tmp_path / "x.wav", audio_T)
-    found = audio.inspect(Utterance("x", "s", str(tmp_path / "x.wav"), "t"), sample_rate=8000)
-    assert found.problem == ""
+    trees.write(tmp_path / 'x.wav', audio_T)
+    found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    assert found.problem == ''
 
 
 def test_clipped_fraction_counts_runs_only():
@@ -72,17 +72,17 @@ def test_clipped_fraction_counts_runs_only():
     assert audio.clipped_fraction(audio_T) == pytest.approx(0.04)
 
 
-@pytest.mark.parametrize("native", [8000, 16000, 22050, 24000, 44100, 48000])
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize('native', [8000, 16000, 22050, 24000, 44100, 48000])
+@pytest.mark.parametrize('suffix', ['wav', 'flac'])
 def test_read_resamples_and_cuts(tmp_path, native, suffix):
     seconds, rate = 1.013, 8000
     time_T = np.arange(round(seconds * native)) / native
-    path = str(tmp_path / f"tone.{suffix}")
+    path = str(tmp_path / f'tone.{suffix}')
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * time_T), native)
     whole_T = audio.read(path, sample_rate=rate)
-    found = audio.inspect(Utterance("x", "s", path, "t"), sample_rate=rate)
+    found = audio.inspect(Utterance('x', 's', path, 't'), sample_rate=rate)
     assert found.samples == whole_T.size
-    assert found.converted == (() if native == rate else ("resampled",))
+    assert found.converted == (() if native == rate else ('resampled',))
     expected_T = 0.5 * np.sin(2 * np.pi * 440 * np.arange(whole_T.size) / rate)
     np.testing.assert_allclose(whole_T[200:-200], expected_T[200:-200], atol=0.003)
     part_T = audio.read(path, sample_rate=rate, start=1000, stop=3000)
@@ -91,27 +91,27 @@ def test_read_resamples_and_cuts(tmp_path, native, suffix):
 
 def test_first_channel_is_taken_and_said(tmp_path):
     left_T, right_T = trees.speechlike(1.0, seed=1), trees.speechlike(1.0, seed=2)
-    trees.write(tmp_path / "x.wav", np.stack([left_T, right_T], axis=1))
-    path = str(tmp_path / "x.wav")
+    trees.write(tmp_path / 'x.wav', np.stack([left_T, right_T], axis=1))
+    path = str(tmp_path / 'x.wav')
     np.testing.assert_allclose(audio.read(path, sample_rate=8000), left_T, atol=1e-4)
-    found = audio.inspect(Utterance("x", "s", path, "t"), sample_rate=8000)
-    assert found.converted == ("first channel taken",)
+    found = audio.inspect(Utterance('x', 's', path, 't'), sample_rate=8000)
+    assert found.converted == ('first channel taken',)
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF024])
+@pytest.mark.parametrize('size', [0, 0xFFFFFFFF, 0x7FFFF024])
 def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path, size):
-    path = tmp_path / "x.wav"
-    make(path, "")
+    path = tmp_path / 'x.wav'
+    make(path, '')
     contents = path.read_bytes()
-    path.write_bytes(contents[:4] + size.to_bytes(4, "little") + contents[8:])
-    found = audio.inspect(Utterance("x", "s", str(path), "t"), sample_rate=8000)
-    assert (found.problem, found.samples) == ("", 16000)
+    path.write_bytes(contents[:4] + size.to_bytes(4, 'little') + contents[8:])
+    found = audio.inspect(Utterance('x', 's', str(path), 't'), sample_rate=8000)
+    assert (found.problem, found.samples) == ('', 16000)
 
 
 def test_a_truncated_wav_is_not_read(tmp_path):
-    make(tmp_path / "x.wav", "truncated")
-    with pytest.raises(audio.BadInput, match="truncated.*20000 bytes of the 32044"):
-        audio.read(str(tmp_path / "x.wav"), sample_rate=8000)
+    make(tmp_path / 'x.wav', 'truncated')
+    with pytest.raises(audio.BadInput, match='truncated.*20000 bytes of the 32044'):
+        audio.read(str(tmp_path / 'x.wav'), sample_rate=8000)
 
 
 def test_a_constant_part_is_silent(tmp_path):
@@ -119,13 +119,13 @@ def test_a_constant_part_is_silent(tmp_path):
     for i, offset in enumerate([0.3, 0.0]):
         audio_T = 0.5 * trees.speechlike(1.0, seed=i)
         audio_T = np.concatenate([audio_T, np.zeros(8000)]) + offset
-        trees.write(tmp_path / f"{i}.wav", audio_T)
-        clips.append((str(tmp_path / f"{i}.wav"), f"s{i}", "speech"))
+        trees.write(tmp_path / f'{i}.wav', audio_T)
+        clips.append((str(tmp_path / f'{i}.wav'), f's{i}', 'speech'))
 
     def spec(start):
         parts = (plans.Clip(*clips[0], start, start + 8000), plans.Clip(*clips[1], 0, 8000))
-        return plans.MixtureSpec("m", "t", parts, (0.0, 0.0), 8000, 0.0)
+        return plans.MixtureSpec('m', 't', parts, (0.0, 0.0), 8000, 0.0)
 
     assert mixers.mix_at_levels(spec(0), sample_rate=8000).sources_ST.shape == (2, 8000)
-    with pytest.raises(audio.BadInput, match="silent part"):
+    with pytest.raises(audio.BadInput, match='silent part'):
         mixers.mix_at_levels(spec(8000), sample_rate=8000)

@@ -19,14 +19,14 @@ def by_split(utterances):
 
 
 def test_folder_splits_by_speaker(tmp_path):
-    files = ["0.wav", "1.flac", "2.OGG"]
-    names = [f"spk{i}/deep/{file}" for i in range(20) for file in files]
-    root = touch(tmp_path, *names, "spk0/notes.txt", "speakers.tsv")
+    files = ['0.wav', '1.flac', '2.OGG']
+    names = [f'spk{i}/deep/{file}' for i in range(20) for file in files]
+    root = touch(tmp_path, *names, 'spk0/notes.txt', 'speakers.tsv')
     found = corpora.folder(root, validation=0.1, test=0.2)
     assert len(found) == 60
     speakers = {s: {u.speaker for u in found if u.split == s} for s in by_split(found)}
     assert {s: len(names) for s, names in speakers.items()} == {
-        "train": 14, "validation": 2, "test": 4,
+        'train': 14, 'validation': 2, 'test': 4,
     }
     assert len(set.union(*speakers.values())) == 20
     assert corpora.folder(root, validation=0.1, test=0.2) == found
@@ -34,152 +34,152 @@ def test_folder_splits_by_speaker(tmp_path):
 
 
 def test_folder_keeps_names_apart_that_differ_in_suffix_only(tmp_path):
-    names = [f"s{i}/a.{e}" for i in range(6) for e in ("wav", "flac")]
+    names = [f's{i}/a.{e}' for i in range(6) for e in ('wav', 'flac')]
     found = corpora.folder(touch(tmp_path, *names))
     assert len({u.id for u in found}) == 12
 
 
 def test_folder_refuses_files_without_speaker_and_too_few_speakers(tmp_path):
-    root = touch(tmp_path, "s1/a.wav", "b.wav")
-    with pytest.raises(corpora.TreeError, match=r"(?s)expected: <speaker>.*found: b.wav"):
+    root = touch(tmp_path, 's1/a.wav', 'b.wav')
+    with pytest.raises(corpora.TreeError, match=r'(?s)expected: <speaker>.*found: b.wav'):
         corpora.folder(root)
-    with pytest.raises(ValueError, match="3 speakers cannot"):
-        corpora.split_speakers(set("abc"), validation=0.1, test=0.1)
-    with pytest.raises(corpora.TreeError, match="not a folder"):
-        corpora.folder(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match='3 speakers cannot'):
+        corpora.split_speakers(set('abc'), validation=0.1, test=0.1)
+    with pytest.raises(corpora.TreeError, match='not a folder'):
+        corpora.folder(str(tmp_path / 'nowhere'))
 
 
-@pytest.mark.parametrize("prefix", ["", "LibriTTS/"])
+@pytest.mark.parametrize('prefix', ['', 'LibriTTS/'])
 def test_libritts(tmp_path, prefix):
     root = touch(
         tmp_path,
-        f"{prefix}train-clean-100/103/1240/103_1240_000000_000001.wav",
-        f"{prefix}train-clean-100/103/1240/103_1240_000000_000001.normalized.txt",
-        f"{prefix}train-clean-360/104/1/104_1_000002_000000.wav",
-        f"{prefix}train-other-500/105/1/105_1_000002_000000.wav",
-        f"{prefix}dev-clean/84/121123/84_121123_000007_000001.wav",
-        f"{prefix}test-clean/61/70968/61_70968_000000_000000.wav",
+        f'{prefix}train-clean-100/103/1240/103_1240_000000_000001.wav',
+        f'{prefix}train-clean-100/103/1240/103_1240_000000_000001.normalized.txt',
+        f'{prefix}train-clean-360/104/1/104_1_000002_000000.wav',
+        f'{prefix}train-other-500/105/1/105_1_000002_000000.wav',
+        f'{prefix}dev-clean/84/121123/84_121123_000007_000001.wav',
+        f'{prefix}test-clean/61/70968/61_70968_000000_000000.wav',
     )
     assert by_split(corpora.libritts(root)) == {
-        "train": ["103_1240_000000_000001", "104_1_000002_000000"],
-        "validation": ["84_121123_000007_000001"],
-        "test": ["61_70968_000000_000000"],
+        'train': ['103_1240_000000_000001', '104_1_000002_000000'],
+        'validation': ['84_121123_000007_000001'],
+        'test': ['61_70968_000000_000000'],
     }
 
 
 @pytest.mark.parametrize(
-    "names",
+    'names',
     [
-        ("wav48_silence_trimmed/p225/p225_001_mic1.flac",
-         "wav48_silence_trimmed/p225/p225_001_mic2.flac",
-         "wav48_silence_trimmed/p280/p280_001_mic1.flac",
-         "wav48_silence_trimmed/log.txt"),
-        ("VCTK-Corpus/wav48/p225/p225_001.wav", "VCTK-Corpus/wav48/p280/p280_001.wav",
-         "VCTK-Corpus/txt/p225/p225_001.txt"),
+        ('wav48_silence_trimmed/p225/p225_001_mic1.flac',
+         'wav48_silence_trimmed/p225/p225_001_mic2.flac',
+         'wav48_silence_trimmed/p280/p280_001_mic1.flac',
+         'wav48_silence_trimmed/log.txt'),
+        ('VCTK-Corpus/wav48/p225/p225_001.wav', 'VCTK-Corpus/wav48/p280/p280_001.wav',
+         'VCTK-Corpus/txt/p225/p225_001.txt'),
     ],
 )
 def test_vctk_both_releases(tmp_path, names):
     found = corpora.vctk(touch(tmp_path, *names))
-    assert by_split(found) == {"test": ["p225_001", "p280_001"]}
-    assert [u.speaker for u in found] == ["p225", "p280"]
-    assert not any("mic2" in u.path for u in found)
+    assert by_split(found) == {'test': ['p225_001', 'p280_001']}
+    assert [u.speaker for u in found] == ['p225', 'p280']
+    assert not any('mic2' in u.path for u in found)
 
 
-@pytest.mark.parametrize("walk", [corpora.libritts, corpora.vctk])
+@pytest.mark.parametrize('walk', [corpora.libritts, corpora.vctk])
 def test_other_trees_are_named(tmp_path, walk):
-    root = touch(tmp_path, "somebody/recording.wav")
-    with pytest.raises(corpora.TreeError, match=r"(?s)expected: .+found: somebody/recording.wav"):
+    root = touch(tmp_path, 'somebody/recording.wav')
+    with pytest.raises(corpora.TreeError, match=r'(?s)expected: .+found: somebody/recording.wav'):
         walk(root)
 
 
-@pytest.mark.parametrize("inside", ["", "min", "wav8k/min", "2speakers/wav8k/min"])
+@pytest.mark.parametrize('inside', ['', 'min', 'wav8k/min', '2speakers/wav8k/min'])
 def test_wsj0_tree(tmp_path, inside):
     for part, names in trees.WSJ0_NAMES.items():
         for name in names:
-            touch(tmp_path / inside, *(f"{part}/{f}/{name}.wav" for f in ("mix", "s1", "s2")))
+            touch(tmp_path / inside, *(f'{part}/{f}/{name}.wav' for f in ('mix', 's1', 's2')))
     utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path))
     assert len(utterances) == 2 * len(listed) == 10
-    first = next(line for line in listed if line.id.startswith("01to030v"))
-    assert (first.split, first.level_db) == ("train", (0.4498, -0.4498))
+    first = next(line for line in listed if line.id.startswith('01to030v'))
+    assert (first.split, first.level_db) == ('train', (0.4498, -0.4498))
     speakers = {u.id: u.speaker for u in utterances}
-    assert [speakers[name] for name in first.utterances] == ["01t", "029"]
-    assert {line.split for line in listed} == {"train", "validation", "test"}
+    assert [speakers[name] for name in first.utterances] == ['01t', '029']
+    assert {line.split for line in listed} == {'train', 'validation', 'test'}
 
 
 def test_wsj0_tree_refuses_others(tmp_path):
-    with pytest.raises(corpora.TreeError, match="(?s)expected.*found: nothing"):
+    with pytest.raises(corpora.TreeError, match='(?s)expected.*found: nothing'):
         mixture_trees.wsj0_2mix(str(tmp_path))
-    touch(tmp_path, "tr/s1/a.wav")
-    with pytest.raises(corpora.TreeError, match="tr/mix"):
+    touch(tmp_path, 'tr/s1/a.wav')
+    with pytest.raises(corpora.TreeError, match='tr/mix'):
         mixture_trees.wsj0_2mix(str(tmp_path))
-    touch(tmp_path, "tr/s2/a.wav", "tr/mix/a.wav")
-    with pytest.raises(corpora.TreeError, match="not named as expected"):
+    touch(tmp_path, 'tr/s2/a.wav', 'tr/mix/a.wav')
+    with pytest.raises(corpora.TreeError, match='not named as expected'):
         mixture_trees.wsj0_2mix(str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    "inside, parts",
+    'inside, parts',
     [
-        ("Libri2Mix/wav8k/min", ["train-100", "train-360", "dev", "test"]),
-        ("MiniLibriMix", ["train", "val"]),
-        ("", ["test"]),
+        ('Libri2Mix/wav8k/min', ['train-100', 'train-360', 'dev', 'test']),
+        ('MiniLibriMix', ['train', 'val']),
+        ('', ['test']),
     ],
 )
 def test_librimix(tmp_path, inside, parts):
     for i, part in enumerate(parts):
-        name = f"{i}77-13754-0001_{i}5142-33396-0065"
-        touch(tmp_path / inside, *(f"{part}/{f}/{name}.wav" for f in ("mix_clean", "s1", "s2")))
+        name = f'{i}77-13754-0001_{i}5142-33396-0065'
+        touch(tmp_path / inside, *(f'{part}/{f}/{name}.wav' for f in ('mix_clean', 's1', 's2')))
     utterances, listed = mixture_trees.librimix(str(tmp_path))
     assert [line.split for line in listed] == [mixture_trees.LIBRIMIX_PARTS[p] for p in parts]
-    assert [u.speaker for u in utterances[:2]] == ["077", "05142"]
-    if "train-360" in parts:
-        _, chosen = mixture_trees.librimix(str(tmp_path), train_parts=("train-360",))
-        assert [line.id[0] for line in chosen if line.split == "train"] == ["1"]
-        with pytest.raises(corpora.TreeError, match="train-9"):
-            mixture_trees.librimix(str(tmp_path), train_parts=("train-9",))
+    assert [u.speaker for u in utterances[:2]] == ['077', '05142']
+    if 'train-360' in parts:
+        _, chosen = mixture_trees.librimix(str(tmp_path), train_parts=('train-360',))
+        assert [line.id[0] for line in chosen if line.split == 'train'] == ['1']
+        with pytest.raises(corpora.TreeError, match='train-9'):
+            mixture_trees.librimix(str(tmp_path), train_parts=('train-9',))
 
 
 def write_lists(folder, lines):
     folder.mkdir()
-    for part in ("tr", "cv", "tt"):
-        (folder / f"mix_2_spk_{part}.txt").write_text("\n".join(lines) + "\n")
+    for part in ('tr', 'cv', 'tt'):
+        (folder / f'mix_2_spk_{part}.txt').write_text('\n'.join(lines) + '\n')
     return str(folder)
 
 
-LINE = "wsj0/si_tr_s/01t/01to030v.wav 0.44979 wsj0/si_tr_s/029/029o0311.wav -0.44979"
+LINE = 'wsj0/si_tr_s/01t/01to030v.wav 0.44979 wsj0/si_tr_s/029/029o0311.wav -0.44979'
 
 
 def test_wsj0_lists_take_wv1_only(tmp_path):
     root = touch(
-        tmp_path / "discs",
-        "11-1.1/wsj0/si_tr_s/01t/01to030v.wv2",
-        "11-1.1/wsj0/si_tr_s/01t/01to030v.wv1",
-        "11-2.1/wsj0/si_tr_s/029/029o0311.wv1.wav",
-        "11-2.1/wsj0/si_tr_s/029/029o0311.wv2.wav",
+        tmp_path / 'discs',
+        '11-1.1/wsj0/si_tr_s/01t/01to030v.wv2',
+        '11-1.1/wsj0/si_tr_s/01t/01to030v.wv1',
+        '11-2.1/wsj0/si_tr_s/029/029o0311.wv1.wav',
+        '11-2.1/wsj0/si_tr_s/029/029o0311.wv2.wav',
     )
-    utterances, listed = mixture_trees.wsj0_lists(root, write_lists(tmp_path / "lists", [LINE]))
-    assert sorted({u.path.split("/")[-1] for u in utterances}) == [
-        "01to030v.wv1", "029o0311.wv1.wav",
+    utterances, listed = mixture_trees.wsj0_lists(root, write_lists(tmp_path / 'lists', [LINE]))
+    assert sorted({u.path.split('/')[-1] for u in utterances}) == [
+        '01to030v.wv1', '029o0311.wv1.wav',
     ]
-    assert [line.split for line in listed] == ["train", "validation", "test"]
+    assert [line.split for line in listed] == ['train', 'validation', 'test']
     assert listed[0].level_db == (0.44979, -0.44979)
-    assert listed[0].id == "01to030v_0.44979_029o0311_-0.44979"
+    assert listed[0].id == '01to030v_0.44979_029o0311_-0.44979'
 
 
 def test_wsj0_lists_say_what_is_wrong(tmp_path):
-    lists = write_lists(tmp_path / "lists", [LINE])
-    other = touch(tmp_path / "other", "a/b/c.wav")
-    with pytest.raises(corpora.TreeError, match="(?s)none of the listed.*found: a/b/c.wav"):
+    lists = write_lists(tmp_path / 'lists', [LINE])
+    other = touch(tmp_path / 'other', 'a/b/c.wav')
+    with pytest.raises(corpora.TreeError, match='(?s)none of the listed.*found: a/b/c.wav'):
         mixture_trees.wsj0_lists(other, lists)
-    shorten = tmp_path / "sphere"
-    touch(shorten, "wsj0/si_tr_s/01t/01to030v.wv1")
-    (shorten / "wsj0/si_tr_s/01t/01to030v.wv1").write_bytes(
-        b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v1.09\n"
+    shorten = tmp_path / 'sphere'
+    touch(shorten, 'wsj0/si_tr_s/01t/01to030v.wv1')
+    (shorten / 'wsj0/si_tr_s/01t/01to030v.wv1').write_bytes(
+        b'NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v1.09\n'
     )
-    with pytest.raises(corpora.TreeError, match="sph2pipe"):
+    with pytest.raises(corpora.TreeError, match='sph2pipe'):
         mixture_trees.wsj0_lists(str(shorten), lists)
-    with pytest.raises(corpora.TreeError, match="mix_2_spk_tr.txt is missing"):
+    with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt is missing'):
         mixture_trees.wsj0_lists(other, str(tmp_path))
-    bad = write_lists(tmp_path / "bad", ["one two three"])
-    with pytest.raises(corpora.TreeError, match="txt:1: expected"):
+    bad = write_lists(tmp_path / 'bad', ['one two three'])
+    with pytest.raises(corpora.TreeError, match='txt:1: expected'):
         mixture_trees.wsj0_lists(other, bad)

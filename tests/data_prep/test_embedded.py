@@ -9,18 +9,18 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("espeakng_loader", reason="pip install fgsep_jax[demo]")
-pytest.importorskip("apache_beam", reason="pip install fgsep_jax[data_prep]")
+pytest.importorskip('espeakng_loader', reason='pip install fgsep_jax[demo]')
+pytest.importorskip('apache_beam', reason='pip install fgsep_jax[data_prep]')
 
 from data_prep import embedded, espeak
 from fgsep_jax import config
 from fgsep_jax.data import source
 
 SMALL = [
-    "--utterances_per_voice=2",
-    "--train_pairs=30",
-    "--validation_pairs=4",
-    "--test_pairs=4",
+    '--utterances_per_voice=2',
+    '--train_pairs=30',
+    '--validation_pairs=4',
+    '--test_pairs=4',
 ]
 
 
@@ -31,19 +31,19 @@ def _hashes(folder):
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def corpus(tmp_path_factory):
     """Built where the package looks for it when no folder is named."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FGSEP_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        patch.setenv('FGSEP_DATA_DIR', str(tmp_path_factory.mktemp('data')))
         embedded.main(SMALL)
         return pathlib.Path(config.embedded_dir())
 
 
 def test_the_same_bytes_from_another_process_and_two_beam_workers(corpus, tmp_path):
-    again = tmp_path / "again"
-    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    command = [sys.executable, "-m", "data_prep.embedded", f"--output_dir={again}"]
+    again = tmp_path / 'again'
+    flags = ['--direct_running_mode=multi_processing', '--direct_num_workers=2']
+    command = [sys.executable, '-m', 'data_prep.embedded', f'--output_dir={again}']
     subprocess.run(command + SMALL + flags, check=True, capture_output=True)
     assert _hashes(again) == _hashes(corpus)
 
@@ -53,7 +53,7 @@ def test_splits_hold_their_own_voices_only(corpus):
         split: {voice.name for voice in espeak.VOICES if voice.split == split}
         for split in embedded.MIXTURES
     }
-    for split, count in {"train": 30, "validation": 4, "test": 4}.items():
+    for split, count in {'train': 30, 'validation': 4, 'test': 4}.items():
         data = source.RecordSource(str(corpus), split)
         assert len(data) == count
         for i in range(count):
@@ -63,7 +63,7 @@ def test_splits_hold_their_own_voices_only(corpus):
 
 
 def test_mixtures_are_sane_speech(corpus):
-    data = source.RecordSource(str(corpus), "train")
+    data = source.RecordSource(str(corpus), 'train')
     correlation = []
     for i in range(len(data)):
         example = data[i]
@@ -90,15 +90,15 @@ def test_no_sentence_is_said_twice():
 def test_a_second_run_finds_it_and_another_corpus_is_not_overwritten(corpus, capsys):
     before = _hashes(corpus)
     with pytest.raises(SystemExit) as stop:
-        embedded.main([f"--output_dir={corpus}", *SMALL])
+        embedded.main([f'--output_dir={corpus}', *SMALL])
     assert stop.value.code == 0
-    assert "complete already" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="holds another data set"):
-        embedded.main([f"--output_dir={corpus}", *SMALL, "--seed=1"])
+    assert 'complete already' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='holds another data set'):
+        embedded.main([f'--output_dir={corpus}', *SMALL, '--seed=1'])
     assert _hashes(corpus) == before
 
 
 def test_metadata_says_what_the_voices_are(corpus):
-    metadata = source.RecordSource(str(corpus), "test").metadata
-    assert metadata["synthesiser"] == espeak.version()
-    assert "eSpeak NG" in metadata["licence"]
+    metadata = source.RecordSource(str(corpus), 'test').metadata
+    assert metadata['synthesiser'] == espeak.version()
+    assert 'eSpeak NG' in metadata['licence']

@@ -12,12 +12,12 @@ import pytest
 from data_prep import espeak
 from data_prep import sentences
 
-pytest.importorskip("espeakng_loader", reason="pip install fgsep_jax[demo]")
+pytest.importorskip('espeakng_loader', reason='pip install fgsep_jax[demo]')
 
 RATE = 8000
-TEXT = "A yellow kettle and five thin geese were left beside the church."
+TEXT = 'A yellow kettle and five thin geese were left beside the church.'
 # Variants with pitch flutter, breath noise and echo: each keeps state in the library.
-STATEFUL = [voice for voice in espeak.VOICES if voice.name in ("f1", "m2", "f5", "annie")]
+STATEFUL = [voice for voice in espeak.VOICES if voice.name in ('f1', 'm2', 'f5', 'annie')]
 
 
 def digest(voice, text):
@@ -33,17 +33,17 @@ def test_samples_do_not_depend_on_what_was_said_before():
 
 def test_samples_do_not_depend_on_the_process():
     program = (
-        "from tests.data_prep import test_espeak as t\n"
-        "print(*[t.digest(v, t.TEXT) for v in t.STATEFUL])"
+        'from tests.data_prep import test_espeak as t\n'
+        'print(*[t.digest(v, t.TEXT) for v in t.STATEFUL])'
     )
     other = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True
     )
     assert other.stdout.split() == [digest(voice, TEXT) for voice in STATEFUL]
 
 
 def test_render_is_trimmed_float32_within_full_scale():
-    (voice,) = [voice for voice in espeak.VOICES if voice.name == "f3"]  # starts and ends late
+    (voice,) = [voice for voice in espeak.VOICES if voice.name == 'f3']  # starts and ends late
     speech_T = espeak.render(voice, TEXT, sample_rate=RATE)
     assert speech_T.dtype == np.float32
     assert speech_T.ndim == 1
@@ -63,28 +63,28 @@ def test_trim_keeps_the_margin_and_everything_between():
 
 
 def test_an_unknown_voice_or_wordless_text_is_an_error():
-    for language, variant in (("xx-none", "m3"), ("en-us", "nobody")):
-        voice = espeak.Voice("x", "train", "m", language, variant)
+    for language, variant in (('xx-none', 'm3'), ('en-us', 'nobody')):
+        voice = espeak.Voice('x', 'train', 'm', language, variant)
         with pytest.raises(ValueError, match=f"no voice '{language}\\+{variant}'"):
             espeak.render(voice, TEXT)
-    with pytest.raises(ValueError, match="says nothing"):
-        espeak.render(espeak.VOICES[0], "")
+    with pytest.raises(ValueError, match='says nothing'):
+        espeak.render(espeak.VOICES[0], '')
     assert espeak.render(espeak.VOICES[0], TEXT).size  # the library was released
 
 
 def test_a_clipping_voice_is_an_error():
-    voice = espeak.Voice("x", "train", "m", "en-us", "ed", volume=200)
-    with pytest.raises(ValueError, match="clips at volume 200"):
+    voice = espeak.Voice('x', 'train', 'm', 'en-us', 'ed', volume=200)
+    with pytest.raises(ValueError, match='clips at volume 200'):
         espeak.render(voice, TEXT)
 
 
 def test_every_split_has_both_sexes_and_no_voice_of_another():
     assert len({voice.name for voice in espeak.VOICES}) == len(espeak.VOICES) >= 32
     assert len({voice.variant for voice in espeak.VOICES}) == len(espeak.VOICES)
-    for split, least in (("train", 22), ("validation", 5), ("test", 5)):
+    for split, least in (('train', 22), ('validation', 5), ('test', 5)):
         voices = [voice for voice in espeak.VOICES if voice.split == split]
         assert len(voices) >= least
-        assert {voice.sex for voice in voices} == {"f", "m"}
+        assert {voice.sex for voice in voices} == {'f', 'm'}
 
 
 def _character(voice):
@@ -103,7 +103,7 @@ def _character(voice):
 def test_voices_are_clearly_different():
     character = {voice: _character(voice) for voice in espeak.VOICES}
     for voice, (pitch, _) in character.items():
-        low, high = (65, 170) if voice.sex == "m" else (140, 320)
+        low, high = (65, 170) if voice.sex == 'm' else (140, 320)
         assert low < pitch < high, (voice.name, pitch)
     for one, two in itertools.combinations(espeak.VOICES, 2):
         (pitch_one, spectrum_one), (pitch_two, spectrum_two) = character[one], character[two]

@@ -17,38 +17,38 @@ from fgsep_jax.data import records, source
 
 
 def run_folder(input_dir, output_dir, *flags):
-    folder_2mix.main([f"--input_dir={input_dir}", f"--output_dir={output_dir}", *flags])
+    folder_2mix.main([f'--input_dir={input_dir}', f'--output_dir={output_dir}', *flags])
 
 
 def shard_bytes(folder):
-    return {p.name: p.read_bytes() for p in folder.iterdir() if ".tfrecord-" in p.name}
+    return {p.name: p.read_bytes() for p in folder.iterdir() if '.tfrecord-' in p.name}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def corpus(tmp_path_factory):
-    root = tmp_path_factory.mktemp("corpus")
+    root = tmp_path_factory.mktemp('corpus')
     trees.folder(root, speakers=8, files=3)
-    trees.folder(root / "x", speakers=1, sample_rate=16000, suffix="flac")
+    trees.folder(root / 'x', speakers=1, sample_rate=16000, suffix='flac')
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def dataset(corpus, tmp_path_factory):
-    output = tmp_path_factory.mktemp("dataset") / "made"
-    run_folder(corpus, output, "--train_pairs=70", "--name=tiny")
+    output = tmp_path_factory.mktemp('dataset') / 'made'
+    run_folder(corpus, output, '--train_pairs=70', '--name=tiny')
     return output
 
 
 def test_contents(dataset):
     metadata = source.open_dataset(dataset)
-    assert (metadata["name"], metadata["job"], metadata["sources"]) == ("tiny", "folder_2mix", 2)
-    assert metadata["splits"]["train"]["examples"] == 70
-    assert metadata["splits"]["train"]["shards"] == 3
-    speakers = [set(one["speakers"]) for one in metadata["splits"].values()]
+    assert (metadata['name'], metadata['job'], metadata['sources']) == ('tiny', 'folder_2mix', 2)
+    assert metadata['splits']['train']['examples'] == 70
+    assert metadata['splits']['train']['shards'] == 3
+    speakers = [set(one['speakers']) for one in metadata['splits'].values()]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 9
-    for split in ("train", "validation", "test"):
+    for split in ('train', 'validation', 'test'):
         for example in trees.examples(dataset, split):
-            assert set(example.source_ids) <= set(metadata["splits"][split]["speakers"])
+            assert set(example.source_ids) <= set(metadata['splits'][split]['speakers'])
             assert len(set(example.source_ids)) == 2
             total_T = example.sources_ST.astype(np.int32).sum(axis=0)
             peak = max(np.abs(total_T).max(), np.abs(example.sources_ST.astype(int)).max())
@@ -61,226 +61,226 @@ def test_contents(dataset):
 
 
 def test_folder_holds_nothing_unfinished(dataset):
-    assert not [name for name in os.listdir(dataset) if "tmp" in name or "unfinished" in name]
+    assert not [name for name in os.listdir(dataset) if 'tmp' in name or 'unfinished' in name]
 
 
 def test_tfds_opens_it(dataset):
-    tfds = pytest.importorskip("tensorflow_datasets")
+    tfds = pytest.importorskip('tensorflow_datasets')
     builder = tfds.builder_from_directory(dataset)
-    assert builder.info.splits["train"].num_examples == 70
-    assert builder.info.features["sources"].shape == (2, None)
-    assert "tensorflow" not in sys.modules
-    file = builder.info.splits["train"].filepaths[0]
+    assert builder.info.splits['train'].num_examples == 70
+    assert builder.info.features['sources'].shape == (2, None)
+    assert 'tensorflow' not in sys.modules
+    file = builder.info.splits['train'].filepaths[0]
     payload = records.read_record(_first_frame(file))
     example = builder.info.features.deserialize_example_np(payload)
     mine = records.decode(payload)
-    np.testing.assert_array_equal(example["sources"], mine.sources_ST)
-    lengths = builder.info.splits["train"].shard_lengths
+    np.testing.assert_array_equal(example['sources'], mine.sources_ST)
+    lengths = builder.info.splits['train'].shard_lengths
     assert sum(lengths) == 70 and len(lengths) == 3
 
 
 def _first_frame(file):
-    data = open(file, "rb").read()
-    return data[: int.from_bytes(data[:8], "little") + 16]
+    data = open(file, 'rb').read()
+    return data[: int.from_bytes(data[:8], 'little') + 16]
 
 
 def test_report(dataset):
-    report = json.loads((dataset / "report.json").read_text())
-    train = report["splits"]["train"]
-    assert sum(train["histograms"]["snr_db"].values()) == 70
-    assert sum(train["histograms"]["source_rms_db"].values()) == 140
-    assert report["files"]["converted"] == {"resampled": 3}
-    assert report["files"]["good"] == report["files"]["total"] == 27
-    page = (dataset / "report.md").read_text()
-    assert "## train: SNR" in page and "| train | 70 |" in page
+    report = json.loads((dataset / 'report.json').read_text())
+    train = report['splits']['train']
+    assert sum(train['histograms']['snr_db'].values()) == 70
+    assert sum(train['histograms']['source_rms_db'].values()) == 140
+    assert report['files']['converted'] == {'resampled': 3}
+    assert report['files']['good'] == report['files']['total'] == 27
+    page = (dataset / 'report.md').read_text()
+    assert '## train: SNR' in page and '| train | 70 |' in page
 
 
 def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, monkeypatch):
     run_folder(
-        corpus, tmp_path / "two", "--train_pairs=70", "--name=tiny",
-        "--direct_running_mode=multi_processing", "--direct_num_workers=2",
+        corpus, tmp_path / 'two', '--train_pairs=70', '--name=tiny',
+        '--direct_running_mode=multi_processing', '--direct_num_workers=2',
     )
-    assert shard_bytes(tmp_path / "two") == shard_bytes(dataset)
+    assert shard_bytes(tmp_path / 'two') == shard_bytes(dataset)
 
     listed = corpora.list_files
     monkeypatch.setattr(
-        corpora, "list_files",
+        corpora, 'list_files',
         lambda *args: random.Random(3).sample(found := listed(*args), len(found)),
     )
     create = shards.beam.Create
-    monkeypatch.setattr(shards.beam, "Create", lambda rows: create(list(rows)[::-1]))
-    run_folder(corpus, tmp_path / "shuffled", "--train_pairs=70", "--name=tiny")
-    assert shard_bytes(tmp_path / "shuffled") == shard_bytes(dataset)
-    assert (tmp_path / "shuffled" / "dataset.json").read_bytes() == (
-        dataset / "dataset.json"
+    monkeypatch.setattr(shards.beam, 'Create', lambda rows: create(list(rows)[::-1]))
+    run_folder(corpus, tmp_path / 'shuffled', '--train_pairs=70', '--name=tiny')
+    assert shard_bytes(tmp_path / 'shuffled') == shard_bytes(dataset)
+    assert (tmp_path / 'shuffled' / 'dataset.json').read_bytes() == (
+        dataset / 'dataset.json'
     ).read_bytes()
 
 
 def test_another_seed_gives_other_mixtures(corpus, dataset, tmp_path):
-    run_folder(corpus, tmp_path / "o", "--train_pairs=70", "--name=tiny", "--seed=1")
-    assert shard_bytes(tmp_path / "o") != shard_bytes(dataset)
+    run_folder(corpus, tmp_path / 'o', '--train_pairs=70', '--name=tiny', '--seed=1')
+    assert shard_bytes(tmp_path / 'o') != shard_bytes(dataset)
 
 
 def test_bad_files_are_listed_and_stay_out(tmp_path):
-    root = trees.folder(tmp_path / "in", speakers=6, files=2)
-    good = {p.name for p in root.rglob("*.wav")}
-    (root / "spk0" / "broken.wav").write_bytes(b"no sound")
-    trees.write(root / "spk1" / "nothing.wav", np.zeros(0))
-    trees.write(root / "spk2" / "quiet.wav", np.zeros(16000))
-    trees.write(root / "spk3" / "short.wav", trees.speechlike(0.2, seed=1))
-    trees.write(root / "spk4" / "slow.wav", trees.speechlike(2.0, seed=1), 4000)
-    trees.write(root / "spk5" / "loud.wav", np.clip(30 * trees.speechlike(2.0, seed=1), -1, 1))
-    run_folder(root, tmp_path / "out")
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert {one["name"].split("-")[1]: one["kind"] for one in report["skipped_files"]} == {
-        "broken": "unreadable",
-        "nothing": "empty",
-        "quiet": "silent",
-        "short": "too short",
-        "slow": "rate too low",
-        "loud": "clipped",
+    root = trees.folder(tmp_path / 'in', speakers=6, files=2)
+    good = {p.name for p in root.rglob('*.wav')}
+    (root / 'spk0' / 'broken.wav').write_bytes(b'no sound')
+    trees.write(root / 'spk1' / 'nothing.wav', np.zeros(0))
+    trees.write(root / 'spk2' / 'quiet.wav', np.zeros(16000))
+    trees.write(root / 'spk3' / 'short.wav', trees.speechlike(0.2, seed=1))
+    trees.write(root / 'spk4' / 'slow.wav', trees.speechlike(2.0, seed=1), 4000)
+    trees.write(root / 'spk5' / 'loud.wav', np.clip(30 * trees.speechlike(2.0, seed=1), -1, 1))
+    run_folder(root, tmp_path / 'out')
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert {one['name'].split('-')[1]: one['kind'] for one in report['skipped_files']} == {
+        'broken': 'unreadable',
+        'nothing': 'empty',
+        'quiet': 'silent',
+        'short': 'too short',
+        'slow': 'rate too low',
+        'loud': 'clipped',
     }
-    assert report["skipped_mixtures"] == []  # they never got as far as the plan
+    assert report['skipped_mixtures'] == []  # they never got as far as the plan
     used = {
-        name.split("-")[1] + ".wav"
-        for split in ("train", "validation", "test")
-        for example in trees.examples(tmp_path / "out", split)
-        for name in example.id.split("+")
+        name.split('-')[1] + '.wav'
+        for split in ('train', 'validation', 'test')
+        for example in trees.examples(tmp_path / 'out', split)
+        for name in example.id.split('+')
     }
     assert used == good
-    assert "rate too low: 1" in (tmp_path / "out" / "report.md").read_text()
+    assert 'rate too low: 1' in (tmp_path / 'out' / 'report.md').read_text()
 
 
 def test_a_part_that_is_silent_after_the_crop_is_listed(tmp_path):
-    root = trees.folder(tmp_path / "in", speakers=12, files=2)
+    root = trees.folder(tmp_path / 'in', speakers=12, files=2)
     pause_T = np.concatenate([trees.speechlike(1.2, seed=9), np.zeros(8000 * 12)])
-    trees.write(root / "spk0" / "pause.wav", pause_T)
+    trees.write(root / 'spk0' / 'pause.wav', pause_T)
     run_folder(
-        root, tmp_path / "out", "--validation_fraction=0", "--test_fraction=0", "--max_seconds=2"
+        root, tmp_path / 'out', '--validation_fraction=0', '--test_fraction=0', '--max_seconds=2'
     )
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    kinds = {one["kind"] for one in report["skipped_mixtures"]}
-    assert kinds == {"silent part"}
-    made = trees.examples(tmp_path / "out", "train")
-    assert report["splits"]["train"]["examples"] == len(made) >= 10
-    assert not {one["name"] for one in report["skipped_mixtures"]} & {one.id for one in made}
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    kinds = {one['kind'] for one in report['skipped_mixtures']}
+    assert kinds == {'silent part'}
+    made = trees.examples(tmp_path / 'out', 'train')
+    assert report['splits']['train']['examples'] == len(made) >= 10
+    assert not {one['name'] for one in report['skipped_mixtures']} & {one.id for one in made}
 
 
 def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
-    run_folder(corpus, tmp_path, "--train_pairs=40")
-    before = (tmp_path / "dataset.json").read_bytes()
-    with pytest.raises(SystemExit, match="finished data set.*--overwrite"):
-        run_folder(corpus, tmp_path, "--train_pairs=5")
-    assert (tmp_path / "dataset.json").read_bytes() == before
-    run_folder(corpus, tmp_path, "--train_pairs=5", "--overwrite")
-    assert len(source.RecordSource(tmp_path, "train")) == 5
+    run_folder(corpus, tmp_path, '--train_pairs=40')
+    before = (tmp_path / 'dataset.json').read_bytes()
+    with pytest.raises(SystemExit, match='finished data set.*--overwrite'):
+        run_folder(corpus, tmp_path, '--train_pairs=5')
+    assert (tmp_path / 'dataset.json').read_bytes() == before
+    run_folder(corpus, tmp_path, '--train_pairs=5', '--overwrite')
+    assert len(source.RecordSource(tmp_path, 'train')) == 5
 
     # A job that dies half-way leaves nothing that could be taken for a data set ...
     def die(*_, **__):
-        raise RuntimeError("power cut")
+        raise RuntimeError('power cut')
 
-    monkeypatch.setattr(shards.Finish, "process", die)
-    with pytest.raises(RuntimeError, match="power cut"):
-        run_folder(corpus, tmp_path, "--train_pairs=70", "--overwrite")
+    monkeypatch.setattr(shards.Finish, 'process', die)
+    with pytest.raises(RuntimeError, match='power cut'):
+        run_folder(corpus, tmp_path, '--train_pairs=70', '--overwrite')
     assert shard_bytes(tmp_path)
-    with pytest.raises(FileNotFoundError, match="did not finish"):
+    with pytest.raises(FileNotFoundError, match='did not finish'):
         source.open_dataset(tmp_path)
     # ... and does not stand in the way of the next, whose shards are other ones.
     monkeypatch.undo()
-    run_folder(corpus, tmp_path, "--train_pairs=5")
-    assert len(trees.examples(tmp_path, "train")) == 5
-    assert len([n for n in os.listdir(tmp_path) if "-train.tfrecord" in n]) == 1
+    run_folder(corpus, tmp_path, '--train_pairs=5')
+    assert len(trees.examples(tmp_path, 'train')) == 5
+    assert len([n for n in os.listdir(tmp_path) if '-train.tfrecord' in n]) == 1
 
 
 def test_other_peoples_files_survive(corpus, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "novel.txt").write_text("mine")
-    run_folder(corpus, tmp_path, "--train_pairs=5")
-    run_folder(corpus, tmp_path, "--train_pairs=6", "--overwrite")
-    assert (tmp_path / "notes.txt").read_text() == "mine" and (tmp_path / "clips").is_dir()
-    assert (tmp_path / "unfinished" / "novel.txt").read_text() == "mine"
+    (tmp_path / 'notes.txt').write_text('mine')
+    (tmp_path / 'clips').mkdir()
+    (tmp_path / 'unfinished').mkdir()
+    (tmp_path / 'unfinished' / 'novel.txt').write_text('mine')
+    run_folder(corpus, tmp_path, '--train_pairs=5')
+    run_folder(corpus, tmp_path, '--train_pairs=6', '--overwrite')
+    assert (tmp_path / 'notes.txt').read_text() == 'mine' and (tmp_path / 'clips').is_dir()
+    assert (tmp_path / 'unfinished' / 'novel.txt').read_text() == 'mine'
 
 
 def test_dry_run_writes_nothing(corpus, tmp_path, capsys):
-    run_folder(corpus, tmp_path / "out", "--dry_run")
+    run_folder(corpus, tmp_path / 'out', '--dry_run')
     shown = json.loads(capsys.readouterr().out)
-    assert sum(one["files"] for one in shown["utterances"].values()) == 27
-    assert shown["example"]["mixture_peak"] <= 0.9 * 32768 + 2
-    assert not (tmp_path / "out").exists()
+    assert sum(one['files'] for one in shown['utterances'].values()) == 27
+    assert shown['example']['mixture_peak'] <= 0.9 * 32768 + 2
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize(
-    "flag, message",
-    [("--trian_pairs=5", "did you mean --train_pairs"), ("--direct_num_workrs=2", "--direct_num")],
+    'flag, message',
+    [('--trian_pairs=5', 'did you mean --train_pairs'), ('--direct_num_workrs=2', '--direct_num')],
 )
 def test_misspelt_flags_are_errors(corpus, tmp_path, capsys, flag, message):
     with pytest.raises(SystemExit):
-        run_folder(corpus, tmp_path / "out", flag)
+        run_folder(corpus, tmp_path / 'out', flag)
     assert message in capsys.readouterr().err
 
 
 def test_wrong_tree_stops_at_once(tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.wav").touch()
-    with pytest.raises(SystemExit, match=r"(?s)expected: <speaker>.*found: a.wav"):
-        run_folder(tmp_path / "in", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / 'a.wav').touch()
+    with pytest.raises(SystemExit, match=r'(?s)expected: <speaker>.*found: a.wav'):
+        run_folder(tmp_path / 'in', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
 
 
 def test_progress_is_logged(corpus, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(shards.progress.Reporter.__init__, "__kwdefaults__", {"every": 0.02})
+    monkeypatch.setattr(shards.progress.Reporter.__init__, '__kwdefaults__', {'every': 0.02})
     caplog.set_level(logging.INFO)
     utterances = corpora.folder(str(corpus))
-    shards.run(name="x", utterances=utterances, output_dir=str(tmp_path / "out"))
+    shards.run(name='x', utterances=utterances, output_dir=str(tmp_path / 'out'))
     lines = [record.getMessage() for record in caplog.records]
-    assert any(line.startswith("mix: ") and " of 27, " in line for line in lines)
+    assert any(line.startswith('mix: ') and ' of 27, ' in line for line in lines)
 
 
 def adaptation_plan(inspected):
-    specs = plans.random_pairs(inspected, sample_rate=8000, pairs={"train": 4})
-    return [s for s in specs if s.split == "train"]
+    specs = plans.random_pairs(inspected, sample_rate=8000, pairs={'train': 4})
+    return [s for s in specs if s.split == 'train']
 
 
 def adaptation_mix(spec, *, sample_rate):
     example = mixers.mix_at_levels(spec, sample_rate=sample_rate)
     return records.dataclasses.replace(
-        example, adaptation_T=example.sources_ST[1, :100], source_classes=("dog", "rain")
+        example, adaptation_T=example.sources_ST[1, :100], source_classes=('dog', 'rain')
     )
 
 
 def test_other_tasks_plug_in_their_plan_and_mixer(corpus, tmp_path):
     report = shards.run(
-        name="fgbg",
+        name='fgbg',
         utterances=corpora.folder(str(corpus)),
-        output_dir=str(tmp_path / "out"),
+        output_dir=str(tmp_path / 'out'),
         plan=adaptation_plan,
         mix=adaptation_mix,
-        extra_metadata={"licence": "none"},
+        extra_metadata={'licence': 'none'},
     )
-    assert report["splits"]["train"]["examples"] == 4
-    metadata = source.open_dataset(tmp_path / "out")
-    assert metadata["adaptation"] is True and metadata["licence"] == "none"
-    for example in trees.examples(tmp_path / "out", "train"):
+    assert report['splits']['train']['examples'] == 4
+    metadata = source.open_dataset(tmp_path / 'out')
+    assert metadata['adaptation'] is True and metadata['licence'] == 'none'
+    for example in trees.examples(tmp_path / 'out', 'train'):
         np.testing.assert_array_equal(example.adaptation_T, example.sources_ST[1, :100])
-        assert example.source_classes == ("dog", "rain")
+        assert example.source_classes == ('dog', 'rain')
 
 
 def test_no_usable_file_is_an_error(tmp_path):
-    utterances = [corpora.Utterance(f"u{i}", f"s{i}", "nowhere.wav", "train") for i in range(4)]
-    with pytest.raises(ValueError, match="^no mixtures: 0 of 4 files are usable.*missing"):
+    utterances = [corpora.Utterance(f'u{i}', f's{i}', 'nowhere.wav', 'train') for i in range(4)]
+    with pytest.raises(ValueError, match='^no mixtures: 0 of 4 files are usable.*missing'):
         shards.run(
-            name="x", utterances=utterances, output_dir=str(tmp_path / "out"),
+            name='x', utterances=utterances, output_dir=str(tmp_path / 'out'),
             plan=functools.partial(plans.listed_pairs, listed=[]),
         )
-    with pytest.raises(ValueError, match="must be unique"):
-        shards.run(name="x", utterances=utterances[:1] * 2, output_dir=str(tmp_path / "out"))
+    with pytest.raises(ValueError, match='must be unique'):
+        shards.run(name='x', utterances=utterances[:1] * 2, output_dir=str(tmp_path / 'out'))
 
 
-@pytest.mark.parametrize("job", ["folder_2mix", "wsj0_2mix"])
+@pytest.mark.parametrize('job', ['folder_2mix', 'wsj0_2mix'])
 def test_runs_as_a_module(job):
     done = subprocess.run(
-        [sys.executable, "-m", f"data_prep.{job}", "--help"], capture_output=True, text=True
+        [sys.executable, '-m', f'data_prep.{job}', '--help'], capture_output=True, text=True
     )
-    assert done.returncode == 0 and "--output_dir" in done.stdout
+    assert done.returncode == 0 and '--output_dir' in done.stdout

@@ -38,9 +38,9 @@ def p56_sample_by_sample(audio_T, sample_rate, margin_db=15.9):
     return previous[1]
 
 
-@pytest.mark.parametrize("sample_rate", [8000, 11025])
-@pytest.mark.parametrize("peak", [0.9, 0.02])
-@pytest.mark.parametrize("lead", [0, 100])
+@pytest.mark.parametrize('sample_rate', [8000, 11025])
+@pytest.mark.parametrize('peak', [0.9, 0.02])
+@pytest.mark.parametrize('lead', [0, 100])
 def test_active_level_is_p56(sample_rate, peak, lead):
     audio_T = trees.speechlike(1.5, seed=3, sample_rate=sample_rate, peak=peak)
     audio_T = np.concatenate([np.zeros(lead), audio_T])  # exact zeros have no exponent
@@ -51,7 +51,7 @@ def test_active_level_is_p56(sample_rate, peak, lead):
     assert level == pytest.approx(power_db - 10 * math.log10(activity), abs=1e-9)
 
 
-@pytest.mark.parametrize("before, after", [(8000, 0), (0, 8000), (100, 1000)])
+@pytest.mark.parametrize('before, after', [(8000, 0), (0, 8000), (100, 1000)])
 def test_hangover_follows_the_activity(before, after):
     tone_T = 0.1 * np.sin(2 * np.pi * 440 * np.arange(4000) / 8000)
     audio_T = np.concatenate([np.zeros(before), tone_T, np.zeros(after)])
@@ -77,7 +77,7 @@ def test_active_level_follows_gain_and_silence():
     assert mixing.active_speech_level(np.zeros(100), sample_rate=8000) == (-math.inf, 0.0)
 
 
-@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 3.7])
+@pytest.mark.parametrize('snr_db', [-5.0, 0.0, 3.7])
 def test_scaled_sources_have_the_wanted_difference(snr_db):
     sources_ST = np.stack([trees.speechlike(2.0, seed=s, peak=0.1 * (s + 1)) for s in (1, 2)])
 
@@ -109,13 +109,13 @@ def test_quantise_rounds_and_refuses_what_does_not_fit():
     np.testing.assert_array_equal(pcm_ST, [[16384, -2], [8192, 0]])
     assert pcm_ST.dtype == np.int16
     for sources in ([[1.0], [0.0]], [[0.7], [0.7]], [[math.nan], [0.0]]):
-        with pytest.raises(ValueError, match="int16"):
+        with pytest.raises(ValueError, match='int16'):
             mixing.quantise(np.array(sources))
 
 
 def test_hash_is_the_same_everywhere():
-    assert mixing.stable_hash(0, "a+b", "snr") == 11801180413855302298
-    assert mixing.stable_hash("ab", "c") != mixing.stable_hash("a", "bc")
+    assert mixing.stable_hash(0, 'a+b', 'snr') == 11801180413855302298
+    assert mixing.stable_hash('ab', 'c') != mixing.stable_hash('a', 'bc')
     drawn = [mixing.uniform(-5, 5, 0, i) for i in range(2000)]
     assert -5 <= min(drawn) < -4.9 and 4.9 < max(drawn) < 5
     assert abs(np.mean(drawn)) < 0.3

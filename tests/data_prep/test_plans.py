@@ -10,16 +10,16 @@ from data_prep.audio import Inspected
 from data_prep.corpora import Utterance
 
 
-def corpus(speakers, *, files=5, samples=16000, split="train"):
+def corpus(speakers, *, files=5, samples=16000, split='train'):
     return [
-        Inspected(Utterance(f"{s}-{f}", s, f"{s}/{f}.wav", split), samples=samples + 100 * f)
+        Inspected(Utterance(f'{s}-{f}', s, f'{s}/{f}.wav', split), samples=samples + 100 * f)
         for s in speakers
         for f in range(files)
     ]
 
 
 def test_one_pass_uses_each_utterance_once_a_side():
-    inspected = corpus("abcdef")
+    inspected = corpus('abcdef')
     specs = plans.random_pairs(inspected, sample_rate=8000)
     for side in (0, 1):
         paths = [spec.clips[side].path for spec in specs]
@@ -28,32 +28,32 @@ def test_one_pass_uses_each_utterance_once_a_side():
 
 
 def test_pairs_are_mixed_well():
-    specs = plans.random_pairs(corpus("abcdef"), sample_rate=8000)
+    specs = plans.random_pairs(corpus('abcdef'), sample_rate=8000)
     pairs = {tuple(clip.source_id for clip in spec.clips) for spec in specs}
     assert len(pairs) > 12  # of 30 possible ones, in 30 mixtures
 
 
-@pytest.mark.parametrize("wanted", [1, 7, 30, 47, 150])
+@pytest.mark.parametrize('wanted', [1, 7, 30, 47, 150])
 def test_wanted_number_without_repeats(wanted):
-    specs = plans.random_pairs(corpus("abcdef"), sample_rate=8000, pairs={"train": wanted})
+    specs = plans.random_pairs(corpus('abcdef'), sample_rate=8000, pairs={'train': wanted})
     assert len(specs) == wanted
     assert len({spec.id for spec in specs}) == wanted
 
 
 def test_numbers_depend_on_the_ids_and_the_seed_only():
-    inspected = corpus("abcd")
+    inspected = corpus('abcd')
     shuffled = inspected[:]
     random.Random(1).shuffle(shuffled)
     specs = plans.random_pairs(inspected, sample_rate=8000)
     assert plans.random_pairs(shuffled, sample_rate=8000) == specs
     assert plans.random_pairs(inspected, sample_rate=8000, seed=1) != specs
     # A mixture that occurs in a larger request is the same mixture.
-    more = plans.random_pairs(inspected, sample_rate=8000, pairs={"train": 40})
+    more = plans.random_pairs(inspected, sample_rate=8000, pairs={'train': 40})
     assert {s.id: s for s in more}[specs[0].id] == specs[0]
 
 
 def test_shards_do_not_depend_on_the_order_of_the_specs():
-    specs = plans.random_pairs(corpus("abcd", files=30), sample_rate=8000)
+    specs = plans.random_pairs(corpus('abcd', files=30), sample_rate=8000)
     work = workers.assign_shards(specs)
     assert workers.assign_shards(specs[::-1]) == work
     assert len(work) == 4 and all(rows for *_, rows in work)
@@ -62,7 +62,7 @@ def test_shards_do_not_depend_on_the_order_of_the_specs():
 
 def test_snr_and_crop_ranges():
     specs = plans.random_pairs(
-        corpus("abcdef", files=20), sample_rate=8000, snr_db=(-5, 5), pairs={"train": 1000}
+        corpus('abcdef', files=20), sample_rate=8000, snr_db=(-5, 5), pairs={'train': 1000}
     )
     snrs = [spec.snr_db for spec in specs]
     assert -5 <= min(snrs) < -4.9 and 4.9 < max(snrs) <= 5
@@ -77,37 +77,37 @@ def test_snr_and_crop_ranges():
 
 
 def test_splits_never_mix():
-    inspected = corpus("abc") + corpus("def", split="test")
+    inspected = corpus('abc') + corpus('def', split='test')
     specs = plans.random_pairs(inspected, sample_rate=8000)
     for spec in specs:
         speakers = {clip.source_id for clip in spec.clips}
-        assert speakers <= set("abc" if spec.split == "train" else "def")
-    assert {spec.split for spec in specs} == {"train", "test"}
+        assert speakers <= set('abc' if spec.split == 'train' else 'def')
+    assert {spec.split for spec in specs} == {'train', 'test'}
 
 
 def test_a_speaker_in_two_splits_is_refused():
-    with pytest.raises(ValueError, match="must not cross splits"):
-        plans.random_pairs(corpus("abc") + corpus("cd", split="test"), sample_rate=8000)
+    with pytest.raises(ValueError, match='must not cross splits'):
+        plans.random_pairs(corpus('abc') + corpus('cd', split='test'), sample_rate=8000)
 
 
 def test_one_speaker_with_most_files():
-    inspected = corpus("a", files=20) + corpus("bcd", files=2)
+    inspected = corpus('a', files=20) + corpus('bcd', files=2)
     specs = plans.random_pairs(inspected, sample_rate=8000)
     assert len(specs) >= 10
     assert all(spec.clips[0].source_id != spec.clips[1].source_id for spec in specs)
 
 
 @pytest.mark.parametrize(
-    "speakers, wanted, message", [("a", 0, "1 speaker"), ("ab", 99, "ask for")]
+    'speakers, wanted, message', [('a', 0, '1 speaker'), ('ab', 99, 'ask for')]
 )
 def test_impossible_requests(speakers, wanted, message):
     with pytest.raises(ValueError, match=message):
-        plans.random_pairs(corpus(speakers), sample_rate=8000, pairs={"train": wanted})
+        plans.random_pairs(corpus(speakers), sample_rate=8000, pairs={'train': wanted})
 
 
-@pytest.mark.parametrize("samples, parts", [(16000, 1), (16001, 2), (100000, 7), (1, 1)])
+@pytest.mark.parametrize('samples, parts', [(16000, 1), (16001, 2), (100000, 7), (1, 1)])
 def test_cut_makes_equal_parts_and_loses_nothing(samples, parts):
-    one = Inspected(Utterance("u", "s", "p", "train"), samples=samples)
+    one = Inspected(Utterance('u', 's', 'p', 'train'), samples=samples)
     segments = plans.cut(one, sample_rate=8000, max_seconds=2.0)
     assert len(segments) == parts
     assert segments[0].clip.start == 0 and segments[-1].clip.stop == samples
@@ -119,11 +119,11 @@ def test_cut_makes_equal_parts_and_loses_nothing(samples, parts):
 
 
 def test_listed_pairs_skip_lines_with_a_bad_source():
-    inspected = corpus("ab", files=2)
+    inspected = corpus('ab', files=2)
     lines = [
-        plans.Listed("m1", "test", ("a-0", "b-1"), (1.5, -1.5)),
-        plans.Listed("m2", "test", ("a-0", "gone"), (1.0, -1.0)),
+        plans.Listed('m1', 'test', ('a-0', 'b-1'), (1.5, -1.5)),
+        plans.Listed('m2', 'test', ('a-0', 'gone'), (1.0, -1.0)),
     ]
     (spec,) = plans.listed_pairs(inspected, listed=lines)
-    assert (spec.id, spec.samples, spec.snr_db) == ("m1", 16000, 3.0)
+    assert (spec.id, spec.samples, spec.snr_db) == ('m1', 16000, 3.0)
     assert [clip.stop for clip in spec.clips] == [16000, 16100]

@@ -7,17 +7,17 @@ from data_prep import embedded, folder_2mix, plans, shards
 from data_prep.corpora import Utterance
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def corpus(tmp_path_factory):
-    return trees.folder(tmp_path_factory.mktemp("corpus"), speakers=8, files=1)
+    return trees.folder(tmp_path_factory.mktemp('corpus'), speakers=8, files=1)
 
 
 def run_folder(input_dir, output_dir, *flags):
-    folder_2mix.main([f"--input_dir={input_dir}", f"--output_dir={output_dir}", *flags])
+    folder_2mix.main([f'--input_dir={input_dir}', f'--output_dir={output_dir}', *flags])
 
 
 def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
 
 
 def test_overwrite_keeps_the_old_data_set_until_the_new_one_is_planned(
@@ -25,87 +25,87 @@ def test_overwrite_keeps_the_old_data_set_until_the_new_one_is_planned(
 ):
     run_folder(corpus, tmp_path)
     before = contents(tmp_path)
-    for flag in ("--min_seconds=100", "--train_pairs=5000", "--name=Not-a-name"):
+    for flag in ('--min_seconds=100', '--train_pairs=5000', '--name=Not-a-name'):
         with pytest.raises(SystemExit):
-            run_folder(corpus, tmp_path, "--overwrite", flag)
+            run_folder(corpus, tmp_path, '--overwrite', flag)
         assert contents(tmp_path) == before
 
     def first_shard(self, work):
-        assert not (tmp_path / "dataset.json").exists() and not list(tmp_path.glob("*.tfrecord-*"))
-        raise RuntimeError("seen")
+        assert not (tmp_path / 'dataset.json').exists() and not list(tmp_path.glob('*.tfrecord-*'))
+        raise RuntimeError('seen')
 
-    monkeypatch.setattr(shards.WriteShard, "process", first_shard)
-    with pytest.raises(RuntimeError, match="seen"):
-        run_folder(corpus, tmp_path, "--overwrite")
+    monkeypatch.setattr(shards.WriteShard, 'process', first_shard)
+    with pytest.raises(RuntimeError, match='seen'):
+        run_folder(corpus, tmp_path, '--overwrite')
 
 
 @pytest.mark.parametrize(
-    "beam_flags", [(), ("--direct_running_mode=multi_processing", "--direct_num_workers=2")]
+    'beam_flags', [(), ('--direct_running_mode=multi_processing', '--direct_num_workers=2')]
 )
 def test_a_refused_plan_is_one_line(corpus, tmp_path, caplog, capfd, beam_flags):
     with pytest.raises(SystemExit) as stop:
-        run_folder(corpus, tmp_path / "out", "--train_pairs=5000", *beam_flags)
+        run_folder(corpus, tmp_path / 'out', '--train_pairs=5000', *beam_flags)
     message = str(stop.value)
     assert message.startswith("error: split 'train': 5000 mixtures wanted")
-    assert "\n" not in message and "while running" not in message
+    assert '\n' not in message and 'while running' not in message
     out, err = capfd.readouterr()
-    assert "Traceback" not in caplog.text + out + err
-    assert not list((tmp_path / "out").iterdir())
+    assert 'Traceback' not in caplog.text + out + err
+    assert not list((tmp_path / 'out').iterdir())
 
 
 def fail(spec, *, sample_rate):
-    raise shards.audio.BadInput("silent part", "nothing to hear")
+    raise shards.audio.BadInput('silent part', 'nothing to hear')
 
 
 def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
     utterances = [
-        Utterance(f"u{i}", f"s{i}", str(corpus / f"spk{i}" / "u0.wav"), "train") for i in range(4)
+        Utterance(f'u{i}', f's{i}', str(corpus / f'spk{i}' / 'u0.wav'), 'train') for i in range(4)
     ]
     with pytest.raises(ValueError, match="^split 'train': no mixture could be made.*silent part"):
         shards.run(
-            name="x", utterances=utterances, output_dir=str(tmp_path / "out"),
+            name='x', utterances=utterances, output_dir=str(tmp_path / 'out'),
             plan=plans.random_pairs, mix=fail,
         )
-    assert "Traceback" not in caplog.text
-    assert not (tmp_path / "out" / "dataset.json").exists()
+    assert 'Traceback' not in caplog.text
+    assert not (tmp_path / 'out' / 'dataset.json').exists()
 
 
 @pytest.mark.parametrize(
-    "flags, message",
+    'flags, message',
     [
-        (["--train_pairs=-3"], "--train_pairs=-3: must be 0"),
-        (["--test_fraction=1.5"], "--test_fraction=1.5: must be between 0 and 1"),
-        (["--validation_fraction=-0.1"], "--validation_fraction=-0.1: must be between"),
-        (["--test_fraction=nan"], "--test_fraction=nan: must be between"),
-        (["--validation_fraction=0.5", "--test_fraction=0.5"], "sum must be below 1"),
-        (["--sample_rate=0"], "--sample_rate=0: must be above 0"),
-        (["--min_seconds=-1"], "--min_seconds=-1: must be 0 or more"),
-        (["--min_seconds=inf"], "--min_seconds=inf: must be 0 or more"),
-        (["--max_seconds=-2"], "--max_seconds=-2: must be 0 (never cut) or at least 1"),
-        (["--max_seconds=0.5"], "--max_seconds=0.5: must be 0 (never cut) or at least 1"),
-        (["--max_seconds=1e-5", "--min_seconds=0"], "--max_seconds=1e-05: must be 0"),
-        (["--snr_db=-inf,5"], "--snr_db: -inf,5: both must be finite"),
-        (["--snr_db=nan,nan"], "--snr_db: nan,nan: both must be finite"),
-        (["--snr_db=5"], "--snr_db: 5: must be two numbers"),
+        (['--train_pairs=-3'], '--train_pairs=-3: must be 0'),
+        (['--test_fraction=1.5'], '--test_fraction=1.5: must be between 0 and 1'),
+        (['--validation_fraction=-0.1'], '--validation_fraction=-0.1: must be between'),
+        (['--test_fraction=nan'], '--test_fraction=nan: must be between'),
+        (['--validation_fraction=0.5', '--test_fraction=0.5'], 'sum must be below 1'),
+        (['--sample_rate=0'], '--sample_rate=0: must be above 0'),
+        (['--min_seconds=-1'], '--min_seconds=-1: must be 0 or more'),
+        (['--min_seconds=inf'], '--min_seconds=inf: must be 0 or more'),
+        (['--max_seconds=-2'], '--max_seconds=-2: must be 0 (never cut) or at least 1'),
+        (['--max_seconds=0.5'], '--max_seconds=0.5: must be 0 (never cut) or at least 1'),
+        (['--max_seconds=1e-5', '--min_seconds=0'], '--max_seconds=1e-05: must be 0'),
+        (['--snr_db=-inf,5'], '--snr_db: -inf,5: both must be finite'),
+        (['--snr_db=nan,nan'], '--snr_db: nan,nan: both must be finite'),
+        (['--snr_db=5'], '--snr_db: 5: must be two numbers'),
     ],
 )
 def test_nonsense_numbers_are_refused_before_anything_is_read(tmp_path, capsys, flags, message):
     with pytest.raises(SystemExit) as stop:
-        run_folder(tmp_path / "nowhere", tmp_path / "out", *flags)
+        run_folder(tmp_path / 'nowhere', tmp_path / 'out', *flags)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_embedded_wants_utterances(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        embedded.main([f"--output_dir={tmp_path / 'out'}", "--utterances_per_voice=0"])
-    assert "--utterances_per_voice=0: must be above 0" in capsys.readouterr().err
+        embedded.main([f"--output_dir={tmp_path / 'out'}", '--utterances_per_voice=0'])
+    assert '--utterances_per_voice=0: must be above 0' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("inside", ["", "below"])
+@pytest.mark.parametrize('inside', ['', 'below'])
 def test_an_output_that_cannot_be_a_folder_is_one_line(corpus, tmp_path, inside):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(SystemExit, match="^error: .*file") as stop:
-        run_folder(corpus, tmp_path / "file" / inside, "--overwrite")
-    assert "\n" not in str(stop.value)
-    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / 'file').write_text('mine')
+    with pytest.raises(SystemExit, match='^error: .*file') as stop:
+        run_folder(corpus, tmp_path / 'file' / inside, '--overwrite')
+    assert '\n' not in str(stop.value)
+    assert (tmp_path / 'file').read_text() == 'mine'

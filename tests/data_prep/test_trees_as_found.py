@@ -14,70 +14,70 @@ def speakers_of(root):
 
 
 def test_links_never_lend_a_speakers_files_to_another(tmp_path):
-    root = tmp_path / "in"
-    touch(root, *(f"spk{i}/deep/{i}.wav" for i in range(3)))
-    touch(tmp_path, "disc/spk3/3.wav", "disc/more/4.wav")
-    (root / "spk3").symlink_to(tmp_path / "disc" / "spk3")  # a speaker kept elsewhere
-    (root / "spk0" / "other").symlink_to("../spk1")
-    (root / "spk0" / "part").symlink_to("../spk2/deep")
-    (root / "spk0" / "elsewhere").symlink_to(tmp_path / "disc" / "spk3")
-    (root / "spk0" / "more").symlink_to(tmp_path / "disc" / "more")
-    (root / "spk0" / "more_again").symlink_to(tmp_path / "disc" / "more")
-    (root / "spk0" / "nowhere").symlink_to("nothing")
-    expected = {f"spk{i}/deep/{i}.wav": f"spk{i}" for i in range(3)}
-    expected |= {"spk3/3.wav": "spk3", "spk0/more/4.wav": "spk0"}
+    root = tmp_path / 'in'
+    touch(root, *(f'spk{i}/deep/{i}.wav' for i in range(3)))
+    touch(tmp_path, 'disc/spk3/3.wav', 'disc/more/4.wav')
+    (root / 'spk3').symlink_to(tmp_path / 'disc' / 'spk3')  # a speaker kept elsewhere
+    (root / 'spk0' / 'other').symlink_to('../spk1')
+    (root / 'spk0' / 'part').symlink_to('../spk2/deep')
+    (root / 'spk0' / 'elsewhere').symlink_to(tmp_path / 'disc' / 'spk3')
+    (root / 'spk0' / 'more').symlink_to(tmp_path / 'disc' / 'more')
+    (root / 'spk0' / 'more_again').symlink_to(tmp_path / 'disc' / 'more')
+    (root / 'spk0' / 'nowhere').symlink_to('nothing')
+    expected = {f'spk{i}/deep/{i}.wav': f'spk{i}' for i in range(3)}
+    expected |= {'spk3/3.wav': 'spk3', 'spk0/more/4.wav': 'spk0'}
     assert speakers_of(root) == expected
-    (tmp_path / "link").symlink_to(root)
-    assert speakers_of(tmp_path / "link") == expected
+    (tmp_path / 'link').symlink_to(root)
+    assert speakers_of(tmp_path / 'link') == expected
 
 
-@pytest.mark.parametrize("target", ["..", ".", "../.."])
+@pytest.mark.parametrize('target', ['..', '.', '../..'])
 def test_a_link_to_a_folder_above_is_not_followed(tmp_path, target):
-    root = tmp_path / "in"
-    touch(root, *(f"spk{i}/{i}.wav" for i in range(3)))
-    touch(tmp_path, "disc/more/3.wav", "disc/4.wav")
-    (root / "spk0" / "loop").symlink_to(target)
-    assert speakers_of(root) == {f"spk{i}/{i}.wav": f"spk{i}" for i in range(3)}
+    root = tmp_path / 'in'
+    touch(root, *(f'spk{i}/{i}.wav' for i in range(3)))
+    touch(tmp_path, 'disc/more/3.wav', 'disc/4.wav')
+    (root / 'spk0' / 'loop').symlink_to(target)
+    assert speakers_of(root) == {f'spk{i}/{i}.wav': f'spk{i}' for i in range(3)}
     # Nor where the loop lies in a folder that was itself reached by a link.
-    (tmp_path / "disc" / "more" / "loop").symlink_to("..")
-    (root / "spk3").symlink_to(tmp_path / "disc" / "more")
-    assert speakers_of(root)["spk3/3.wav"] == "spk3" and len(speakers_of(root)) == 4
+    (tmp_path / 'disc' / 'more' / 'loop').symlink_to('..')
+    (root / 'spk3').symlink_to(tmp_path / 'disc' / 'more')
+    assert speakers_of(root)['spk3/3.wav'] == 'spk3' and len(speakers_of(root)) == 4
 
 
 def test_ids_that_clash_are_told_apart_whatever_the_order(tmp_path, monkeypatch):
-    names = ["s1/a b  c.wav", "s1/a_b__c.wav", "s1/a-b/c.wav", "s1/a/b-c.wav", "s1/x y.wav"]
-    root = touch(tmp_path, *names, *(f"s{i}/z.wav" for i in range(2, 5)))
+    names = ['s1/a b  c.wav', 's1/a_b__c.wav', 's1/a-b/c.wav', 's1/a/b-c.wav', 's1/x y.wav']
+    root = touch(tmp_path, *names, *(f's{i}/z.wav' for i in range(2, 5)))
     ids = {u.path: u.id for u in corpora.folder(root, validation=0, test=0)}
     assert len(set(ids.values())) == len(ids) == 8
-    assert not any(" " in name or "/" in name for name in ids.values())
-    assert ids[f"{root}/s1/x y.wav"] == "s1-x_y"  # alone under its name: left as it is
-    assert len(ids[f"{root}/s1/a/b-c.wav"]) == len("s1-a-b-c") + 9
+    assert not any(' ' in name or '/' in name for name in ids.values())
+    assert ids[f'{root}/s1/x y.wav'] == 's1-x_y'  # alone under its name: left as it is
+    assert len(ids[f'{root}/s1/a/b-c.wav']) == len('s1-a-b-c') + 9
     listed = corpora.list_files
-    monkeypatch.setattr(corpora, "list_files", lambda *args: listed(*args)[::-1])
+    monkeypatch.setattr(corpora, 'list_files', lambda *args: listed(*args)[::-1])
     assert {u.path: u.id for u in corpora.folder(root, validation=0, test=0)} == ids
 
 
 def test_trees_in_a_bucket_are_refused_with_the_way_out(tmp_path):
     for walk in (
-        lambda: mixture_trees.wsj0_2mix("gs://bucket/wsj0-mix"),
-        lambda: mixture_trees.librimix("gs://bucket/Libri2Mix"),
-        lambda: mixture_trees.wsj0_lists("gs://bucket/wsj0", str(tmp_path)),
-        lambda: mixture_trees.wsj0_lists(str(tmp_path), "gs://bucket/lists"),
+        lambda: mixture_trees.wsj0_2mix('gs://bucket/wsj0-mix'),
+        lambda: mixture_trees.librimix('gs://bucket/Libri2Mix'),
+        lambda: mixture_trees.wsj0_lists('gs://bucket/wsj0', str(tmp_path)),
+        lambda: mixture_trees.wsj0_lists(str(tmp_path), 'gs://bucket/lists'),
     ):
-        with pytest.raises(corpora.TreeError, match="gs://bucket.*local path.*mount"):
+        with pytest.raises(corpora.TreeError, match='gs://bucket.*local path.*mount'):
             walk()
 
 
 def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_does_not(tmp_path):
     def make(base, parts, mixture, name):
-        touch(base, *(f"{p}/{f}/{name}.wav" for p in parts for f in (mixture, "s1", "s2")))
+        touch(base, *(f'{p}/{f}/{name}.wav' for p in parts for f in (mixture, 's1', 's2')))
         return str(base)
 
-    libri = make(tmp_path / "libri", ["train-100", "test"], "mix_clean", "103-1-1_104-1-1")
+    libri = make(tmp_path / 'libri', ['train-100', 'test'], 'mix_clean', '103-1-1_104-1-1')
     with pytest.raises(corpora.TreeError, match="2 of 2 speakers.*'103' in test, train"):
         mixture_trees.librimix(libri)
     # The same speaker in two training parts is in one split.
-    one_split = make(tmp_path / "one", ["train-100", "train-360"], "mix_clean", "103-1-1_104-1-1")
+    one_split = make(tmp_path / 'one', ['train-100', 'train-360'], 'mix_clean', '103-1-1_104-1-1')
     assert len(mixture_trees.librimix(one_split)[1]) == 2
-    wsj0 = make(tmp_path / "wsj0", ["tr", "cv"], "mix", "01to030v_0.4_029o0311_-0.4")
+    wsj0 = make(tmp_path / 'wsj0', ['tr', 'cv'], 'mix', '01to030v_0.4_029o0311_-0.4')
     assert len(mixture_trees.wsj0_2mix(wsj0)[1]) == 2

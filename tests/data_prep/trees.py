@@ -23,31 +23,31 @@ def write(path, audio_T, sample_rate=8000, **keywords):
     soundfile.write(path, audio_T, sample_rate, **keywords)
 
 
-def folder(root, *, speakers=8, files=3, sample_rate=8000, suffix="wav"):
+def folder(root, *, speakers=8, files=3, sample_rate=8000, suffix='wav'):
     """`<speaker>/*.wav`."""
     for speaker in range(speakers):
         for file in range(files):
             audio_T = speechlike(
                 1.2 + 0.2 * file, seed=100 * speaker + file, sample_rate=sample_rate
             )
-            write(root / f"spk{speaker}" / f"u{file}.{suffix}", audio_T, sample_rate)
+            write(root / f'spk{speaker}' / f'u{file}.{suffix}', audio_T, sample_rate)
     return root
 
 
-def mixed(base, names_by_part, *, mixture="mix", subtype="PCM_16"):
+def mixed(base, names_by_part, *, mixture='mix', subtype='PCM_16'):
     """`{part}/{mix,s1,s2}/<name>.wav`, as MERL's and LibriMix's scripts leave them."""
     for part, names in names_by_part.items():
         for i, name in enumerate(names):
             sources = [speechlike(1.0 + 0.1 * i, seed=10 * i + s) for s in (1, 2)]
-            for folder_name, audio_T in zip(("s1", "s2", mixture), (*sources, sum(sources))):
-                write(base / part / folder_name / f"{name}.wav", audio_T, subtype=subtype)
+            for folder_name, audio_T in zip(('s1', 's2', mixture), (*sources, sum(sources))):
+                write(base / part / folder_name / f'{name}.wav', audio_T, subtype=subtype)
     return base
 
 
 WSJ0_NAMES = {
-    "tr": ["01to030v_0.4498_029o0311_-0.4498", "02co0101_2.1_01to030w_-2.1"],
-    "cv": ["01to0401_1.5_02co0102_-1.5"],
-    "tt": ["050a0501_0.46634_441o0308_-0.46634", "22ga0101_1e-05_053a0502_-1e-05"],
+    'tr': ['01to030v_0.4498_029o0311_-0.4498', '02co0101_2.1_01to030w_-2.1'],
+    'cv': ['01to0401_1.5_02co0102_-1.5'],
+    'tt': ['050a0501_0.46634_441o0308_-0.46634', '22ga0101_1e-05_053a0502_-1e-05'],
 }
 
 
