@@ -15,7 +15,11 @@ from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
 
 
-def open_data(config, *, splits=(), say=print):
+def _say(text):
+    print(text, flush=True)  # before what a child process, or stderr, says
+
+
+def open_data(config, *, splits=(), say=_say):
     """Finds the experiment's data set, building the embedded corpus where none is given.
 
     Args:
@@ -64,7 +68,7 @@ def train(config, workdir, *, then=()):
       workdir: run folder.
       then: further splits that must be there, since they will be evaluated on.
     """
-    say = print if jax.process_index() == 0 else lambda text: None
+    say = _say if jax.process_index() == 0 else lambda text: None
     directory = open_data(config, splits=('train', 'validation', *then), say=say)
     say(f'run                {workdir}')
     return loop.train(config, workdir, train_source=RecordSource(directory, 'train'),
@@ -85,7 +89,7 @@ def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
     Raises:
       ConfigError: no checkpoint, or a data set that the model cannot be evaluated on.
     """
-    say = print if jax.process_index() == 0 else lambda text: None
+    say = _say if jax.process_index() == 0 else lambda text: None
     # With baselines the run has just been trained, and the data set announced.
     directories = list(data_dirs) or [
         open_data(config, say=(lambda text: None) if baselines else say)]
@@ -132,6 +136,8 @@ def _evaluate_on(config, workdir, source, split, compared, *, step, say):
     """Scores systems on one data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
     name = metadata['name'] if split == 'test' else f"{metadata['name']}-{split}"
+    if settings.max_examples:  # a part must not replace the results of the whole
+        name += f'-first-{settings.max_examples}'
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
         say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")
