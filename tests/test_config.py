@@ -109,3 +109,10 @@ def test_a_named_data_set_without_a_folder_names_its_job():
 def test_json_round_trip():
     config = load('convtasnet_glu', 'demo')
     assert config_lib.from_json(config_lib.to_json(config)) == config
+
+
+def test_a_preset_is_laid_over_a_copy():
+    config = load('convtasnet_glu')
+    before = config_lib.to_json(config)
+    assert config_lib.with_preset(config, 'demo').model.basis == 64
+    assert config_lib.to_json(config) == before

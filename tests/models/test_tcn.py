@@ -129,3 +129,12 @@ def test_bfloat16_is_close_and_parameters_stay_float32():
     assert products and all(':bf16[' in line.split('=')[0] for line in products)
     sums = [line for line in jaxpr.splitlines() if 'reduce_sum[' in line]
     assert sums and all(':f32[' in line.split('=')[0] for line in sums)
+
+
+def test_skip_connections_are_summed_in_float32():
+    rough = tcn.TCN(**SMALL, dtype='bfloat16')
+    x_BKN = normal(1, 12, 7)
+    params = initial(rough, x_BKN)
+    _, seen = rough.apply({'params': params}, x_BKN, capture_intermediates=lambda module, _: (
+        module.name == 'prelu'))
+    assert seen['intermediates']['prelu']['__call__'][0].dtype == jnp.float32
