@@ -8,6 +8,7 @@ DEMO = [
 ]
 DATA_PREP = [
     'apache-beam>=2.60',
+    'pyloudnorm',  # --level=lufs of the job fgbg
     'importlib_resources',  # tensorflow-datasets needs it beside Beam and does not declare it
 ]
 
@@ -17,6 +18,7 @@ setup(
     description='Sound separation in JAX: Conv-TasNet variants and foreground-background masks',
     python_requires='>=3.11',
     packages=find_packages(include=['fgsep_jax*', 'data_prep*']),
+    package_data={'data_prep': ['*.csv']},  # the class tables
     install_requires=[
         'absl-py',
         'etils[epath]',  # data sets and runs on gs:// paths

@@ -12,5 +12,5 @@ from fgsep_jax import config
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.speech` says what may stand after the colon."""
+    """Configuration of the experiment; `config.make` says what may stand after the colon."""
     return config.speech(argument, experiment='convtasnet_big', model=dict(basis=1024, repeats=4))

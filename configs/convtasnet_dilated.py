@@ -14,6 +14,6 @@ from fgsep_jax import config
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.speech` says what may stand after the colon."""
+    """Configuration of the experiment; `config.make` says what may stand after the colon."""
     return config.speech(argument, experiment='convtasnet_dilated',
                          model=dict(encoder='prelu', layers=5, dilated=True))

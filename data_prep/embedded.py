@@ -1,96 +1,27 @@
-"""The embedded corpus: two-speaker mixtures of speech spoken by eSpeak NG, in about a minute.
+"""The embedded data sets: mixtures made from nothing, in about a minute.
 
-    python -m data_prep.embedded [--output_dir=DIR] [Beam flags]
+    python -m data_prep.embedded [--task=speech|foreground] [--output_dir=DIR] [Beam flags]
 
-No recordings and no network are needed: every voice says sentences of its own, and the mixtures
-are made by the same pipeline as those of any other data set. The same versions of eSpeak NG give
-the same bytes. It is meant for demonstrations and tests; results on it say little about people.
+No recordings and no network are needed: voices of eSpeak NG say sentences, or dogs, bells and
+vacuum cleaners are made by rule, and the mixtures come from the same pipeline as those of any
+other data set. The same versions of the programs that make the sounds give the same bytes. They
+are meant for demonstrations and tests; results on them say little about people and real sounds.
 """
 
-import concurrent.futures
+import argparse
 import functools
+import importlib
 import json
-import logging
-import multiprocessing
 import os
+import sys
 import tempfile
-
-import numpy as np
-import soundfile
-
-from data_prep import espeak, sentences
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
-MIXTURES = {'train': 3000, 'validation': 200, 'test': 200}
-LICENCE = (
-    'Synthetic speech, no human recordings. It was made with eSpeak NG, a program under the GPL, '
-    'version 3 or later; that licence does not extend to what the program says.'
-)
+TASKS = ('speech', 'foreground')  # each is data_prep/embedded_<task>.py
 
 
-def texts(utterances_per_voice: int) -> dict[str, list[str]]:
-    """Voice name -> its sentences; no sentence is said twice, by whichever voice."""
-    count = utterances_per_voice
-    all_texts = sentences.distinct_sentences(count * len(espeak.VOICES))
-    return {
-        voice.name: all_texts[i * count : (i + 1) * count]
-        for i, voice in enumerate(espeak.VOICES)
-    }
-
-
-def speak(voice: espeak.Voice, lines: list[str], *, folder: str, sample_rate: int) -> list[str]:
-    """Renders lines to `folder` as 16-bit wav files.
-
-    Args:
-        voice: who speaks.
-        lines: what is said, one utterance a line.
-        folder: where the files go; it must exist.
-        sample_rate: of the files [Hz].
-
-    Returns:
-        Paths, one a line.
-    """
-    paths = []
-    for number, line in enumerate(lines):
-        speech_T = espeak.render(voice, line, sample_rate=sample_rate)
-        paths.append(os.path.join(folder, f'{voice.name}-{number:03d}.wav'))
-        pcm_T = np.round(speech_T * 32768.0).astype(np.int16)
-        soundfile.write(paths[-1], pcm_T, sample_rate, subtype='PCM_16')
-    return paths
-
-
-def speak_all(folder: str, *, utterances_per_voice: int, sample_rate: int) -> list:
-    """Renders what every voice says, on all cores.
-
-    Args:
-        folder: where the wav files go; it must exist.
-        utterances_per_voice: sentences said by each voice.
-        sample_rate: of the files [Hz].
-
-    Returns:
-        corpora.Utterance of every file, in a fixed order.
-    """
-    from data_prep import corpora
-
-    utterances = []
-    lines = texts(utterances_per_voice)
-    work = functools.partial(speak, folder=folder, sample_rate=sample_rate)
-    with concurrent.futures.ProcessPoolExecutor(
-        mp_context=multiprocessing.get_context('spawn')
-    ) as pool:
-        spoken = pool.map(work, espeak.VOICES, [lines[voice.name] for voice in espeak.VOICES])
-        for done, (voice, paths) in enumerate(zip(espeak.VOICES, spoken), start=1):
-            for number, path in enumerate(paths):
-                utterances.append(
-                    corpora.Utterance(f'{voice.name}-{number:03d}', voice.name, path, voice.split)
-                )
-            if done % 10 == 0 or done == len(espeak.VOICES):
-                logging.info('speak: %d of %d voices', done, len(espeak.VOICES))
-    return utterances
-
-
-def _already_made(args, synthesiser: str) -> bool:
+def _already_made(args, *, job: str, synthesiser: str) -> bool:
     """Whether `output_dir` holds the finished result of the same options and versions.
 
     Raises:
@@ -106,7 +37,7 @@ def _already_made(args, synthesiser: str) -> bool:
         found = json.load(file)
     wanted = json.loads(json.dumps(vars(args)))
     config = found.get('config', {})
-    if (found.get('job'), found.get('synthesiser')) == ('embedded', synthesiser) and all(
+    if (found.get('job'), found.get('synthesiser')) == (job, synthesiser) and all(
         wanted.get(key) == value for key, value in config.items()
     ):
         return True
@@ -116,43 +47,61 @@ def _already_made(args, synthesiser: str) -> bool:
     )
 
 
-def _prepare(args, *, folder: str) -> dict:
-    """Speech in `folder` and the arguments of the pipeline that mixes it."""
-    from data_prep import plans
-
-    synthesiser = espeak.version()
-    if _already_made(args, synthesiser):
+def _prepare(args, *, maker, folder: str) -> dict:
+    """Sounds in `folder` and the arguments of the pipeline that mixes them."""
+    synthesiser = maker.version()
+    if _already_made(args, job=maker.JOB, synthesiser=synthesiser):
         print(f'{args.output_dir} is complete already, nothing to do (--overwrite makes it anew)')
         raise SystemExit(0)
-    return dict(
-        job='embedded',
-        utterances=speak_all(
-            folder,
-            utterances_per_voice=args.utterances_per_voice,
-            sample_rate=args.sample_rate,
-        ),
-        plan=functools.partial(
-            plans.random_pairs,
-            pairs={split: vars(args)[f'{split}_pairs'] for split in MIXTURES},
-            snr_db=args.snr_db,
-            max_seconds=args.max_seconds,
-        ),
-        extra_metadata={'synthesiser': synthesiser, 'licence': LICENCE},
+    keywords = maker.job(args, folder)
+    origin = {'synthesiser': synthesiser, 'licence': maker.LICENCE}
+    return {
+        **keywords,
+        'job': maker.JOB,
+        'extra_metadata': {**keywords.get('extra_metadata', {}), **origin},
+    }
+
+
+def _parser(task: str) -> argparse.ArgumentParser:
+    from data_prep import options
+    from fgsep_jax.config import embedded_dir
+
+    maker = importlib.import_module(f'data_prep.embedded_{task}')
+    parser = options.parser(
+        maker.DESCRIPTION, input_dir=False, output_dir=embedded_dir(task), **maker.DEFAULTS
     )
+    # For --help alone: it is read before, and is no option of the data set.
+    parser.add_argument(
+        '--task', choices=TASKS, default=argparse.SUPPRESS,
+        help=f'whose data set, {TASKS[0]} by default; the other flags shown are those of {task}',
+    )
+    maker.add_flags(parser)
+    return parser
+
+
+def _refuse_flags_of_others(parser: argparse.ArgumentParser, task: str, argv: list[str]) -> None:
+    for other in (name for name in TASKS if name != task):
+        foreign = _parser(other)._option_string_actions.keys() - parser._option_string_actions
+        for flag in (word.split('=')[0] for word in argv):
+            if flag in foreign:
+                parser.error(
+                    f'{flag} is a flag of --task={other}, this is --task={task}: leave it out, or '
+                    f'give --task={other}'
+                )
 
 
 def main(argv=None) -> None:
     """Runs the job."""
     from data_prep import options
-    from fgsep_jax.config import embedded_dir
 
-    parser = options.parser(__doc__.splitlines()[0], input_dir=False, output_dir=embedded_dir())
-    parser.add_argument(
-        '--utterances_per_voice', type=int, default=80, help='sentences said by each voice'
-    )
-    options.pair_flags(parser, MIXTURES)
-    with tempfile.TemporaryDirectory(prefix='fgsep-speech-') as folder:
-        options.run(parser, argv, functools.partial(_prepare, folder=folder))
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument('--task', choices=TASKS, default=TASKS[0])
+    chosen, argv = chooser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    parser = _parser(chosen.task)
+    _refuse_flags_of_others(parser, chosen.task, argv)
+    maker = importlib.import_module(f'data_prep.embedded_{chosen.task}')
+    with tempfile.TemporaryDirectory(prefix=f'fgsep-{chosen.task}-') as folder:
+        options.run(parser, argv, functools.partial(_prepare, maker=maker, folder=folder))
 
 
 if __name__ == '__main__':

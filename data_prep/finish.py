@@ -34,6 +34,10 @@ def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
         'mixture_rms_db': reports.histogram((row[3] for row in stats), width=2.0),
     }
     numbers = {k: v for k, v in entry.items() if k != 'speakers'}
+    overlaps = [row[4] for row in stats if row[4] is not None]
+    if overlaps:
+        numbers['adaptation_disjoint'] = round(overlaps.count(0.0) / len(overlaps), 4)
+        histograms['adaptation_overlap'] = reports.histogram(overlaps, width=0.1)
     return entry, {**numbers, 'num_speakers': len(speakers), 'histograms': histograms}, index
 
 
@@ -66,7 +70,7 @@ class Finish(beam.DoFn):
             np.save(buffer, index)
             write(records.index_name(split), buffer.getvalue())
         first = next(one['stats'][0] for one in shards if one['stats'])
-        num_sources, adaptation = len(first[2]), first[4]
+        num_sources, adaptation = len(first[2]), first[4] is not None
         contents = tfds_metadata.metadata_files(
             name=job.name,
             description=f"Mixtures for source separation. {job.metadata['snr_rule']}",
@@ -87,6 +91,10 @@ class Finish(beam.DoFn):
                 (bad for one in shards for bad in one['skipped']), key=lambda bad: bad['name']
             ),
         }
+        if 'notes' in files:
+            report['notes'] = files['notes']
+        if 'source_unit' in job.metadata:
+            report['source_unit'] = job.metadata['source_unit']
         write('report.json', records.to_json(report).encode())
         write('report.md', reports.to_markdown(report).encode())
         metadata = {

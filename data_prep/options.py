@@ -69,9 +69,14 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     require('sample_rate', lambda x: x > 0, 'above 0')
     require('min_seconds', lambda x: x >= 0, '0 or more')
     require('utterances_per_voice', lambda x: x > 0, 'above 0')
+    for flag in ('seconds', 'adaptation_seconds'):
+        require(flag, lambda x: x * args.sample_rate >= 1, 'one sample or more')
+    require('max_clipped', lambda x: 0 <= x <= 1, 'between 0 and 1')
     for flag in sorted(given):
         if flag.endswith('_pairs'):
             require(flag, lambda x: x >= 0, '0 (each utterance once on either side) or more')
+        if flag.endswith('_mixtures'):
+            require(flag, lambda x: x >= 0, '0 (no such split) or more')
         if flag.endswith('_fraction'):
             require(flag, lambda x: 0 <= x <= 1, 'between 0 and 1')
     total = sum(value for flag, value in given.items() if flag.endswith('_fraction'))
@@ -81,6 +86,8 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             f"--test_fraction={given['test_fraction']:g}: their sum must be below 1, "
             "the rest is for training"
         )
+    if given.get('augment_stretch', (1.0,))[0] <= 0:
+        own.error(f'--augment_stretch={given["augment_stretch"]}: both must be above 0')
     shortest = max(args.min_seconds, 1 / args.sample_rate)
     require(
         'max_seconds',
@@ -147,7 +154,8 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
     config = {
         key: value
         for key, value in vars(args).items()
-        if not key.endswith('_dir') and key not in ('name', 'overwrite', 'dry_run')
+        if not key.endswith('_dir')
+        and key not in ('name', 'overwrite', 'dry_run', 'classes', 'groups')
     }
     try:
         keywords = prepare(args)
@@ -172,7 +180,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
     for split, one in report['splits'].items():
         print(
             f"{split}: {one['examples']} mixtures, {one['hours']:.2f} hours, "
-            f"{one['num_speakers']} speakers"
+            f"{one['num_speakers']} {report.get('source_unit', 'speakers')}"
         )
     print(
         f"skipped {len(report['skipped_files'])} files and {len(report['skipped_mixtures'])} "

@@ -41,15 +41,34 @@ def _bars(rows: dict[str, int], unit: str) -> list[str]:
     return ['```', *lines, '```']
 
 
+def _note(note: list[str] | dict[str, dict]) -> list[str]:
+    """Lines as a list, rows as a table."""
+    if not note:
+        return ['None.']
+    if isinstance(note, list):
+        return [f'- {line}' for line in note]
+    columns = list(next(iter(note.values())))
+    rows = [['', *columns], ['---'] * (len(columns) + 1)]
+    rows += [[name, *(str(row[column]) for column in columns)] for name, row in note.items()]
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
 def to_markdown(report: dict) -> str:
     """The report as a page."""
     lines = [f"# {report['name']}", '', report['snr_rule'], '']
-    lines += ['| split | mixtures | hours | speakers | shards |', '|---|---|---|---|---|']
+    unit = report.get('source_unit', 'speakers')
+    lines += [f'| split | mixtures | hours | {unit} | shards |', '|---|---|---|---|---|']
     for split, one in report['splits'].items():
         lines.append(
             f"| {split} | {one['examples']} | {one['hours']:.2f} | {one['num_speakers']} "
             f"| {one['shards']} |"
         )
+    for split, one in report['splits'].items():
+        if 'adaptation_disjoint' in one:
+            share = 100 * one['adaptation_disjoint']
+            lines += ['', f'{split}: {share:.1f} % of adaptation segments outside their mixture.']
+    for title, note in report.get('notes', {}).items():
+        lines += ['', f'## {title}', '', *_note(note)]
     files = report['files']
     lines += ['', '## Files', '', f"{files['good']} of {files['total']} used."]
     for note, count in files['converted'].items():

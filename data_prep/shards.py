@@ -99,7 +99,8 @@ def _dry_run(job: Job) -> dict:
         stride = max(1, len(members) // DRY_RUN_FILES)
         chosen = [one for i, one in enumerate(members) if (i // 2) % stride == 0]
         inspected += [job.inspect(one) for one in chosen]
-    specs = job.plan([one for one in inspected if not one.problem])
+    good = [one for one in inspected if not one.problem]
+    specs = job.plan(good)
     report = {
         'name': job.name,
         'utterances': {
@@ -113,6 +114,8 @@ def _dry_run(job: Job) -> dict:
             for split in sorted({spec.split for spec in specs})
         },
     }
+    if job.notes:
+        report['notes'] = job.notes(good, specs)
     for spec in specs:
         try:
             example = job.mix(spec)
@@ -139,12 +142,14 @@ def run(
     plan: Callable = plans.random_pairs,
     mix: Callable = mixers.mix_at_levels,
     min_seconds: float = 0.0,
+    max_clipped: float = 1e-4,
     seed: int = 0,
     argv: Sequence[str] = (),
     dry_run: bool = False,
     overwrite: bool = False,
     snr_rule: str = SPEECH_RULE,
     extra_metadata: dict | None = None,
+    notes: Callable | None = None,
 ) -> dict:
     """Make a data set of mixtures in `output_dir`.
 
@@ -158,12 +163,15 @@ def run(
             `seed` are filled in here.
         mix: `mix(spec, sample_rate=) -> records.Example`, e.g. `mixers.mix_at_levels`.
         min_seconds: shorter files are skipped.
+        max_clipped: files with a larger share of clipped samples are skipped.
         seed: of every random number, together with the mixture's id.
         argv: Beam's flags.
         dry_run: count, make one mixture in memory, write nothing.
         overwrite: replace a finished data set in `output_dir`, once the new one is planned.
         snr_rule: one sentence for metadata and report: what `snr_db` means here.
         extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
+        notes: `notes(inspected, specs) -> {title: lines, or {row: {column: value}}}`, more
+            chapters for the report.
     Returns:
         The report (see report.json), or the dry run's counts; `seconds` is how long it took.
     Raises:
@@ -181,12 +189,16 @@ def run(
         utterances=utterances,
         sample_rate=sample_rate,
         inspect=functools.partial(
-            audio.inspect, sample_rate=sample_rate, min_seconds=min_seconds
+            audio.inspect,
+            sample_rate=sample_rate,
+            min_seconds=min_seconds,
+            max_clipped=max_clipped,
         ),
         plan=plan,
         mix=functools.partial(mix, sample_rate=sample_rate),
         output_dir=output_dir,
         metadata={'snr_rule': snr_rule, 'seed': seed, **(extra_metadata or {})},
+        notes=notes,
     )
     began = time.monotonic()
     if dry_run:

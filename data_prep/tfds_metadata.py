@@ -28,7 +28,7 @@ def features_dict(*, num_sources: int, adaptation: bool) -> features.FeaturesDic
         {
             name: kinds[kind]
             for name, kind in records.FEATURES.items()
-            if name != 'adaptation' or adaptation
+            if name not in records.ADAPTATION or adaptation
         }
     )
 

@@ -41,6 +41,7 @@ class Job:
     mix: Callable
     output_dir: str
     metadata: dict
+    notes: Callable | None = None
 
 
 def write_whole(path: str, contents: bytes) -> None:
@@ -159,7 +160,10 @@ class Plan(beam.DoFn):
         for path in _own_files(job.output_dir):  # only now is it sure that a new one can be made
             FileSystems.delete([path])
         progress.write_total(_staging(self.job_path), 'mix', len(specs))
-        yield beam.pvalue.TaggedOutput('files', _summarise(inspected))
+        files = _summarise(inspected)
+        if job.notes:
+            files['notes'] = job.notes([one for one in inspected if not one.problem], specs)
+        yield beam.pvalue.TaggedOutput('files', files)
         yield from assign_shards(specs)
 
     def _specs(self, job, inspected):
@@ -232,7 +236,7 @@ class WriteShard(beam.DoFn):
                         example.sources_ST.shape[1] / example.sample_rate,
                         [report.rms_db(source_T) for source_T in example.sources_ST],
                         report.rms_db(example.mixture_T),
-                        example.adaptation_T is not None,
+                        example.adaptation_overlap,
                     )
                 )
         FileSystems.rename([temporary], [path])

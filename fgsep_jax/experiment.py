@@ -15,12 +15,15 @@ from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
 
 
+_EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
+
+
 def _say(text):
     print(text, flush=True)  # before what a child process, or stderr, says
 
 
 def open_data(config, *, splits=(), say=_say):
-    """Finds the experiment's data set, building the embedded corpus where none is given.
+    """Finds the experiment's data set, building the embedded one where none is given.
 
     Args:
       config: an experiment's ConfigDict.
@@ -38,13 +41,15 @@ def open_data(config, *, splits=(), say=_say):
     if embedded and not os.path.exists(os.path.join(directory, 'dataset.json')):
         if jax.process_count() > 1:
             raise config_lib.ConfigError(
-                f'no embedded corpus in {directory}: build it once, where all hosts see it, with'
-                ' `python -m data_prep.embedded --output_dir=DIR`, and set FGSEP_DATA_DIR')
-        say(f'no embedded corpus in {directory} yet: building it')
-        command = [sys.executable, '-m', 'data_prep.embedded', f'--output_dir={directory}']
+                f'no embedded data in {directory}: build them once, where all hosts see them, with'
+                f' `python -m data_prep.embedded --task={config.task} --output_dir=DIR`, and set'
+                ' FGSEP_DATA_DIR')
+        say(f'no embedded data in {directory} yet: building them')
+        command = [sys.executable, '-m', 'data_prep.embedded', f'--task={config.task}',
+                   f'--output_dir={directory}']
         if subprocess.run(command, check=False).returncode:
             raise config_lib.ConfigError(
-                f"the embedded corpus could not be built by `{' '.join(command[1:])}`, whose"
+                f"the embedded data could not be built by `{' '.join(command[1:])}`, whose"
                 " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
                 ' give --config.data.dir=DIR.')
     try:
@@ -56,7 +61,7 @@ def open_data(config, *, splits=(), say=_say):
             f' data_prep.{job} --input_dir=... --output_dir={directory}`.') from error
     validate.check_data(config, metadata, directory, splits)
     say(f"data               {metadata['name']} in {directory}, {metadata['sample_rate']} Hz"
-        + (' (data.dir is unset: the embedded corpus of synthetic speech)' if embedded else ''))
+        + (f' (data.dir is unset: the embedded {_EMBEDDED[config.task]})' if embedded else ''))
     return directory
 
 
@@ -75,16 +80,16 @@ def train(config, workdir, *, then=()):
                       validation_source=RecordSource(directory, 'validation'))
 
 
-def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
-    """Evaluates a run's best checkpoint and prints a table for each data set.
+def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False):
+    """Evaluates a run's best checkpoint and prints a table for each data set and split.
 
     Args:
       config: the run's ConfigDict.
       workdir: run folder.
       data_dirs: data sets; the run's own if empty.
-      split: which split of each.
-      baselines: whether to score the untrained model and the ideal ratio mask too, and to
-        write one separated example as wav files.
+      splits: which splits of each; those of `evaluation.splits` if empty.
+      baselines: whether to score the untrained model and the task's oracles too, and to write
+        one separated example of each split as wav files.
 
     Raises:
       ConfigError: no checkpoint, or a data set that the model cannot be evaluated on.
@@ -93,28 +98,30 @@ def evaluate(config, workdir, *, data_dirs=(), split='test', baselines=False):
     # With baselines the run has just been trained, and the data set announced.
     directories = list(data_dirs) or [
         open_data(config, say=(lambda text: None) if baselines else say)]
-    sources = [RecordSource(directory, split) for directory in directories]
-    names = [source.metadata['name'] for source in sources]
+    splits = splits or config.evaluation.splits.split(',')
+    sources = [RecordSource(directory, split) for directory in directories for split in splits]
+    names = [f"{source.metadata['name']}-{source.split}" for source in sources]
     if len(set(names)) < len(names):
         raise config_lib.ConfigError(
             f"data sets of one name, {names}, would overwrite each other's results: evaluate them"
             ' in separate run folders, or build one anew with another --name')
-    for directory, source in zip(directories, sources):
-        found = source.metadata['sources']
+    for source in sources:
+        found, directory = source.metadata['sources'], source.directory
+        validate.check_adaptation(config, source.metadata, directory)
         if found != config.data.sources:
             raise config_lib.ConfigError(
                 f'{directory} holds mixtures of {found} sources, the model separates'
                 f' {config.data.sources}')
     task = make_task(config)
     params, untrained, step = _load(config, workdir, task)
-    for directory, source in zip(directories, sources):
-        compared = {'': systems.model_system(task, params)}
-        if baselines:
-            compared['untrained'] = systems.model_system(task, untrained)
-            compared['ideal_ratio_mask'] = systems.ideal_ratio_mask
-        _evaluate_on(config, workdir, source, split, compared, step=step, say=say)
+    compared = {'': systems.model_system(task, params)}
+    if baselines:
+        compared['untrained'] = systems.model_system(task, untrained)
+        compared |= systems.oracle_systems(task)
+    for source in sources:
+        _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
         if baselines and jax.process_index() == 0:
-            folder = _write_example(config, workdir, source, compared[''])
+            folder = _write_example(config, workdir, source, task, compared[''])
             say(f'\nlisten             {folder}/*.wav')
 
 
@@ -132,10 +139,16 @@ def _load(config, workdir, task):
     return mesh_lib.local_copy(state.params), untrained, step
 
 
-def _evaluate_on(config, workdir, source, split, compared, *, step, say):
-    """Scores systems on one data set, writes their files, prints the table."""
+def _result_name(source):
+    """Name of the folder of results on a split of a data set."""
+    name = source.metadata['name']
+    return name if source.split == 'test' else f'{name}-{source.split}'
+
+
+def _evaluate_on(config, workdir, source, task, compared, *, step, say):
+    """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
-    name = metadata['name'] if split == 'test' else f"{metadata['name']}-{split}"
+    name, split = _result_name(source), source.split
     if settings.max_examples:  # a part must not replace the results of the whole
         name += f'-first-{settings.max_examples}'
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
@@ -146,13 +159,14 @@ def _evaluate_on(config, workdir, source, split, compared, *, step, say):
         rows, skipped = evaluate_lib.evaluate(
             system, source, sample_rate=rate, batch_size=settings.batch_size,
             bucket_seconds=settings.bucket_seconds, filter_taps=settings.filter_taps,
-            max_examples=settings.max_examples)
+            max_examples=settings.max_examples, source_names=task.source_names,
+            adaptation_seconds=config.data.adaptation_seconds)
         content = evaluate_lib.summary(
-            rows, skipped, system=system_name or config.experiment, preset=config.preset,
-            step=step, seed=config.seed, parameters=_count(config), split=split,
+            rows, skipped, source_names=task.source_names, system=system_name or config.experiment, preset=config.preset,
+            step=step, seed=config.seed, parameters=_count(task), split=split,
             data_set=metadata['name'], data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
-            trained_on=config.data.dir or 'the embedded corpus', sample_rate=rate,
+            trained_on=config.data.dir or f'the embedded {_EMBEDDED[config.task]}', sample_rate=rate,
             resampled_from=resampled)
         if jax.process_index() == 0:
             evaluate_lib.write(
@@ -165,17 +179,18 @@ def _evaluate_on(config, workdir, source, split, compared, *, step, say):
             f'none of the examples of {source.directory} could be scored: {content["skipped"]}')
     first = next(iter(rows_of_table.values()))
     skips = ''.join(f', {n} skipped: {why}' for why, n in content['skipped'].items())
+    shown = 'median [quartiles]' if task.source_names else 'mean ± 95 % interval'
     say('\n' + table.render(
-        f"{name} ({content['examples']} mixtures{skips}; mean ± 95 % interval)",
-        {'mixture': table.mixture_row(first), **dict(reversed(rows_of_table.items()))}))
+        f"{name} ({content['examples']} mixtures{skips}; {shown})",
+        {'mixture': table.mixture_row(first), **dict(reversed(rows_of_table.items()))},
+        table.columns(task.source_names)))
 
 
-def _count(config):
-    params = jax.eval_shape(make_task(config).init, jax.random.key(0))
-    return state_lib.parameter_count(params)
+def _count(task):
+    return state_lib.parameter_count(jax.eval_shape(task.init, jax.random.key(0)))
 
 
-def _write_example(config, workdir, source, system):
+def _write_example(config, workdir, source, task, system):
     """Separates the first example that can be scored and writes its sounds.
 
     Returns:
@@ -184,14 +199,21 @@ def _write_example(config, workdir, source, system):
     for i in range(len(source)):
         example, reference_ST = evaluate_lib.load(source, i, sample_rate=config.data.sample_rate)
         length_B = np.array([reference_ST.shape[1]], np.int32)
-        estimate_ST = system(reference_ST[None].astype(np.float32), length_B)[0]
+        adaptation = ()
+        if config.data.adaptation_seconds:
+            adaptation = (evaluate_lib.load_adaptation(
+                example, sample_rate=config.data.sample_rate,
+                seconds=config.data.adaptation_seconds)[None],)
+        estimate_ST = system(reference_ST[None].astype(np.float32), length_B, *adaptation)[0]
         try:
-            scores = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0))
+            scores = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0),
+                                      fixed_order=bool(task.source_names))
         except SkipExample:
             continue
-        folder = os.path.join(workdir, 'audio', source.metadata['name'], example.id)
+        folder = os.path.join(workdir, 'audio', _result_name(source), example.id)
         table.write_sounds(
             folder, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
-            estimate_ST=estimate_ST[scores['permutation_S']], sample_rate=config.data.sample_rate)
+            estimate_ST=estimate_ST[scores['permutation_S']], sample_rate=config.data.sample_rate,
+            source_names=task.source_names)
         return folder
     return None

@@ -35,7 +35,8 @@ _MODE = flags.DEFINE_enum(
     'mode', 'train_and_evaluate', ['train_and_evaluate', 'train', 'evaluate'], 'What to do.')
 _DATA_DIRS = flags.DEFINE_list(
     'data_dirs', [], "With --mode=evaluate: data sets to evaluate on; default: the run's own.")
-_SPLIT = flags.DEFINE_string('split', 'test', 'Split to evaluate on.')
+_SPLITS = flags.DEFINE_list(
+    'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.')
 _MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a pod before anything else.')
 
@@ -54,7 +55,7 @@ def _main(argv):
         if _CONFIG.value is not None:  # the model is the run's; how to evaluate may be overridden
             config.evaluation.update(_CONFIG.value.evaluation)
         experiment.evaluate(config, _WORKDIR.value, data_dirs=_DATA_DIRS.value,
-                            split=_SPLIT.value)
+                            splits=_SPLITS.value)
         return
     config = _CONFIG.value
     if config is None:
@@ -68,9 +69,10 @@ def _main(argv):
     validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
     workdir = _WORKDIR.value or os.path.join('runs', f'{config.experiment}-{config.preset}')
     evaluating = _MODE.value == 'train_and_evaluate'
-    experiment.train(config, workdir, then=[_SPLIT.value] if evaluating else [])
+    splits = _SPLITS.value or config.evaluation.splits.split(',')
+    experiment.train(config, workdir, then=splits if evaluating else [])
     if evaluating:
-        experiment.evaluate(config, workdir, split=_SPLIT.value, baselines=True)
+        experiment.evaluate(config, workdir, splits=splits, baselines=True)
 
 
 def _parse(argv):

@@ -5,6 +5,41 @@ import math
 from fgsep_jax.config import ConfigError, did_you_mean, segment_samples
 
 
+class _Rules:
+    """Collects one line for each rule that a configuration breaks."""
+
+    def __init__(self, config):
+        self._config, self.problems = config, []
+
+    def value(self, key):
+        section, _, name = key.rpartition('.')
+        return (self._config[section] if section else self._config)[name]
+
+    def rule(self, holds, key, text):
+        if not holds:
+            self.problems.append(f'{key} = {self.value(key)!r}: {text}')
+
+    def choice(self, key, *known):
+        value = self.value(key)
+        self.rule(value in known, key,
+                  f"must be one of {', '.join(known)}{did_you_mean(str(value), known)}")
+
+    def _each(self, section, names, holds, text):
+        for name in names.split():
+            self.rule(holds(self._config[section][name]), f'{section}.{name}', text)
+
+    def at_least_one(self, section, names):
+        self._each(section, names, lambda value: value >= 1, 'must be at least 1')
+
+    def positive(self, section, names):
+        self._each(section, names, lambda value: math.isfinite(value) and value > 0,
+                   'must be a finite number above 0')
+
+    def not_negative(self, section, names):
+        self._each(section, names, lambda value: math.isfinite(value) and value >= 0,
+                   'must be a finite number, not negative')
+
+
 def validate(config, *, devices=1, hosts=1):
     """Checks everything that can be known before anything is compiled or written.
 
@@ -16,80 +51,122 @@ def validate(config, *, devices=1, hosts=1):
     Raises:
       ConfigError: all that cannot work, one line each.
     """
-    data, model, loss, training = config.data, config.model, config.loss, config.training
-    problems = []
+    rules = _Rules(config)
+    rules.choice('data.short', 'pad', 'drop')
+    rules.choice('model.dtype', 'float32', 'bfloat16')
+    rules.at_least_one('data', 'sample_rate sources batch_size read_threads prefetch_batches')
+    rules.at_least_one('training', 'epochs plateau_epochs max_nonfinite_steps checkpoint_steps'
+                                   ' keep_checkpoints log_steps')
+    rules.at_least_one('evaluation', 'batch_size filter_taps')
+    rules.positive('data', 'segment_seconds')
+    rules.positive('training', 'learning_rate clip_norm plateau_tolerance')
+    rules.positive('evaluation', 'bucket_seconds')
+    rules.not_negative('data', 'adaptation_seconds')
+    rules.not_negative('training', 'audio_examples')
+    rules.not_negative('evaluation', 'max_examples')
+    rules.rule(config.seed >= 0, 'seed', 'must not be negative')
+    rules.rule(0 < config.training.plateau_factor <= 1, 'training.plateau_factor',
+               'must be in (0, 1]')
+    rules.rule(all(config.evaluation.splits.split(',')), 'evaluation.splits',
+               'must be names of splits, separated by commas')
+    rules.rule(config.data.batch_size % devices == 0, 'data.batch_size',
+               f'must be a multiple of the number of devices, {devices}')
+    rules.rule(devices % hosts == 0, 'data.batch_size',
+               f'is split evenly, and {devices} devices on {hosts} hosts are not even')
+    {'speech': _speech, 'foreground': _foreground}[config.task](config, rules)
+    if rules.problems:
+        raise ConfigError('this configuration cannot work:\n  ' + '\n  '.join(rules.problems))
 
-    def rule(holds, key, text):
-        if not holds:
-            section, _, name = key.rpartition('.')
-            value = (config[section] if section else config)[name]
-            problems.append(f'{key} = {value!r}: {text}')
 
-    def choice(key, known):
-        section, name = key.split('.')
-        value = config[section][name]
-        rule(value in known, key,
-             f"must be one of {', '.join(map(str, known))}{did_you_mean(str(value), known)}")
+def _speech(config, rules):
+    """Rules of Conv-TasNet and its losses."""
+    model, loss = config.model, config.loss
+    rules.choice('model.encoder', 'linear', 'prelu', 'glu')
+    rules.choice('model.norm', 'gln', 'cln')
+    rules.choice('model.mask', 'sigmoid', 'relu', 'softmax')
+    rules.choice('model.depthwise', 'auto', 'shift', 'conv')
+    rules.choice('loss.name', 'si_snr', 'snr')
+    rules.choice('loss.power_law_reduction', 'sum', 'frame', 'mean')
+    rules.at_least_one('model', 'layers basis window stride bottleneck hidden kernel blocks'
+                                ' repeats')
+    rules.at_least_one('loss', 'power_law_window power_law_hop')
+    rules.positive('model', 'eps')
+    rules.positive('loss', 'power_law_exponent eps')
+    rules.not_negative('model', 'skip')
+    rules.not_negative('loss', 'power_law_weight')
+    rules.rule(config.data.adaptation_seconds == 0, 'data.adaptation_seconds',
+               'must be 0: Conv-TasNet has no auxiliary network')
+    rules.rule(model.stride < 1 or model.window % model.stride == 0, 'model.window',
+               f'must be a multiple of model.stride = {model.stride}')
+    rules.rule(model.kernel % 2 == 1, 'model.kernel', 'must be odd')
+    rules.rule(model.encoder != 'linear' or model.layers == 1, 'model.layers',
+               'a linear encoder has one layer; set model.encoder to prelu or glu for more')
+    rules.rule(model.encoder == 'linear' or model.layers > 1, 'model.layers',
+               f'a deep encoder ({model.encoder}) has at least 2 layers, the strided one counted')
+    rules.rule(not model.dilated or model.encoder != 'linear', 'model.dilated',
+               'only a deep encoder (model.encoder = prelu or glu) has layers to dilate')
+    rules.rule(not model.causal or model.norm == 'cln', 'model.norm',
+               'a causal model cannot use a norm over the whole utterance; set model.norm to cln')
+    length, stride = _segment(config), max(model.stride, 1)
+    nearest = round(length / stride) * stride / max(config.data.sample_rate, 1)
+    rules.rule(length >= model.window, 'data.segment_seconds',
+               f'gives {length} samples at {config.data.sample_rate} Hz, fewer than model.window ='
+               f' {model.window}')
+    rules.rule(length % stride == 0, 'data.segment_seconds',
+               f'gives {length} samples, not a multiple of model.stride = {stride}; the nearest'
+               f' that does: {nearest}')
+    rules.rule(loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
+               'loss.power_law_window',
+               f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}')
 
-    choice('data.short', ('pad', 'drop'))
-    choice('model.encoder', ('linear', 'prelu', 'glu'))
-    choice('model.norm', ('gln', 'cln'))
-    choice('model.mask', ('sigmoid', 'relu', 'softmax'))
-    choice('model.depthwise', ('auto', 'shift', 'conv'))
-    choice('model.dtype', ('float32', 'bfloat16'))
-    choice('loss.name', ('si_snr', 'snr'))
-    choice('loss.power_law_reduction', ('sum', 'frame', 'mean'))
-    for section, names in (
-            ('data', 'sample_rate sources batch_size read_threads prefetch_batches'),
-            ('model', 'layers basis window stride bottleneck hidden kernel blocks repeats'),
-            ('training', 'epochs plateau_epochs max_nonfinite_steps checkpoint_steps'
-                         ' keep_checkpoints log_steps'),
-            ('loss', 'power_law_window power_law_hop'),
-            ('evaluation', 'batch_size filter_taps')):
-        for name in names.split():
-            rule(config[section][name] >= 1, f'{section}.{name}', 'must be at least 1')
-    for key in ('data.segment_seconds', 'training.learning_rate', 'training.clip_norm',
-                'training.plateau_tolerance', 'loss.power_law_exponent', 'model.eps', 'loss.eps',
-                'evaluation.bucket_seconds'):
-        section, name = key.split('.')
-        value = config[section][name]
-        rule(math.isfinite(value) and value > 0, key, 'must be a finite number above 0')
-    for key in ('model.skip', 'loss.power_law_weight', 'training.audio_examples',
-                'evaluation.max_examples'):
-        section, name = key.split('.')
-        rule(config[section][name] >= 0, key, 'must not be negative')
-    rule(config.seed >= 0, 'seed', 'must not be negative')
-    rule(0 < training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]')
-    rule(model.stride < 1 or model.window % model.stride == 0, 'model.window',
-         f'must be a multiple of model.stride = {model.stride}')
-    rule(model.kernel % 2 == 1, 'model.kernel', 'must be odd')
-    rule(model.encoder != 'linear' or model.layers == 1, 'model.layers',
-         'a linear encoder has one layer; set model.encoder to prelu or glu for more')
-    rule(model.encoder == 'linear' or model.layers > 1, 'model.layers',
-         f'a deep encoder ({model.encoder}) has at least 2 layers, the strided one counted')
-    rule(not model.dilated or model.encoder != 'linear', 'model.dilated',
-         'only a deep encoder (model.encoder = prelu or glu) has layers to dilate')
-    rule(not model.causal or model.norm == 'cln', 'model.norm',
-         'a causal model cannot use a norm over the whole utterance; set model.norm to cln')
-    seconds = data.segment_seconds
-    length = segment_samples(config) if math.isfinite(seconds) and seconds > 0 else 0
-    stride = max(model.stride, 1)
-    nearest = round(length / stride) * stride / max(data.sample_rate, 1)
-    rule(length >= model.window, 'data.segment_seconds',
-         f'gives {length} samples at {data.sample_rate} Hz, fewer than model.window ='
-         f' {model.window}')
-    rule(length % stride == 0, 'data.segment_seconds',
-         f'gives {length} samples, not a multiple of model.stride = {stride}; the nearest that'
-         f' does: {nearest}')
-    rule(data.batch_size % devices == 0, 'data.batch_size',
-         f'must be a multiple of the number of devices, {devices}')
-    rule(devices % hosts == 0, 'data.batch_size',
-         f'is split evenly, and {devices} devices on {hosts} hosts are not even')
-    rule(loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
-         'loss.power_law_window',
-         f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}')
-    if problems:
-        raise ConfigError('this configuration cannot work:\n  ' + '\n  '.join(problems))
+
+def _foreground(config, rules):
+    """Rules of the features and the mask estimator."""
+    data, features = config.data, config.features
+    rules.choice('features.name', 'log_mel', 'pcen')
+    rules.choice('features.mel_scale', 'slaney', 'htk')
+    rules.choice('features.pcen_start', 'first', 'librosa')
+    rules.choice('loss.normalization', 'sum', 'frame', 'mean', 'energy')
+    rules.at_least_one('features', 'window hop bands')
+    rules.at_least_one('model', 'layers hidden projection auxiliary_hidden')
+    rules.positive('features', 'log_floor log_scale pcen_smoothing pcen_eps pcen_gain'
+                               ' pcen_power pcen_scale')
+    rules.not_negative('features', 'low high pcen_bias')
+    nyquist = data.sample_rate / 2
+    rules.rule(features.high <= nyquist, 'features.high',
+               f'lies above half the sample rate, {nyquist:g} Hz; 0 stands for that')
+    rules.rule(features.low < (features.high or nyquist), 'features.low',
+               f'must lie below the upper edge, {features.high or nyquist:g} Hz')
+    rules.rule(features.pcen_smoothing <= 1, 'features.pcen_smoothing', 'must be in (0, 1]')
+    rules.rule(features.hop < 1 or features.window % features.hop == 0
+               and features.window >= 3 * features.hop and features.window % 2 == 0,
+               'features.window', 'must be even and a multiple of features.hop ='
+               f' {features.hop}, three times it at least')
+    rules.rule(features.bands < features.window // 2, 'features.bands',
+               f'must be fewer than the bins of the STFT, {features.window // 2 + 1}')
+    rules.rule(data.sources == 2, 'data.sources', 'must be 2: the foreground and the background')
+    rules.rule(_segment(config) >= 1, 'data.segment_seconds', 'holds no sample')
+    rules.rule(not config.model.auxiliary or data.adaptation_seconds > 0,
+               'data.adaptation_seconds',
+               'must be above 0: the auxiliary network reads an adaptation segment')
+    rules.rule(config.model.auxiliary or data.adaptation_seconds == 0,
+               'data.adaptation_seconds',
+               'must be 0: only the auxiliary network (model.auxiliary) reads it')
+
+
+def _segment(config):
+    seconds = config.data.segment_seconds
+    return segment_samples(config) if math.isfinite(seconds) and seconds > 0 else 0
+
+
+def check_adaptation(config, metadata, directory):
+    """Raises ConfigError where the model needs adaptation segments and the data set has none."""
+    if config.data.adaptation_seconds and not metadata.get('adaptation'):
+        raise ConfigError(
+            f'data.adaptation_seconds = {config.data.adaptation_seconds:g}, but the mixtures in'
+            f' {directory} have no adaptation segment: use a data set made by `python -m'
+            ' data_prep.fgbg` with --adaptation_seconds above 0, or a model without the auxiliary'
+            ' network.')
 
 
 def check_data(config, metadata, directory, splits=()):
@@ -112,6 +189,7 @@ def check_data(config, metadata, directory, splits=()):
             raise ConfigError(
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
                 f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.')
+    check_adaptation(config, metadata, directory)
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:
         raise ConfigError(

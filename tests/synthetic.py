@@ -5,17 +5,18 @@ import numpy as np
 from fgsep_jax.data import records
 
 
-def example(i, *, samples=2400, sources=2, sample_rate=8000):
-    """Two (or more) gated tones, a function of `i` alone."""
+def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False):
+    """Two (or more) gated tones, a function of `i` alone; if asked, a segment of the last's."""
     rng = np.random.default_rng(i)
     time_T = np.arange(samples) / sample_rate
     frequency_S = 200 + 300 * np.arange(sources) + rng.uniform(0, 100, sources)
     tone_ST = np.sin(2 * np.pi * frequency_S[:, None] * time_T + rng.uniform(0, 6, (sources, 1)))
     gate_ST = np.sin(2 * np.pi * rng.uniform(1, 4, (sources, 1)) * time_T) > -0.5
     noise_ST = rng.normal(0, 0.02, (sources, samples))
+    pcm_ST = ((0.3 * tone_ST * gate_ST + noise_ST) * 20000).astype(np.int16)
+    segment = {'adaptation_T': pcm_ST[-1, :500], 'adaptation_overlap': 0.0} if adaptation else {}
     return records.Example(
-        id=f'mixture_{i:04d}', sources_ST=((0.3 * tone_ST * gate_ST + noise_ST) * 20000).astype(
-            np.int16), sample_rate=sample_rate, snr_db=0.0,
+        id=f'mixture_{i:04d}', sources_ST=pcm_ST, sample_rate=sample_rate, snr_db=0.0, **segment,
         source_ids=tuple(f'speaker_{i}_{s}' for s in range(sources)),
         source_classes=('speech',) * sources)
 
@@ -37,6 +38,7 @@ def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2
         first += count
     metadata = {'schema_version': records.SCHEMA_VERSION, 'name': name, 'job': 'synthetic',
                 'sample_rate': kwargs.get('sample_rate', 8000),
-                'sources': kwargs.get('sources', 2), 'splits': splits}
+                'sources': kwargs.get('sources', 2), 'splits': splits,
+                'adaptation': kwargs.get('adaptation', False)}
     (directory / records.DATASET_FILE).write_text(records.to_json(metadata))
     return str(directory)

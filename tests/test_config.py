@@ -1,9 +1,10 @@
 import importlib.util
+import json
 import pathlib
 
 import pytest
 
-from fgsep_jax import config as config_lib, validate
+from fgsep_jax import config as config_lib, defaults, validate
 from fgsep_jax.config import ConfigError
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / 'configs').glob('*.py'))
@@ -18,8 +19,8 @@ def load(name, argument=''):
     return module.get_config(argument)
 
 
-def changed(argument='', **values):
-    config = load('convtasnet_glu', argument)
+def changed(argument='', name='convtasnet_glu', **values):
+    config = load(name, argument)
     for key, value in values.items():
         section, name = key.split('__')
         config[section][name] = value
@@ -27,12 +28,13 @@ def changed(argument='', **values):
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-@pytest.mark.parametrize('preset', config_lib.PRESETS)
+@pytest.mark.parametrize('preset', defaults.PRESETS['speech'])
 def test_every_config_is_valid_and_named_after_its_file(path, preset):
     config = load(path.stem, preset)
     validate.validate(config)
     assert config.experiment == path.stem
     assert config.preset == preset
+    assert defaults.PRESETS[config.task].keys() == defaults.PRESETS['speech'].keys()
     assert path.read_text().startswith('"""') and 'Published' in path.read_text()
 
 
@@ -49,6 +51,24 @@ def test_the_paper_preset_is_the_paper():
     assert load('convtasnet', 'libritts_2mix').training.epochs == 60
     assert (load('convtasnet_big').model.basis, load('convtasnet_big').model.repeats) == (1024, 4)
     assert load('convtasnet_dilated').model.layers == 5
+
+
+def test_the_paper_preset_of_the_mask_models_is_the_paper():
+    config = load('blstm_m2_plus')
+    model, features = config.model, config.features
+    assert (model.layers, model.hidden, model.projection) == (3, 300, 256)
+    assert (model.auxiliary, model.auxiliary_hidden) == (True, 128)
+    assert (features.window, features.hop, features.bands) == (2048, 512, 128)
+    assert (features.pcen_smoothing, features.pcen_eps, features.pcen_gain) == (0.025, 1e-6, 0.98)
+    assert (features.pcen_bias, features.pcen_power) == (2, 0.5)
+    assert (config.data.sample_rate, config.data.segment_seconds) == (44100, 2.0)
+    names = [(load(f'blstm_{m}').features.name, load(f'blstm_{m}').model.auxiliary)
+             for m in ('m1', 'm1_plus', 'm2', 'm2_plus')]
+    assert names == [('log_mel', False), ('log_mel', True), ('pcen', False), ('pcen', True)]
+
+
+def test_a_preset_outranks_what_a_data_set_lays_over():
+    assert load('convtasnet', 'libritts_2mix,demo').training.epochs == 4
 
 
 def test_arguments_are_typed_and_combined():
@@ -85,6 +105,35 @@ def test_what_cannot_work_is_said_with_key_value_and_rule(key, value, part):
     assert part in str(error.value)
 
 
+@pytest.mark.parametrize('key, value, part', [
+    ('features__name', 'pcn', "did you mean 'pcen'"),
+    ('features__hop', 500, 'a multiple of features.hop = 500'),
+    ('features__hop', 2048, 'three times it at least'),
+    ('features__high', 30000.0, 'half the sample rate, 22050 Hz'),
+    ('features__low', 22050.0, 'must lie below the upper edge'),
+    ('features__bands', 1024, 'must be fewer than the bins'),
+    ('features__pcen_smoothing', 1.5, 'must be in (0, 1]'),
+    ('features__pcen_scale', 0.0, 'must be a finite number above 0'),
+    ('loss__normalization', 'none', 'must be one of sum'),
+    ('data__sources', 3, 'must be 2'),
+    ('data__adaptation_seconds', 0.0, 'the auxiliary network reads an adaptation segment'),
+    ('model__auxiliary', False, 'must be 0: only the auxiliary network'),
+    ('evaluation__splits', 'c1,,c2', 'names of splits'),
+])
+def test_what_cannot_work_of_the_mask_models(key, value, part):
+    with pytest.raises(ConfigError) as error:
+        validate.validate(changed('demo', 'blstm_m2_plus', **{key: value}))
+    assert part in str(error.value)
+
+
+def test_an_adaptation_segment_must_be_there():
+    metadata = {'name': 'fgbg', 'sample_rate': 44100, 'sources': 2, 'adaptation': False}
+    validate.check_data(load('blstm_m2'), metadata, 'd')
+    with pytest.raises(ConfigError, match='have no adaptation segment'):
+        validate.check_data(load('blstm_m2_plus'), metadata, 'd')
+    validate.check_data(load('blstm_m2_plus'), {**metadata, 'adaptation': True}, 'd')
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(ConfigError) as error:
         validate.validate(changed(model__mask='relo', data__short='cut'))
@@ -104,11 +153,21 @@ def test_a_named_data_set_without_a_folder_names_its_job():
     with pytest.raises(ConfigError, match='python -m data_prep.wsj0_2mix'):
         config_lib.data_dir(load('convtasnet', 'wsj0_2mix'))
     assert config_lib.data_dir(load('convtasnet')) == config_lib.embedded_dir()
+    assert config_lib.data_dir(load('blstm_m1', 'embedded_fgbg')).endswith('embedded_fgbg')
 
 
 def test_json_round_trip():
     config = load('convtasnet_glu', 'demo')
     assert config_lib.from_json(config_lib.to_json(config)) == config
+    config = load('blstm_m1_plus', 'small')
+    assert config_lib.from_json(config_lib.to_json(config)) == config
+
+
+def test_json_of_an_older_version_gets_the_defaults():
+    config = load('blstm_m1', 'small')
+    content = config.to_dict()
+    del content['features']['log_scale'], content['data']['adaptation_seconds']
+    assert config_lib.from_json(json.dumps(content)) == config
 
 
 def test_a_preset_is_laid_over_a_copy():

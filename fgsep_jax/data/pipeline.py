@@ -3,7 +3,7 @@
 import grain.python as grain
 import numpy as np
 
-from fgsep_jax.config import ConfigError, segment_samples
+from fgsep_jax.config import ConfigError, adaptation_samples, segment_samples
 
 
 def crop(source_ST, length, start):
@@ -12,22 +12,38 @@ def crop(source_ST, length, start):
     return np.pad(piece_ST, ((0, 0), (0, length - piece_ST.shape[1])))
 
 
+def adaptation(example, length):
+    """The first `length` samples of an example's adaptation segment, repeated where shorter."""
+    return np.resize(example.adaptation_T, length)
+
+
 class _RandomCrop(grain.RandomMapTransform):
-    def __init__(self, length):
-        self._length = length
+    def __init__(self, length, adaptation_length):
+        self._length, self._adaptation_length = length, adaptation_length
 
     def random_map(self, example, rng):
         source_ST = example.sources_ST
         samples = source_ST.shape[1]
         start = int(rng.integers(max(samples - self._length, 0) + 1))
-        return {'id': example.id, 'source_ST': crop(source_ST, self._length, start),
-                'length': np.int32(min(samples, self._length))}
+        return segment(example, self._length, self._adaptation_length, start=start)
 
 
-def _stack(examples):
-    return {'id': [example['id'] for example in examples],
-            'source_BST': np.stack([example['source_ST'] for example in examples]),
-            'length_B': np.stack([example['length'] for example in examples])}
+def segment(example, length, adaptation_length, *, start=0):
+    """What a batch holds of one example: {'id', 'source_ST', 'length', maybe 'adaptation_T'}."""
+    made = {'id': example.id, 'source_ST': crop(example.sources_ST, length, start),
+            'length': np.int32(min(example.sources_ST.shape[1], length))}
+    if adaptation_length:
+        made['adaptation_T'] = adaptation(example, adaptation_length)
+    return made
+
+
+def _stack(segments):
+    batch = {'id': [one['id'] for one in segments],
+             'source_BST': np.stack([one['source_ST'] for one in segments]),
+             'length_B': np.stack([one['length'] for one in segments])}
+    if 'adaptation_T' in segments[0]:
+        batch['adaptation_BT'] = np.stack([one['adaptation_T'] for one in segments])
+    return batch
 
 
 def usable(source, config):
@@ -80,9 +96,10 @@ def train_batches(source, config, *, host=0, hosts=1):
       hosts: number of processes; `data.batch_size` is split evenly over them.
 
     Returns:
-      A grain iterator of {'id': list of str, 'source_BST': int16, 'length_B': int32 [samples]},
-      with `get_state` and `set_state`. 'length_B' is left out where no mixture is shorter than
-      a segment, so that a model need not mask anything.
+      A grain iterator of {'id': list of str, 'source_BST': int16, 'length_B': int32 [samples],
+      'adaptation_BT': int16}, with `get_state` and `set_state`. 'length_B' is left out where no
+      mixture is shorter than a segment, so that a model need not mask anything, and
+      'adaptation_BT' where `data.adaptation_seconds` is 0.
     """
     indices, short = usable(source, config)
     keep_length = short > 0 and config.data.short == 'pad'
@@ -95,12 +112,23 @@ def train_batches(source, config, *, host=0, hosts=1):
 
     examples = (
         grain.MapDataset.source(_Subset(source, indices)).seed(config.seed).shuffle().repeat()
-        .random_map(_RandomCrop(segment_samples(config)))[host::hosts])
+        .random_map(_RandomCrop(segment_samples(config), adaptation_samples(config)))[host::hosts])
     return iter(
         examples.batch(config.data.batch_size // hosts, batch_fn=finish)
         .to_iter_dataset(grain.ReadOptions(
             num_threads=config.data.read_threads,
             prefetch_buffer_size=config.data.prefetch_batches)))
+
+
+def first_segments(examples, config):
+    """A batch of the first segment of each example, zero-padded where shorter."""
+    lengths = segment_samples(config), adaptation_samples(config)
+    return _stack([segment(example, *lengths) for example in examples])
+
+
+def to_float(pcm):
+    """int16 PCM as float32 in [-1, 1); None stays None."""
+    return None if pcm is None else np.float32(pcm) / 32768
 
 
 def validation_batches(source, config, *, host=0, hosts=1):
@@ -110,19 +138,16 @@ def validation_batches(source, config, *, host=0, hosts=1):
     and no example counts twice; nor does a segment in which a source is silent throughout.
 
     Yields:
-      {'id', 'source_BST', 'length_B', 'mask_B' float32}, this host's rows of each global batch.
+      {'id', 'source_BST', 'length_B', maybe 'adaptation_BT', 'mask_B' float32}, this host's rows
+      of each global batch.
     """
-    length, size = segment_samples(config), config.data.batch_size
+    size = config.data.batch_size
     local = size // hosts
     for first in range(0, len(source), size):
         rows = range(first + host * local, first + (host + 1) * local)
         examples = [source[min(i, len(source) - 1)] for i in rows]
-        source_BST = np.stack([crop(e.sources_ST, length, 0) for e in examples])
-        heard_B = source_BST.any(axis=2).all(axis=1)  # SI-SNR has no value against silence
-        mask_B = (heard_B & (np.array(rows) < len(source))).astype(np.float32)
-        yield {
-            'id': [example.id for example in examples],
-            'source_BST': source_BST,
-            'length_B': np.array([min(e.sources_ST.shape[1], length) for e in examples], np.int32),
-            'mask_B': mask_B,
-        }
+        batch = first_segments(examples, config)
+        # SI-SNR has no value against silence.
+        heard_B = batch['source_BST'].any(axis=2).all(axis=1)
+        batch['mask_B'] = (heard_B & (np.array(rows) < len(source))).astype(np.float32)
+        yield batch

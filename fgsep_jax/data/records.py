@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 
 DATASET_FILE = 'dataset.json'  # written last: its presence means that the data set is whole
 
-# name -> kind, as `data_prep.shards` hands them to TFDS. `adaptation` is there only in data sets
-# that have it (`"adaptation": true` in dataset.json).
+# name -> kind, as `data_prep.shards` hands them to TFDS. Those of `ADAPTATION` are there only in
+# data sets that have a segment (`"adaptation": true` in dataset.json).
 FEATURES = {
     'id': 'text',
     'sources': 'int16 [S, T]',
@@ -29,7 +29,9 @@ FEATURES = {
     'source_classes': 'text [S]',
     'snr_db': 'float32',
     'adaptation': 'int16 [T]',
+    'adaptation_overlap': 'float32',
 }
+ADAPTATION = ('adaptation', 'adaptation_overlap')
 
 _FRAME = 16  # bytes around a TFRecord payload: uint64 length, its CRC, the payload's CRC
 
@@ -54,6 +56,8 @@ class Example:
         source_classes: [S] class of each source, `speech` for speech.
         snr_db: level of the first source over the others', by the rule named in dataset.json.
         adaptation_T: int16 PCM [T'] of the adaptation segment, or None.
+        adaptation_overlap: share of the adaptation segment that is also in the mixture's excerpt
+            (0: disjoint); None without a segment.
     """
 
     id: str
@@ -63,6 +67,7 @@ class Example:
     source_classes: tuple[str, ...]
     snr_db: float
     adaptation_T: Optional[np.ndarray] = None
+    adaptation_overlap: Optional[float] = None
 
     @property
     def mixture_T(self) -> np.ndarray:
@@ -129,7 +134,8 @@ def encode(example: Example) -> bytes:
     """The example as a serialised `tf.train.Example`; equal examples give equal bytes.
 
     Raises:
-        RecordError: if the sources are not int16 [S, T], or S disagrees between the fields.
+        RecordError: if the sources are not int16 [S, T], S disagrees between the fields, or
+            there is an adaptation segment without its overlap.
     """
     num_sources = len(example.source_ids)
     if example.sources_ST.shape[0] != num_sources or len(example.source_classes) != num_sources:
@@ -145,9 +151,15 @@ def encode(example: Example) -> bytes:
     feature['source_ids'].bytes_list.value.extend(s.encode() for s in example.source_ids)
     feature['source_classes'].bytes_list.value.extend(s.encode() for s in example.source_classes)
     feature['snr_db'].float_list.value.append(example.snr_db)
+    if (example.adaptation_T is None) != (example.adaptation_overlap is None):
+        raise RecordError(
+            f'example {example.id!r}: adaptation_T and adaptation_overlap must be given together; '
+            f'adaptation_overlap is {example.adaptation_overlap}'
+        )
     if example.adaptation_T is not None:
         pcm = _pcm('adaptation', example.adaptation_T, 1)
         feature['adaptation'].bytes_list.value.append(pcm)
+        feature['adaptation_overlap'].float_list.value.append(example.adaptation_overlap)
     return message.SerializeToString(deterministic=True)
 
 
@@ -161,7 +173,8 @@ def decode(payload: bytes) -> Example:
         feature = _Message.FromString(payload).features.feature
     except Exception as error:
         raise RecordError(f'not a tf.train.Example: {error}') from error
-    missing = [name for name in FEATURES if name != 'adaptation' and name not in feature]
+    optional = () if any(name in feature for name in ADAPTATION) else ADAPTATION
+    missing = [name for name in FEATURES if name not in optional and name not in feature]
     if missing:
         raise RecordError(
             f'features {missing} are missing, found {sorted(feature)}; '
@@ -171,8 +184,9 @@ def decode(payload: bytes) -> Example:
     pcm = np.frombuffer(feature['sources'].bytes_list.value[0], dtype='<i2')
     if not source_ids or pcm.size % len(source_ids):
         raise RecordError(f'{pcm.size} samples cannot be {len(source_ids)} sources of one length')
-    adaptation_T = None
+    adaptation_T = adaptation_overlap = None
     if 'adaptation' in feature:
+        adaptation_overlap = feature['adaptation_overlap'].float_list.value[0]
         adaptation_T = np.frombuffer(feature['adaptation'].bytes_list.value[0], dtype='<i2')
     return Example(
         id=feature['id'].bytes_list.value[0].decode(),
@@ -182,6 +196,7 @@ def decode(payload: bytes) -> Example:
         source_classes=tuple(s.decode() for s in feature['source_classes'].bytes_list.value),
         snr_db=feature['snr_db'].float_list.value[0],
         adaptation_T=adaptation_T,
+        adaptation_overlap=adaptation_overlap,
     )
 
 

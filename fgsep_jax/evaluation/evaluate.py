@@ -19,6 +19,7 @@ from fgsep_jax.training.mesh import gather
 from fgsep_jax.training.run_folder import write_text
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
+FULL_METRICS = (*METRICS, 'sir', 'siri', 'sar', 'sir_mixture')
 
 
 def load(source, i, *, sample_rate):
@@ -28,11 +29,19 @@ def load(source, i, *, sample_rate):
       (Example, source_ST in [-1, 1]); resampled by soxr where the rates differ.
     """
     example = source[i]
-    source_ST = example.sources_ST / 32768.0
-    if example.sample_rate != sample_rate:
-        source_ST = librosa.resample(
-            source_ST, orig_sr=example.sample_rate, target_sr=sample_rate)
-    return example, source_ST
+    return example, _at_rate(example.sources_ST / 32768.0, example.sample_rate, sample_rate)
+
+
+def _at_rate(signal_T, native_rate, sample_rate):
+    if native_rate == sample_rate:
+        return signal_T
+    return librosa.resample(signal_T, orig_sr=native_rate, target_sr=sample_rate)
+
+
+def load_adaptation(example, *, sample_rate, seconds):
+    """The first seconds of an example's adaptation segment, repeated where shorter; float32 [T]."""
+    signal_T = _at_rate(example.adaptation_T / 32768.0, example.sample_rate, sample_rate)
+    return np.resize(signal_T, round(seconds * sample_rate)).astype(np.float32)
 
 
 def batches(lengths, *, batch_size, bucket):
@@ -55,17 +64,20 @@ def batches(lengths, *, batch_size, bucket):
 
 
 def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucket_seconds,
-                      filter_taps):
+                      filter_taps, source_names=(), adaptation_seconds=0.0):
     """Scores a system on some examples.
 
     Args:
-      system: function (source_BST, length_B) -> estimate_BST.
+      system: see `systems`.
       source: RecordSource.
       indices: examples to score.
       sample_rate: of the system, in hertz; data of another rate is resampled to it.
       batch_size: examples the system gets at once.
       bucket_seconds: lengths are padded to a multiple.
       filter_taps: of BSS-eval.
+      source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
+        are added and the columns carry these names. Empty: the best order counts.
+      adaptation_seconds: of the background segment that the system is given; 0 for none.
 
     Returns:
       (rows, skipped): a dict an example that could be scored, and {id: reason} of the others.
@@ -77,14 +89,15 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
 
     def score(example, reference_ST, estimate_ST):
         try:
-            values = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0),
-                                      filter_length=filter_taps)
+            values = evaluate_example(
+                estimate_ST, reference_ST, reference_ST.sum(axis=0), filter_length=filter_taps,
+                full=bool(source_names), fixed_order=bool(source_names))
         except SkipExample as error:
             return example.id, error.reason
         return {
             'id': example.id, 'sources': ' '.join(example.source_ids),
             'seconds': reference_ST.shape[1] / sample_rate, 'snr_db': example.snr_db,
-            **_columns(values)}
+            **_identity(example, source_names), **_columns(values, source_names)}
 
     def collect(futures):
         for future in futures:
@@ -105,7 +118,12 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
                 np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in loaded_rows
             ]).astype(np.float32)
             length_B = np.array([s_ST.shape[1] for _, s_ST in loaded_rows], np.int32)
-            estimate_BST = system(source_BST, length_B)
+            adaptation = ()
+            if adaptation_seconds:
+                adaptation = (np.stack([
+                    load_adaptation(example, sample_rate=sample_rate, seconds=adaptation_seconds)
+                    for example, _ in loaded_rows]),)
+            estimate_BST = system(source_BST, length_B, *adaptation)
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
             pending = [
@@ -115,41 +133,62 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
     return rows, skipped
 
 
-def evaluate(system, source, *, sample_rate, batch_size, bucket_seconds, filter_taps,
-             max_examples=0):
+def evaluate(system, source, *, max_examples=0, **settings):
     """Scores a system on a data set, each host its share, every example exactly once.
 
-    Args: see `evaluate_examples`; max_examples: only the first so many, 0 for all.
+    Args:
+      system: see `systems`.
+      source: RecordSource.
+      max_examples: only the first so many, 0 for all.
+      **settings: those of `evaluate_examples`.
 
     Returns:
       (rows, skipped) over all hosts, rows sorted by id.
     """
     count = min(len(source), max_examples or len(source))
     mine = np.arange(jax.process_index(), count, jax.process_count())
-    rows, skipped = evaluate_examples(
-        system, source, mine, sample_rate=sample_rate, batch_size=batch_size,
-        bucket_seconds=bucket_seconds, filter_taps=filter_taps)
+    rows, skipped = evaluate_examples(system, source, mine, **settings)
     shares = gather({'rows': rows, 'skipped': skipped})
     rows = sorted((row for share in shares for row in share['rows']), key=lambda row: row['id'])
     return rows, {name: why for share in shares for name, why in share['skipped'].items()}
 
 
-def summary(rows, skipped, **context):
+def summary(rows, skipped, *, source_names=(), **context):
     """Content of summary.json.
 
     Args:
       rows: as `evaluate` returns them.
       skipped: {id: reason}.
+      source_names: as given to `evaluate`.
       **context: whatever identifies system and data set.
 
     Returns:
-      Dict with the statistics of each metric, counts of examples and of skipped ones by reason.
+      Dict with the statistics of each metric over all examples, counts of examples and of skipped
+      ones by reason; with source names the metrics of each source too, and its classes' under
+      'classes'.
     """
+    metrics = METRICS
+    if source_names:
+        metrics = FULL_METRICS + tuple(
+            f'{metric}_{name}' for name in source_names for metric in FULL_METRICS)
+    classes = {}
+    for name in source_names:
+        groups = collections.defaultdict(list)
+        for row in rows:
+            groups[row[f'class_{name}']].append(row)
+        classes[name] = {
+            label: _statistics(groups[label], [f'{metric}_{name}' for metric in FULL_METRICS])
+            for label in sorted(groups)}
     return {
         **context,
         'examples': len(rows),
         'skipped': dict(collections.Counter(skipped.values())),
-        'metrics': {name: summarize([row[name] for row in rows]) for name in METRICS}}
+        'metrics': _statistics(rows, metrics),
+        **({'classes': classes} if classes else {})}
+
+
+def _statistics(rows, metrics):
+    return {name: summarize([row[name] for row in rows]) for name in metrics}
 
 
 def write(folder, rows, content):
@@ -164,14 +203,27 @@ def write(folder, rows, content):
     write_text(os.path.join(folder, 'summary.json'), json.dumps(content, indent=2) + '\n')
 
 
-def _columns(values):
-    """Flattens {'sdr_S': array} into {'sdr_1': number, 'sdr_2': ...}."""
+def _identity(example, source_names):
+    """What a row says of an example whose sources have names: class and recording of each."""
+    row = {}
+    for name, label, recording in zip(source_names, example.source_classes, example.source_ids):
+        row |= {f'class_{name}': label, f'recording_{name}': recording}
+    if source_names and example.adaptation_overlap is not None:
+        row['adaptation_overlap'] = example.adaptation_overlap
+    return row
+
+
+def _columns(values, source_names):
+    """Flattens {'sdr_S': array} into {'sdr_1': number, 'sdr_2': ...}, or by the sources' names."""
     flat = {}
+    if source_names:
+        values = {name: value for name, value in values.items() if name != 'permutation_S'}
     for name, value in values.items():
         if np.ndim(value):
             stem = name.removesuffix('_S')
-            for s, one in enumerate(np.asarray(value).tolist(), start=1):
-                flat[f'{stem}_{s}'] = one
+            numbers = np.asarray(value).tolist()
+            for name_s, one in zip(source_names or range(1, len(numbers) + 1), numbers):
+                flat[f'{stem}_{name_s}'] = one
         else:
             flat[name] = value
     return flat

@@ -5,43 +5,73 @@ import os
 import numpy as np
 import soundfile
 
-COLUMNS = (('si_snr', 'SI-SNR'), ('si_snri', 'SI-SNRi'), ('sdr', 'SDR'), ('sdri', 'SDRi'))
+# (heading, metric, how it is shown). The papers give means (2) and box plots (1).
+COLUMNS = (('SI-SNR', 'si_snr', 'mean'), ('SI-SNRi', 'si_snri', 'mean'), ('SDR', 'sdr', 'mean'),
+           ('SDRi', 'sdri', 'mean'))
+NAMED_COLUMNS = (('SDRi', 'sdri', 'quartiles'), ('SIRi', 'siri', 'quartiles'),
+                 ('SAR', 'sar', 'quartiles'), ('SI-SNRi', 'si_snri', 'median'))
+
+
+def columns(source_names=()):
+    """Columns of a table: of the first source whole, of the others and of all SDRi alone."""
+    if not source_names:
+        return COLUMNS
+    first, *others = source_names
+    return (*((f'{first} {label}', f'{metric}_{first}', style)
+              for label, metric, style in NAMED_COLUMNS),
+            *((f'{name} SDRi', f'sdri_{name}', 'median') for name in others),
+            ('both SDRi', 'sdri', 'median'))
 
 
 def mixture_row(metrics):
     """Statistics of the unprocessed mixture, from those of any system on the same examples."""
-    zero = {'mean': 0.0}
-    return {'si_snr': metrics['si_snr_mixture'], 'si_snri': zero,
-            'sdr': metrics['sdr_mixture'], 'sdri': zero}
+    nothing = dict.fromkeys(('mean', 'median', 'q25', 'q75', 'ci95'))
+    zero = {**nothing, 'mean': 0.0, 'median': 0.0}
+    row = {}
+    for name in metrics:
+        stem, _, source = name.partition('_mixture')
+        if stem + source in metrics and stem != name:
+            row[stem + source] = metrics[name]
+        elif name.startswith(('si_snri', 'sdri', 'siri')):
+            row[name] = zero
+        else:
+            row.setdefault(name, nothing)
+    return row
 
 
-def render(title, systems):
-    """Formats mean values as a Markdown table.
+def render(title, systems, columns=COLUMNS):
+    """Formats the statistics of several systems as a Markdown table.
 
     Args:
       title: heading line.
-      systems: {name: {metric: {'mean', optional 'ci95'}}}.
+      systems: {name: {metric: statistics as `metrics.aggregate.summarize` gives them}}.
+      columns: from `columns`.
 
     Returns:
-      Text; improvements carry their 95 % interval.
+      Text; improvements carry their 95 % interval, or the quartiles.
     """
-    lines = [title, '', '| system | ' + ' | '.join(f'{label} (dB)' for _, label in COLUMNS) + ' |',
-             '|---|' + '---:|' * len(COLUMNS)]
+    lines = [title, '', '| system | ' + ' | '.join(f'{label} (dB)' for label, _, _ in columns)
+             + ' |', '|---|' + '---:|' * len(columns)]
     for name, metrics in systems.items():
-        cells = [_cell(metrics[key]) for key, _ in COLUMNS]
+        cells = [_cell(metrics[key], style) for _, key, style in columns]
         lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 
-def _cell(value):
-    if value['mean'] is None:
+def _cell(value, style):
+    center = value['mean' if style == 'mean' else 'median']
+    if center is None:
         return '-'
+    text = f'{center:.2f}'
     interval = value.get('ci95')
-    half = f' ± {(interval[1] - interval[0]) / 2:.2f}' if interval and None not in interval else ''
-    return f"{value['mean']:.2f}{half}"
+    if style == 'mean' and interval and None not in interval:
+        text += f' ± {(interval[1] - interval[0]) / 2:.2f}'
+    if style == 'quartiles' and value.get('q25') is not None:
+        text += f" [{value['q25']:.2f}, {value['q75']:.2f}]"
+    return text
 
 
-def write_sounds(folder, *, mixture_T, reference_ST, estimate_ST, sample_rate):
+def write_sounds(folder, *, mixture_T, reference_ST, estimate_ST, sample_rate, source_names=()):
     """Writes mixture, references and estimates as 16-bit wav files.
 
     Each estimate is brought to the RMS level of its reference, since SI-SNR leaves its scale
@@ -53,14 +83,17 @@ def write_sounds(folder, *, mixture_T, reference_ST, estimate_ST, sample_rate):
       reference_ST: the sources.
       estimate_ST: the estimates, in the order of the references.
       sample_rate: in hertz.
+      source_names: of the files; numbers by default.
     """
     def rms(x):
         return np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True))
 
-    estimate_ST = estimate_ST * rms(reference_ST) / np.maximum(rms(estimate_ST), 1e-9)
+    if not source_names:
+        estimate_ST = estimate_ST * rms(reference_ST) / np.maximum(rms(estimate_ST), 1e-9)
     files = {'mixture': mixture_T}
-    for s, (reference_T, estimate_T) in enumerate(zip(reference_ST, estimate_ST), start=1):
-        files[f'reference_{s}'], files[f'estimate_{s}'] = reference_T, estimate_T
+    names = source_names or range(1, len(reference_ST) + 1)
+    for name, reference_T, estimate_T in zip(names, reference_ST, estimate_ST):
+        files[f'reference_{name}'], files[f'estimate_{name}'] = reference_T, estimate_T
     gain = 0.9 / max(max(np.abs(x).max(initial=0.0) for x in files.values()), 0.9)
     os.makedirs(folder, exist_ok=True)
     for name, signal_T in files.items():

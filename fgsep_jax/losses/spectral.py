@@ -4,8 +4,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from fgsep_jax.dsp.stft import frame_spectra
 from fgsep_jax.losses.si_snr import check_shapes
 
 REDUCTIONS = ('frame', 'mean', 'sum')
@@ -92,12 +92,7 @@ def power_law(
 
 def _stft(x, window, hop):
     """Unnormalised Hann spectra [..., K, F] of x [..., T]."""
-    overlap = window // hop
     frames = (x.shape[-1] + window - hop - 1) // hop + 1
-    padding = (window - hop, (frames + overlap - 1) * hop - (window - hop) - x.shape[-1])
+    padding = (window - hop, frames * hop - x.shape[-1])
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [padding])
-    # Frames as shifted blocks: a gather would become a slow scatter in the gradient.
-    block = x.reshape(*x.shape[:-1], -1, hop)
-    frame = jnp.concatenate([block[..., i : i + frames, :] for i in range(overlap)], axis=-1)
-    hann = jnp.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window), x.dtype)
-    return jnp.fft.rfft(frame * hann.reshape((1,) * x.ndim + (-1,)))
+    return frame_spectra(x, window=window, hop=hop)

@@ -48,8 +48,9 @@ def evaluate_example(
     *,
     filter_length: int = 512,
     full: bool = False,
+    fixed_order: bool = False,
 ) -> dict[str, float | np.ndarray]:
-    """Scores one example under the permutation with the best mean SI-SNR.
+    """Scores one example, if need be under the permutation with the best mean SI-SNR.
 
     Args:
         estimate_ST: Separated signals in any order.
@@ -57,10 +58,12 @@ def evaluate_example(
         mixture_T: What was separated; it is scored against each reference in turn.
         filter_length: Taps of BSS-eval's distortion filter.
         full: Whether to add SIR and SAR, which takes several times longer.
+        fixed_order: Whether estimate i is of reference i by its making.
 
     Returns:
         Means over the sources in dB: `si_snr`, `si_snr_mixture`, `si_snri` (their difference),
-        `sdr`, `sdr_mixture`, `sdri`, with `full` also `sir` and `sar`; the values of each reference
+        `sdr`, `sdr_mixture`, `sdri`, with `full` also `sir`, `sir_mixture`, `siri` and `sar` (the
+        mixture has no artifacts, hence no improvement in SAR); the values of each reference
         under the same names with the suffix `_S`; and `permutation_S`, where permutation_S[r] is
         the index of the estimate assigned to reference r.
 
@@ -88,9 +91,10 @@ def evaluate_example(
         raise SkipExample('shorter than the distortion filter')  # which would explain anything
 
     si_snr_RE = si_snr(np.concatenate([estimate_ST, mixture_T[None]]), reference_ST)
-    _, permutation_S = scipy.optimize.linear_sum_assignment(si_snr_RE[:, :-1], maximize=True)
+    source_S = permutation_S = np.arange(len(reference_ST))
+    if not fixed_order:
+        _, permutation_S = scipy.optimize.linear_sum_assignment(si_snr_RE[:, :-1], maximize=True)
     ordered_ST = estimate_ST[permutation_S]
-    source_S = np.arange(len(reference_ST))
     per_source = dict(si_snr=si_snr_RE[source_S, permutation_S], si_snr_mixture=si_snr_RE[:, -1])
     per_source['si_snri'] = per_source['si_snr'] - per_source['si_snr_mixture']
 
@@ -99,6 +103,8 @@ def evaluate_example(
     if full:
         ratios = bss_eval.bss_eval(candidate_ET[None], reference_ST[None], **keywords)
         per_source |= {name: ratios[name][0, source_S, source_S] for name in ('sir', 'sar')}
+        per_source['sir_mixture'] = ratios['sir'][0, :, -1]
+        per_source['siri'] = per_source['sir'] - per_source['sir_mixture']
         sdr_RE = ratios['sdr'][0]
     else:
         sdr_RE = bss_eval.sdr(candidate_ET[None], reference_ST[None], **keywords)[0]

@@ -2,9 +2,10 @@
 
 from fgsep_jax.config import ConfigError
 from fgsep_jax.tasks.base import Task
+from fgsep_jax.tasks.foreground import ForegroundTask
 from fgsep_jax.tasks.speech import SpeechTask
 
-TASKS = {'speech': SpeechTask}
+TASKS = {'speech': SpeechTask, 'foreground': ForegroundTask}
 
 
 def make_task(config) -> Task:

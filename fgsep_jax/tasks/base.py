@@ -5,8 +5,17 @@ from typing import Protocol
 import jax
 
 
+INT16_SCALE = 32768.0
+
+
 class Task(Protocol):
-    """Model, loss and separation of one kind of experiment."""
+    """Model, loss and separation of one kind of experiment.
+
+    Attributes:
+      source_names: what each estimate is; empty where their order is free.
+    """
+
+    source_names: tuple[str, ...]
 
     def init(self, rng: jax.Array):
         """Returns the initial parameters."""
@@ -19,12 +28,16 @@ class Task(Protocol):
 
         Args:
           params: parameters as `init` returns them.
-          batch: {'source_BST' int16, optional 'length_B' int32 [samples], ...}.
+          batch: {'source_BST' int16, optional 'length_B' int32 [samples], optional
+            'adaptation_BT' int16, ...}.
           rng: key for whatever the model draws.
 
         Returns:
           (loss_B, {name: value_B}), per example; the caller masks and reduces.
         """
+
+    def oracles(self):
+        """Upper bounds: {name: function (source_BST, length_B) -> estimate_BST}."""
 
     def separate(self, params, mixture_BT: jax.Array, length_B=None, adaptation_BT=None):
         """Estimates the sources of mixtures.

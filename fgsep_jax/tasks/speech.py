@@ -1,17 +1,21 @@
 """Speech separation in the waveform domain with permutation-invariant training (paper 2)."""
 
+import functools
+
 import jax.numpy as jnp
 
+from fgsep_jax.dsp.oracle import ideal_ratio_mask
 from fgsep_jax.losses.pit import pairwise, pit, reorder
 from fgsep_jax.losses.si_snr import si_snr, snr
 from fgsep_jax.losses.spectral import power_law
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
-
-INT16_SCALE = 32768.0
+from fgsep_jax.tasks.base import INT16_SCALE
 
 
 class SpeechTask:
     """Conv-TasNet and its deep variants under SI-SNR with PIT, equation 4 of paper 2."""
+
+    source_names = ()
 
     def __init__(self, config):
         model = config.model.to_dict()
@@ -32,6 +36,10 @@ class SpeechTask:
         """Returns estimate_BST; see `base.Task`."""
         del adaptation_BT
         return self.model.apply({'params': params}, mixture_BT, length_B)
+
+    def oracles(self):
+        """The ideal ratio mask on a Hann STFT of 32 ms at 8 kHz."""
+        return {'ideal_ratio_mask': functools.partial(ideal_ratio_mask, window=256, hop=64)}
 
     def loss(self, params, batch, rng):
         """Negative SI-SNR [dB] under the best permutation, plus beta times the power-law term.

@@ -6,7 +6,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, defaults
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training.logging import duration
 from fgsep_jax.training.state import parameter_count
@@ -68,11 +68,15 @@ def forecast(config, task, params, *, steps, examples):
     if jax.default_backend() != 'cpu' or _work(config, examples) < WORTH_A_FORECAST:
         return None
     mixture_BT = jnp.zeros((1, config.data.sample_rate))
-    separate = jax.jit(task.separate).lower(params, mixture_BT).compile()
+    adaptation_BT = None
+    if config.data.adaptation_seconds:
+        adaptation_BT = jnp.zeros((1, config_lib.adaptation_samples(config)))
+    arguments = params, mixture_BT, None, adaptation_BT
+    separate = jax.jit(task.separate).lower(*arguments).compile()
     times = []
     for _ in range(3):
         began = time.monotonic()
-        jax.block_until_ready(separate(params, mixture_BT))
+        jax.block_until_ready(separate(*arguments))
         times.append(time.monotonic() - began)
     seconds = 3 * min(times) * config.data.batch_size * config.data.segment_seconds
     return outlook(config, seconds_per_step=seconds, steps_left=steps, examples=examples,
@@ -99,7 +103,7 @@ def outlook(config, *, seconds_per_step, steps_left, examples, basis='measured')
         return text
     here = _work(config, examples)
     fits = []
-    for preset in config_lib.PRESETS:
+    for preset in defaults.PRESETS[config.task]:
         smaller = config_lib.with_preset(config, preset)
         seconds = left * _work(smaller, examples) / here
         if seconds < TOO_SLOW_SECONDS:

@@ -225,13 +225,14 @@ class _Run:
         count = min(self._config.training.audio_examples, len(self._validation_source))
         if jax.process_index() or not count:
             return
-        rate, length = self._config.data.sample_rate, config_lib.segment_samples(self._config)
+        rate = self._config.data.sample_rate
         params = mesh_lib.local_copy(state.params)
         for i in range(count):
-            example = self._validation_source[i]
-            mixture_T = pipeline.crop(example.sources_ST, length, 0).sum(axis=0) / 32768
-            estimate_BST = self._separate(params, mixture_T[None].astype(np.float32))
-            self._log.sound(step, f'{i}/mixture', mixture_T, rate)
+            batch = pipeline.first_segments([self._validation_source[i]], self._config)
+            mixture_BT = pipeline.to_float(batch['source_BST']).sum(axis=1)
+            adaptation_BT = pipeline.to_float(batch.get('adaptation_BT'))
+            estimate_BST = self._separate(params, mixture_BT, None, adaptation_BT)
+            self._log.sound(step, f'{i}/mixture', mixture_BT[0], rate)
             for s, estimate_T in enumerate(np.asarray(estimate_BST[0])):
                 self._log.sound(step, f'{i}/estimate_{s + 1}', estimate_T, rate)
 

@@ -1,6 +1,5 @@
 """The run folder: one configuration, written once, held against every later start."""
 
-import json
 import os
 
 from fgsep_jax import config as config_lib
@@ -9,7 +8,8 @@ from fgsep_jax import config as config_lib
 MAY_CHANGE = ('training.epochs', 'training.log_steps', 'training.checkpoint_steps',
               'training.keep_checkpoints', 'training.audio_examples', 'data.read_threads',
               'data.prefetch_batches', 'data.dir', 'evaluation.batch_size',
-              'evaluation.bucket_seconds', 'evaluation.filter_taps', 'evaluation.max_examples')
+              'evaluation.bucket_seconds', 'evaluation.filter_taps', 'evaluation.max_examples',
+              'evaluation.splits')
 
 
 def flatten(tree, prefix=''):
@@ -37,11 +37,9 @@ def check(workdir, config):
     Raises:
       ConfigError: the folder holds a run of another configuration.
     """
-    path = os.path.join(workdir, 'config.json')
-    if not os.path.exists(path):
+    if not os.path.exists(os.path.join(workdir, 'config.json')):
         return
-    with open(path) as file:
-        before = flatten(json.load(file))
+    before = flatten(read_config(workdir).to_dict())
     now = flatten(config.to_dict())
     changed = [f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
                for key in sorted(before.keys() | now.keys())

@@ -106,3 +106,19 @@ def test_validation_sees_every_example_once(tmp_path, hosts, examples):
     seen = [name for share in shares for batch in share
             for name, counts in zip(batch['id'], batch['mask_B']) if counts]
     assert sorted(seen) == [source[i].id for i in range(examples)]
+
+
+def test_adaptation_segments_have_the_configured_length(tmp_path):
+    data = synthetic.write(tmp_path / 'tones', adaptation=True)
+    config = tiny.config(data, 'blstm_m1_plus')
+    source = RecordSource(data, 'train')
+    by_id = {source[i].id: source[i].adaptation_T for i in range(len(source))}
+    for seconds in (0.05, 0.2):  # shorter and longer than the 500 samples that are there
+        config.data.adaptation_seconds = seconds
+        for batch in (next(pipeline.train_batches(source, config)),
+                      next(pipeline.validation_batches(source, config))):
+            assert batch['adaptation_BT'].shape == (4, round(8000 * seconds))
+            for name, segment_T in zip(batch['id'], batch['adaptation_BT']):
+                np.testing.assert_array_equal(segment_T, np.resize(by_id[name], len(segment_T)))
+    assert 'adaptation_BT' not in next(
+        pipeline.train_batches(source, tiny.config(data, 'blstm_m1')))

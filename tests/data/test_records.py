@@ -30,14 +30,17 @@ def assert_same(a, b):
 @pytest.mark.parametrize('adaptation_T', [None, np.array([1, -2, 3], np.int16)])
 @pytest.mark.parametrize('samples', [0, 1, 7])
 def test_decode_inverts_encode(samples, adaptation_T):
-    example = make_example(samples, adaptation_T=adaptation_T)
+    overlap = None if adaptation_T is None else 0.25
+    example = make_example(samples, adaptation_T=adaptation_T, adaptation_overlap=overlap)
     decoded = records.decode(records.encode(example))
     assert_same(decoded, example)
     assert decoded.sources_ST.dtype == np.int16
 
 
 def test_encode_is_canonical_and_compact():
-    payload = records.encode(make_example(adaptation_T=np.zeros(3, np.int16)))
+    payload = records.encode(
+        make_example(adaptation_T=np.zeros(3, np.int16), adaptation_overlap=0.0)
+    )
     places = [payload.index(name.encode()) for name in sorted(records.FEATURES)]
     assert places == sorted(places)  # map entries in one order, not in that of a hash
     assert len(records.encode(make_example(16000))) < 2 * 16000 * 2 + 200
@@ -46,7 +49,8 @@ def test_encode_is_canonical_and_compact():
 @pytest.mark.parametrize('adaptation', [False, True])
 def test_wire_format_is_that_of_tfds(adaptation):
     tfds_metadata = pytest.importorskip('data_prep.tfds_metadata')
-    example = make_example(adaptation_T=np.array([1, -2], np.int16) if adaptation else None)
+    segment = dict(adaptation_T=np.array([1, -2], np.int16), adaptation_overlap=0.5)
+    example = make_example(**(segment if adaptation else {}))
     features = tfds_metadata.features_dict(num_sources=2, adaptation=adaptation)
     fields = {
         'id': example.id,
@@ -58,10 +62,29 @@ def test_wire_format_is_that_of_tfds(adaptation):
     }
     if adaptation:
         fields['adaptation'] = example.adaptation_T
+        fields['adaptation_overlap'] = example.adaptation_overlap
     assert_same(records.decode(features.serialize_example(fields)), example)
     read = features.deserialize_example_np(records.encode(example))
     np.testing.assert_array_equal(read['sources'], example.sources_ST)
     assert read['source_ids'][1].decode() == 'böb'
+
+
+@pytest.mark.parametrize(
+    'half', [dict(adaptation_overlap=0.0), dict(adaptation_T=np.zeros(3, np.int16))]
+)
+def test_segment_and_overlap_go_together(half):
+    with pytest.raises(records.RecordError, match='must be given together'):
+        records.encode(make_example(**half))
+
+
+def test_a_record_without_its_overlap_is_refused():
+    message = records._Message()
+    message.ParseFromString(
+        records.encode(make_example(adaptation_T=np.zeros(3, np.int16), adaptation_overlap=0.0))
+    )
+    del message.features.feature['adaptation_overlap']
+    with pytest.raises(records.RecordError, match="'adaptation_overlap'. are missing"):
+        records.decode(message.SerializeToString())
 
 
 def test_mixture_is_the_exact_sum():

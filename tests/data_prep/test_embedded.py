@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip('espeakng_loader', reason='pip install fgsep_jax[demo]')
 pytest.importorskip('apache_beam', reason='pip install fgsep_jax[data_prep]')
 
-from data_prep import embedded, espeak
+from data_prep import embedded, embedded_speech, espeak
 from fgsep_jax import config
 from fgsep_jax.data import source
 
@@ -51,7 +51,7 @@ def test_the_same_bytes_from_another_process_and_two_beam_workers(corpus, tmp_pa
 def test_splits_hold_their_own_voices_only(corpus):
     own = {
         split: {voice.name for voice in espeak.VOICES if voice.split == split}
-        for split in embedded.MIXTURES
+        for split in embedded_speech.MIXTURES
     }
     for split, count in {'train': 30, 'validation': 4, 'test': 4}.items():
         data = source.RecordSource(str(corpus), split)
@@ -81,7 +81,7 @@ def test_mixtures_are_sane_speech(corpus):
 
 
 def test_no_sentence_is_said_twice():
-    texts = embedded.texts(80)
+    texts = embedded_speech.texts(80)
     assert list(texts) == [voice.name for voice in espeak.VOICES]
     assert all(len(lines) == 80 for lines in texts.values())
     assert len({line for lines in texts.values() for line in lines}) == 80 * len(texts)
@@ -102,3 +102,15 @@ def test_metadata_says_what_the_voices_are(corpus):
     metadata = source.RecordSource(str(corpus), 'test').metadata
     assert metadata['synthesiser'] == espeak.version()
     assert 'eSpeak NG' in metadata['licence']
+
+
+def test_the_task_leaves_no_trace_in_a_data_set_of_speech(corpus, capsys):
+    with pytest.raises(SystemExit) as stop:  # finds it complete: the same options
+        embedded.main(['--task=speech', f'--output_dir={corpus}', *SMALL])
+    assert stop.value.code == 0
+    metadata = source.RecordSource(str(corpus), 'test').metadata
+    assert (metadata['job'], metadata['name']) == ('embedded', 'embedded')
+    assert set(metadata['config']) == {
+        'max_seconds', 'min_seconds', 'sample_rate', 'seed', 'snr_db', 'utterances_per_voice',
+        'train_pairs', 'validation_pairs', 'test_pairs',
+    }

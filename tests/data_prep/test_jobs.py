@@ -246,7 +246,10 @@ def adaptation_plan(inspected):
 def adaptation_mix(spec, *, sample_rate):
     example = mixers.mix_at_levels(spec, sample_rate=sample_rate)
     return records.dataclasses.replace(
-        example, adaptation_T=example.sources_ST[1, :100], source_classes=('dog', 'rain')
+        example,
+        adaptation_T=example.sources_ST[1, :100],
+        adaptation_overlap=1.0,
+        source_classes=('dog', 'rain'),
     )
 
 

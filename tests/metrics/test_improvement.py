@@ -56,13 +56,25 @@ def test_everything_against_mir_eval(full, order):
     expected['si_snr'] = np.diag(si_snr(estimate_ST, reference_ST))
     expected['si_snr_mixture'] = si_snr(mixture_T[None], reference_ST)[:, 0]
     expected['si_snri'] = expected['si_snr'] - expected['si_snr_mixture']
+    expected['sir_mixture'] = by_mir_eval(np.tile(mixture_T, (2, 1)))[1]
+    expected['siri'] = expected['sir'] - expected['sir_mixture']
     if not full:
-        del expected['sir'], expected['sar']
+        for name in ('sir', 'sar', 'sir_mixture', 'siri'):
+            del expected[name]
     for name, value_S in expected.items():
         np.testing.assert_allclose(values[f'{name}_S'], value_S, atol=1e-3)
         np.testing.assert_allclose(values[name], np.mean(value_S), atol=1e-3)
         assert isinstance(values[name], float)
     assert set(values) == {'permutation_S', *expected, *(f'{name}_S' for name in expected)}
+
+
+def test_a_fixed_order_is_kept_where_another_would_score_higher():
+    estimate_ST, reference_ST, mixture_T = example()
+    values = evaluate_example(estimate_ST[::-1], reference_ST, mixture_T, fixed_order=True)
+    np.testing.assert_array_equal(values['permutation_S'], [0, 1])
+    np.testing.assert_allclose(
+        values['si_snr_S'], np.diag(si_snr(estimate_ST[::-1], reference_ST)))
+    assert values['sdri'] < 0
 
 
 @pytest.mark.parametrize('order', [(2, 0, 1), (1, 2, 0), (0, 2, 1)])

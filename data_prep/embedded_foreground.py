@@ -1,0 +1,115 @@
+"""The embedded data set of the foreground task: events and backgrounds made by rule.
+
+The sounds are those of `synthetic_events` and `synthetic_backgrounds`; embedded_classes.csv is
+their class table. They become a tree as a user would deliver it, which `data_prep.fgbg` mixes.
+"""
+
+import argparse
+import concurrent.futures
+import functools
+import logging
+import multiprocessing
+import os
+
+import numpy as np
+import scipy
+import soundfile
+
+from data_prep import synthesis, synthetic_backgrounds, synthetic_events
+
+# The processes that render import this module too: whatever needs Beam is imported where used.
+
+JOB = 'embedded_fgbg'
+DESCRIPTION = 'Foreground-background mixtures of sounds made by rule.'
+DEFAULTS = {'sample_rate': 44100, 'min_seconds': 0.1}  # of the flags that every job has
+CLASSES = os.path.join(os.path.dirname(__file__), 'embedded_classes.csv')
+SOUNDS = {'foreground': synthetic_events.CLASSES, 'background': synthetic_backgrounds.CLASSES}
+LICENCE = 'Synthetic sounds made by rule by this program, no recordings; no rights are claimed.'
+_VERSION = 1  # of the sounds: to be raised with any change that is heard
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the task's own flags."""
+    from data_prep import fgbg
+
+    parser.add_argument(
+        '--foregrounds_per_class', type=int, default=30, help='sounds of each class of events'
+    )
+    parser.add_argument(
+        '--backgrounds_per_class', type=int, default=16, help='sounds of each other class'
+    )
+    fgbg.add_flags(parser)
+    parser.set_defaults(train_mixtures=1200, validation_mixtures=120, test_mixtures=60)
+
+
+def version() -> str:
+    """What the bytes depend on beside the flags."""
+    return f'data_prep.synthesis {_VERSION} (numpy {np.__version__}, scipy {scipy.__version__})'
+
+
+def job(args: argparse.Namespace, folder: str) -> dict:
+    """A sound bank in `folder` and the arguments of the pipeline that mixes it.
+
+    Raises:
+        ValueError: for too few sounds.
+    """
+    from data_prep import fgbg, sound_bank, sound_tables
+
+    counts = {role: vars(args)[f'{role}s_per_class'] for role in SOUNDS}
+    for role, count in counts.items():
+        if count < 3:
+            raise ValueError(
+                f'--{role}s_per_class={count}: must be 3 or more, one each for training, '
+                'validation and evaluation'
+            )
+    render_all(folder, counts=counts, sample_rate=args.sample_rate)
+    classes = sound_tables.read_classes(CLASSES)
+    return fgbg.job(args, sound_bank.folder(folder, classes=classes), classes=classes)
+
+
+def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray:
+    """One recording of a class.
+
+    Args:
+        role: "foreground" or "background".
+        name: of the class.
+        number: of the recording; each has parameters of its own.
+        sample_rate: [Hz].
+
+    Returns:
+        16-bit samples, int16 [T]; the same ones whenever the arguments are the same.
+    """
+    from data_prep import mixing
+
+    rng = np.random.default_rng(mixing.stable_hash(name, number))
+    sound_T = SOUNDS[role][name](rng, sample_rate)
+    sound_T = synthesis.finish(sound_T, sample_rate, peak=rng.uniform(0.4, 0.9))
+    return np.round(sound_T * 32768.0).astype(np.int16)
+
+
+def _write(role: str, name: str, *, folder: str, counts: dict, sample_rate: int) -> None:
+    place = os.path.join(folder, role, name)
+    os.makedirs(place)
+    for number in range(counts[role]):
+        pcm_T = render(role, name, number, sample_rate=sample_rate)
+        path = os.path.join(place, f'{name}_{number:03d}.wav')
+        soundfile.write(path, pcm_T, sample_rate, subtype='PCM_16')
+
+
+def render_all(folder: str, *, counts: dict[str, int], sample_rate: int) -> None:
+    """Renders the sound bank, {role}/{class}/{class}_{number}.wav, on all cores.
+
+    Args:
+        folder: where it goes; it must exist.
+        counts: role -> recordings of each of its classes.
+        sample_rate: of the files [Hz].
+    """
+    work = functools.partial(_write, folder=folder, counts=counts, sample_rate=sample_rate)
+    every = [(role, name) for role, classes in SOUNDS.items() for name in classes]
+    every.reverse()  # backgrounds take longest: first, so that no core waits in the end
+    with concurrent.futures.ProcessPoolExecutor(
+        mp_context=multiprocessing.get_context('spawn')
+    ) as pool:
+        for done, _ in enumerate(pool.map(work, *zip(*every)), start=1):
+            if done % 10 == 0 or done == len(every):
+                logging.info('render: %d of %d classes', done, len(every))

@@ -1,0 +1,236 @@
+"""Foreground-background mixtures from isolated sounds: training, validation and C1 to C4.
+
+    python -m data_prep.fgbg --input_dir=sounds --output_dir=data/mine
+    python -m data_prep.fgbg --desed_dir=DESED --audioset_dir=clips --output_dir=data/paper
+
+The inputs: any folder with foreground/<class>/* and background/<class>/*, the DESED sound bank as
+delivered, folders of AudioSet clips, or several of them together. What is not there is listed in
+the report; nothing is downloaded.
+"""
+
+import argparse
+import collections
+import functools
+import importlib.util
+import os
+
+from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
+from data_prep.corpora import TreeError
+
+TREES = {
+    'input_dir': sound_bank.folder,
+    'desed_dir': sound_bank.desed,
+    'audioset_dir': sound_bank.audioset,
+}
+LEVELS = {
+    'rms': 'RMS levels',
+    'lufs': 'loudnesses (ITU-R BS.1770, integrated, in LUFS)',
+}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of splits, mixtures, levels and augmentation, by default the paper's."""
+    for split, fraction in (('validation', 0.14), ('test', 0.21)):
+        parser.add_argument(
+            f'--{split}_fraction', type=float, default=fraction,
+            help="of each seen class's source recordings",
+        )
+    for split, count, note in (
+        ('train', 15000, ''), ('validation', 6000, ''), ('test', 1000, ', each of C1 to C4')
+    ):
+        parser.add_argument(
+            f'--{split}_mixtures', type=int, default=count, help=f'0: no such split{note}'
+        )
+    parser.add_argument('--seconds', type=float, default=2.0, help='length of a mixture')
+    parser.add_argument(
+        '--adaptation_seconds', type=float, default=2.0,
+        help='length of the segment of the same background beside each mixture',
+    )
+    parser.add_argument(
+        '--snr_db', type=options.numbers, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
+    )
+    parser.add_argument(
+        '--max_clipped', type=float, default=1e-4,
+        help='skip files with a larger share of clipped samples; 1: none',
+    )
+    parser.add_argument(
+        '--level', choices=sorted(LEVELS), default='rms', help='what the SNR is a difference of'
+    )
+    parser.add_argument(
+        '--draw', choices=('sound', 'class'), default='sound',
+        help='use all sounds equally often, or all classes',
+    )
+    parser.add_argument(
+        '--augment_onset', action=argparse.BooleanOptionalAction, default=True,
+        help='training events begin anywhere in the window, with at least half of them inside',
+    )
+    parser.add_argument(
+        '--augment_pitch', type=options.numbers, default=(-2.0, 2.0),
+        help='of training events, in semitones; 0,0: off',
+    )
+    parser.add_argument(
+        '--augment_stretch', type=options.numbers, default=(0.8, 1.2),
+        help='new over old length of training events; 1,1: off',
+    )
+
+
+def notes(inspected, specs, *, counts: dict, absent: list[str], told: list[str]) -> dict:
+    """What report.md says beside the numbers of every job; see `shards.run`."""
+    lacking = fgbg_plans.missing(inspected, counts)
+    made = collections.Counter(spec.split for spec in specs)
+    short = {s: n for s, n in counts.items() if made[s] < n and s not in lacking}
+    table = {}
+    for one in sorted(inspected, key=lambda one: (one.item.role, one.item.source_class)):
+        item = one.item
+        row = table.setdefault(
+            f'{item.role} {item.source_class}',
+            {'set': 'seen' if item.seen else 'unseen', 'train': 0, 'validation': 0, 'test': 0},
+        )
+        row[item.split] += 1
+    used = {}
+    for split in (name for name in fgbg_plans.SUBSETS if made[name]):
+        chosen = [spec for spec in specs if spec.split == split]
+        foregrounds, backgrounds = zip(*(spec.clips for spec in chosen))
+        pairs = {(f.source_class, b.source_class) for f, b in zip(foregrounds, backgrounds)}
+        used[split] = {
+            'foregrounds': len({clip.path for clip in foregrounds}),
+            'backgrounds': len({clip.path for clip in backgrounds}),
+            'pairs of classes': len(pairs),
+            'pairs of sounds': len({(f.path, b.path) for f, b in zip(foregrounds, backgrounds)}),
+            'event may begin late': sum(spec.extra[0].anywhere for spec in chosen),
+            'pitch changed': sum(spec.extra[0].semitones != 0.0 for spec in chosen),
+            'length changed': sum(spec.extra[0].stretch != 1.0 for spec in chosen),
+        }
+    return {
+        'Warnings': [
+            *(f'split {split} is left out: {why}' for split, why in lacking.items()),
+            *(f'split {s}: no foreground fits a background of another recording' for s in short),
+            *told,
+        ],
+        'Classes of the table without a sound': absent,
+        'Usable sounds by class and split': table,
+        'What the mixtures are made of': used,
+    }
+
+
+def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dict:
+    """Arguments of the pipeline (`options.run`'s `prepare`) for the flags of `add_flags`.
+
+    Args:
+        args: parsed flags of `add_flags` and `options.parser`.
+        sounds: `sound_bank.Sound`, not split yet.
+        classes: the class table, to list the classes without a sound.
+        told: further lines for the report's warnings.
+    Raises:
+        ValueError: for flags that do not go together.
+    """
+    if args.level == 'lufs':
+        if importlib.util.find_spec('pyloudnorm') is None:
+            raise ValueError('--level=lufs needs pyloudnorm: pip install pyloudnorm')
+        if min(args.seconds, args.adaptation_seconds) < 0.4:
+            raise ValueError(
+                f'--seconds={args.seconds:g}, --adaptation_seconds={args.adaptation_seconds:g}: '
+                'loudness is measured in blocks of 0.4 s; both must be that long, or --level=rms'
+            )
+    sounds, split_told = sound_bank.split(
+        sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed
+    )
+    counts = {'train': args.train_mixtures, 'validation': args.validation_mixtures}
+    counts |= dict.fromkeys(('c1', 'c2', 'c3', 'c4'), args.test_mixtures)
+    there = {one.source_class for one in sounds}
+    rows = dict.fromkeys((classes or {}).values())
+    absent = [f'{x.role} {x.name}' for x in rows if x.name not in there]
+    table = {f'{one.role} {one.source_class}': one.seen for one in sounds}
+    return dict(
+        job='fgbg',
+        utterances=sounds,
+        plan=functools.partial(
+            fgbg_plans.mixtures,
+            sample_rate=args.sample_rate,
+            counts=counts,
+            seconds=args.seconds,
+            adaptation_seconds=args.adaptation_seconds,
+            snr_db=args.snr_db,
+            draw=args.draw,
+            augment_onset=args.augment_onset,
+            augment_pitch=args.augment_pitch,
+            augment_stretch=args.augment_stretch,
+            seed=args.seed,
+        ),
+        mix=functools.partial(fgbg_mixers.mix, level=args.level),
+        max_clipped=args.max_clipped,
+        notes=functools.partial(
+            notes, counts=counts, absent=absent, told=[*told, *split_told]
+        ),
+        snr_rule=(
+            f"snr_db is the difference of foreground's and background's {LEVELS[args.level]} over "
+            'the whole mixture; then one common factor brings the largest peak of mixture and '
+            'sources to 0.9. The adaptation segment is scaled as the background is, and no higher '
+            'than 0.9.'
+        ),
+        extra_metadata={
+            'source_unit': 'source recordings',
+            'classes': {
+                role: {
+                    name: sorted(
+                        key.split(' ')[1] for key, seen in table.items()
+                        if key.startswith(role) and seen == (name == 'seen')
+                    )
+                    for name in sound_tables.SETS
+                }
+                for role in sound_tables.ROLES
+            },
+        },
+    )
+
+
+def read_trees(args: argparse.Namespace) -> dict:
+    """Walk the trees that the flags name; arguments of the pipeline."""
+    roots = {flag: getattr(args, flag) for flag in TREES if getattr(args, flag)}
+    if not roots:
+        raise TreeError(
+            'no sounds given: name at least one of '
+            + ', '.join(f'--{flag}' for flag in TREES)
+        )
+    classes = sound_tables.read_classes(args.classes or sound_tables.TABLE_1)
+    groups = sound_tables.read_groups(args.groups) if args.groups else None
+    sounds, told, ignored = [], [], collections.Counter()
+    for flag, root in roots.items():
+        sounds += TREES[flag](root, classes=classes, groups=groups, ignored=ignored)
+    if groups is not None:
+        unlisted = [x for x in sounds if not sound_tables.listed_group(x.path, groups)]
+        if len(unlisted) == len(sounds):
+            raise TreeError(
+                f'{args.groups} lists none of the {len(sounds)} sounds, e.g. {sounds[0].path}; its '
+                'column path must end as the files do (class folder and file name)'
+            )
+        if unlisted:
+            told.append(
+                f'{len(unlisted)} of {len(sounds)} sounds are not listed in '
+                f'{os.path.basename(args.groups)}, e.g. {unlisted[0].id}; their source recordings '
+                'are taken from their names'
+            )
+    if ignored:
+        named = ', '.join(f'{name} ({count})' for name, count in sorted(ignored.items()))
+        told.append(
+            f'{ignored.total()} files lie in folders that the class table has no use for: {named}'
+        )
+    return job(args, sound_bank.unique_ids(sounds, roots), classes=classes, told=told)
+
+
+def main(argv=None) -> None:
+    """Run the job."""
+    parser = options.parser(
+        __doc__.splitlines()[0], input_dir=False, sample_rate=44100, min_seconds=0.1
+    )
+    parser.add_argument('--input_dir', help='foreground/<class>/* and background/<class>/*')
+    parser.add_argument('--desed_dir', help='the DESED sound bank, as delivered')
+    parser.add_argument('--audioset_dir', help='AudioSet clips in folders by class')
+    parser.add_argument('--classes', help="class table; default: Table I's, data_prep/table_1.csv")
+    parser.add_argument('--groups', help='table with the columns path and source_group')
+    add_flags(parser)
+    options.run(parser, argv, read_trees)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,158 @@
+"""The two tables of a sound bank: the role of each class, and the recording of each clip."""
+
+import csv
+import dataclasses
+import os
+import posixpath
+import re
+
+from data_prep.corpora import TreeError
+
+TABLE_1 = os.path.join(os.path.dirname(__file__), 'table_1.csv')
+ROLES = ('foreground', 'background')
+SETS = ('seen', 'unseen')
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundClass:
+    """One line of a class table.
+
+    Attributes:
+        name: as in the records.
+        role: foreground or background.
+        seen: whether training uses it; an unseen class is for evaluation alone.
+    """
+
+    name: str
+    role: str
+    seen: bool
+
+
+def label(name: str) -> str:
+    """The form in which names are compared: `Frying (food)` and `frying_food` are one."""
+    return re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')
+
+
+def _rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment."""
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TreeError(f'{path} cannot be read as a table: {error}') from error
+    kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != '#']
+    if not kept:
+        raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
+    delimiter = '\t' if '\t' in kept[0][1] else ','
+    header, *cells = csv.reader((line for _, line in kept), delimiter=delimiter)
+    if not set(columns) <= set(header):
+        raise TreeError(
+            f'{path}, line {kept[0][0]}: found the columns {", ".join(header)}; the first line '
+            f'must name {", ".join(columns)}, separated by commas or tabs'
+        )
+    rows = []
+    for (number, line), row in zip(kept[1:], cells):
+        if len(row) < len(header):
+            raise TreeError(
+                f'{path}, line {number}: found {line!r}, {len(row)} columns; the first line names '
+                f'{len(header)}'
+            )
+        rows.append((number, dict(zip(header, row))))
+    return rows
+
+
+def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
+    """{label: class} for every name of every class of a class table.
+
+    Args:
+        path: csv or tsv with the columns role, class, set and names (further names, split by `|`).
+    Raises:
+        TreeError: with file, line, what was found and the rule, for a line that is not one.
+    """
+    known = {}
+    for number, row in _rows(path, ('role', 'class', 'set', 'names')):
+        where = f'{path}, line {number}'
+        for column, allowed in (('role', ROLES), ('set', SETS)):
+            if row[column] not in allowed:
+                raise TreeError(
+                    f'{where}: found {column} {row[column]!r}; it must be {" or ".join(allowed)}'
+                )
+        if not label(row['class']):
+            raise TreeError(f'{where}: found class {row["class"]!r}; it needs a name')
+        one = SoundClass(label(row['class']), row['role'], row['set'] == 'seen')
+        for name in dict.fromkeys(label(x) for x in (row['class'], *row['names'].split('|'))):
+            if name and name in known:
+                raise TreeError(
+                    f'{where}: found {name!r} again, it is {known[name].name} already; a name must '
+                    'stand for one class, and a class on one line'
+                )
+            if name:
+                known[name] = one
+    return known
+
+
+Groups = dict[str, list[tuple[tuple[str, ...], str]]]  # file name -> (parts of its path, group)
+
+
+def read_groups(path: str) -> Groups:
+    """A table of source recordings: csv or tsv with the columns path and source_group.
+
+    Raises:
+        TreeError: if it is not such a table.
+    """
+    groups = {}
+    for number, row in _rows(path, ('path', 'source_group')):
+        parts = tuple(row['path'].strip().replace('\\', '/').strip('/').split('/'))
+        if not parts[-1] or not row['source_group'].strip():
+            raise TreeError(f'{path}, line {number}: found an empty path or source_group')
+        groups.setdefault(parts[-1], []).append((parts, row['source_group'].strip()))
+    return groups
+
+
+def listed_group(path: str, groups: Groups) -> str | None:
+    """The group of the line whose path shares most last parts with `path`, two at least.
+
+    A line with a bare file name needs to share that alone.
+
+    Raises:
+        TreeError: if the best lines name different groups.
+    """
+    parts = path.replace(os.sep, '/').split('/')
+    matches = {}
+    for listed, group in groups.get(parts[-1], []):
+        pairs = list(zip(reversed(parts), reversed(listed)))
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
+        if same >= min(2, len(listed)):
+            matches.setdefault(same, set()).add(group)
+    best = matches.get(max(matches, default=0), set())
+    if len(best) > 1:
+        raise TreeError(
+            f'{path}: lines of --groups name the source recordings {sorted(best)}; write more of '
+            'the path in them, so that one fits best'
+        )
+    return next(iter(best), None)
+
+
+def recording(stem: str, *, source_class: str) -> str:
+    """The recording that a file is cut from, as far as its name tells; else the name itself.
+
+    Known forms: AudioSet `[Y]<11 characters>_<start>_<end>`, ESC-50 `1-<freesound id>-A-12`,
+    freesound `<id>_<n>` and `<id>__<user>__<title>`. Bare counters such as `017` are told apart
+    by class; any other name is taken as one recording wherever it appears.
+    """
+    if match := re.fullmatch(r'Y?([\w-]{11})(?:_\d+(?:\.\d+)?){2}', stem):
+        return f'yt{match[1]}'
+    if match := re.fullmatch(r'(?:.*_)?\d-(\d+)-[A-Z](?:-\d+)?', stem):
+        return f'fs{match[1]}'
+    if match := re.fullmatch(r'([1-9]\d{3,})(?:_\d+|__.+)?', stem):
+        return f'fs{match[1]}'
+    if match := re.fullmatch(r'(\d+)(?:_\d+)?', stem):
+        return f'{source_class}/{match[1]}'
+    return stem
+
+
+def group_of(path: str, *, source_class: str, groups: Groups | None) -> str:
+    """Source recording of a file: by the table of groups where that knows it, else by its name."""
+    listed = listed_group(path, groups) if groups else None
+    stem = posixpath.splitext(posixpath.basename(path))[0]
+    return listed or recording(stem, source_class=source_class)

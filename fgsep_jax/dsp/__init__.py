@@ -1,0 +1,1 @@
+"""Signal processing: pure jitted functions on arrays, batched over any leading axes."""

@@ -1,0 +1,132 @@
+"""Mel spectrograms, and mel masks brought back to the bins of the spectrum."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+
+SCALES = ('slaney', 'htk')
+NORMS = ('slaney', None)
+# Accelerators would multiply float32 matrices in fewer bits: 1e-3 off.
+_PRECISION = jax.lax.Precision.HIGHEST
+
+
+@functools.lru_cache(maxsize=32)
+def mel_matrix(
+    *,
+    sample_rate: int,
+    window: int = 2048,
+    bands: int = 128,
+    low: float = 0.0,
+    high: float | None = None,
+    scale: str = 'slaney',
+    norm: str | None = 'slaney',
+) -> np.ndarray:
+    """Triangular filters evenly spaced on a mel scale, as librosa.filters.mel makes them.
+
+    Args:
+        sample_rate: Of the signal, in Hz.
+        window: Length of the STFT's window in samples.
+        bands: Number M of filters; 128 in the paper.
+        low: Lower edge of the first filter in Hz.
+        high: Upper edge of the last filter in Hz; None: half the sample rate.
+        scale: "slaney": linear below 1 kHz, logarithmic above; "htk": 2595 log10(1 + f / 700).
+            The paper does not say which.
+        norm: "slaney": each triangle has area 1 in Hz, so that its peak is 2 / width; None: each
+            peaks at 1.
+
+    Returns:
+        Filters as columns, read-only numpy float32 [F, M], F = window / 2 + 1.
+
+    Raises:
+        ValueError: An unknown scale or norm, or edges out of order or above half the sample rate.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r} is not one of {', '.join(SCALES)}.")
+    if norm not in NORMS:
+        raise ValueError(f'norm={norm!r} is neither "slaney" nor None.')
+    if not 0 <= low < (sample_rate / 2 if high is None else high) <= sample_rate / 2:
+        raise ValueError(
+            f'low={low}, high={high}: 0 <= low < high <= sample_rate / 2 = {sample_rate / 2} Hz'
+            ' must hold; high=None stands for half the sample rate.')
+    matrix_MF = librosa.filters.mel(
+        sr=sample_rate, n_fft=window, n_mels=bands, fmin=low, fmax=high,
+        htk=scale == 'htk', norm=norm, dtype=np.float32)
+    matrix_FM = np.ascontiguousarray(matrix_MF.T)
+    matrix_FM.setflags(write=False)  # every caller gets the same array
+    return matrix_FM
+
+
+@jax.jit
+def mel_spectrogram(spectrum_KF: jax.Array, matrix_FM: jax.Array) -> jax.Array:
+    """Mel bands of the magnitude spectrum: |X| W.
+
+    Args:
+        spectrum_KF: Complex spectra, [..., K, F].
+        matrix_FM: Filters as columns, from `mel_matrix`.
+
+    Returns:
+        Magnitudes per band [..., K, M], float32.
+    """
+    return jnp.matmul(jnp.abs(spectrum_KF), matrix_FM, precision=_PRECISION)
+
+
+@jax.jit
+def log_mel(mel_KM: jax.Array, *, floor: float = 1e-5) -> jax.Array:
+    """log(mel + floor): unlike librosa.power_to_db it does not depend on the clip's maximum.
+
+    Args:
+        mel_KM: Mel spectrogram, [..., K, M].
+        floor: Added to each band, in the units of `mel_KM`.
+
+    Returns:
+        Logarithms [..., K, M].
+    """
+    return jnp.log(mel_KM + floor)
+
+
+@jax.jit
+def mask_to_linear(mask_KM: jax.Array, matrix_FM: jax.Array) -> jax.Array:
+    """Brings a mask over mel bands to the bins of the spectrum.
+
+    Each bin gets the mean of the bands that cover it, weighted by their filters at that bin (the
+    transposed filterbank with its columns normalised), hence a value between theirs; the
+    pseudo-inverse of the filterbank would send a mask in 0..1 to some -6..28. A bin that no filter
+    covers (DC, and those outside `low`..`high`) gets the value of the nearest that one does.
+
+    Args:
+        mask_KM: Mask over bands, [..., K, M], in 0..1.
+        matrix_FM: Filters as columns, from `mel_matrix`.
+
+    Returns:
+        Mask over bins [..., K, F], in 0..1.
+    """
+    matrix_FM = jnp.asarray(matrix_FM)
+    bins = matrix_FM.shape[0]
+    covered_F = matrix_FM.sum(axis=1) > 0
+    first, last = jnp.argmax(covered_F), bins - 1 - jnp.argmax(covered_F[::-1])
+    weight_FM = matrix_FM[jnp.clip(jnp.arange(bins), first, last)]
+    weight_FM = weight_FM / weight_FM.sum(axis=1, keepdims=True)
+    mask_KF = jnp.matmul(mask_KM, weight_FM.T, precision=_PRECISION)
+    return jnp.clip(mask_KF, 0.0, 1.0)  # against rounding
+
+
+@jax.jit
+def apply_mask(spectrum_KF: jax.Array, mask_KF: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Splits a mixture into foreground M X and background (1 - M) X, with the mixture's phase.
+
+    Args:
+        spectrum_KF: The mixture's spectra, [..., K, F].
+        mask_KF: Share of the foreground in each bin, [..., K, F], in 0..1.
+
+    Returns:
+        Spectra of foreground and background, both [..., K, F]; their sum is the mixture's.
+
+    Reference:
+        Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020,
+        equation 4.
+    """
+    foreground_KF = mask_KF * spectrum_KF
+    return foreground_KF, spectrum_KF - foreground_KF

@@ -1,0 +1,36 @@
+"""Ideal masks: what a mask estimator could reach at most."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from fgsep_jax.dsp.mel import mask_to_linear, mel_spectrogram
+from fgsep_jax.dsp.stft import istft, stft
+
+
+@functools.partial(jax.jit, static_argnames=('window', 'hop'))
+def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
+    """Separates by the true magnitude ratios |S_i| / sum_j |S_j|, with the mixture's phase.
+
+    Args:
+      source_BST: the sources.
+      length_B: true lengths; not needed, since a mask of padding is harmless.
+      window: of the Hann STFT, in samples.
+      hop: in samples.
+      matrix_FM: mel filterbank on which the ratio is taken and projected back (paper 1, section
+        IV.F); None: on the bins of the STFT.
+
+    Returns:
+      estimate_BST; the estimates sum to the mixture.
+    """
+    del length_B
+    spectrum_BSKF = stft(source_BST, window=window, hop=hop)
+    magnitude_BSKF = (jnp.abs(spectrum_BSKF) if matrix_FM is None
+                      else mel_spectrogram(spectrum_BSKF, matrix_FM))
+    # Where all are silent they share alike.
+    mask_BSKF = (magnitude_BSKF + 1e-12) / (magnitude_BSKF + 1e-12).sum(axis=1, keepdims=True)
+    if matrix_FM is not None:
+        mask_BSKF = mask_to_linear(mask_BSKF, matrix_FM)
+    mixture_BSKF = spectrum_BSKF.sum(axis=1, keepdims=True)
+    return istft(mask_BSKF * mixture_BSKF, length=source_BST.shape[-1], window=window, hop=hop)

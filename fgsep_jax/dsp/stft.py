@@ -1,0 +1,160 @@
+"""Short-time Fourier transform and its exact inverse, for any length of signal."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def frames(samples, *, hop: int = 512):
+    """Number of frames that `stft` makes of a signal.
+
+    Args:
+        samples: Length of the signal; an integer or an array of integers.
+        hop: Step between frames in samples.
+
+    Returns:
+        1 + samples // hop, of the type of `samples`.
+    """
+    return 1 + samples // hop
+
+
+@functools.partial(jax.jit, static_argnames=('window', 'hop'))
+def stft(signal_T: jax.Array, *, window: int = 2048, hop: int = 512) -> jax.Array:
+    """Unnormalised spectra of Hann-windowed frames, centred at samples 0, hop, 2 hop, ...
+
+    Beyond its ends the signal counts as zero, as in librosa.stft(center=True,
+    pad_mode='constant'), whose result this is. A sine of amplitude A peaks at A * window / 4.
+
+    Args:
+        signal_T: Signal, [..., T].
+        window: Length of the periodic Hann window in samples, even; 2048 in the paper.
+        hop: Step between frames in samples, a divisor of `window`; 512 in the paper.
+
+    Returns:
+        Spectra [..., K, F], K = 1 + T // hop, F = window / 2 + 1; complex64 (complex128 if the
+        signal is float64).
+
+    Raises:
+        ValueError: A window or a hop that does not suit.
+    """
+    _check(window, hop, overlap=2)
+    signal_T = jnp.asarray(signal_T)
+    signal_T = signal_T.astype(jnp.promote_types(signal_T.dtype, jnp.float32))
+    padding = (window // 2, window // 2 - signal_T.shape[-1] % hop)
+    padded_T = jnp.pad(signal_T, [(0, 0)] * (signal_T.ndim - 1) + [padding])
+    return frame_spectra(padded_T, window=window, hop=hop)
+
+
+def frame_spectra(padded_T: jax.Array, *, window: int, hop: int) -> jax.Array:
+    """Unnormalised spectra of the Hann-windowed frames that start at samples 0, hop, 2 hop, ...
+
+    Args:
+        padded_T: Signal, [..., T], T a multiple of `hop` and at least `window`.
+        window: Length of the periodic Hann window in samples.
+        hop: Step between frames in samples, a divisor of `window`.
+
+    Returns:
+        Spectra [..., K, F], K = 1 + (T - window) / hop.
+    """
+    count = 1 + (padded_T.shape[-1] - window) // hop
+    # Frames as shifted blocks: a gather would become a slow scatter in the gradient.
+    block = padded_T.reshape(*padded_T.shape[:-1], -1, hop)
+    frame = jnp.concatenate(
+        [block[..., i : i + count, :] for i in range(window // hop)], axis=-1)
+    return jnp.fft.rfft(frame * _along_last(_hann(window), frame))
+
+
+@functools.partial(jax.jit, static_argnames=('length', 'window', 'hop'))
+def istft(
+    spectrum_KF: jax.Array,
+    *,
+    length: int,
+    window: int = 2048,
+    hop: int = 512,
+    mask_K: jax.Array | None = None,
+) -> jax.Array:
+    """Signal whose frames come closest to the spectra; inverts `stft` at every sample.
+
+        x[t] = sum_k w[t - k hop] y_k[t] / sum_k w[t - k hop]^2
+
+    with y_k the inverse transform of frame k: the least-squares signal.
+
+    Args:
+        spectrum_KF: Spectra, [..., K, F].
+        length: Samples T of the result; K must be 1 + T // hop.
+        window: Length of the Hann window in samples, as given to `stft`.
+        hop: Step between frames in samples, as given to `stft`; at most window / 3, for at half
+            overlap the window all but vanishes at the last sample.
+        mask_K: 1 where a frame exists, else 0, [..., K], of one axis fewer than the spectra; the
+            axes before K may broadcast. None: all exist. Missing frames count neither in the sum
+            nor in the window's, so that a row padded with zeros in a batch yields, up to its own
+            length, what it yields alone.
+
+    Returns:
+        Signal [..., T]; 0 from sample k hop to sample (k + 1) hop - 1 for each missing frame k.
+
+    Raises:
+        ValueError: A window, a hop, a number of frames or bins, or a mask that does not suit.
+
+    Reference:
+        D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform",
+        IEEE Trans. ASSP 32(2), 1984, equation 6.
+    """
+    _check(window, hop, overlap=3)
+    count, bins = spectrum_KF.shape[-2:]
+    if count != frames(length, hop=hop) or bins != window // 2 + 1:
+        raise ValueError(
+            f'spectrum_KF has {count} frames of {bins} bins; length={length}, window={window},'
+            f' hop={hop} make {frames(length, hop=hop)} of {window // 2 + 1}. Give length, window'
+            f' and hop of the signal that went into stft.')
+    frame = jnp.fft.irfft(spectrum_KF, n=window)
+    hann = _along_last(_hann(window), frame).astype(frame.dtype)
+    if mask_K is None:
+        mask_K = jnp.ones((1,) * (frame.ndim - 2) + (count,))
+    if mask_K.ndim != frame.ndim - 1 or mask_K.shape[-1] != count:
+        raise ValueError(
+            f'mask_K{list(mask_K.shape)} must have the axes of spectrum_KF'
+            f'{list(spectrum_KF.shape)} but the last; give the others length 1 to broadcast.')
+    exists_K1 = jnp.asarray(mask_K, frame.dtype)[..., None]
+    start = window // 2
+    total_T = _overlap_add(frame * hann * exists_K1, hop)[..., start : start + length]
+    weight_T = _overlap_add(hann**2 * exists_K1, hop)[..., start : start + length]
+    # Frame k and its neighbours weigh enough only from its centre to the next frame's.
+    exists_T = jnp.repeat(exists_K1[..., 0] > 0, hop, axis=-1)[..., :length]
+    return jnp.where(exists_T, total_T, 0) / jnp.where(exists_T, weight_T, 1)
+
+
+def _overlap_add(frame, hop):
+    """Sum [..., (K - 1) hop + window] of the frames [..., K, window], each at its place."""
+    overlap = frame.shape[-1] // hop
+    shifted = [
+        jnp.pad(
+            frame[..., i * hop : (i + 1) * hop],
+            [(0, 0)] * (frame.ndim - 2) + [(i, overlap - 1 - i), (0, 0)])
+        for i in range(overlap)
+    ]
+    block = sum(shifted[1:], shifted[0])
+    return block.reshape(*block.shape[:-2], -1)
+
+
+def _hann(window):
+    """Periodic Hann window, float32 [window]."""
+    phase = 2 * np.pi * np.arange(window) / window
+    return np.float32(0.5 - 0.5 * np.cos(phase))
+
+
+def _along_last(vector, like):
+    """The vector with leading axes of length 1, to broadcast against `like`."""
+    return vector.reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+def _check(window, hop, *, overlap):
+    """Raises ValueError unless an even window is a whole number >= overlap of hops."""
+    if window < 2 or window % 2:
+        raise ValueError(f'window={window} must be even; try {max(2, window + window % 2)}.')
+    if hop < 1 or window % hop or window < overlap * hop:
+        raise ValueError(
+            f'hop={hop} must divide window={window} into at least {overlap} parts;'
+            f' try {max(1, window // 4)}.')

@@ -1,0 +1,1 @@
+"""Tables from result files alone: no model, no data set, no JAX."""

@@ -1,0 +1,81 @@
+"""Reads what evaluations left in run folders."""
+
+import csv
+import dataclasses
+import json
+import os
+
+
+class ResultsError(ValueError):
+    """Results that are not there, or that cannot be compared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One system's scores on one split of a data set.
+
+    Attributes:
+        system: experiment and preset, or an oracle's name.
+        data_set: name of the results' folder, e.g. 'fgbg-c1'.
+        summary: content of summary.json.
+        rows: {example id: {column: number, or text where it is none}}.
+    """
+
+    system: str
+    data_set: str
+    summary: dict
+    rows: dict
+
+
+def data_sets(run):
+    """Names of the results in a run folder, sorted.
+
+    Raises:
+        ResultsError: there are none.
+    """
+    folder = os.path.join(run, 'evaluation')
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    if not names:
+        raise ResultsError(
+            f'{run} holds no results; make them with `python -m fgsep_jax.main --mode=evaluate'
+            f' --workdir={run}`')
+    return names
+
+
+def load(run, data_set, system=''):
+    """Reads one Result.
+
+    Args:
+        run: run folder.
+        data_set: one of `data_sets(run)`.
+        system: '' for the run's model, else the name of an oracle evaluated beside it.
+
+    Raises:
+        ResultsError: it is not there.
+    """
+    folder = os.path.join(run, 'evaluation', data_set, system)
+    try:
+        with open(os.path.join(folder, 'summary.json')) as file:
+            summary = json.load(file)
+        with open(os.path.join(folder, 'examples.csv'), newline='') as file:
+            rows = {row['id']: {key: _number(value) for key, value in row.items()}
+                    for row in csv.DictReader(file)}
+    except FileNotFoundError as error:
+        raise ResultsError(f'{error.filename} is missing; {run} has results on'
+                           f" {', '.join(data_sets(run))}") from error
+    name = summary['system']
+    return Result(name if system else f"{name}:{summary['preset']}", data_set, summary, rows)
+
+
+def oracles(run, data_set):
+    """Names of the oracles that were evaluated beside the run's model."""
+    folder = os.path.join(run, 'evaluation', data_set)
+    return sorted(name for name in os.listdir(folder)
+                  if name.startswith('ideal_') and os.path.isdir(os.path.join(folder, name)))
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,123 @@
+"""Foreground-background separation by a mask on the STFT (paper 1)."""
+
+import functools
+
+import jax.numpy as jnp
+
+from fgsep_jax.dsp import mel as mel_lib
+from fgsep_jax.dsp.oracle import ideal_ratio_mask
+from fgsep_jax.dsp.pcen import pcen
+from fgsep_jax.dsp.stft import frames, istft, stft
+from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
+from fgsep_jax.tasks.base import INT16_SCALE
+
+
+class ForegroundTask:
+    """STFT -> mel features -> BLSTM mask -> STFT mask -> the two sources, in this order:
+    foreground, background. Models M1, M1+, M2 and M2+ of paper 1."""
+
+    source_names = ('foreground', 'background')
+
+    def __init__(self, config):
+        model = config.model.to_dict()
+        self._features, self._normalization = config.features, config.loss.normalization
+        self._sample_rate = config.data.sample_rate
+        self._stft = dict(window=self._features.window, hop=self._features.hop)
+        self._matrix_FM = mel_lib.mel_matrix(
+            sample_rate=self._sample_rate, window=self._features.window,
+            bands=self._features.bands, low=self._features.low,
+            high=self._features.high or None, scale=self._features.mel_scale)
+        self.model = MaskBLSTM(bands=self._features.bands, **model)
+
+    def init(self, rng):
+        """Returns the initial parameters; they depend on no signal length."""
+        silence_BKM = jnp.zeros((1, 2, self._features.bands))
+        adaptation = {'adaptation_BAM': silence_BKM} if self.model.auxiliary else {}
+        return self.model.init(rng, silence_BKM, **adaptation)['params']
+
+    def multiply_accumulates(self):
+        """Returns how many a second of audio takes to separate."""
+        return multiply_accumulates(
+            self.model, frames_per_second=self._sample_rate / self._features.hop)
+
+    def separate(self, params, mixture_BT, length_B=None, adaptation_BT=None):
+        """Returns estimate_BST = (foreground, background), which sum to the mixture; see
+        `base.Task`. Equation 4 with the mixture's phase."""
+        spectrum_BKF = stft(mixture_BT, **self._stft)
+        mask_BKM, frame_BK = self._mask(
+            params, self._mel(spectrum_BKF), length_B, adaptation_BT)
+        mask_BKF = mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
+        pair_BSKF = jnp.stack(mel_lib.apply_mask(spectrum_BKF, mask_BKF), axis=1)
+        return istft(pair_BSKF, length=mixture_BT.shape[-1], **self._stft,
+                     mask_K=None if frame_BK is None else frame_BK[:, None])
+
+    def oracles(self):
+        """The ideal ratio mask on mel bands, the paper's upper bound, and on the STFT's bins."""
+        return {name: functools.partial(ideal_ratio_mask, matrix_FM=matrix_FM, **self._stft)
+                for name, matrix_FM in (('ideal_mel_mask', self._matrix_FM),
+                                        ('ideal_ratio_mask', None))}
+
+    def loss(self, params, batch, rng):
+        """Equation 5: || M * |X|_mel - |F|_mel ||^2, normalised as `loss.normalization` says.
+
+        'sum' is the equation itself; 'frame' divides it by the number of frames, 'mean' by that
+        of frames and bands, 'energy' by ||F_mel||^2 + ||B_mel||^2, so that loud and soft mixtures
+        count alike. 'mel_snr' is ||F_mel||^2 over the equation in dB. See `base.Task` for
+        arguments and returns.
+        """
+        del rng
+        source_BST = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
+        length_B = batch.get('length_B')
+        adaptation_BT = batch.get('adaptation_BT')
+        if adaptation_BT is not None:
+            adaptation_BT = adaptation_BT.astype(jnp.float32) / INT16_SCALE
+        spectrum_BSKF = stft(source_BST, **self._stft)
+        mixture_BKM = self._mel(spectrum_BSKF.sum(axis=1))
+        foreground_BKM, background_BKM = jnp.moveaxis(self._mel(spectrum_BSKF), 1, 0)
+        mask_BKM, frame_BK = self._mask(params, mixture_BKM, length_B, adaptation_BT)
+        if frame_BK is None:
+            frame_BK = jnp.ones(mask_BKM.shape[:2])
+        error_B = _energy(mask_BKM * mixture_BKM - foreground_BKM, frame_BK)
+        foreground_B = _energy(foreground_BKM, frame_BK)
+        normalizer_B = {
+            'sum': jnp.ones_like(error_B),
+            'frame': frame_BK.sum(axis=1),
+            'mean': frame_BK.sum(axis=1) * self._features.bands,
+            'energy': foreground_B + _energy(background_BKM, frame_BK) + 1e-8,
+        }[self._normalization]
+        mel_snr_B = 10 * jnp.log10((foreground_B + 1e-8) / (error_B + 1e-8))
+        return error_B / normalizer_B, {'mel_snr': mel_snr_B}
+
+    def _mel(self, spectrum_KF):
+        return mel_lib.mel_spectrogram(spectrum_KF, self._matrix_FM)
+
+    def _mask(self, params, mixture_BKM, length_B, adaptation_BT):
+        """The model's mask and, where lengths are given, which frames exist (1 or 0)."""
+        frame_BK, adaptation = None, {}
+        if length_B is not None:
+            frames_K = jnp.arange(mixture_BKM.shape[1])
+            count_B = frames(length_B, hop=self._features.hop)
+            frame_BK = (frames_K[None, :] < count_B[:, None]).astype(jnp.float32)
+        if self.model.auxiliary:
+            if adaptation_BT is None:
+                raise ValueError('the auxiliary network needs adaptation_BT, a background segment')
+            adaptation_BAM = self._mel(stft(adaptation_BT, **self._stft))
+            adaptation = {'adaptation_BAM': self._feature(adaptation_BAM)}
+        mask_BKM = self.model.apply(
+            {'params': params}, self._feature(mixture_BKM), frame_BK, **adaptation)
+        return mask_BKM, frame_BK
+
+    def _feature(self, mel_BKM):
+        settings = self._features
+        if settings.name == 'log_mel':
+            feature_BKM = mel_lib.log_mel(mel_BKM, floor=settings.log_floor)
+            return (feature_BKM - settings.log_shift) / settings.log_scale
+        feature_BKM = pcen(
+            mel_BKM, smoothing=settings.pcen_smoothing, eps=settings.pcen_eps,
+            gain=settings.pcen_gain, bias=settings.pcen_bias, power=settings.pcen_power,
+            start=settings.pcen_start)
+        return (feature_BKM - settings.pcen_shift) / settings.pcen_scale
+
+
+def _energy(value_BKM, frame_BK):
+    return (jnp.square(value_BKM) * frame_BK[:, :, None]).sum(axis=(1, 2))

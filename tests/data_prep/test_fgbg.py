@@ -1,0 +1,213 @@
+"""`python -m data_prep.fgbg` from the trees to a data set that both worlds open."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import sound_trees
+import trees
+
+from data_prep import fgbg, shards
+from fgsep_jax.data import records, source
+
+SMALL = (
+    '--sample_rate=8000', '--seconds=0.5', '--adaptation_seconds=0.5', '--train_mixtures=70',
+    '--validation_mixtures=6', '--test_mixtures=5',
+)
+
+
+@pytest.fixture(scope='module')
+def bank(tmp_path_factory):
+    root = tmp_path_factory.mktemp('bank')
+    sound_trees.general(root / 'sounds')
+    sound_trees.write_classes(root / 'classes.csv')
+    return root
+
+
+def run(root, output, *flags):
+    fgbg.main(
+        [f'--input_dir={root}/sounds', f'--classes={root}/classes.csv', f'--output_dir={output}',
+         *SMALL, *flags]
+    )
+
+
+def shard_bytes(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if '.tfrecord-' in p.name}
+
+
+@pytest.fixture(scope='module')
+def dataset(bank, tmp_path_factory):
+    output = tmp_path_factory.mktemp('dataset') / 'made'
+    run(bank, output)
+    return output
+
+
+def test_contents(dataset):
+    metadata = source.open_dataset(dataset)
+    assert (metadata['job'], metadata['sources'], metadata['adaptation']) == ('fgbg', 2, True)
+    assert {split: one['examples'] for split, one in metadata['splits'].items()} == {
+        'train': 70, 'validation': 6, 'c1': 5, 'c2': 5, 'c3': 5, 'c4': 5
+    }
+    assert metadata['classes'] == {
+        'foreground': {'seen': ['bell', 'dog'], 'unseen': ['squeak']},
+        'background': {'seen': ['fan', 'frying'], 'unseen': ['noise']},
+    }
+    assert 'RMS' in metadata['snr_rule'] and 'classes.csv' not in json.dumps(metadata)
+    held = {'train': set(), 'validation': set(), 'test': set()}
+    for split in metadata['splits']:
+        for example in trees.examples(dataset, split):
+            foreground, background = example.source_classes
+            assert (foreground == 'squeak') == (split in ('c3', 'c4'))
+            assert (background == 'noise') == (split in ('c2', 'c4'))
+            assert example.sources_ST.shape == (2, 4000) and example.adaptation_T.shape == (4000,)
+            assert example.adaptation_overlap == 0.0
+            power_S = np.mean(np.square(example.sources_ST, dtype=np.float64), axis=1)
+            snr_db = 10 * np.log10(power_S[0] / power_S[1])
+            assert snr_db == pytest.approx(example.snr_db, abs=0.02)
+            held['test' if split[0] == 'c' else split] |= set(example.source_ids)
+    assert not held['train'] & held['validation']
+    assert not held['test'] & (held['train'] | held['validation'])
+
+
+def test_adaptation_is_the_same_background_elsewhere(bank, dataset):
+    for example in trees.examples(dataset, 'c1'):
+        name = example.source_ids[1]
+        whole_T, _ = soundfile.read(
+            bank / 'sounds' / 'background' / example.source_classes[1] / f'{name}.wav'
+        )
+        found = []
+        for piece_T in (example.sources_ST[1], example.adaptation_T):
+            match_T = np.correlate(whole_T, piece_T / 32768.0)
+            gain = match_T.max() / np.square(whole_T[np.argmax(match_T):][:4000]).sum()
+            found.append((int(np.argmax(match_T)), gain))
+        (start, gain), (segment, same_gain) = found
+        assert abs(start - segment) >= 4000
+        assert same_gain == pytest.approx(gain, rel=1e-3)
+
+
+def test_tfds_reads_the_overlap(dataset):
+    tfds = pytest.importorskip('tensorflow_datasets')
+    builder = tfds.builder_from_directory(dataset)
+    file = builder.info.splits['c1'].filepaths[0]
+    data = open(file, 'rb').read()
+    payload = records.read_record(data[: int.from_bytes(data[:8], 'little') + 16])
+    example = builder.info.features.deserialize_example_np(payload)
+    assert example['adaptation_overlap'] == 0.0
+    np.testing.assert_array_equal(example['adaptation'], records.decode(payload).adaptation_T)
+
+
+def test_report(dataset):
+    report = json.loads((dataset / 'report.json').read_text())
+    assert report['splits']['train']['adaptation_disjoint'] == 1.0
+    table = report['notes']['Usable sounds by class and split']
+    assert table['foreground dog'] == {'set': 'seen', 'train': 4, 'validation': 1, 'test': 1}
+    assert table['background noise'] == {'set': 'unseen', 'train': 0, 'validation': 0, 'test': 6}
+    used = report['notes']['What the mixtures are made of']
+    assert used['train'] == {
+        'foregrounds': 8, 'backgrounds': 8, 'pairs of classes': 4, 'pairs of sounds': 64,
+        'event may begin late': 70, 'pitch changed': 70, 'length changed': 70,
+    }
+    assert used['c4']['pitch changed'] == used['validation']['event may begin late'] == 0
+    page = (dataset / 'report.md').read_text()
+    assert '| foreground dog | seen | 4 | 1 | 1 |' in page
+    assert 'c1: 100.0 % of adaptation segments' in page and 'speakers' not in page
+    assert 'foreground/peel (6)' in page
+
+
+def test_same_bytes_from_two_processes(bank, dataset, tmp_path):
+    run(bank, tmp_path, '--direct_running_mode=multi_processing', '--direct_num_workers=2')
+    assert shard_bytes(tmp_path) == shard_bytes(dataset)
+
+
+def test_same_bytes_after_a_kill(bank, dataset, tmp_path, monkeypatch):
+    def die(*_, **__):
+        raise RuntimeError('power cut')
+
+    monkeypatch.setattr(shards.Finish, 'process', die)
+    with pytest.raises(RuntimeError, match='power cut'):
+        run(bank, tmp_path, '--train_mixtures=20')
+    monkeypatch.undo()
+    run(bank, tmp_path)
+    assert shard_bytes(tmp_path) == shard_bytes(dataset)
+
+
+def test_all_three_trees_together(tmp_path, bank, capsys):
+    sound_trees.desed(tmp_path / 'desed')
+    sound_trees.audioset(tmp_path / 'clips')
+    flags = (f'--desed_dir={tmp_path}/desed', f'--audioset_dir={tmp_path}/clips', '--dry_run')
+    run(bank, tmp_path / 'out', *flags)
+    shown = json.loads(capsys.readouterr().out)
+    table = shown['notes']['Usable sounds by class and split']
+    assert sum(table['foreground dog'][x] for x in ('train', 'validation', 'test')) == 6 + 8 + 4
+    assert table['foreground dog']['test'] >= 4  # DESED's evaluation bank
+    assert shown['example']['spec']['extra'] and not (tmp_path / 'out').exists()
+
+
+def test_partial_mirror_names_what_is_missing(tmp_path, bank):
+    sound_trees.audioset(tmp_path / 'clips', clips=6)
+    fgbg.main(
+        [f'--audioset_dir={tmp_path}/clips', f'--output_dir={tmp_path}/out', *SMALL,
+         '--train_mixtures=10']
+    )
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    absent = report['notes']['Classes of the table without a sound']
+    assert len(absent) == 21 and 'foreground coins' in absent and 'foreground dog' not in absent
+    assert set(report['splits']) == {'train', 'validation', 'c1', 'c2', 'c3', 'c4'}
+
+
+def test_a_subset_that_cannot_be_made_is_told(tmp_path, bank):
+    table = sound_trees.CLASSES.replace('background,noise,unseen', 'background,noise,seen')
+    (tmp_path / 'classes.csv').write_text(table)
+    (tmp_path / 'sounds').symlink_to(bank / 'sounds')
+    run(tmp_path, tmp_path / 'out', '--train_mixtures=4')
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert set(report['splits']) == {'train', 'validation', 'c1', 'c3'}
+    assert report['notes']['Warnings'][:2] == [
+        f'split {split} is left out: no usable sound of an unseen background class in the '
+        'evaluation split'
+        for split in ('c2', 'c4')
+    ]
+
+
+def test_groups_from_a_table(tmp_path, bank, capsys):
+    lines = ['path,source_group']
+    for path in sorted((bank / 'sounds').rglob('*.wav')):
+        group = 'kitchen' if path.stem in ('dog1', 'squeak0', 'fan3') else path.stem
+        lines.append(f'sounds/{path.parent.parent.name}/{path.parent.name}/{path.name},{group}')
+    (tmp_path / 'groups.csv').write_text('\n'.join(lines[:-1]))
+    run(bank, tmp_path / 'out', f'--groups={tmp_path}/groups.csv', '--dry_run')
+    warnings = json.loads(capsys.readouterr().out)['notes']['Warnings']
+    assert any(line.startswith('2 sounds of seen classes') for line in warnings)
+    assert any(line.startswith('1 of 36 sounds are not listed in groups.csv') for line in warnings)
+
+
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (('--train_mixtures=-1',), 'train_mixtures=-1: must be 0'),
+        (('--seconds=0',), 'seconds=0: must be one sample'),
+        (('--augment_stretch=0,1',), 'augment_stretch.*above 0'),
+        (('--snr_db=3,-3',), 'first must not exceed'),
+        (('--level=peak',), 'invalid choice'),
+    ],
+)
+def test_numbers_that_make_no_sense(bank, tmp_path, capsys, flags, message):
+    with pytest.raises(SystemExit):
+        run(bank, tmp_path / 'out', *flags)
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_errors_for_humans(bank, tmp_path):
+    with pytest.raises(SystemExit, match='no sounds given: .*--input_dir, --desed_dir, --aud'):
+        fgbg.main([f'--output_dir={tmp_path}/out'])
+    with pytest.raises(SystemExit, match='nowhere is not a folder'):
+        fgbg.main(['--desed_dir=nowhere', f'--output_dir={tmp_path}/out'])
+    (tmp_path / 'groups.csv').write_text('path,source_group\nx/y.wav,z\n')
+    with pytest.raises(SystemExit, match='lists none of the 36 sounds'):
+        run(bank, tmp_path / 'out', f'--groups={tmp_path}/groups.csv')
+    with pytest.raises(SystemExit, match='no training mixtures.*a seen foreground'):
+        (tmp_path / 'unseen.csv').write_text(sound_trees.CLASSES.replace(',seen', ',unseen'))
+        run(bank, tmp_path / 'out', f'--classes={tmp_path}/unseen.csv')
+    assert not (tmp_path / 'out' / 'dataset.json').exists()

@@ -1,0 +1,240 @@
+"""Class tables, source recordings, the three kinds of sound bank, and their splits."""
+
+import collections
+import dataclasses
+import random
+
+import pytest
+import sound_trees
+
+from data_prep import corpora, sound_bank, sound_tables
+from data_prep.sound_bank import Sound
+
+
+@pytest.fixture
+def classes(tmp_path):
+    return sound_tables.read_classes(str(sound_trees.write_classes(tmp_path / 'classes.csv')))
+
+
+def test_table_1_is_the_papers():
+    table = sound_tables.read_classes()
+    rows = set(table.values())
+    names = {
+        (role, seen): {x.name for x in rows if (x.role, x.seen) == (role, seen)}
+        for role in sound_tables.ROLES
+        for seen in (True, False)
+    }
+    assert names['foreground', True] == {
+        'dog', 'speech', 'cat', 'dishes', 'alarm_bell_ringing'
+    }
+    assert names['foreground', False] == {'squeak', 'chopping_food', 'door', 'slam', 'coins'}
+    assert names['background', True] == {
+        'vacuum_cleaner', 'blender', 'frying', 'running_water', 'electric_shaver_toothbrush',
+        'bathtub', 'mechanical_fan', 'microwave_oven', 'hair_dryer', 'drill',
+    }
+    assert names['background', False] == {
+        'noise', 'pink_noise', 'white_noise', 'waterfall', 'vibration'
+    }
+    for name, expected in {
+        'Alarm_bell_ringing': 'alarm_bell_ringing',
+        'Dishes, pots, and pans': 'dishes',
+        'Dishes,_pots,_and_pans': 'dishes',
+        'm_01jwx6': 'vibration',
+        'Frying (food)': 'frying',
+    }.items():
+        assert table[sound_tables.label(name)].name == expected
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('role,class,set,names\nforground,dog,seen,\n', "line 2: found role 'forground'"),
+        ('role,class,set,names\n\n#\nforeground,dog,often,\n', "line 4: found set 'often'"),
+        ('role,class,set,names\nforeground,dog,seen\n', 'line 2: found .*3 columns'),
+        ('role,class,set,names\nforeground,,seen,x\n', "line 2: found class ''"),
+        (
+            'role,class,set,names\nforeground,dog,seen,Bark\nforeground,cat,seen,bark\n',
+            "line 3: found 'bark' again, it is dog",
+        ),
+        ('role,class,names\n', 'line 1: found the columns role, class, names'),
+        ('', 'is empty'),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, text, message):
+    path = tmp_path / 'classes.csv'
+    path.write_text(text)
+    with pytest.raises(corpora.TreeError, match=f'classes.csv.*{message}'):
+        sound_tables.read_classes(str(path))
+
+
+@pytest.mark.parametrize(
+    'stem, group',
+    [
+        ('Y-_345678901_30.000_40.000', 'yt-_345678901'),
+        ('-_345678901_30000_40000', 'yt-_345678901'),
+        ('1-1234-A-12', 'fs1234'),
+        ('esc10_5-9032-A', 'fs9032'),
+        ('k20_0-173319-B-0', 'fs173319'),
+        ('173319_2', 'fs173319'),
+        ('173319__anna__dog-barks', 'fs173319'),
+        ('017', 'dog/017'),
+        ('3_1', 'dog/3'),
+        ('kitchen', 'kitchen'),
+    ],
+)
+def test_recording_from_a_name(stem, group):
+    assert sound_tables.recording(stem, source_class='dog') == group
+
+
+def test_listed_groups_match_the_longest_tail(tmp_path):
+    path = tmp_path / 'clips.tsv'
+    path.write_text(
+        'path\trole\tsource_group\nbank/a/x.wav\tf\tone\nbank/b/x.wav\tf\ttwo\nz.wav\tf\tthree\n'
+    )
+    groups = sound_tables.read_groups(str(path))
+    assert sound_tables.listed_group('/elsewhere/a/x.wav', groups) == 'one'
+    assert sound_tables.listed_group('/bank/b/x.wav', groups) == 'two'
+    assert sound_tables.listed_group('/bank/c/x.wav', groups) is None
+    assert sound_tables.listed_group('/bank/c/z.wav', groups) == 'three'
+    path.write_text('path,source_group\n1/a/x.wav,one\n2/a/x.wav,two\n')
+    with pytest.raises(corpora.TreeError, match='more of the path'):
+        sound_tables.listed_group('a/x.wav', sound_tables.read_groups(str(path)))
+
+
+def test_general_form(tmp_path, classes):
+    root = sound_trees.general(tmp_path / 'bank', files=2)
+    (root / 'background' / 'dog').mkdir()
+    (root / 'foreground' / 'dog' / 'dog0.wav').rename(root / 'background' / 'dog' / 'far.wav')
+    ignored = collections.Counter()
+    sounds = sound_bank.folder(str(root), classes=classes, ignored=ignored)
+    assert collections.Counter((x.role, x.source_class, x.seen) for x in sounds) == {
+        ('foreground', 'dog', True): 1,
+        ('foreground', 'bell', True): 2,
+        ('foreground', 'squeak', False): 2,
+        ('background', 'frying', True): 2,
+        ('background', 'fan', True): 2,
+        ('background', 'noise', False): 2,
+    }
+    assert ignored == {'foreground/peel': 2, 'background/dog': 1}
+
+
+@pytest.mark.parametrize('below', ['', 'audio', 'audio/train', 'audio/train/soundbank'])
+def test_desed_from_any_folder_of_it(tmp_path, classes, below):
+    root = sound_trees.desed(tmp_path / 'desed')
+    sounds = sound_bank.desed(str(root / below), classes=classes)
+    banks = {'test', ''} if below in ('', 'audio') else {''}
+    assert {x.bank for x in sounds} == banks
+    assert {(x.role, x.source_class) for x in sounds} == {
+        ('foreground', 'dog'), ('foreground', 'bell'), ('background', 'frying')
+    }
+    assert len(sounds) == 12 * len(banks)
+    assert {x.speaker for x in sounds if x.path.endswith('10100_1.wav')} == {'fs10100'}
+
+
+def test_audioset_with_names_mids_and_all_forms_of_a_clip(tmp_path, classes):
+    root = sound_trees.audioset(tmp_path / 'clips')
+    ignored = collections.Counter()
+    sounds = sound_bank.audioset(str(root), classes=classes, ignored=ignored)
+    assert collections.Counter(x.source_class for x in sounds) == {
+        'fan': 4, 'noise': 4, 'squeak': 4, 'dog': 4
+    }
+    assert {x.speaker for x in sounds if x.source_class == 'fan'} == {
+        f'yta-_45678{i:02d}z' for i in range(4)
+    }
+    assert ignored == {'Music': 4}
+
+
+@pytest.mark.parametrize('reader', [sound_bank.folder, sound_bank.desed, sound_bank.audioset])
+def test_another_tree_is_refused(tmp_path, classes, reader):
+    sound_trees.trees.write(tmp_path / 'Miaow' / 'a.wav', sound_trees.event(1))
+    with pytest.raises(corpora.TreeError, match=r'(?s)expected: .*found: Miaow/a.wav'):
+        reader(str(tmp_path), classes=classes)
+
+
+def test_ids_are_unique_and_know_no_root(tmp_path, classes):
+    kept = []
+    for place in ('here', 'there'):
+        root = sound_trees.general(tmp_path / place, files=2)
+        near = root / 'foreground' / 'dog' / 'near'
+        sound_trees.trees.write(near / 'dog0.wav', sound_trees.event(5))
+        sounds = sound_bank.folder(str(root), classes=classes)
+        sounds = sound_bank.unique_ids(sounds, {'input_dir': str(root)})
+        assert len({x.id for x in sounds}) == len(sounds) == 13
+        kept.append({x.id for x in sounds})
+    assert kept[0] == kept[1]
+    assert sum(name == 'dog-dog1' for name in kept[0]) == 1
+
+
+def sounds(source_class, recordings, *, role='foreground', seen=True, bank=''):
+    return [
+        Sound(f'{source_class}-{name}', name, '', '', source_class, role, seen, bank)
+        for name in recordings
+    ]
+
+
+def by_split(split):
+    found = collections.defaultdict(set)
+    for one in split:
+        found[one.split].add(one.speaker)
+    return dict(found)
+
+
+def test_split_sizes_and_at_least_one_each():
+    many = sounds('dog', [f'd{i}' for i in range(100)])
+    few = sounds('bell', ['b0', 'b1', 'b2'])
+    told_split, told = sound_bank.split(many + few)
+    of_dogs = by_split(x for x in told_split if x.source_class == 'dog')
+    assert {name: len(x) for name, x in of_dogs.items()} == {
+        'test': 21, 'validation': 14, 'train': 65
+    }
+    of_bells = by_split(x for x in told_split if x.source_class == 'bell')
+    assert {name: len(x) for name, x in of_bells.items()} == {
+        'test': 1, 'validation': 1, 'train': 1
+    }
+    assert told == []
+
+
+def test_too_few_recordings_train_only_and_are_told():
+    split, told = sound_bank.split(sounds('cat', ['c0', 'c0', 'c1']))
+    assert {x.split for x in split} == {'train'}
+    assert told == [
+        'foreground cat: 2 source recording(s), fewer than the three that make three splits; '
+        '2 in training'
+    ]
+
+
+def test_no_recording_crosses_whatever_its_classes():
+    rng = random.Random(0)
+    bank = []
+    for c in range(8):
+        recordings = [f'r{rng.randrange(60)}' for _ in range(20)]
+        bank += [
+            dataclasses.replace(x, id=f'{x.id}-{i}')
+            for i, x in enumerate(sounds(f'c{c}', recordings, seen=c > 1))
+        ]
+    split, told = sound_bank.split(bank)
+    splits = collections.defaultdict(set)
+    for one in split:
+        splits[one.speaker].add(one.split)
+        assert one.seen or one.split == 'test'
+    assert all(len(found) == 1 for found in splits.values())
+    assert set(by_split(x for x in split if x.seen)) == {'train', 'validation', 'test'}
+    assert 'also hold an unseen class' in told[0]
+    shuffled = bank[::-1]
+    again, _ = sound_bank.split(shuffled)
+    assert {x.id: x.split for x in again} == {x.id: x.split for x in split}
+
+
+def test_a_delivered_evaluation_bank_is_the_evaluation():
+    train = sounds('dog', [f'd{i}' for i in range(20)])
+    held = sounds('dog', [f'e{i}' for i in range(5)] + ['d3'], bank='test')
+    split = by_split(sound_bank.split(train + held)[0])
+    assert split['test'] == {x.speaker for x in held}
+    assert len(split['validation']) == 3 and len(split['train']) == 16  # 0.14 / 0.79 of 19
+
+
+def test_fractions_of_zero_leave_out_a_split():
+    split, _ = sound_bank.split(
+        sounds('dog', [f'd{i}' for i in range(9)]), validation=0.0, test=0.0
+    )
+    assert {x.split for x in split} == {'train'}

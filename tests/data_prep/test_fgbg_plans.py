@@ -1,0 +1,135 @@
+"""Which sounds meet, how often, and where excerpt and adaptation segment lie."""
+
+import collections
+import itertools
+
+import pytest
+
+from data_prep import fgbg_plans
+from data_prep.audio import Inspected
+from data_prep.sound_bank import Sound
+
+RATE = 1000
+COUNTS = {'train': 90, 'validation': 20, 'c1': 12, 'c2': 12, 'c3': 12, 'c4': 12}
+
+
+def bank(number=6, samples=5000):
+    """Sounds of two seen and one unseen class a role; each its own recording."""
+    found = []
+    for role, classes in (('foreground', 'abu'), ('background', 'xyv')):
+        for name, i in itertools.product(classes, range(number)):
+            seen = name not in 'uv'
+            split = ('train', 'validation', 'test')[i % 3] if seen else 'test'
+            item = Sound(f'{name}-{i}', f'{name}{i}', f'{name}{i}.wav', split, name, role, seen)
+            found.append(Inspected(item, samples=samples))
+    return found
+
+
+def plan(inspected, counts=COUNTS, **options):
+    return fgbg_plans.mixtures(inspected, sample_rate=RATE, counts=counts, **options)
+
+
+def test_subsets_are_those_of_the_paper():
+    specs = plan(bank())
+    assert collections.Counter(spec.split for spec in specs) == COUNTS
+    splits = {one.item.path: one.item.split for one in bank()}
+    for spec in specs:
+        foreground, background = spec.clips
+        unseen = (foreground.source_class == 'u', background.source_class == 'v')
+        assert unseen == {'c2': (False, True), 'c3': (True, False), 'c4': (True, True)}.get(
+            spec.split, (False, False)
+        )
+        wanted = 'test' if spec.split[0] == 'c' else spec.split
+        assert {splits[clip.path] for clip in spec.clips} == {wanted}
+        assert spec.samples == background.stop - background.start == 2000
+        assert -3 <= spec.snr_db < 3 and spec.level_db[0] - spec.level_db[1] == spec.snr_db
+    assert max(spec.snr_db for spec in specs) > 2 and min(spec.snr_db for spec in specs) < -2
+
+
+def test_sounds_are_used_equally_and_pairs_repeat_only_when_all_are_used():
+    specs = [x for x in plan(bank(12), {'train': 300}) if x.split == 'train']  # 8 x 8 sounds
+    pairs = collections.Counter(tuple(clip.path for clip in spec.clips) for spec in specs)
+    assert len(pairs) == 64
+    assert set(pairs.values()) <= {4, 5}
+    for side in (0, 1):
+        used = collections.Counter(spec.clips[side].path for spec in specs)
+        assert max(used.values()) - min(used.values()) <= (1, 4)[side]
+    assert len({spec.id for spec in specs}) == 300
+    exact = [tuple(c.path for c in x.clips) for x in plan(bank(12), {'train': 64})]
+    assert len(set(exact)) == 64
+
+
+def test_draw_by_class_evens_out_classes():
+    few = [one for one in bank(12) if one.item.source_class != 'a' or one.item.id == 'a-0']
+    for draw, share in (('sound', 20), ('class', 50)):
+        specs = plan(few, {'train': 100}, draw=draw)
+        used = collections.Counter(spec.clips[0].source_class for spec in specs)
+        assert used['a'] == share
+
+
+def test_a_recording_never_meets_itself():
+    shared = [
+        Inspected(Sound(f'{role}-{i}', f'r{i}', f'{role}{i}', 'train', role, role), samples=4000)
+        for role in ('foreground', 'background')
+        for i in range(3)
+    ]
+    specs = plan(shared, {'train': 12})
+    pairs = collections.Counter(tuple(clip.source_id for clip in spec.clips) for spec in specs)
+    assert len(pairs) == 6 and set(pairs.values()) == {2}
+    assert all(a != b for a, b in pairs)
+    assert plan(shared[::3], {'validation': 3}) == []
+
+
+def test_order_of_the_inspections_does_not_matter_and_the_seed_does():
+    assert plan(bank()) == plan(bank()[::-1])
+    assert plan(bank()) != plan(bank(), seed=1)
+
+
+def test_only_training_is_augmented():
+    for spec in plan(bank()):
+        scene = spec.extra[0]
+        changed = (scene.anywhere, scene.semitones != 0, scene.stretch != 1)
+        assert changed == (spec.split == 'train',) * 3
+        assert abs(scene.semitones) <= 2 and 0.8 <= scene.stretch <= 1.2
+    off = dict(augment_onset=False, augment_pitch=(0.0, 0.0), augment_stretch=(1.0, 1.0))
+    for spec in plan(bank(), **off):
+        scene = spec.extra[0]
+        assert (scene.anywhere, scene.semitones, scene.stretch) == (False, 0.0, 1.0)
+
+
+def test_a_subset_without_sounds_is_left_out_but_training_is_not():
+    seen = [one for one in bank() if one.item.source_class != 'v']
+    assert {spec.split for spec in plan(seen)} == {'train', 'validation', 'c1', 'c3'}
+    assert fgbg_plans.missing(seen, COUNTS) == {
+        split: 'no usable sound of an unseen background class in the evaluation split'
+        for split in ('c2', 'c4')
+    }
+    none = [one for one in bank() if one.item.split != 'train']
+    with pytest.raises(ValueError, match='no training mixtures: .*--train_mixtures=0'):
+        plan(none)
+    assert {spec.split for spec in plan(none, COUNTS | {'train': 0})} == set(COUNTS) - {'train'}
+
+
+@pytest.mark.parametrize('samples, adaptation', [(200, 200), (200, 100), (100, 250)])
+@pytest.mark.parametrize('length', [10, 150, 200, 250, 270, 300, 350, 399, 400, 401, 1000])
+def test_excerpt_and_segment(length, samples, adaptation):
+    grid = [0.0, 0.3, 0.5, 0.7, 0.999]
+    starts, orders = set(), set()
+    for draws in itertools.product(grid, grid, grid):
+        start, segment, overlap = fgbg_plans.place_background(
+            length, samples=samples, adaptation=adaptation, draws=draws
+        )
+        assert 0 <= start < length and 0 <= segment < length
+        if length < max(samples, adaptation):
+            assert overlap == 1.0
+            continue
+        assert start + samples <= length and segment + adaptation <= length
+        shared = min(start + samples, segment + adaptation) - max(start, segment)
+        assert overlap == max(0, shared) / adaptation
+        least = max(0, samples + adaptation - length) / adaptation
+        assert overlap == least
+        starts.add(start)
+        orders.add(start < segment)
+    if length == 1000:
+        assert len(starts) >= 10 and orders == {True, False}
+        assert min(starts) == 0 and max(starts) == length - samples

@@ -1,0 +1,149 @@
+"""Mel spectrograms against librosa's; masks over bands brought to bins; masks applied."""
+
+import jax
+import librosa
+import numpy as np
+import pytest
+
+from fgsep_jax.dsp.mel import (
+    apply_mask, log_mel, mask_to_linear, mel_matrix, mel_spectrogram)
+from fgsep_jax.dsp.pcen import pcen
+from fgsep_jax.dsp.stft import istft, stft
+
+
+def noise(*shape, seed=0):
+    return 0.1 * np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def masks(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize('scale', ['slaney', 'htk'])
+@pytest.mark.parametrize('norm', ['slaney', None])
+@pytest.mark.parametrize(
+    'sample_rate, bands, low, high',
+    [(44100, 128, 0.0, None), (8000, 64, 0.0, None), (16000, 40, 60.0, 7600.0)],
+)
+def test_mel_spectrogram_equals_librosa(scale, norm, sample_rate, bands, low, high):
+    signal_T = noise(5000)
+    expected_MK = librosa.feature.melspectrogram(
+        y=signal_T, sr=sample_rate, n_fft=2048, hop_length=512, pad_mode='constant', power=1.0,
+        n_mels=bands, fmin=low, fmax=high, htk=scale == 'htk', norm=norm)
+    matrix_FM = mel_matrix(
+        sample_rate=sample_rate, bands=bands, low=low, high=high, scale=scale, norm=norm)
+    assert matrix_FM.shape == (1025, bands) and matrix_FM.dtype == np.float32
+    mel_KM = mel_spectrogram(stft(signal_T), matrix_FM)
+    atol = 1e-5 * expected_MK.max()
+    np.testing.assert_allclose(mel_KM, expected_MK.T, rtol=1e-5, atol=atol)
+
+
+def test_scales_differ_where_they_should():
+    """128 bands at 44.1 kHz: some band's peak moves by tens of Hz."""
+    slaney_M, htk_M = (
+        mel_matrix(sample_rate=44100, scale=scale).argmax(axis=0) for scale in ('slaney', 'htk'))
+    assert np.abs(slaney_M - htk_M).max() > 2
+
+
+def test_the_matrix_is_computed_once_and_cannot_be_changed():
+    matrix_FM = mel_matrix(sample_rate=44100)
+    assert mel_matrix(sample_rate=44100) is matrix_FM
+    with pytest.raises(ValueError, match='read-only'):
+        matrix_FM[0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    'keywords, message',
+    [
+        (dict(scale='bark'), "scale='bark' is not one of slaney, htk"),
+        (dict(norm='area'), "norm='area' is neither"),
+        (dict(high=5000.0), r'high=5000.0.*sample_rate / 2 = 4000.0'),
+        (dict(low=4000.0), 'low=4000.0'),
+        (dict(low=-1.0), 'low=-1.0'),
+    ],
+)
+def test_parameters_that_do_not_suit(keywords, message):
+    with pytest.raises(ValueError, match=message):
+        mel_matrix(sample_rate=8000, **keywords)
+
+
+def test_log_mel_by_hand():
+    np.testing.assert_allclose(
+        log_mel(np.float32([[0.0, 1.0]])), [[np.log(1e-5), 1e-5]], rtol=1e-2)
+    np.testing.assert_allclose(log_mel(np.float32([[0.0]]), floor=0.5), [[np.log(0.5)]], rtol=1e-6)
+
+
+MATRICES = {
+    'paper': dict(sample_rate=44100),
+    'htk': dict(sample_rate=44100, scale='htk'),
+    'no norm': dict(sample_rate=44100, norm=None),
+    'narrow': dict(sample_rate=16000, bands=32, low=100.0, high=6000.0, window=512),
+}
+
+
+@pytest.mark.parametrize('name', MATRICES)
+def test_a_linear_mask_is_a_mask(name):
+    matrix_FM = mel_matrix(**MATRICES[name])
+    bins, bands = matrix_FM.shape
+    extreme_KM = np.round(masks(50, bands))  # zeros and ones
+    for mask_KM in (extreme_KM, masks(2, 5, bands)):
+        mask_KF = np.asarray(mask_to_linear(mask_KM, matrix_FM))
+        assert mask_KF.shape == (*mask_KM.shape[:-1], bins)
+        assert mask_KF.min() >= 0 and mask_KF.max() <= 1
+        assert np.ptp(mask_KF) > 0.5
+    for value in (0.0, 1.0, 0.3):
+        mask_KF = mask_to_linear(np.full((2, bands), value, np.float32), matrix_FM)
+        np.testing.assert_allclose(mask_KF, np.full((2, bins), value), rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', MATRICES)
+def test_each_bin_gets_the_weighted_mean_of_its_bands(name):
+    matrix_FM = mel_matrix(**MATRICES[name])
+    mask_M = masks(matrix_FM.shape[1])
+    mask_F = np.asarray(mask_to_linear(mask_M[None], matrix_FM))[0]
+    covered = np.flatnonzero(matrix_FM.sum(axis=1))
+    for f in (covered[0], covered[5], covered[len(covered) // 2], covered[-1]):
+        expected = (matrix_FM[f] * mask_M).sum() / matrix_FM[f].sum()
+        np.testing.assert_allclose(mask_F[f], expected, rtol=1e-5)
+    # No filter covers DC, nor the bins outside the first and the last: the nearest bin stands in.
+    assert covered[0] >= 1 and covered[-1] < len(matrix_FM)
+    np.testing.assert_array_equal(mask_F[: covered[0]], mask_F[covered[0]])
+    np.testing.assert_array_equal(mask_F[covered[-1] :], mask_F[covered[-1]])
+
+
+def test_dc_gets_the_value_of_bin_1():
+    matrix_FM = mel_matrix(sample_rate=44100)
+    assert not matrix_FM[0].any()
+    mask_KF = mask_to_linear(masks(4, 128), matrix_FM)
+    np.testing.assert_array_equal(mask_KF[:, 0], mask_KF[:, 1])
+    assert np.all(np.asarray(mask_KF[:, 0]) > 0)
+
+
+@pytest.mark.parametrize('samples', [1, 1234])
+def test_foreground_and_background_sum_to_the_mixture(samples):
+    mixture_BT = noise(2, samples)
+    matrix_FM = mel_matrix(sample_rate=16000, window=256, bands=32)
+    spectrum_BKF = stft(mixture_BT, window=256, hop=64)
+    mask_BKF = mask_to_linear(masks(*spectrum_BKF.shape[:2], 32), matrix_FM)
+    foreground_BKF, background_BKF = apply_mask(spectrum_BKF, mask_BKF)
+    np.testing.assert_allclose(
+        background_BKF, (1 - mask_BKF) * spectrum_BKF, rtol=0, atol=1e-5)
+    foreground_BT, background_BT = (
+        istft(part_BKF, length=samples, window=256, hop=64)
+        for part_BKF in (foreground_BKF, background_BKF))
+    np.testing.assert_allclose(foreground_BT + background_BT, mixture_BT, rtol=0, atol=1e-6)
+    assert np.abs(foreground_BT).max() > 1e-3 and np.abs(background_BT).max() > 1e-3
+
+
+@pytest.mark.parametrize('feature', [log_mel, pcen])
+@pytest.mark.parametrize('level', [0.0, 1e-12])
+def test_gradients_from_samples_to_features_are_finite(feature, level):
+    matrix_FM = mel_matrix(sample_rate=16000, window=256, bands=32)
+
+    def total(signal_T):
+        mel_KM = mel_spectrogram(stft(signal_T, window=256, hop=64), matrix_FM)
+        return feature(mel_KM).sum()
+
+    gradient_T = np.asarray(jax.grad(total)(level * noise(700)))
+    assert np.isfinite(gradient_T).all()
+    assert gradient_T.any() == (level > 0)

@@ -1,0 +1,133 @@
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+
+from fgsep_jax.metrics.improvement import evaluate_example
+from fgsep_jax.tasks import make_task
+import tiny
+
+NAMES = ('blstm_m1', 'blstm_m1_plus', 'blstm_m2', 'blstm_m2_plus')
+
+
+def make(name='blstm_m1', **overrides):
+    task = make_task(tiny.config('', name, **overrides))
+    return task, jax.jit(task.init)(jax.random.key(0))
+
+
+def batch(task, samples=800):
+    """A click train over noise, and noise to adapt to where the model reads it."""
+    rng = np.random.default_rng(0)
+    source_BST = rng.normal(0, 1500, (3, 2, samples))
+    source_BST[:, 0] = 0
+    source_BST[:, 0, 150::250] = 12000
+    made = {'source_BST': source_BST.astype(np.int16)}
+    if task.model.auxiliary:
+        made['adaptation_BT'] = rng.normal(0, 1500, (3, 400)).astype(np.int16)
+    return made
+
+
+def adaptation(made):
+    return np.float32(made['adaptation_BT'] / 32768) if 'adaptation_BT' in made else None
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_shipped_config_takes_a_step(name):
+    task, params = make(name)
+
+    @jax.jit
+    def step(params):
+        loss, gradient = jax.value_and_grad(
+            lambda p: task.loss(p, batch(task), None)[0].mean())(params)
+        return loss, jax.tree.map(lambda p, g: p - 1e-3 * g / (1e-9 + jnp.abs(g)), params, gradient)
+
+    first, params = step(params)
+    second, _ = step(params)
+    assert second < first
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('samples', [5, 800, 811])
+def test_the_estimates_sum_to_the_mixture(name, samples):
+    task, params = make(name)
+    made = batch(task, samples)
+    mixture_BT = np.float32(made['source_BST'].sum(axis=1) / 32768)
+    estimate_BST = jax.jit(task.separate)(params, mixture_BT, None, adaptation(made))
+    assert estimate_BST.shape == (3, 2, samples)
+    np.testing.assert_allclose(estimate_BST.sum(axis=1), mixture_BT, atol=1e-5)
+
+
+@pytest.mark.parametrize('normalization', ['sum', 'frame', 'mean', 'energy'])
+def test_the_loss_is_equation_5(normalization):
+    task, params = make(**{'loss.normalization': normalization, 'features.mel_scale': 'htk'})
+    made = batch(task)
+    loss_B, values = task.loss(params, made, None)
+    for b, source_ST in enumerate(made['source_BST'] / 32768):
+        def mel(signal_T):
+            magnitude_FK = np.abs(librosa.stft(
+                signal_T, n_fft=128, hop_length=32, pad_mode='constant'))
+            return librosa.filters.mel(sr=8000, n_fft=128, n_mels=8, htk=True) @ magnitude_FK
+
+        mixture, foreground, background = map(mel, (source_ST.sum(axis=0), *source_ST))
+        feature_BKM = np.float32((np.log(mixture + 1e-5).T[None] + 3.6) / 2.1)
+        mask_MK = np.asarray(task.model.apply({'params': params}, feature_BKM))[0].T
+        error = np.square(mask_MK * mixture - foreground).sum()
+        expected = error / {
+            'sum': 1, 'frame': mixture.shape[1], 'mean': mixture.size,
+            'energy': np.square(foreground).sum() + np.square(background).sum()}[normalization]
+        np.testing.assert_allclose(loss_B[b], expected, rtol=1e-3)
+        np.testing.assert_allclose(
+            values['mel_snr'][b], 10 * np.log10(np.square(foreground).sum() / error), atol=1e-2)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_padding_changes_neither_loss_nor_gradient_nor_estimate(name):
+    task, params = make(name)
+    short = batch(task, 500)
+    padded = {**short, 'length_B': np.full(3, 500, np.int32),
+              'source_BST': np.pad(short['source_BST'], ((0, 0), (0, 0), (0, 300)))}
+    gradient = jax.jit(jax.value_and_grad(
+        lambda params, batch: task.loss(params, batch, None)[0].mean()))
+    for one, other in zip(*[jax.tree.leaves(gradient(params, b)) for b in (short, padded)]):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+    separate = jax.jit(task.separate)
+    alone, within = [
+        separate(params, np.float32(b['source_BST'].sum(axis=1) / 32768), b.get('length_B'),
+                 adaptation(b)) for b in (short, padded)]
+    np.testing.assert_allclose(alone, within[..., :500], atol=1e-6)
+
+
+def test_the_auxiliary_network_listens_to_the_segment():
+    task, params = make('blstm_m1_plus')
+    made = batch(task)
+    first = task.loss(params, made, None)[0]
+    quieter = {**made, 'adaptation_BT': made['adaptation_BT'] // 8}
+    assert (jnp.abs(first / task.loss(params, quieter, None)[0] - 1) > 1e-4).all()
+    with pytest.raises(ValueError, match='needs adaptation_BT'):
+        task.separate(params, np.zeros((1, 800), np.float32))
+
+
+@pytest.mark.parametrize('name, kind', [('blstm_m1', 'log'), ('blstm_m2', 'pcen')])
+def test_shift_and_scale_are_of_the_features(name, kind):
+    def feature(shift, scale):
+        task, _ = make(name, **{f'features.{kind}_shift': shift, f'features.{kind}_scale': scale})
+        return task._feature(np.ones((1, 4, 8), np.float32))
+
+    np.testing.assert_allclose(feature(-3.0, 2.0), (feature(0.0, 1.0) + 3) / 2, rtol=1e-5)
+
+
+def test_oracles_by_hand_and_in_order():
+    task, _ = make()
+    source_BST = np.float32(batch(task)['source_BST'] / 32768)
+    estimates = {name: np.asarray(f(source_BST, None)) for name, f in task.oracles().items()}
+    assert set(estimates) == {'ideal_mel_mask', 'ideal_ratio_mask'}
+    magnitude_SFK = np.abs(librosa.stft(source_BST[0], n_fft=128, hop_length=32))
+    spectrum_FK = librosa.stft(source_BST[0].sum(axis=0), n_fft=128, hop_length=32)
+    by_hand_T = librosa.istft(magnitude_SFK[0] / magnitude_SFK.sum(axis=0) * spectrum_FK,
+                              n_fft=128, hop_length=32, length=800)
+    np.testing.assert_allclose(estimates['ideal_ratio_mask'][0, 0], by_hand_T, atol=1e-5)
+    score = {name: evaluate_example(estimate[0], source_BST[0], source_BST[0].sum(axis=0),
+                                    filter_length=32, fixed_order=True)['sdri']
+             for name, estimate in estimates.items()}
+    assert score['ideal_ratio_mask'] > score['ideal_mel_mask'] > 1
