@@ -41,6 +41,10 @@ def gates(preactivation_GBD: jax.Array) -> list[jax.Array]:
 class Recurrence(nn.Module):
     """One frame of both directions; scanned over frames.
 
+    The directions share one batched product, the costliest part of the layer; what is read and
+    kept of each frame stays an array a direction, which the products of all frames, before and
+    after the scan, take without copying.
+
     Attributes:
       hidden: H, cells a direction.
     """
@@ -48,45 +52,49 @@ class Recurrence(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, state, input_GBD):
+    def __call__(self, state, input_BD):
         cell_GBH, output_GBH = state
         shape = (DIRECTIONS, self.hidden, GATES * self.hidden)
         kernel_GHD = self.param('kernel', torch_uniform(self.hidden), shape)
         product_GBD = jnp.einsum('gbh,ghd->gbd', output_GBH, kernel_GHD)
-        i, f, g, o = gates(input_GBD + product_GBD)
+        i, f, g, o = gates(jnp.stack(input_BD) + product_GBD)
         cell_GBH = f * cell_GBH + i * g
         output_GBH = o * jnp.tanh(cell_GBH)
-        return (cell_GBH, output_GBH), (output_GBH, cell_GBH, (i, f, g, o))
+        return (cell_GBH, output_GBH), [tuple(x) for x in (output_GBH, cell_GBH, i, f, g, o)]
 
 
-def _run(recurrence, input_KGBD):
-    """Outputs of all frames, and what the backward pass needs of them."""
-    _, directions, batch, depth = input_KGBD.shape
-    zero_GBH = jnp.zeros((directions, batch, depth // GATES))
-    _, kept = recurrence((zero_GBH, zero_GBH), input_KGBD)
+def _run(recurrence, input_KBD):
+    """Outputs of all frames, and what the backward pass needs of them, a pair each."""
+    _, batch, depth = input_KBD[0].shape
+    zero_GBH = jnp.zeros((DIRECTIONS, batch, depth // GATES))
+    _, kept = recurrence((zero_GBH, zero_GBH), input_KBD)
     return kept
 
 
-def _forward(recurrence, input_KGBD):
-    kept = _run(recurrence, input_KGBD)
+def _forward(recurrence, input_KBD):
+    kept = _run(recurrence, input_KBD)
     return kept[0], (recurrence.variables['params'], kept)
 
 
-def _backward(residuals, d_output_KGBH):
+def _before(x_KBH):
+    """Each frame's value at the frame before it."""
+    return jnp.concatenate([jnp.zeros_like(x_KBH[:1]), x_KBH[:-1]])
+
+
+def _backward(residuals, d_output_KBH):
     """Gradients of the recurrent matrix and of the inputs.
 
     The scan passes back the gradients of the preactivations alone. They are the gradients of the
     inputs, and sum_k h_{k-1}^T dpre_k, the gradient of the recurrent matrix, is one product of
     all frames after the scan.
     """
-    params, (output_KGBH, cell_KGBH, gates_KGBH) = residuals
-    kernel_GHD = params['kernel']
-    before = lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
+    params, (output_KBH, cell_KBH, *gates_KBH) = residuals
+    kernel_GDH = params['kernel'].swapaxes(1, 2)  # once: products read it faster so
 
     def step(state, frame):
         d_cell_GBH, d_pre_GBD = state
-        d_output_GBH, cell_GBH, before_GBH, (i, f, g, o) = frame
-        d_output_GBH += jnp.einsum('gbd,ghd->gbh', d_pre_GBD, kernel_GHD)
+        d_output_GBH, cell_GBH, before_GBH, i, f, g, o = [jnp.stack(pair) for pair in frame]
+        d_output_GBH += jnp.einsum('gbd,gdh->gbh', d_pre_GBD, kernel_GDH)
         tanh_GBH = jnp.tanh(cell_GBH)
         d_cell_GBH += d_output_GBH * o * (1 - tanh_GBH**2)
         d_pre_GBD = jnp.concatenate(
@@ -98,14 +106,16 @@ def _backward(residuals, d_output_KGBH):
             ],
             axis=-1,
         )
-        return (d_cell_GBH * f, d_pre_GBD), d_pre_GBD
+        return (d_cell_GBH * f, d_pre_GBD), tuple(d_pre_GBD)
 
-    zero_GBH = jnp.zeros_like(cell_KGBH[0])
-    zero_GBD = jnp.zeros((*zero_GBH.shape[:-1], kernel_GHD.shape[-1]))
-    frames = (d_output_KGBH, cell_KGBH, before(cell_KGBH), gates_KGBH)
-    _, d_pre_KGBD = jax.lax.scan(step, (zero_GBH, zero_GBD), frames, reverse=True)
-    d_kernel_GHD = jnp.einsum('kgbh,kgbd->ghd', before(output_KGBH), d_pre_KGBD)
-    return {'params': {'kernel': d_kernel_GHD}}, d_pre_KGBD
+    zero_GBH = jnp.zeros((DIRECTIONS, *cell_KBH[0].shape[1:]))
+    zero_GBD = jnp.zeros((*zero_GBH.shape[:-1], kernel_GDH.shape[1]))
+    frames = (d_output_KBH, cell_KBH, tuple(map(_before, cell_KBH)), *gates_KBH)
+    _, d_pre_KBD = jax.lax.scan(step, (zero_GBH, zero_GBD), frames, reverse=True)
+    d_kernel_GHD = jnp.stack([
+        jnp.einsum('kbh,kbd->hd', _before(h_KBH), d_KBD)
+        for h_KBH, d_KBD in zip(output_KBH, d_pre_KBD)])
+    return {'params': {'kernel': d_kernel_GHD}}, d_pre_KBD
 
 
 class BLSTM(nn.Module):
@@ -120,17 +130,20 @@ class BLSTM(nn.Module):
     Attributes:
       hidden: H, cells a direction.
       dtype: of W x; the recurrence is float32.
+      batch_first: False takes and returns [frames, batch, channels], as the scan does, and spares
+        copies between layers.
     """
 
     hidden: int
     dtype: str = 'float32'
+    batch_first: bool = True
 
     @nn.compact
-    def __call__(self, x_BKN: jax.Array, mask_BK: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, mask_BK: jax.Array | None = None) -> jax.Array:
         """Runs both directions.
 
         Args:
-          x_BKN: input [batch, frames, channels].
+          x: input [batch, frames, channels].
           mask_BK: 1 for frames that count, 0 for padding [batch, frames]. On padding the state is
             zero, so that the backward direction starts at the last frame that counts.
 
@@ -140,32 +153,37 @@ class BLSTM(nn.Module):
         Raises:
           ValueError: the input is not [batch, frames, channels], or the mask not [batch, frames].
         """
-        if x_BKN.ndim != 3 or not x_BKN.shape[1]:
+        if x.ndim != 3 or not x.shape[1 if self.batch_first else 0]:
             raise ValueError(
-                f'x has shape {x_BKN.shape}: must be [batch, frames, channels], frames >= 1'
+                f'x has shape {x.shape}: must be [batch, frames, channels], frames >= 1'
             )
-        if mask_BK is not None and mask_BK.shape != x_BKN.shape[:2]:
+        x_KBN = x.swapaxes(0, 1) if self.batch_first else x
+        if mask_BK is not None and mask_BK.shape != x_KBN.shape[1::-1]:
             raise ValueError(
-                f'mask has shape {mask_BK.shape}: must be {x_BKN.shape[:2]}, [batch, frames] of x'
+                f'mask has shape {mask_BK.shape}: must be {x_KBN.shape[1::-1]}, [batch, frames]'
+                ' of x'
             )
-        channels, depth = x_BKN.shape[-1], GATES * self.hidden
+        channels, depth = x_KBN.shape[-1], GATES * self.hidden
         init = torch_uniform(self.hidden)
         kernel_GND = self.param('kernel', init, (DIRECTIONS, channels, depth))
         bias_GD = self.param('bias', forget_bias, (DIRECTIONS, depth))
-        if mask_BK is not None:
+        mask_KB1 = None if mask_BK is None else mask_BK.T[:, :, None] > 0
+        if mask_KB1 is not None:
             # where(), not a product: whatever stands there, even nan, must not come through.
-            x_BKN = jnp.where(mask_BK[:, :, None] > 0, x_BKN, 0)
-        input_KGBD = jnp.einsum(
-            'bkn,gnd->kgbd', x_BKN.astype(self.dtype), kernel_GND.astype(self.dtype)
-        ).astype(jnp.float32)
-        input_KGBD += bias_GD[None, :, None]
-        if mask_BK is not None:
-            input_KGBD = jnp.where(mask_BK.T[:, None, :, None] > 0, input_KGBD, CLOSED)
-        input_KGBD = jnp.stack([input_KGBD[:, 0], input_KGBD[::-1, 1]], axis=1)
+            x_KBN = jnp.where(mask_KB1, x_KBN, 0)
+        x_KBN = x_KBN.astype(self.dtype)
+
+        def preactivation(direction, order):
+            input_KBD = jnp.einsum(
+                'kbn,nd->kbd', x_KBN[order], kernel_GND[direction].astype(self.dtype))
+            input_KBD = input_KBD.astype(jnp.float32) + bias_GD[direction][None, None]
+            return input_KBD if mask_KB1 is None else jnp.where(mask_KB1[order], input_KBD, CLOSED)
+
         recurrence = nn.scan(
             Recurrence, variable_broadcast='params', split_rngs={'params': False}
         )(self.hidden, name='recurrence')
         run = nn.custom_vjp(lambda *args: _run(*args)[0], _forward, _backward)
-        output_KGBH = run(recurrence, input_KGBD)
-        output_KBH = jnp.concatenate([output_KGBH[:, 0], output_KGBH[::-1, 1]], axis=-1)
-        return output_KBH.swapaxes(0, 1)
+        forward_KBH, backward_KBH = run(
+            recurrence, (preactivation(0, slice(None)), preactivation(1, slice(None, None, -1))))
+        output_KBH = jnp.concatenate([forward_KBH, backward_KBH[::-1]], axis=-1)
+        return output_KBH.swapaxes(0, 1) if self.batch_first else output_KBH

@@ -73,7 +73,8 @@ class MaskBLSTM(nn.Module):
       projection: units of the dense layer after each.
       auxiliary: scale by an adaptation segment.
       auxiliary_hidden: entries of lambda, and units of the layers that make it.
-      dtype: 'float32' or 'bfloat16', of all products but the recurrence's.
+      dtype: 'float32' or 'bfloat16', of the products but the recurrence's and the scale
+        map's.
     """
 
     bands: int = 128
@@ -116,15 +117,16 @@ class MaskBLSTM(nn.Module):
             raise ValueError(
                 'an adaptation segment, but auxiliary=False reads none: set auxiliary=True'
             )
-        x_BKN = feature_BKM
+        x_KBN = feature_BKM.swapaxes(0, 1)
         for index in range(1, self.layers + 1):
-            x_BKN = BLSTM(self.hidden, self.dtype, name=f'blstm_{index}')(x_BKN, mask_BK)
+            x_KBN = BLSTM(self.hidden, self.dtype, batch_first=False, name=f'blstm_{index}')(
+                x_KBN, mask_BK)
             if self.auxiliary and index == 1:
                 _check('adaptation', adaptation_BAM, adaptation_mask_BA, self.bands, batch)
-                x_BKN *= self._scale(adaptation_BAM, adaptation_mask_BA)[:, None]
-            x_BKN = jnp.tanh(Pointwise(self.projection, self.dtype, name=f'dense_{index}')(x_BKN))
-        x_BKM = Pointwise(self.bands, self.dtype, name='mask')(x_BKN)
-        return nn.sigmoid(x_BKM.astype(jnp.float32))
+                x_KBN *= self._scale(adaptation_BAM, adaptation_mask_BA)[None]
+            x_KBN = jnp.tanh(Pointwise(self.projection, self.dtype, name=f'dense_{index}')(x_KBN))
+        x_KBM = Pointwise(self.bands, self.dtype, name='mask')(x_KBN)
+        return nn.sigmoid(x_KBM.swapaxes(0, 1).astype(jnp.float32))
 
     def _scale(self, adaptation_BAM, adaptation_mask_BA):
         lambda_BH = Auxiliary(self.auxiliary_hidden, self.dtype, name='auxiliary')(
