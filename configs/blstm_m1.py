@@ -1,8 +1,8 @@
-"""M1: BLSTM mask estimator on log-mel features; 4.2 M parameters.
+"""M1: BLSTM mask estimator on log-mel features; 4,197,664 parameters.
 
-Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020,
-sections III and IV. Published: the baseline of Fig. 2; SDR improvement about the same on all four subsets.
-Hardware: Grid'5000, not stated further; a full epoch takes some 20 minutes on two CPU cores.
+Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020, Fig. 2.
+Published: SDR improvement about the same on all four subsets, section V.B.
+Hardware: not stated there; two CPU cores need about half an hour an epoch.
 
     python -m fgsep_jax.main --config=configs/blstm_m1.py:fgbg --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/blstm_m1.py:demo

@@ -1,8 +1,8 @@
-"""M1+: BLSTM mask estimator on log-mel features with the auxiliary network on a background segment; 4.3 M parameters.
+"""M1+: M1 with an auxiliary network on a background segment; 4,308,088 parameters.
 
-Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020,
-sections III and IV. Published: the lowest SDR improvement of the four models (Fig. 2, section V.A).
-Hardware: Grid'5000, not stated further; a full epoch takes some 20 minutes on two CPU cores.
+Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020, Fig. 2.
+Published: the worst of the four models, section V.A.
+Hardware: not stated there; two CPU cores need about half an hour an epoch.
 
     python -m fgsep_jax.main --config=configs/blstm_m1_plus.py:fgbg --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/blstm_m1_plus.py:demo
@@ -14,4 +14,5 @@ from fgsep_jax import config
 def get_config(argument=''):
     """Configuration of the experiment; `config.make` says what may stand after the colon."""
     return config.foreground(
-        argument, experiment='blstm_m1_plus', data=dict(adaptation_seconds=2.0), model=dict(auxiliary=True))
+        argument, experiment='blstm_m1_plus', data=dict(adaptation_seconds=2.0),
+        model=dict(auxiliary=True))

@@ -1,8 +1,8 @@
-"""M2: BLSTM mask estimator on PCEN features; 4.2 M parameters.
+"""M2: BLSTM mask estimator on PCEN features; 4,197,664 parameters.
 
-Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020,
-sections III and IV. Published: median SDR improvement over M1: +0.9, +1.3, +0.5 dB on C1, C2, C4 (section V.A).
-Hardware: Grid'5000, not stated further; a full epoch takes some 20 minutes on two CPU cores.
+Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020, Fig. 2.
+Published: median SDR improvement 0.9, 1.3 and 0.5 dB above M1 on C1, C2 and C4, section V.A.
+Hardware: not stated there; two CPU cores need about half an hour an epoch.
 
     python -m fgsep_jax.main --config=configs/blstm_m2.py:fgbg --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/blstm_m2.py:demo

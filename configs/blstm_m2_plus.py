@@ -1,8 +1,8 @@
-"""M2+: BLSTM mask estimator on PCEN features with the auxiliary network on a background segment; 4.3 M parameters.
+"""M2+: M2 with an auxiliary network on a background segment; 4,308,088 parameters.
 
-Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020,
-sections III and IV. Published: SIR like M2, lower SAR and hence lower SDR (Fig. 2, section V.A).
-Hardware: Grid'5000, not stated further; a full epoch takes some 20 minutes on two CPU cores.
+Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020, Fig. 2.
+Published: SIR like M2, lower SAR and hence lower SDR, section V.A.
+Hardware: not stated there; two CPU cores need about half an hour an epoch.
 
     python -m fgsep_jax.main --config=configs/blstm_m2_plus.py:fgbg --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/blstm_m2_plus.py:demo

@@ -80,7 +80,7 @@ def train(config, workdir, *, then=()):
                       validation_source=RecordSource(directory, 'validation'))
 
 
-def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False):
+def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, announce=True):
     """Evaluates a run's best checkpoint and prints a table for each data set and split.
 
     Args:
@@ -90,14 +90,13 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False):
       splits: which splits of each; those of `evaluation.splits` if empty.
       baselines: whether to score the untrained model and the task's oracles too, and to write
         one separated example of each split as wav files.
+      announce: whether to say which data set the run's own is.
 
     Raises:
       ConfigError: no checkpoint, or a data set that the model cannot be evaluated on.
     """
     say = _say if jax.process_index() == 0 else lambda text: None
-    # With baselines the run has just been trained, and the data set announced.
-    directories = list(data_dirs) or [
-        open_data(config, say=(lambda text: None) if baselines else say)]
+    directories = list(data_dirs) or [open_data(config, say=say if announce else lambda _: None)]
     splits = splits or config.evaluation.splits.split(',')
     sources = [RecordSource(directory, split) for directory in directories for split in splits]
     names = [f"{source.metadata['name']}-{source.split}" for source in sources]
@@ -162,12 +161,13 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             max_examples=settings.max_examples, source_names=task.source_names,
             adaptation_seconds=config.data.adaptation_seconds)
         content = evaluate_lib.summary(
-            rows, skipped, source_names=task.source_names, system=system_name or config.experiment, preset=config.preset,
-            step=step, seed=config.seed, parameters=_count(task), split=split,
+            rows, skipped, source_names=task.source_names,
+            system=system_name or config.experiment, preset=config.preset, step=step,
+            seed=config.seed, parameters=_count(task), split=split,
             data_set=metadata['name'], data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
-            trained_on=config.data.dir or f'the embedded {_EMBEDDED[config.task]}', sample_rate=rate,
-            resampled_from=resampled)
+            trained_on=config.data.dir or f'the embedded {_EMBEDDED[config.task]}',
+            sample_rate=rate, resampled_from=resampled)
         if jax.process_index() == 0:
             evaluate_lib.write(
                 os.path.join(workdir, 'evaluation', name, system_name), rows, content)
@@ -177,12 +177,11 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     if not rows:
         raise config_lib.ConfigError(
             f'none of the examples of {source.directory} could be scored: {content["skipped"]}')
-    first = next(iter(rows_of_table.values()))
     skips = ''.join(f', {n} skipped: {why}' for why, n in content['skipped'].items())
     shown = 'median [quartiles]' if task.source_names else 'mean ± 95 % interval'
     say('\n' + table.render(
         f"{name} ({content['examples']} mixtures{skips}; {shown})",
-        {'mixture': table.mixture_row(first), **dict(reversed(rows_of_table.items()))},
+        {'mixture': content['mixture'], **dict(reversed(rows_of_table.items()))},
         table.columns(task.source_names)))
 
 

@@ -8,17 +8,10 @@ import os
 import re
 import sys
 
-
-def _use_huge_pages():
-    # XLA's CPU client takes its temporaries afresh for every step, and mapping gigabytes page by
-    # page can cost as much as the arithmetic. glibc reads this once, at start-up.
-    if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
-        os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
-        os.execv(sys.executable, sys.orig_argv)
-
+from fgsep_jax import huge_pages
 
 if __name__ == '__main__':
-    _use_huge_pages()
+    huge_pages.use()
 
 from absl import app, flags, logging  # noqa: E402
 import jax  # noqa: E402
@@ -37,6 +30,9 @@ _DATA_DIRS = flags.DEFINE_list(
     'data_dirs', [], "With --mode=evaluate: data sets to evaluate on; default: the run's own.")
 _SPLITS = flags.DEFINE_list(
     'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.')
+_BASELINES = flags.DEFINE_bool(
+    'baselines', False, 'With --mode=evaluate: score the untrained model and the oracles too, and'
+    ' write an example to listen to.')
 _MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a pod before anything else.')
 
@@ -55,7 +51,7 @@ def _main(argv):
         if _CONFIG.value is not None:  # the model is the run's; how to evaluate may be overridden
             config.evaluation.update(_CONFIG.value.evaluation)
         experiment.evaluate(config, _WORKDIR.value, data_dirs=_DATA_DIRS.value,
-                            splits=_SPLITS.value)
+                            splits=_SPLITS.value, baselines=_BASELINES.value)
         return
     config = _CONFIG.value
     if config is None:
@@ -72,7 +68,7 @@ def _main(argv):
     splits = _SPLITS.value or config.evaluation.splits.split(',')
     experiment.train(config, workdir, then=splits if evaluating else [])
     if evaluating:
-        experiment.evaluate(config, workdir, splits=splits, baselines=True)
+        experiment.evaluate(config, workdir, splits=splits, baselines=True, announce=False)
 
 
 def _parse(argv):

@@ -9,19 +9,12 @@ ratio to PyTorch's, and how far loss and gradients lie apart.
 """
 
 import os
-import sys
 import time
 
-
-def _use_huge_pages():
-    # As `fgsep_jax.main` starts itself; PyTorch does not gain from it, and does not lose.
-    if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
-        os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
-        os.execv(sys.executable, sys.orig_argv)
-
+from fgsep_jax import huge_pages
 
 if __name__ == '__main__':
-    _use_huge_pages()
+    huge_pages.use()  # as `fgsep_jax.main` does; PyTorch does not gain from it, and does not lose
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402

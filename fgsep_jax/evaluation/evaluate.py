@@ -163,14 +163,15 @@ def summary(rows, skipped, *, source_names=(), **context):
       **context: whatever identifies system and data set.
 
     Returns:
-      Dict with the statistics of each metric over all examples, counts of examples and of skipped
-      ones by reason; with source names the metrics of each source too, and its classes' under
+      Dict with the statistics of each metric over all examples, of the system and of the mixture
+      itself, counts of examples and of skipped ones by reason; with source names the metrics of each source too, and its classes' under
       'classes'.
     """
     metrics = METRICS
     if source_names:
         metrics = FULL_METRICS + tuple(
             f'{metric}_{name}' for name in source_names for metric in FULL_METRICS)
+    statistics = _statistics(rows, metrics)
     classes = {}
     for name in source_names:
         groups = collections.defaultdict(list)
@@ -183,12 +184,29 @@ def summary(rows, skipped, *, source_names=(), **context):
         **context,
         'examples': len(rows),
         'skipped': dict(collections.Counter(skipped.values())),
-        'metrics': _statistics(rows, metrics),
+        'metrics': statistics,
+        'mixture': mixture_statistics(statistics),
         **({'classes': classes} if classes else {})}
 
 
 def _statistics(rows, metrics):
     return {name: summarize([row[name] for row in rows]) for name in metrics}
+
+
+def mixture_statistics(metrics):
+    """Statistics of the unprocessed mixture, from those of any system on the same examples."""
+    nothing = dict.fromkeys(('mean', 'median', 'q25', 'q75', 'ci95'))
+    zero = {**nothing, 'mean': 0.0, 'median': 0.0}
+    row = {}
+    for name in metrics:
+        stem, _, source = name.partition('_mixture')
+        if stem + source in metrics and stem != name:
+            row[stem + source] = metrics[name]
+        elif name.startswith(('si_snri', 'sdri', 'siri')):
+            row[name] = zero
+        else:
+            row.setdefault(name, nothing)
+    return row
 
 
 def write(folder, rows, content):

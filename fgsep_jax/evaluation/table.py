@@ -23,22 +23,6 @@ def columns(source_names=()):
             ('both SDRi', 'sdri', 'median'))
 
 
-def mixture_row(metrics):
-    """Statistics of the unprocessed mixture, from those of any system on the same examples."""
-    nothing = dict.fromkeys(('mean', 'median', 'q25', 'q75', 'ci95'))
-    zero = {**nothing, 'mean': 0.0, 'median': 0.0}
-    row = {}
-    for name in metrics:
-        stem, _, source = name.partition('_mixture')
-        if stem + source in metrics and stem != name:
-            row[stem + source] = metrics[name]
-        elif name.startswith(('si_snri', 'sdri', 'siri')):
-            row[name] = zero
-        else:
-            row.setdefault(name, nothing)
-    return row
-
-
 def render(title, systems, columns=COLUMNS):
     """Formats the statistics of several systems as a Markdown table.
 

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import dataclasses
 import itertools
 import sys
 
@@ -64,15 +65,23 @@ def _differences(pairs_N2):
 
 def statistics_table(loaded, metric, names):
     """Markdown table of medians and quartiles, a row a system, a column a data set."""
+    rows = {'mixture': {one.data_set: one.summary['mixture'][metric] for one in loaded}}
+    for one in loaded:
+        rows.setdefault(one.system, {})[one.data_set] = one.summary['metrics'][metric]
     lines = [f'| {metric} (dB), median [quartiles] | ' + ' | '.join(names) + ' |',
              '|---|' + '---:|' * len(names)]
-    for system in dict.fromkeys(one.system for one in loaded):
-        found = {one.data_set: one.summary['metrics'][metric] for one in loaded
-                 if one.system == system}
-        cells = ['-' if name not in found or found[name]['median'] is None else
-                 '{median:.2f} [{q25:.2f}, {q75:.2f}]'.format(**found[name]) for name in names]
+    for system, found in rows.items():
+        cells = [_cell(found.get(name)) for name in names]
         lines.append(f'| {system} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
+
+
+def _cell(value):
+    if value is None or value['median'] is None:
+        return '-'
+    if value['q25'] is None:
+        return '{median:.2f}'.format(**value)
+    return '{median:.2f} [{q25:.2f}, {q75:.2f}]'.format(**value)
 
 
 def difference_table(models, metric, names, *, cluster):
@@ -127,6 +136,9 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
         if not names:
             raise results.ResultsError(f"no data set that all of {', '.join(runs)} have results on")
     models = [[results.load(run, name) for name in names] for run in runs]
+    systems = [model[0].system for model in models]
+    models = [[dataclasses.replace(one, system=f'{one.system} in {run}') for one in model]
+              if systems.count(model[0].system) > 1 else model for run, model in zip(runs, models)]
     missing = [metric for metric in metrics if metric not in models[0][0].summary['metrics']]
     if missing:
         raise results.ResultsError(

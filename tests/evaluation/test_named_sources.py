@@ -80,8 +80,8 @@ def test_summary_by_source_and_class(data):
     assert content['classes']['background']['speech']['sar_background']['count'] == 4
     np.testing.assert_allclose(content['metrics']['siri_foreground']['median'],
                                np.median([row['siri_foreground'] for row in rows]))
-    text = table.render('t', {'mixture': table.mixture_row(content['metrics']),
-                              'noisy': content['metrics']}, table.columns(NAMES))
+    text = table.render('t', {'mixture': content['mixture'], 'noisy': content['metrics']},
+                        table.columns(NAMES))
     heading, _, mixture, line = text.splitlines()[2:]
     assert 'foreground SIRi' in heading and 'background SDRi' in heading
     assert mixture == '| mixture | 0.00 | 0.00 | - | 0.00 | 0.00 | 0.00 |'
@@ -122,8 +122,11 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
     compare.main([f'--runs={first},{second}', '--metrics=sdri_foreground,sar_background'])
     printed = capsys.readouterr().out
     assert '| blstm_m2_plus:demo - blstm_m1:demo |' in printed
-    for part in ('| ideal_mel_mask |', 'sar_background (dB), median', '| tones | speech | 5 |'):
+    for part in ('| ideal_mel_mask |', '| mixture | 0.00 |', 'sar_background (dB), median', '| tones | speech | 5 |'):
         assert part in printed
+
+    compare.main([f'--runs={first},{first}', '--no_classes'])
+    assert f'| blstm_m1:demo in {first} - blstm_m1:demo in {first} |' in capsys.readouterr().out
 
     config = tiny.config(synthetic.write(tmp_path / 'plain'), 'blstm_m2_plus')
     with pytest.raises(ConfigError, match='no adaptation segment'):

@@ -15,11 +15,11 @@ def batch(samples=800, sources=2):
     return {'source_BST': rng.integers(-8000, 8000, (3, sources, samples)).astype(np.int16)}
 
 
-@pytest.mark.parametrize('path', [path for path in CONFIGS if 'convtasnet' in path.stem], ids=lambda path: path.stem)
-def test_every_shipped_config_takes_a_step(path):
-    deep = path.stem not in ('convtasnet', 'convtasnet_big')
-    config = tiny.config('', path.stem, **({'model.layers': 3, 'model.encoder': {
-        'convtasnet_glu': 'glu'}.get(path.stem, 'prelu')} if deep else {}))
+@pytest.mark.parametrize('name', [path.stem for path in CONFIGS if 'tasnet' in path.stem])
+def test_every_shipped_config_takes_a_step(name):
+    deep = name not in ('convtasnet', 'convtasnet_big')
+    config = tiny.config('', name, **({'model.layers': 3, 'model.encoder': {
+        'convtasnet_glu': 'glu'}.get(name, 'prelu')} if deep else {}))
     task = make_task(config)
     params = jax.jit(task.init)(jax.random.key(0))
     rng = jax.random.key(1)
