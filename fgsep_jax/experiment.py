@@ -1,5 +1,6 @@
 """What the program does for one experiment: find the data, train, evaluate, print the table."""
 
+import collections
 import os
 import subprocess
 import sys
@@ -97,9 +98,9 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
     """
     say = _say if jax.process_index() == 0 else lambda text: None
     directories = list(data_dirs) or [open_data(config, say=say if announce else lambda _: None)]
-    splits = splits or config.evaluation.splits.split(',')
+    splits = dict.fromkeys(splits or config.evaluation.splits.split(','))
     sources = [RecordSource(directory, split) for directory in directories for split in splits]
-    names = [f"{source.metadata['name']}-{source.split}" for source in sources]
+    names = [_result_name(source) for source in sources]
     if len(set(names)) < len(names):
         raise config_lib.ConfigError(
             f"data sets of one name, {names}, would overwrite each other's results: evaluate them"
@@ -153,13 +154,17 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
         say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")
-    rows_of_table = {}
+    rows_of_table, own = {}, None
     for system_name, system in compared.items():
         rows, skipped = evaluate_lib.evaluate(
             system, source, sample_rate=rate, batch_size=settings.batch_size,
             bucket_seconds=settings.bucket_seconds, filter_taps=settings.filter_taps,
             max_examples=settings.max_examples, source_names=task.source_names,
             adaptation_seconds=config.data.adaptation_seconds)
+        if not rows and not system_name:
+            raise config_lib.ConfigError(
+                f'none of the examples of {source.directory} could be scored:'
+                f' {dict(collections.Counter(skipped.values()))}; earlier results are kept')
         content = evaluate_lib.summary(
             rows, skipped, source_names=task.source_names,
             system=system_name or config.experiment, preset=config.preset, step=step,
@@ -173,15 +178,13 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
                 os.path.join(workdir, 'evaluation', name, system_name), rows, content)
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
             system_name, system_name.replace('_', ' '))
+        own = content if not system_name else own
         rows_of_table[label] = content['metrics']
-    if not rows:
-        raise config_lib.ConfigError(
-            f'none of the examples of {source.directory} could be scored: {content["skipped"]}')
-    skips = ''.join(f', {n} skipped: {why}' for why, n in content['skipped'].items())
+    skips = ''.join(f', {n} skipped: {why}' for why, n in own['skipped'].items())
     shown = 'median [quartiles]' if task.source_names else 'mean ± 95 % interval'
     say('\n' + table.render(
-        f"{name} ({content['examples']} mixtures{skips}; {shown})",
-        {'mixture': content['mixture'], **dict(reversed(rows_of_table.items()))},
+        f"{name} ({own['examples']} mixtures{skips}; {shown})",
+        {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
         table.columns(task.source_names)))
 
 
@@ -209,7 +212,9 @@ def _write_example(config, workdir, source, task, system):
                                       fixed_order=bool(task.source_names))
         except SkipExample:
             continue
-        folder = os.path.join(workdir, 'audio', _result_name(source), example.id)
+        # A path's parts may have 255 bytes; an id is made of the names of two files.
+        short = example.id.encode()[:150].decode(errors='ignore')
+        folder = os.path.join(workdir, 'audio', _result_name(source), short)
         table.write_sounds(
             folder, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
             estimate_ST=estimate_ST[scores['permutation_S']], sample_rate=config.data.sample_rate,

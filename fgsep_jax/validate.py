@@ -2,7 +2,8 @@
 
 import math
 
-from fgsep_jax.config import ConfigError, did_you_mean, segment_samples
+from fgsep_jax import defaults
+from fgsep_jax.config import ConfigError, adaptation_samples, did_you_mean, segment_samples
 
 
 class _Rules:
@@ -51,6 +52,11 @@ def validate(config, *, devices=1, hosts=1):
     Raises:
       ConfigError: all that cannot work, one line each.
     """
+    known = defaults.DEFAULTS.get(config.task, {})
+    if set(known) != set(config.keys()):
+        raise ConfigError(
+            f"task = {config.task!r}: is not the one this configuration was made for; use a file"
+            f" of configs/ that has it ({', '.join(defaults.DEFAULTS)})")
     rules = _Rules(config)
     rules.choice('data.short', 'pad', 'drop')
     rules.choice('model.dtype', 'float32', 'bfloat16')
@@ -129,9 +135,11 @@ def _foreground(config, rules):
     rules.choice('loss.normalization', 'sum', 'frame', 'mean', 'energy')
     rules.at_least_one('features', 'window hop bands')
     rules.at_least_one('model', 'layers hidden projection auxiliary_hidden')
-    rules.positive('features', 'log_floor log_scale pcen_smoothing pcen_eps pcen_gain'
+    rules.positive('features', 'log_floor log_scale pcen_smoothing pcen_eps pcen_bias'
                                ' pcen_power pcen_scale')
-    rules.not_negative('features', 'low high pcen_bias')
+    rules.not_negative('features', 'low high pcen_gain')
+    for name in ('log_shift', 'pcen_shift'):
+        rules.rule(math.isfinite(features[name]), f'features.{name}', 'must be a finite number')
     nyquist = data.sample_rate / 2
     rules.rule(features.high <= nyquist, 'features.high',
                f'lies above half the sample rate, {nyquist:g} Hz; 0 stands for that')
@@ -143,12 +151,12 @@ def _foreground(config, rules):
                'features.window', 'must be even and a multiple of features.hop ='
                f' {features.hop}, three times it at least')
     rules.rule(features.bands < features.window // 2, 'features.bands',
-               f'must be fewer than the bins of the STFT, {features.window // 2 + 1}')
+               f'must be below half of features.window = {features.window}')
     rules.rule(data.sources == 2, 'data.sources', 'must be 2: the foreground and the background')
     rules.rule(_segment(config) >= 1, 'data.segment_seconds', 'holds no sample')
-    rules.rule(not config.model.auxiliary or data.adaptation_seconds > 0,
+    rules.rule(not config.model.auxiliary or adaptation_samples(config) >= 1,
                'data.adaptation_seconds',
-               'must be above 0: the auxiliary network reads an adaptation segment')
+               'holds no sample: the auxiliary network reads an adaptation segment')
     rules.rule(config.model.auxiliary or data.adaptation_seconds == 0,
                'data.adaptation_seconds',
                'must be 0: only the auxiliary network (model.auxiliary) reads it')

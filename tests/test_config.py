@@ -111,12 +111,15 @@ def test_what_cannot_work_is_said_with_key_value_and_rule(key, value, part):
     ('features__hop', 2048, 'three times it at least'),
     ('features__high', 30000.0, 'half the sample rate, 22050 Hz'),
     ('features__low', 22050.0, 'must lie below the upper edge'),
-    ('features__bands', 1024, 'must be fewer than the bins'),
+    ('features__bands', 1024, 'below half of features.window = 2048'),
+    ('features__pcen_bias', 0.0, 'must be a finite number above 0'),
+    ('features__log_shift', float('nan'), 'must be a finite number'),
     ('features__pcen_smoothing', 1.5, 'must be in (0, 1]'),
     ('features__pcen_scale', 0.0, 'must be a finite number above 0'),
     ('loss__normalization', 'none', 'must be one of sum'),
     ('data__sources', 3, 'must be 2'),
     ('data__adaptation_seconds', 0.0, 'the auxiliary network reads an adaptation segment'),
+    ('data__adaptation_seconds', 1e-6, 'holds no sample'),
     ('model__auxiliary', False, 'must be 0: only the auxiliary network'),
     ('evaluation__splits', 'c1,,c2', 'names of splits'),
 ])
@@ -124,6 +127,14 @@ def test_what_cannot_work_of_the_mask_models(key, value, part):
     with pytest.raises(ConfigError) as error:
         validate.validate(changed('demo', 'blstm_m2_plus', **{key: value}))
     assert part in str(error.value)
+
+
+def test_the_task_is_that_of_the_file():
+    for task in ('speech', 'foregound'):
+        config = changed('demo', 'blstm_m1')
+        config.task = task
+        with pytest.raises(ConfigError, match=f"task = '{task}'"):
+            validate.validate(config)
 
 
 def test_an_adaptation_segment_must_be_there():

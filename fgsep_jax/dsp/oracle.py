@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fgsep_jax.dsp.mel import mask_to_linear, mel_spectrogram
-from fgsep_jax.dsp.stft import istft, stft
+from fgsep_jax.dsp.stft import frames, istft, stft
 
 
 @functools.partial(jax.jit, static_argnames=('window', 'hop'))
@@ -15,7 +15,7 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
 
     Args:
       source_BST: the sources.
-      length_B: true lengths; not needed, since a mask of padding is harmless.
+      length_B: true lengths where rows are zero-padded; None: all of T.
       window: of the Hann STFT, in samples.
       hop: in samples.
       matrix_FM: mel filterbank on which the ratio is taken and projected back (paper 1, section
@@ -24,7 +24,6 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
     Returns:
       estimate_BST; the estimates sum to the mixture.
     """
-    del length_B
     spectrum_BSKF = stft(source_BST, window=window, hop=hop)
     magnitude_BSKF = (jnp.abs(spectrum_BSKF) if matrix_FM is None
                       else mel_spectrogram(spectrum_BSKF, matrix_FM))
@@ -33,4 +32,9 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
     if matrix_FM is not None:
         mask_BSKF = mask_to_linear(mask_BSKF, matrix_FM)
     mixture_BSKF = spectrum_BSKF.sum(axis=1, keepdims=True)
-    return istft(mask_BSKF * mixture_BSKF, length=source_BST.shape[-1], window=window, hop=hop)
+    frame_B1K = None
+    if length_B is not None:
+        frame_K = jnp.arange(mixture_BSKF.shape[2])
+        frame_B1K = frame_K[None, None] < frames(length_B, hop=hop)[:, None, None]
+    return istft(mask_BSKF * mixture_BSKF, length=source_BST.shape[-1], window=window, hop=hop,
+                 mask_K=frame_B1K)

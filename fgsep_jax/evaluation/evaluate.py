@@ -164,8 +164,8 @@ def summary(rows, skipped, *, source_names=(), **context):
 
     Returns:
       Dict with the statistics of each metric over all examples, of the system and of the mixture
-      itself, counts of examples and of skipped ones by reason; with source names the metrics of each source too, and its classes' under
-      'classes'.
+      itself, counts of examples and of skipped ones by reason; with source names the metrics of
+      each source too, and its classes' under 'classes'.
     """
     metrics = METRICS
     if source_names:

@@ -58,8 +58,9 @@ def _cell(value, style):
 def write_sounds(folder, *, mixture_T, reference_ST, estimate_ST, sample_rate, source_names=()):
     """Writes mixture, references and estimates as 16-bit wav files.
 
-    Each estimate is brought to the RMS level of its reference, since SI-SNR leaves its scale
-    free, and all files share one gain, so that nothing clips and levels can be compared.
+    Where the sources have no names, SI-SNR leaves the estimates' scale free, and each is brought
+    to the RMS level of its reference. All files share one gain, so that nothing clips and levels
+    can be compared.
 
     Args:
       folder: where to.

@@ -13,88 +13,129 @@ import numpy as np
 from fgsep_jax.report import results
 
 RESAMPLINGS = 2000
+CLUSTERS = ('recording_foreground', 'recording_background')
 
 
-def paired_difference(first, second, metric, *, cluster='', seed=0):
+def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=5):
     """How much higher the second system scores, on the examples that both have scores for.
 
-    The intervals are percentile bootstraps. Mixtures that share a recording are not independent:
-    with `cluster` whole groups of examples are drawn.
+    The intervals are percentile bootstraps over the examples; they say nothing about another
+    training of the same models. Mixtures that share a recording are not independent: with
+    `clusters` the groups of each column are drawn, and an example counts as often as all of its
+    groups together (the product bootstrap of Owen, "The pigeonhole bootstrap", 2007).
 
     Args:
         first: Result.
         second: Result on the same data.
         metric: column of the rows.
-        cluster: column that names the group of an example; '' for none.
+        clusters: columns that name the groups of an example; () draws single examples.
         seed: of the bootstrap.
+        min_groups: a column with fewer says nothing about how recordings vary: no intervals.
 
     Returns:
         {'examples', 'median', 'median_ci95', 'mean', 'mean_ci95'}: the difference of the medians
-        (what a box plot shows) and the mean of the differences.
+        (what a box plot shows) and the mean of the differences; the intervals [low, high] or None.
 
     Raises:
-        ResultsError: no common example, or the data differ.
+        ResultsError: no common example, the data differ, or a column is not there.
     """
-    fingerprints = [one.summary.get('data_fingerprint') for one in (first, second)]
-    if fingerprints[0] != fingerprints[1]:
-        raise results.ResultsError(
-            f'{first.system} and {second.system} were evaluated on different data called'
-            f' {first.data_set}; evaluate both on the same')
+    _check_same_data(first, second)
     ids = sorted(name for name in first.rows.keys() & second.rows.keys()
                  if np.isfinite([first.rows[name][metric], second.rows[name][metric]]).all())
     if not ids:
         raise results.ResultsError(f'{first.system} and {second.system} have no example of'
                                    f' {first.data_set} in common')
-    pairs_N2 = np.array([[one.rows[name][metric] for one in (first, second)] for name in ids])
-    labels = [first.rows[name].get(cluster, name) for name in ids]
-    _, group_N = np.unique(labels, return_inverse=True)
-    members = [np.flatnonzero(group_N == g) for g in range(group_N.max() + 1)]
-    rng = np.random.default_rng(seed)
-    drawn = [_differences(pairs_N2[np.concatenate([members[g] for g in rng.integers(
-        len(members), size=len(members))])]) for _ in range(RESAMPLINGS)]
-    median, mean = _differences(pairs_N2)
-    (low_median, low_mean), (high_median, high_mean) = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return {'examples': len(ids), 'median': median, 'mean': mean,
-            'median_ci95': [low_median, high_median], 'mean_ci95': [low_mean, high_mean]}
+    value_N2 = np.array([[one.rows[name][metric] for one in (first, second)] for name in ids])
+    weight_RN, groups = _weights(
+        [first.rows[name] for name in ids], clusters, np.random.default_rng(seed))
+    median_R2 = np.stack([weighted_median(value_N, weight_RN) for value_N in value_N2.T], axis=1)
+    mean_R = weight_RN @ (value_N2[:, 1] - value_N2[:, 0]) / weight_RN.sum(axis=1)
+    medians = np.median(value_N2, axis=0)
+
+    def interval(drawn_R):
+        if groups < min_groups:
+            return None
+        return np.quantile(drawn_R, [0.025, 0.975]).tolist()
+
+    return {'examples': len(ids), 'median': medians[1] - medians[0],
+            'mean': (value_N2[:, 1] - value_N2[:, 0]).mean(),
+            'median_ci95': interval(median_R2[:, 1] - median_R2[:, 0]),
+            'mean_ci95': interval(mean_R)}
 
 
-def _differences(pairs_N2):
-    first, second = np.median(pairs_N2, axis=0)
-    return second - first, (pairs_N2[:, 1] - pairs_N2[:, 0]).mean()
+def _check_same_data(first, second):
+    if first.summary.get('data_fingerprint') != second.summary.get('data_fingerprint'):
+        raise results.ResultsError(
+            f'{first.system} and {second.system} were evaluated on different data called'
+            f' {first.data_set}; evaluate both on the same')
+
+
+def _weights(rows, clusters, rng):
+    """How often each example counts in each resampling [R, N], and the fewest groups drawn from.
+
+    A resampling that holds no example is left out.
+    """
+    weight_RN, groups = np.ones((RESAMPLINGS, len(rows))), len(rows)
+    for column in clusters or ('id',):
+        if column not in rows[0]:
+            raise results.ResultsError(
+                f'no column {column!r} to draw groups by; there are {", ".join(rows[0])}')
+        _, group_N = np.unique([row[column] for row in rows], return_inverse=True)
+        count = group_N.max() + 1
+        drawn_RG = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLINGS)
+        weight_RN *= drawn_RG[:, group_N]
+        groups = min(groups, count)
+    return weight_RN[weight_RN.any(axis=1)], groups
+
+
+def weighted_median(value_N, weight_RN):
+    """Medians [R] of the values, each counted as often as its weight says."""
+    order_N = np.argsort(value_N)
+    share_RN = np.cumsum(weight_RN[:, order_N], axis=1)
+    share_RN /= share_RN[:, -1:]
+    low_R, high_R = ((share_RN < 0.5 - 1e-9).sum(axis=1), (share_RN < 0.5 + 1e-9).sum(axis=1))
+    return (value_N[order_N[low_R]] + value_N[order_N[high_R]]) / 2
 
 
 def statistics_table(loaded, metric, names):
     """Markdown table of medians and quartiles, a row a system, a column a data set."""
-    rows = {'mixture': {one.data_set: one.summary['mixture'][metric] for one in loaded}}
+    rows = {'mixture': {one.data_set: one.summary.get('mixture', {}).get(metric) for one in loaded}}
     for one in loaded:
         rows.setdefault(one.system, {})[one.data_set] = one.summary['metrics'][metric]
+        skipped = sum(one.summary['skipped'].values())
+        if skipped:
+            rows[one.system][one.data_set] = {
+                **one.summary['metrics'][metric], 'skipped': skipped}
     lines = [f'| {metric} (dB), median [quartiles] | ' + ' | '.join(names) + ' |',
              '|---|' + '---:|' * len(names)]
     for system, found in rows.items():
         cells = [_cell(found.get(name)) for name in names]
         lines.append(f'| {system} | ' + ' | '.join(cells) + ' |')
+    counts = {one.data_set: one.summary['examples'] for one in loaded[::-1]}
+    lines.append('| examples | ' + ' | '.join(str(counts[name]) for name in names) + ' |')
     return '\n'.join(lines)
 
 
 def _cell(value):
     if value is None or value['median'] is None:
         return '-'
-    if value['q25'] is None:
-        return '{median:.2f}'.format(**value)
-    return '{median:.2f} [{q25:.2f}, {q75:.2f}]'.format(**value)
+    text = '{median:.2f}' if value['q25'] is None else '{median:.2f} [{q25:.2f}, {q75:.2f}]'
+    if value.get('skipped'):
+        text += ' ({skipped} of ' + str(value['count'] + value['skipped']) + ' not scored)'
+    return text.format(**value)
 
 
-def difference_table(models, metric, names, *, cluster):
+def difference_table(models, metric, names, *, clusters):
     """Markdown table of the paired differences between all pairs of models."""
     lines = [f'| {metric} (dB), difference of medians [95 %] / mean difference [95 %] | '
              + ' | '.join(names) + ' |', '|---|' + '---:|' * len(names)]
     for first, second in itertools.combinations(models, 2):
         cells = []
         for a, b in zip(first, second):
-            got = paired_difference(a, b, metric, cluster=cluster)
-            cells.append(
-                '{median:+.2f} [{0:.2f}, {1:.2f}] / {mean:+.2f} [{2:.2f}, {3:.2f}]'.format(
-                    *got['median_ci95'], *got['mean_ci95'], **got))
+            got = paired_difference(a, b, metric, clusters=clusters)
+            cells.append(' / '.join(
+                f'{got[name]:+.2f} ' + (f'[{ci95[0]:.2f}, {ci95[1]:.2f}]' if ci95 else '[-]')
+                for name, ci95 in (('median', got['median_ci95']), ('mean', got['mean_ci95']))))
         lines.append(f'| {second[0].system} - {first[0].system} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
@@ -106,30 +147,36 @@ def class_table(models, metric, source):
         for result in model:
             for row in result.rows.values():
                 key = result.data_set, row[f'class_{source}']
-                groups.setdefault(key, [[] for _ in models])[m].append(row[metric])
+                group = groups.setdefault(key, [[] for _ in models])
+                if np.isfinite(row[metric]):
+                    group[m].append(row[metric])
     lines = [f'| data set | {source} class | examples | '
              + ' | '.join(model[0].system for model in models) + ' |',
              '|---|---|---:|' + '---:|' * len(models)]
     for (name, label), values in sorted(groups.items()):
         cells = [f'{np.median(one):.2f}' if one else '-' for one in values]
-        lines.append(f'| {name} | {label} | {len(values[0])} | ' + ' | '.join(cells) + ' |')
+        counts = sorted({len(one) for one in values})
+        count = '-'.join(map(str, (counts[0], counts[-1])[:len(counts)]))
+        lines.append(f'| {name} | {label} | {count} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 
 def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 'sar_foreground'),
-            cluster='recording_foreground', classes=True):
+            clusters=CLUSTERS, classes=True):
     """All tables of a comparison as one Markdown text.
 
     Args:
         runs: run folders; differences are the later's over the earlier's.
         names: data sets; those that all runs were evaluated on if empty.
         metrics: columns of examples.csv.
-        cluster: see `paired_difference`.
+        clusters: see `paired_difference`; left out where a data set does not have them.
         classes: whether to add the tables by class, of the first metric.
 
     Raises:
         ResultsError: something is missing.
     """
+    if not (runs and metrics):
+        raise results.ResultsError('give at least one run and one metric')
     if not names:
         common = set.intersection(*(set(results.data_sets(run)) for run in runs))
         names = sorted(common)
@@ -139,19 +186,28 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
     systems = [model[0].system for model in models]
     models = [[dataclasses.replace(one, system=f'{one.system} in {run}') for one in model]
               if systems.count(model[0].system) > 1 else model for run, model in zip(runs, models)]
-    missing = [metric for metric in metrics if metric not in models[0][0].summary['metrics']]
-    if missing:
-        raise results.ResultsError(
-            f"no metric {', '.join(missing)}; there are"
-            f" {', '.join(sorted(models[0][0].summary['metrics']))}")
-    upper = [results.load(runs[0], name, oracle) for name in names
-             for oracle in results.oracles(runs[0], name)]
+    for one in (one for model in models for one in model):
+        missing = [metric for metric in metrics if metric not in one.summary['metrics']]
+        if missing:
+            raise results.ResultsError(
+                f"{one.system} has no metric {', '.join(missing)} on {one.data_set}; it has"
+                f" {', '.join(sorted(one.summary['metrics']))}")
+    first_rows = next(iter(models[0][0].rows.values()), {})
+    if clusters == CLUSTERS and not all(column in first_rows for column in CLUSTERS):
+        clusters = ()
+    upper = []
+    for name in names:  # the oracles are the same for all runs: of the first that has them
+        run = next((run for run in runs if results.oracles(run, name)), runs[0])
+        upper += [results.load(run, name, oracle) for oracle in results.oracles(run, name)]
+    reference = {one.data_set: one for one in models[0]}
+    for one in upper:
+        _check_same_data(one, reference[one.data_set])
     loaded = [one for model in models for one in model] + upper
     tables = [statistics_table(loaded, metric, names) for metric in metrics]
     if len(models) > 1:
-        tables += [difference_table(models, metric, names, cluster=cluster) for metric in metrics]
+        tables += [difference_table(models, metric, names, clusters=clusters) for metric in metrics]
     for source in ('foreground', 'background') if classes else ():
-        if f'class_{source}' in next(iter(models[0][0].rows.values()), {}):
+        if f'class_{source}' in first_rows:
             tables.append(f'{metrics[0]} (dB), median by class\n\n'
                           + class_table(models, metrics[0], source))
     return '\n\n'.join(tables)
@@ -171,13 +227,13 @@ def main(argv=None):
                         help='folders under evaluation/; default: those that all runs have')
     parser.add_argument('--metrics', type=words,
                         default=['sdri_foreground', 'siri_foreground', 'sar_foreground'])
-    parser.add_argument('--cluster', default='recording_foreground',
-                        help='column whose groups the bootstrap draws; empty: single examples')
+    parser.add_argument('--clusters', type=words, default=list(CLUSTERS),
+                        help='columns whose groups the bootstrap draws; empty: single examples')
     parser.add_argument('--no_classes', action='store_true', help='leave out the tables by class')
     args = parser.parse_args(argv)
     try:
         print(compare(args.runs, names=args.data_sets, metrics=args.metrics,
-                      cluster=args.cluster, classes=not args.no_classes))
+                      clusters=tuple(args.clusters), classes=not args.no_classes))
     except results.ResultsError as error:
         sys.exit(f'error: {error}')
 

@@ -6,6 +6,9 @@ import json
 import os
 
 
+TEXTS = ('id', 'sources', 'class_', 'recording_')  # columns that hold names, not numbers
+
+
 class ResultsError(ValueError):
     """Results that are not there, or that cannot be compared."""
 
@@ -18,7 +21,7 @@ class Result:
         system: experiment and preset, or an oracle's name.
         data_set: name of the results' folder, e.g. 'fgbg-c1'.
         summary: content of summary.json.
-        rows: {example id: {column: number, or text where it is none}}.
+        rows: {example id: {column: number, or name}}.
     """
 
     system: str
@@ -58,11 +61,16 @@ def load(run, data_set, system=''):
         with open(os.path.join(folder, 'summary.json')) as file:
             summary = json.load(file)
         with open(os.path.join(folder, 'examples.csv'), newline='') as file:
-            rows = {row['id']: {key: _number(value) for key, value in row.items()}
-                    for row in csv.DictReader(file)}
+            rows = {row['id']: {key: value if key.startswith(TEXTS) else float(value)
+                                for key, value in row.items()} for row in csv.DictReader(file)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error
     except FileNotFoundError as error:
         raise ResultsError(f'{error.filename} is missing; {run} has results on'
                            f" {', '.join(data_sets(run))}") from error
+    if len(rows) != summary['examples']:
+        raise ResultsError(f"{folder}: {len(rows)} rows in examples.csv, summary.json says"
+                           f" {summary['examples']}; evaluate again")
     name = summary['system']
     return Result(name if system else f"{name}:{summary['preset']}", data_set, summary, rows)
 
@@ -72,10 +80,3 @@ def oracles(run, data_set):
     folder = os.path.join(run, 'evaluation', data_set)
     return sorted(name for name in os.listdir(folder)
                   if name.startswith('ideal_') and os.path.isdir(os.path.join(folder, name)))
-
-
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        return text

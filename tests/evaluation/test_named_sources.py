@@ -1,6 +1,7 @@
 """Evaluation where each estimate has its name: foreground and background."""
 
 import csv
+import itertools
 import json
 
 import numpy as np
@@ -80,6 +81,8 @@ def test_summary_by_source_and_class(data):
     assert content['classes']['background']['speech']['sar_background']['count'] == 4
     np.testing.assert_allclose(content['metrics']['siri_foreground']['median'],
                                np.median([row['siri_foreground'] for row in rows]))
+    np.testing.assert_allclose(content['mixture']['sir_foreground']['median'],
+                               np.median([row['sir_mixture_foreground'] for row in rows]))
     text = table.render('t', {'mixture': content['mixture'], 'noisy': content['metrics']},
                         table.columns(NAMES))
     heading, _, mixture, line = text.splitlines()[2:]
@@ -122,7 +125,8 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
     compare.main([f'--runs={first},{second}', '--metrics=sdri_foreground,sar_background'])
     printed = capsys.readouterr().out
     assert '| blstm_m2_plus:demo - blstm_m1:demo |' in printed
-    for part in ('| ideal_mel_mask |', '| mixture | 0.00 |', 'sar_background (dB), median', '| tones | speech | 5 |'):
+    for part in ('| ideal_mel_mask |', '| mixture | 0.00 |', 'sar_background (dB), median',
+                 '| tones | speech | 5 |'):
         assert part in printed
 
     compare.main([f'--runs={first},{first}', '--no_classes'])
@@ -141,30 +145,112 @@ def rewrite(folder, change, **summary):
     evaluate.write(folder, [change(i, row) for i, row in enumerate(rows)], {**content, **summary})
 
 
-def test_paired_differences(data, tmp_path):
+def write_results(data, folder, name, change=lambda i, row: row, **summary):
+    """Results of `noisy` on the tones, changed; returns what `results.load` makes of them."""
     rows, skipped = evaluate.evaluate(noisy, RecordSource(data, 'test'), **SETTINGS)
-    for name in ('a', 'b'):
-        evaluate.write(tmp_path / name / 'evaluation' / 'tones', rows, evaluate.summary(
-            rows, skipped, source_names=NAMES, system=name, preset='p', data_fingerprint='1'))
-    gain = [1.0, 2.0, 1.5, 1.5, 1.5]
-    folder = tmp_path / 'b' / 'evaluation' / 'tones'
-    rewrite(folder, lambda i, row: {**row, 'sdri': float(row['sdri']) + gain[i]})
-    first, second = (results.load(str(tmp_path / name), 'tones') for name in ('a', 'b'))
-    found = compare.paired_difference(first, second, 'sdri')
-    np.testing.assert_allclose(found['mean'], 1.5, atol=1e-6)
-    low, high = found['mean_ci95']
-    assert 1.0 < low < 1.5 < high < 2.0
-    # All mixtures of one recording are one draw: nothing is left to vary.
-    rewrite(folder, lambda i, row: {**row, 'recording_foreground': 'one'})
-    rewrite(tmp_path / 'a' / 'evaluation' / 'tones',
-            lambda i, row: {**row, 'recording_foreground': 'one'})
-    first, second = (results.load(str(tmp_path / name), 'tones') for name in ('a', 'b'))
-    found = compare.paired_difference(first, second, 'sdri', cluster='recording_foreground')
-    np.testing.assert_allclose(found['mean_ci95'], 1.5, atol=1e-6)
+    path = folder / name / 'evaluation' / 'tones'
+    evaluate.write(path, rows, evaluate.summary(
+        rows, skipped, source_names=NAMES, system=name, preset='p', data_fingerprint='1'))
+    rewrite(path, change, **summary)
+    return results.load(str(folder / name), 'tones')
 
-    rewrite(folder, lambda i, row: row, data_fingerprint='2')
+
+def test_paired_differences(data, tmp_path):
+    gain = [1.0, 2.0, 1.5, 1.7, np.nan]
+
+    def scores(i, row, gain):
+        return {**row, 'sdri': [3.0, 9.0, 4.0, 8.0, 5.0][i] + gain}
+
+    first = write_results(data, tmp_path, 'a', lambda i, row: scores(i, row, 0))
+    second = write_results(data, tmp_path, 'b', lambda i, row: scores(i, row, gain[i]))
+    found = compare.paired_difference(first, second, 'sdri', min_groups=4)
+    assert found['examples'] == 4
+    np.testing.assert_allclose(found['mean'], 1.55)
+    np.testing.assert_allclose(found['median'], (5.5 + 9.7) / 2 - (4 + 8) / 2)
+    # The mean of four drawn with replacement: the quantiles by listing all 4^4 draws.
+    draws = np.array(np.meshgrid(*[gain[:4]] * 4)).reshape(4, -1).mean(axis=0)
+    np.testing.assert_allclose(
+        found['mean_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
+    base = np.array([3.0, 9.0, 4.0, 8.0])
+    draws = [np.median((base + gain[:4])[list(d)]) - np.median(base[list(d)])
+             for d in itertools.product(range(4), repeat=4)]
+    np.testing.assert_allclose(
+        found['median_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
+
+
+def test_groups_are_drawn_whole(data, tmp_path):
+    """Two foreground and two background recordings: the draws can be listed."""
+    gain, groups = np.array([1.0, 2.0, 5.0, 3.0]), ['xx', 'xy', 'yx', 'yy', 'yy']
+
+    def change(i, row, gain):
+        return {**row, 'sdri': gain, 'recording_foreground': f'00{ord(groups[i][0])}',
+                'recording_background': groups[i][1]}
+
+    first = write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0))
+    second = write_results(
+        data, tmp_path, 'b', lambda i, row: change(i, row, gain[i] if i < 4 else np.nan))
+    weights = np.array([(2, 0), (1, 1), (1, 1), (0, 2)])
+    means = [np.average(gain, weights=np.outer(f, b).ravel()) for f in weights for b in weights]
+    found = compare.paired_difference(
+        first, second, 'sdri', clusters=compare.CLUSTERS, min_groups=2)
+    expected = np.quantile(np.repeat(means, 1000), [0.025, 0.975])
+    np.testing.assert_allclose(found['mean_ci95'], expected, atol=0.01)
+    assert expected[0] < 1.2 and expected[1] > 4
+    assert not compare.paired_difference(
+        first, second, 'sdri', clusters=compare.CLUSTERS)['mean_ci95']  # too few to say
+    # All mixtures of one recording are one draw: nothing is left to vary.
+    one = write_results(data, tmp_path, 'a', lambda i, row: {**row, 'sdri': 0.0, 'g': 1.0})
+    two = write_results(data, tmp_path, 'b', lambda i, row: {**row, 'sdri': i, 'g': 1.0})
+    found = compare.paired_difference(one, two, 'sdri', clusters=('g',), min_groups=1)
+    assert found['mean_ci95'] == [2, 2]
+    with pytest.raises(results.ResultsError, match="no column 'recording'"):
+        compare.paired_difference(one, two, 'sdri', clusters=('recording',))
+
+
+def test_weighted_median_by_repetition():
+    rng = np.random.default_rng(0)
+    value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
+    expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
+    np.testing.assert_allclose(compare.weighted_median(value_N, 1.0 * weight_RN), expected_R)
+
+
+def test_other_data_under_the_same_name_are_not_compared(data, tmp_path):
+    first = write_results(data, tmp_path, 'a')
+    second = write_results(data, tmp_path, 'b', data_fingerprint='2')
     with pytest.raises(results.ResultsError, match='different data'):
-        compare.paired_difference(first, results.load(str(tmp_path / 'b'), 'tones'), 'sdri')
+        compare.paired_difference(first, second, 'sdri')
+
+
+def test_damaged_results_are_named(data, tmp_path):
+    write_results(data, tmp_path, 'a')
+    folder = tmp_path / 'a' / 'evaluation' / 'tones'
+    lines = (folder / 'examples.csv').read_text().splitlines(keepends=True)
+    summary = (folder / 'summary.json').read_text()
+    for csv_text, json_text, part in (
+            (''.join(lines[:3]), summary, '2 rows in examples.csv, summary.json says 5'),
+            (''.join(lines)[:-40], summary, 'cannot be read'),
+            (''.join(lines), summary[:50], 'cannot be read')):
+        (folder / 'examples.csv').write_text(csv_text)
+        (folder / 'summary.json').write_text(json_text)
+        with pytest.raises(results.ResultsError, match=part):
+            results.load(str(tmp_path / 'a'), 'tones')
+
+
+def test_what_cannot_be_scored_leaves_earlier_results(data, tmp_path, monkeypatch):
+    workdir = run(data, tmp_path / 'm1', 'blstm_m1')
+    before = (tmp_path / 'm1' / 'evaluation' / 'tones' / 'examples.csv').read_text()
+    make = synthetic.example
+
+    def silent(i, **kwargs):
+        one = make(i, **kwargs)
+        one.sources_ST[0] = 0
+        return one
+
+    monkeypatch.setattr(synthetic, 'example', silent)
+    other = synthetic.write(tmp_path / 'silent')
+    with pytest.raises(ConfigError, match='none of the examples.*silent reference'):
+        experiment.evaluate(tiny.config(data, 'blstm_m1'), workdir, data_dirs=[other])
+    assert (tmp_path / 'm1' / 'evaluation' / 'tones' / 'examples.csv').read_text() == before
 
 
 def test_missing_results_name_the_way_out(tmp_path, capsys):

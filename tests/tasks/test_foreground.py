@@ -58,6 +58,32 @@ def test_the_estimates_sum_to_the_mixture(name, samples):
     np.testing.assert_allclose(estimate_BST.sum(axis=1), mixture_BT, atol=1e-5)
 
 
+def test_the_mask_keeps_the_foreground():
+    """Equation 4 with librosa: the first estimate is M X, the second (1 - M) X."""
+    task, params = make(**{'features.mel_scale': 'htk'})
+    mixture_T = batch(task)['source_BST'][0].sum(axis=0) / 32768
+    spectrum_FK = librosa.stft(mixture_T, n_fft=128, hop_length=32, pad_mode='constant')
+    matrix_MF = librosa.filters.mel(sr=8000, n_fft=128, n_mels=8, htk=True)
+    feature_KM = (np.log((matrix_MF @ np.abs(spectrum_FK)).T + 1e-5) + 3.6) / 2.1
+    mask_KM = np.asarray(task.model.apply({'params': params}, np.float32(feature_KM[None]))[0])
+    mask_FK = (mask_KM @ (matrix_MF / np.maximum(matrix_MF.sum(axis=0), 1e-9))).T
+    mask_FK[0], mask_FK[-1] = mask_FK[1], mask_FK[-2]
+    estimate_ST = task.separate(params, np.float32(mixture_T[None]))[0]
+    for s, share_FK in enumerate((mask_FK, 1 - mask_FK)):
+        by_hand_T = librosa.istft(share_FK * spectrum_FK, n_fft=128, hop_length=32, length=800)
+        np.testing.assert_allclose(estimate_ST[s], by_hand_T, atol=1e-5)
+
+
+def test_pcen_features_are_the_configured_ones():
+    values = {'smoothing': 0.1, 'eps': 1e-4, 'gain': 0.7, 'bias': 1.5, 'power': 0.3}
+    task, _ = make('blstm_m2', **{f'features.pcen_{k}': v for k, v in values.items()},
+                   **{'features.pcen_start': 'librosa'})
+    mel_KM = np.random.default_rng(0).uniform(0, 1, (20, 8)).astype(np.float32)
+    expected_KM = librosa.pcen(mel_KM.T, b=0.1, eps=1e-4, gain=0.7, bias=1.5, power=0.3).T
+    np.testing.assert_allclose(
+        task._feature(mel_KM[None])[0], (expected_KM - 0.32) / 0.25, atol=1e-4)
+
+
 @pytest.mark.parametrize('normalization', ['sum', 'frame', 'mean', 'energy'])
 def test_the_loss_is_equation_5(normalization):
     task, params = make(**{'loss.normalization': normalization, 'features.mel_scale': 'htk'})
@@ -127,6 +153,16 @@ def test_oracles_by_hand_and_in_order():
     by_hand_T = librosa.istft(magnitude_SFK[0] / magnitude_SFK.sum(axis=0) * spectrum_FK,
                               n_fft=128, hop_length=32, length=800)
     np.testing.assert_allclose(estimates['ideal_ratio_mask'][0, 0], by_hand_T, atol=1e-5)
+    matrix_MF = librosa.filters.mel(sr=8000, n_fft=128, n_mels=8)
+    share_MK = (matrix_MF @ magnitude_SFK[0]) / (matrix_MF @ magnitude_SFK).sum(axis=0)
+    mask_FK = (matrix_MF / np.maximum(matrix_MF.sum(axis=0), 1e-9)).T @ share_MK
+    mask_FK[0], mask_FK[-1] = mask_FK[1], mask_FK[-2]
+    by_hand_T = librosa.istft(mask_FK * spectrum_FK, n_fft=128, hop_length=32, length=800)
+    np.testing.assert_allclose(estimates['ideal_mel_mask'][0, 0], by_hand_T, atol=1e-5)
+    padded_BST = np.pad(source_BST[:, :, :500], ((0, 0), (0, 0), (0, 300)))
+    for oracle in task.oracles().values():
+        alone, within = oracle(source_BST[:, :, :500]), oracle(padded_BST, np.full(3, 500))
+        np.testing.assert_allclose(alone, within[..., :500], atol=1e-6)
     score = {name: evaluate_example(estimate[0], source_BST[0], source_BST[0].sum(axis=0),
                                     filter_length=32, fixed_order=True)['sdri']
              for name, estimate in estimates.items()}
