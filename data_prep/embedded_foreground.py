@@ -11,9 +11,11 @@ import logging
 import multiprocessing
 import os
 
+import librosa
 import numpy as np
 import scipy
 import soundfile
+import soxr
 
 from data_prep import synthesis, synthetic_backgrounds, synthetic_events
 
@@ -44,7 +46,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def version() -> str:
     """What the bytes depend on beside the flags."""
-    return f'data_prep.synthesis {_VERSION} (numpy {np.__version__}, scipy {scipy.__version__})'
+    libraries = ', '.join(f'{one.__name__} {one.__version__}' for one in (
+        np, scipy, librosa, soxr))
+    return f'data_prep.synthesis {_VERSION} ({libraries})'
 
 
 def job(args: argparse.Namespace, folder: str) -> dict:

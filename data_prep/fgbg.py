@@ -12,6 +12,7 @@ import argparse
 import collections
 import functools
 import importlib.util
+import itertools
 import os
 
 from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
@@ -78,7 +79,6 @@ def notes(inspected, specs, *, counts: dict, absent: list[str], told: list[str])
     """What report.md says beside the numbers of every job; see `shards.run`."""
     lacking = fgbg_plans.missing(inspected, counts)
     made = collections.Counter(spec.split for spec in specs)
-    short = {s: n for s, n in counts.items() if made[s] < n and s not in lacking}
     table = {}
     for one in sorted(inspected, key=lambda one: (one.item.role, one.item.source_class)):
         item = one.item
@@ -104,7 +104,6 @@ def notes(inspected, specs, *, counts: dict, absent: list[str], told: list[str])
     return {
         'Warnings': [
             *(f'split {split} is left out: {why}' for split, why in lacking.items()),
-            *(f'split {s}: no foreground fits a background of another recording' for s in short),
             *told,
         ],
         'Classes of the table without a sound': absent,
@@ -184,6 +183,22 @@ def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dic
     )
 
 
+def check_apart(found: dict[str, list], roots: dict[str, str]) -> None:
+    """Refuse a file that two flags deliver: it would count as two sounds.
+
+    Raises:
+        TreeError: with the two flags, how many files they share and one of them.
+    """
+    files = {flag: {os.path.realpath(one.path) for one in some} for flag, some in found.items()}
+    for a, b in itertools.combinations(files, 2):
+        if shared := files[a] & files[b]:
+            raise TreeError(
+                f'--{a}={roots[a]} and --{b}={roots[b]} name overlapping folders: '
+                f'{len(shared)} files are found in both, e.g. {min(shared)}; each file must come '
+                'by one flag'
+            )
+
+
 def read_trees(args: argparse.Namespace) -> dict:
     """Walk the trees that the flags name; arguments of the pipeline."""
     roots = {flag: getattr(args, flag) for flag in TREES if getattr(args, flag)}
@@ -194,9 +209,13 @@ def read_trees(args: argparse.Namespace) -> dict:
         )
     classes = sound_tables.read_classes(args.classes or sound_tables.TABLE_1)
     groups = sound_tables.read_groups(args.groups) if args.groups else None
-    sounds, told, ignored = [], [], collections.Counter()
-    for flag, root in roots.items():
-        sounds += TREES[flag](root, classes=classes, groups=groups, ignored=ignored)
+    told, ignored = [], collections.Counter()
+    found = {
+        flag: TREES[flag](root, classes=classes, groups=groups, ignored=ignored)
+        for flag, root in roots.items()
+    }
+    check_apart(found, roots)
+    sounds = [one for some in found.values() for one in some]
     if groups is not None:
         unlisted = [x for x in sounds if not sound_tables.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):

@@ -132,7 +132,7 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     the recording does not turn the mixture down.
 
     Raises:
-        BadInput: if a file cannot be read, or a piece is silent.
+        BadInput: if a file cannot be read, or a piece is silent, before or after rounding.
     """
     scene = spec.extra[0]
     event, ground = spec.clips
@@ -157,13 +157,18 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     scale = np.abs(scaled_ST).max() / np.abs(sources_ST).max()
     adaptation_T = adaptation_T * gain_S[1] * scale
     adaptation_T *= min(1.0, 0.9 / np.abs(adaptation_T).max())
+    pcm_ST, adaptation_pcm_T = mixing.quantise(scaled_ST), mixing.quantise(adaptation_T[None])[0]
+    if not (pcm_ST.any(axis=1).all() and adaptation_pcm_T.any()):
+        raise BadInput(
+            'silent part', f'{spec.snr_db:.1f} dB of SNR leave nothing of one of {list(pieces)}'
+        )
     return Example(
         id=spec.id,
-        sources_ST=mixing.quantise(scaled_ST),
+        sources_ST=pcm_ST,
         sample_rate=sample_rate,
         source_ids=tuple(clip.source_id for clip in spec.clips),
         source_classes=tuple(clip.source_class for clip in spec.clips),
         snr_db=spec.snr_db,
-        adaptation_T=mixing.quantise(adaptation_T[None])[0],
+        adaptation_T=adaptation_pcm_T,
         adaptation_overlap=scene.overlap,
     )

@@ -52,17 +52,24 @@ def sounds_of(inspected: Iterable[Inspected], split: str) -> dict[str, list[Insp
 
 
 def missing(inspected: list[Inspected], counts: dict[str, int]) -> dict[str, str]:
-    """{split: why} for each split that is asked for and lacks sounds on one side."""
+    """{split: why} for each split that is asked for and has no pair of sounds to mix."""
     told = {}
     for split in (name for name in SUBSETS if counts.get(name)):
         sounds = sounds_of(inspected, split)
         lacking = [role for role, found in sounds.items() if not found]
+        recordings = {one.item.speaker for found in sounds.values() for one in found}
+        source, *seen = SUBSETS[split]
+        where = f'in the {"evaluation" if source == "test" else source} split'
         if lacking:
-            source, *seen = SUBSETS[split]
             told[split] = ' and '.join(
                 f'no usable sound of {"a seen" if seen[role == "background"] else "an unseen"} '
-                f'{role} class in the {"evaluation" if source == "test" else source} split'
-                for role in lacking
+                f'{role} class {where}' for role in lacking
+            )
+        elif len(recordings) == 1:
+            told[split] = (
+                f'every pair {where} shares one recording, {recordings.pop()!r}, and a recording '
+                'is not mixed with itself; if the files are cut from different ones, --groups '
+                'tells them apart'
             )
     return told
 
@@ -183,16 +190,25 @@ def mixtures(
             and in new length over old.
         seed: of the job.
     Raises:
-        ValueError: if training is asked for and lacks sounds. Other splits are left out.
+        ValueError: if training is asked for and has no pair of sounds, or no split has one.
+            Other splits are left out.
     """
     inspected = sorted(inspected, key=lambda one: one.item.id)
     samples, adaptation = round(seconds * sample_rate), round(adaptation_seconds * sample_rate)
+    if not any(counts.values()):
+        raise ValueError(
+            'no mixtures: --train_mixtures, --validation_mixtures and --test_mixtures are all 0; '
+            'at least one must be above 0'
+        )
     lacking = missing(inspected, counts)
     if 'train' in lacking:
         raise ValueError(
             f"no training mixtures: {lacking['train']} (of {len(inspected)} usable files); look at "
             'the class table and the folders, or set --train_mixtures=0'
         )
+    if all(split in lacking for split, count in counts.items() if count):
+        whys = '; '.join(f'{split}: {why}' for split, why in lacking.items())
+        raise ValueError(f'no mixtures: {whys} (of {len(inspected)} usable files)')
     specs = []
     for split in (name for name in SUBSETS if counts.get(name) and name not in lacking):
         chosen = pairs(

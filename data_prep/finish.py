@@ -58,7 +58,7 @@ class Finish(beam.DoFn):
         by_split = {}
         for one in shards:
             by_split.setdefault(one['split'], []).append(one)
-        entries, numbers, lengths, sizes = {}, {}, {}, {}
+        entries, numbers, lengths, sizes, fewer = {}, {}, {}, {}, []
         for split, members in sorted(by_split.items()):
             entries[split], numbers[split], index = _split_numbers(members)
             if not len(index):
@@ -66,6 +66,14 @@ class Finish(beam.DoFn):
                 return refuse(self.job_path, f'split {split!r}: {reason}')
             lengths[split] = np.bincount(index['shard'], minlength=len(members)).tolist()
             sizes[split] = int(index['size'].sum())
+            skipped = reports.by_kind([bad for one in members for bad in one['skipped']])
+            if skipped:
+                kinds = ', '.join(f'{kind}: {count}' for kind, count in skipped.items())
+                wanted = len(index) + sum(skipped.values())
+                fewer.append(
+                    f'split {split} has {len(index)} mixtures, {wanted} were planned; skipped '
+                    f'mixtures: {kinds}'
+                )
             buffer = io.BytesIO()
             np.save(buffer, index)
             write(records.index_name(split), buffer.getvalue())
@@ -91,8 +99,11 @@ class Finish(beam.DoFn):
                 (bad for one in shards for bad in one['skipped']), key=lambda bad: bad['name']
             ),
         }
-        if 'notes' in files:
-            report['notes'] = files['notes']
+        notes = files.get('notes', {})
+        if fewer:
+            notes = {**notes, 'Warnings': [*notes.get('Warnings', []), *fewer]}
+        if notes:
+            report['notes'] = notes
         if 'source_unit' in job.metadata:
             report['source_unit'] = job.metadata['source_unit']
         write('report.json', records.to_json(report).encode())

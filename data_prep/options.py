@@ -86,8 +86,16 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             f"--test_fraction={given['test_fraction']:g}: their sum must be below 1, "
             "the rest is for training"
         )
-    if given.get('augment_stretch', (1.0,))[0] <= 0:
-        own.error(f'--augment_stretch={given["augment_stretch"]}: both must be above 0')
+    for flag, least, most, unit in (
+        ('snr_db', -100, 100, 'dB'),
+        ('augment_pitch', -48, 48, 'semitones'),
+        ('augment_stretch', 0.1, 10, 'times the length'),
+    ):
+        low, high = given.get(flag, (least, most))
+        if low < least or high > most:
+            own.error(
+                f'--{flag}={low:g},{high:g}: both must be between {least:g} and {most:g} {unit}'
+            )
     shortest = max(args.min_seconds, 1 / args.sample_rate)
     require(
         'max_seconds',
@@ -177,6 +185,8 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
     if args.dry_run:
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return
+    for line in report.get('notes', {}).get('Warnings', []):
+        print(f'warning: {line}')
     for split, one in report['splits'].items():
         print(
             f"{split}: {one['examples']} mixtures, {one['hours']:.2f} hours, "

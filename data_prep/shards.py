@@ -33,6 +33,7 @@ from data_prep.workers import (
     Plan,
     WriteShard,
     check_unique,
+    make_plan,
     read_refusal,
     skipped_files,
     write_whole,
@@ -100,7 +101,7 @@ def _dry_run(job: Job) -> dict:
         chosen = [one for i, one in enumerate(members) if (i // 2) % stride == 0]
         inspected += [job.inspect(one) for one in chosen]
     good = [one for one in inspected if not one.problem]
-    specs = job.plan(good)
+    specs = make_plan(job, inspected)
     report = {
         'name': job.name,
         'utterances': {

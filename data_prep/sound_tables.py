@@ -5,6 +5,7 @@ import dataclasses
 import os
 import posixpath
 import re
+import unicodedata
 
 from data_prep.corpora import TreeError
 
@@ -29,33 +30,53 @@ class SoundClass:
 
 
 def label(name: str) -> str:
-    """The form in which names are compared: `Frying (food)` and `frying_food` are one."""
-    return re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')
+    """The form in which names are compared: `Frying (food)` and `frying_food` are one.
+
+    Letters, their marks and digits of any script stay.
+    """
+    composed = unicodedata.normalize('NFC', name).lower()
+    kept = (x if unicodedata.category(x)[0] in 'LMN' else ' ' for x in composed)
+    return '_'.join(''.join(kept).split())
 
 
 def _rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment."""
+    """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
+
+    A row is one line, with as many cells as the first one.
+    """
     try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            lines = file.read().splitlines()
+        with open(path, encoding='utf-8-sig') as file:
+            lines = file.read().split('\n')
     except (OSError, UnicodeDecodeError) as error:
         raise TreeError(f'{path} cannot be read as a table: {error}') from error
-    kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != '#']
+    kept = [(n, x) for n, x in enumerate(lines, 1) if x.strip() and x.lstrip()[0] != '#']
     if not kept:
         raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
     delimiter = '\t' if '\t' in kept[0][1] else ','
-    header, *cells = csv.reader((line for _, line in kept), delimiter=delimiter)
+
+    def cells(number: int, line: str) -> list[str]:
+        try:
+            [row] = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
+        except csv.Error as error:
+            raise TreeError(
+                f'{path}, line {number}: found {line!r}: {error}; a quoted cell must end on its '
+                'line, before a separator'
+            ) from error
+        return [cell.strip() for cell in row]
+
+    header = cells(*kept[0])
     if not set(columns) <= set(header):
         raise TreeError(
             f'{path}, line {kept[0][0]}: found the columns {", ".join(header)}; the first line '
             f'must name {", ".join(columns)}, separated by commas or tabs'
         )
     rows = []
-    for (number, line), row in zip(kept[1:], cells):
-        if len(row) < len(header):
+    for number, line in kept[1:]:
+        row = cells(number, line)
+        if len(row) != len(header):
             raise TreeError(
                 f'{path}, line {number}: found {line!r}, {len(row)} columns; the first line names '
-                f'{len(header)}'
+                f'{len(header)}, and a cell that holds a separator must be in double quotes'
             )
         rows.append((number, dict(zip(header, row))))
     return rows
@@ -137,11 +158,14 @@ def recording(stem: str, *, source_class: str) -> str:
     """The recording that a file is cut from, as far as its name tells; else the name itself.
 
     Known forms: AudioSet `[Y]<11 characters>_<start>_<end>`, ESC-50 `1-<freesound id>-A-12`,
-    freesound `<id>_<n>` and `<id>__<user>__<title>`. Bare counters such as `017` are told apart
-    by class; any other name is taken as one recording wherever it appears.
+    UrbanSound8K `<freesound id>-<class>-<occurrence>-<slice>`, freesound `<id>_<n>` and
+    `<id>__<user>__<title>`. Bare counters such as `017` are told apart by class; any other name
+    is taken as one recording wherever it appears.
     """
     if match := re.fullmatch(r'Y?([\w-]{11})(?:_\d+(?:\.\d+)?){2}', stem):
         return f'yt{match[1]}'
+    if match := re.fullmatch(r'(\d{3,})-\d-\d+-\d+', stem):
+        return f'fs{match[1]}'
     if match := re.fullmatch(r'(?:.*_)?\d-(\d+)-[A-Z](?:-\d+)?', stem):
         return f'fs{match[1]}'
     if match := re.fullmatch(r'([1-9]\d{3,})(?:_\d+|__.+)?', stem):

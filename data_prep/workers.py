@@ -24,6 +24,7 @@ from fgsep_jax.data import records
 SHARD_BYTES = 128 << 20
 MIN_SHARDS = 8  # so that a small data set still keeps several workers busy
 EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
+LIMITS = {'rate too low': '--sample_rate', 'too short': '--min_seconds'}  # kind of fault: flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +136,25 @@ def check_unique(names: list[str], what: str) -> None:
         raise ValueError(f'{what} ids must be unique; {len(twice)} are not, e.g. {twice[:3]}')
 
 
+def why_skipped(inspected: list[audio.Inspected]) -> str:
+    """The end of a refusal: how many files were skipped for what, and the flag that rules it."""
+    skipped = skipped_files(inspected)
+    told = []
+    for kind, count in report.by_kind(skipped).items():
+        detail = next(one['detail'] for one in skipped if one['kind'] == kind)
+        flag = LIMITS.get(kind)
+        told.append(f'{kind}: {count} (e.g. {detail}{f"; see {flag}" if flag else ""})')
+    return f'; skipped files: {", ".join(told)}' if told else ''
+
+
+def make_plan(job: Job, inspected: list[audio.Inspected]) -> list[plans.MixtureSpec]:
+    """The job's plan for the good ones; its refusal also says why files were skipped."""
+    try:
+        return job.plan([one for one in inspected if not one.problem])
+    except ValueError as error:
+        raise ValueError(f'{error}{why_skipped(inspected)}') from error
+
+
 class Plan(beam.DoFn):
     """All inspections -> shards of specs (main output) and what was found (`files`).
 
@@ -167,12 +187,11 @@ class Plan(beam.DoFn):
         yield from assign_shards(specs)
 
     def _specs(self, job, inspected):
-        good = [one for one in inspected if not one.problem]
-        specs = job.plan(good)
+        specs = make_plan(job, inspected)
         if not specs:
+            good = sum(not one.problem for one in inspected)
             raise ValueError(
-                f'no mixtures: {len(good)} of {len(inspected)} files are usable; skipped: '
-                f'{report.by_kind(skipped_files(inspected))}'
+                f'no mixtures: {good} of {len(inspected)} files are usable{why_skipped(inspected)}'
             )
         check_unique([f'{spec.split}/{spec.id}' for spec in specs], 'mixture')
         return specs

@@ -188,7 +188,11 @@ def test_groups_from_a_table(tmp_path, bank, capsys):
     [
         (('--train_mixtures=-1',), 'train_mixtures=-1: must be 0'),
         (('--seconds=0',), 'seconds=0: must be one sample'),
-        (('--augment_stretch=0,1',), 'augment_stretch.*above 0'),
+        (('--augment_stretch=0,1',), '--augment_stretch=0,1: both must be between 0.1 and 10'),
+        (('--augment_stretch=1,11',), '--augment_stretch=1,11: both must be between 0.1 and 10'),
+        (('--augment_pitch=-50,0',), '--augment_pitch=-50,0: both must be between -48 and 48 sem'),
+        (('--augment_pitch=500,500',), '--augment_pitch=500,500: both must be between -48'),
+        (('--snr_db=100,200',), '--snr_db=100,200: both must be between -100 and 100 dB'),
         (('--snr_db=3,-3',), 'first must not exceed'),
         (('--level=peak',), 'invalid choice'),
     ],
@@ -197,6 +201,61 @@ def test_numbers_that_make_no_sense(bank, tmp_path, capsys, flags, message):
     with pytest.raises(SystemExit):
         run(bank, tmp_path / 'out', *flags)
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize('dry_run', [(), ('--dry_run',)])
+@pytest.mark.parametrize(
+    'flags, why',
+    [
+        (
+            ['--sample_rate=44100'],
+            r'rate too low: 36 \(e.g. 8000 Hz, 44100 Hz wanted; see --sample_rate\)',
+        ),
+        (
+            ['--min_seconds=1'],
+            r'too short: 18 \(e.g. 0.80 s, 1 s wanted; see --min_seconds\)',
+        ),
+    ],
+)
+def test_a_refusal_says_why_files_were_skipped(bank, tmp_path, flags, why, dry_run):
+    with pytest.raises(SystemExit, match=f'no training mixtures: .*skipped files: {why}$'):
+        run(bank, tmp_path / 'out', *flags, *dry_run)
+
+
+def test_skipped_mixtures_are_a_warning(bank, tmp_path, capsys):
+    run(bank, tmp_path, '--snr_db=80,100', '--train_mixtures=40', '--test_mixtures=20')
+    report = json.loads((tmp_path / 'report.json').read_text())
+    made, skipped = report['splits']['train']['examples'], len(report['skipped_mixtures'])
+    assert 0 < made < 40 and skipped
+    lines = [x for x in report['notes']['Warnings'] if x.startswith('split train')]
+    assert lines == [
+        f'split train has {made} mixtures, 40 were planned; skipped mixtures: '
+        f'silent part: {40 - made}'
+    ]
+    assert f'warning: {lines[0]}' in capsys.readouterr().out
+    assert f'- {lines[0]}' in (tmp_path / 'report.md').read_text()
+    for example in trees.examples(tmp_path, 'train'):
+        assert example.sources_ST.any(axis=1).all() and example.adaptation_T.any()
+
+
+@pytest.mark.parametrize('other', ['sounds', 'sounds/background', 'linked'])
+def test_two_flags_for_the_same_files_are_refused(bank, tmp_path, other):
+    (tmp_path / 'sounds').symlink_to(bank / 'sounds')
+    (tmp_path / 'linked').symlink_to(bank / 'sounds')
+    (tmp_path / 'classes.csv').write_text(sound_trees.CLASSES)
+    message = '--input_dir=.*/sounds and --audioset_dir=.* name overlapping folders: [13][86] files'
+    with pytest.raises(SystemExit, match=message):
+        run(tmp_path, tmp_path / 'out', f'--audioset_dir={tmp_path}/{other}')
+
+
+def test_one_recording_for_both_sides_is_refused(tmp_path):
+    for path in ('foreground/dog/a.wav', 'background/fan/a.wav'):
+        trees.write(tmp_path / 'sounds' / path, sound_trees.ground(1), sound_trees.RATE)
+    (tmp_path / 'classes.csv').write_text(sound_trees.CLASSES)
+    with pytest.raises(SystemExit, match="pair in the train split shares one recording, 'a'"):
+        run(tmp_path, tmp_path / 'out')
+    with pytest.raises(SystemExit, match='no mixtures: validation: no usable sound of .*: no us'):
+        run(tmp_path, tmp_path / 'out', '--train_mixtures=0')
 
 
 def test_errors_for_humans(bank, tmp_path):

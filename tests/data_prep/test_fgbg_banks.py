@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import random
+import unicodedata
 
 import pytest
 import sound_trees
@@ -51,6 +52,17 @@ def test_table_1_is_the_papers():
         ('role,class,set,names\nforground,dog,seen,\n', "line 2: found role 'forground'"),
         ('role,class,set,names\n\n#\nforeground,dog,often,\n', "line 4: found set 'often'"),
         ('role,class,set,names\nforeground,dog,seen\n', 'line 2: found .*3 columns'),
+        (
+            'role,class,set,names\nforeground,dishes,seen,Dishes, pots, and pans\n',
+            'line 2: found .*6 columns; the first line names 4.*in double quotes',
+        ),
+        (
+            'role,class,set,names\n\nforeground,dog,seen,"Bark\nforeground,cat,seen,"\n',
+            "line 3: found 'foreground,dog,seen,\"Bark': unexpected end of data",
+        ),
+        ('role,class,set,names\nforeground,dog,seen,"Bark"s\n', "line 2: found .*expected after"),
+        ('"role,class,set,names\nforeground,dog,seen,"\n', 'line 1: found .*must end on its line'),
+        ('role,class,set,names\n#\x0c\nforeground,dog,often,x\n', "line 3: found set 'often'"),
         ('role,class,set,names\nforeground,,seen,x\n', "line 2: found class ''"),
         (
             'role,class,set,names\nforeground,dog,seen,Bark\nforeground,cat,seen,bark\n',
@@ -67,6 +79,31 @@ def test_bad_lines_are_named(tmp_path, text, message):
         sound_tables.read_classes(str(path))
 
 
+def test_spaces_around_cells_and_before_comments_do_not_count(tmp_path):
+    path = tmp_path / 'classes.csv'
+    path.write_text(
+        '  # ours\nrole, class ,set,names\n  # kitchen\n'
+        'foreground, dishes, seen, "Dishes, pots, and pans|Plates"\n'
+    )
+    dishes = sound_tables.SoundClass('dishes', 'foreground', True)
+    assert sound_tables.read_classes(str(path)) == {
+        'dishes': dishes, 'dishes_pots_and_pans': dishes, 'plates': dishes
+    }
+
+
+def test_classes_are_named_in_any_script(tmp_path):
+    names = ['собака', '犬の声', 'हिन्दी', 'é', 'e']
+    lines = [f'foreground,{name},seen,' for name in names]
+    (tmp_path / 'classes.csv').write_text('\n'.join(['role,class,set,names', *lines]), 'utf-8')
+    classes = sound_tables.read_classes(str(tmp_path / 'classes.csv'))
+    assert [one.name for one in classes.values()] == names
+    for name in names:  # some file systems decompose the names of folders
+        folder = tmp_path / 'foreground' / unicodedata.normalize('NFD', name.upper())
+        sound_trees.trees.write(folder / 'a.wav', sound_trees.event(1))
+    sounds = sound_bank.folder(str(tmp_path), classes=classes)
+    assert {one.source_class for one in sounds} == set(names)
+
+
 @pytest.mark.parametrize(
     'stem, group',
     [
@@ -75,6 +112,8 @@ def test_bad_lines_are_named(tmp_path, text, message):
         ('1-1234-A-12', 'fs1234'),
         ('esc10_5-9032-A', 'fs9032'),
         ('k20_0-173319-B-0', 'fs173319'),
+        ('100032-3-0-0', 'fs100032'),
+        ('518-4-12-107', 'fs518'),
         ('173319_2', 'fs173319'),
         ('173319__anna__dog-barks', 'fs173319'),
         ('017', 'dog/017'),

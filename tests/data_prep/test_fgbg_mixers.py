@@ -131,6 +131,22 @@ def test_silent_pieces_are_bad_input(files, which):
         fgbg_mixers.mix(spec(*files), sample_rate=RATE)
 
 
+@pytest.mark.parametrize('snr', [98.0, -98.0])
+def test_what_rounding_leaves_silent_is_bad_input(files, snr):
+    with pytest.raises(audio.BadInput, match='silent part.*dB of SNR leave nothing'):
+        fgbg_mixers.mix(spec(*files, snr=snr), sample_rate=RATE)
+
+
+def test_a_segment_that_rounding_leaves_silent_is_bad_input(files):
+    ground_T = sound_trees.ground(4, seconds=3.0)
+    ground_T[12000:20000] = 2e-3 * ground_T[12000:20000] / np.abs(ground_T).max()
+    trees.write(files[1], ground_T, RATE, subtype='FLOAT')
+    heard = fgbg_mixers.mix(spec(*files, snr=30.0), sample_rate=RATE)
+    assert heard.adaptation_T.any()
+    with pytest.raises(audio.BadInput, match='silent part.*leave nothing'):
+        fgbg_mixers.mix(spec(*files, snr=60.0), sample_rate=RATE)
+
+
 def test_loudness_instead_of_rms(files):
     pytest.importorskip('pyloudnorm')
     import pyloudnorm

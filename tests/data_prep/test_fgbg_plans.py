@@ -77,7 +77,9 @@ def test_a_recording_never_meets_itself():
     pairs = collections.Counter(tuple(clip.source_id for clip in spec.clips) for spec in specs)
     assert len(pairs) == 6 and set(pairs.values()) == {2}
     assert all(a != b for a, b in pairs)
-    assert plan(shared[::3], {'validation': 3}) == []
+    alone = "every pair in the train split shares one recording, 'r0'.*--groups"
+    with pytest.raises(ValueError, match=f'no training mixtures: {alone}'):
+        plan(shared[::3], {'train': 3})
 
 
 def test_order_of_the_inspections_does_not_matter_and_the_seed_does():
@@ -108,6 +110,27 @@ def test_a_subset_without_sounds_is_left_out_but_training_is_not():
     with pytest.raises(ValueError, match='no training mixtures: .*--train_mixtures=0'):
         plan(none)
     assert {spec.split for spec in plan(none, COUNTS | {'train': 0})} == set(COUNTS) - {'train'}
+
+
+def test_no_split_at_all_is_refused_with_the_reason():
+    none = [one for one in bank() if one.item.split != 'validation']
+    with pytest.raises(ValueError, match='^no mixtures: validation: no usable sound of a seen f'):
+        plan(none, {'train': 0, 'validation': 5})
+    with pytest.raises(ValueError, match='^no mixtures: --train_mixtures.*all 0'):
+        plan(bank(), dict.fromkeys(COUNTS, 0))
+
+
+def test_a_split_of_one_recording_is_left_out():
+    one = [
+        Inspected(Sound(f'{role}-v', 'r', role, 'validation', role, role), samples=4000)
+        for role in ('foreground', 'background')
+    ]
+    inspected = [x for x in bank() if x.item.split == 'train'] + one
+    counts = {'train': 4, 'validation': 4}
+    assert {spec.split for spec in plan(inspected, counts)} == {'train'}
+    assert "validation split shares one recording, 'r'" in fgbg_plans.missing(
+        inspected, counts
+    )['validation']
 
 
 @pytest.mark.parametrize('samples, adaptation', [(200, 200), (200, 100), (100, 250)])
