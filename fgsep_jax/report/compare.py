@@ -13,10 +13,11 @@ import numpy as np
 from fgsep_jax.report import results
 
 RESAMPLINGS = 2000
+MIN_GROUPS = 5
 CLUSTERS = ('recording_foreground', 'recording_background')
 
 
-def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=5):
+def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=MIN_GROUPS):
     """How much higher the second system scores, on the examples that both have scores for.
 
     The intervals are percentile bootstraps over the examples; they say nothing about another
@@ -177,9 +178,11 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
     """
     if not (runs and metrics):
         raise results.ResultsError('give at least one run and one metric')
+    left_out = []
     if not names:
-        common = set.intersection(*(set(results.data_sets(run)) for run in runs))
-        names = sorted(common)
+        found = [set(results.data_sets(run)) for run in runs]
+        names = sorted(set.intersection(*found))
+        left_out = sorted(set.union(*found).difference(names))
         if not names:
             raise results.ResultsError(f"no data set that all of {', '.join(runs)} have results on")
     models = [[results.load(run, name) for name in names] for run in runs]
@@ -210,6 +213,10 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
         if f'class_{source}' in first_rows:
             tables.append(f'{metrics[0]} (dB), median by class\n\n'
                           + class_table(models, metrics[0], source))
+    if any('[-]' in table for table in tables):
+        tables.append(f'[-]: fewer than {MIN_GROUPS} recordings of a role, too few for an interval')
+    if left_out:
+        tables.append(f"left out, since not all runs were evaluated on them: {', '.join(left_out)}")
     return '\n\n'.join(tables)
 
 

@@ -60,7 +60,7 @@ def test_table_1_is_the_papers():
             'role,class,set,names\n\nforeground,dog,seen,"Bark\nforeground,cat,seen,"\n',
             "line 3: found 'foreground,dog,seen,\"Bark': unexpected end of data",
         ),
-        ('role,class,set,names\nforeground,dog,seen,"Bark"s\n', "line 2: found .*expected after"),
+        ('role,class,set,names\nforeground,dog,seen,"Bark"s\n', 'line 2: found .*expected after'),
         ('"role,class,set,names\nforeground,dog,seen,"\n', 'line 1: found .*must end on its line'),
         ('role,class,set,names\n#\x0c\nforeground,dog,often,x\n', "line 3: found set 'often'"),
         ('role,class,set,names\nforeground,,seen,x\n', "line 2: found class ''"),

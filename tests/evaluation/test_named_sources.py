@@ -131,6 +131,12 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
 
     compare.main([f'--runs={first},{first}', '--no_classes'])
     assert f'| blstm_m1:demo in {first} - blstm_m1:demo in {first} |' in capsys.readouterr().out
+    experiment.evaluate(tiny.config(data, 'blstm_m1'), first, splits=['validation'])
+    capsys.readouterr()
+    compare.main([f'--runs={first},{second}', '--no_classes'])
+    printed = capsys.readouterr().out
+    assert 'left out, since not all runs were evaluated on them: tones-validation' in printed
+    assert '[-]: fewer than 5' not in printed
 
     config = tiny.config(synthetic.write(tmp_path / 'plain'), 'blstm_m2_plus')
     with pytest.raises(ConfigError, match='no adaptation segment'):
