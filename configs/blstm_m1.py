@@ -2,7 +2,7 @@
 
 Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020, Fig. 2.
 Published: SDR improvement about the same on all four subsets, section V.B.
-Hardware: not stated there; two CPU cores need about half an hour an epoch.
+Hardware: not stated there; two CPU cores need about eleven minutes an epoch, nine hours in all.
 
     python -m fgsep_jax.main --config=configs/blstm_m1.py:fgbg --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/blstm_m1.py:demo

@@ -2,7 +2,7 @@
 
 Paper: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020, Fig. 2.
 Published: SIR like M2, lower SAR and hence lower SDR, section V.A.
-Hardware: not stated there; two CPU cores need about half an hour an epoch.
+Hardware: not stated there; two CPU cores need about eleven minutes an epoch, nine hours in all.
 
     python -m fgsep_jax.main --config=configs/blstm_m2_plus.py:fgbg --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/blstm_m2_plus.py:demo
