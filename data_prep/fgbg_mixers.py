@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from data_prep import audio, augment, mixing
+from data_prep import audio, augment, mixers, mixing
 from data_prep.audio import BadInput
 from data_prep.fgbg_plans import Scene
 from data_prep.plans import MixtureSpec
@@ -157,18 +157,12 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     scale = np.abs(scaled_ST).max() / np.abs(sources_ST).max()
     adaptation_T = adaptation_T * gain_S[1] * scale
     adaptation_T *= min(1.0, 0.9 / np.abs(adaptation_T).max())
-    pcm_ST, adaptation_pcm_T = mixing.quantise(scaled_ST), mixing.quantise(adaptation_T[None])[0]
-    if not (pcm_ST.any(axis=1).all() and adaptation_pcm_T.any()):
+    example = mixers.pack(
+        spec, scaled_ST, sample_rate=sample_rate, snr_db=spec.snr_db,
+        adaptation_T=mixing.quantise(adaptation_T[None])[0], adaptation_overlap=scene.overlap,
+    )
+    if not (example.sources_ST.any(axis=1).all() and example.adaptation_T.any()):
         raise BadInput(
             'silent part', f'{spec.snr_db:.1f} dB of SNR leave nothing of one of {list(pieces)}'
         )
-    return Example(
-        id=spec.id,
-        sources_ST=pcm_ST,
-        sample_rate=sample_rate,
-        source_ids=tuple(clip.source_id for clip in spec.clips),
-        source_classes=tuple(clip.source_class for clip in spec.clips),
-        snr_db=spec.snr_db,
-        adaptation_T=adaptation_pcm_T,
-        adaptation_overlap=scene.overlap,
-    )
+    return example

@@ -10,7 +10,20 @@ from data_prep.plans import MixtureSpec
 from fgsep_jax.data.records import Example
 
 
-def _example(spec: MixtureSpec, sources_ST: np.ndarray, sample_rate: int, snr_db: float) -> Example:
+def pack(
+    spec: MixtureSpec, sources_ST: np.ndarray, *, sample_rate: int, snr_db: float, **adaptation
+) -> Example:
+    """The example of a spec from its mixed sources.
+
+    Args:
+        spec: names and classes of the sources.
+        sources_ST: in [-1, 1); rounded to int16.
+        sample_rate: in hertz.
+        snr_db: what the record says.
+        **adaptation: the fields of `Example` on the adaptation segment, where there is one.
+    Raises:
+        BadInput: if a source or the mixture does not fit int16.
+    """
     try:
         pcm_ST = mixing.quantise(sources_ST)
     except ValueError as error:
@@ -22,6 +35,7 @@ def _example(spec: MixtureSpec, sources_ST: np.ndarray, sample_rate: int, snr_db
         source_ids=tuple(clip.source_id for clip in spec.clips),
         source_classes=tuple(clip.source_class for clip in spec.clips),
         snr_db=snr_db,
+        **adaptation,
     )
 
 
@@ -49,7 +63,9 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
         clips.append(clip_T[: spec.samples])
         level_db_S.append(level_db)
     sources_ST = mixing.scale_to_levels(np.stack(clips), level_db_S, spec.level_db)
-    return _example(spec, mixing.scale_to_peak(sources_ST), sample_rate, spec.snr_db)
+    return pack(
+        spec, mixing.scale_to_peak(sources_ST), sample_rate=sample_rate, snr_db=spec.snr_db
+    )
 
 
 def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> Example:
@@ -78,4 +94,4 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
     if math.isnan(snr_db):
         power_S = np.mean(np.square(sources_ST, dtype=np.float64), axis=1)
         snr_db = float(10.0 * np.log10(power_S[0] / power_S[1]))
-    return _example(spec, sources_ST, sample_rate, snr_db)
+    return pack(spec, sources_ST, sample_rate=sample_rate, snr_db=snr_db)

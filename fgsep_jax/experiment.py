@@ -201,12 +201,9 @@ def _write_example(config, workdir, source, task, system):
     for i in range(len(source)):
         example, reference_ST = evaluate_lib.load(source, i, sample_rate=config.data.sample_rate)
         length_B = np.array([reference_ST.shape[1]], np.int32)
-        adaptation = ()
-        if config.data.adaptation_seconds:
-            adaptation = (evaluate_lib.load_adaptation(
-                example, sample_rate=config.data.sample_rate,
-                seconds=config.data.adaptation_seconds)[None],)
-        estimate_ST = system(reference_ST[None].astype(np.float32), length_B, *adaptation)[0]
+        adaptation_BT = evaluate_lib.load_adaptation(
+            [example], sample_rate=config.data.sample_rate, seconds=config.data.adaptation_seconds)
+        estimate_ST = system(reference_ST[None].astype(np.float32), length_B, adaptation_BT)[0]
         try:
             scores = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0),
                                       fixed_order=bool(task.source_names))

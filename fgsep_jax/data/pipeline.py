@@ -12,11 +12,6 @@ def crop(source_ST, length, start):
     return np.pad(piece_ST, ((0, 0), (0, length - piece_ST.shape[1])))
 
 
-def adaptation(example, length):
-    """The first `length` samples of an example's adaptation segment, repeated where shorter."""
-    return np.resize(example.adaptation_T, length)
-
-
 class _RandomCrop(grain.RandomMapTransform):
     def __init__(self, length, adaptation_length):
         self._length, self._adaptation_length = length, adaptation_length
@@ -29,11 +24,21 @@ class _RandomCrop(grain.RandomMapTransform):
 
 
 def segment(example, length, adaptation_length, *, start=0):
-    """What a batch holds of one example: {'id', 'source_ST', 'length', maybe 'adaptation_T'}."""
+    """What a batch holds of one example.
+
+    Args:
+      example: records.Example.
+      length: of the segment [samples]; zeros behind a shorter signal.
+      adaptation_length: of the adaptation segment [samples], repeated where shorter; 0: none.
+      start: of the segment [samples].
+
+    Returns:
+      {'id', 'source_ST' int16, 'length' int32 [samples], maybe 'adaptation_T' int16}.
+    """
     made = {'id': example.id, 'source_ST': crop(example.sources_ST, length, start),
             'length': np.int32(min(example.sources_ST.shape[1], length))}
     if adaptation_length:
-        made['adaptation_T'] = adaptation(example, adaptation_length)
+        made['adaptation_T'] = np.resize(example.adaptation_T, adaptation_length)
     return made
 
 

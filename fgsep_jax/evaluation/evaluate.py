@@ -38,10 +38,17 @@ def _at_rate(signal_T, native_rate, sample_rate):
     return librosa.resample(signal_T, orig_sr=native_rate, target_sr=sample_rate)
 
 
-def load_adaptation(example, *, sample_rate, seconds):
-    """The first seconds of an example's adaptation segment, repeated where shorter; float32 [T]."""
-    signal_T = _at_rate(example.adaptation_T / 32768.0, example.sample_rate, sample_rate)
-    return np.resize(signal_T, round(seconds * sample_rate)).astype(np.float32)
+def load_adaptation(examples, *, sample_rate, seconds):
+    """The first seconds of each example's adaptation segment, repeated where shorter.
+
+    Returns:
+      float32 [batch, samples] in [-1, 1); None where `seconds` is 0.
+    """
+    if not seconds:
+        return None
+    return np.stack([
+        np.resize(_at_rate(one.adaptation_T / 32768.0, one.sample_rate, sample_rate),
+                  round(seconds * sample_rate)) for one in examples]).astype(np.float32)
 
 
 def batches(lengths, *, batch_size, bucket):
@@ -118,12 +125,9 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
                 np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in loaded_rows
             ]).astype(np.float32)
             length_B = np.array([s_ST.shape[1] for _, s_ST in loaded_rows], np.int32)
-            adaptation = ()
-            if adaptation_seconds:
-                adaptation = (np.stack([
-                    load_adaptation(example, sample_rate=sample_rate, seconds=adaptation_seconds)
-                    for example, _ in loaded_rows]),)
-            estimate_BST = system(source_BST, length_B, *adaptation)
+            estimate_BST = system(source_BST, length_B, load_adaptation(
+                [example for example, _ in loaded_rows], sample_rate=sample_rate,
+                seconds=adaptation_seconds))
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
             pending = [

@@ -1,6 +1,6 @@
 """What can be evaluated: a trained model, an untrained one, an ideal mask.
 
-A system is a function (source_BST, length_B, adaptation_BT=None) -> estimate_BST on float32
+A system is a function (source_BST, length_B, adaptation_BT or None) -> estimate_BST on float32
 arrays. It is handed the sources because an oracle needs them; a model sees their sum alone.
 """
 

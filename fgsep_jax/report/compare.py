@@ -90,7 +90,15 @@ def _weights(rows, clusters, rng):
 
 
 def weighted_median(value_N, weight_RN):
-    """Medians [R] of the values, each counted as often as its weight says."""
+    """Medians of one set of values under several weightings.
+
+    Args:
+        value_N: the values.
+        weight_RN: how often each counts, not all 0 in a row.
+
+    Returns:
+        Medians [R]; the mean of the two middle values where they share the middle.
+    """
     order_N = np.argsort(value_N)
     share_RN = np.cumsum(weight_RN[:, order_N], axis=1)
     share_RN /= share_RN[:, -1:]
@@ -99,7 +107,13 @@ def weighted_median(value_N, weight_RN):
 
 
 def statistics_table(loaded, metric, names):
-    """Markdown table of medians and quartiles, a row a system, a column a data set."""
+    """Markdown table of medians and quartiles, a row a system, a column a data set.
+
+    Args:
+        loaded: Results of all systems on all data sets.
+        metric: key of their summaries' metrics.
+        names: data sets, in the order of the columns.
+    """
     rows = {'mixture': {one.data_set: one.summary.get('mixture', {}).get(metric) for one in loaded}}
     for one in loaded:
         rows.setdefault(one.system, {})[one.data_set] = one.summary['metrics'][metric]
@@ -127,7 +141,14 @@ def _cell(value):
 
 
 def difference_table(models, metric, names, *, clusters):
-    """Markdown table of the paired differences between all pairs of models."""
+    """Markdown table of the paired differences between all pairs of models.
+
+    Args:
+        models: for each model its Results, one a data set.
+        metric: column of the rows.
+        names: data sets, in the order of the Results.
+        clusters: see `paired_difference`.
+    """
     lines = [f'| {metric} (dB), difference of medians [95 %] / mean difference [95 %] | '
              + ' | '.join(names) + ' |', '|---|' + '---:|' * len(names)]
     for first, second in itertools.combinations(models, 2):
@@ -142,7 +163,13 @@ def difference_table(models, metric, names, *, clusters):
 
 
 def class_table(models, metric, source):
-    """Markdown table of medians for each class of a source, over all data sets."""
+    """Markdown table of medians for each class of a source, over all data sets.
+
+    Args:
+        models: for each model its Results, one a data set.
+        metric: column of the rows.
+        source: whose classes, 'foreground' or 'background'.
+    """
     groups = {}
     for m, model in enumerate(models):
         for result in model:
@@ -214,7 +241,8 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
             tables.append(f'{metrics[0]} (dB), median by class\n\n'
                           + class_table(models, metrics[0], source))
     if any('[-]' in table for table in tables):
-        tables.append(f'[-]: fewer than {MIN_GROUPS} recordings of a role, too few for an interval')
+        tables.append(
+            f'[-]: fewer than {MIN_GROUPS} recordings (or examples) to draw from: no interval')
     if left_out:
         tables.append(f"left out, since not all runs were evaluated on them: {', '.join(left_out)}")
     return '\n\n'.join(tables)

@@ -17,7 +17,7 @@ import tiny
 SETTINGS = dict(sample_rate=8000, batch_size=3, bucket_seconds=0.1, filter_taps=32)
 
 
-def swap(source_BST, length_B):
+def swap(source_BST, length_B, adaptation_BT=None):
     """A system that returns the sources in the wrong order, scaled, with a little noise."""
     noise_BST = np.random.default_rng(0).normal(0, 1e-3, source_BST.shape)
     return 7 * source_BST[:, ::-1] + noise_BST.astype(np.float32)
@@ -70,7 +70,7 @@ def test_a_model_gets_each_example_as_if_alone(data):
 
 
 def test_what_has_no_score_is_skipped_and_counted(data):
-    def broken(source_BST, length_B):
+    def broken(source_BST, length_B, adaptation_BT):
         estimate_BST = swap(source_BST, length_B)
         estimate_BST[0] = np.nan
         return estimate_BST

@@ -53,7 +53,7 @@ def test_rows_carry_every_metric_of_each_source_and_of_both(data):
 
 def test_a_swapped_pair_is_wrong_here(data):
     rows, _ = evaluate.evaluate(
-        lambda source_BST, length_B: noisy(source_BST[:, ::-1], length_B),
+        lambda source_BST, length_B, adaptation_BT: noisy(source_BST[:, ::-1], length_B),
         RecordSource(data, 'test'), **SETTINGS)
     assert max(row['si_snri'] for row in rows) < -5
 
