@@ -6,7 +6,7 @@ import json
 import os
 
 
-TEXTS = ('id', 'sources', 'class_', 'recording_')  # columns that hold names, not numbers
+TEXTS = ('id', 'sources', 'class_', 'recording_', 'sex_')  # columns that hold names, not numbers
 
 
 class ResultsError(ValueError):

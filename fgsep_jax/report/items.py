@@ -1,0 +1,133 @@
+"""What a report is made of: tables, figures and sounds, before anything is drawn or written."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: the number.
+        low: lower end of the interval, or None.
+        high: upper end, or None.
+        note: what a reader must know of this one, e.g. 'one seed'; '' for nothing.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    note: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """Heading of a table's column.
+
+    Attributes:
+        label: as it is shown, with its unit: 'SI-SNRi (dB)'.
+        key: its name in the CSV file: 'si_snri'.
+        digits: decimals of its numbers.
+        published: whether it holds numbers from a paper, which are never shown as ours.
+    """
+
+    label: str
+    key: str
+    digits: int = 2
+    published: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: of its files, 'table_1'.
+        title: heading; names the data set.
+        columns: Columns.
+        rows: a list a row of str, int, float, `Estimate`, or None where no run fills the cell.
+        note: sentences below it; '' for none.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: list[list[Any]]
+    note: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure.
+
+    Attributes:
+        name: of its files, 'figure_5'.
+        title: heading.
+        description: what it shows, for those who cannot see it.
+        figure: matplotlib Figure.
+        note: sentences below it.
+    """
+
+    name: str
+    title: str
+    description: str
+    figure: Any
+    note: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """One sound of a listening example.
+
+    Attributes:
+        role: 'mixture', 'reference' or 'estimate'.
+        source: which source it is ('1', 'foreground'), '' of a mixture.
+        system: who made it; '' unless an estimate.
+        path: of its wav file.
+        scores: {metric: dB} of an estimate.
+    """
+
+    role: str
+    source: str
+    system: str
+    path: str
+    scores: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Listening:
+    """One test example to be heard.
+
+    Attributes:
+        name: unique in the report.
+        title: heading.
+        data_set: name of the results, e.g. 'fgbg-c1'.
+        example: id of the example.
+        tracks: the mixture, the references, the estimates of every system.
+        facts: {label: text} shown beside it, e.g. {'input SNR': '2.1 dB'}.
+    """
+
+    name: str
+    title: str
+    data_set: str
+    example: str
+    tracks: tuple[Track, ...]
+    facts: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        name: its anchor.
+        title: heading.
+        text: an introductory paragraph.
+        items: Tables, Figures and Listenings in order.
+    """
+
+    name: str
+    title: str
+    text: str
+    items: list

@@ -1,0 +1,230 @@
+"""Run folders as they are found on disk, and the seeds of one experiment together."""
+
+import dataclasses
+import functools
+import glob
+import json
+import os
+
+import numpy as np
+
+from fgsep_jax.report import results
+
+NAMES = {
+    'convtasnet': 'Conv-TasNet', 'convtasnet_big': 'Big-Conv-TasNet',
+    'convtasnet_prelu': 'Deep w/ PReLU', 'convtasnet_dilated': 'Deep w/ dilation',
+    'convtasnet_glu': 'Deep w/ GLU',
+    'blstm_m1': 'M1', 'blstm_m1_plus': 'M1+', 'blstm_m2': 'M2', 'blstm_m2_plus': 'M2+',
+}
+# Keys in which runs of one experiment may differ: the seed, what only costs time or disk, and
+# the folder of the data, for which their name stands.
+FREE = ('seed', 'data.dir', 'data.name', 'data.read_threads', 'data.prefetch_batches',
+        'training.epochs', 'training.log_steps', 'training.checkpoint_steps',
+        'training.keep_checkpoints', 'training.audio_examples', 'training.gates')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One run folder.
+
+    Attributes:
+        path: of the folder.
+        name: its path below the folder that was searched.
+        config: {'section.key': value} of config.json.
+        trained_on: name of the data set it was trained on.
+    """
+
+    path: str
+    name: str
+    config: dict
+    trained_on: str
+
+    @property
+    def task(self):
+        """'speech' or 'foreground'."""
+        return self.config['task']
+
+    @property
+    def seed(self):
+        """Seed of the run."""
+        return self.config['seed']
+
+    @property
+    def model(self):
+        """The paper's name of the model, or the experiment's where the papers have none."""
+        return NAMES.get(self.config['experiment'], self.config['experiment'])
+
+    @property
+    def objective(self):
+        """What was minimised, in the papers' words."""
+        if self.task == 'foreground':
+            return 'equation 5'
+        name = {'si_snr': 'SI-SNR', 'snr': 'SNR'}[self.config['loss.name']]
+        return name + (' + power law' if self.config['loss.power_law_weight'] else '')
+
+    @functools.cached_property
+    def results(self):
+        """{data set: {system: results.Result}}; the model's own system is ''."""
+        folder = os.path.join(self.path, 'evaluation')
+        found = {}
+        for path in sorted(glob.glob('**/summary.json', root_dir=folder, recursive=True)):
+            data_set, _, system = os.path.dirname(path).partition(os.sep)
+            found.setdefault(data_set, {})[system] = results.load(self.path, data_set, system)
+        return found
+
+    @functools.cached_property
+    def curves(self):
+        """{(kind, name): (steps, values)} of metrics.jsonl, e.g. ('validation', 'loss')."""
+        points = {}
+        path = os.path.join(self.path, 'metrics.jsonl')
+        if not os.path.exists(path):
+            return {}
+        with open(path) as file:
+            lines = file.readlines()
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a run that was killed
+                continue
+            for name, value in row.items():
+                if isinstance(value, (int, float)) and name != 'step':
+                    points.setdefault((row['kind'], name), []).append((row['step'], value))
+        return {key: tuple(np.array(value).T) for key, value in points.items()}
+
+    @functools.cached_property
+    def gates(self):
+        """{step: gate_KN in 0..1} of the first gated layer for one utterance; {} without."""
+        found = {}
+        for path in sorted(glob.glob(os.path.join(glob.escape(self.path), 'gates', '*.npz'))):
+            with np.load(path) as content:
+                step = int(os.path.splitext(os.path.basename(path))[0])
+                found[step] = content['gate_KN'].astype(np.float32) / 255
+        return found
+
+    @functools.cached_property
+    def examples(self):
+        """{data set: {example id: content of example.json, with its folder under 'folder'}}."""
+        found = {}
+        pattern = os.path.join(glob.escape(self.path), 'audio', '*', '*', 'example.json')
+        for path in sorted(glob.glob(pattern)):
+            with open(path) as file:
+                content = json.load(file)
+            found.setdefault(content['data_set'], {})[content['id']] = {
+                **content, 'folder': os.path.dirname(path)}
+        return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        label: short and unique among the groups of a report.
+        runs: sorted by seed.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    model = property(lambda self: self.runs[0].model)
+    objective = property(lambda self: self.runs[0].objective)
+    trained_on = property(lambda self: self.runs[0].trained_on)
+    task = property(lambda self: self.runs[0].task)
+    config = property(lambda self: self.runs[0].config)
+
+    def results(self, data_set, system=''):
+        """The Results of its seeds on a data set, those that there are."""
+        return [run.results[data_set][system] for run in self.runs
+                if system in run.results.get(data_set, {})]
+
+
+def flatten(tree, prefix=''):
+    """Turns nested dicts into {'a.b': value}."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f'{prefix}{key}.')
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def open_run(path, name=''):
+    """Reads what identifies the run in a folder.
+
+    Raises:
+        ResultsError: config.json cannot be read.
+    """
+    try:
+        with open(os.path.join(path, 'config.json')) as file:
+            config = flatten(json.load(file))
+        trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
+        about = os.path.join(path, 'training_data.json')
+        if os.path.exists(about):
+            with open(about) as file:
+                trained_on = json.load(file)['name']
+        return Run(path, name or os.path.basename(os.path.normpath(path)), config, trained_on)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise results.ResultsError(f'{path} is no readable run folder ({error!r})') from error
+
+
+def find(folder):
+    """All runs in a folder and below it, by name.
+
+    Raises:
+        ResultsError: there are none.
+    """
+    paths = sorted(os.path.dirname(path) for path in glob.glob(
+        os.path.join(glob.escape(folder), '**', 'config.json'), recursive=True))
+    if not paths:
+        raise results.ResultsError(
+            f'{folder} holds no runs: no config.json in it or below. Train one with'
+            ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`')
+    return [open_run(path, os.path.relpath(path, folder)) for path in paths]
+
+
+def groups(runs):
+    """Runs that differ in their seed alone, together.
+
+    Args:
+        runs: Runs.
+
+    Returns:
+        Groups in the papers' order. Labels say model, objective, training set and preset as far
+        as they differ among the runs of that task, and other keys that still tell them apart.
+    """
+    found = {}
+    for run in runs:
+        fixed = {key: value for key, value in run.config.items()
+                 if key not in FREE and not key.startswith('evaluation.')}
+        key = json.dumps([run.trained_on, fixed], sort_keys=True)
+        found.setdefault(key, []).append(run)
+    order = list(NAMES.values())
+    members = sorted((sorted(group, key=lambda run: run.seed) for group in found.values()),
+                     key=lambda group: (group[0].task != 'speech', order.index(group[0].model)
+                                        if group[0].model in order else len(order),
+                                        group[0].objective, group[0].trained_on, group[0].name))
+    labels = _labels([group[0] for group in members])
+    return [Group(label, tuple(group)) for label, group in zip(labels, members)]
+
+
+def _labels(runs):
+    def parts(run):
+        return {'model': run.model, 'objective': run.objective, 'on': f'on {run.trained_on}',
+                'preset': run.config['preset']}
+
+    labels = []
+    for run in runs:
+        others = [parts(other) for other in runs if other.task == run.task]
+        own = parts(run)
+        labels.append(', '.join(value for key, value in own.items() if key == 'model'
+                                or len({other[key] for other in others}) > 1))
+    for label in {label for label in labels if labels.count(label) > 1}:
+        alike = [i for i, one in enumerate(labels) if one == label]
+        for i in alike:
+            config = runs[i].config
+            differ = [f'{key.split(".")[-1]}={value}' for key, value in sorted(config.items())
+                      if key not in FREE and not key.startswith('evaluation.')
+                      and any(runs[j].config.get(key) != value for j in alike)]
+            labels[i] = ', '.join([label, *differ])
+    return labels
