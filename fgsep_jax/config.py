@@ -64,10 +64,16 @@ def with_preset(config, preset):
 
 
 def _lay_over(config, values):
+    plain = defaults.DEFAULTS[config.task]['model']
     for key, value in values.items():
         section, name = key.split('.')
-        if key == 'model.layers':
-            value = min(value, config.model.layers)
+        # What sets the experiment apart from the plain model sets it apart at every size.
+        if key == 'model.layers' and config.task == 'speech':
+            value = min(value + config.model.dilated, config.model.layers)
+        elif key == 'model.basis':
+            value = value * config.model.basis // plain['basis']
+        elif key == 'model.repeats':
+            value += config.model.repeats - plain['repeats']
         config[section][name] = value
 
 

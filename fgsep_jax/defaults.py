@@ -15,8 +15,9 @@ EMBEDDED = {'speech': 'embedded', 'foreground': 'embedded_fgbg'}
 # section 4).
 OF_DATA_SETS = {'libritts_2mix': {'training.epochs': 60}}
 
-# Values a preset lays over the paper's. `model.layers` of an encoder is a cap, since the linear
-# model has one only.
+# Values a preset lays over the paper's, as Conv-TasNet has them. `model.layers` of an encoder is a
+# cap, since the linear model has one only, one higher for the dilated one; Big-Conv-TasNet keeps
+# twice the basis and one more repeat.
 PRESETS = {
     'speech': {
         'paper': {},
@@ -70,6 +71,7 @@ _TRAINING = {
     'keep_checkpoints': 3,  # the last ones; the best is kept besides
     'log_steps': 100,
     'audio_examples': 2,
+    'gates': True,  # save what a gated encoder lets through, at a few steps
 }
 _EVALUATION = {
     'splits': 'test',  # separated by commas
@@ -77,6 +79,7 @@ _EVALUATION = {
     'bucket_seconds': 1.0,  # lengths are padded to a multiple, with exact masking
     'filter_taps': 512,  # of BSS-eval v3
     'max_examples': 0,  # 0: all
+    'listen_examples': 3,  # of each split, separated and written as sounds
 }
 
 SPEECH = {

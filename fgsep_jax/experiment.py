@@ -6,12 +6,10 @@ import subprocess
 import sys
 
 import jax
-import numpy as np
 
 from fgsep_jax import config as config_lib, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
-from fgsep_jax.evaluation import evaluate as evaluate_lib, systems, table
-from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
+from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
 
@@ -77,8 +75,11 @@ def train(config, workdir, *, then=()):
     say = _say if jax.process_index() == 0 else lambda text: None
     directory = open_data(config, splits=('train', 'validation', *then), say=say)
     say(f'run                {workdir}')
+    source = RecordSource(directory, 'validation')
+    split = next((split for split in config.evaluation.splits.split(',')
+                  if split in source.metadata['splits']), 'validation')
     return loop.train(config, workdir, train_source=RecordSource(directory, 'train'),
-                      validation_source=RecordSource(directory, 'validation'))
+                      validation_source=source, probe_source=RecordSource(directory, split))
 
 
 def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, announce=True):
@@ -89,8 +90,7 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
       workdir: run folder.
       data_dirs: data sets; the run's own if empty.
       splits: which splits of each; those of `evaluation.splits` if empty.
-      baselines: whether to score the untrained model and the task's oracles too, and to write
-        one separated example of each split as wav files.
+      baselines: whether to score the untrained model and the task's oracles too.
       announce: whether to say which data set the run's own is.
 
     Raises:
@@ -120,9 +120,6 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
         compared |= systems.oracle_systems(task)
     for source in sources:
         _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
-        if baselines and jax.process_index() == 0:
-            folder = _write_example(config, workdir, source, task, compared[''])
-            say(f'\nlisten             {folder}/*.wav')
 
 
 def _load(config, workdir, task):
@@ -154,13 +151,13 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
         say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")
+    how = dict(
+        sample_rate=rate, batch_size=settings.batch_size, bucket_seconds=settings.bucket_seconds,
+        filter_taps=settings.filter_taps, max_examples=settings.max_examples,
+        source_names=task.source_names, adaptation_seconds=config.data.adaptation_seconds)
     rows_of_table, own = {}, None
     for system_name, system in compared.items():
-        rows, skipped = evaluate_lib.evaluate(
-            system, source, sample_rate=rate, batch_size=settings.batch_size,
-            bucket_seconds=settings.bucket_seconds, filter_taps=settings.filter_taps,
-            max_examples=settings.max_examples, source_names=task.source_names,
-            adaptation_seconds=config.data.adaptation_seconds)
+        rows, skipped = evaluate_lib.evaluate(system, source, **how)
         if not rows and not system_name:
             raise config_lib.ConfigError(
                 f'none of the examples of {source.directory} could be scored:'
@@ -172,7 +169,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             data_set=metadata['name'], data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
             trained_on=config.data.dir or f'the embedded {_EMBEDDED[config.task]}',
-            sample_rate=rate, resampled_from=resampled)
+            sample_rate=rate, resampled_from=resampled, filter_taps=settings.filter_taps)
         if jax.process_index() == 0:
             evaluate_lib.write(
                 os.path.join(workdir, 'evaluation', name, system_name), rows, content)
@@ -186,35 +183,11 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
         f"{name} ({own['examples']} mixtures{skips}; {shown})",
         {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
         table.columns(task.source_names)))
+    if settings.listen_examples and jax.process_index() == 0:
+        folder = os.path.join(workdir, 'audio', name)
+        listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)
+        say(f'\nlisten             {folder}/*/*.wav')
 
 
 def _count(task):
     return state_lib.parameter_count(jax.eval_shape(task.init, jax.random.key(0)))
-
-
-def _write_example(config, workdir, source, task, system):
-    """Separates the first example that can be scored and writes its sounds.
-
-    Returns:
-      The folder, or None where no example can be scored.
-    """
-    for i in range(len(source)):
-        example, reference_ST = evaluate_lib.load(source, i, sample_rate=config.data.sample_rate)
-        length_B = np.array([reference_ST.shape[1]], np.int32)
-        adaptation_BT = evaluate_lib.load_adaptation(
-            [example], sample_rate=config.data.sample_rate, seconds=config.data.adaptation_seconds)
-        estimate_ST = system(reference_ST[None].astype(np.float32), length_B, adaptation_BT)[0]
-        try:
-            scores = evaluate_example(estimate_ST, reference_ST, reference_ST.sum(axis=0),
-                                      fixed_order=bool(task.source_names))
-        except SkipExample:
-            continue
-        # A path's parts may have 255 bytes; an id is made of the names of two files.
-        short = example.id.encode()[:150].decode(errors='ignore')
-        folder = os.path.join(workdir, 'audio', _result_name(source), short)
-        table.write_sounds(
-            folder, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
-            estimate_ST=estimate_ST[scores['permutation_S']], sample_rate=config.data.sample_rate,
-            source_names=task.source_names)
-        return folder
-    return None

@@ -31,8 +31,7 @@ _DATA_DIRS = flags.DEFINE_list(
 _SPLITS = flags.DEFINE_list(
     'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.')
 _BASELINES = flags.DEFINE_bool(
-    'baselines', False, 'With --mode=evaluate: score the untrained model and the oracles too, and'
-    ' write an example to listen to.')
+    'baselines', False, 'With --mode=evaluate: score the untrained model and the oracles too.')
 _MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a pod before anything else.')
 

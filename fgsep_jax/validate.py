@@ -69,7 +69,7 @@ def validate(config, *, devices=1, hosts=1):
     rules.positive('evaluation', 'bucket_seconds')
     rules.not_negative('data', 'adaptation_seconds')
     rules.not_negative('training', 'audio_examples')
-    rules.not_negative('evaluation', 'max_examples')
+    rules.not_negative('evaluation', 'max_examples listen_examples')
     rules.rule(config.seed >= 0, 'seed', 'must not be negative')
     rules.rule(0 < config.training.plateau_factor <= 1, 'training.plateau_factor',
                'must be in (0, 1]')

@@ -53,6 +53,14 @@ def test_the_paper_preset_is_the_paper():
     assert load('convtasnet_dilated').model.layers == 5
 
 
+@pytest.mark.parametrize('preset', ['small', 'demo'])
+def test_presets_keep_the_experiments_apart(preset):
+    plain, big, prelu, dilated = (load(f'convtasnet{suffix}', preset).model
+                                  for suffix in ('', '_big', '_prelu', '_dilated'))
+    assert (big.basis, big.repeats) == (2 * plain.basis, plain.repeats + 1)
+    assert plain.layers == 1 and dilated.layers == prelu.layers + 1 > 2
+
+
 def test_the_paper_preset_of_the_mask_models_is_the_paper():
     config = load('blstm_m2_plus')
     model, features = config.model, config.features

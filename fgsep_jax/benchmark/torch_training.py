@@ -117,7 +117,7 @@ def train(config, workdir):
     directory = experiment.open_data(config, splits=('train', 'validation', 'test'))
     source, validation = (RecordSource(directory, s) for s in ('train', 'validation'))
     run_folder.check(workdir, config)
-    run_folder.claim(workdir, config)
+    run_folder.claim(workdir, config, source)
     model, settings = make_model(config), config.training
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     plateau = make_plateau(config)

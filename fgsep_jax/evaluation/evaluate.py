@@ -51,6 +51,30 @@ def load_adaptation(examples, *, sample_rate, seconds):
                   round(seconds * sample_rate)) for one in examples]).astype(np.float32)
 
 
+def separate(system, loaded, *, padded, batch_size, sample_rate, adaptation_seconds):
+    """Runs a system on a few examples as one batch of a fixed shape.
+
+    Args:
+      system: see `systems`.
+      loaded: (Example, source_ST) as `load` gives them, at most `batch_size`.
+      padded: samples that each is zero-padded to.
+      batch_size: rows of the batch; the first example fills it up.
+      sample_rate: in hertz.
+      adaptation_seconds: of the background segment that the system is given; 0 for none.
+
+    Returns:
+      An estimate_ST for each example, of its own length.
+    """
+    rows = loaded + [loaded[0]] * (batch_size - len(loaded))
+    source_BST = np.stack([
+        np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in rows
+    ]).astype(np.float32)
+    length_B = np.array([s_ST.shape[1] for _, s_ST in rows], np.int32)
+    estimate_BST = system(source_BST, length_B, load_adaptation(
+        [example for example, _ in rows], sample_rate=sample_rate, seconds=adaptation_seconds))
+    return [estimate_ST[:, :s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
+
+
 def batches(lengths, *, batch_size, bucket):
     """Groups examples of similar length, so that few shapes are compiled and little is padded.
 
@@ -90,6 +114,7 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
       (rows, skipped): a dict an example that could be scored, and {id: reason} of the others.
     """
     rows, skipped = [], {}
+    sexes = source.metadata.get('speakers', {})
     lengths = np.ceil(np.asarray(source.lengths)[indices] * sample_rate
                       / source.metadata['sample_rate'])
     bucket = max(round(bucket_seconds * sample_rate), 1)
@@ -104,7 +129,7 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
         return {
             'id': example.id, 'sources': ' '.join(example.source_ids),
             'seconds': reference_ST.shape[1] / sample_rate, 'snr_db': example.snr_db,
-            **_identity(example, source_names), **_columns(values, source_names)}
+            **_identity(example, source_names, sexes), **_columns(values, source_names)}
 
     def collect(futures):
         for future in futures:
@@ -120,19 +145,13 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
         for members, padded in tqdm.tqdm(made, 'evaluating', unit='batch', leave=False,
                                          disable=not sys.stderr.isatty()):
             loaded = [load(source, int(indices[i]), sample_rate=sample_rate) for i in members]
-            loaded_rows = loaded + [loaded[0]] * (batch_size - len(loaded))  # one shape a bucket
-            source_BST = np.stack([
-                np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in loaded_rows
-            ]).astype(np.float32)
-            length_B = np.array([s_ST.shape[1] for _, s_ST in loaded_rows], np.int32)
-            estimate_BST = system(source_BST, length_B, load_adaptation(
-                [example for example, _ in loaded_rows], sample_rate=sample_rate,
-                seconds=adaptation_seconds))
+            estimates = separate(
+                system, loaded, padded=padded, batch_size=batch_size, sample_rate=sample_rate,
+                adaptation_seconds=adaptation_seconds)
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
-            pending = [
-                pool.submit(score, example, s_ST, estimate_ST[:, :s_ST.shape[1]])
-                for (example, s_ST), estimate_ST in zip(loaded, estimate_BST)]
+            pending = [pool.submit(score, example, s_ST, estimate_ST)
+                       for (example, s_ST), estimate_ST in zip(loaded, estimates)]
         collect(pending)
     return rows, skipped
 
@@ -225,12 +244,15 @@ def write(folder, rows, content):
     write_text(os.path.join(folder, 'summary.json'), json.dumps(content, indent=2) + '\n')
 
 
-def _identity(example, source_names):
-    """What a row says of an example whose sources have names: class and recording of each."""
+def _identity(example, source_names, sexes):
+    """What a row says of the sources: class and recording where they have names, else the sex of
+    each speaker, '' where the data set does not tell."""
+    if not source_names:
+        return {f'sex_{s}': sexes.get(one, '') for s, one in enumerate(example.source_ids, start=1)}
     row = {}
     for name, label, recording in zip(source_names, example.source_classes, example.source_ids):
         row |= {f'class_{name}': label, f'recording_{name}': recording}
-    if source_names and example.adaptation_overlap is not None:
+    if example.adaptation_overlap is not None:
         row['adaptation_overlap'] = example.adaptation_overlap
     return row
 

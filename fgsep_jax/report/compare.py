@@ -11,9 +11,8 @@ import sys
 import numpy as np
 
 from fgsep_jax.report import results
+from fgsep_jax.report.statistics import MIN_GROUPS, check_same_data, resample, weighted_median
 
-RESAMPLINGS = 2000
-MIN_GROUPS = 5
 CLUSTERS = ('recording_foreground', 'recording_background')
 
 
@@ -40,15 +39,16 @@ def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=
     Raises:
         ResultsError: no common example, the data differ, or a column is not there.
     """
-    _check_same_data(first, second)
+    check_same_data([first, second])
     ids = sorted(name for name in first.rows.keys() & second.rows.keys()
                  if np.isfinite([first.rows[name][metric], second.rows[name][metric]]).all())
     if not ids:
         raise results.ResultsError(f'{first.system} and {second.system} have no example of'
                                    f' {first.data_set} in common')
     value_N2 = np.array([[one.rows[name][metric] for one in (first, second)] for name in ids])
-    weight_RN, groups = _weights(
-        [first.rows[name] for name in ids], clusters, np.random.default_rng(seed))
+    weight_RN, groups = resample(
+        len(ids), _clusters([first.rows[name] for name in ids], clusters),
+        np.random.default_rng(seed))
     median_R2 = np.stack([weighted_median(value_N, weight_RN) for value_N in value_N2.T], axis=1)
     mean_R = weight_RN @ (value_N2[:, 1] - value_N2[:, 0]) / weight_RN.sum(axis=1)
     medians = np.median(value_N2, axis=0)
@@ -64,46 +64,12 @@ def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=
             'mean_ci95': interval(mean_R)}
 
 
-def _check_same_data(first, second):
-    if first.summary.get('data_fingerprint') != second.summary.get('data_fingerprint'):
-        raise results.ResultsError(
-            f'{first.system} and {second.system} were evaluated on different data called'
-            f' {first.data_set}; evaluate both on the same')
-
-
-def _weights(rows, clusters, rng):
-    """How often each example counts in each resampling [R, N], and the fewest groups drawn from.
-
-    A resampling that holds no example is left out.
-    """
-    weight_RN, groups = np.ones((RESAMPLINGS, len(rows))), len(rows)
-    for column in clusters or ('id',):
+def _clusters(rows, columns):
+    for column in columns:
         if column not in rows[0]:
             raise results.ResultsError(
                 f'no column {column!r} to draw groups by; there are {", ".join(rows[0])}')
-        _, group_N = np.unique([row[column] for row in rows], return_inverse=True)
-        count = group_N.max() + 1
-        drawn_RG = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLINGS)
-        weight_RN *= drawn_RG[:, group_N]
-        groups = min(groups, count)
-    return weight_RN[weight_RN.any(axis=1)], groups
-
-
-def weighted_median(value_N, weight_RN):
-    """Medians of one set of values under several weightings.
-
-    Args:
-        value_N: the values.
-        weight_RN: how often each counts, not all 0 in a row.
-
-    Returns:
-        Medians [R]; the mean of the two middle values where they share the middle.
-    """
-    order_N = np.argsort(value_N)
-    share_RN = np.cumsum(weight_RN[:, order_N], axis=1)
-    share_RN /= share_RN[:, -1:]
-    low_R, high_R = ((share_RN < 0.5 - 1e-9).sum(axis=1), (share_RN < 0.5 + 1e-9).sum(axis=1))
-    return (value_N[order_N[low_R]] + value_N[order_N[high_R]]) / 2
+    return [[row[column] for row in rows] for column in columns]
 
 
 def statistics_table(loaded, metric, names):
@@ -231,7 +197,7 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
         upper += [results.load(run, name, oracle) for oracle in results.oracles(run, name)]
     reference = {one.data_set: one for one in models[0]}
     for one in upper:
-        _check_same_data(one, reference[one.data_set])
+        check_same_data([reference[one.data_set], one])
     loaded = [one for model in models for one in model] + upper
     tables = [statistics_table(loaded, metric, names) for metric in metrics]
     if len(models) > 1:

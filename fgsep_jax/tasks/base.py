@@ -52,3 +52,14 @@ class Task(Protocol):
         Returns:
           estimate_BST of the mixture's length.
         """
+
+    def probe(self, params, mixture_BT: jax.Array):
+        """What is worth watching inside the model: {'gate_BKN': the first gated layer's gate}.
+
+        Args:
+          params: parameters.
+          mixture_BT: float32 in [-1, 1].
+
+        Returns:
+          Arrays by name; {} for a model that has none of them.
+        """

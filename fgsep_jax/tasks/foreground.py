@@ -51,6 +51,11 @@ class ForegroundTask:
         return istft(pair_BSKF, length=mixture_BT.shape[-1], **self._stft,
                      mask_K=None if frame_BK is None else frame_BK[:, None])
 
+    def probe(self, params, mixture_BT):
+        """Returns {}: nothing in the model is gated; see `base.Task`."""
+        del params, mixture_BT
+        return {}
+
     def oracles(self):
         """The ideal ratio mask on mel bands, the paper's upper bound, and on the STFT's bins."""
         return {name: functools.partial(ideal_ratio_mask, matrix_FM=matrix_FM, **self._stft)

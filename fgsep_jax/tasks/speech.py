@@ -37,6 +37,15 @@ class SpeechTask:
         del adaptation_BT
         return self.model.apply({'params': params}, mixture_BT, length_B)
 
+    def probe(self, params, mixture_BT):
+        """Returns the gate of a gated encoder's first deep layer; see `base.Task`."""
+        encoder = self.model.encoder
+        if not encoder.dilations or encoder.activation != 'glu':
+            return {}
+        _, sown = encoder.apply(
+            {'params': params['encoder']}, mixture_BT, mutable=['intermediates'])
+        return {'gate_BKN': sown['intermediates']['layer_1']['gate'][0]}
+
     def oracles(self):
         """The ideal ratio mask on a Hann STFT of 32 ms at 8 kHz."""
         return {'ideal_ratio_mask': functools.partial(ideal_ratio_mask, window=256, hop=64)}

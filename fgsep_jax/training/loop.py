@@ -14,6 +14,7 @@ from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract
+from fgsep_jax.training.gates import GateLog
 from fgsep_jax.training.logging import RunLog
 from fgsep_jax.training.optimizer import make_plateau, update_plateau
 from fgsep_jax.training.state import init_state
@@ -28,7 +29,7 @@ class Preempted(Exception):
     """The run was asked to leave; it has saved its state and can be resumed."""
 
 
-def train(config, workdir, *, train_source, validation_source):
+def train(config, workdir, *, train_source, validation_source, probe_source=None):
     """Trains, or resumes, the run in a folder until its last epoch.
 
     Killed at any instant and called again, it ends with the parameters of an undisturbed run.
@@ -38,6 +39,7 @@ def train(config, workdir, *, train_source, validation_source):
       workdir: run folder.
       train_source: RecordSource of the training split.
       validation_source: RecordSource of the validation split.
+      probe_source: RecordSource whose first utterance the gates are watched on; None for none.
 
     Returns:
       The final TrainState.
@@ -63,7 +65,7 @@ def train(config, workdir, *, train_source, validation_source):
         state = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step = int(state.step)
         if host == 0:
-            run_folder.claim(workdir, config)
+            run_folder.claim(workdir, config, train_source)
         log = stack.enter_context(contextlib.closing(
             RunLog(workdir, step=step, total=total, active=host == 0)))
         if step >= total:
@@ -71,10 +73,14 @@ def train(config, workdir, *, train_source, validation_source):
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
         run.compile(state, len(indices), short, total - step)
+        gates = GateLog(workdir, task=task, config=config, total=total,
+                        source=probe_source if config.training.gates else None)
         log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
+        gates.save(step, state.params)
         while step < total:
             state = run.step(state, step, total - step)
             step += 1
+            gates.save(step, state.params)
             epoch_end = step % epoch_steps == 0
             leaving = stop.requested(checkpoints, step)
             loss = None

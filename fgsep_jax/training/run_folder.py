@@ -1,15 +1,17 @@
 """The run folder: one configuration, written once, held against every later start."""
 
+import json
 import os
 
 from fgsep_jax import config as config_lib
 
 # What may change between two starts of one run without making it another run.
 MAY_CHANGE = ('training.epochs', 'training.log_steps', 'training.checkpoint_steps',
-              'training.keep_checkpoints', 'training.audio_examples', 'data.read_threads',
+              'training.keep_checkpoints', 'training.audio_examples', 'training.gates',
+              'data.read_threads',
               'data.prefetch_batches', 'data.dir', 'evaluation.batch_size',
               'evaluation.bucket_seconds', 'evaluation.filter_taps', 'evaluation.max_examples',
-              'evaluation.splits')
+              'evaluation.splits', 'evaluation.listen_examples')
 
 
 def flatten(tree, prefix=''):
@@ -50,9 +52,21 @@ def check(workdir, config):
             + '\nGive another --workdir, or the same configuration to resume it.')
 
 
-def claim(workdir, config):
-    """Makes the run folder and writes the configuration, once nothing can refuse it any more."""
+def claim(workdir, config, train_source):
+    """Makes the run folder and writes the configuration and what the run is trained on, once
+    nothing can refuse it any more.
+
+    Args:
+      workdir: run folder.
+      config: the run's ConfigDict.
+      train_source: RecordSource of the training split.
+    """
     os.makedirs(workdir, exist_ok=True)
+    metadata = train_source.metadata
+    about = {'name': metadata['name'], 'dir': train_source.directory,
+             'sample_rate': metadata['sample_rate'],
+             'train': {'examples': len(train_source), 'speakers': len(train_source.speakers)}}
+    write_text(os.path.join(workdir, 'training_data.json'), json.dumps(about, indent=2) + '\n')
     write_text(os.path.join(workdir, 'config.json'), config_lib.to_json(config))
 
 

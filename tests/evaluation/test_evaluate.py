@@ -112,7 +112,7 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     printed = capsys.readouterr().out
     for word in ('mixture', 'untrained', 'ideal ratio mask', 'convtasnet_glu:demo', 'listen'):
         assert word in printed
-    assert len(list((tmp_path / 'run' / 'audio').rglob('*.wav'))) == 5
+    assert len(list((tmp_path / 'run' / 'audio').rglob('*.wav'))) == 3 * (3 + 3 * 2)
 
     other = synthetic.write(tmp_path / 'other', name='other', sample_rate=16000, lengths=(4800,))
     experiment.evaluate(config, workdir, data_dirs=[other, data], splits=['validation'])
@@ -131,10 +131,18 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
 
 def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     import soundfile
-    rng = np.random.default_rng(0)
-    reference_ST = rng.normal(0, 1, (2, 800))
-    table.write_sounds(tmp_path, mixture_T=reference_ST.sum(axis=0), reference_ST=reference_ST,
-                       estimate_ST=1e-3 * reference_ST, sample_rate=8000)
-    files = {path.stem: soundfile.read(path)[0] for path in tmp_path.glob('*.wav')}
+    from fgsep_jax.evaluation import listen
+    source = RecordSource(synthetic.write(tmp_path / 'tones', test=3), 'test')
+
+    def soft(source_BST, length_B, adaptation_BT=None):
+        return 1e-3 * source_BST + 1e-5 * source_BST[:, ::-1]
+
+    listen.write_examples(
+        tmp_path / 'audio', 'tones', source, {'': soft}, count=1, sample_rate=8000, batch_size=2,
+        bucket_seconds=0.1, filter_taps=32)
+    (folder,) = (tmp_path / 'audio').iterdir()
+    files = {path.stem: soundfile.read(path)[0] for path in folder.glob('*.wav')}
     assert len(files) == 5 and max(np.abs(x).max() for x in files.values()) < 0.91
-    np.testing.assert_allclose(files['estimate_1'], files['reference_1'], atol=1e-4)
+    np.testing.assert_allclose(files['estimate_1'], files['reference_1'], atol=0.03)
+    about = json.loads((folder / 'example.json').read_text())
+    assert about['files']['estimate_2.wav']['role'] == 'estimate'

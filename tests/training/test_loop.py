@@ -129,7 +129,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
 
 
 def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
-    run_folder.claim(tmp_path, tiny.config(data))
+    run_folder.claim(tmp_path, tiny.config(data), RecordSource(data, 'train'))
     run_folder.check(tmp_path, tiny.config(data, **{'training.epochs': 9}))
     with pytest.raises(ConfigError, match='model.basis: 8 before, 16 now'):
         run_folder.check(tmp_path, tiny.config(data, **{'model.basis': 16}))

@@ -1,0 +1,271 @@
+"""Means and medians with intervals over examples and over seeds.
+
+Scores of one system on one data set are value_SN: [seeds, examples]. Both are drawn: other seeds
+would train other weights, another test set would hold other examples. The variance of a statistic
+has a part of each, taken as if the other were fixed (the noise of single cells counts in both).
+The interval's half width is sqrt(t_e^2 var_e + t_s^2 var_s), each part with the quantile of
+Student's t at its own degrees of freedom (Banerjee, "Approximate confidence interval for linear
+functions of means of k populations when the population variances are not equal", Sankhya 1960),
+which covers at least 95 % however the parts relate. One t for their sum (Welch and Satterthwaite)
+covers 92 % where three seeds differ by more than the examples do; it serves within a part.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from fgsep_jax.report import items, results
+
+RESAMPLINGS = 2000  # for quantiles
+VARIANCE_RESAMPLINGS = 500  # a standard deviation within 3 %
+MIN_GROUPS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """What one system on one data set adds to a `contrast`.
+
+    Attributes:
+        weight: factor of its mean or median.
+        value_SN: scores [seeds, examples].
+        system: terms of the same trainings carry the same name, and their seeds in one order.
+        data: terms on the same examples carry the same name, and their examples in one order.
+        clusters: arrays [N] of labels, e.g. the recordings that an example was mixed from.
+    """
+
+    weight: float
+    value_SN: Any
+    system: Any = ''
+    data: Any = ''
+    clusters: tuple = ()
+
+
+def scores(loaded, metric):
+    """Scores of the seeds of one system on the examples that all of them scored.
+
+    Args:
+        loaded: Results on one data set, one a seed.
+        metric: column of the rows.
+
+    Returns:
+        (ids, value_SN): sorted ids of the examples, scores in dB [seeds, examples].
+
+    Raises:
+        ResultsError: the data differ, the metric is not there, or no example is common to all.
+    """
+    check_same_data(loaded)
+    for one in loaded:
+        first = next(iter(one.rows.values()), {metric: None})
+        if metric not in first:
+            raise results.ResultsError(
+                f'{one.system} has no column {metric!r} on {one.data_set}; it has'
+                f' {", ".join(first)}')
+    common = set.intersection(*(set(one.rows) for one in loaded)) if loaded else set()
+    ids = sorted(name for name in common
+                 if np.isfinite([one.rows[name][metric] for one in loaded]).all())
+    if not ids:
+        raise results.ResultsError(
+            f'{" and ".join(sorted({one.system for one in loaded})) or "no result"}: no example'
+            f' with a {metric} in common')
+    return ids, np.array([[one.rows[name][metric] for name in ids] for one in loaded])
+
+
+def check_same_data(loaded):
+    """Refuses Results that were made on different data.
+
+    Raises:
+        ResultsError: their fingerprints differ.
+    """
+    for one in loaded[1:]:
+        if one.summary.get('data_fingerprint') != loaded[0].summary.get('data_fingerprint'):
+            raise results.ResultsError(
+                f'{loaded[0].system} and {one.system} were evaluated on different data called'
+                f' {one.data_set}; evaluate both on the same')
+
+
+def summarize(value_SN, *, statistic='mean', clusters=()):
+    """Mean or median of one system's scores.
+
+    Args:
+        value_SN: scores [seeds, examples].
+        statistic: 'mean', or 'median': over the examples of each seed, averaged over seeds.
+        clusters: see `Term`; () for independent examples.
+
+    Returns:
+        Estimate; see `contrast`.
+    """
+    return contrast([Term(1, value_SN, clusters=tuple(clusters))], statistic=statistic)
+
+
+def difference(first_SN, second_SN, *, statistic='mean', clusters=()):
+    """How much higher the second system scores on the same examples.
+
+    The examples are paired; the seeds of two systems are not, whatever their numbers.
+
+    Args:
+        first_SN: scores [seeds, examples].
+        second_SN: scores [other seeds, same examples].
+        statistic: difference of the 'mean's or of the 'median's.
+        clusters: see `Term`.
+
+    Returns:
+        Estimate of second minus first; see `contrast`.
+    """
+    return contrast([Term(1, second_SN, 'second', clusters=tuple(clusters)),
+                     Term(-1, first_SN, 'first', clusters=tuple(clusters))], statistic=statistic)
+
+
+def drop(in_dataset_SN, cross_dataset_SN):
+    """What one system loses from its own data set to another.
+
+    The examples of the two are independent, the seeds are the same trainings.
+
+    Args:
+        in_dataset_SN: scores [seeds, examples].
+        cross_dataset_SN: scores [same seeds, other examples].
+
+    Returns:
+        Estimate of the difference of the means, positive for a loss; see `contrast`.
+    """
+    return contrast([Term(1, in_dataset_SN, data='in'), Term(-1, cross_dataset_SN, data='cross')])
+
+
+def contrast(terms, *, statistic='mean'):
+    """A weighted sum of means or medians of several systems on several data sets.
+
+    Args:
+        terms: Terms.
+        statistic: 'mean' or 'median', of the examples of each seed; seeds are averaged.
+
+    Returns:
+        Estimate. With one seed of a system the interval is over examples alone and the note says
+        'one seed'; with fewer than 5 examples or groups in a column of the clusters there is no
+        interval.
+
+    Raises:
+        ValueError: terms of one system differ in seeds, or those of one data set in examples.
+    """
+    terms = [dataclasses.replace(term, value_SN=np.asarray(term.value_SN)) for term in terms]
+    by_system, by_data = _alike(terms, 'system', 0), _alike(terms, 'data', 1)
+    reduce = np.mean if statistic == 'mean' else np.median
+    value = sum(term.weight * reduce(term.value_SN, axis=1).mean() for term in terms)
+
+    examples, seeds, note = [], [], ''  # (variance, degrees of freedom)
+    if statistic == 'mean' and not any(term.clusters for term in terms):
+        groups = min(group[0].value_SN.shape[1] for group in by_data)
+        for group in by_data:
+            score_N = sum(term.weight * term.value_SN.mean(axis=0) for term in group)
+            examples.append(_variance_of_mean(score_N))
+    else:
+        drawn_R, groups = _bootstrap(by_data, statistic)
+        # Drawing from G groups finds (G - 1) / G of their variance.
+        examples.append((np.var(drawn_R) * groups / max(groups - 1, 1), groups - 1))
+    if groups < MIN_GROUPS:
+        what = 'recordings' if any(term.clusters for term in terms) else 'examples'
+        return items.Estimate(float(value), note=f'fewer than {MIN_GROUPS} {what}: no interval')
+    if min(len(term.value_SN) for term in terms) > 1:
+        for group in by_system:
+            seeds.append(_variance_of_mean(
+                sum(term.weight * reduce(term.value_SN, axis=1) for term in group)))
+    else:
+        note = 'one seed'
+    margin = np.hypot(_margin(examples), _margin(seeds))
+    return items.Estimate(float(value), float(value - margin), float(value + margin), note)
+
+
+def _variance_of_mean(value_N):
+    """(variance of the mean, degrees of freedom) of independent values."""
+    count = len(value_N)
+    return (np.var(value_N, ddof=1) / count if count > 1 else 0.0), count - 1
+
+
+def _margin(parts):
+    """Half width of the 95 % interval of a sum of independent (variance, degrees of freedom)."""
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    freedom = variance ** 2 / sum(part ** 2 / dof for part, dof in parts if part)
+    return special.stdtrit(freedom, 0.975) * np.sqrt(variance)
+
+
+def _alike(terms, name, axis):
+    """Terms with the same value of an attribute together."""
+    groups = {}
+    for term in terms:
+        groups.setdefault(getattr(term, name), []).append(term)
+    for key, group in groups.items():
+        sizes = {term.value_SN.shape[axis] for term in group}
+        if len(sizes) > 1:
+            raise ValueError(f'{name} {key!r} has terms of {sorted(sizes)}'
+                             f' {("seeds", "examples")[axis]}; they must be the same')
+    return list(groups.values())
+
+
+def _bootstrap(by_data, statistic):
+    """The contrast under resamplings [R] of all examples, and the fewest groups drawn from.
+
+    All data sets are drawn at once, since they may share recordings.
+    """
+    first = [group[0] for group in by_data]
+    clusters = [np.concatenate(labels) for labels in zip(*(one.clusters for one in first))]
+    sizes = [one.value_SN.shape[1] for one in first]
+    weight_RN, groups = resample(sum(sizes), clusters, np.random.default_rng(0),
+                                 VARIANCE_RESAMPLINGS)
+    split = np.split(weight_RN, np.cumsum(sizes)[:-1], axis=1)
+    whole_R = np.all([part_RN.any(axis=1) for part_RN in split], axis=0)
+    drawn_R = 0.0
+    for group, part_RN in zip(by_data, split):
+        part_RN = part_RN[whole_R]
+        for term in group:
+            if statistic == 'mean':
+                level_R = part_RN @ term.value_SN.mean(axis=0) / part_RN.sum(axis=1)
+            else:
+                level_R = np.mean([weighted_median(value_N, part_RN)
+                                   for value_N in term.value_SN], axis=0)
+            drawn_R = drawn_R + term.weight * level_R
+    return drawn_R, groups
+
+
+def resample(count, clusters, rng, resamplings=RESAMPLINGS):
+    """Draws examples, or the groups that they belong to, with replacement.
+
+    With several columns of groups each is drawn, and an example counts as often as all of its
+    groups together (the product bootstrap of Owen, "The pigeonhole bootstrap", 2007).
+
+    Args:
+        count: examples.
+        clusters: arrays [N] of labels; none for single examples.
+        rng: numpy Generator.
+        resamplings: how many.
+
+    Returns:
+        (weight_RN, groups): how often each example counts, resamplings that hold none left out,
+        and the fewest groups that any column draws from.
+    """
+    weight_RN, fewest = np.ones((resamplings, count)), count
+    for label_N in clusters or (np.arange(count),):
+        _, group_N = np.unique(label_N, return_inverse=True)
+        groups = group_N.max() + 1
+        drawn_RG = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamplings)
+        weight_RN *= drawn_RG[:, group_N]
+        fewest = min(fewest, groups)
+    return weight_RN[weight_RN.any(axis=1)], fewest
+
+
+def weighted_median(value_N, weight_RN):
+    """Medians of one set of values under several weightings.
+
+    Args:
+        value_N: the values.
+        weight_RN: how often each counts, not all 0 in a row.
+
+    Returns:
+        Medians [R]; the mean of the two middle values where they share the middle.
+    """
+    order_N = np.argsort(value_N)
+    share_RN = np.cumsum(weight_RN[:, order_N], axis=1)
+    share_RN /= share_RN[:, -1:]
+    low_R, high_R = ((share_RN < 0.5 - 1e-9).sum(axis=1), (share_RN < 0.5 + 1e-9).sum(axis=1))
+    return (value_N[order_N[low_R]] + value_N[order_N[high_R]]) / 2

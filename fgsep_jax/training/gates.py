@@ -1,0 +1,58 @@
+"""Gate outputs over training (paper 2, Fig. 4): a small file at chosen steps of a run."""
+
+import os
+
+import jax
+import numpy as np
+
+from fgsep_jax.data import pipeline
+from fgsep_jax.training.mesh import local_copy
+
+FRAMES = 256  # at most, in a file; more are averaged in blocks
+
+
+class GateLog:
+    """Saves what the first gated layer lets through of one utterance, at steps 0, 1, 2, 4, 8, ...
+    and the last. Does nothing for a model without gates.
+
+    Args:
+      workdir: run folder.
+      task: the run's task.
+      config: its ConfigDict.
+      source: RecordSource whose first example is the utterance; None saves nothing.
+      total: steps of the run.
+    """
+
+    def __init__(self, workdir, *, task, config, source, total):
+        self._folder, self._total = os.path.join(workdir, 'gates'), total
+        self._active = False
+        if source is None or not len(source) or jax.process_index():
+            return
+        # The segment's length, so that nothing depends on how long the utterance happens to be.
+        example = source[0]
+        source_BST = pipeline.first_segments([example], config)['source_BST']
+        self._mixture_BT = pipeline.to_float(source_BST).sum(axis=1)
+        self._origin = dict(id=np.array(example.id), split=np.array(source.split))
+        shapes = jax.eval_shape(task.init, jax.random.key(0))
+        self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))
+        self._probe = jax.jit(task.probe)
+
+    def save(self, step, params):
+        """Writes gates/STEP.npz where the step is one of those: gate_KN as bytes, 255 for open.
+
+        Args:
+          step: steps taken.
+          params: parameters then.
+        """
+        if not self._active or (step & (step - 1) and step != self._total):
+            return
+        gate_KN = self._probe(local_copy(params), self._mixture_BT)['gate_BKN'][0]
+        gate_KN = np.asarray(gate_KN, np.float32)
+        edges = np.linspace(0, len(gate_KN), min(FRAMES, len(gate_KN)) + 1).astype(int)
+        pooled_KN = np.add.reduceat(gate_KN, edges[:-1]) / np.diff(edges)[:, None]
+        os.makedirs(self._folder, exist_ok=True)
+        path = os.path.join(self._folder, f'{step:09d}.npz')
+        with open(path + '.partial', 'wb') as file:
+            np.savez_compressed(
+                file, gate_KN=np.rint(255 * pooled_KN).astype(np.uint8), **self._origin)
+        os.replace(path + '.partial', path)

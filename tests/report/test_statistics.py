@@ -1,0 +1,169 @@
+"""Intervals over examples and over seeds."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fgsep_jax.report import results, statistics
+
+
+def crossed(rng, seeds, examples, seed_sd, example_sd, noise_sd, mean=0.0):
+    return (mean + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, example_sd, examples)
+            + rng.normal(0, noise_sd, (seeds, examples)))
+
+
+@pytest.mark.parametrize('seed_sd, example_sd', [
+    (0.0, 3.0), (0.3, 3.0), (0.6, 2.5), (0.6, 1.0), (0.6, 0.0)])
+def test_intervals_of_crossed_data_cover(seed_sd, example_sd):
+    rng = np.random.default_rng(1)
+    inside, width = [], []
+    for _ in range(1500):
+        found = statistics.summarize(crossed(rng, 3, 60, seed_sd, example_sd, 0.5, 7.0))
+        inside.append(found.low <= 7.0 <= found.high)
+        width.append((found.high - found.low) / 2)
+    assert 0.93 <= np.mean(inside) <= 0.985
+    # Exact for three seeds alone: a median of 4.30 sqrt(ln 2) = 3.58 standard deviations.
+    true_sd = np.sqrt(seed_sd ** 2 / 3 + example_sd ** 2 / 60 + 0.5 ** 2 / 180)
+    assert np.median(width) < (3.65 if seed_sd else 2.2) * true_sd
+
+
+def test_intervals_of_differences_and_drops_cover():
+    rng = np.random.default_rng(2)
+    inside = []
+    for _ in range(1000):
+        shared_N = rng.normal(0, 4, 50)
+        first_SN = shared_N + crossed(rng, 3, 50, 0.3, 0.5, 0.5)
+        second_SN = shared_N + crossed(rng, 3, 50, 0.3, 0.5, 0.5, 0.7)
+        found = statistics.difference(first_SN, second_SN)
+        shared_S1 = rng.normal(0, 3, (3, 1))  # good seeds are good everywhere: no part of a drop
+        lost = statistics.drop(shared_S1 + crossed(rng, 3, 50, 0.2, 2, 0.5, 8.0),
+                               shared_S1 + crossed(rng, 3, 70, 0.2, 2, 0.5, 5.0))
+        inside.append([found.low <= 0.7 <= found.high, lost.low <= 3.0 <= lost.high,
+                       found.high - found.low < 2.5, lost.high - lost.low < 5])
+    covered = np.mean(inside, axis=0)
+    assert (covered[:2] >= 0.93).all() and (covered[:2] <= 0.985).all()
+    assert covered[2] > 0.9 and covered[3] > 0.9
+
+
+def test_intervals_of_medians_cover():
+    rng = np.random.default_rng(3)
+    inside = []
+    for _ in range(300):
+        found = statistics.summarize(crossed(rng, 3, 60, 0.3, 2, 0.5, 4.0), statistic='median')
+        inside.append(found.low <= 4.0 <= found.high)
+    assert 0.92 <= np.mean(inside) <= 0.995
+
+
+def test_closed_forms():
+    value_N = np.array([1.0, 4.0, 2.0, 6.0, 3.0, 8.0])
+    ordinary = stats.t.interval(0.95, 5, value_N.mean(), stats.sem(value_N))
+    one = statistics.summarize(value_N[None])
+    np.testing.assert_allclose([one.value, one.low, one.high], [4, *ordinary])
+    assert one.note == 'one seed'
+    same = statistics.summarize(np.tile(value_N, (3, 1)))  # seeds that agree add nothing
+    np.testing.assert_allclose([same.low, same.high], ordinary)
+    assert same.note == ''
+    level_S = np.array([1.0, 2.0, 6.0])  # examples that agree: the interval of three seeds
+    seeds = statistics.summarize(np.tile(level_S[:, None], 9))
+    np.testing.assert_allclose(
+        [seeds.low, seeds.high], stats.t.interval(0.95, 2, 3, stats.sem(level_S)))
+    flat = statistics.summarize(np.full((2, 7), 3.0))
+    assert (flat.low, flat.value, flat.high) == (3, 3, 3)
+
+    both = statistics.summarize(np.array([value_N, value_N + 1]))
+    np.testing.assert_allclose((both.high - both.value) ** 2, (
+        stats.t.ppf(0.975, 5) ** 2 * value_N.var(ddof=1) / 6
+        + stats.t.ppf(0.975, 1) ** 2 * 0.5 / 2))
+
+
+def test_differences_are_paired_by_example_and_seeds_by_drop():
+    rng = np.random.default_rng(0)
+    value_SN = crossed(rng, 3, 40, 0.5, 5, 0)
+    found = statistics.difference(value_SN, value_SN[::-1] + 2)
+    assert found.value == pytest.approx(2)
+    seeds = 2 * value_SN.mean(axis=1).var(ddof=1) / 3  # of two systems
+    np.testing.assert_allclose(found.high - found.value, stats.t.ppf(0.975, 4) * np.sqrt(seeds))
+    lost = statistics.drop(value_SN, np.tile(value_SN[:, :1], 10) - 3)
+    example = value_SN.mean(axis=0).var(ddof=1) / 40
+    np.testing.assert_allclose(lost.high - lost.value, stats.t.ppf(0.975, 39) * np.sqrt(example))
+    assert statistics.difference(value_SN[:1], value_SN).note == 'one seed'
+    with pytest.raises(ValueError, match=r"system '' has terms of \[2, 3\] seeds"):
+        statistics.drop(value_SN, value_SN[:2])
+    with pytest.raises(ValueError, match='examples'):
+        statistics.difference(value_SN, value_SN[:, :7])
+
+
+def test_a_contrast_is_the_average_of_what_it_is_made_of():
+    rng = np.random.default_rng(4)
+    a_SN, b_SN = crossed(rng, 3, 30, 0.3, 1, 0.2), crossed(rng, 3, 50, 0.3, 1, 0.2)
+    terms = [statistics.Term(0.5, a_SN, 'm', 'a'), statistics.Term(0.5, b_SN, 'm', 'b')]
+    found = statistics.contrast(terms)
+    assert found.value == pytest.approx((a_SN.mean() + b_SN.mean()) / 2)
+    parts = np.array([a_SN.mean(axis=0).var(ddof=1) / 30, b_SN.mean(axis=0).var(ddof=1) / 50]) / 4
+    freedom = parts.sum() ** 2 / (parts ** 2 / [29, 49]).sum()
+    seeds = ((a_SN.mean(axis=1) + b_SN.mean(axis=1)) / 2).var(ddof=1) / 3
+    np.testing.assert_allclose((found.high - found.value) ** 2, (
+        stats.t.ppf(0.975, freedom) ** 2 * parts.sum() + stats.t.ppf(0.975, 2) ** 2 * seeds))
+
+
+def test_the_bootstrap_agrees_with_the_closed_form():
+    rng = np.random.default_rng(5)
+    value_SN = crossed(rng, 3, 80, 0.1, 2, 0.5)
+    closed = statistics.summarize(value_SN)
+    drawn = statistics.summarize(value_SN, clusters=(np.arange(80),))
+    np.testing.assert_allclose([drawn.low, drawn.high], [closed.low, closed.high], atol=0.05)
+
+
+def test_clusters_widen_and_few_give_no_interval():
+    rng = np.random.default_rng(6)
+    label_N = np.repeat(np.arange(8), 10)
+    value_SN = np.tile(rng.normal(0, 2, 8)[label_N], (2, 1))  # one number a recording
+    narrow = statistics.summarize(value_SN)
+    wide = statistics.summarize(value_SN, clusters=(label_N,))
+    levels = stats.t.interval(0.95, 7, value_SN.mean(), stats.sem(value_SN[0, ::10]))
+    np.testing.assert_allclose([wide.low, wide.high], levels, atol=0.15)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    few = statistics.summarize(value_SN, clusters=(label_N, label_N % 4), statistic='median')
+    assert few.low is None and few.high is None and 'fewer than 5 recordings' in few.note
+    assert statistics.summarize(np.ones((3, 4))).note == 'fewer than 5 examples: no interval'
+
+
+def test_data_sets_that_share_recordings_are_drawn_together():
+    """The same recording is in both sets with opposite signs: nothing is left to vary."""
+    rng = np.random.default_rng(7)
+    label_N = np.arange(30)
+    value_SN = np.tile(rng.normal(0, 2, 30), (2, 1))
+    terms = [statistics.Term(1, value_SN, 'm', 'a', (label_N,)),
+             statistics.Term(-1, value_SN, 'm', 'b', (label_N,))]
+    found = statistics.contrast(terms)
+    np.testing.assert_allclose([found.low, found.high], 0, atol=1e-9)
+    apart = statistics.contrast([terms[0], dataclasses.replace(terms[1], clusters=(label_N + 30,))])
+    assert apart.high - apart.low > 0.5
+
+
+def loaded(values, fingerprint='1', system='m'):
+    return results.Result(system, 'd', {'data_fingerprint': fingerprint},
+                          {name: {'id': name, 'sdri': value} for name, value in values.items()})
+
+
+def test_scores_of_the_common_examples():
+    ids, value_SN = statistics.scores(
+        [loaded({'b': 1.0, 'a': 2.0, 'c': 3.0}), loaded({'a': 5.0, 'b': np.nan, 'c': 6.0})], 'sdri')
+    assert ids == ['a', 'c']
+    np.testing.assert_array_equal(value_SN, [[2, 3], [5, 6]])
+    for wrong, text in (([loaded({'a': 1}), loaded({'a': 1}, '2')], 'different data called d'),
+                        ([loaded({'a': 1}), loaded({'b': 1})], 'no example with a sdri in common'),
+                        ([], 'no result')):
+        with pytest.raises(results.ResultsError, match=text):
+            statistics.scores(wrong, 'sdri')
+    with pytest.raises(results.ResultsError, match="no column 'sar'.*id, sdri"):
+        statistics.scores([loaded({'a': 1})], 'sar')
+
+
+def test_weighted_median_by_repetition():
+    rng = np.random.default_rng(0)
+    value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
+    expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
+    np.testing.assert_allclose(statistics.weighted_median(value_N, 1.0 * weight_RN), expected_R)
