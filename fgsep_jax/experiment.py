@@ -98,20 +98,40 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
     """
     say = _say if jax.process_index() == 0 else lambda text: None
     directories = list(data_dirs) or [open_data(config, say=say if announce else lambda _: None)]
-    splits = dict.fromkeys(splits or config.evaluation.splits.split(','))
-    sources = [RecordSource(directory, split) for directory in directories for split in splits]
-    names = [_result_name(source) for source in sources]
+    sources = open_sources(directories, splits or config.evaluation.splits.split(','))
+    for source in sources:
+        check_source(config, source)
+    evaluate_on(config, workdir, sources, baselines=baselines, say=say)
+
+
+def open_sources(directories, splits):
+    """Opens splits of several data sets.
+
+    Raises:
+      ConfigError: two of them are called alike, so that their results would share a folder.
+    """
+    sources = [RecordSource(directory, split)
+               for directory in directories for split in dict.fromkeys(splits)]
+    names = [result_name(source) for source in sources]
     if len(set(names)) < len(names):
         raise config_lib.ConfigError(
             f"data sets of one name, {names}, would overwrite each other's results: evaluate them"
             ' in separate run folders, or build one anew with another --name')
-    for source in sources:
-        found, directory = source.metadata['sources'], source.directory
-        validate.check_adaptation(config, source.metadata, directory)
-        if found != config.data.sources:
-            raise config_lib.ConfigError(
-                f'{directory} holds mixtures of {found} sources, the model separates'
-                f' {config.data.sources}')
+    return sources
+
+
+def check_source(config, source):
+    """Raises ConfigError where a run's model cannot be evaluated on a data set."""
+    found, directory = source.metadata['sources'], source.directory
+    validate.check_adaptation(config, source.metadata, directory)
+    if found != config.data.sources:
+        raise config_lib.ConfigError(
+            f'{directory} holds mixtures of {found} sources, the model separates'
+            f' {config.data.sources}')
+
+
+def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
+    """Scores a run's best checkpoint on RecordSources, writes the results, prints the tables."""
     task = make_task(config)
     params, untrained, step = _load(config, workdir, task)
     compared = {'': systems.model_system(task, params)}
@@ -122,12 +142,24 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
         _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
 
 
-def _load(config, workdir, task):
-    """Parameters of the best checkpoint, of the untrained model, and the checkpoint's step."""
+def best_step(workdir):
+    """Step of a run's best checkpoint.
+
+    Raises:
+      ConfigError: it has none.
+    """
     checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
     step = checkpoints.best_step()
+    checkpoints.close()
     if step is None:
         raise config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
+    return step
+
+
+def _load(config, workdir, task):
+    """Parameters of the best checkpoint, of the untrained model, and the checkpoint's step."""
+    step = best_step(workdir)
+    checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
     sharding = mesh_lib.replicated(mesh_lib.make_mesh())
     shapes = jax.eval_shape(lambda: state_lib.init_state(task, config))
     state, _ = checkpoints.restore(step, checkpoint.abstract(shapes, sharding))
@@ -136,8 +168,8 @@ def _load(config, workdir, task):
     return mesh_lib.local_copy(state.params), untrained, step
 
 
-def _result_name(source):
-    """Name of the folder of results on a split of a data set."""
+def result_name(source):
+    """Name of the folder of results on a RecordSource."""
     name = source.metadata['name']
     return name if source.split == 'test' else f'{name}-{source.split}'
 
@@ -145,7 +177,7 @@ def _result_name(source):
 def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
-    name, split = _result_name(source), source.split
+    name, split = result_name(source), source.split
     if settings.max_examples:  # a part must not replace the results of the whole
         name += f'-first-{settings.max_examples}'
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None

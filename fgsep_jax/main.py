@@ -2,6 +2,7 @@
 
     python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo
     python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DIR...]
+    python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR...]
 """
 
 import os
@@ -17,7 +18,7 @@ from absl import app, flags, logging  # noqa: E402
 import jax  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from fgsep_jax import config as config_lib, experiment, validate  # noqa: E402
+from fgsep_jax import config as config_lib, cross, experiment, validate  # noqa: E402
 from fgsep_jax.data.records import RecordError  # noqa: E402
 from fgsep_jax.training import loop, run_folder  # noqa: E402
 
@@ -25,13 +26,18 @@ _CONFIG = config_flags.DEFINE_config_file(
     'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]')
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Run folder; default runs/EXPERIMENT-PRESET.')
 _MODE = flags.DEFINE_enum(
-    'mode', 'train_and_evaluate', ['train_and_evaluate', 'train', 'evaluate'], 'What to do.')
+    'mode', 'train_and_evaluate', ['train_and_evaluate', 'train', 'evaluate', 'cross_evaluate'],
+    'What to do.')
 _DATA_DIRS = flags.DEFINE_list(
-    'data_dirs', [], "With --mode=evaluate: data sets to evaluate on; default: the run's own.")
+    'data_dirs', [], 'With --mode=evaluate and cross_evaluate: data sets to evaluate on; default'
+    " of evaluate: the run's own.")
+_RUNS = flags.DEFINE_list(
+    'runs', [], 'With --mode=cross_evaluate: folders with run folders in or below them.')
 _SPLITS = flags.DEFINE_list(
     'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.')
 _BASELINES = flags.DEFINE_bool(
-    'baselines', False, 'With --mode=evaluate: score the untrained model and the oracles too.')
+    'baselines', False,
+    'With --mode=evaluate and cross_evaluate: score the untrained model and the oracles too.')
 _MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a pod before anything else.')
 
@@ -43,6 +49,15 @@ def _main(argv):
         logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
     if _MULTIHOST.value:
         jax.distributed.initialize()
+    if _RUNS.value and _MODE.value != 'cross_evaluate':
+        raise config_lib.ConfigError('--runs goes with --mode=cross_evaluate')
+    if _MODE.value == 'cross_evaluate':
+        if _WORKDIR.value:
+            raise config_lib.ConfigError('--mode=cross_evaluate takes --runs=FOLDER, not --workdir')
+        cross.cross_evaluate(
+            _RUNS.value, _DATA_DIRS.value, splits=_SPLITS.value, baselines=_BASELINES.value,
+            overrides=_CONFIG.value.evaluation if _CONFIG.value is not None else None)
+        return
     if _MODE.value == 'evaluate':
         if not _WORKDIR.value:
             raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
@@ -56,7 +71,7 @@ def _main(argv):
     if config is None:
         raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
     if _DATA_DIRS.value:
-        raise config_lib.ConfigError('--data_dirs goes with --mode=evaluate')
+        raise config_lib.ConfigError('--data_dirs goes with --mode=evaluate and cross_evaluate')
     if '://' in _WORKDIR.value:
         raise config_lib.ConfigError(
             f'--workdir={_WORKDIR.value}: must be a folder of a file system, on several hosts one'

@@ -32,12 +32,14 @@ class Run:
         name: its path below the folder that was searched.
         config: {'section.key': value} of config.json.
         trained_on: name of the data set it was trained on.
+        problems: sentences about results that could not be read, filled as they are met.
     """
 
     path: str
     name: str
     config: dict
     trained_on: str
+    problems: list = dataclasses.field(default_factory=list)
 
     @property
     def task(self):
@@ -69,7 +71,12 @@ class Run:
         found = {}
         for path in sorted(glob.glob('**/summary.json', root_dir=folder, recursive=True)):
             data_set, _, system = os.path.dirname(path).partition(os.sep)
-            found.setdefault(data_set, {})[system] = results.load(self.path, data_set, system)
+            try:
+                loaded = results.load(self.path, data_set, system)
+            except results.ResultsError as error:
+                self.problems.append(f'{self.name}: {error}')
+                continue
+            found.setdefault(data_set, {})[system] = loaded
         return found
 
     @functools.cached_property
@@ -168,19 +175,63 @@ def open_run(path, name=''):
         raise results.ResultsError(f'{path} is no readable run folder ({error!r})') from error
 
 
-def find(folder):
+def find(folder, problems=None):
     """All runs in a folder and below it, by name.
 
+    Args:
+        folder: to search.
+        problems: list to which a sentence is added for each folder that is no readable run; None
+            refuses them.
+
     Raises:
-        ResultsError: there are none.
+        ResultsError: there are none, or one is unreadable.
     """
     paths = sorted(os.path.dirname(path) for path in glob.glob(
         os.path.join(glob.escape(folder), '**', 'config.json'), recursive=True))
-    if not paths:
+    found = []
+    for path in paths:
+        try:
+            found.append(open_run(path, os.path.relpath(path, folder)))
+        except results.ResultsError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    if not found:
         raise results.ResultsError(
             f'{folder} holds no runs: no config.json in it or below. Train one with'
             ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`')
-    return [open_run(path, os.path.relpath(path, folder)) for path in paths]
+    return found
+
+
+def reconcile(runs):
+    """Leaves out results that cannot stand beside the others: made on other data of the same
+    name, or with another length of BSS-eval's filters.
+
+    Args:
+        runs: Runs; the results of the fewer are taken out of them.
+
+    Returns:
+        Sentences that say what was left out.
+    """
+    made, notes = {}, []
+    for run in runs:
+        for data_set, systems in run.results.items():
+            for system, result in systems.items():
+                how = (result.summary.get('data_fingerprint'), result.summary.get('filter_taps'))
+                made.setdefault((run.task, data_set), {}).setdefault(how, []).append((run, system))
+    for (_, data_set), ways in made.items():
+        most = max(ways.values(), key=len)
+        for members in ways.values():
+            if members is most:
+                continue
+            for run, system in members:
+                del run.results[data_set][system]
+                if not run.results[data_set]:
+                    del run.results[data_set]
+            names = ', '.join(sorted({run.name for run, _ in members}))
+            notes.append(f'Results on {data_set} of {names} are left out: they were made on other'
+                         f' data, or with other evaluation.filter_taps, than those of most runs.')
+    return notes
 
 
 def groups(runs):

@@ -8,7 +8,7 @@ import pytest
 from fgsep_jax import experiment
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
-from fgsep_jax.evaluation import evaluate, systems, table
+from fgsep_jax.evaluation import evaluate, systems
 from fgsep_jax.metrics.improvement import evaluate_example
 from fgsep_jax.tasks import make_task
 import synthetic

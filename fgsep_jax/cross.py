@@ -1,0 +1,132 @@
+"""Cross-dataset evaluation (paper 2, section 4.2): every run on every test set."""
+
+import json
+import os
+
+import jax
+
+from fgsep_jax import config as config_lib, experiment
+from fgsep_jax.report import (results, runs as runs_lib, tables_common, tables_foreground,
+                              tables_speech, write)
+from fgsep_jax.training import run_folder
+
+
+def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=None):
+    """Evaluates all runs below some folders on all data sets and prints the matrix.
+
+    Results that a run already has of the same checkpoint, on the same examples and by the same
+    rules are kept, so that a call that was interrupted goes on where it stopped.
+
+    Args:
+      folders: searched for run folders.
+      data_dirs: prepared data sets.
+      splits: of each; those of each run's `evaluation.splits` if empty.
+      baselines: whether to score the untrained models and the oracles too.
+      overrides: the `evaluation` section to use instead of each run's own, or None.
+
+    Raises:
+      ConfigError: nothing to evaluate, or some run cannot be evaluated on some data set; all such
+        pairs are named before anything runs.
+    """
+    if not folders:
+        raise config_lib.ConfigError('--mode=cross_evaluate needs --runs=FOLDER[,FOLDER...], where'
+                                     ' the run folders are')
+    if not data_dirs:
+        raise config_lib.ConfigError('--mode=cross_evaluate needs --data_dirs=DIR[,DIR...], the'
+                                     ' data sets to evaluate on')
+    jobs = _plan(folders, data_dirs, splits, baselines, overrides)
+    chief = jax.process_index() == 0
+    for number, (run, config, pending, kept) in enumerate(jobs, start=1):
+        if chief:
+            there = f" (kept: {', '.join(kept)})" if kept else ''
+            what = ', '.join(map(experiment.result_name, pending)) or 'nothing to do'
+            print(f'\nrun {number} of {len(jobs)}    {run.name}: {what}{there}', flush=True)
+        if pending:
+            experiment.evaluate_on(config, run.path, pending, baselines=baselines,
+                                   say=print if chief else lambda text: None)
+    if chief:
+        _print_matrix(jobs)
+
+
+def _print_matrix(jobs):
+    runs = [run for run, *_ in jobs]
+    for note in runs_lib.reconcile(runs):
+        print(f'note: {note}')
+    groups = runs_lib.groups(runs)
+    names = tables_common.test_sets(groups)
+    if runs[0].task == 'speech':
+        tables = [tables_speech.cross_table(groups, names)]
+    else:
+        tables = [table for family in tables_foreground.families(names)
+                  for table in tables_foreground.medians(groups, family)]
+    for table in tables:
+        print(f'\n{write.markdown(table)}')
+
+
+def _plan(folders, data_dirs, splits, baselines, overrides):
+    """[(run, config, sources to evaluate on, names of results to keep)], or one ConfigError that
+    names all that is in the way."""
+    try:
+        found = {os.path.realpath(run.path): run
+                 for folder in folders for run in runs_lib.find(folder)}.values()
+    except results.ResultsError as error:
+        raise config_lib.ConfigError(str(error)) from error
+    problems, jobs = [], []
+    tasks = {run.task for run in found}
+    if len(tasks) > 1:
+        problems.append('speech and foreground runs are together; evaluate each kind by itself: '
+                        + ', '.join(f'{run.name} ({run.task})' for run in found))
+    for run in found:
+        config = run_folder.read_config(run.path)
+        if overrides is not None:
+            config.evaluation.update(overrides)
+        try:
+            step = experiment.best_step(run.path)
+        except config_lib.ConfigError as error:
+            problems.append(str(error))
+            step = None
+        sources = experiment.open_sources(data_dirs, splits or config.evaluation.splits.split(','))
+        for source in sources:
+            problems += [f'{run.name}: {problem}' for problem in _misfits(config, source)]
+        kept = [source for source in sources
+                if step is not None and _is_there(run.path, source, config, step, baselines)]
+        jobs.append((run, config, [source for source in sources if source not in kept],
+                     [experiment.result_name(source) for source in kept]))
+    if problems:
+        raise config_lib.ConfigError(
+            'these runs and data sets do not go together; nothing was evaluated:\n  '
+            + '\n  '.join(dict.fromkeys(problems)))
+    return jobs
+
+
+def _misfits(config, source):
+    """Why a run cannot be compared on a data set, as sentences."""
+    try:
+        experiment.check_source(config, source)
+    except config_lib.ConfigError as error:
+        yield str(error)
+    rate = source.metadata['sample_rate']
+    if rate != config.data.sample_rate:
+        yield (f'{source.directory} is at {rate} Hz, the run at {config.data.sample_rate} Hz:'
+               ' numbers at two rates cannot stand in one matrix. Prepare the data set with'
+               f' --sample_rate={config.data.sample_rate}, or see what resampling gives with'
+               ' --mode=evaluate')
+
+
+def _is_there(path, source, config, step, baselines):
+    """Whether the run holds results of this checkpoint on these very examples."""
+    settings = config.evaluation
+    if settings.max_examples:
+        return False
+    folder = os.path.join(path, 'evaluation', experiment.result_name(source))
+    wanted = {'step': step, 'filter_taps': settings.filter_taps, 'data_fingerprint':
+              source.metadata['splits'][source.split].get('fingerprint')}
+    for system in ['', 'untrained'] if baselines else ['']:
+        try:
+            with open(os.path.join(folder, system, 'summary.json')) as file:
+                summary = json.load(file)
+        except (OSError, ValueError):
+            return False
+        if any(summary.get(key) != value for key, value in wanted.items()):
+            return False
+    return True

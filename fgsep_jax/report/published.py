@@ -1,0 +1,31 @@
+"""Numbers printed in the papers, never mixed with ours.
+
+Paper 2: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, all on WSJ0-2mix unless
+said. Paper 1: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020.
+"""
+
+# Table 1 of paper 2: model: (I, non-linearity, first-layer filters, SI-SNRi in dB).
+TABLE_1 = {
+    'Conv-TasNet': (1, 'linear', 512, 15.4),
+    'Big-Conv-TasNet': (1, 'linear', 1024, 15.3),
+    'Deep w/ PReLU': (4, 'PReLU', 512, 16.1),
+    'Deep w/ dilation': (5, 'PReLU', 512, 16.0),
+    'Deep w/ GLU': (4, 'GLU', 512, 16.2),
+}
+# Table 2 of paper 2: model: (SDRi in dB, parameters).
+TABLE_2 = {
+    'Conv-TasNet': (15.6, '5.0M'),
+    'Deep w/ PReLU': (16.6, '9.7M'),
+    'Yang et al.': (16.9, '10M'),
+    'FurcaPy': (18.4, 'N/A'),
+}
+OTHERS_WORK = ('Yang et al.', 'FurcaPy')
+
+# Section 4.2 of paper 2, averages in dB: what is claimed of SI-SNRi.
+DEEP_IN, DEEP_CROSS = '+0.65', '+0.35 (WSJ), +0.95 (LibriTTS)'
+POWER_LAW_DEEP_IN, POWER_LAW_DEEP_CROSS = '+0.25', '+0.65'
+POWER_LAW_LINEAR_IN, POWER_LAW_LINEAR_CROSS = '-0.9', '-0.7'
+DROPS = '6.2, 6.3 (WSJ); 1.7, 7.3 (LibriTTS)'
+
+# Section V of paper 1: median SDR improvement of M2 over M1 in dB.
+M2_OVER_M1 = '+0.9 (C1), +1.3 (C2), +0.5 (C4)'

@@ -1,0 +1,87 @@
+import json
+import os
+import shutil
+
+import pytest
+
+from fgsep_jax import cross, experiment
+from fgsep_jax.config import ConfigError
+import synthetic
+import tiny
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """Two data sets, and two runs trained on one each."""
+    root = tmp_path_factory.mktemp('cross')
+    for name, lengths in (('low', (2400,)), ('high', (1700, 2400))):
+        data = synthetic.write(root / name, name=name, lengths=lengths, test=6)
+        config = tiny.config(data, **{'training.epochs': 1})
+        config.evaluation.listen_examples = 0
+        experiment.train(config, str(root / 'runs' / f'on_{name}'))
+    return root
+
+
+def results(root):
+    return {path.relative_to(root / 'runs').parent: path.stat().st_mtime_ns
+            for path in (root / 'runs').rglob('evaluation/**/summary.json')}
+
+
+def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys):
+    sets = [str(root / 'low'), str(root / 'high')]
+    cross.cross_evaluate([str(root / 'runs')], sets)
+    printed = capsys.readouterr().out
+    made = results(root)
+    assert {str(path) for path in made} == {
+        f'on_{run}/evaluation/{name}' for run in ('low', 'high') for name in ('low', 'high')}
+    content = json.loads(
+        (root / 'runs/on_low/evaluation/high/summary.json').read_text())
+    assert content['data_set'] == 'high' and content['examples'] == 6
+    mean = f"{content['metrics']['si_snri']['mean']:.2f} ["
+    row = next(line for line in printed.splitlines()
+               if line.startswith('| Deep w/ GLU') and '| low |' in line)
+    assert row.split('|')[-5].strip().startswith(mean)  # on high; on low, others, drop follow
+
+    cross.cross_evaluate([str(root / 'runs')], sets)
+    assert results(root) == made
+    assert capsys.readouterr().out.count('nothing to do (kept: low, high)') == 2
+
+    # One result lost, one of another filter length: these two are made, the others kept.
+    shutil.rmtree(root / 'runs/on_low/evaluation/low')
+    path = root / 'runs/on_high/evaluation/low/summary.json'
+    path.write_text(path.read_text().replace('"filter_taps": 512', '"filter_taps": 64'))
+    cross.cross_evaluate([str(root / 'runs')], sets)
+    again = results(root)
+    assert {str(name) for name in again if again[name] != made[name]} == {
+        'on_low/evaluation/low', 'on_high/evaluation/low'}
+    assert '"filter_taps": 512' in path.read_text()
+
+
+def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):
+    fast = synthetic.write(tmp_path / 'fast', name='fast', sample_rate=16000, lengths=(4800,))
+    three = synthetic.write(tmp_path / 'three', name='three', sources=3)
+    before = results(root)
+    empty = tmp_path / 'more' / 'empty'
+    os.makedirs(empty)
+    shutil.copy(root / 'runs/on_low/config.json', empty)
+    with pytest.raises(ConfigError) as caught:
+        cross.cross_evaluate(
+            [str(root / 'runs'), str(tmp_path / 'more')], [fast, three, str(root / 'low')])
+    text = str(caught.value)
+    for run in ('on_low', 'on_high', 'empty'):
+        assert f'{run}: {fast} is at 16000 Hz, the run at 8000 Hz' in text
+        assert f'{run}: {three} holds mixtures of 3 sources, the model separates 2' in text
+    assert f'{empty} holds no checkpoint' in text and text.count('\n') == 7
+    assert results(root) == before
+
+
+def test_refusals(root, tmp_path):
+    runs, low = [str(root / 'runs')], str(root / 'low')
+    twin = synthetic.write(tmp_path / 'twin', name='low')
+    for call, words in ((([], [low]), 'needs --runs'), ((runs, []), 'needs --data_dirs'),
+                        (([str(tmp_path)], [low]), 'holds no runs'),
+                        ((runs, [low, twin]), 'data sets of one name')):
+        with pytest.raises(ConfigError, match=words):
+            cross.cross_evaluate(*call)
+    with pytest.raises(FileNotFoundError, match='no data set at'):
+        cross.cross_evaluate(runs, [str(tmp_path / 'nowhere')])

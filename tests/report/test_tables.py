@@ -1,0 +1,256 @@
+"""Tables, claims and rows of scores, from fabricated run folders."""
+
+import csv
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import fgsep_jax.report
+from fgsep_jax.report import (claims, items, published, results, runs, tables_common,
+                              tables_foreground, tables_speech, write)
+import fabricate
+
+
+def groups_in(folder):
+    return runs.groups(runs.find(str(folder)))
+
+
+@pytest.fixture(scope='module')
+def speech(tmp_path_factory):
+    """Three seeds of two models on two data sets, the second of which has more speakers; a GLU of
+    one seed; no dilated model and no Big one."""
+    root = tmp_path_factory.mktemp('speech')
+    for seed in range(3):
+        for trained_on in ('alpha', 'beta'):
+            for experiment, gain in (('convtasnet', 0.0), ('convtasnet_prelu', 1.0)):
+                for weight in (0.0, 0.01):
+                    path = root / f'{experiment}-{weight}-{trained_on}-{seed}'
+                    fabricate.run(path, experiment, seed=seed, trained_on=trained_on,
+                                  test_sets=('alpha', 'beta'), gain=gain - 50 * weight,
+                                  sounds=False, oracle=False, loss__power_law_weight=weight)
+                    about = json.loads((path / 'training_data.json').read_text())
+                    about['train']['speakers'] = {'alpha': 10, 'beta': 99}[trained_on]
+                    (path / 'training_data.json').write_text(json.dumps(about))
+    fabricate.run(root / 'glu', 'convtasnet_glu', gain=1.0, sounds=False)
+    return root
+
+
+@pytest.fixture(scope='module')
+def masks(tmp_path_factory):
+    """Two seeds of three mask models; M2+ is missing."""
+    root = tmp_path_factory.mktemp('masks')
+    for seed in range(2):
+        for experiment, gain in (('blstm_m1', 0.0), ('blstm_m1_plus', -1.0), ('blstm_m2', 1.0)):
+            fabricate.run(root / f'{experiment}-{seed}', experiment, seed=seed, trained_on='fgbg',
+                          test_sets=('fgbg',), gain=gain, sounds=False, oracle=not seed)
+    return root
+
+
+def rows_of(table):
+    """[{key: cell}] of a Table."""
+    return [dict(zip((column.key for column in table.columns), row, strict=True))
+            for row in table.rows]
+
+
+def mean_of(folder, data_set, metric):
+    """Mean of a column of an examples.csv, read by hand."""
+    with open(os.path.join(folder, 'evaluation', data_set, 'examples.csv')) as file:
+        return np.mean([float(row[metric]) for row in csv.DictReader(file)])
+
+
+def test_table_1_has_both_numbers_and_marks_what_is_missing(speech):
+    table = tables_speech.table_1(groups_in(speech), 'alpha')
+    assert 'alpha' in table.title
+    rows = {row['model']: row for row in rows_of(table)}
+    assert list(rows) == list(published.TABLE_1)
+    assert [rows[name]['published_si_snri'] for name in rows] == [15.4, 15.3, 16.1, 16.0, 16.2]
+    cell = rows['Conv-TasNet']['si_snri']
+    by_hand = np.mean([mean_of(speech / f'convtasnet-0.0-alpha-{seed}', 'alpha', 'si_snri')
+                       for seed in range(3)])
+    assert cell.value == pytest.approx(by_hand) and cell.low < by_hand < cell.high
+    assert rows['Conv-TasNet']['seeds'] == 3
+    assert rows['Deep w/ GLU']['si_snri'].note == 'one seed'
+    for missing in ('Big-Conv-TasNet', 'Deep w/ dilation'):
+        assert {rows[missing][key] for key in ('preset', 'parameters', 'seeds', 'si_snri')} == {
+            None}
+    text = write.markdown(table)
+    assert '| Big-Conv-TasNet | 1 | linear | 1,024 | 15.3 | - | - | - | - | - | - | - |' in text
+    assert 'published: SI-SNRi, WSJ0-2mix (dB)' in text
+
+
+def test_table_2_keeps_others_work_apart(speech):
+    rows = {row['model']: row for row in rows_of(tables_speech.table_2(groups_in(speech), 'beta'))}
+    assert rows['FurcaPy']['published_sdri'] == 18.4 and rows['FurcaPy']['sdri'] == "others' work"
+    assert rows['Deep w/ PReLU']['published_parameters'] == '9.7M'
+    by_hand = np.mean([mean_of(speech / f'convtasnet_prelu-0.0-beta-{seed}', 'beta', 'sdri')
+                       for seed in range(3)])
+    assert rows['Deep w/ PReLU']['sdri'].value == pytest.approx(by_hand)
+
+
+def test_the_matrix(speech):
+    groups = groups_in(speech)
+    table = tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma'])
+    row = next(row for row in rows_of(table) if row['model'] == 'Conv-TasNet'
+               and row['objective'] == 'SI-SNR' and row['trained_on'] == 'beta')
+    own, other = ([mean_of(speech / f'convtasnet-0.0-beta-{seed}', name, 'si_snri')
+                   for seed in range(3)] for name in ('beta', 'alpha'))
+    assert row['on_beta'].value == pytest.approx(np.mean(own))
+    assert row['cross'].value == pytest.approx(np.mean(other)) and row['on_gamma'] is None
+    assert row['drop'].value == pytest.approx(np.mean(own) - np.mean(other))
+    glu = next(row for row in rows_of(table) if row['model'] == 'Deep w/ GLU')
+    assert glu['on_beta'] is None and glu['cross'] is None and glu['drop'] is None
+
+
+def test_claims_of_the_speech_paper(speech):
+    rows = {(row['claim'], row['where']): row
+            for row in rows_of(claims.speech(groups_in(speech), 'demo'))}
+
+    def found(start, where):
+        (row,) = [row for (claim, there), row in rows.items()
+                  if claim.startswith(start) and there == where]
+        return row
+
+    deep = found('Deep (PReLU) above linear, cross', 'trained on beta')
+    assert deep['difference'].value == pytest.approx(1.0) and deep['verdict'] == 'reproduced'
+    helps = found('Power law helps the deep encoder, in', 'trained on alpha, beta, mean')
+    assert helps['difference'].value == pytest.approx(-0.5)
+    assert helps['verdict'] == 'not reproduced'
+    hurts = found('Power law hurts the linear encoder, cross', 'trained on alpha, beta, mean')
+    assert hurts['difference'].value == pytest.approx(-0.5) and hurts['verdict'] == 'reproduced'
+    glu = found('GLU level', 'trained and tested on alpha')
+    assert glu['difference'] is not None and glu['verdict'] == 'no claim (one seed)'
+    assert found('Big', 'trained and tested on alpha')['verdict'] is None
+
+    (where,) = [where for claim, where in rows if claim.startswith('Smaller drop')]
+    assert where == 'drop of training on alpha minus that of beta, mean of 4 models'
+    drops = {on: np.mean([
+        mean_of(speech / f'{name}-{weight}-{on}-{seed}', on, 'si_snri')
+        - mean_of(speech / f'{name}-{weight}-{on}-{seed}', other, 'si_snri')
+        for name in ('convtasnet', 'convtasnet_prelu') for weight in (0.0, 0.01)
+        for seed in range(3)]) for on, other in (('alpha', 'beta'), ('beta', 'alpha'))}
+    row = found('Smaller drop', where)
+    assert row['difference'].value == pytest.approx(drops['alpha'] - drops['beta'])
+    assert row['verdict'] == 'undecided' and row['difference'].low < row['difference'].high
+
+
+@pytest.mark.parametrize('kind, low, high, expected', [
+    ('above', 0.1, 0.3, 'reproduced'), ('above', -0.3, -0.1, 'not reproduced'),
+    ('above', -0.1, 0.1, 'undecided'), ('below', -0.3, -0.1, 'reproduced'),
+    ('below', 0.1, 0.3, 'not reproduced'), ('not above', -0.2, 0.2, 'reproduced'),
+    ('not above', -0.2, 0.7, 'undecided'), ('not above', 0.1, 0.3, 'not reproduced'),
+    ('not above', -2, -1, 'reproduced'), ('level', -0.4, 0.4, 'reproduced'),
+    ('level', -0.6, 0.4, 'undecided'), ('level', 0.6, 0.9, 'not reproduced'),
+    ('level', -0.9, -0.6, 'not reproduced')])
+def test_verdicts(kind, low, high, expected):
+    assert claims.verdict(items.Estimate((low + high) / 2, low, high), kind) == expected
+    one = items.Estimate((low + high) / 2, low, high, 'one seed')
+    assert claims.verdict(one, kind) == 'no claim (one seed)'
+
+
+def test_no_interval_no_claim():
+    assert claims.verdict(None, 'above') is None
+    few = items.Estimate(3.0, note='fewer than 5 examples: no interval')
+    assert claims.verdict(few, 'above').startswith('no claim (fewer')
+
+
+def test_medians_and_claims_of_the_mask_models(masks):
+    groups = groups_in(masks)
+    assert tables_foreground.families(tables_common.test_sets(groups)) == ['fgbg']
+    sdri, siri, sar = tables_foreground.medians(groups, 'fgbg')
+    assert [table.name for table in (siri, sar)] == [
+        'siri_foreground-fgbg', 'sar_foreground-fgbg']
+    rows = {row['system']: row for row in rows_of(sdri)}
+    assert list(rows) == ['M1', 'M1+', 'M2', 'Ideal mask, mel bands', 'Ideal ratio mask',
+                          'Untrained']
+    value = []
+    for seed in range(2):
+        loaded = results.load(str(masks / f'blstm_m2-{seed}'), 'fgbg-c3')
+        value.append(np.median([row['sdri_foreground'] for row in loaded.rows.values()]))
+    assert rows['M2']['c3'].value == pytest.approx(np.mean(value))
+    assert rows['Ideal ratio mask']['c1'].note == ''
+    found = {row['claim']: row for row in rows_of(claims.foreground(groups, 'fgbg'))}
+    assert found['M2 above M1 in SDRi']['verdict'] == 'reproduced'
+    assert found['M2 above M1 in SDRi']['c2'].value == pytest.approx(1.0, abs=0.2)
+    assert found['M1+ below M1 in SDRi']['verdict'] == 'reproduced'
+    assert found['M2+ below M2 in SDRi']['difference'] is None
+    assert found['M2+ below M2 in SDRi']['c1'] is None
+    unseen = found['M2 loses more than M1 on unseen events, SDRi']['difference']
+    assert unseen.value == pytest.approx(0.0, abs=0.2) and unseen.low < unseen.value < unseen.high
+
+
+def test_the_worst_ten_are_the_worst(speech):
+    groups = groups_in(speech)
+    table = tables_common.worst_ten(groups, 'alpha')
+    assert 'Deep w/ PReLU' in table.title and len(table.rows) == 10
+    shown = [row['si_snri'] for row in rows_of(table)]
+    best = next(group for group in groups if f'of {group.label} on alpha' in table.title)
+    every = np.mean([[row['si_snri'] for row in sorted(
+        one.rows.values(), key=lambda row: row['id'])] for one in best.results('alpha')], axis=0)
+    np.testing.assert_allclose(shown, np.sort(every)[:10])
+    assert tables_common.worst_ten(groups, 'nowhere') is None
+
+
+def test_other_splits_and_parts_are_no_test_sets(speech, tmp_path):
+    config = fabricate.load('convtasnet', 'demo')
+    config.data.dir = '/nowhere/alpha'
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False)
+    fabricate.result(tmp_path / 'one', config, 'alpha-validation', '', 1.0, 6, 0)
+    assert tables_common.test_sets(groups_in(tmp_path)) == ['alpha']
+
+
+def test_results_on_other_data_are_left_out_and_said_so(tmp_path):
+    for seed in range(3):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
+    path = tmp_path / 's1' / 'evaluation' / 'alpha' / 'summary.json'
+    path.write_text(path.read_text().replace('print of alpha', 'print of another'))
+    found = runs.find(str(tmp_path))
+    (note,) = runs.reconcile(found)
+    assert 'on alpha of s1 are left out' in note
+    (group,) = runs.groups(found)
+    assert [result.summary['seed'] for result in group.results('alpha')] == [0, 2]
+
+
+def test_damaged_folders_are_named_and_passed_over(tmp_path):
+    fabricate.run(tmp_path / 'good', 'convtasnet', sounds=False)
+    fabricate.run(tmp_path / 'torn', 'convtasnet', sounds=False, oracle=False)
+    with open(tmp_path / 'torn/evaluation/alpha/examples.csv', 'r+') as file:
+        file.truncate(700)
+    os.makedirs(tmp_path / 'foreign')
+    (tmp_path / 'foreign' / 'config.json').write_text('[1]')
+    problems = []
+    found = runs.find(str(tmp_path), problems)
+    assert [run.name for run in found] == ['good', 'torn']
+    assert len(problems) == 1 and 'foreign is no readable run folder' in problems[0]
+    with pytest.raises(results.ResultsError, match='foreign is no readable'):
+        runs.find(str(tmp_path))
+    assert found[1].results.keys() == {'alpha'} and '' not in found[1].results['alpha']
+    assert 'torn' in found[1].problems[0] and 'alpha' in found[1].problems[0]
+
+
+def test_load_runs_is_tidy(speech, monkeypatch):
+    frame = fgsep_jax.report.load_runs(str(speech))
+    assert len(frame) == 24 * 2 * 2 * 12 + 3 * 12  # runs x data sets x (model, untrained) x rows
+    one = frame[(frame.model == 'Conv-TasNet') & (frame.objective == 'SI-SNR') & (frame.seed == 1)
+                & (frame.trained_on == 'beta') & (frame.data_set == 'alpha')
+                & (frame.system == 'model')]
+    by_hand = mean_of(speech / 'convtasnet-0.0-beta-1', 'alpha', 'sdri')
+    assert one.sdri.mean() == pytest.approx(by_hand)
+    monkeypatch.setitem(sys.modules, 'pandas', None)  # as if it were not installed
+    rows = fgsep_jax.report.load_runs(str(speech))
+    assert isinstance(rows, list) and len(rows) == len(frame)
+    assert list(rows[0]) == list(frame.columns) and rows[0]['sdri'] == frame.sdri[0]
+
+
+def test_csv_has_full_numbers_and_empty_cells():
+    table = items.Table('t', 'T', (items.Column('A, b', 'a'), items.Column('B', 'b')), [
+        ['x|y', items.Estimate(1 / 3, 0.1, 0.5)], [None, None], ['z', 'text'],
+        ['w', items.Estimate(2.0, note='one seed')]])
+    rows = list(csv.DictReader(io.StringIO(write.comma_separated(table))))
+    assert float(rows[0]['b']) == 1 / 3 and rows[0]['b_low'] == '0.1'
+    assert set(rows[1].values()) == {''} and rows[2]['b'] == 'text'
+    assert rows[3]['b_note'] == 'one seed' and rows[3]['b_high'] == ''
+    assert r'| x\|y | 0.33 [0.10, 0.50] |' in write.markdown(table)
