@@ -18,7 +18,8 @@ setup(
     description='Sound separation in JAX: Conv-TasNet variants and foreground-background masks',
     python_requires='>=3.11',
     packages=find_packages(include=['fgsep_jax*', 'data_prep*']),
-    package_data={'data_prep': ['*.csv']},  # the class tables
+    # the class tables; style and script of the report's page
+    package_data={'data_prep': ['*.csv'], 'fgsep_jax.report': ['*.css', '*.js']},
     install_requires=[
         'absl-py',
         'etils[epath]',  # data sets and runs on gs:// paths
@@ -27,6 +28,7 @@ setup(
         'grain>=0.2.12',
         'jax>=0.8',
         'librosa>=0.11',
+        'matplotlib>=3.8',  # figures of the report
         'ml_collections>=1.0',
         'numpy',
         'optax>=0.2.5',
@@ -45,7 +47,9 @@ setup(
         'test': DEMO + DATA_PREP + [
             'fast_bss_eval',  # second opinion on BSS-eval
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
+            'pandas',  # what report.load_runs gives where it is installed
             'pytest',
+            'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
         'tpu': ['jax[tpu]'],

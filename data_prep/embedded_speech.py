@@ -53,6 +53,7 @@ def job(args: argparse.Namespace, folder: str) -> dict:
             sample_rate=args.sample_rate,
         ),
         plan=options.random_pairs(args),
+        extra_metadata={'speakers': {voice.name: voice.sex.upper() for voice in espeak.VOICES}},
     )
 
 

@@ -7,15 +7,17 @@ from data_prep import corpora, options
 
 
 def _prepare(args) -> dict:
+    utterances = corpora.folder(
+        args.input_dir,
+        validation=args.validation_fraction,
+        test=args.test_fraction,
+        seed=args.seed,
+    )
     return dict(
         job='folder_2mix',
-        utterances=corpora.folder(
-            args.input_dir,
-            validation=args.validation_fraction,
-            test=args.test_fraction,
-            seed=args.seed,
-        ),
+        utterances=utterances,
         plan=options.random_pairs(args),
+        extra_metadata=options.sexes(args, utterances),
     )
 
 
@@ -25,6 +27,7 @@ def main(argv=None) -> None:
     parser.add_argument('--validation_fraction', type=float, default=0.1, help='of the speakers')
     parser.add_argument('--test_fraction', type=float, default=0.1, help='of the speakers')
     options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})
+    options.speakers_flag(parser)
     options.run(parser, argv, _prepare)
 
 

@@ -7,10 +7,12 @@ from data_prep import corpora, options
 
 
 def _prepare(args) -> dict:
+    utterances = corpora.libritts(args.input_dir)
     return dict(
         job='libritts_2mix',
-        utterances=corpora.libritts(args.input_dir),
+        utterances=utterances,
         plan=options.random_pairs(args),
+        extra_metadata=options.sexes(args, utterances),
     )
 
 
@@ -18,6 +20,7 @@ def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__doc__.splitlines()[0])
     options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})
+    options.speakers_flag(parser)
     options.run(parser, argv, _prepare)
 
 

@@ -11,7 +11,7 @@ from typing import Callable, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_prep import plans, shards
+from data_prep import delimited, plans, shards
 from data_prep.corpora import TreeError
 
 
@@ -133,6 +133,23 @@ def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
     )
 
 
+def speakers_flag(own: argparse.ArgumentParser) -> None:
+    """Add the flag of a table of speakers, for `sexes`."""
+    own.add_argument(
+        '--speakers', default=None,
+        help='csv or tsv with the columns speaker and sex (f, m); results then tell the pairs apart',
+    )
+
+
+def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
+    """Metadata that says the sex of every speaker in `utterances` that the table knows."""
+    if not args.speakers:
+        return {}
+    known = delimited.read_sexes(args.speakers)
+    names = sorted({one.speaker for one in utterances})
+    return {'speakers': {name: known[name] for name in names if known.get(name)}}
+
+
 def random_pairs(args: argparse.Namespace) -> Callable:
     """The plan that the flags of `pair_flags` ask for."""
     suffix = '_pairs'
@@ -163,7 +180,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         key: value
         for key, value in vars(args).items()
         if not key.endswith('_dir')
-        and key not in ('name', 'overwrite', 'dry_run', 'classes', 'groups')
+        and key not in ('name', 'overwrite', 'dry_run', 'classes', 'groups', 'speakers')
     }
     try:
         keywords = prepare(args)

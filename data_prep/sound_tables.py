@@ -1,6 +1,5 @@
 """The two tables of a sound bank: the role of each class, and the recording of each clip."""
 
-import csv
 import dataclasses
 import os
 import posixpath
@@ -8,6 +7,7 @@ import re
 import unicodedata
 
 from data_prep.corpora import TreeError
+from data_prep.delimited import read_rows
 
 TABLE_1 = os.path.join(os.path.dirname(__file__), 'table_1.csv')
 ROLES = ('foreground', 'background')
@@ -39,49 +39,6 @@ def label(name: str) -> str:
     return '_'.join(''.join(kept).split())
 
 
-def _rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
-
-    A row is one line, with as many cells as the first one.
-    """
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = file.read().split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise TreeError(f'{path} cannot be read as a table: {error}') from error
-    kept = [(n, x) for n, x in enumerate(lines, 1) if x.strip() and x.lstrip()[0] != '#']
-    if not kept:
-        raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
-    delimiter = '\t' if '\t' in kept[0][1] else ','
-
-    def cells(number: int, line: str) -> list[str]:
-        try:
-            [row] = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
-        except csv.Error as error:
-            raise TreeError(
-                f'{path}, line {number}: found {line!r}: {error}; a quoted cell must end on its '
-                'line, before a separator'
-            ) from error
-        return [cell.strip() for cell in row]
-
-    header = cells(*kept[0])
-    if not set(columns) <= set(header):
-        raise TreeError(
-            f'{path}, line {kept[0][0]}: found the columns {", ".join(header)}; the first line '
-            f'must name {", ".join(columns)}, separated by commas or tabs'
-        )
-    rows = []
-    for number, line in kept[1:]:
-        row = cells(number, line)
-        if len(row) != len(header):
-            raise TreeError(
-                f'{path}, line {number}: found {line!r}, {len(row)} columns; the first line names '
-                f'{len(header)}, and a cell that holds a separator must be in double quotes'
-            )
-        rows.append((number, dict(zip(header, row))))
-    return rows
-
-
 def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
     """{label: class} for every name of every class of a class table.
 
@@ -91,7 +48,7 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
         TreeError: with file, line, what was found and the rule, for a line that is not one.
     """
     known = {}
-    for number, row in _rows(path, ('role', 'class', 'set', 'names')):
+    for number, row in read_rows(path, ('role', 'class', 'set', 'names')):
         where = f'{path}, line {number}'
         for column, allowed in (('role', ROLES), ('set', SETS)):
             if row[column] not in allowed:
@@ -122,7 +79,7 @@ def read_groups(path: str) -> Groups:
         TreeError: if it is not such a table.
     """
     groups = {}
-    for number, row in _rows(path, ('path', 'source_group')):
+    for number, row in read_rows(path, ('path', 'source_group')):
         parts = tuple(row['path'].strip().replace('\\', '/').strip('/').split('/'))
         if not parts[-1] or not row['source_group'].strip():
             raise TreeError(f'{path}, line {number}: found an empty path or source_group')

@@ -7,7 +7,7 @@ import jax
 
 from fgsep_jax import config as config_lib, experiment
 from fgsep_jax.report import (results, runs as runs_lib, tables_common, tables_foreground,
-                              tables_speech, write)
+                              tables_speech, text)
 from fgsep_jax.training import run_folder
 
 
@@ -60,7 +60,7 @@ def _print_matrix(jobs):
         tables = [table for family in tables_foreground.families(names)
                   for table in tables_foreground.medians(groups, family)]
     for table in tables:
-        print(f'\n{write.markdown(table)}')
+        print(f'\n{text.markdown(table)}')
 
 
 def _plan(folders, data_dirs, splits, baselines, overrides):

@@ -112,15 +112,18 @@ def speech(groups, preset):
         add('Smaller drop from more diverse training data', published.DROPS,
             f'drop of training on {few} minus that of {many}, mean of {len(models)} models',
             wanted, 'above')
-    note = NOTE + (f' "Level" and "no better" mean by less than {LEVEL:g} dB.')
-    if several:
-        note += f" Not compared, since several fit: {'; '.join(sorted(several))}."
+    note = NOTE + f' "Level" and "no better" mean by less than {LEVEL:g} dB.' + _left_out(several)
     return items.Table(
         f'claims_speech-{preset}', f'Claims of the Conv-TasNet study, {preset} models: SI-SNRi',
         (items.Column('Claim', 'claim'),
          items.Column('difference (dB)', 'published', published=True),
          items.Column('Here', 'where'), items.Column('Difference (dB)', 'difference'),
          items.Column('Verdict', 'verdict')), rows, note)
+
+
+def _left_out(labels):
+    """The sentence on runs of one model that differ in more than their seed."""
+    return f" Not compared, since several fit: {'; '.join(sorted(labels))}." if labels else ''
 
 
 def _by_diversity(groups, names):
@@ -137,20 +140,22 @@ def _by_diversity(groups, names):
             if speakers[few] < speakers[many]]
 
 
-def foreground(groups, family):
+def foreground(groups, family, preset):
     """Claims of paper 1 on one data set: differences of medians on C1 to C4.
 
     Args:
-        groups: Groups of mask models of one preset.
+        groups: Groups of mask models.
         family: data set, without the subset.
+        preset: of the runs to compare.
 
     Returns:
         Table.
     """
-    model = {}
-    for group in groups:
-        if group.trained_on == family:
-            model.setdefault(group.model, group)
+    fits = [group for group in groups
+            if group.trained_on == family and group.config['preset'] == preset]
+    names = [group.model for group in fits]
+    model = {group.model: group for group in fits if names.count(group.model) == 1}
+    several = [group.label for group in fits if group.model not in model]
     how = dict(statistic='median', by_recording=True)
     rows = []
     for claim, number, first, second, metric, kind, where in (
@@ -174,10 +179,11 @@ def foreground(groups, family):
     rows.append(['M2 loses more than M1 on unseen events, SDRi', 'yes', '', '', '', '',
                  'C1, C2 - C3, C4', loss, verdict(loss, 'above')])
     return items.Table(
-        f'claims_foreground-{family}',
-        f'Claims of the foreground-background study on {family}: differences of medians (dB)',
+        f'claims_foreground-{family}-{preset}',
+        f'Claims of the foreground-background study on {family}, {preset} models: differences of'
+        ' medians (dB)',
         (items.Column('Claim', 'claim'),
          items.Column('difference of medians (dB)', 'published', published=True),
          *(items.Column(one.upper(), one) for one in SUBSETS),
          items.Column('Claimed of', 'where'), items.Column('Mean of these', 'difference'),
-         items.Column('Verdict', 'verdict')), rows, NOTE)
+         items.Column('Verdict', 'verdict')), rows, NOTE + _left_out(several))

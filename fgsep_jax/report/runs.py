@@ -5,8 +5,10 @@ import functools
 import glob
 import json
 import os
+import zipfile
 
 import numpy as np
+import soundfile
 
 from fgsep_jax.report import results
 
@@ -91,11 +93,12 @@ class Run:
         for line in lines:
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:  # the last line of a run that was killed
-                continue
+                kind, step = row.pop('kind'), row.pop('step')
+            except (ValueError, KeyError, AttributeError, TypeError):
+                continue  # the last line of a run that was killed
             for name, value in row.items():
-                if isinstance(value, (int, float)) and name != 'step':
-                    points.setdefault((row['kind'], name), []).append((row['step'], value))
+                if isinstance(value, (int, float)):
+                    points.setdefault((kind, name), []).append((step, value))
         return {key: tuple(np.array(value).T) for key, value in points.items()}
 
     @functools.cached_property
@@ -103,9 +106,12 @@ class Run:
         """{step: gate_KN in 0..1} of the first gated layer for one utterance; {} without."""
         found = {}
         for path in sorted(glob.glob(os.path.join(glob.escape(self.path), 'gates', '*.npz'))):
-            with np.load(path) as content:
-                step = int(os.path.splitext(os.path.basename(path))[0])
-                found[step] = content['gate_KN'].astype(np.float32) / 255
+            try:
+                with np.load(path) as content:
+                    step = int(os.path.splitext(os.path.basename(path))[0])
+                    found[step] = content['gate_KN'].astype(np.float32) / 255
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                self.problems.append(f'{path} cannot be read ({error!r}) and is left out')
         return found
 
     @functools.cached_property
@@ -114,10 +120,17 @@ class Run:
         found = {}
         pattern = os.path.join(glob.escape(self.path), 'audio', '*', '*', 'example.json')
         for path in sorted(glob.glob(pattern)):
-            with open(path) as file:
-                content = json.load(file)
-            found.setdefault(content['data_set'], {})[content['id']] = {
-                **content, 'folder': os.path.dirname(path)}
+            folder = os.path.dirname(path)
+            try:
+                with open(path) as file:
+                    content = json.load(file)
+                for name in content['files']:
+                    soundfile.info(os.path.join(folder, name))
+                found.setdefault(content['data_set'], {})[content['id']] = {
+                    **content, 'folder': folder}
+            except (OSError, ValueError, KeyError, TypeError,
+                    soundfile.LibsndfileError) as error:
+                self.problems.append(f'{folder}: its sounds are left out ({error!r})')
         return found
 
 
@@ -191,7 +204,8 @@ def find(folder, problems=None):
     found = []
     for path in paths:
         try:
-            found.append(open_run(path, os.path.relpath(path, folder)))
+            name = os.path.relpath(path, folder)  # '.' of a folder that is a run itself
+            found.append(open_run(path, '' if name == os.curdir else name))
         except results.ResultsError as error:
             if problems is None:
                 raise
@@ -259,7 +273,18 @@ def groups(runs):
     return [Group(label, tuple(group)) for label, group in zip(labels, members)]
 
 
-def _labels(runs):
+def short_labels(members, *, panels=False):
+    """{Group: label} that tell these groups apart, shorter than those of all.
+
+    Args:
+        members: Groups of one figure or table.
+        panels: whether each training set has a part of its own, so that the label need not say it.
+    """
+    return dict(zip(members, _labels([group.runs[0] for group in members],
+                                     without=('on',) if panels else ())))
+
+
+def _labels(runs, without=()):
     def parts(run):
         return {'model': run.model, 'objective': run.objective, 'on': f'on {run.trained_on}',
                 'preset': run.config['preset']}
@@ -269,7 +294,8 @@ def _labels(runs):
         others = [parts(other) for other in runs if other.task == run.task]
         own = parts(run)
         labels.append(', '.join(value for key, value in own.items() if key == 'model'
-                                or len({other[key] for other in others}) > 1))
+                                or key not in without
+                                and len({other[key] for other in others}) > 1))
     for label in {label for label in labels if labels.count(label) > 1}:
         alike = [i for i, one in enumerate(labels) if one == label]
         for i in alike:

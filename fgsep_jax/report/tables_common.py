@@ -146,7 +146,7 @@ def worst_ten(groups, data_set):
         rows.append([name, row['snr_db'], row['seconds'], float(score[name]),
                      float(np.mean(of_others)) if of_others else None])
     return items.Table(
-        f'worst_ten-{data_set}', f'The worst ten examples of {best.label} on {data_set}',
+        f'worst_ten-{data_set}', f'The worst ten examples of {best.label}, tested on {data_set}',
         (items.Column('Example', 'example'), items.Column('Input SNR (dB)', 'snr_db'),
          items.Column('Length (s)', 'seconds'), items.Column(label, metric),
          items.Column('All others, mean (dB)', 'others')), rows,

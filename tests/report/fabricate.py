@@ -104,11 +104,12 @@ def result(folder, config, name, system, level, count, seed):
     evaluate.write(os.path.join(folder, 'evaluation', name, system), rows, content)
 
 
-def listening(folder, config, name, systems, seconds=0.5):
+def listening(folder, config, name, systems):
     """Writes the sounds of one example and what they are."""
     example = f'{name}-003'
     where = os.path.join(folder, 'audio', name, example)
     rate = config.data.sample_rate
+    seconds = 0.5 if config.task == 'foreground' else 1.0
     time_T = np.arange(int(seconds * rate)) / rate
     names = ('foreground', 'background') if config.task == 'foreground' else ('1', '2')
     source = {one: 0.3 * np.sin(2 * np.pi * 300 * (i + 1) * time_T) for i, one in enumerate(names)}

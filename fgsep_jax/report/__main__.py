@@ -1,0 +1,44 @@
+"""Turns run folders into every table and figure of both papers and one page to read and hear.
+
+    python -m fgsep_jax.report --runs=runs [--output_dir=report]
+
+Reads result files only: no jax, no model, no data set.
+"""
+
+import argparse
+import sys
+
+from fgsep_jax.report import results, runs as runs_lib
+
+
+def main(argv=None):
+    """Runs the command line; mistakes end in one line and exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog='python -m fgsep_jax.report', description=__doc__.splitlines()[0])
+    parser.add_argument('--runs', required=True,
+                        help='folders with run folders in or below them, separated by commas')
+    parser.add_argument('--output_dir', default='report', help='default: %(default)s')
+    parser.add_argument('--title', default='Sound separation: results')
+    parser.add_argument('--examples', type=int, default=1,
+                        help='to listen to, of each test set; default: %(default)s')
+    options = parser.parse_args(argv)
+    try:
+        notes = []
+        found = list({run.path: run for folder in options.runs.split(',')
+                      for run in runs_lib.find(folder, notes)}.values())
+        from fgsep_jax.report import build, write  # matplotlib takes a second to import
+
+        notes += build.notes(found)
+        path = write.write(build.sections(found, notes, examples=options.examples),
+                           options.output_dir, options.title)
+    except (results.ResultsError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    for note in notes:
+        print(f'note: {note}', file=sys.stderr)
+    print(f'{len(found)} runs; the report: {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Which tables, figures and sounds a report has, from the runs that there are."""
+
+from fgsep_jax.report import (claims, figures_common, figures_foreground, figures_speech, items,
+                              listening, runs as runs_lib, tables_foreground, tables_speech)
+from fgsep_jax.report.tables_common import runs_table, test_sets, worst_ten
+
+
+def notes(runs):
+    """Reads the runs and says what is wrong with them.
+
+    Args:
+        runs: Runs; results that cannot stand beside the others are taken out of them.
+
+    Returns:
+        Sentences.
+    """
+    found = runs_lib.reconcile(runs)
+    for run in runs:
+        run.gates, run.examples  # read now, so that what is wrong with them is known
+        found += run.problems
+    return found
+
+
+def sections(runs, notes=(), *, examples=1):
+    """Parts of the report.
+
+    Args:
+        runs: Runs.
+        notes: sentences about what is left out.
+        examples: to listen to, of each test set.
+
+    Returns:
+        Sections; what no run fills is left out, single missing runs leave empty cells.
+    """
+    groups = runs_lib.groups(runs)
+    parts = [items.Section(
+        'runs', 'Runs', 'Runs that differ in their seed alone stand in one row. A cell without a'
+        ' run says so. Intervals are 95 %, over examples and seeds.'
+        + ''.join(f' Note: {note}' for note in notes), [runs_table(groups)])]
+    speech = [group for group in groups if group.task == 'speech']
+    masks = [group for group in groups if group.task == 'foreground']
+    if speech:
+        parts += _speech(speech)
+    if masks:
+        parts += _foreground(masks)
+    sounds = listening.examples(groups, examples)
+    if sounds:
+        parts.append(items.Section(
+            'listening', 'Listen', 'All tracks of an example are played at the same loudness.',
+            sounds))
+    return parts
+
+
+def _speech(groups):
+    sets = test_sets(groups)
+    own = sorted({group.trained_on for group in groups} & set(sets))
+    presets = list(dict.fromkeys(group.config['preset'] for group in groups))
+    return [
+        items.Section(
+            'claims_speech', 'Speech: what the paper claims',
+            'Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020.',
+            [claims.speech(groups, preset) for preset in presets]),
+        items.Section(
+            'speech', 'Speech: Tables 1 and 2', 'Numbers from the paper are marked as published and'
+            ' are of its own data; ours are of the data set that the heading names.',
+            [table(groups, name) for name in own
+             for table in (tables_speech.table_1, tables_speech.table_2)]),
+        items.Section(
+            'cross_dataset', 'Speech: across data sets', '', _present([
+                tables_speech.cross_table(groups, sets),
+                figures_speech.cross_dataset(groups, sets)])),
+        items.Section(
+            'training_speech', 'Speech: over training', '', _present([
+                figures_common.curves(groups), figures_speech.gates(groups)])),
+        *_by_example('speech', groups, sets)]
+
+
+def _foreground(groups):
+    sets = test_sets(groups)
+    families = tables_foreground.families(sets)
+    named = {family: [group for group in groups if any(
+        name.startswith(f'{family}-') for run in group.runs for name in run.results)]
+        for family in families}
+    return [
+        items.Section(
+            'claims_foreground', 'Foreground and background: what the paper claims',
+            'Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020.',
+            [claims.foreground(members, family, preset) for family, members in named.items()
+             for preset in dict.fromkeys(group.config['preset'] for group in members)]),
+        items.Section(
+            'foreground', 'Foreground and background: C1 to C4', '', _present([
+                item for family, members in named.items() for item in (
+                    figures_foreground.box_plots(members, family),
+                    *tables_foreground.medians(members, family),
+                    figures_foreground.mel_spectrograms(members, family))])),
+        items.Section('training_foreground', 'Foreground and background: over training', '',
+                      _present([figures_common.curves(groups)])),
+        *_by_example('foreground', groups, sets)]
+
+
+def _by_example(name, groups, sets):
+    """Sections on what the improvement depends on."""
+    title = {'speech': 'Speech', 'foreground': 'Foreground and background'}[name]
+    makers = (figures_common.by_input_snr, figures_common.by_length, figures_common.by_kind,
+              worst_ten)
+    found = _present([make(groups, one) for one in sets for make in makers])
+    return [items.Section(f'{name}_by_example', f'{title}: easy and hard examples', '', found)]
+
+
+def _present(found):
+    return [item for item in found if item is not None]

@@ -1,0 +1,63 @@
+// Tables that sort, players that take turns, a playhead to click on, light or dark.
+'use strict';
+
+function sortTable(header) {
+  const table = header.closest('table'), body = table.tBodies[0];
+  const column = [...header.parentNode.children].indexOf(header);
+  const ascending = header.getAttribute('aria-sort') === (header.matches('.number') ? 'descending' : 'none');
+  const sign = ascending ? 1 : -1;
+  for (const other of header.parentNode.children) other.setAttribute('aria-sort', 'none');
+  header.setAttribute('aria-sort', ascending ? 'ascending' : 'descending');
+  const key = (row) => {
+    const cell = row.cells[column];
+    if (cell.classList.contains('missing')) return null;
+    return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
+  };
+  const compare = (a, b) => typeof a === 'number' && typeof b === 'number'
+    ? a - b : String(a).localeCompare(String(b), 'en', { numeric: true });
+  const rows = [...body.rows].map((row) => [key(row), row]);
+  // Cells without a run stay at the end, whichever the order.
+  rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : sign * compare(a, b));
+  body.append(...rows.map(([, row]) => row));
+}
+
+for (const button of document.querySelectorAll('.sortable th button')) {
+  button.addEventListener('click', () => sortTable(button.parentNode));
+}
+
+const players = [...document.querySelectorAll('audio')];
+for (const audio of players) {
+  const look = audio.parentNode.querySelector('.look');
+  const head = look.querySelector('.playhead');
+  const draw = () => {
+    head.style.left = `${100 * audio.currentTime / (audio.duration || 1)}%`;
+    if (!audio.paused) requestAnimationFrame(draw);
+  };
+  audio.addEventListener('play', () => {
+    for (const other of players) if (other !== audio) other.pause();
+    look.classList.add('active');
+    draw();
+  });
+  audio.addEventListener('seeked', draw);
+  look.addEventListener('click', (event) => {
+    const box = look.getBoundingClientRect();
+    if (audio.duration) audio.currentTime = audio.duration * (event.clientX - box.left) / box.width;
+    audio.play();
+  });
+}
+
+const root = document.documentElement, toggle = document.getElementById('theme');
+function setTheme(dark) {
+  root.dataset.theme = dark ? 'dark' : 'light';
+  toggle.setAttribute('aria-pressed', String(dark));
+}
+setTheme(matchMedia('(prefers-color-scheme: dark)').matches);
+toggle.addEventListener('click', () => setTheme(root.dataset.theme !== 'dark'));
+
+// A link to an example opens it.
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+addEventListener('hashchange', openTarget);
+openTarget();

@@ -1,0 +1,133 @@
+"""How figures look, and how they become files: one palette that stands on white and on black."""
+
+import base64
+import functools
+import io
+import re
+
+import matplotlib
+import matplotlib.image
+from matplotlib import figure as mpl_figure
+
+INK, GRID = '#1c2128', '#d4d9df'  # `inline` turns these into the page's own
+COLORS = {
+    'Conv-TasNet': '#3b82c4', 'Big-Conv-TasNet': '#7d5fc4', 'Deep w/ PReLU': '#e08a1e',
+    'Deep w/ dilation': '#a8703a', 'Deep w/ GLU': '#2f9e6e',
+    'M1': '#3b82c4', 'M1+': '#86b9e6', 'M2': '#e08a1e', 'M2+': '#f2bf7a',
+}
+OTHERS = ('#d1495b', '#1fa3b0', '#b0589f', '#6f8f2f')  # of models that the papers do not have
+NEUTRAL = '#8a929c'  # of oracles
+DASHES = ('-', '--', ':', '-.')
+HATCHES = ('', '////', '....', 'xxxx')
+MARKERS = 'os^D'
+RC = {
+    'font.family': 'sans-serif', 'font.sans-serif': ['DejaVu Sans'], 'font.size': 9,
+    'axes.titlesize': 9.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
+    'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': INK,
+    'axes.labelcolor': INK, 'axes.grid': True, 'axes.axisbelow': True, 'grid.color': GRID,
+    'grid.linewidth': 0.6, 'text.color': INK, 'xtick.color': INK, 'ytick.color': INK,
+    'axes.linewidth': 0.7, 'xtick.major.width': 0.7, 'ytick.major.width': 0.7,
+    'lines.linewidth': 1.6, 'hatch.linewidth': 0.6, 'legend.frameon': False,
+    'svg.fonttype': 'none', 'svg.hashsalt': 'fgsep_jax', 'axes.facecolor': 'none',
+}
+
+
+def styled(make):
+    """Decorates a function that makes Figures, so that all look alike."""
+    @functools.wraps(make)
+    def wrapped(*args, **kwargs):
+        with matplotlib.rc_context(RC):
+            return make(*args, **kwargs)
+
+    return wrapped
+
+
+def axes(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
+    """A matplotlib Figure and its axes.
+
+    Args:
+        rows, columns: of axes.
+        width, height: in inches.
+        **settings: of `Figure.subplots`.
+
+    Returns:
+        (Figure, axes [rows, columns]).
+    """
+    figure = mpl_figure.Figure(figsize=(width, height), layout='constrained')
+    return figure, figure.subplots(rows, columns, squeeze=False, **settings)
+
+
+def looks(labels):
+    """How each group is drawn: a colour a model, dashes, hatches and markers for what else differs.
+
+    Args:
+        labels: {Group: label}; groups of one label look alike.
+
+    Returns:
+        {Group: {'color', 'linestyle', 'hatch', 'marker'}}.
+    """
+    colors, variants, found = dict(COLORS), {}, {}
+    for group, label in labels.items():
+        others = len(colors) - len(COLORS)
+        color = colors.setdefault(group.model, OTHERS[others % len(OTHERS)])
+        seen = variants.setdefault(group.model, [])
+        seen += [label] if label not in seen else []
+        i = seen.index(label) % len(DASHES)
+        found[group] = {'color': color, 'linestyle': DASHES[i], 'hatch': HATCHES[i],
+                        'marker': MARKERS[i]}
+    return found
+
+
+def legend_below(figure, handles):
+    """One legend for all axes, below them.
+
+    Args:
+        figure: matplotlib Figure.
+        handles: {label: artist}.
+    """
+    inches = 0.075 * max(map(len, handles)) + 0.7
+    figure.legend(handles.values(), handles.keys(), loc='outside lower center', fontsize=8.5,
+                  ncols=max(1, min(len(handles), int(figure.get_figwidth() / inches))),
+                  handlelength=2.6)
+
+
+def rendered(item, kind):
+    """A Figure item as the bytes of an SVG or PNG file on white.
+
+    The same figure gives the same bytes.
+    """
+    content = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        item.figure.savefig(content, format=kind, facecolor='white', dpi=150,
+                            metadata={'Date': None} if kind == 'svg' else {'Software': None})
+    return content.getvalue()
+
+
+def inline(item):
+    """A Figure item as SVG to stand in a page: transparent, ink and grid in the page's colours."""
+    content = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        item.figure.savefig(content, format='svg', transparent=True, metadata={'Date': None})
+    text = content.getvalue().decode()
+    text = text[text.index('<svg'):].replace(INK, 'var(--ink)').replace(GRID, 'var(--grid)')
+    # Ids must be unique in the page; those that nothing refers to go.
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda match: (
+        f' id="{item.name}-{match[1]}"' if match[1] in used else ''), text)
+    text = re.sub(r'(href="#|url\(#)', rf'\g<1>{item.name}-', text)
+    size = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', text)
+    return text.replace(f' width="{size[1]}pt" height="{size[2]}pt"', '', 1), float(size[1])
+
+
+def picture(level_FK, *, low, high, colormap='magma'):
+    """A matrix as a data: URI of a PNG, one pixel an entry, first row at the bottom.
+
+    Args:
+        level_FK: the matrix.
+        low, high: ends of the colour scale.
+        colormap: matplotlib's name of it.
+    """
+    content = io.BytesIO()
+    matplotlib.image.imsave(content, level_FK, vmin=low, vmax=high, cmap=colormap, origin='lower',
+                            format='png')
+    return 'data:image/png;base64,' + base64.b64encode(content.getvalue()).decode()

@@ -1,0 +1,190 @@
+"""What the figures show, read back from their artists."""
+
+import numpy as np
+import pytest
+
+from fgsep_jax.report import (figures_common, figures_foreground, figures_speech, listening, runs,
+                              sound, statistics, style, tables_common)
+import fabricate
+
+
+@pytest.fixture(scope='module')
+def everything(every_run):
+    return runs.groups(runs.find(every_run))
+
+
+@pytest.fixture(scope='module')
+def speech(everything):
+    return [group for group in everything if group.task == 'speech']
+
+
+@pytest.fixture(scope='module')
+def masks(everything):
+    return [group for group in everything if group.task == 'foreground']
+
+
+def texts(figure):
+    return {text.get_text() for ax in figure.axes for text in ax.texts}
+
+
+def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
+    item = figures_speech.cross_dataset(speech, ['alpha', 'beta'])
+    heights = [patch.get_height() for ax in item.figure.axes for patch in ax.patches]
+    cells = [tables_common.level(group, name, 'si_snri').value for on in ('alpha', 'beta')
+             for group in speech if group.trained_on == on for name in ('alpha', 'beta')]
+    np.testing.assert_allclose(heights, cells)
+    assert len(cells) == 2 * 9 and 'no run' not in texts(item.figure)
+    (legend,) = item.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        'Conv-TasNet, SI-SNR', 'Conv-TasNet, SI-SNR + power law', 'Deep w/ PReLU, SI-SNR',
+        'Deep w/ PReLU, SI-SNR + power law', 'Deep w/ GLU, SI-SNR']
+    # One look for one bar of the legend, in both panels; hatches tell the objectives apart.
+    first, second = (ax.patches for ax in item.figure.axes)
+    assert first[0].get_facecolor() == second[0].get_facecolor()
+    assert {patch.get_hatch() for patch in first} == {'', '////'}
+
+
+def test_figure_5_marks_what_was_not_evaluated(speech):
+    item = figures_speech.cross_dataset(speech, ['alpha', 'beta', 'gamma'])
+    assert sum(text.get_text() == 'no run' for ax in item.figure.axes for text in ax.texts) == 9
+    assert figures_speech.cross_dataset(speech, []) is None
+
+
+def test_figure_4_shows_the_gates_of_every_channel(speech):
+    item = figures_speech.gates(speech)
+    (run,) = [run for group in speech for run in group.runs if run.gates]
+    images = [ax.images[0].get_array() for ax in item.figure.axes if ax.images]
+    shown = [ax.get_title(loc='left') for ax in item.figure.axes if ax.images]
+    assert shown == ['step 0', 'step 2', 'step 8', 'step 16', 'step 40']
+    last = run.gates[40]
+    order = np.argsort(last.mean(axis=0))
+    for title, image in zip(shown, images):
+        np.testing.assert_array_equal(image, run.gates[int(title.split()[1])][:, order].T)
+    (means,) = [ax for ax in item.figure.axes if ax.get_ylabel() == 'mean gate']
+    assert len(means.lines) == last.shape[1] + 1
+    np.testing.assert_allclose(means.lines[-1].get_ydata()[-1], last.mean(), rtol=1e-5)
+    assert figures_speech.gates([group for group in speech if 'GLU' not in group.model]) is None
+
+
+def test_curves_are_means_over_seeds(speech, tmp_path):
+    for seed, scale in ((0, 1), (1, 3)):
+        fabricate.run(tmp_path / str(seed), 'convtasnet', seed=seed, sounds=False)
+        (tmp_path / str(seed) / 'metrics.jsonl').write_text(''.join(
+            f'{{"step": {step}, "kind": "{kind}", "loss": 0, "si_snr": {scale * step}}}\n'
+            for kind in ('train', 'validation') for step in (5, 10, 15)[:3 - seed]))
+    item = figures_common.curves(runs.groups(runs.find(str(tmp_path))))
+    for ax in item.figure.axes:
+        (line,) = ax.lines
+        # The second seed is not finished.
+        np.testing.assert_allclose(line.get_xydata(), [[5, 10], [10, 20], [15, 15]])
+    assert 'SI-SNR (dB)' in [ax.get_ylabel() for ax in item.figure.axes]
+
+
+def test_curves_need_a_log(tmp_path):
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False)
+    (tmp_path / 'one' / 'metrics.jsonl').unlink()
+    assert figures_common.curves(runs.groups(runs.find(str(tmp_path)))) is None
+
+
+@pytest.fixture(scope='module')
+def many(tmp_path_factory):
+    """Two seeds of one model on sixty examples."""
+    root = tmp_path_factory.mktemp('many')
+    for seed in range(2):
+        fabricate.run(root / str(seed), 'convtasnet', seed=seed, examples=60, sounds=False)
+    return runs.groups(runs.find(str(root)))
+
+
+@pytest.mark.parametrize('make, value_of', [
+    (figures_common.by_length, lambda row: row['seconds']),
+    (figures_common.by_input_snr, lambda row: abs(row['snr_db']))])
+def test_bins_hold_every_example_once(many, make, value_of):
+    item = make(many, 'alpha')
+    (ax,) = item.figure.axes
+    line = ax.lines[-1]  # the points' own; error bars come first
+    loaded = many[0].results('alpha')
+    ids, value_SN = statistics.scores(loaded, 'si_snri')
+    x_N = np.array([value_of(loaded[0].rows[name]) for name in ids])
+    edges = np.quantile(x_N, np.linspace(0, 1, 6))
+    bin_N = np.clip(np.searchsorted(edges, x_N, side='right') - 1, 0, 4)
+    expected = [value_SN[:, bin_N == b].mean() for b in range(5)]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+    np.testing.assert_allclose(line.get_xdata(), (edges[:-1] + edges[1:]) / 2)
+
+
+def test_no_bins_where_nothing_varies_or_little_is_there(many, tmp_path):
+    assert figures_common.by_length(many, 'nowhere') is None
+    fabricate.run(tmp_path / 'few', 'convtasnet', examples=12, sounds=False)
+    few = runs.groups(runs.find(str(tmp_path)))
+    assert figures_common.by_length(few, 'alpha') is None
+
+
+def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
+    item = figures_common.by_kind(many, 'alpha')
+    (ax,) = item.figure.axes
+    rows = many[0].results('alpha')[0].rows.values()
+    both = [row for row in rows if {row['sex_1'], row['sex_2']} == {'F', 'M'}]
+    ticks = [label.get_text() for label in ax.get_yticklabels()]
+    assert ticks[1] == f'female, male ({len(both)})'
+    points = [line for line in ax.lines if line.get_marker() == 'o']
+    mean = np.mean([result.rows[row['id']]['si_snri'] for row in both
+                    for result in many[0].results('alpha')])
+    assert points[1].get_xdata()[0] == pytest.approx(mean)
+    item = figures_common.by_kind(masks, 'fgbg-c2')
+    labels = [[label.get_text() for label in ax.get_yticklabels()] for ax in item.figure.axes]
+    assert labels == [['dog (6)', 'door (6)'], ['rain (12)']]
+
+
+def test_no_kinds_where_rows_do_not_tell(tmp_path):
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
+    for path in (tmp_path / 'one/evaluation/alpha').rglob('examples.csv'):
+        path.write_text(path.read_text().replace(',F,', ',,').replace(',M,', ',,')
+                        .replace(',F,', ',,').replace(',M,', ',,'))
+    assert figures_common.by_kind(runs.groups(runs.find(str(tmp_path))), 'alpha') is None
+
+
+def test_box_plots_have_the_medians_of_all_seeds(masks):
+    item = figures_foreground.box_plots(masks, 'fgbg')
+    assert len(item.figure.axes) == 12
+    for i, metric in enumerate(('sdri_foreground', 'siri_foreground', 'sar_foreground')):
+        for j in range(4):
+            ax = item.figure.axes[4 * i + j]
+            # Of each box: the box is a patch, then two whiskers, two caps and the median.
+            medians = [line.get_ydata()[0] for line in ax.lines[4::5]][:4]
+            expected = [np.median([row[metric] for result in group.results(f'fgbg-c{j + 1}')
+                                   for row in result.rows.values()]) for group in masks]
+            np.testing.assert_allclose(medians, expected)
+            assert len(ax.patches) == 6  # four models, two oracles
+    assert figures_foreground.box_plots(masks, 'nothing') is None
+    assert 'M2 C3 SDR improvement' in item.description
+
+
+def test_spectrograms_are_of_the_foreground(masks):
+    item = figures_foreground.mel_spectrograms(masks, 'fgbg')
+    with_images = [ax for ax in item.figure.axes if ax.images]
+    assert len(with_images) == 4 * 7  # mixture, truth, four models, oracle
+    titles = [ax.get_title(loc='left') for ax in with_images[:7]]
+    assert titles == ['Mixture', 'Ground truth', 'M1', 'M1+', 'M2', 'M2+', 'IRM, mel bands']
+    example = listening.common_example(masks, 'fgbg-c1')
+    (truth,) = [track for track in example.tracks
+                if (track.role, track.source) == ('reference', 'foreground')]
+    np.testing.assert_array_equal(with_images[1].images[0].get_array(),
+                                  sound.mel_db(*sound.read(truth.path)))
+    assert figures_foreground.mel_spectrograms(masks, 'nothing') is None
+
+
+def test_a_missing_model_leaves_a_marked_panel(tmp_path):
+    fabricate.run(tmp_path / 'm1', 'blstm_m1', trained_on='fgbg', test_sets=('fgbg',))
+    fabricate.run(tmp_path / 'm2', 'blstm_m2', trained_on='fgbg', test_sets=('fgbg',),
+                  sounds=False, oracle=False)
+    groups = runs.groups(runs.find(str(tmp_path)))
+    assert 'no run' in texts(figures_foreground.mel_spectrograms(groups, 'fgbg').figure)
+
+
+def test_files_are_the_same_each_time(speech):
+    for kind in ('svg', 'png'):
+        first, second = (style.rendered(figures_speech.cross_dataset(speech, ['alpha']), kind)
+                         for _ in range(2))
+        assert first == second
+    svg, _ = style.inline(figures_speech.cross_dataset(speech, ['alpha']))
+    assert 'var(--ink)' in svg and style.INK not in svg

@@ -1,0 +1,192 @@
+"""The page in a browser: it loads in silence, sorts, plays, and fits."""
+
+import collections
+import json
+import re
+
+import numpy as np
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from fgsep_jax.report import build, items, page, runs, write
+import browser
+
+
+@pytest.fixture(scope='module')
+def report(every_run, tmp_path_factory):
+    """A report of runs that fill every part of it."""
+    found = runs.find(every_run)
+    return write.write(build.sections(found), str(tmp_path_factory.mktemp('report')), 'A <report>')
+
+
+@pytest.fixture(scope='module')
+def driver(report):
+    driver = browser.start()
+    driver.get(f'file://{report}')
+    yield driver
+    driver.quit()
+
+
+def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(driver, report):
+    driver.get_log('performance')
+    driver.get(f'file://{report}')
+    assert driver.title == 'A <report>'
+    assert driver.get_log('browser') == []
+    asked = [json.loads(entry['message'])['message'] for entry in driver.get_log('performance')]
+    urls = [one['params']['request']['url'] for one in asked
+            if one['method'] == 'Network.requestWillBeSent']
+    assert urls and {url.split(':')[0] for url in urls} <= {'file', 'data'}
+    assert sum(url.startswith('file') for url in urls) == 1  # the page itself
+
+
+def column_of(driver, table, label):
+    """(header's button, function that reads the column's cells) of a table by its anchor."""
+    table = driver.find_element(By.CSS_SELECTOR, f'#{table} table')
+    heads = table.find_elements(By.CSS_SELECTOR, 'thead button')
+    i = [head.get_attribute('textContent').strip() for head in heads].index(label)
+
+    def cells():
+        return [driver.execute_script(
+            'return arguments[0].cells[arguments[1]]', row, i) for row in
+            table.find_elements(By.CSS_SELECTOR, 'tbody tr')]
+
+    return heads[i], cells
+
+
+def test_sorting_sorts_and_keeps_missing_cells_last(driver):
+    head, cells = column_of(driver, 'table_1-alpha', 'SI-SNRi, alpha (dB)')
+
+    def values():
+        return [cell.get_attribute('data-value') for cell in cells()]
+
+    before = values()
+    assert before.count(None) == 2  # no Big and no dilated model
+    driver.execute_script('arguments[0].scrollIntoView({block: "center"})', head)
+    head.click()
+    numbers = [float(value) for value in values()[:3]]
+    assert numbers == sorted(numbers, reverse=True) and values()[3:] == [None, None]
+    assert head.find_element(By.XPATH, '..').get_attribute('aria-sort') == 'descending'
+    head.send_keys(Keys.ENTER)  # by keyboard
+    numbers = [float(value) for value in values()[:3]]
+    assert numbers == sorted(numbers) and values()[3:] == [None, None]
+    assert head.find_element(By.XPATH, '..').get_attribute('aria-sort') == 'ascending'
+    other, names = column_of(driver, 'table_1-alpha', 'Model')
+    other.click()
+    shown = [cell.text for cell in names()]
+    assert shown == sorted(shown, key=str.lower)
+    assert head.find_element(By.XPATH, '..').get_attribute('aria-sort') == 'none'
+    assert 'no run' in [cell.find_element(By.TAG_NAME, 'span').get_attribute('aria-label')
+                        for cell in cells() if cell.find_elements(By.TAG_NAME, 'span')]
+
+
+SOUNDS = """
+const done = arguments[arguments.length - 1];
+(async () => {
+  const context = new OfflineAudioContext(1, 1, 44100), found = [];
+  for (const audio of document.querySelectorAll('audio')) {
+    await new Promise((ok) => {
+      if (audio.readyState >= 1) return ok();
+      audio.addEventListener('loadedmetadata', ok, { once: true }); audio.load();
+    });
+    const bytes = Uint8Array.from(atob(audio.src.split(',')[1]), (c) => c.charCodeAt(0));
+    const samples = (await context.decodeAudioData(bytes.buffer)).getChannelData(0);
+    found.push([audio.duration, Number(audio.dataset.seconds), audio.getAttribute('aria-label'),
+                Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length)]);
+  }
+  done(found);
+})();
+"""
+
+
+def test_players_have_sound_of_the_right_duration_and_one_level(driver):
+    driver.set_script_timeout(60)
+    found = driver.execute_async_script(SOUNDS)
+    # Two speech sets with 9 groups and an oracle, c1..c4 with 4 and two oracles; a mixture and two
+    # references each.
+    assert len(found) == 2 * (3 + 2 * (9 + 1)) + 4 * (3 + 2 * (4 + 2))
+    duration, seconds, labels, rms = zip(*found)
+    expected = [0.5 if 'fgbg' in label else 1.0 for label in labels]
+    np.testing.assert_allclose(duration, expected, atol=2e-3)
+    np.testing.assert_allclose(seconds, expected, atol=2e-3)
+    assert min(rms) > 0.05
+    levels = collections.defaultdict(list)
+    for label, level in zip(labels, rms):
+        levels[label.split(', ')[-1]].append(level)
+    assert len(levels) == 6
+    for level in levels.values():
+        np.testing.assert_allclose(level, level[0], rtol=0.02)
+    assert len(set(labels)) == len(labels)  # a screen reader tells them apart
+
+
+def test_one_plays_at_a_time_and_a_click_on_the_picture_seeks(driver):
+    driver.execute_script(
+        'for (const one of document.querySelectorAll("details")) one.open = true')
+    first, second = driver.find_elements(By.TAG_NAME, 'audio')[:2]
+    driver.execute_script('arguments[0].loop = true; return arguments[0].play()', first)
+    assert not first.get_property('paused')
+    look = second.find_element(By.XPATH, '../div[@class="look"]')
+    driver.execute_script('arguments[0].loop = true', second)
+    driver.execute_script('arguments[0].scrollIntoView({block: "center"})', look)
+    look.click()  # in its middle
+    driver.execute_async_script(
+        'const done = arguments[1]; arguments[0].paused ?'
+        ' arguments[0].addEventListener("play", () => done()) : done()', second)
+    assert first.get_property('paused') and not second.get_property('paused')
+    assert 'active' in look.get_attribute('class')
+    driver.execute_script('arguments[0].pause()', second)
+
+
+@pytest.mark.parametrize('width', [360, 1280])
+def test_the_page_fits_a_phone_and_a_desk(driver, width):
+    driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+        'width': width, 'height': 800, 'deviceScaleFactor': 2, 'mobile': width < 800})
+    wide, size = driver.execute_script(
+        'return [document.documentElement.scrollWidth,'
+        ' parseFloat(getComputedStyle(document.querySelector("td")).fontSize)]')
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    assert wide <= width and size >= 12
+
+
+def test_light_and_dark(driver):
+    def contrast():
+        ink, paper = (sum(map(int, re.findall(r'\d+', color)[:3])) for color in
+                      driver.execute_script(
+                          'const s = getComputedStyle(document.body);'
+                          ' return [s.color, s.backgroundColor]'))
+        label = driver.execute_script(
+            'return getComputedStyle(document.querySelector(".drawing text")).fill')
+        return ink, paper, sum(map(int, re.findall(r'\d+', label)[:3]))
+
+    toggle = driver.find_element(By.ID, 'theme')
+    driver.execute_script('scrollTo(0, 0)')
+    assert toggle.get_attribute('aria-pressed') == 'false'
+    ink, paper, label = contrast()
+    assert ink < 200 < 600 < paper and label == ink
+    toggle.click()
+    assert toggle.get_attribute('aria-pressed') == 'true'
+    ink, paper, label = contrast()
+    assert paper < 200 < 600 < ink and label == ink
+    toggle.click()
+
+
+def test_a_reader_that_sees_nothing_is_told_everything(report):
+    with open(report) as file:
+        text = file.read()
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(set(ids)) == len(ids)
+    assert set(re.findall(r'aria-labelledby="([^"]+)"', text)) <= set(ids)
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+    assert all(' alt="' in tag for tag in re.findall('<img [^>]*', text))
+    assert all('aria-label="' in tag for tag in re.findall('<audio [^>]*', text))
+    drawings = re.findall('<div class="drawing" role="img" aria-label="([^"]+)"', text)
+    assert len(drawings) == text.count('class="drawing"') and min(map(len, drawings)) > 40
+    assert not re.search(r'(src|href)="https?:', text)
+
+
+def test_what_a_cell_says_is_escaped():
+    table = items.Table('t', '<b>', (items.Column('<i>', 'a'),), [['<script>x</script>']], '<p>')
+    text = page.render([items.Section('s', '<s>', '<u>', [table])], title='&')
+    for raw in ('<b>', '<i>', '<script>x', '<s>', '<u>', '<p><'):
+        assert raw not in text
+    assert '&lt;script&gt;x' in text
