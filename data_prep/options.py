@@ -137,7 +137,7 @@ def speakers_flag(own: argparse.ArgumentParser) -> None:
     """Add the flag of a table of speakers, for `sexes`."""
     own.add_argument(
         '--speakers', default=None,
-        help='csv or tsv with the columns speaker and sex (f, m); results then tell the pairs apart',
+        help='csv or tsv with the columns speaker and sex (f, m), by which results are told apart',
     )
 
 

@@ -6,8 +6,8 @@ import os
 import jax
 
 from fgsep_jax import config as config_lib, experiment
-from fgsep_jax.report import (results, runs as runs_lib, tables_common, tables_foreground,
-                              tables_speech, text)
+from fgsep_jax.report import (groups as groups_lib, results, runs as runs_lib, tables_common,
+                              tables_foreground, tables_speech, text)
 from fgsep_jax.training import run_folder
 
 
@@ -52,7 +52,7 @@ def _print_matrix(jobs):
     runs = [run for run, *_ in jobs]
     for note in runs_lib.reconcile(runs):
         print(f'note: {note}')
-    groups = runs_lib.groups(runs)
+    groups = groups_lib.by_seed(runs)
     names = tables_common.test_sets(groups)
     if runs[0].task == 'speech':
         tables = [tables_speech.cross_table(groups, names)]

@@ -1,7 +1,8 @@
 """Which tables, figures and sounds a report has, from the runs that there are."""
 
-from fgsep_jax.report import (claims, figures_common, figures_foreground, figures_speech, items,
-                              listening, runs as runs_lib, tables_foreground, tables_speech)
+from fgsep_jax.report import (claims, figures_common, figures_foreground, figures_speech,
+                              groups as groups_lib, items, listening, runs as runs_lib,
+                              tables_foreground, tables_speech)
 from fgsep_jax.report.tables_common import runs_table, test_sets, worst_ten
 
 
@@ -32,7 +33,7 @@ def sections(runs, notes=(), *, examples=1):
     Returns:
         Sections; what no run fills is left out, single missing runs leave empty cells.
     """
-    groups = runs_lib.groups(runs)
+    groups = groups_lib.by_seed(runs)
     parts = [items.Section(
         'runs', 'Runs', 'Runs that differ in their seed alone stand in one row. A cell without a'
         ' run says so. Intervals are 95 %, over examples and seeds.'

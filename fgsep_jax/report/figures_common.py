@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fgsep_jax.report import items, runs, statistics, style
+from fgsep_jax.report import groups as groups_lib, items, statistics, style
 from fgsep_jax.report.tables_common import RECORDINGS, metric_of
 
 BINS = 5
@@ -18,7 +18,7 @@ def curves(groups):
     sets = sorted({group.trained_on for group in groups})
     figure, axes = style.axes(2, len(sets), width=max(4.0 * len(sets), 7.0), height=5.2,
                               sharex='col', sharey='row')
-    labels, handles = runs.short_labels(groups, panels=True), {}
+    labels, handles = groups_lib.short_labels(groups, panels=True), {}
     looks = style.looks(labels)
     for i, kind in enumerate(('train', 'validation')):
         for j, name in enumerate(sets):
@@ -125,7 +125,7 @@ def _binned(groups, data_set, name, value_of, label, words):
     if len(edges) < 3 or len(value_N) < BINS * statistics.MIN_GROUPS:
         return None
     figure, axes = style.axes(width=7.5, height=3.6)
-    ax, labels, handles = axes[0, 0], runs.short_labels(groups), {}
+    ax, labels, handles = axes[0, 0], groups_lib.short_labels(groups), {}
     looks = style.looks(labels)
     for g, group in enumerate(groups):
         points = []
@@ -171,8 +171,8 @@ def by_kind(groups, data_set):
         return None
     names = [sorted({kind_of(row) for row in rows} - {None}) for _, kind_of in kinds]
     figure, axes = style.axes(1, len(kinds), width=8.0,
-                              height=1.4 + 0.34 * max(map(len, names)), sharex=True)
-    labels, handles = runs.short_labels(groups), {}
+                              height=1.0 + max(0.34, 0.08 * len(groups)) * max(map(len, names)), sharex=True)
+    labels, handles = groups_lib.short_labels(groups), {}
     looks = style.looks(labels)
     for ax, (what, kind_of), found in zip(axes[0], kinds, names):
         for g, group in enumerate(groups):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fgsep_jax.report import items, runs, sound, statistics, style
+from fgsep_jax.report import groups as groups_lib, items, sound, statistics, style
 from fgsep_jax.report.listening import common_example
 from fgsep_jax.report.tables_common import SUBSETS, SYSTEMS
 from fgsep_jax.report.tables_foreground import METRICS
@@ -18,7 +18,7 @@ def box_plots(groups, family):
         groups: Groups of mask models.
         family: data set, without the subset.
     """
-    labels = runs.short_labels(groups)
+    labels = groups_lib.short_labels(groups)
     looks = style.looks(labels)
     systems = [(labels[group], [group], '', looks[group]['color']) for group in groups]
     systems += [(ORACLES[name], groups, name, style.NEUTRAL) for name in ORACLES if any(
@@ -88,7 +88,7 @@ def mel_spectrograms(groups, family):
     if not found:
         return None
     columns = ['mixture', 'reference', *(group.label for group in groups)]
-    titles = ['Mixture', 'Ground truth', *runs.short_labels(groups).values()]
+    titles = ['Mixture', 'Ground truth', *groups_lib.short_labels(groups).values()]
     if any(track.system == SYSTEMS['ideal_mel_mask'] for _, one in found for track in one.tracks):
         columns.append(SYSTEMS['ideal_mel_mask'])
         titles.append(ORACLES['ideal_mel_mask'])

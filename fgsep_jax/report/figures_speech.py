@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fgsep_jax.report import items, runs, style
+from fgsep_jax.report import groups as groups_lib, items, style
 from fgsep_jax.report.tables_common import level
 
 STEPS_SHOWN = 5
@@ -21,7 +21,7 @@ def cross_dataset(groups, data_sets):
         return None
     figure, axes = style.axes(len(trained), width=8.5, height=2.5 * len(trained) + 0.8,
                               sharey=True)
-    labels, handles, values = runs.short_labels(groups, panels=True), {}, []
+    labels, handles, values = groups_lib.short_labels(groups, panels=True), {}, []
     looks = style.looks(labels)
     for ax, on in zip(axes[:, 0], trained):
         members = [group for group in groups if group.trained_on == on]
@@ -66,7 +66,7 @@ def gates(groups):
     gated = [(group, run) for group, run in gated if run is not None]
     if not gated:
         return None
-    labels = runs.short_labels([group for group, _ in gated])
+    labels = groups_lib.short_labels([group for group, _ in gated])
     figure, axes = style.axes(2 * len(gated), STEPS_SHOWN, width=9.0, height=4.6 * len(gated))
     for r, (group, run) in enumerate(gated):
         steps = sorted(run.gates)

@@ -3,6 +3,7 @@
 import html
 import importlib.resources
 import re
+import urllib.parse
 
 from fgsep_jax.report import items, sound, style
 from fgsep_jax.report.text import cell_text, is_numeric
@@ -55,11 +56,24 @@ def _table(table):
         for i, (cell, column, number) in enumerate(zip(row, table.columns, numeric)))
         + '</tr>' for row in table.rows)
     note = f'<p class="note">{_text(table.note)}</p>' if table.note else ''
-    return (f'<div class="item" id="{name}"><h3 id="{name}-title">{_text(table.title)}</h3>'
-            f'<div class="scroll" role="region" aria-labelledby="{name}-title" tabindex="0">'
-            f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-            f'</div>{note}<p class="files"><a href="tables/{name}.csv">CSV</a>'
-            f' <a href="tables/{name}.md">Markdown</a></p></div>')
+    whole = (f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
+             '</table>')
+    return _item(name, table.title, _scroll(name, whole) + note, {
+        'CSV': f'tables/{table.name}.csv', 'Markdown': f'tables/{table.name}.md'})
+
+
+def _item(name, title, content, files):
+    """A part with its heading and links to its files, {label: path}."""
+    links = ' '.join(f'<a href="{urllib.parse.quote(path)}">{label}</a>'
+                     for label, path in files.items())
+    return (f'<div class="item" id="{name}"><h3 id="{name}-title">{_text(title)}</h3>{content}'
+            f'<p class="files">{links}</p></div>')
+
+
+def _scroll(name, content):
+    """Content that may be wider than the page; scrolls by keyboard too."""
+    return (f'<div class="scroll" role="region" aria-labelledby="{name}-title" tabindex="0">'
+            f'{content}</div>')
 
 
 def _cell(cell, column, number, *, first):
@@ -93,12 +107,11 @@ def _figure(figure):
     svg, width = style.inline(figure)
     svg = svg.replace('<svg', '<svg aria-hidden="true" focusable="false"', 1)
     note = f'<figcaption class="note">{_text(figure.note)}</figcaption>' if figure.note else ''
-    return (f'<div class="item" id="{name}"><h3 id="{name}-title">{_text(figure.title)}</h3>'
-            f'<figure><div class="scroll" role="region" aria-labelledby="{name}-title" tabindex="0">'
-            f'<div class="drawing" role="img" aria-label="{_text(figure.description)}"'
-            f' style="min-width:{min(width, 620):.0f}px;max-width:{1.5 * width:.0f}px">{svg}</div>'
-            f'</div>{note}</figure><p class="files"><a href="figures/{name}.svg">SVG</a>'
-            f' <a href="figures/{name}.png">PNG</a></p></div>')
+    size = f'min-width:{min(width, 620):.0f}px;max-width:{1.5 * width:.0f}px'
+    drawing = (f'<div class="drawing" role="img" aria-label="{_text(figure.description)}"'
+               f' style="{size}">{svg}</div>')
+    return _item(name, figure.title, f'<figure>{_scroll(name, drawing)}{note}</figure>',
+                 {'SVG': f'figures/{figure.name}.svg', 'PNG': f'figures/{figure.name}.png'})
 
 
 def _listening(example):

@@ -1,4 +1,4 @@
-"""Run folders as they are found on disk, and the seeds of one experiment together."""
+"""Run folders as they are found on disk."""
 
 import dataclasses
 import functools
@@ -18,11 +18,6 @@ NAMES = {
     'convtasnet_glu': 'Deep w/ GLU',
     'blstm_m1': 'M1', 'blstm_m1_plus': 'M1+', 'blstm_m2': 'M2', 'blstm_m2_plus': 'M2+',
 }
-# Keys in which runs of one experiment may differ: the seed, what only costs time or disk, and
-# the folder of the data, for which their name stands.
-FREE = ('seed', 'data.dir', 'data.name', 'data.read_threads', 'data.prefetch_batches',
-        'training.epochs', 'training.log_steps', 'training.checkpoint_steps',
-        'training.keep_checkpoints', 'training.audio_examples', 'training.gates')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,30 +129,6 @@ class Run:
         return found
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Group:
-    """Runs that differ in their seed alone.
-
-    Attributes:
-        label: short and unique among the groups of a report.
-        runs: sorted by seed.
-    """
-
-    label: str
-    runs: tuple[Run, ...]
-
-    model = property(lambda self: self.runs[0].model)
-    objective = property(lambda self: self.runs[0].objective)
-    trained_on = property(lambda self: self.runs[0].trained_on)
-    task = property(lambda self: self.runs[0].task)
-    config = property(lambda self: self.runs[0].config)
-
-    def results(self, data_set, system=''):
-        """The Results of its seeds on a data set, those that there are."""
-        return [run.results[data_set][system] for run in self.runs
-                if system in run.results.get(data_set, {})]
-
-
 def flatten(tree, prefix=''):
     """Turns nested dicts into {'a.b': value}."""
     flat = {}
@@ -246,62 +217,3 @@ def reconcile(runs):
             notes.append(f'Results on {data_set} of {names} are left out: they were made on other'
                          f' data, or with other evaluation.filter_taps, than those of most runs.')
     return notes
-
-
-def groups(runs):
-    """Runs that differ in their seed alone, together.
-
-    Args:
-        runs: Runs.
-
-    Returns:
-        Groups in the papers' order. Labels say model, objective, training set and preset as far
-        as they differ among the runs of that task, and other keys that still tell them apart.
-    """
-    found = {}
-    for run in runs:
-        fixed = {key: value for key, value in run.config.items()
-                 if key not in FREE and not key.startswith('evaluation.')}
-        key = json.dumps([run.trained_on, fixed], sort_keys=True)
-        found.setdefault(key, []).append(run)
-    order = list(NAMES.values())
-    members = sorted((sorted(group, key=lambda run: run.seed) for group in found.values()),
-                     key=lambda group: (group[0].task != 'speech', order.index(group[0].model)
-                                        if group[0].model in order else len(order),
-                                        group[0].objective, group[0].trained_on, group[0].name))
-    labels = _labels([group[0] for group in members])
-    return [Group(label, tuple(group)) for label, group in zip(labels, members)]
-
-
-def short_labels(members, *, panels=False):
-    """{Group: label} that tell these groups apart, shorter than those of all.
-
-    Args:
-        members: Groups of one figure or table.
-        panels: whether each training set has a part of its own, so that the label need not say it.
-    """
-    return dict(zip(members, _labels([group.runs[0] for group in members],
-                                     without=('on',) if panels else ())))
-
-
-def _labels(runs, without=()):
-    def parts(run):
-        return {'model': run.model, 'objective': run.objective, 'on': f'on {run.trained_on}',
-                'preset': run.config['preset']}
-
-    labels = []
-    for run in runs:
-        others = [parts(other) for other in runs if other.task == run.task]
-        own = parts(run)
-        labels.append(', '.join(value for key, value in own.items() if key == 'model'
-                                or key not in without
-                                and len({other[key] for other in others}) > 1))
-    for label in {label for label in labels if labels.count(label) > 1}:
-        alike = [i for i, one in enumerate(labels) if one == label]
-        for i in alike:
-            config = runs[i].config
-            differ = [f'{key.split(".")[-1]}={value}' for key, value in sorted(config.items())
-                      if key not in FREE and not key.startswith('evaluation.')
-                      and any(runs[j].config.get(key) != value for j in alike)]
-            labels[i] = ', '.join([label, *differ])
-    return labels

@@ -79,16 +79,17 @@ def looks(labels):
 
 
 def legend_below(figure, handles):
-    """One legend for all axes, below them.
+    """One legend for all axes, below them; the figure grows by its height.
 
     Args:
         figure: matplotlib Figure.
         handles: {label: artist}.
     """
     inches = 0.075 * max(map(len, handles)) + 0.7
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / inches)))
+    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(handles) // columns))
     figure.legend(handles.values(), handles.keys(), loc='outside lower center', fontsize=8.5,
-                  ncols=max(1, min(len(handles), int(figure.get_figwidth() / inches))),
-                  handlelength=2.6)
+                  ncols=columns, handlelength=2.6)
 
 
 def rendered(item, kind):

@@ -102,6 +102,7 @@ def test_metadata_says_what_the_voices_are(corpus):
     metadata = source.RecordSource(str(corpus), 'test').metadata
     assert metadata['synthesiser'] == espeak.version()
     assert 'eSpeak NG' in metadata['licence']
+    assert metadata['speakers'] == {voice.name: voice.sex.upper() for voice in espeak.VOICES}
 
 
 def test_the_task_leaves_no_trace_in_a_data_set_of_speech(corpus, capsys):

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from fgsep_jax.report import (figures_common, figures_foreground, figures_speech, listening, runs,
-                              sound, statistics, style, tables_common)
+from fgsep_jax.report import (figures_common, figures_foreground, figures_speech,
+                              groups as groups_lib, listening, runs, sound, statistics,
+                              style, tables_common)
 import fabricate
 
 
 @pytest.fixture(scope='module')
 def everything(every_run):
-    return runs.groups(runs.find(every_run))
+    return groups_lib.by_seed(runs.find(every_run))
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +73,7 @@ def test_curves_are_means_over_seeds(speech, tmp_path):
         (tmp_path / str(seed) / 'metrics.jsonl').write_text(''.join(
             f'{{"step": {step}, "kind": "{kind}", "loss": 0, "si_snr": {scale * step}}}\n'
             for kind in ('train', 'validation') for step in (5, 10, 15)[:3 - seed]))
-    item = figures_common.curves(runs.groups(runs.find(str(tmp_path))))
+    item = figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path))))
     for ax in item.figure.axes:
         (line,) = ax.lines
         # The second seed is not finished.
@@ -83,7 +84,7 @@ def test_curves_are_means_over_seeds(speech, tmp_path):
 def test_curves_need_a_log(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False)
     (tmp_path / 'one' / 'metrics.jsonl').unlink()
-    assert figures_common.curves(runs.groups(runs.find(str(tmp_path)))) is None
+    assert figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path)))) is None
 
 
 @pytest.fixture(scope='module')
@@ -92,7 +93,7 @@ def many(tmp_path_factory):
     root = tmp_path_factory.mktemp('many')
     for seed in range(2):
         fabricate.run(root / str(seed), 'convtasnet', seed=seed, examples=60, sounds=False)
-    return runs.groups(runs.find(str(root)))
+    return groups_lib.by_seed(runs.find(str(root)))
 
 
 @pytest.mark.parametrize('make, value_of', [
@@ -115,7 +116,7 @@ def test_bins_hold_every_example_once(many, make, value_of):
 def test_no_bins_where_nothing_varies_or_little_is_there(many, tmp_path):
     assert figures_common.by_length(many, 'nowhere') is None
     fabricate.run(tmp_path / 'few', 'convtasnet', examples=12, sounds=False)
-    few = runs.groups(runs.find(str(tmp_path)))
+    few = groups_lib.by_seed(runs.find(str(tmp_path)))
     assert figures_common.by_length(few, 'alpha') is None
 
 
@@ -140,7 +141,7 @@ def test_no_kinds_where_rows_do_not_tell(tmp_path):
     for path in (tmp_path / 'one/evaluation/alpha').rglob('examples.csv'):
         path.write_text(path.read_text().replace(',F,', ',,').replace(',M,', ',,')
                         .replace(',F,', ',,').replace(',M,', ',,'))
-    assert figures_common.by_kind(runs.groups(runs.find(str(tmp_path))), 'alpha') is None
+    assert figures_common.by_kind(groups_lib.by_seed(runs.find(str(tmp_path))), 'alpha') is None
 
 
 def test_box_plots_have_the_medians_of_all_seeds(masks):
@@ -177,7 +178,7 @@ def test_a_missing_model_leaves_a_marked_panel(tmp_path):
     fabricate.run(tmp_path / 'm1', 'blstm_m1', trained_on='fgbg', test_sets=('fgbg',))
     fabricate.run(tmp_path / 'm2', 'blstm_m2', trained_on='fgbg', test_sets=('fgbg',),
                   sounds=False, oracle=False)
-    groups = runs.groups(runs.find(str(tmp_path)))
+    groups = groups_lib.by_seed(runs.find(str(tmp_path)))
     assert 'no run' in texts(figures_foreground.mel_spectrograms(groups, 'fgbg').figure)
 
 

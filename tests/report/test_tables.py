@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import fgsep_jax.report
-from fgsep_jax.report import (claims, items, published, results, runs, tables_common,
-                              tables_foreground, tables_speech, text)
+from fgsep_jax.report import (claims, groups as groups_lib, items, published, results, runs,
+                              tables_common, tables_foreground, tables_speech, text)
 import fabricate
 
 
 def groups_in(folder):
-    return runs.groups(runs.find(str(folder)))
+    return groups_lib.by_seed(runs.find(str(folder)))
 
 
 @pytest.fixture(scope='module')
@@ -210,7 +210,7 @@ def test_results_on_other_data_are_left_out_and_said_so(tmp_path):
     found = runs.find(str(tmp_path))
     (note,) = runs.reconcile(found)
     assert 'on alpha of s1 are left out' in note
-    (group,) = runs.groups(found)
+    (group,) = groups_lib.by_seed(found)
     assert [result.summary['seed'] for result in group.results('alpha')] == [0, 2]
 
 
