@@ -36,8 +36,8 @@ def sections(runs, notes=(), *, examples=1):
     groups = groups_lib.by_seed(runs)
     parts = [items.Section(
         'runs', 'Runs', 'Runs that differ in their seed alone stand in one row. A cell without a'
-        ' run says so. Intervals are 95 %, over examples and seeds.'
-        + ''.join(f' Note: {note}' for note in notes), [runs_table(groups)])]
+        ' run is marked. Intervals are 95 %, over examples and seeds.', [runs_table(groups)],
+        tuple(notes))]
     speech = [group for group in groups if group.task == 'speech']
     masks = [group for group in groups if group.task == 'foreground']
     if speech:

@@ -125,9 +125,11 @@ class Section:
         title: heading.
         text: an introductory paragraph.
         items: Tables, Figures and Listenings in order.
+        notes: sentences about what is missing or left out.
     """
 
     name: str
     title: str
     text: str
     items: list
+    notes: tuple[str, ...] = ()

@@ -36,6 +36,9 @@ def _anchor(name):
 
 def _section(section):
     intro = f'<p class="intro">{_text(section.text)}</p>' if section.text else ''
+    if section.notes:
+        intro += '<ul class="notes">' + ''.join(
+            f'<li>{_text(note)}</li>' for note in section.notes) + '</ul>'
     makers = {items.Table: _table, items.Figure: _figure, items.Listening: _listening}
     parts = ''.join(makers[type(item)](item) for item in section.items)
     name = f'part-{section.name}'

@@ -71,6 +71,7 @@ def whole_markdown(sections, title):
         parts.append(f'## {section.title}\n')
         if section.text:
             parts.append(f'{section.text}\n')
+        parts += [f'- {note}\n' for note in section.notes]
         for item in section.items:
             if isinstance(item, items.Table):
                 parts.append(markdown(item))

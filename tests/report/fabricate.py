@@ -83,10 +83,11 @@ def _rows(config, name, level, count, seed):
         else:
             row |= {'sex_1': 'F' if i % 2 else 'M', 'sex_2': 'F' if i % 3 else 'M'}
             stems, metrics = [''], evaluate.METRICS
-        for stem in stems:
-            for metric in metrics:
-                row[metric + stem] = (0.1 * i if 'mixture' in metric else
-                                      value + (0.0 if metric.endswith('i') else 0.1 * i))
+        for s, stem in enumerate(stems):
+            for m, metric in enumerate(metrics):  # no two columns alike
+                row[metric + stem] = 0.05 * m + 0.01 * s + (
+                    0.1 * i if 'mixture' in metric else
+                    value + (0.0 if metric.endswith('i') else 0.1 * i))
         rows.append(row)
     return rows
 

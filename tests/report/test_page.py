@@ -9,15 +9,13 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from fgsep_jax.report import build, items, page, runs, write
+from fgsep_jax.report import items, page
 import browser
 
 
 @pytest.fixture(scope='module')
-def report(every_run, tmp_path_factory):
-    """A report of runs that fill every part of it."""
-    found = runs.find(every_run)
-    return write.write(build.sections(found), str(tmp_path_factory.mktemp('report')), 'A <report>')
+def report(every_report):
+    return str(every_report / 'index.html')
 
 
 @pytest.fixture(scope='module')
