@@ -6,6 +6,7 @@ import os
 import jax
 
 from fgsep_jax import config as config_lib, experiment
+from fgsep_jax.data.records import RecordError
 from fgsep_jax.report import (groups as groups_lib, results, runs as runs_lib, tables_common,
                               tables_foreground, tables_speech, text)
 from fgsep_jax.training import run_folder
@@ -55,7 +56,9 @@ def _print_matrix(jobs):
     groups = groups_lib.by_seed(runs)
     names = tables_common.test_sets(groups)
     if runs[0].task == 'speech':
-        tables = [tables_speech.cross_table(groups, names)]
+        tables = [tables_speech.cross_table(groups, names),
+                  tables_speech.cross_means(groups, names),
+                  tables_speech.cross_differences(groups, names)]
     else:
         tables = [table for family in tables_foreground.families(names)
                   for table in tables_foreground.medians(groups, family)]
@@ -85,7 +88,16 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         except config_lib.ConfigError as error:
             problems.append(str(error))
             step = None
-        sources = experiment.open_sources(data_dirs, splits or config.evaluation.splits.split(','))
+        if config.evaluation.max_examples:
+            problems.append(f'{run.name}: evaluation.max_examples ='
+                            f' {config.evaluation.max_examples} leaves examples out; a matrix is'
+                            ' of whole test sets, set it to 0')
+        try:
+            sources = experiment.open_sources(
+                data_dirs, splits or config.evaluation.splits.split(','))
+        except (config_lib.ConfigError, RecordError, OSError) as error:
+            problems.append(str(error))
+            continue
         for source in sources:
             problems += [f'{run.name}: {problem}' for problem in _misfits(config, source)]
         kept = [source for source in sources
@@ -115,12 +127,12 @@ def _misfits(config, source):
 
 def _is_there(path, source, config, step, baselines):
     """Whether the run holds results of this checkpoint on these very examples."""
-    settings = config.evaluation
-    if settings.max_examples:
-        return False
-    folder = os.path.join(path, 'evaluation', experiment.result_name(source))
+    settings, name = config.evaluation, experiment.result_name(source)
+    folder = os.path.join(path, 'evaluation', name)
     wanted = {'step': step, 'filter_taps': settings.filter_taps, 'data_fingerprint':
               source.metadata['splits'][source.split].get('fingerprint')}
+    if baselines and not (os.path.isdir(folder) and results.oracles(path, name)):
+        return False
     for system in ['', 'untrained'] if baselines else ['']:
         try:
             with open(os.path.join(folder, system, 'summary.json')) as file:

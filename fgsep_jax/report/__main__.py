@@ -6,6 +6,7 @@ Reads result files only: no jax, no model, no data set.
 """
 
 import argparse
+import os
 import sys
 
 from fgsep_jax.report import results, runs as runs_lib
@@ -24,7 +25,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     try:
         notes = []
-        found = list({run.path: run for folder in options.runs.split(',')
+        found = list({os.path.realpath(run.path): run for folder in options.runs.split(',')
                       for run in runs_lib.find(folder, notes)}.values())
         from fgsep_jax.report import build, write  # matplotlib takes a second to import
 

@@ -1,8 +1,8 @@
 """Which tables, figures and sounds a report has, from the runs that there are."""
 
-from fgsep_jax.report import (claims, figures_common, figures_foreground, figures_speech,
-                              groups as groups_lib, items, listening, runs as runs_lib,
-                              tables_foreground, tables_speech)
+from fgsep_jax.report import (claims_foreground, claims_speech, figures_common,
+                              figures_foreground, figures_speech, groups as groups_lib, items,
+                              listening, runs as runs_lib, tables_foreground, tables_speech)
 from fgsep_jax.report.tables_common import runs_table, test_sets, worst_ten
 
 
@@ -16,6 +16,9 @@ def notes(runs):
         Sentences.
     """
     found = runs_lib.reconcile(runs)
+    kept = {run for group in groups_lib.by_seed(runs) for run in group.runs}
+    found += [f'{run.name} is left out: another run has its configuration and its seed, too.'
+              for run in runs if run not in kept]
     for run in runs:
         run.gates, run.examples  # read now, so that what is wrong with them is known
         found += run.problems
@@ -60,7 +63,7 @@ def _speech(groups):
         items.Section(
             'claims_speech', 'Speech: what the paper claims',
             'Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020.',
-            [claims.speech(groups, preset) for preset in presets]),
+            [claims_speech.speech(groups, preset) for preset in presets]),
         items.Section(
             'speech', 'Speech: Tables 1 and 2', 'Numbers from the paper are marked as published and'
             ' are of its own data; ours are of the data set that the heading names.',
@@ -69,6 +72,8 @@ def _speech(groups):
         items.Section(
             'cross_dataset', 'Speech: across data sets', '', _present([
                 tables_speech.cross_table(groups, sets),
+                tables_speech.cross_means(groups, sets),
+                tables_speech.cross_differences(groups, sets),
                 figures_speech.cross_dataset(groups, sets)])),
         items.Section(
             'training_speech', 'Speech: over training', '', _present([
@@ -86,7 +91,8 @@ def _foreground(groups):
         items.Section(
             'claims_foreground', 'Foreground and background: what the paper claims',
             'Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020.',
-            [claims.foreground(members, family, preset) for family, members in named.items()
+            [claims_foreground.foreground(members, family, preset)
+             for family, members in named.items()
              for preset in dict.fromkeys(group.config['preset'] for group in members)]),
         items.Section(
             'foreground', 'Foreground and background: C1 to C4', '', _present([

@@ -11,8 +11,9 @@ import sys
 import numpy as np
 
 from fgsep_jax.report import results
-from fgsep_jax.report.statistics import MIN_GROUPS, check_same_data, resample, weighted_median
+from fgsep_jax.report.statistics import check_same_data, resample, weighted_median
 
+MIN_GROUPS = 5
 CLUSTERS = ('recording_foreground', 'recording_background')
 
 

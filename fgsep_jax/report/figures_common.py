@@ -3,7 +3,7 @@
 import numpy as np
 
 from fgsep_jax.report import groups as groups_lib, items, statistics, style
-from fgsep_jax.report.tables_common import RECORDINGS, metric_of
+from fgsep_jax.report.tables_common import level, metric_of, statistic_of
 
 BINS = 5
 PAIRS = {('F', 'F'): 'female, female', ('F', 'M'): 'female, male', ('M', 'M'): 'male, male'}
@@ -89,25 +89,6 @@ def shown(groups, data_set):
     return own or present
 
 
-def _scores(group, data_set, choose=None):
-    """Estimate over the seeds of a group on the examples that `choose` admits, or None."""
-    metric, _ = metric_of(group.task)
-    loaded = group.results(data_set)
-    try:
-        ids, value_SN = statistics.scores(loaded, metric)
-    except statistics.results.ResultsError:
-        return None
-    rows = [loaded[0].rows[name] for name in ids]
-    kept = [i for i, row in enumerate(rows) if choose is None or choose(row)]
-    if not kept:
-        return None
-    masks = group.task == 'foreground'
-    clusters = tuple(np.array([rows[i][column] for i in kept]) for column in RECORDINGS
-                     if masks and column in rows[0])
-    return statistics.summarize(value_SN[:, kept], statistic='median' if masks else 'mean',
-                                clusters=clusters)
-
-
 def _error_bar(ax, cell, where, look, *, across=False, **settings):
     low, high = ((cell.value - cell.low, cell.high - cell.value) if cell.low is not None
                  else (0.0, 0.0))
@@ -126,12 +107,14 @@ def _binned(groups, data_set, name, value_of, label, words):
         return None
     figure, axes = style.axes(width=7.5, height=3.6)
     ax, labels, handles = axes[0, 0], groups_lib.short_labels(groups), {}
+    metric, metric_label = metric_of(groups[0].task)
     looks = style.looks(labels)
     for g, group in enumerate(groups):
         points = []
         for low, high in zip(edges[:-1], edges[1:]):
             last = high == edges[-1]
-            cell = _scores(group, data_set, lambda row, low=low, high=high, last=last: (
+            cell = level(group, data_set, metric, choose=(
+                lambda row, low=low, high=high, last=last:
                 low <= value_of(row) < high or last and value_of(row) == high))
             if cell is not None:
                 shift = (g - (len(groups) - 1) / 2) * 0.006 * (edges[-1] - edges[0])
@@ -143,21 +126,17 @@ def _binned(groups, data_set, name, value_of, label, words):
                 markersize=4, color=looks[group]['color'], linestyle=looks[group]['linestyle'])[0]
     if not handles:
         return None
-    _, metric = metric_of(groups[0].task)
     ax.set_xlabel(label)
-    ax.set_ylabel(metric)
+    ax.set_ylabel(metric_label)
     style.legend_below(figure, handles)
     return items.Figure(
         f'{name}-{data_set}', f'Improvement against {words}, on {data_set}',
-        f'{metric} in {len(edges) - 1} bins of {label}, as lines for {", ".join(handles)}.', figure,
-        _NOTE.format('Bins hold equally many examples. ', _center(groups)))
+        f'{metric_label} in {len(edges) - 1} bins of {label}, as lines for {", ".join(handles)}.',
+        figure,
+        _NOTE.format('Bins end at quantiles of the examples. ', statistic_of(groups[0].task)))
 
 
-_NOTE = '{}Points are {}; bars are 95 % intervals over examples and, with more than one, seeds.'
-
-
-def _center(groups):
-    return 'medians' if groups[0].task == 'foreground' else 'means'
+_NOTE = '{}Points are {}s; bars are 95 % intervals over speakers or recordings and seeds.'
 
 
 @style.styled
@@ -173,12 +152,12 @@ def by_kind(groups, data_set):
     figure, axes = style.axes(1, len(kinds), width=8.0,
                               height=1.0 + max(0.34, 0.08 * len(groups)) * max(map(len, names)), sharex=True)
     labels, handles = groups_lib.short_labels(groups), {}
-    looks = style.looks(labels)
+    looks, (metric, metric_label) = style.looks(labels), metric_of(groups[0].task)
     for ax, (what, kind_of), found in zip(axes[0], kinds, names):
         for g, group in enumerate(groups):
             for k, kind in enumerate(found):
-                cell = _scores(group, data_set,
-                               lambda row, kind=kind, kind_of=kind_of: kind_of(row) == kind)
+                cell = level(group, data_set, metric, choose=(
+                    lambda row, kind=kind, kind_of=kind_of: kind_of(row) == kind))
                 if cell is not None:
                     where = k + (g - (len(groups) - 1) / 2) * 0.7 / len(groups)
                     _error_bar(ax, cell, where, looks[group], across=True)
@@ -190,14 +169,14 @@ def by_kind(groups, data_set):
         ax.invert_yaxis()
         ax.grid(axis='y', visible=False)
         ax.set_title(what)
-        ax.set_xlabel(metric_of(groups[0].task)[1])
+        ax.set_xlabel(metric_label)
     style.legend_below(figure, handles)
     return items.Figure(
         f'by_kind-{data_set}', f'Improvement by {" and ".join(what for what, _ in kinds)}, on'
-        f' {data_set}', f'{metric_of(groups[0].task)[1]} of {", ".join(handles)} for'
+        f' {data_set}', f'{metric_label} of {", ".join(handles)} for'
         f' {"; ".join(", ".join(found) for found in names)}.', figure,
-        _NOTE.format('Counts of examples stand in brackets. ', _center(groups))
-        + f' Fewer than {statistics.MIN_GROUPS} examples or recordings have no interval.')
+        _NOTE.format('Counts of examples stand in brackets. ', statistic_of(groups[0].task))
+        + f' Fewer than {statistics.MIN_GROUPS} speakers or recordings have no interval.')
 
 
 _KINDS = (

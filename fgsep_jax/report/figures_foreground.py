@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from fgsep_jax.report import groups as groups_lib, items, sound, statistics, style
+from fgsep_jax.report import items, sound, statistics, style
 from fgsep_jax.report.listening import common_example
 from fgsep_jax.report.tables_common import SUBSETS, SYSTEMS
-from fgsep_jax.report.tables_foreground import METRICS
+from fgsep_jax.report.tables_foreground import METRICS, slots
 
 ORACLES = {'ideal_mel_mask': 'IRM, mel bands', 'ideal_ratio_mask': 'IRM, STFT bins'}
 
@@ -18,9 +18,8 @@ def box_plots(groups, family):
         groups: Groups of mask models.
         family: data set, without the subset.
     """
-    labels = groups_lib.short_labels(groups)
-    looks = style.looks(labels)
-    systems = [(labels[group], [group], '', looks[group]['color']) for group in groups]
+    systems = [(name, [group] if group else [], '', style.COLORS.get(
+        group.model if group else name, style.OTHERS[0])) for name, group in slots(groups)]
     systems += [(ORACLES[name], groups, name, style.NEUTRAL) for name in ORACLES if any(
         group.results(f'{family}-{one}', name) for group in groups for one in SUBSETS)]
     figure, axes = style.axes(len(METRICS), len(SUBSETS), width=10.0, height=7.6, sharey='row',
@@ -87,8 +86,9 @@ def mel_spectrograms(groups, family):
     found = [(subset, example) for subset, example in found if example is not None]
     if not found:
         return None
-    columns = ['mixture', 'reference', *(group.label for group in groups)]
-    titles = ['Mixture', 'Ground truth', *groups_lib.short_labels(groups).values()]
+    models = slots(groups)
+    columns = ['mixture', 'reference', *(group.label if group else '' for _, group in models)]
+    titles = ['Mixture', 'Ground truth', *(name for name, _ in models)]
     if any(track.system == SYSTEMS['ideal_mel_mask'] for _, one in found for track in one.tracks):
         columns.append(SYSTEMS['ideal_mel_mask'])
         titles.append(ORACLES['ideal_mel_mask'])

@@ -1,8 +1,9 @@
 """Fig. 5 of paper 2, the cross-dataset bars, and its Fig. 4, the gates over training."""
 
+from matplotlib import patches
 import numpy as np
 
-from fgsep_jax.report import groups as groups_lib, items, style
+from fgsep_jax.report import groups as groups_lib, items, published, style, text
 from fgsep_jax.report.tables_common import level
 
 STEPS_SHOWN = 5
@@ -12,47 +13,69 @@ STEPS_SHOWN = 5
 def cross_dataset(groups, data_sets):
     """Grouped bars of SI-SNRi as in Fig. 5, a panel a training set; None without results.
 
+    Every panel has a place for each model and objective of the paper's figure, and for what else
+    was trained on any set; a place without a run says so.
+
     Args:
         groups: Groups of speech runs.
         data_sets: names of the test sets.
     """
-    trained = sorted({group.trained_on for group in groups})
     if not data_sets:
         return None
-    figure, axes = style.axes(len(trained), width=8.5, height=2.5 * len(trained) + 0.8,
+    trained, bars = sorted({group.trained_on for group in groups}), _bars(groups)
+    models = {name: model for name, (model, _) in bars.items()}
+    looks, values = style.looks_of([(model, name) for name, model in models.items()]), []
+    figure, axes = style.axes(len(trained), width=8.5, height=2.5 * len(trained) + 0.5,
                               sharey=True)
-    labels, handles, values = groups_lib.short_labels(groups, panels=True), {}, []
-    looks = style.looks(labels)
+    width = 0.84 / len(bars)
     for ax, on in zip(axes[:, 0], trained):
-        members = [group for group in groups if group.trained_on == on]
-        width = 0.84 / len(members)
-        for g, group in enumerate(members):
-            for d, name in enumerate(data_sets):
-                cell, x = level(group, name, 'si_snri'), d + (g - (len(members) - 1) / 2) * width
+        for b, (name, (_, members)) in enumerate(bars.items()):
+            for d, data_set in enumerate(data_sets):
+                x = d + (b - (len(bars) - 1) / 2) * width
+                cell = level(members[on], data_set, 'si_snri') if on in members else None
                 if cell is None:
-                    ax.text(x, 0, 'no run', rotation=90, ha='center', va='bottom', fontsize=7,
+                    ax.text(x, 0, ' no run', rotation=90, ha='center', va='bottom', fontsize=7,
                             color=style.NEUTRAL)
                     continue
-                look = looks[group]
-                bar = ax.bar(x, cell.value, width * 0.9, color=look['color'],
-                             hatch=look['hatch'], edgecolor='white', linewidth=0)
+                look = looks[name]
+                ax.bar(x, cell.value, width * 0.9, color=look['color'], hatch=look['hatch'],
+                       edgecolor='white', linewidth=0)
                 if cell.low is not None:
                     ax.errorbar(x, cell.value, [[cell.value - cell.low], [cell.high - cell.value]],
                                 color=style.INK, elinewidth=0.9, capsize=2)
-                handles.setdefault(labels[group], bar)
-                values.append(f'{group.label} on {name} {cell.value:.2f} dB')
+                values.append(f'{name}, trained on {on}, tested on {data_set}:'
+                              f' {text.cell_text(cell)} dB')
         ax.axhline(0, color=style.INK, linewidth=0.7)
-        ax.set_xticks(range(len(data_sets)), [f'test: {name}' + (' (in-dataset)' if name == on
-                                                                  else '') for name in data_sets])
+        ax.set_xticks(range(len(data_sets)), [f'test: {name}' + ' (in-dataset)' * (name == on)
+                                              for name in data_sets])
         ax.grid(axis='x', visible=False)
         ax.set_title(f'trained on {on}')
         ax.set_ylabel('SI-SNRi (dB)')
-    style.legend_below(figure, handles)
+    style.legend_below(figure, {name: patches.Patch(
+        facecolor=look['color'], hatch=look['hatch'], edgecolor='white', linewidth=0)
+        for name, look in looks.items()})
     return items.Figure(
         'figure_5', f'Fig. 5: cross-dataset evaluation on {", ".join(data_sets)}',
-        'Bars of SI-SNR improvement: ' + '; '.join(values) + '.', figure,
-        'Bars are means over examples and seeds, whiskers their 95 % intervals; the table beside'
-        ' gives the numbers. The paper has WSJ0-2mix, LibriTTS and VCTK in these places.')
+        'Bars of SI-SNR improvement. ' + '; '.join(values) + '.', figure,
+        'Bars are means over examples and seeds, whiskers their 95 % intervals. The paper has'
+        ' WSJ0-2mix, LibriTTS and VCTK in these places.')
+
+
+def _bars(groups):
+    """{label: (model, {training set: Group})} of every bar that a panel of Fig. 5 has."""
+    several = len({group.config['preset'] for group in groups}) > 1
+    bars = {}
+    for group in groups:
+        name = f'{group.model}, {group.objective}' + several * f', {group.config["preset"]}'
+        if group.trained_on in bars.get(name, (None, {}))[1]:  # differs in another key still
+            name = group.label
+        bars.setdefault(name, (group.model, {}))[1][group.trained_on] = group
+    if not several:
+        for model, objective in published.FIGURE_5:
+            bars.setdefault(f'{model}, {objective}', (model, {}))
+    order = list(published.TABLE_1)
+    return dict(sorted(bars.items(), key=lambda bar: (
+        order.index(bar[1][0]) if bar[1][0] in order else len(order), bar[0])))
 
 
 @style.styled
@@ -80,7 +103,7 @@ def gates(groups):
             image = ax.imshow(run.gates[step][:, order_N].T, origin='lower', aspect='auto',
                               vmin=0, vmax=1, cmap='viridis', interpolation='nearest')
             ax.set_title(f'step {step}')
-            ax.set_xlabel('frame')
+            ax.set_xlabel('part of the segment')
             ax.grid(visible=False)
             ax.set_yticks([] if c else [0, len(order_N) - 1], [] if c else [1, len(order_N)])
         axes[2 * r, 0].set_ylabel(f'channel\n({labels[group]})')
@@ -88,10 +111,13 @@ def gates(groups):
         _gate_means(figure, axes[2 * r + 1], run, steps)
     return items.Figure(
         'figure_4', 'Fig. 4: gate outputs of the first gated layer over training',
-        'Heat maps of the gates of all channels over the frames of one utterance at several steps,'
+        'Heat maps of the gates of all channels over the length of one utterance at several steps,'
         ' and the mean gate of every channel against the step.', figure,
-        'The same test utterance at every step. Above: channels are sorted by how open they are'
-        ' in the end. Below: the mean over frames, a line a channel, and the bold line their mean.')
+        'The same utterance at every step: ' + '; '.join(
+            f'{run.name or group.label}, the {run.probe}' for group, run in gated)
+        + '. Above: channels, sorted by how open they are in the end, over the first segment of the'
+        ' utterance in at most 256 equal parts, of which the mean is shown. Below: the mean over'
+        ' the segment, a line a channel, and the bold line their mean.')
 
 
 def _gate_means(figure, row, run, steps):

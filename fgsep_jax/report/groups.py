@@ -8,8 +8,8 @@ from fgsep_jax.report import runs as runs_lib
 # Keys in which runs of one experiment may differ: the seed, what only costs time or disk, and
 # the folder of the data, for which their name stands.
 FREE = ('seed', 'data.dir', 'data.name', 'data.read_threads', 'data.prefetch_batches',
-        'training.epochs', 'training.log_steps', 'training.checkpoint_steps',
-        'training.keep_checkpoints', 'training.audio_examples', 'training.gates')
+        'training.log_steps', 'training.checkpoint_steps', 'training.keep_checkpoints',
+        'training.audio_examples', 'training.gates')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,17 +43,20 @@ def by_seed(runs):
         runs: Runs.
 
     Returns:
-        Groups in the papers' order. Labels say model, objective, training set and preset as far
-        as they differ among the runs of that task, and other keys that still tell them apart.
+        Groups in the papers' order, with one run a seed: of those of one seed the first. Labels
+        say model, objective, training set and preset as far as they differ among the runs of that
+        task, and other keys that still tell them apart.
     """
     found = {}
     for run in runs:
         fixed = {key: value for key, value in run.config.items()
                  if key not in FREE and not key.startswith('evaluation.')}
-        key = json.dumps([run.trained_on, fixed], sort_keys=True)
-        found.setdefault(key, []).append(run)
+        key = json.dumps([run.trained_on, run.training_data.get('fingerprint'), fixed],
+                         sort_keys=True)
+        found.setdefault(key, {}).setdefault(run.seed, run)
     order = list(runs_lib.NAMES.values())
-    members = sorted((sorted(group, key=lambda run: run.seed) for group in found.values()),
+    members = sorted((sorted(group.values(), key=lambda run: run.seed)
+                      for group in found.values()),
                      key=lambda group: (group[0].task != 'speech', order.index(group[0].model)
                                         if group[0].model in order else len(order),
                                         group[0].objective, group[0].trained_on, group[0].name))
@@ -64,12 +67,15 @@ def by_seed(runs):
 def short_labels(members, *, panels=False):
     """{Group: label} that tell these groups apart, shorter than those of all.
 
+    A group of one seed is marked, since its intervals leave out what another would have given.
+
     Args:
         members: Groups of one figure or table.
         panels: whether each training set has a part of its own, so that the label need not say it.
     """
-    return dict(zip(members, _labels([group.runs[0] for group in members],
-                                     without=('on',) if panels else ())))
+    labels = _labels([group.runs[0] for group in members], without=('on',) if panels else ())
+    return {group: label + ', one seed' * (len(group.runs) == 1)
+            for group, label in zip(members, labels)}
 
 
 def _labels(runs, without=()):

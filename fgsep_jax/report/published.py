@@ -19,13 +19,18 @@ TABLE_2 = {
     'Yang et al.': (16.9, '10M'),
     'FurcaPy': (18.4, 'N/A'),
 }
+# Fig. 5 of paper 2: model, objective; of these the second was trained on WSJ0-2mix alone.
+FIGURE_5 = (('Conv-TasNet', 'SI-SNR'), ('Conv-TasNet', 'SI-SNR + power law'),
+            ('Deep w/ PReLU', 'SI-SNR'), ('Deep w/ PReLU', 'SI-SNR + power law'))
 OTHERS_WORK = ('Yang et al.', 'FurcaPy')
 
 # Section 4.2 of paper 2, averages in dB: what is claimed of SI-SNRi.
 DEEP_IN, DEEP_CROSS = '+0.65', '+0.35 (WSJ), +0.95 (LibriTTS)'
 POWER_LAW_DEEP_IN, POWER_LAW_DEEP_CROSS = '+0.25', '+0.65'
-POWER_LAW_LINEAR_IN, POWER_LAW_LINEAR_CROSS = '-0.9', '-0.7'
-DROPS = '6.2, 6.3 (WSJ); 1.7, 7.3 (LibriTTS)'
+POWER_LAW_LINEAR_IN, POWER_LAW_LINEAR_CROSS = '-0.9 (WSJ)', '-0.7 (WSJ)'
+POWER_LAW_DEEP_OVER_PLAIN = '+1.2'
+DROPS = '6.25 (WSJ) - 4.5 (LibriTTS) = +1.75'
+MORE_DATA = 'yes, on average'
 
 # Section V of paper 1: median SDR improvement of M2 over M1 in dB.
 M2_OVER_M1 = '+0.9 (C1), +1.3 (C2), +0.5 (C4)'

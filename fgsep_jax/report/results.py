@@ -7,6 +7,7 @@ import os
 
 
 TEXTS = ('id', 'sources', 'class_', 'recording_', 'sex_')  # columns that hold names, not numbers
+REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
 
 
 class ResultsError(ValueError):
@@ -63,6 +64,9 @@ def load(run, data_set, system=''):
         with open(os.path.join(folder, 'examples.csv'), newline='') as file:
             rows = {row['id']: {key: value if key.startswith(TEXTS) else float(value)
                                 for key, value in row.items()} for row in csv.DictReader(file)}
+        missing = [key for key in REQUIRED if key not in summary]
+        if missing:
+            raise ValueError(f"summary.json lacks {', '.join(missing)}")
     except (ValueError, KeyError, TypeError) as error:
         raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error
     except FileNotFoundError as error:

@@ -29,6 +29,8 @@ class Run:
         name: its path below the folder that was searched.
         config: {'section.key': value} of config.json.
         trained_on: name of the data set it was trained on.
+        training_data: what training_data.json says of its training split: 'speakers' (how many),
+            'fingerprint' (of its content); {} where there is none.
         problems: sentences about results that could not be read, filled as they are met.
     """
 
@@ -36,6 +38,7 @@ class Run:
     name: str
     config: dict
     trained_on: str
+    training_data: dict
     problems: list = dataclasses.field(default_factory=list)
 
     @property
@@ -110,6 +113,17 @@ class Run:
         return found
 
     @functools.cached_property
+    def probe(self):
+        """The utterance that the gates are of, e.g. 'test utterance 1234_0.5_77_-0.5'."""
+        for path in sorted(glob.glob(os.path.join(glob.escape(self.path), 'gates', '*.npz'))):
+            try:
+                with np.load(path) as content:
+                    return f'{content["split"]} utterance {content["id"]}'
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                continue
+        return 'an utterance that its files do not name'
+
+    @functools.cached_property
     def examples(self):
         """{data set: {example id: content of example.json, with its folder under 'folder'}}."""
         found = {}
@@ -150,11 +164,16 @@ def open_run(path, name=''):
         with open(os.path.join(path, 'config.json')) as file:
             config = flatten(json.load(file))
         trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
-        about = os.path.join(path, 'training_data.json')
+        about, training_data = os.path.join(path, 'training_data.json'), {}
         if os.path.exists(about):
             with open(about) as file:
-                trained_on = json.load(file)['name']
-        return Run(path, name or os.path.basename(os.path.normpath(path)), config, trained_on)
+                content = json.load(file)
+            trained_on, training_data = content['name'], dict(content.get('train', {}))
+        missing = [key for key in ('task', 'experiment', 'preset', 'seed') if key not in config]
+        if missing:
+            raise ValueError(f"config.json lacks {', '.join(missing)}")
+        return Run(path, name or os.path.basename(os.path.normpath(path)), config, trained_on,
+                   training_data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise results.ResultsError(f'{path} is no readable run folder ({error!r})') from error
 
@@ -202,7 +221,8 @@ def reconcile(runs):
     for run in runs:
         for data_set, systems in run.results.items():
             for system, result in systems.items():
-                how = (result.summary.get('data_fingerprint'), result.summary.get('filter_taps'))
+                how = tuple(result.summary.get(key) for key in (
+                    'data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from'))
                 made.setdefault((run.task, data_set), {}).setdefault(how, []).append((run, system))
     for (_, data_set), ways in made.items():
         most = max(ways.values(), key=len)
@@ -215,5 +235,6 @@ def reconcile(runs):
                     del run.results[data_set]
             names = ', '.join(sorted({run.name for run, _ in members}))
             notes.append(f'Results on {data_set} of {names} are left out: they were made on other'
-                         f' data, or with other evaluation.filter_taps, than those of most runs.')
+                         ' data, at another sample rate, or with other evaluation.filter_taps,'
+                         ' than those of most runs.')
     return notes

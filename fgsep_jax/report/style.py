@@ -58,22 +58,35 @@ def axes(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
 
 
 def looks(labels):
-    """How each group is drawn: a colour a model, dashes, hatches and markers for what else differs.
+    """How each group is drawn; groups of one label look alike.
 
     Args:
-        labels: {Group: label}; groups of one label look alike.
+        labels: {Group: label}.
 
     Returns:
-        {Group: {'color', 'linestyle', 'hatch', 'marker'}}.
+        {Group: look} as in `looks_of`.
+    """
+    found = looks_of([(group.model, label) for group, label in labels.items()])
+    return {group: found[label] for group, label in labels.items()}
+
+
+def looks_of(pairs):
+    """A colour a model, dashes, hatches and markers for what else differs.
+
+    Args:
+        pairs: list of (model, label).
+
+    Returns:
+        {label: {'color', 'linestyle', 'hatch', 'marker'}}.
     """
     colors, variants, found = dict(COLORS), {}, {}
-    for group, label in labels.items():
+    for model, label in pairs:
         others = len(colors) - len(COLORS)
-        color = colors.setdefault(group.model, OTHERS[others % len(OTHERS)])
-        seen = variants.setdefault(group.model, [])
+        color = colors.setdefault(model, OTHERS[others % len(OTHERS)])
+        seen = variants.setdefault(model, [])
         seen += [label] if label not in seen else []
         i = seen.index(label) % len(DASHES)
-        found[group] = {'color': color, 'linestyle': DASHES[i], 'hatch': HATCHES[i],
+        found[label] = {'color': color, 'linestyle': DASHES[i], 'hatch': HATCHES[i],
                         'marker': MARKERS[i]}
     return found
 

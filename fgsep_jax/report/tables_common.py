@@ -31,14 +31,29 @@ def test_sets(groups):
     return sorted(names)
 
 
-def contrast(wanted, metric, *, statistic='mean', by_recording=False):
+def statistic_of(task):
+    """'mean' or 'median': what a task's scores are summed up by, as its paper does."""
+    return 'mean' if task == 'speech' else 'median'
+
+
+def clusters_of(rows):
+    """Who or what each example holds, for `statistics.Term`: its speakers, or its recordings.
+
+    Args:
+        rows: of the examples.csv, in order.
+    """
+    if all(column in rows[0] for column in RECORDINGS):
+        return tuple(np.array([row[column] for row in rows]) for column in RECORDINGS)
+    speakers = [row.get('sources', '').split() for row in rows]
+    return (np.array(speakers),) if {len(one) for one in speakers} == {2} else ()
+
+
+def contrast(wanted, metric):
     """A weighted sum of what groups of runs score.
 
     Args:
-        wanted: list of (weight, Group, data set).
+        wanted: list of (weight, Group, data set), Groups of one task.
         metric: column of the rows.
-        statistic: 'mean' or 'median'.
-        by_recording: draw recordings, not examples.
 
     Returns:
         Estimate over the seeds that a group has on all data sets wanted of it and the examples
@@ -63,43 +78,48 @@ def contrast(wanted, metric, *, statistic='mean', by_recording=False):
             ids, _ = statistics.scores(everyone, metric)
             for group, ones in loaded.items():
                 value[group, name] = np.array([[one.rows[i][metric] for i in ids] for one in ones])
-            labels[name] = _labels(everyone[0], ids, RECORDINGS if by_recording else ())
+            labels[name] = clusters_of([everyone[0].rows[i] for i in ids])
     except results.ResultsError:
         return None
     return statistics.contrast(
         [statistics.Term(weight, value[group, name], group, name, labels[name])
-         for weight, group, name in wanted], statistic=statistic)
+         for weight, group, name in wanted], statistic=statistic_of(wanted[0][1].task))
 
 
-def level(group, data_set, metric, *, system='', **settings):
-    """What one system of a group scores on a data set, as `contrast` gives it.
+def level(group, data_set, metric, *, system='', choose=None):
+    """What one system of a group scores on a data set.
 
-    An oracle has no seed: the first of its results stands for all.
+    Args:
+        group: Group.
+        data_set: name of the results.
+        metric: column of the rows.
+        system: '' for the model, else the name of a baseline. An oracle has no seed: the first of
+            its results stands for all; of untrained models too, which the note then says.
+        choose: function that says of a row whether it counts; None for all.
+
+    Returns:
+        Estimate, or None.
     """
-    if not system:
-        return contrast([(1, group, data_set)], metric, **settings)
-    loaded = group.results(data_set, system)[:1]
-    if not loaded:
-        return None
+    loaded = group.results(data_set, system)[:1 if system else None]
     try:
         ids, value_SN = statistics.scores(loaded, metric)
     except results.ResultsError:
         return None
-    clusters = RECORDINGS if settings.get('by_recording') else ()
-    return dataclasses.replace(
-        statistics.summarize(value_SN, statistic=settings.get('statistic', 'mean'),
-                             clusters=_labels(loaded[0], ids, clusters)), note='')
+    rows = [loaded[0].rows[name] for name in ids]
+    kept = [i for i, row in enumerate(rows) if choose is None or choose(row)]
+    if not kept:
+        return None
+    found = statistics.summarize(value_SN[:, kept], statistic=statistic_of(group.task),
+                                 clusters=clusters_of([rows[i] for i in kept]))
+    if system.startswith('ideal_') and found.note == 'one seed':
+        return dataclasses.replace(found, note='')
+    return found
 
 
-def _labels(result, ids, columns):
-    return tuple(np.array([result.rows[i][column] for i in ids]) for column in columns
-                 if column in result.rows[ids[0]])
-
-
-def oracle_cell(groups, data_set, metric, system, **settings):
-    """Score of an oracle, from the first group that has it."""
-    return next((cell for group in groups if (
-        cell := level(group, data_set, metric, system=system, **settings)) is not None), None)
+def seeds_on(group, data_sets):
+    """Number of a group's seeds with results on all of some data sets, None for none."""
+    return sum(all('' in run.results.get(name, {}) for name in data_sets)
+               for run in group.runs) or None
 
 
 def parameters(group):
@@ -115,16 +135,26 @@ def runs_table(groups):
     """What was found: a row a group of runs."""
     columns = tuple(items.Column(label, key, 0) for label, key in (
         ('Runs', 'runs'), ('Preset', 'preset'), ('Parameters', 'parameters'), ('Seeds', 'seeds'),
-        ('Steps', 'steps'), ('Trained on', 'trained_on'), ('Evaluated on', 'evaluated_on')))
+        ('Steps trained', 'steps'), ('Evaluated at step', 'evaluated_at'),
+        ('Trained on', 'trained_on'), ('Evaluated on', 'evaluated_on')))
     rows = []
     for group in groups:
         steps = [int(run.curves['train', 'loss'][0][-1]) for run in group.runs
                  if ('train', 'loss') in run.curves]
+        at = [result[''].summary['step'] for run in group.runs
+              for result in run.results.values() if '' in result]
         names = sorted({name for run in group.runs for name in run.results})
         rows.append([group.label, group.config['preset'], parameters(group),
-                     ', '.join(str(run.seed) for run in group.runs), max(steps, default=None),
+                     ', '.join(str(run.seed) for run in group.runs), _range(steps), _range(at),
                      group.trained_on, ', '.join(names) or None])
-    return items.Table('runs', 'The runs', columns, rows)
+    return items.Table('runs', 'The runs', columns, rows,
+                       'Evaluated is the checkpoint with the lowest validation loss.')
+
+
+def _range(numbers):
+    """'750 to 1,500', one number where all are the same, None without any."""
+    ends = sorted({min(numbers), max(numbers)}) if numbers else []
+    return ' to '.join(f'{one:,}' for one in ends) if len(ends) > 1 else next(iter(ends), None)
 
 
 def worst_ten(groups, data_set):

@@ -65,7 +65,8 @@ def claim(workdir, config, train_source):
     metadata = train_source.metadata
     about = {'name': metadata['name'], 'dir': train_source.directory,
              'sample_rate': metadata['sample_rate'],
-             'train': {'examples': len(train_source), 'speakers': len(train_source.speakers)}}
+             'train': {'examples': len(train_source), 'speakers': len(train_source.speakers),
+                       'fingerprint': metadata['splits'][train_source.split].get('fingerprint')}}
     write_text(os.path.join(workdir, 'training_data.json'), json.dumps(about, indent=2) + '\n')
     write_text(os.path.join(workdir, 'config.json'), config_lib.to_json(config))
 

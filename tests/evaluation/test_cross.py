@@ -80,8 +80,13 @@ def test_refusals(root, tmp_path):
     twin = synthetic.write(tmp_path / 'twin', name='low')
     for call, words in ((([], [low]), 'needs --runs'), ((runs, []), 'needs --data_dirs'),
                         (([str(tmp_path)], [low]), 'holds no runs'),
-                        ((runs, [low, twin]), 'data sets of one name')):
+                        ((runs, [low, twin]), 'data sets of one name'),
+                        ((runs, [str(tmp_path / 'nowhere')]), 'no data set at')):
         with pytest.raises(ConfigError, match=words):
             cross.cross_evaluate(*call)
-    with pytest.raises(FileNotFoundError, match='no data set at'):
-        cross.cross_evaluate(runs, [str(tmp_path / 'nowhere')])
+    with pytest.raises(ConfigError, match="no split 'dev'"):
+        cross.cross_evaluate(runs, [low], splits=['dev'])
+    part = tiny.config(low).evaluation
+    part.max_examples = 2
+    with pytest.raises(ConfigError, match='on_low: evaluation.max_examples = 2 leaves'):
+        cross.cross_evaluate(runs, [low], overrides=part)

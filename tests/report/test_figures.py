@@ -34,7 +34,10 @@ def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
     cells = [tables_common.level(group, name, 'si_snri').value for on in ('alpha', 'beta')
              for group in speech if group.trained_on == on for name in ('alpha', 'beta')]
     np.testing.assert_allclose(heights, cells)
-    assert len(cells) == 2 * 9 and 'no run' not in texts(item.figure)
+    assert len(cells) == 2 * 9
+    # The GLU was trained on alpha alone: two empty places in the panel of beta.
+    assert [[text.get_text() for text in ax.texts] for ax in item.figure.axes] == [
+        [], [' no run'] * 2]
     (legend,) = item.figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         'Conv-TasNet, SI-SNR', 'Conv-TasNet, SI-SNR + power law', 'Deep w/ PReLU, SI-SNR',
@@ -47,7 +50,7 @@ def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
 
 def test_figure_5_marks_what_was_not_evaluated(speech):
     item = figures_speech.cross_dataset(speech, ['alpha', 'beta', 'gamma'])
-    assert sum(text.get_text() == 'no run' for ax in item.figure.axes for text in ax.texts) == 9
+    assert [len(ax.texts) for ax in item.figure.axes] == [5, 3 + 4]
     assert figures_speech.cross_dataset(speech, []) is None
 
 
@@ -155,7 +158,9 @@ def test_box_plots_have_the_medians_of_all_seeds(masks):
             expected = [np.median([row[metric] for result in group.results(f'fgbg-c{j + 1}')
                                    for row in result.rows.values()]) for group in masks]
             np.testing.assert_allclose(medians, expected)
-            assert len(ax.patches) == 6  # four models, two oracles
+            # Four models and two oracles, side by side.
+            np.testing.assert_allclose(
+                [patch.get_path().get_extents().intervalx.mean() for patch in ax.patches], range(6))
     assert figures_foreground.box_plots(masks, 'nothing') is None
     assert 'M2 C3 SDR improvement' in item.description
 

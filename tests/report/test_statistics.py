@@ -125,9 +125,41 @@ def test_clusters_widen_and_few_give_no_interval():
     levels = stats.t.interval(0.95, 7, value_SN.mean(), stats.sem(value_SN[0, ::10]))
     np.testing.assert_allclose([wide.low, wide.high], levels, atol=0.15)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-    few = statistics.summarize(value_SN, clusters=(label_N, label_N % 4), statistic='median')
-    assert few.low is None and few.high is None and 'fewer than 5 recordings' in few.note
-    assert statistics.summarize(np.ones((3, 4))).note == 'fewer than 5 examples: no interval'
+    few = statistics.summarize(value_SN, clusters=(label_N, label_N % 3), statistic='median')
+    assert few.low is None and few.high is None and 'fewer than 4 speakers or recordings' in few.note
+    assert statistics.summarize(np.ones((3, 3))).note == 'fewer than 4 examples: no interval'
+
+
+@pytest.mark.parametrize('speakers, least', [(4, 0.88), (8, 0.92)])
+def test_intervals_of_pairs_of_speakers_cover(speakers, least):
+    """Nothing but the speakers differs: the hardest case for intervals that draw mixtures."""
+    rng = np.random.default_rng(speakers)
+    covered, naive, trials = 0, 0, 200
+    for _ in range(trials):
+        level = rng.normal(0, 1, speakers)
+        pair_N2 = np.array([rng.choice(speakers, 2, replace=False) for _ in range(60)])
+        value_SN = np.tile(level[pair_N2].sum(axis=1) + rng.normal(0, 0.3, 60), (3, 1))
+        found = statistics.summarize(value_SN, clusters=(pair_N2,))
+        covered += found.low <= 0 <= found.high
+        alone = statistics.summarize(value_SN)
+        naive += alone.low <= 0 <= alone.high
+    assert covered / trials >= least and naive / trials < 0.7
+
+
+def test_fewer_than_three_seeds_are_marked():
+    rng = np.random.default_rng(3)
+    notes = [statistics.summarize(rng.normal(size=(seeds, 20))).note for seeds in (1, 2, 3)]
+    assert notes == ['one seed', 'two seeds', '']
+
+
+def test_the_fewest_speakers_of_any_data_set_count():
+    rng = np.random.default_rng(4)
+    pairs = [np.array([(i % n, (i + 1) % n) for i in range(40)]) + shift
+             for n, shift in ((20, 0), (3, 100))]
+    terms = [statistics.Term(1, rng.normal(size=(3, 40)), 'm', name, (pair_N2,))
+             for name, pair_N2 in zip('ab', pairs)]
+    assert statistics.contrast(terms[:1]).low is not None
+    assert 'fewer than 4' in statistics.contrast(terms).note
 
 
 def test_data_sets_that_share_recordings_are_drawn_together():

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import fgsep_jax.report
-from fgsep_jax.report import (claims, groups as groups_lib, items, published, results, runs,
-                              tables_common, tables_foreground, tables_speech, text)
+from fgsep_jax.report import (claims, claims_foreground, claims_speech, groups as groups_lib, items,
+                              published, results, runs, tables_common, tables_foreground,
+                              tables_speech, text)
 import fabricate
 
 
@@ -21,8 +22,8 @@ def groups_in(folder):
 
 @pytest.fixture(scope='module')
 def speech(tmp_path_factory):
-    """Three seeds of two models on two data sets, the second of which has more speakers; a GLU of
-    one seed; no dilated model and no Big one."""
+    """Three seeds of two models on two data sets, the second of which has more speakers, tested
+    on three; a GLU of one seed; no dilated model and no Big one."""
     root = tmp_path_factory.mktemp('speech')
     for seed in range(3):
         for trained_on in ('alpha', 'beta'):
@@ -30,7 +31,7 @@ def speech(tmp_path_factory):
                 for weight in (0.0, 0.01):
                     path = root / f'{experiment}-{weight}-{trained_on}-{seed}'
                     fabricate.run(path, experiment, seed=seed, trained_on=trained_on,
-                                  test_sets=('alpha', 'beta'), gain=gain - 50 * weight,
+                                  test_sets=('alpha', 'beta', 'gamma'), gain=gain - 50 * weight,
                                   sounds=False, oracle=False, loss__power_law_weight=weight)
                     about = json.loads((path / 'training_data.json').read_text())
                     about['train']['speakers'] = {'alpha': 10, 'beta': 99}[trained_on]
@@ -41,9 +42,9 @@ def speech(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def masks(tmp_path_factory):
-    """Two seeds of three mask models; M2+ is missing."""
+    """Three seeds of three mask models; M2+ is missing."""
     root = tmp_path_factory.mktemp('masks')
-    for seed in range(2):
+    for seed in range(3):
         for experiment, gain in (('blstm_m1', 0.0), ('blstm_m1_plus', -1.0), ('blstm_m2', 1.0)):
             fabricate.run(root / f'{experiment}-{seed}', experiment, seed=seed, trained_on='fgbg',
                           test_sets=('fgbg',), gain=gain, sounds=False, oracle=not seed)
@@ -91,50 +92,126 @@ def test_table_2_keeps_others_work_apart(speech):
     assert rows['Deep w/ PReLU']['sdri'].value == pytest.approx(by_hand)
 
 
+def by_hand(folder, model, weight, pairs, metric='si_snri'):
+    """Mean over seeds and [(training set, test set)] of what a model scores, from its files."""
+    return np.mean([mean_of(folder / f'{model}-{weight}-{on}-{seed}', name, metric)
+                    for on, name in pairs for seed in range(3)])
+
+
 def test_the_matrix(speech):
     groups = groups_in(speech)
-    table = tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma'])
-    row = next(row for row in rows_of(table) if row['model'] == 'Conv-TasNet'
+    rows = rows_of(tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma']))
+    row = next(row for row in rows if row['model'] == 'Conv-TasNet'
                and row['objective'] == 'SI-SNR' and row['trained_on'] == 'beta')
-    own, other = ([mean_of(speech / f'convtasnet-0.0-beta-{seed}', name, 'si_snri')
-                   for seed in range(3)] for name in ('beta', 'alpha'))
-    assert row['on_beta'].value == pytest.approx(np.mean(own))
-    assert row['cross'].value == pytest.approx(np.mean(other)) and row['on_gamma'] is None
-    assert row['drop'].value == pytest.approx(np.mean(own) - np.mean(other))
-    glu = next(row for row in rows_of(table) if row['model'] == 'Deep w/ GLU')
+    own = by_hand(speech, 'convtasnet', 0.0, [('beta', 'beta')])
+    other = by_hand(speech, 'convtasnet', 0.0, [('beta', 'alpha'), ('beta', 'gamma')])
+    assert row['on_beta'].value == pytest.approx(own) and row['seeds'] == 3
+    assert row['cross'].value == pytest.approx(other)
+    assert row['drop'].value == pytest.approx(own - other)
+    glu = next(row for row in rows if row['model'] == 'Deep w/ GLU')
     assert glu['on_beta'] is None and glu['cross'] is None and glu['drop'] is None
+    # A mean over some of the other sets would stand beside means over all of them.
+    more = rows_of(tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma', 'delta']))
+    assert all(row['cross'] is None and row['drop'] is None for row in more)
+
+
+def test_the_matrix_has_a_place_for_every_bar_of_figure_5(tmp_path):
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
+    rows = rows_of(tables_speech.cross_table(groups_in(tmp_path), ['alpha']))
+    assert [(row['model'], row['objective'], row['seeds']) for row in rows] == [
+        ('Conv-TasNet', 'SI-SNR', 1), ('Conv-TasNet', 'SI-SNR + power law', None),
+        ('Deep w/ PReLU', 'SI-SNR', None), ('Deep w/ PReLU', 'SI-SNR + power law', None)]
+    assert rows[1]['on_alpha'] is None
+
+
+def test_means_in_and_across_data_sets(speech):
+    rows = rows_of(tables_speech.cross_means(groups_in(speech), ['alpha', 'beta', 'gamma']))
+    row = next(row for row in rows if (row['model'], row['objective']) == (
+        'Deep w/ PReLU', 'SI-SNR + power law'))
+    pairs = [(on, name) for on in ('alpha', 'beta') for name in ('alpha', 'beta', 'gamma')]
+    own, cross = (by_hand(speech, 'convtasnet_prelu', 0.01, [
+        pair for pair in pairs if (len(set(pair)) == 1) == same]) for same in (True, False))
+    assert row['trained_on'] == 'alpha, beta' and row['in_dataset'].value == pytest.approx(own)
+    assert row['cross_dataset'].value == pytest.approx(cross)
+    assert row['drop'].value == pytest.approx(own - cross)
+    glu = next(row for row in rows if row['model'] == 'Deep w/ GLU')
+    assert glu['in_dataset'].note == 'one seed' and glu['cross_dataset'] is None
+    assert glu['drop'] is None
+
+
+def test_differences_are_on_the_same_examples(speech):
+    rows = rows_of(tables_speech.cross_differences(groups_in(speech), ['alpha', 'beta', 'gamma']))
+    row = next(row for row in rows if (row['model'], row['objective'], row['trained_on']) == (
+        'Deep w/ PReLU', 'SI-SNR', 'beta'))
+    pair = [('beta', 'gamma')]
+    assert row['on_gamma'].value == pytest.approx(
+        by_hand(speech, 'convtasnet_prelu', 0.0, pair) - by_hand(speech, 'convtasnet', 0.0, pair))
+    level = tables_common.level(next(
+        group for group in groups_in(speech) if group.model == 'Deep w/ PReLU'), 'gamma', 'si_snri')
+    # What all systems find hard or easy is no part of a difference.
+    assert row['on_gamma'].high - row['on_gamma'].low < (level.high - level.low) / 3
+    assert ('Conv-TasNet', 'SI-SNR') not in [(row['model'], row['objective']) for row in rows]
 
 
 def test_claims_of_the_speech_paper(speech):
     rows = {(row['claim'], row['where']): row
-            for row in rows_of(claims.speech(groups_in(speech), 'demo'))}
+            for row in rows_of(claims_speech.speech(groups_in(speech), 'demo'))}
 
     def found(start, where):
         (row,) = [row for (claim, there), row in rows.items()
                   if claim.startswith(start) and there == where]
         return row
 
+    def score(model, weight, *pairs):
+        return by_hand(speech, model, weight, pairs)
+
     deep = found('Deep (PReLU) above linear, cross', 'trained on beta')
-    assert deep['difference'].value == pytest.approx(1.0) and deep['verdict'] == 'reproduced'
+    across = ('beta', 'alpha'), ('beta', 'gamma')
+    assert deep['difference'].value == pytest.approx(
+        score('convtasnet_prelu', 0.0, *across) - score('convtasnet', 0.0, *across))
+    assert deep['verdict'] == 'reproduced' and deep['published'] == ''
+    mean = found('Deep (PReLU) above linear, in', 'trained on alpha, beta, mean')
+    inside = ('alpha', 'alpha'), ('beta', 'beta')
+    assert mean['published'] == '+0.65' and mean['difference'].value == pytest.approx(
+        score('convtasnet_prelu', 0.0, *inside) - score('convtasnet', 0.0, *inside))
     helps = found('Power law helps the deep encoder, in', 'trained on alpha, beta, mean')
-    assert helps['difference'].value == pytest.approx(-0.5)
+    assert helps['difference'].value == pytest.approx(
+        score('convtasnet_prelu', 0.01, *inside) - score('convtasnet_prelu', 0.0, *inside))
     assert helps['verdict'] == 'not reproduced'
     hurts = found('Power law hurts the linear encoder, cross', 'trained on alpha, beta, mean')
-    assert hurts['difference'].value == pytest.approx(-0.5) and hurts['verdict'] == 'reproduced'
+    across = ('alpha', 'beta'), ('alpha', 'gamma'), ('beta', 'alpha'), ('beta', 'gamma')
+    assert hurts['difference'].value == pytest.approx(
+        score('convtasnet', 0.01, *across) - score('convtasnet', 0.0, *across))
+    assert hurts['verdict'] == 'reproduced'
+    both = found('Deep with power law above linear', 'trained on alpha, beta, mean')
+    assert both['difference'].value == pytest.approx(
+        score('convtasnet_prelu', 0.01, *across, *inside)
+        - score('convtasnet', 0.0, *across, *inside))
     glu = found('GLU level', 'trained and tested on alpha')
     assert glu['difference'] is not None and glu['verdict'] == 'no claim (one seed)'
+    assert glu['published'] == '+0.1'
     assert found('Big', 'trained and tested on alpha')['verdict'] is None
 
-    (where,) = [where for claim, where in rows if claim.startswith('Smaller drop')]
-    assert where == 'drop of training on alpha minus that of beta, mean of 4 models'
-    drops = {on: np.mean([
-        mean_of(speech / f'{name}-{weight}-{on}-{seed}', on, 'si_snri')
-        - mean_of(speech / f'{name}-{weight}-{on}-{seed}', other, 'si_snri')
-        for name in ('convtasnet', 'convtasnet_prelu') for weight in (0.0, 0.01)
-        for seed in range(3)]) for on, other in (('alpha', 'beta'), ('beta', 'alpha'))}
-    row = found('Smaller drop', where)
-    assert row['difference'].value == pytest.approx(drops['alpha'] - drops['beta'])
-    assert row['verdict'] == 'undecided' and row['difference'].low < row['difference'].high
+
+def test_claims_of_diversity(speech):
+    rows = rows_of(claims_speech.speech(groups_in(speech), 'demo'))
+    drop, = (row for row in rows if row['claim'].startswith('Smaller drop'))
+    assert drop['where'] == ('drop of training on alpha (10 speakers) minus that of beta (99), mean'
+                             ' of 4 models')
+    models = [(name, weight) for name in ('convtasnet', 'convtasnet_prelu')
+              for weight in (0.0, 0.01)]
+
+    def mean(on, *names):
+        return np.mean([by_hand(speech, *model, [(on, name)]) for model in models
+                        for name in names])
+
+    assert drop['difference'].value == pytest.approx(
+        mean('alpha', 'alpha') - mean('alpha', 'beta', 'gamma')
+        - mean('beta', 'beta') + mean('beta', 'alpha', 'gamma'))
+    assert drop['difference'].low < drop['difference'].value < drop['difference'].high
+    more, = (row for row in rows if row['claim'].startswith('More diverse'))
+    assert more['where'] == 'trained on beta minus alpha, tested on gamma, mean of 4 models'
+    assert more['difference'].value == pytest.approx(mean('beta', 'gamma') - mean('alpha', 'gamma'))
 
 
 @pytest.mark.parametrize('kind, low, high, expected', [
@@ -147,8 +224,9 @@ def test_claims_of_the_speech_paper(speech):
     ('level', -0.9, -0.6, 'not reproduced')])
 def test_verdicts(kind, low, high, expected):
     assert claims.verdict(items.Estimate((low + high) / 2, low, high), kind) == expected
-    one = items.Estimate((low + high) / 2, low, high, 'one seed')
-    assert claims.verdict(one, kind) == 'no claim (one seed)'
+    for note in ('one seed', 'two seeds'):
+        few = items.Estimate((low + high) / 2, low, high, note)
+        assert claims.verdict(few, kind) == f'no claim ({note})'
 
 
 def test_no_interval_no_claim():
@@ -164,22 +242,39 @@ def test_medians_and_claims_of_the_mask_models(masks):
     assert [table.name for table in (siri, sar)] == [
         'siri_foreground-fgbg', 'sar_foreground-fgbg']
     rows = {row['system']: row for row in rows_of(sdri)}
-    assert list(rows) == ['M1', 'M1+', 'M2', 'Ideal mask, mel bands', 'Ideal ratio mask',
-                          'Untrained']
-    value = []
-    for seed in range(2):
-        loaded = results.load(str(masks / f'blstm_m2-{seed}'), 'fgbg-c3')
-        value.append(np.median([row['sdri_foreground'] for row in loaded.rows.values()]))
-    assert rows['M2']['c3'].value == pytest.approx(np.mean(value))
-    assert rows['Ideal ratio mask']['c1'].note == ''
-    found = {row['claim']: row for row in rows_of(claims.foreground(groups, 'fgbg', 'demo'))}
-    assert found['M2 above M1 in SDRi']['verdict'] == 'reproduced'
-    assert found['M2 above M1 in SDRi']['c2'].value == pytest.approx(1.0, abs=0.2)
+    assert list(rows) == ['M1', 'M1+', 'M2', 'M2+', 'Ideal mask, mel bands', 'Ideal ratio mask',
+                          'Untrained M1']
+
+    def median(model, subset, metric='sdri_foreground'):
+        return np.mean([np.median([row[metric] for row in results.load(
+            str(masks / f'{model}-{seed}'), f'fgbg-{subset}').rows.values()])
+            for seed in range(3)])
+
+    assert rows['M2']['c3'].value == pytest.approx(median('blstm_m2', 'c3'))
+    assert rows['M2']['seeds'] == 3 and rows['M2+']['seeds'] is None and rows['M2+']['c1'] is None
+    assert rows['Ideal ratio mask']['c1'].note == '' and rows['Untrained M1']['c1'].note
+    found = {row['claim']: row for row in rows_of(
+        claims_foreground.foreground(groups, 'fgbg', 'demo'))}
+    better = found['M2 above M1 in SDRi']
+    difference = {one: median('blstm_m2', one) - median('blstm_m1', one)
+                  for one in ('c1', 'c2', 'c3', 'c4')}
+    for one, value in difference.items():
+        assert better[one].value == pytest.approx(value)
+    assert better['where'] == 'C1, C2, C4' and better['difference'].value == pytest.approx(
+        np.mean([difference[one] for one in ('c1', 'c2', 'c4')]))
+    assert better['verdict'] == 'reproduced'
+    siri = found['M2 above M1 in SIRi']['c1'].value
+    assert siri == pytest.approx(median('blstm_m2', 'c1', 'siri_foreground')
+                                 - median('blstm_m1', 'c1', 'siri_foreground'))
     assert found['M1+ below M1 in SDRi']['verdict'] == 'reproduced'
     assert found['M2+ below M2 in SDRi']['difference'] is None
     assert found['M2+ below M2 in SDRi']['c1'] is None
     unseen = found['M2 loses more than M1 on unseen events, SDRi']['difference']
-    assert unseen.value == pytest.approx(0.0, abs=0.2) and unseen.low < unseen.value < unseen.high
+    assert unseen.value == pytest.approx(np.mean([difference['c1'], difference['c2']])
+                                         - np.mean([difference['c3'], difference['c4']]))
+    spread = found['M1 as good on unseen classes, SDRi']['difference']
+    assert spread.value == pytest.approx(median('blstm_m1', 'c1') - np.mean(
+        [median('blstm_m1', one) for one in ('c2', 'c3', 'c4')]))
 
 
 def test_the_worst_ten_are_the_worst(speech):
@@ -233,7 +328,7 @@ def test_damaged_folders_are_named_and_passed_over(tmp_path):
 
 def test_load_runs_is_tidy(speech, monkeypatch):
     frame = fgsep_jax.report.load_runs(str(speech))
-    assert len(frame) == 24 * 2 * 2 * 12 + 3 * 12  # runs x data sets x (model, untrained) x rows
+    assert len(frame) == 24 * 3 * 2 * 12 + 3 * 12  # runs x data sets x (model, untrained) x rows
     one = frame[(frame.model == 'Conv-TasNet') & (frame.objective == 'SI-SNR') & (frame.seed == 1)
                 & (frame.trained_on == 'beta') & (frame.data_set == 'alpha')
                 & (frame.system == 'model')]

@@ -1,0 +1,84 @@
+"""What a run keeps for Fig. 4 of paper 2, and of its training data."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from fgsep_jax.data import pipeline
+from fgsep_jax.data.source import RecordSource
+from fgsep_jax.report import runs
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import gates, loop
+import synthetic
+import tiny
+
+GLU = {'model.encoder': 'glu', 'model.layers': 2}
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """(config, folder, source) of a gated run of 12 steps."""
+    root = tmp_path_factory.mktemp('gated')
+    data = synthetic.write(root / 'tones')
+    config = tiny.config(data, **GLU)
+    source = RecordSource(data, 'test')
+    sources = dict(train_source=RecordSource(data, 'train'),
+                   validation_source=RecordSource(data, 'validation'), probe_source=source)
+    state = loop.train(config, str(root / 'run'), **sources)
+    return config, root / 'run', source, state
+
+
+def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
+    config, folder, source, state = run
+    found = runs.open_run(str(folder))
+    assert sorted(found.gates) == [0, 1, 2, 4, 8, 12]
+    assert found.probe == f'test utterance {source[0].id}'
+    task = make_task(config)
+    batch = pipeline.first_segments([source[0]], config)
+    mixture_BT = pipeline.to_float(batch['source_BST']).sum(axis=1)
+    gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
+    assert gate_KN.shape[0] < gates.FRAMES  # short enough to be kept whole
+    np.testing.assert_allclose(found.gates[12], gate_KN, atol=0.5 / 255 + 1e-6)
+    assert found.gates[0].shape == gate_KN.shape and 0 < gate_KN.min() < gate_KN.max() < 1
+    assert np.abs(found.gates[0] - found.gates[12]).max() > 2 / 255
+
+
+def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
+    config, _, source, state = run
+    config = config.copy_and_resolve_references()
+    config.data.segment_seconds = 0.3
+    task = make_task(config)
+    log = gates.GateLog(str(tmp_path), task=task, config=config, source=source, total=1)
+    log.save(1, state.params)
+    batch = pipeline.first_segments([source[0]], config)
+    mixture_BT = pipeline.to_float(batch['source_BST']).sum(axis=1)
+    gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
+    with np.load(tmp_path / 'gates' / '000000001.npz') as content:
+        pooled_KN = content['gate_KN'] / 255
+    assert len(gate_KN) > gates.FRAMES == len(pooled_KN)
+    edges = np.linspace(0, len(gate_KN), gates.FRAMES + 1).astype(int)
+    expected = [gate_KN[low:high].mean(axis=0) for low, high in zip(edges[:-1], edges[1:])]
+    np.testing.assert_allclose(pooled_KN, expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_models_without_gates_save_none(run, tmp_path):
+    config, _, source, _ = run
+    plain = tiny.config(config.data.dir)
+    task = make_task(plain)
+    log = gates.GateLog(str(tmp_path), task=task, config=plain, source=source, total=1)
+    log.save(0, jax.jit(task.init)(jax.random.key(0)))
+    gates.GateLog(str(tmp_path), task=task, config=plain, source=None, total=1).save(0, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_says_what_it_was_trained_on(run):
+    config, folder, source, _ = run
+    about = json.loads((folder / 'training_data.json').read_text())
+    train = source.metadata['splits']['train']
+    assert about == {'name': 'tones', 'dir': config.data.dir, 'sample_rate': 8000, 'train': {
+        'examples': 16, 'speakers': len(train['speakers']),
+        'fingerprint': train.get('fingerprint')}}
+    found = runs.open_run(str(folder))
+    assert found.trained_on == 'tones' and found.training_data == about['train']
