@@ -4,7 +4,7 @@ import csv
 
 from data_prep.corpora import TreeError
 
-SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M'}
+SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
 
 
 def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
@@ -41,6 +41,8 @@ def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
             f'{path}, line {kept[0][0]}: found the columns {", ".join(header)}; the first line '
             f'must name {", ".join(columns)}, separated by commas or tabs'
         )
+    if len(set(header)) < len(header):
+        raise TreeError(f'{path}, line {kept[0][0]}: a column is named twice: {", ".join(header)}')
     rows = []
     for number, line in kept[1:]:
         row = cells(number, line)
@@ -74,7 +76,11 @@ def read_sexes(path: str) -> dict[str, str]:
                 'a line needs a speaker (column speaker, speaker_id or READER) and a sex (column '
                 'sex or GENDER)'
             )
-        sex = SEXES.get(sex.lower(), '')
+        if sex.lower() not in SEXES:
+            raise TreeError(
+                f'{path}, line {number}: found the sex {sex!r}; it must be f, m, or empty'
+            )
+        sex = SEXES[sex.lower()]
         if found.setdefault(speaker, sex) != sex:
             raise TreeError(f'{path}, line {number}: speaker {speaker!r} again, with another sex')
     return found

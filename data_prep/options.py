@@ -142,12 +142,25 @@ def speakers_flag(own: argparse.ArgumentParser) -> None:
 
 
 def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
-    """Metadata that says the sex of every speaker in `utterances` that the table knows."""
+    """Metadata that says the sex of every speaker in `utterances` that the table knows.
+
+    Raises:
+        TreeError: it is no such table, or knows none of them.
+    """
     if not args.speakers:
         return {}
     known = delimited.read_sexes(args.speakers)
     names = sorted({one.speaker for one in utterances})
-    return {'speakers': {name: known[name] for name in names if known.get(name)}}
+    found = {name: known[name] for name in names if name in known}
+    if not found:
+        raise TreeError(
+            f'{args.speakers} knows none of the speakers, e.g. {names[0]}; it has '
+            f'{", ".join(list(known)[:3]) or "no lines"}'
+        )
+    if len(found) < len(names):
+        logging.warning('%s: %d of %d speakers are not in it', args.speakers,
+                        len(names) - len(found), len(names))
+    return {'speakers': {name: sex for name, sex in found.items() if sex}}
 
 
 def random_pairs(args: argparse.Namespace) -> Callable:

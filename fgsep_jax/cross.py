@@ -1,6 +1,5 @@
 """Cross-dataset evaluation (paper 2, section 4.2): every run on every test set."""
 
-import json
 import os
 
 import jax
@@ -29,7 +28,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
       ConfigError: nothing to evaluate, or some run cannot be evaluated on some data set; all such
         pairs are named before anything runs.
     """
-    if not folders:
+    if not any(folders):
         raise config_lib.ConfigError('--mode=cross_evaluate needs --runs=FOLDER[,FOLDER...], where'
                                      ' the run folders are')
     if not data_dirs:
@@ -51,7 +50,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
 
 def _print_matrix(jobs):
     runs = [run for run, *_ in jobs]
-    for note in runs_lib.reconcile(runs):
+    for note in runs_lib.reconcile(runs) + [problem for run in runs for problem in run.problems]:
         print(f'note: {note}')
     groups = groups_lib.by_seed(runs)
     names = tables_common.test_sets(groups)
@@ -71,7 +70,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
     names all that is in the way."""
     try:
         found = {os.path.realpath(run.path): run
-                 for folder in folders for run in runs_lib.find(folder)}.values()
+                 for folder in filter(None, folders) for run in runs_lib.find(folder)}.values()
     except results.ResultsError as error:
         raise config_lib.ConfigError(str(error)) from error
     problems, jobs = [], []
@@ -128,16 +127,19 @@ def _misfits(config, source):
 def _is_there(path, source, config, step, baselines):
     """Whether the run holds results of this checkpoint on these very examples."""
     settings, name = config.evaluation, experiment.result_name(source)
-    folder = os.path.join(path, 'evaluation', name)
     wanted = {'step': step, 'filter_taps': settings.filter_taps, 'data_fingerprint':
               source.metadata['splits'][source.split].get('fingerprint')}
-    if baselines and not (os.path.isdir(folder) and results.oracles(path, name)):
-        return False
-    for system in ['', 'untrained'] if baselines else ['']:
+    systems = ['']
+    if baselines:
+        folder = os.path.join(path, 'evaluation', name)
+        oracles = results.oracles(path, name) if os.path.isdir(folder) else []
+        if not oracles:
+            return False
+        systems += ['untrained', *oracles]
+    for system in systems:
         try:
-            with open(os.path.join(folder, system, 'summary.json')) as file:
-                summary = json.load(file)
-        except (OSError, ValueError):
+            summary = results.load(path, name, system).summary
+        except results.ResultsError:
             return False
         if any(summary.get(key) != value for key, value in wanted.items()):
             return False

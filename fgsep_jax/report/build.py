@@ -20,7 +20,7 @@ def notes(runs):
     found += [f'{run.name} is left out: another run has its configuration and its seed, too.'
               for run in runs if run not in kept]
     for run in runs:
-        run.gates, run.examples  # read now, so that what is wrong with them is known
+        run.curves, run.gates, run.examples  # read now, so that what is wrong with them is known
         found += run.problems
     return found
 

@@ -6,13 +6,15 @@ from fgsep_jax.report import groups as groups_lib, items, statistics, style
 from fgsep_jax.report.tables_common import level, metric_of, statistic_of
 
 BINS = 5
+MEASURES = {'si_snr': 'SI-SNR (dB)', 'mel_snr': 'SNR on mel bands (dB)', 'loss': 'loss'}
 PAIRS = {('F', 'F'): 'female, female', ('F', 'M'): 'female, male', ('M', 'M'): 'male, male'}
 
 
 @style.styled
 def curves(groups):
     """Training and validation over steps, a column a training set; None without any log."""
-    groups = [group for group in groups if any(run.curves for run in group.runs)]
+    groups = [group for group in groups if any(
+        name in MEASURES for run in group.runs for _, name in run.curves)]
     if not groups:
         return None
     sets = sorted({group.trained_on for group in groups})
@@ -27,7 +29,7 @@ def curves(groups):
                 line = _curve(ax, group, kind, looks[group])
                 if line is not None:
                     handles.setdefault(labels[group], line)
-            ax.set_title(f'{kind}, on {name}')
+            ax.set_title(f'{kind}, on {style.short(name)}')
             if i:
                 ax.set_xlabel('step')
             if not j:
@@ -43,12 +45,11 @@ def curves(groups):
 
 def _measure(groups):
     names = {name for group in groups for run in group.runs for _, name in run.curves}
-    return {'si_snr': 'SI-SNR (dB)', 'mel_snr': 'SNR on mel bands (dB)', 'loss': 'loss'}[
-        next(name for name in ('si_snr', 'mel_snr', 'loss') if name in names)]
+    return next(label for name, label in MEASURES.items() if name in names)
 
 
 def _curve(ax, group, kind, look):
-    name = next((one for one in ('si_snr', 'mel_snr', 'loss')
+    name = next((one for one in MEASURES
                  if any((kind, one) in run.curves for run in group.runs)), None)
     found = [run.curves[kind, name] for run in group.runs if (kind, name) in run.curves]
     if not found:
@@ -149,8 +150,8 @@ def by_kind(groups, data_set):
     if not kinds:
         return None
     names = [sorted({kind_of(row) for row in rows} - {None}) for _, kind_of in kinds]
-    figure, axes = style.axes(1, len(kinds), width=8.0,
-                              height=1.0 + max(0.34, 0.08 * len(groups)) * max(map(len, names)), sharex=True)
+    height = 1.0 + max(0.34, 0.08 * len(groups)) * max(map(len, names))
+    figure, axes = style.axes(1, len(kinds), width=8.0, height=height, sharex=True)
     labels, handles = groups_lib.short_labels(groups), {}
     looks, (metric, metric_label) = style.looks(labels), metric_of(groups[0].task)
     for ax, (what, kind_of), found in zip(axes[0], kinds, names):
@@ -165,7 +166,8 @@ def by_kind(groups, data_set):
                         cell.value, where, marker=looks[group]['marker'], markersize=4.5,
                         linestyle='none', color=looks[group]['color'])[0]
         counts = [sum(kind_of(row) == kind for row in rows) for kind in found]
-        ax.set_yticks(range(len(found)), [f'{kind} ({n})' for kind, n in zip(found, counts)])
+        ax.set_yticks(range(len(found)), [f'{style.short(kind)} ({n})'
+                                              for kind, n in zip(found, counts)])
         ax.invert_yaxis()
         ax.grid(axis='y', visible=False)
         ax.set_title(what)
@@ -180,7 +182,7 @@ def by_kind(groups, data_set):
 
 
 _KINDS = (
-    ('sexes of the speakers', lambda row: PAIRS.get(
+    ('sexes of the speakers', lambda row: None if 'sex_3' in row else PAIRS.get(
         tuple(sorted((row.get('sex_1') or '', row.get('sex_2') or ''))))),
     ('foreground class', lambda row: row.get('class_foreground')),
     ('background class', lambda row: row.get('class_background')),

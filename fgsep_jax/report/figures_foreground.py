@@ -22,8 +22,8 @@ def box_plots(groups, family):
         group.model if group else name, style.OTHERS[0])) for name, group in slots(groups)]
     systems += [(ORACLES[name], groups, name, style.NEUTRAL) for name in ORACLES if any(
         group.results(f'{family}-{one}', name) for group in groups for one in SUBSETS)]
-    figure, axes = style.axes(len(METRICS), len(SUBSETS), width=10.0, height=7.6, sharey='row',
-                              sharex=True)
+    figure, axes = style.axes(len(METRICS), len(SUBSETS), width=max(10.0, 1.5 * len(systems)),
+                              height=8.0, sharey='row', sharex=True)
     texts, some = [], False
     for i, (metric, label) in enumerate(METRICS):
         for j, subset in enumerate(SUBSETS):
@@ -45,8 +45,8 @@ def box_plots(groups, family):
                     capprops={'color': style.INK, 'linewidth': 0.7})
             ax.axhline(0, color=style.INK, linewidth=0.6)
             ax.grid(axis='x', visible=False)
-            ax.set_xticks(range(len(systems)), [name for name, *_ in systems], rotation=40,
-                          ha='right')
+            ax.set_xticks(range(len(systems)), [style.short(name) for name, *_ in systems],
+                          rotation=40, ha='right')
             if not i:
                 ax.set_title(subset.upper())
             if not j:
@@ -102,7 +102,7 @@ def mel_spectrograms(groups, family):
             ax.set_yticks([])
             ax.grid(visible=False)
             if not r:
-                ax.set_title(title, fontsize=8.5)
+                ax.set_title(style.short(title, 18), fontsize=8.5)
             if column not in level:
                 ax.text(0.5, 0.5, 'no run', ha='center', va='center', color=style.NEUTRAL,
                         transform=ax.transAxes, fontsize=8)

@@ -46,10 +46,10 @@ def cross_dataset(groups, data_sets):
                 values.append(f'{name}, trained on {on}, tested on {data_set}:'
                               f' {text.cell_text(cell)} dB')
         ax.axhline(0, color=style.INK, linewidth=0.7)
-        ax.set_xticks(range(len(data_sets)), [f'test: {name}' + ' (in-dataset)' * (name == on)
-                                              for name in data_sets])
+        ax.set_xticks(range(len(data_sets)), [
+            f'test: {style.short(name)}' + ' (in-dataset)' * (name == on) for name in data_sets])
         ax.grid(axis='x', visible=False)
-        ax.set_title(f'trained on {on}')
+        ax.set_title(f'trained on {style.short(on)}')
         ax.set_ylabel('SI-SNRi (dB)')
     style.legend_below(figure, {name: patches.Patch(
         facecolor=look['color'], hatch=look['hatch'], edgecolor='white', linewidth=0)
@@ -106,8 +106,8 @@ def gates(groups):
             ax.set_xlabel('part of the segment')
             ax.grid(visible=False)
             ax.set_yticks([] if c else [0, len(order_N) - 1], [] if c else [1, len(order_N)])
-        axes[2 * r, 0].set_ylabel(f'channel\n({labels[group]})')
-        figure.colorbar(image, ax=axes[2 * r, :], label='gate, 1 is open', pad=0.01)
+        axes[2 * r, 0].set_ylabel(f'channel\n({style.short(labels[group])})')
+        figure.colorbar(image, ax=axes[2 * r, :len(chosen)], label='gate, 1 is open', pad=0.01)
         _gate_means(figure, axes[2 * r + 1], run, steps)
     return items.Figure(
         'figure_4', 'Fig. 4: gate outputs of the first gated layer over training',

@@ -1,7 +1,24 @@
 """What a report is made of: tables, figures and sounds, before anything is drawn or written."""
 
 import dataclasses
+import re
 from typing import Any
+import zlib
+
+LONGEST = 80  # letters of a name
+
+
+def safe(name):
+    """A name that can be part of a file's name and of an id; another for each that is not yet."""
+    plain = re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[:LONGEST]
+    return plain if plain == name else f'{plain}-{zlib.crc32(name.encode()):08x}'
+
+
+class _Named:
+    """Brings the name of an item into a form that files and pages can have."""
+
+    def __post_init__(self):
+        object.__setattr__(self, 'name', safe(self.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +56,7 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class Table(_Named):
     """A table.
 
     Attributes:
@@ -58,7 +75,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
+class Figure(_Named):
     """A figure.
 
     Attributes:
@@ -96,7 +113,7 @@ class Track:
 
 
 @dataclasses.dataclass(frozen=True)
-class Listening:
+class Listening(_Named):
     """One test example to be heard.
 
     Attributes:

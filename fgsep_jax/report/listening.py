@@ -3,6 +3,7 @@
 from fgsep_jax.report import items
 from fgsep_jax.report.tables_common import SYSTEMS, test_sets
 
+SEXES = {'F': 'female', 'M': 'male'}
 HIDDEN = ('untrained',)  # scored, but nothing to listen to
 
 
@@ -72,9 +73,9 @@ def _listening(groups, data_set, name):
                if row.get(f'class_{one}')]
     if classes:
         facts['classes'] = ' over '.join(classes)
-    sexes = [{'F': 'female', 'M': 'male'}[row[key]] for key in ('sex_1', 'sex_2') if row.get(key)]
-    if len(sexes) == 2:
-        facts['speakers'] = ' and '.join(sexes)
+    sexes = [value for key, value in row.items() if key.startswith('sex_')]
+    if sexes and all(sex in SEXES for sex in sexes):
+        facts['speakers'] = ', '.join(SEXES[sex] for sex in sexes)
     return items.Listening(f'{data_set}-{name}', f'{data_set}: {name}', data_set, name,
                            (*given, *tracks), facts)
 

@@ -4,7 +4,9 @@
 function sortTable(header) {
   const table = header.closest('table'), body = table.tBodies[0];
   const column = [...header.parentNode.children].indexOf(header);
-  const ascending = header.getAttribute('aria-sort') === (header.matches('.number') ? 'descending' : 'none');
+  // Numbers start with the highest, words with the first.
+  const now = header.getAttribute('aria-sort');
+  const ascending = header.matches('.number') ? now === 'descending' : now !== 'ascending';
   const sign = ascending ? 1 : -1;
   for (const other of header.parentNode.children) other.setAttribute('aria-sort', 'none');
   header.setAttribute('aria-sort', ascending ? 'ascending' : 'descending');
@@ -42,7 +44,7 @@ for (const audio of players) {
   look.addEventListener('click', (event) => {
     const box = look.getBoundingClientRect();
     if (audio.duration) audio.currentTime = audio.duration * (event.clientX - box.left) / box.width;
-    audio.play();
+    audio.play().catch(() => {});  // another was chosen before it began
   });
 }
 
@@ -56,7 +58,7 @@ toggle.addEventListener('click', () => setTheme(root.dataset.theme !== 'dark'));
 
 // A link to an example opens it.
 function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) target.open = true;
 }
 addEventListener('hashchange', openTarget);

@@ -2,8 +2,6 @@
 
 import html
 import importlib.resources
-import re
-import urllib.parse
 
 from fgsep_jax.report import items, sound, style
 from fgsep_jax.report.text import cell_text, is_numeric
@@ -30,10 +28,6 @@ def _text(value):
     return html.escape(str(value))
 
 
-def _anchor(name):
-    return re.sub(r'[^\w-]', '-', name)
-
-
 def _section(section):
     intro = f'<p class="intro">{_text(section.text)}</p>' if section.text else ''
     if section.notes:
@@ -47,7 +41,7 @@ def _section(section):
 
 
 def _table(table):
-    name = _anchor(table.name)
+    name = table.name
     numeric = [is_numeric(table, i) for i in range(len(table.columns))]
     heads = ''.join(
         f'<th scope="col" class="{"number" if number else "words"}'
@@ -67,7 +61,7 @@ def _table(table):
 
 def _item(name, title, content, files):
     """A part with its heading and links to its files, {label: path}."""
-    links = ' '.join(f'<a href="{urllib.parse.quote(path)}">{label}</a>'
+    links = ' '.join(f'<a href="{path}">{label}</a>'
                      for label, path in files.items())
     return (f'<div class="item" id="{name}"><h3 id="{name}-title">{_text(title)}</h3>{content}'
             f'<p class="files">{links}</p></div>')
@@ -106,7 +100,7 @@ def _cell(cell, column, number, *, first):
 
 
 def _figure(figure):
-    name = _anchor(figure.name)
+    name = figure.name
     svg, width = style.inline(figure)
     svg = svg.replace('<svg', '<svg aria-hidden="true" focusable="false"', 1)
     note = f'<figcaption class="note">{_text(figure.note)}</figcaption>' if figure.note else ''
@@ -133,7 +127,7 @@ def _listening(example):
     rows = ''.join(f'<div class="system"><h4>{_text(system)}</h4>'
                    f'<div class="players">{"".join(parts)}</div></div>'
                    for system, parts in players.items())
-    return (f'<details class="item example" id="{_anchor(example.name)}"><summary><h3>'
+    return (f'<details class="item example" id="{example.name}"><summary><h3>'
             f'{_text(example.title)}</h3></summary><dl>{facts}</dl>{rows}</details>')
 
 

@@ -8,6 +8,7 @@ import os
 
 TEXTS = ('id', 'sources', 'class_', 'recording_', 'sex_')  # columns that hold names, not numbers
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
+COLUMNS = ('id', 'seconds', 'snr_db')  # that every examples.csv has
 
 
 class ResultsError(ValueError):
@@ -67,11 +68,16 @@ def load(run, data_set, system=''):
         missing = [key for key in REQUIRED if key not in summary]
         if missing:
             raise ValueError(f"summary.json lacks {', '.join(missing)}")
-    except (ValueError, KeyError, TypeError) as error:
+        for column in COLUMNS:
+            if column not in next(iter(rows.values()), COLUMNS):
+                raise ValueError(f'examples.csv has no column {column}')
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error
     except FileNotFoundError as error:
         raise ResultsError(f'{error.filename} is missing; {run} has results on'
                            f" {', '.join(data_sets(run))}") from error
+    except OSError as error:
+        raise ResultsError(f'{folder} cannot be read ({error})') from error
     if len(rows) != summary['examples']:
         raise ResultsError(f"{folder}: {len(rows)} rows in examples.csv, summary.json says"
                            f" {summary['examples']}; evaluate again")

@@ -5,12 +5,8 @@ import functools
 import glob
 import json
 import os
-import zipfile
 
-import numpy as np
-import soundfile
-
-from fgsep_jax.report import results
+from fgsep_jax.report import results, run_files
 
 NAMES = {
     'convtasnet': 'Conv-TasNet', 'convtasnet_big': 'Big-Conv-TasNet',
@@ -61,8 +57,9 @@ class Run:
         """What was minimised, in the papers' words."""
         if self.task == 'foreground':
             return 'equation 5'
-        name = {'si_snr': 'SI-SNR', 'snr': 'SNR'}[self.config['loss.name']]
-        return name + (' + power law' if self.config['loss.power_law_weight'] else '')
+        name = self.config.get('loss.name', 'si_snr')
+        name = {'si_snr': 'SI-SNR', 'snr': 'SNR'}.get(name, str(name))
+        return name + (' + power law' if self.config.get('loss.power_law_weight') else '')
 
     @functools.cached_property
     def results(self):
@@ -81,66 +78,27 @@ class Run:
 
     @functools.cached_property
     def curves(self):
-        """{(kind, name): (steps, values)} of metrics.jsonl, e.g. ('validation', 'loss')."""
-        points = {}
-        path = os.path.join(self.path, 'metrics.jsonl')
-        if not os.path.exists(path):
-            return {}
-        with open(path) as file:
-            lines = file.readlines()
-        for line in lines:
-            try:
-                row = json.loads(line)
-                kind, step = row.pop('kind'), row.pop('step')
-            except (ValueError, KeyError, AttributeError, TypeError):
-                continue  # the last line of a run that was killed
-            for name, value in row.items():
-                if isinstance(value, (int, float)):
-                    points.setdefault((kind, name), []).append((step, value))
-        return {key: tuple(np.array(value).T) for key, value in points.items()}
+        """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss')."""
+        return run_files.read_curves(self.path, self.problems)
 
     @functools.cached_property
+    def _gates(self):
+        return run_files.read_gates(self.path, self.problems)
+
+    @property
     def gates(self):
         """{step: gate_KN in 0..1} of the first gated layer for one utterance; {} without."""
-        found = {}
-        for path in sorted(glob.glob(os.path.join(glob.escape(self.path), 'gates', '*.npz'))):
-            try:
-                with np.load(path) as content:
-                    step = int(os.path.splitext(os.path.basename(path))[0])
-                    found[step] = content['gate_KN'].astype(np.float32) / 255
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                self.problems.append(f'{path} cannot be read ({error!r}) and is left out')
-        return found
+        return self._gates[0]
 
-    @functools.cached_property
+    @property
     def probe(self):
         """The utterance that the gates are of, e.g. 'test utterance 1234_0.5_77_-0.5'."""
-        for path in sorted(glob.glob(os.path.join(glob.escape(self.path), 'gates', '*.npz'))):
-            try:
-                with np.load(path) as content:
-                    return f'{content["split"]} utterance {content["id"]}'
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-                continue
-        return 'an utterance that its files do not name'
+        return self._gates[1]
 
     @functools.cached_property
     def examples(self):
         """{data set: {example id: content of example.json, with its folder under 'folder'}}."""
-        found = {}
-        pattern = os.path.join(glob.escape(self.path), 'audio', '*', '*', 'example.json')
-        for path in sorted(glob.glob(pattern)):
-            folder = os.path.dirname(path)
-            try:
-                with open(path) as file:
-                    content = json.load(file)
-                for name in content['files']:
-                    soundfile.info(os.path.join(folder, name))
-                found.setdefault(content['data_set'], {})[content['id']] = {
-                    **content, 'folder': folder}
-            except (OSError, ValueError, KeyError, TypeError,
-                    soundfile.LibsndfileError) as error:
-                self.problems.append(f'{folder}: its sounds are left out ({error!r})')
-        return found
+        return run_files.read_examples(self.path, self.problems)
 
 
 def flatten(tree, prefix=''):
@@ -163,17 +121,24 @@ def open_run(path, name=''):
     try:
         with open(os.path.join(path, 'config.json')) as file:
             config = flatten(json.load(file))
-        trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
-        about, training_data = os.path.join(path, 'training_data.json'), {}
+        for key, kind in (('task', str), ('experiment', str), ('preset', str), ('seed', int),
+                          ('data.dir', str)):
+            if not isinstance(config.get(key), kind):
+                raise ValueError(f'config.json has {key} = {config.get(key)!r}')
+        about, problems = os.path.join(path, 'training_data.json'), []
         if os.path.exists(about):
             with open(about) as file:
                 content = json.load(file)
             trained_on, training_data = content['name'], dict(content.get('train', {}))
-        missing = [key for key in ('task', 'experiment', 'preset', 'seed') if key not in config]
-        if missing:
-            raise ValueError(f"config.json lacks {', '.join(missing)}")
+            if not (isinstance(trained_on, str) and trained_on):
+                raise ValueError(f'training_data.json has name = {trained_on!r}')
+        else:
+            trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
+            training_data = {}
+            problems.append(f'{name or path}: training_data.json is missing; that it was trained on'
+                            f' {trained_on} is taken from the name of its data.dir.')
         return Run(path, name or os.path.basename(os.path.normpath(path)), config, trained_on,
-                   training_data)
+                   training_data, problems)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise results.ResultsError(f'{path} is no readable run folder ({error!r})') from error
 
@@ -189,6 +154,8 @@ def find(folder, problems=None):
     Raises:
         ResultsError: there are none, or one is unreadable.
     """
+    if not folder:
+        raise results.ResultsError('the name of a folder with runs is empty')
     paths = sorted(os.path.dirname(path) for path in glob.glob(
         os.path.join(glob.escape(folder), '**', 'config.json'), recursive=True))
     found = []
@@ -200,6 +167,8 @@ def find(folder, problems=None):
             if problems is None:
                 raise
             problems.append(str(error))
+    if not found and problems:
+        raise results.ResultsError(f'{folder} holds no readable run: {"; ".join(problems)}')
     if not found:
         raise results.ResultsError(
             f'{folder} holds no runs: no config.json in it or below. Train one with'

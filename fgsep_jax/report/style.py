@@ -4,6 +4,7 @@ import base64
 import functools
 import io
 import re
+import warnings
 
 import matplotlib
 import matplotlib.image
@@ -29,6 +30,7 @@ RC = {
     'axes.linewidth': 0.7, 'xtick.major.width': 0.7, 'ytick.major.width': 0.7,
     'lines.linewidth': 1.6, 'hatch.linewidth': 0.6, 'legend.frameon': False,
     'svg.fonttype': 'none', 'svg.hashsalt': 'fgsep_jax', 'axes.facecolor': 'none',
+    'text.parse_math': False,  # a $ in a name is a $
 }
 
 
@@ -91,6 +93,11 @@ def looks_of(pairs):
     return found
 
 
+def short(label, longest=28):
+    """A label cut to some letters, so that it leaves room for what it labels."""
+    return label if len(label) <= longest else label[:longest - 1] + '\N{HORIZONTAL ELLIPSIS}'
+
+
 def legend_below(figure, handles):
     """One legend for all axes, below them; the figure grows by its height.
 
@@ -98,6 +105,9 @@ def legend_below(figure, handles):
         figure: matplotlib Figure.
         handles: {label: artist}.
     """
+    if not handles:
+        return
+    handles = {short(label, 60): handle for label, handle in handles.items()}
     inches = 0.075 * max(map(len, handles)) + 0.7
     columns = max(1, min(len(handles), int(figure.get_figwidth() / inches)))
     figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(handles) // columns))
@@ -110,19 +120,22 @@ def rendered(item, kind):
 
     The same figure gives the same bytes.
     """
+    return _saved(item.figure, format=kind, facecolor='white', dpi=150,
+                  metadata={'Date': None} if kind == 'svg' else {'Software': None})
+
+
+def _saved(figure, **settings):
     content = io.BytesIO()
-    with matplotlib.rc_context(RC):
-        item.figure.savefig(content, format=kind, facecolor='white', dpi=150,
-                            metadata={'Date': None} if kind == 'svg' else {'Software': None})
+    with matplotlib.rc_context(RC), warnings.catch_warnings():
+        # A name in another script: SVG files and the page leave it to the browser's fonts.
+        warnings.filterwarnings('ignore', 'Glyph .* missing from')
+        figure.savefig(content, **settings)
     return content.getvalue()
 
 
 def inline(item):
     """A Figure item as SVG to stand in a page: transparent, ink and grid in the page's colours."""
-    content = io.BytesIO()
-    with matplotlib.rc_context(RC):
-        item.figure.savefig(content, format='svg', transparent=True, metadata={'Date': None})
-    text = content.getvalue().decode()
+    text = _saved(item.figure, format='svg', transparent=True, metadata={'Date': None}).decode()
     text = text[text.index('<svg'):].replace(INK, 'var(--ink)').replace(GRID, 'var(--grid)')
     # Ids must be unique in the page; those that nothing refers to go.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))

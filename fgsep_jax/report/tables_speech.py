@@ -25,8 +25,9 @@ def table_1(groups, data_set):
             ours = [None] * 8
             if group:
                 config = group.config
-                ours = [config['preset'], config['model.layers'],
-                        NON_LINEARITY[config['model.encoder']], config['model.basis'],
+                encoder = config.get('model.encoder')
+                ours = [config['preset'], config.get('model.layers'),
+                        NON_LINEARITY.get(encoder, encoder), config.get('model.basis'),
                         parameters(group), seeds_on(group, [data_set]),
                         level(group, data_set, 'si_snri'), level(group, data_set, 'sdri')]
             rows.append([model, layers, linearity, filters, number, *ours])

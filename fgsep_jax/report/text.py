@@ -28,7 +28,7 @@ def is_numeric(table, i):
 def markdown(table):
     """A Table as Markdown, with its title and note."""
     def line(cells):
-        return '| ' + ' | '.join(str(cell).replace('|', r'\|') for cell in cells) + ' |'
+        return '| ' + ' | '.join(_escaped(cell) for cell in cells) + ' |'
 
     heads = [f'published: {column.label}' if column.published else column.label
              for column in table.columns]
@@ -38,6 +38,11 @@ def markdown(table):
     lines += [line(cell_text(cell, column.digits) for cell, column in zip(row, table.columns))
               for row in table.rows]
     return '\n'.join(lines) + '\n' + (f'\n{table.note}\n' if table.note else '')
+
+
+def _escaped(cell):
+    """Text that stays one cell, and text, in Markdown."""
+    return ' '.join(str(cell).replace('|', r'\|').replace('<', '&lt;').split())
 
 
 def comma_separated(table):

@@ -1,18 +1,27 @@
 """Writes a report: Markdown and CSV tables, SVG and PNG figures, one page."""
 
+import contextlib
+import hashlib
+import json
 import os
 import re
+import tempfile
 
-from fgsep_jax.report import items, page, style
+from fgsep_jax.report import items, page, results, style
 from fgsep_jax.report.text import comma_separated, markdown
 
-LIST = 'files.txt'  # what a report wrote
+MANIFEST = 'report_files.json'  # {file: digests of what the report wrote, or is about to write}
+
+
+class NotOurs(results.ResultsError):
+    """A file in the way that no report wrote."""
 
 
 def write(sections, output_dir, title):
     """Writes a report's files, each beside itself and renamed; the page last.
 
-    What an earlier report wrote there, and this one does not, is removed; other files stay.
+    What an earlier report wrote and this one does not is removed. Files that no report wrote, or
+    that were changed since, are neither removed nor replaced.
 
     Args:
         sections: Sections.
@@ -21,6 +30,9 @@ def write(sections, output_dir, title):
 
     Returns:
         Path of index.html.
+
+    Raises:
+        NotOurs: such a file has the name of one to be written; nothing was written.
     """
     files = {}
     for section in sections:
@@ -33,35 +45,91 @@ def write(sections, output_dir, title):
                     files[f'figures/{item.name}.{kind}'] = style.rendered(item, kind)
     files['report.md'] = whole_markdown(sections, title)
     files['index.html'] = page.render(sections, title=title)
-    for folder in ('', 'tables', 'figures'):
-        os.makedirs(os.path.join(output_dir, folder), exist_ok=True)
-    before = _read_list(os.path.join(output_dir, LIST))
-    # Both reports' files are listed while there may be some of each.
-    _put(output_dir, LIST, '\n'.join(sorted({*files, *before})) + '\n')
+    files = {name: content if isinstance(content, bytes) else content.encode()
+             for name, content in files.items()}
+    before = _manifest(output_dir)
+    for name in files:
+        if not _may_replace(output_dir, name, before):
+            raise NotOurs(f'{os.path.join(output_dir, name)} is there, and not as a report wrote'
+                          ' it: move it away, or give another --output_dir')
+    prepare(output_dir)
+    # Killed at any instant, the manifest knows old and new files alike.
+    now = {name: [_digest(content)] for name, content in files.items()}
+    _put(output_dir, MANIFEST, _json({name: before.get(name, []) + now.get(name, [])
+                                      for name in {*before, *now}}))
     for name, content in files.items():
         _put(output_dir, name, content)
-    for name in before - files.keys():
-        if os.path.exists(os.path.join(output_dir, name)):
-            os.remove(os.path.join(output_dir, name))
-    _put(output_dir, LIST, '\n'.join(sorted(files)) + '\n')
+    for name in before.keys() - files.keys():
+        if _may_replace(output_dir, name, before):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(output_dir, name))
+    _put(output_dir, MANIFEST, _json(now))
     return os.path.join(output_dir, 'index.html')
 
 
-def _read_list(path):
-    """Names in an earlier report's list, as far as they can be of a report."""
-    if not os.path.exists(path):
-        return set()
-    with open(path) as file:
-        names = file.read().split('\n')
-    return {name for name in names
-            if re.fullmatch(r'((tables|figures)/)?[^/]+\.(md|csv|svg|png|html)', name)}
+def prepare(output_dir):
+    """Makes the folders of a report.
+
+    Raises:
+        ResultsError: that cannot be, with the reason.
+    """
+    try:
+        for folder in ('tables', 'figures'):
+            os.makedirs(os.path.join(output_dir, folder), exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise results.ResultsError(f'--output_dir={output_dir} cannot be written to'
+                                   f' ({error.strerror}); give another') from error
+
+
+def _manifest(output_dir):
+    """{name: digests} of an earlier report, names that no report would write left out."""
+    try:
+        with open(os.path.join(output_dir, MANIFEST)) as file:
+            content = json.load(file)
+        return {name: list(digests) for name, digests in content.items()
+                if re.fullmatch(r'((tables|figures)/)?[\w.-]+', name)}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _may_replace(output_dir, name, manifest):
+    """Whether a file is missing, or as a report wrote it."""
+    try:
+        with open(os.path.join(output_dir, name), 'rb') as file:
+            return _digest(file.read()) in manifest.get(name, [])
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json(content):
+    return (json.dumps(content, indent=1, sort_keys=True) + '\n').encode()
 
 
 def _put(folder, name, content):
     path = os.path.join(folder, name)
-    with open(f'{path}.partial', 'wb') as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-    os.replace(f'{path}.partial', path)
+    handle, partial = tempfile.mkstemp(dir=os.path.dirname(path), prefix='.partial-')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
+        os.chmod(partial, 0o666 & ~_umask())
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def whole_markdown(sections, title):

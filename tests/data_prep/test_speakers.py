@@ -22,7 +22,8 @@ def test_known_tables(tmp_path, text):
 @pytest.mark.parametrize('text, said', [
     ('name,sex\nx,f\n', "line 2: found name='x', sex='f'; a line needs a speaker"),
     ('speaker\nx\n', 'a line needs a speaker'), ('speaker,sex\nx,f\nx,m\n', "line 3: speaker 'x'"),
-    ('', 'is empty')])
+    ('', 'is empty'), ('speaker,sex\nx,woman\n', "line 2: found the sex 'woman'"),
+    ('speaker,sex,sex\nx,f,m\n', 'named twice')])
 def test_other_tables_are_refused(tmp_path, text, said):
     (tmp_path / 't.csv').write_text(text)
     with pytest.raises(TreeError, match=said):
@@ -48,6 +49,15 @@ def test_the_sexes_arrive_in_the_rows_of_an_evaluation(tmp_path):
         assert [row['sex_1'], row['sex_2']] == [sexes.get(name, '')
                                                 for name in row['sources'].split()]
     assert any(row['sex_1'] for row in rows)
+
+
+def test_a_table_of_others_is_refused(tmp_path):
+    trees.folder(tmp_path / 'tree', speakers=8)
+    (tmp_path / 's.csv').write_text('speaker,sex\nnobody,f\n')
+    with pytest.raises(SystemExit, match='knows none of the speakers'):
+        folder_2mix.main([f'--input_dir={tmp_path}/tree', f'--output_dir={tmp_path}/out',
+                          f'--speakers={tmp_path}/s.csv'])
+    assert not (tmp_path / 'out' / 'dataset.json').exists()
 
 
 def test_no_table_no_sexes(tmp_path):

@@ -3,8 +3,14 @@
 import csv
 import json
 import pathlib
+import re
+import warnings
 
-from fgsep_jax.report import __main__ as command
+import numpy as np
+import pytest
+import soundfile
+
+from fgsep_jax.report import __main__ as command, build, runs, write
 import fabricate
 
 
@@ -15,8 +21,9 @@ def files_in(folder):
 
 def test_every_table_and_figure_of_both_papers_is_there(every_report):
     written = files_in(every_report)
-    tables = {'table_1-alpha', 'table_2-alpha', 'table_1-beta', 'table_2-beta', 'cross_dataset', 'cross_means',
-              'claims_speech-demo', 'claims_foreground-fgbg-demo', 'runs', 'worst_ten-alpha',
+    tables = {'table_1-alpha', 'table_2-alpha', 'table_1-beta', 'table_2-beta', 'cross_dataset',
+              'cross_means', 'cross_differences', 'claims_speech-demo',
+              'claims_foreground-fgbg-demo', 'runs', 'worst_ten-alpha',
               'worst_ten-fgbg-c4', 'sdri_foreground-fgbg', 'siri_foreground-fgbg',
               'sar_foreground-fgbg'}
     figures = {'figure_2-fgbg', 'figure_3-fgbg', 'figure_4', 'figure_5', 'curves_speech',
@@ -24,7 +31,9 @@ def test_every_table_and_figure_of_both_papers_is_there(every_report):
     wanted = {f'tables/{name}.{kind}' for name in tables for kind in ('md', 'csv')}
     wanted |= {f'figures/{name}.{kind}' for name in figures for kind in ('svg', 'png')}
     assert wanted <= written.keys() and {'index.html', 'report.md'} <= written.keys()
-    assert not [name for name in written if name.endswith('.partial')]
+    assert not [name for name in written if 'partial' in name]
+    assert json.loads(written['report_files.json']).keys() == written.keys() - {
+        'report_files.json'}
     assert written['figures/figure_5.png'].startswith(b'\x89PNG')
     rows = list(csv.DictReader(written['tables/cross_dataset.csv'].decode().splitlines()))
     assert len(rows) == 9 and float(rows[0]['on_alpha_low']) < float(rows[0]['on_alpha'])
@@ -65,40 +74,193 @@ def test_a_single_run_folder_will_do(tmp_path):
     assert '| Deep w/ GLU | 4 | GLU | 512 | 16.2 | demo |' in text and '(one seed)' in text
 
 
-def test_damage_is_named_and_the_rest_is_shown(tmp_path, capsys):
-    for name in ('whole', 'torn'):
-        fabricate.run(tmp_path / 'runs' / name, 'convtasnet_glu', seed=int(name == 'torn'))
-    torn = tmp_path / 'runs' / 'torn'
-    (torn / 'gates' / '000000040.npz').write_bytes(b'PK')
-    (torn / 'audio' / 'alpha' / 'alpha-003' / 'mixture.wav').write_bytes(b'RIFF')
-    (torn / 'evaluation' / 'alpha' / 'summary.json').write_text('{')
-    with open(torn / 'metrics.jsonl', 'a') as file:
-        file.write('[1]\n{"step": 45}\n{"ste')
-    assert command.main([f'--runs={tmp_path}/runs', f'--output_dir={tmp_path}/out']) == 0
+def summary_without(key):
+    def damage(folder):
+        path = folder / 'evaluation/alpha/summary.json'
+        content = json.loads(path.read_text())
+        del content[key]
+        path.write_text(json.dumps(content))
+
+    return damage
+
+
+def replaced(name, old, new):
+    def damage(folder):
+        path = folder / name
+        path.write_text(path.read_text().replace(old, new))
+
+    return damage
+
+
+def torn_rows(folder):
+    path = folder / 'evaluation/alpha/examples.csv'
+    path.write_text(path.read_text()[:path.read_text().index('alpha-011')])
+
+
+def stereo(folder):
+    soundfile.write(folder / 'audio/alpha/alpha-003/mixture.wav', np.zeros((9, 2)), 8000)
+
+
+def one_channel_less(folder):
+    np.savez(folder / 'gates/000000040.npz', gate_KN=np.zeros((50, 15), np.uint8))
+
+
+EXAMPLE = 'audio/alpha/alpha-003/example.json'
+DAMAGES = {
+    'torn summary': (lambda run: (run / 'evaluation/alpha/summary.json').write_text('{'), 'alpha'),
+    'no parameters': (summary_without('parameters'), 'summary.json lacks parameters'),
+    'torn rows': (torn_rows, '11 rows in examples.csv'),
+    'an extra cell': (replaced('evaluation/alpha/examples.csv', 'alpha-003,', 'alpha-003,,'),
+                      'cannot be read'),
+    'no level': (replaced('evaluation/alpha/examples.csv', 'snr_db', 'snr'), 'column snr_db'),
+    'torn gates': (lambda run: (run / 'gates/000000040.npz').write_bytes(b'PK'),
+                   '000000040.npz cannot be read'),
+    'empty gates': (lambda run: (run / 'gates/000000002.npz').write_bytes(b''), '000000002.npz'),
+    'other gates': (one_channel_less, 'gates of shape (50, 15)'),
+    'torn sound': (lambda run: (run / 'audio/alpha/alpha-003/mixture.wav').write_bytes(b'RIFF'),
+                   'its sounds are left out'),
+    'stereo': (stereo, 'mixture.wav has 2 channels'),
+    'no level of an example': (replaced(EXAMPLE, 'snr_db', 'snr'), 'its sounds are left out'),
+    'a score that is no number': (replaced(EXAMPLE, '2.5', 'null'), 'its sounds are left out'),
+    'a role that is none': (replaced(EXAMPLE, '"reference"', '"other"'), 'its sounds are left out'),
+    'no training data': (lambda run: (run / 'training_data.json').unlink(), 'is missing; that it'),
+    'unreadable log': (lambda run: ((run / 'metrics.jsonl').unlink(),
+                                    (run / 'metrics.jsonl').mkdir()), 'metrics.jsonl cannot'),
+}
+
+
+@pytest.mark.parametrize('name', DAMAGES)
+def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
+    damage, said = DAMAGES[name]
+    for seed in range(2):
+        fabricate.run(tmp_path / 'runs' / str(seed), 'convtasnet_glu', seed=seed)
+    damage(tmp_path / 'runs' / '1')
+    found = runs.find(str(tmp_path / 'runs'))
+    notes = build.notes(found)
+    assert any(said in note for note in notes), notes
+    parts = build.sections(found, notes)
+    assert said in write.whole_markdown(parts, 'T')
+    table = next(item for part in parts for item in part.items if item.name == 'table_1-alpha')
+    (row,) = [row for row in table.rows if row[0] == 'Deep w/ GLU' and row[5]]
+    assert row[-1] is not None
+
+
+@pytest.mark.parametrize('lines', [
+    '', '[1]\n{"step": 45}\n{"ste', '{"step": null, "kind": "train", "loss": 1}\n',
+    '{"step": 5, "kind": ["x"], "loss": 1}\n', '{"step": 5, "kind": "train", "other": 1}\n',
+    '{"step": 5, "kind": "train", "loss": NaN}\n', '{"step": 5, "kind": "seen", "loss": 1}\n'])
+def test_logs_of_any_kind(tmp_path, lines):
+    fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
+    (tmp_path / 'run' / 'metrics.jsonl').write_bytes(lines.encode() + b'\xff\n')
+    assert command.main([f'--runs={tmp_path}/run', f'--output_dir={tmp_path}/out']) == 0
+
+
+@pytest.mark.parametrize('key, value', [
+    ('seed', None), ('experiment', ['x']), ('preset', 3), ('task', None)])
+def test_a_config_that_is_none_is_named(tmp_path, capsys, key, value):
+    fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
+    path = tmp_path / 'run' / 'config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    assert command.main([f'--runs={tmp_path}', f'--output_dir={tmp_path}/out']) == 2
     said = capsys.readouterr().err
-    page = (tmp_path / 'out' / 'index.html').read_text()
-    for part in ('000000040.npz cannot be read', 'its sounds are left out', 'evaluation/alpha'):
-        assert part in said and part in page
-    with open(tmp_path / 'out' / 'tables' / 'table_1-alpha.csv') as file:
-        (row,) = [row for row in csv.DictReader(file) if row['model'] == 'Deep w/ GLU']
-    assert row['seeds'] == '1' and row['si_snri']
+    assert 'holds no readable run' in said and f'{key} = {value!r}' in said
 
 
-def test_a_new_report_replaces_an_old_one_and_nothing_else(tmp_path):
+def test_older_configs_will_do(tmp_path):
+    fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
+    path = tmp_path / 'run' / 'config.json'
+    content = json.loads(path.read_text())
+    del content['loss'], content['model']
+    path.write_text(json.dumps(content))
+    assert command.main([f'--runs={tmp_path}', f'--output_dir={tmp_path}/out']) == 0
+    assert '| 15.4 | demo | - | - | - |' in (
+        tmp_path / 'out' / 'tables' / 'table_1-alpha.md').read_text()
+
+
+def test_the_users_own_files_are_safe(tmp_path, capsys):
     for name in ('alpha', 'beta'):
         fabricate.run(tmp_path / name, 'convtasnet', trained_on=name, test_sets=(name,),
                       sounds=False, oracle=False)
     out = tmp_path / 'out'
+    (out / 'tables').mkdir(parents=True)
+    (out / 'tables' / 'runs.csv').write_text('mine')
+    assert command.main([f'--runs={tmp_path}/alpha', f'--output_dir={out}']) == 2
+    assert 'runs.csv is there, and not as a report wrote it' in capsys.readouterr().err
+    assert files_in(out) == {'tables/runs.csv': b'mine'}
+    (out / 'tables' / 'runs.csv').unlink()
+
     assert command.main([f'--runs={tmp_path}/alpha', f'--output_dir={out}']) == 0
-    (out / 'tables' / 'mine.csv').write_text('kept')
-    with open(out / 'files.txt', 'a') as file:
-        file.write('../alpha/config.json\n')
+    (out / 'tables' / 'mine.csv').write_text('mine')
+    (out / 'tables' / 'table_2-alpha.md').write_text('changed')
+    # A list of files that somebody put there makes nothing a report's.
+    manifest = json.loads((out / 'report_files.json').read_text())
+    (out / 'report_files.json').write_text(json.dumps(
+        {**manifest, '../alpha/config.json': [], 'tables/mine.csv': ['00']}))
     assert command.main([f'--runs={tmp_path}/beta', f'--output_dir={out}']) == 0
     names = files_in(out).keys()
     assert 'tables/mine.csv' in names and (tmp_path / 'alpha' / 'config.json').exists()
     assert 'tables/table_1-alpha.csv' not in names and 'tables/table_1-beta.csv' in names
-    with open(out / 'files.txt') as file:
-        assert set(file.read().split()) == names - {'tables/mine.csv', 'files.txt'}
+    assert (out / 'tables' / 'table_2-alpha.md').read_text() == 'changed'
+
+
+@pytest.mark.parametrize('writes', [0, 1, 2, 9])
+def test_killed_at_any_instant_the_next_report_is_whole(tmp_path, monkeypatch, writes):
+    for name in ('alpha', 'beta'):
+        fabricate.run(tmp_path / name, 'convtasnet', trained_on=name, test_sets=(name,),
+                      sounds=False, oracle=False)
+    out, put = tmp_path / 'out', write._put
+    assert command.main([f'--runs={tmp_path}/alpha', f'--output_dir={out}']) == 0
+    old = (out / 'index.html').read_bytes()
+    done = []
+
+    def killed(folder, name, content):
+        if len(done) == writes:
+            raise KeyboardInterrupt
+        done.append(name)
+        put(folder, name, content)
+
+    monkeypatch.setattr(write, '_put', killed)
+    with pytest.raises(KeyboardInterrupt):
+        command.main([f'--runs={tmp_path}/beta', f'--output_dir={out}'])
+    assert (out / 'index.html').read_bytes() == old
+    monkeypatch.setattr(write, '_put', put)
+    assert command.main([f'--runs={tmp_path}/beta', f'--output_dir={out}']) == 0
+    assert command.main([f'--runs={tmp_path}/beta', f'--output_dir={tmp_path}/new']) == 0
+    assert files_in(out) == files_in(tmp_path / 'new')
+
+
+def test_a_folder_that_cannot_be_is_refused_first(tmp_path, capsys):
+    fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
+    (tmp_path / 'afile').write_text('x')
+    assert command.main([f'--runs={tmp_path}/run', f'--output_dir={tmp_path}/afile']) == 2
+    assert 'afile cannot be written to' in capsys.readouterr().err
+    for flags in (['--runs='], ['--runs=,'], [f'--runs={tmp_path}', '--examples=-1']):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(flags)
+        assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize('name', ['x"><img src=x onerror=alert(1)>', 'a$b$c', r'a\g<2>', '音 声',
+                                  'two\nlines', 'long' * 50, 'a/b'.replace('/', '%2F')])
+def test_names_of_any_kind(tmp_path, name):
+    """Of test sets; with --name a data set can be called almost anything."""
+    fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False, test_sets=('alpha',))
+    rows = json.loads((tmp_path / 'run' / 'training_data.json').read_text())
+    (tmp_path / 'run' / 'training_data.json').write_text(json.dumps({**rows, 'name': name}))
+    for path in (tmp_path / 'run' / 'evaluation').rglob('summary.json'):
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'data_set': name}))
+    target = name[:60].replace('/', '-')
+    (tmp_path / 'run' / 'evaluation' / 'alpha').rename(tmp_path / 'run' / 'evaluation' / target)
+    for path in (tmp_path / 'run' / 'evaluation').rglob('summary.json'):
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'data_set': target}))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert command.main([f'--runs={tmp_path}/run', f'--output_dir={tmp_path}/out']) == 0
+    page = (tmp_path / 'out' / 'index.html').read_text()
+    assert '<img src=x' not in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) and set(re.findall(r'url\(#([^)]*)\)', page)) <= set(ids)
+    assert all(re.fullmatch(r'[A-Za-z0-9_./-]+', name) for name in files_in(tmp_path / 'out'))
 
 
 def test_more_examples_can_be_asked_for(tmp_path):

@@ -126,7 +126,8 @@ def test_clusters_widen_and_few_give_no_interval():
     np.testing.assert_allclose([wide.low, wide.high], levels, atol=0.15)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     few = statistics.summarize(value_SN, clusters=(label_N, label_N % 3), statistic='median')
-    assert few.low is None and few.high is None and 'fewer than 4 speakers or recordings' in few.note
+    assert few.low is None and few.high is None
+    assert 'fewer than 4 speakers or recordings' in few.note
     assert statistics.summarize(np.ones((3, 3))).note == 'fewer than 4 examples: no interval'
 
 

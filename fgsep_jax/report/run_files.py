@@ -1,0 +1,116 @@
+"""Reads the parts of a run folder; what is damaged is named and left out."""
+
+import glob
+import json
+import math
+import os
+import zipfile
+import zlib
+
+import numpy as np
+import soundfile
+
+RATES = (1000, 400_000)  # hertz; what can be a sample rate
+
+
+def read_curves(folder, problems):
+    """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss').
+
+    Args:
+        folder: of the run.
+        problems: list to which a sentence is added for a file that cannot be read.
+    """
+    path, points = os.path.join(folder, 'metrics.jsonl'), {}
+    if not os.path.exists(path):
+        return {}
+    try:
+        with open(path, errors='replace') as file:
+            lines = file.readlines()
+    except OSError as error:
+        problems.append(f'{path} cannot be read ({error})')
+        return {}
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # the last line of a run that was killed
+            continue
+        if not (isinstance(row, dict) and isinstance(row.get('kind'), str)
+                and _number(row.get('step'))):
+            continue
+        for name, value in row.items():
+            if name not in ('kind', 'step') and _number(value):
+                points.setdefault((row['kind'], name), []).append((row['step'], value))
+    return {key: tuple(np.array(value).T) for key, value in points.items()}
+
+
+def read_gates(folder, problems):
+    """({step: gate_KN in 0..1}, words for the utterance they are of) of gates/*.npz.
+
+    Args:
+        folder, problems: as in `read_curves`.
+    """
+    found, probe = {}, 'an utterance that its files do not name'
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
+        try:
+            with np.load(path) as content:
+                step = int(os.path.splitext(os.path.basename(path))[0])
+                gate_KN = content['gate_KN'].astype(np.float32) / 255
+                if gate_KN.ndim != 2 or not gate_KN.size or any(
+                        gate_KN.shape[1] != other.shape[1] for other in found.values()):
+                    raise ValueError(f'gates of shape {gate_KN.shape}')
+                found[step] = gate_KN
+                if 'id' in content:
+                    probe = f'{content["split"]} utterance {content["id"]}'
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError,
+                zipfile.BadZipFile, zlib.error) as error:
+            problems.append(f'{path} cannot be read ({error!r}) and is left out')
+    return found, probe
+
+
+def read_examples(folder, problems):
+    """{data set: {example id: content of example.json, with its folder under 'folder'}}.
+
+    Args:
+        folder, problems: as in `read_curves`.
+    """
+    found = {}
+    pattern = os.path.join(glob.escape(folder), 'audio', '*', '*', 'example.json')
+    for path in sorted(glob.glob(pattern)):
+        where = os.path.dirname(path)
+        try:
+            with open(path) as file:
+                content = json.load(file)
+            _check_example(content, where)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError,
+                soundfile.LibsndfileError) as error:
+            problems.append(f'{where}: its sounds are left out ({error!r})')
+            continue
+        found.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
+    return found
+
+
+def _check_example(content, where):
+    """Raises ValueError, or whatever comes of another structure, for an unusable example."""
+    numbers = [content['snr_db'], content['seconds']]
+    words = [content['id'], content['data_set']]
+    roles = [about['role'] for about in content['files'].values()]
+    if roles.count('mixture') != 1 or 'reference' not in roles:
+        raise ValueError('a mixture and references are needed')
+    for name, about in content['files'].items():
+        if about['role'] not in ('mixture', 'reference', 'estimate'):
+            raise ValueError(f'{name} has the role {about["role"]!r}')
+        if about['role'] != 'mixture':
+            words.append(about['source'])
+        if about['role'] == 'estimate':
+            words.append(about['system'])
+            numbers += about['scores'].values()
+        info = soundfile.info(os.path.join(where, name))
+        if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
+            raise ValueError(f'{name} has {info.channels} channels, {info.frames} samples at'
+                             f' {info.samplerate} Hz; one channel with sound is needed')
+    if not all(map(_number, numbers)) or not all(isinstance(word, str) for word in words):
+        raise ValueError('a number or a name is missing')
+
+
+def _number(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)
