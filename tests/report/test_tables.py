@@ -11,8 +11,8 @@ import pytest
 
 import fgsep_jax.report
 from fgsep_jax.report import (build, claims, claims_foreground, claims_speech,
-                              groups as groups_lib, items, published, results, runs, tables_common, tables_foreground,
-                              tables_speech, text)
+                              groups as groups_lib, items, published, results, runs,
+                              tables_common, tables_foreground, tables_speech, text)
 import fabricate
 
 
