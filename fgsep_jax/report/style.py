@@ -115,28 +115,30 @@ def legend_below(figure, handles):
                   ncols=columns, handlelength=2.6)
 
 
+@functools.lru_cache(maxsize=256)  # an SVG file goes into the page, too
 def rendered(item, kind):
     """A Figure item as the bytes of an SVG or PNG file on white.
 
     The same figure gives the same bytes.
     """
-    return _saved(item.figure, format=kind, facecolor='white', dpi=150,
-                  metadata={'Date': None} if kind == 'svg' else {'Software': None})
-
-
-def _saved(figure, **settings):
     content = io.BytesIO()
     with matplotlib.rc_context(RC), warnings.catch_warnings():
         # A name in another script: SVG files and the page leave it to the browser's fonts.
         warnings.filterwarnings('ignore', 'Glyph .* missing from')
-        figure.savefig(content, **settings)
+        item.figure.savefig(content, format=kind, facecolor='white', dpi=150,
+                            metadata={'Date': None} if kind == 'svg' else {'Software': None})
+        item.figure.set_layout_engine('none')  # laid out now; that takes as long as drawing
     return content.getvalue()
 
 
 def inline(item):
-    """A Figure item as SVG to stand in a page: transparent, ink and grid in the page's colours."""
-    text = _saved(item.figure, format='svg', transparent=True, metadata={'Date': None}).decode()
-    text = text[text.index('<svg'):].replace(INK, 'var(--ink)').replace(GRID, 'var(--grid)')
+    """A Figure item as SVG to stand in a page, and its width in points.
+
+    Its background is the page's, ink and grid are in the page's colours, and its ids are its own.
+    """
+    text = rendered(item, 'svg').decode()
+    text = text[text.index('<svg'):].replace('fill: #ffffff', 'fill: none', 1)  # the background
+    text = text.replace(INK, 'var(--ink)').replace(GRID, 'var(--grid)')
     # Ids must be unique in the page; those that nothing refers to go.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda match: (

@@ -194,3 +194,13 @@ def test_files_are_the_same_each_time(speech):
         assert first == second
     svg, _ = style.inline(figures_speech.cross_dataset(speech, ['alpha']))
     assert 'var(--ink)' in svg and style.INK not in svg
+
+
+def test_figure_5_has_a_place_for_every_bar_of_the_papers(tmp_path):
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
+    item = figures_speech.cross_dataset(groups_lib.by_seed(runs.find(str(tmp_path))), ['alpha'])
+    assert [text.get_text() for text in item.figure.legends[0].get_texts()] == [
+        'Conv-TasNet, SI-SNR', 'Conv-TasNet, SI-SNR + power law', 'Deep w/ PReLU, SI-SNR',
+        'Deep w/ PReLU, SI-SNR + power law']
+    (ax,) = item.figure.axes
+    assert len(ax.patches) == 1 and len(ax.texts) == 3
