@@ -19,7 +19,7 @@ def write_examples(folder, data_set, source, compared, *, count, sample_rate, ba
     """Separates a few examples with every system and writes their sounds.
 
     The examples stand at even distances in the split; one that cannot be scored gives way to the
-    next.
+    next. Those of an earlier evaluation are replaced.
 
     Args:
       folder: where the examples' folders go.
@@ -33,7 +33,7 @@ def write_examples(folder, data_set, source, compared, *, count, sample_rate, ba
     """
     total = min(len(source), max_examples or len(source))
     bucket = max(round(bucket_seconds * sample_rate), 1)
-    done = set()
+    done, written = set(), set()
     for start in np.linspace(0, total, count, endpoint=False).astype(int):
         for i in range(start, total):
             if i in done:
@@ -52,13 +52,19 @@ def write_examples(folder, data_set, source, compared, *, count, sample_rate, ba
             except SkipExample:
                 continue
             done.add(i)
-            _write(folder, data_set, example, reference_ST, estimates, scores, sample_rate,
-                   source_names)
+            written.add(_write(folder, data_set, example, reference_ST, estimates, scores,
+                               sample_rate, source_names))
             break
+    for name in set(os.listdir(folder) if os.path.isdir(folder) else ()) - written:
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def _write(folder, data_set, example, reference_ST, estimates, scores, sample_rate, source_names):
-    """Writes one example: the sounds beside, example.json last, then the folder renamed."""
+    """Writes one example: the sounds beside, example.json last, then the folder renamed.
+
+    Returns:
+      Name of the example's folder.
+    """
     names = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
     sounds = {'mixture.wav': ({'role': 'mixture'}, reference_ST.sum(axis=0))}
     for s, name in enumerate(names):
@@ -92,6 +98,7 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
         json.dump(content, file, indent=2)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
+    return short
 
 
 def _rms(signal_T):

@@ -51,7 +51,7 @@ def main(argv=None):
         return 2
     for note in notes:
         print(f'note: {note}', file=sys.stderr)
-    print(f'{len(found)} runs; the report: {path}')
+    print(f'{len(found)} run{"s" * (len(found) != 1)}; the report: {path}')
     return 0
 
 

@@ -75,13 +75,18 @@ def _mean(pairs_of):
             for term in minus(first, second, tests, 1 / len(pairs_of))]
 
 
+def _trained(names):
+    """Words for a mean over training sets."""
+    return f'mean over training on {" and on ".join(names)}' if names else 'no training set'
+
+
 def _deep(runs):
     for inside, number, name in ((True, published.DEEP_IN, 'in-dataset'),
                                  (False, published.DEEP_CROSS, 'cross-dataset')):
         found = {on: (runs.pick(DEEP, on), runs.pick(PLAIN, on), runs.tests(on, inside))
                  for on in runs.own}
-        claim = f'Deep (PReLU) above linear, {name}'
-        yield claim, number, f'trained on {", ".join(runs.own) or "-"}, mean', _mean(found), 'above'
+        claim = f'Deep (PReLU) above Conv-TasNet (linear), {name}'
+        yield claim, number, _trained(runs.own), _mean(found), 'above'
         for on, pair in found.items() if len(found) > 1 else ():
             yield claim, '', f'trained on {on}', minus(*pair), 'above'
 
@@ -108,10 +113,10 @@ def _power_law(runs):
                      for on in runs.own}
             pairs = {on: pair for on, pair in pairs.items() if None not in pair}
             yield (f'Power law {verb}, {name}', number,
-                   f'trained on {", ".join(pairs) or "-"}, mean', _mean(pairs), kind)
+                   _trained(pairs), _mean(pairs), kind)
     pairs = {on: (runs.pick(DEEP, on, True), runs.pick(PLAIN, on), runs.sets) for on in runs.own}
-    yield ('Deep with power law above linear with SI-SNR, all test sets',
-           published.POWER_LAW_DEEP_OVER_PLAIN, f'trained on {", ".join(pairs) or "-"}, mean',
+    yield ('Deep with power law above Conv-TasNet with SI-SNR, all test sets',
+           published.POWER_LAW_DEEP_OVER_PLAIN, _trained(pairs),
            _mean(pairs), 'above')
 
 
@@ -124,6 +129,8 @@ def _diversity(runs):
         models = [(runs.pick(model, few, law), runs.pick(model, many, law))
                   for model, law in itertools.product(published.TABLE_1, (False, True))]
         models = [pair for pair in models if None not in pair]
+        if not models:
+            continue
         drops = []
         for sign, on, i in ((1, few, 0), (-1, many, 1)):
             others = runs.tests(on, False)

@@ -14,6 +14,8 @@ from fgsep_jax.report import results
 from fgsep_jax.report.statistics import check_same_data, resample, weighted_median
 
 MIN_GROUPS = 5
+# Of paper 1, of paper 2.
+METRICS = (('sdri_foreground', 'siri_foreground', 'sar_foreground'), ('si_snri', 'sdri'))
 CLUSTERS = ('recording_foreground', 'recording_background')
 
 
@@ -156,22 +158,22 @@ def class_table(models, metric, source):
     return '\n'.join(lines)
 
 
-def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 'sar_foreground'),
+def compare(runs, *, names=(), metrics=(),
             clusters=CLUSTERS, classes=True):
     """All tables of a comparison as one Markdown text.
 
     Args:
         runs: run folders; differences are the later's over the earlier's.
         names: data sets; those that all runs were evaluated on if empty.
-        metrics: columns of examples.csv.
+        metrics: columns of examples.csv; those that the paper of the runs' task judges by if empty.
         clusters: see `paired_difference`; left out where a data set does not have them.
         classes: whether to add the tables by class, of the first metric.
 
     Raises:
         ResultsError: something is missing.
     """
-    if not (runs and metrics):
-        raise results.ResultsError('give at least one run and one metric')
+    if not runs:
+        raise results.ResultsError('give at least one run')
     left_out = []
     if not names:
         found = [set(results.data_sets(run)) for run in runs]
@@ -180,6 +182,9 @@ def compare(runs, *, names=(), metrics=('sdri_foreground', 'siri_foreground', 's
         if not names:
             raise results.ResultsError(f"no data set that all of {', '.join(runs)} have results on")
     models = [[results.load(run, name) for name in names] for run in runs]
+    metrics = metrics or next((names for names in METRICS if all(
+        name in one.summary['metrics'] for model in models for one in model for name in names)),
+        METRICS[0])
     systems = [model[0].system for model in models]
     models = [[dataclasses.replace(one, system=f'{one.system} in {run}') for one in model]
               if systems.count(model[0].system) > 1 else model for run, model in zip(runs, models)]
@@ -227,8 +232,8 @@ def main(argv=None):
     parser.add_argument('--runs', type=words, required=True, help='run folders')
     parser.add_argument('--data_sets', type=words, default=[],
                         help='folders under evaluation/; default: those that all runs have')
-    parser.add_argument('--metrics', type=words,
-                        default=['sdri_foreground', 'siri_foreground', 'sar_foreground'])
+    parser.add_argument('--metrics', type=words, default=[], help='columns of examples.csv;'
+                        ' default: those that the paper of the runs judges by')
     parser.add_argument('--clusters', type=words, default=list(CLUSTERS),
                         help='columns whose groups the bootstrap draws; empty: single examples')
     parser.add_argument('--no_classes', action='store_true', help='leave out the tables by class')

@@ -137,7 +137,8 @@ def _binned(groups, data_set, name, value_of, label, words):
         _NOTE.format('Bins end at quantiles of the examples. ', statistic_of(groups[0].task)))
 
 
-_NOTE = '{}Points are {}s; bars are 95 % intervals over speakers or recordings and seeds.'
+_NOTE = ('{}Points are {}s; bars are 95 % intervals over speakers or recordings and seeds. Shown is'
+         ' what was trained on this data set; where nothing was, all.')
 
 
 @style.styled

@@ -7,7 +7,7 @@ from fgsep_jax.report.listening import common_example
 from fgsep_jax.report.tables_common import SUBSETS, SYSTEMS
 from fgsep_jax.report.tables_foreground import METRICS, slots
 
-ORACLES = {'ideal_mel_mask': 'IRM, mel bands', 'ideal_ratio_mask': 'IRM, STFT bins'}
+ORACLES = ('ideal_mel_mask', 'ideal_ratio_mask')
 
 
 @style.styled
@@ -20,7 +20,7 @@ def box_plots(groups, family):
     """
     systems = [(name, [group] if group else [], '', style.COLORS.get(
         group.model if group else name, style.OTHERS[0])) for name, group in slots(groups)]
-    systems += [(ORACLES[name], groups, name, style.NEUTRAL) for name in ORACLES if any(
+    systems += [(SYSTEMS[name], groups, name, style.NEUTRAL) for name in ORACLES if any(
         group.results(f'{family}-{one}', name) for group in groups for one in SUBSETS)]
     figure, axes = style.axes(len(METRICS), len(SUBSETS), width=max(10.0, 1.5 * len(systems)),
                               height=8.0, sharey='row', sharex=True)
@@ -91,7 +91,7 @@ def mel_spectrograms(groups, family):
     titles = ['Mixture', 'Ground truth', *(name for name, _ in models)]
     if any(track.system == SYSTEMS['ideal_mel_mask'] for _, one in found for track in one.tracks):
         columns.append(SYSTEMS['ideal_mel_mask'])
-        titles.append(ORACLES['ideal_mel_mask'])
+        titles.append(SYSTEMS['ideal_mel_mask'])
     figure, axes = style.axes(len(found), len(columns), width=1.55 * len(columns),
                               height=1.55 * len(found) + 0.5)
     for r, (row, (subset, example)) in enumerate(zip(axes, found)):

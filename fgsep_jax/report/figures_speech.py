@@ -46,6 +46,7 @@ def cross_dataset(groups, data_sets):
                 values.append(f'{name}, trained on {on}, tested on {data_set}:'
                               f' {text.cell_text(cell)} dB')
         ax.axhline(0, color=style.INK, linewidth=0.7)
+        ax.set_xlim(-0.5, len(data_sets) - 0.5)
         ax.set_xticks(range(len(data_sets)), [
             f'test: {style.short(name)}' + ' (in-dataset)' * (name == on) for name in data_sets])
         ax.grid(axis='x', visible=False)

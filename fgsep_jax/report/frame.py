@@ -1,5 +1,7 @@
 """All scores of all runs as one tidy table, for plots of one's own."""
 
+import warnings
+
 from fgsep_jax.report import runs as runs_lib
 
 
@@ -13,13 +15,16 @@ def load_runs(folder):
         One row an example, system, data set and run: run, experiment, model, objective, preset,
         seed, trained_on, step, parameters, data_set, system ('model', or the baseline's name),
         and the columns of its examples.csv. A pandas DataFrame if pandas is installed, else a
-        list of dicts; a column that a row lacks (the tasks differ) is None.
+        list of dicts; a column that a row lacks (the tasks differ) is None. Results that were made
+        on other data, or by other rules, than those of most runs are left out, with a warning.
 
     Raises:
         ResultsError: there are no runs, or results that cannot be read.
     """
-    rows = []
-    for run in runs_lib.find(folder):
+    rows, found = [], runs_lib.find(folder)
+    for note in runs_lib.reconcile(found):
+        warnings.warn(note, stacklevel=2)
+    for run in found:
         about = {'run': run.name, 'experiment': run.config['experiment'], 'model': run.model,
                  'objective': run.objective, 'preset': run.config['preset'], 'seed': run.seed,
                  'trained_on': run.trained_on}

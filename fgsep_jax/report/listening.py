@@ -43,7 +43,9 @@ def _ids(groups, data_set):
 
 def _of(run, data_set):
     """{id: example.json} of a run's sounds that belong to its results on a data set."""
-    return run.examples.get(data_set, {}) if data_set in run.results else {}
+    scored = {name for result in run.results.get(data_set, {}).values() for name in result.rows}
+    return {name: about for name, about in run.examples.get(data_set, {}).items()
+            if name in scored}
 
 
 def _listening(groups, data_set, name):

@@ -12,8 +12,8 @@ function sortTable(header) {
   header.setAttribute('aria-sort', ascending ? 'ascending' : 'descending');
   const key = (row) => {
     const cell = row.cells[column];
-    if (cell.classList.contains('missing')) return null;
-    return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
+    if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
+    return cell.matches('.missing, .number') ? null : cell.textContent;
   };
   const compare = (a, b) => typeof a === 'number' && typeof b === 'number'
     ? a - b : String(a).localeCompare(String(b), 'en', { numeric: true });

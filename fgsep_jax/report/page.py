@@ -2,6 +2,7 @@
 
 import html
 import importlib.resources
+import re
 
 from fgsep_jax.report import items, sound, style
 from fgsep_jax.report.text import cell_text, is_numeric
@@ -92,6 +93,9 @@ def _cell(cell, column, number, *, first):
         if isinstance(cell, (int, float)):
             value = f' data-value="{cell!r}"'
         inner = _text(cell_text(cell, column.digits))
+        span = re.fullmatch(r'[\d,]+ to ([\d,]+)', inner)
+        if span:  # sorted by its upper end
+            value = f' data-value="{span[1].replace(",", "")}"'
         verdict = next((one for one in VERDICTS if column.key == 'verdict'
                         and inner.startswith(one)), None)
         if verdict:

@@ -16,6 +16,10 @@ NAMES = {
 }
 
 
+# What results must have in common to stand beside one another.
+MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from')
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """One run folder.
@@ -186,24 +190,25 @@ def reconcile(runs):
     Returns:
         Sentences that say what was left out.
     """
-    made, notes = {}, []
+    made, notes = {}, {}
     for run in runs:
         for data_set, systems in run.results.items():
             for system, result in systems.items():
-                how = tuple(result.summary.get(key) for key in (
-                    'data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from'))
+                how = tuple((key, result.summary.get(key)) for key in MADE_BY)
                 made.setdefault((run.task, data_set), {}).setdefault(how, []).append((run, system))
     for (_, data_set), ways in made.items():
-        most = max(ways.values(), key=len)
-        for members in ways.values():
-            if members is most:
+        most = max(ways, key=lambda how: len(ways[how]))
+        for how, members in ways.items():
+            if how == most:
                 continue
             for run, system in members:
                 del run.results[data_set][system]
                 if not run.results[data_set]:
                     del run.results[data_set]
-            names = ', '.join(sorted({run.name for run, _ in members}))
-            notes.append(f'Results on {data_set} of {names} are left out: they were made on other'
-                         ' data, at another sample rate, or with other evaluation.filter_taps,'
-                         ' than those of most runs.')
-    return notes
+            names = ', '.join(sorted({f'{run.name} {system}'.strip() for run, system in members}))
+            reasons = ', '.join(f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
+                                for (key, value), (_, usual) in zip(how, most) if value != usual)
+            notes.setdefault((names, reasons), []).append(data_set)
+    return [f'Results on {", ".join(sets)} of {names} are left out, since they were made otherwise'
+            f' than most: {reasons}. Evaluate them again on the same data, or report them alone.'
+            for (names, reasons), sets in notes.items()]

@@ -6,8 +6,9 @@ import numpy as np
 
 from fgsep_jax.report import items, results, statistics
 
-SYSTEMS = {'untrained': 'Untrained', 'ideal_ratio_mask': 'Ideal ratio mask',
-           'ideal_mel_mask': 'Ideal mask, mel bands'}
+# IRM: ideal ratio mask.
+SYSTEMS = {'untrained': 'Untrained', 'ideal_ratio_mask': 'IRM, STFT bins',
+           'ideal_mel_mask': 'IRM, mel bands'}
 RECORDINGS = ('recording_foreground', 'recording_background')
 SUBSETS = ('c1', 'c2', 'c3', 'c4')
 
@@ -117,9 +118,8 @@ def level(group, data_set, metric, *, system='', choose=None):
 
 
 def seeds_on(group, data_sets):
-    """Number of a group's seeds with results on all of some data sets, None for none."""
-    return sum(all('' in run.results.get(name, {}) for name in data_sets)
-               for run in group.runs) or None
+    """How many seeds of a group have results on some data sets: a number, or '2 to 3'."""
+    return _range([len(group.results(name)) for name in data_sets])
 
 
 def parameters(group):
@@ -139,8 +139,8 @@ def runs_table(groups):
         ('Trained on', 'trained_on'), ('Evaluated on', 'evaluated_on')))
     rows = []
     for group in groups:
-        steps = [int(run.curves['train', 'loss'][0][-1]) for run in group.runs
-                 if ('train', 'loss') in run.curves]
+        steps = [int(max(step_N[-1] for step_N, _ in run.curves.values()))
+                 for run in group.runs if run.curves]
         at = [result[''].summary['step'] for run in group.runs
               for result in run.results.values() if '' in result]
         names = sorted({name for run in group.runs for name in run.results})
@@ -179,5 +179,8 @@ def worst_ten(groups, data_set):
         f'worst_ten-{data_set}', f'The worst ten examples of {best.label}, tested on {data_set}',
         (items.Column('Example', 'example'), items.Column('Input SNR (dB)', 'snr_db'),
          items.Column('Length (s)', 'seconds'), items.Column(label, metric),
-         items.Column('All others, mean (dB)', 'others')), rows,
-        'Mean over seeds. The input SNR is the level of the first source over the second.')
+         items.Column('Other systems, mean (dB)', 'others')), rows,
+        'Of the system with the highest score on this test set, mean over its seeds. The input SNR'
+        ' is the level of the ' + {'speech': 'first speaker over the second.',
+                                   'foreground': 'foreground over the background.'}[
+                                       groups[0].task])

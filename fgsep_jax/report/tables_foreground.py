@@ -54,5 +54,6 @@ def medians(groups, family):
             (items.Column('System', 'system'), items.Column('Seeds', 'seeds', 0),
              *(items.Column(one.upper(), one) for one in SUBSETS)), rows,
             'C1: both classes seen in training; C2: background unseen; C3: foreground unseen;'
-            ' C4: both unseen. Intervals are over the recordings and the seeds.'))
+            ' C4: both unseen. IRM: ideal ratio mask. Intervals are over the recordings and the'
+            ' seeds.'))
     return tables

@@ -1,7 +1,7 @@
 """Tables 1 and 2 of paper 2 and the matrix behind its Fig. 5."""
 
 from fgsep_jax.report import items, published
-from fgsep_jax.report.tables_common import contrast, level, parameters, seeds_on
+from fgsep_jax.report.tables_common import SYSTEMS, contrast, level, parameters, seeds_on
 
 SI_SNR = 'SI-SNR'  # the plain objective
 NON_LINEARITY = {'linear': 'linear', 'prelu': 'PReLU', 'glu': 'GLU'}
@@ -97,6 +97,11 @@ def cross_table(groups, data_sets):
                 rows.append([model, objective, on] + [None] * (len(data_sets) + 4))
     order = list(published.TABLE_1)
     rows.sort(key=lambda row: (order.index(row[0]) if row[0] in order else len(order), *row[1:3]))
+    oracle = [next((cell for group in groups if (cell := level(
+        group, name, 'si_snri', system='ideal_ratio_mask')) is not None), None)
+        for name in data_sets]
+    if any(cell is not None for cell in oracle):
+        rows.append([SYSTEMS['ideal_ratio_mask'], '', '', '', '', *oracle, '', ''])
     return items.Table(
         'cross_dataset', 'Cross-dataset evaluation: SI-SNRi (dB)',
         (items.Column('Model', 'model'), items.Column('Objective', 'objective'),
@@ -105,7 +110,16 @@ def cross_table(groups, data_sets):
          *(items.Column(f'On {name}', f'on_{name}') for name in data_sets),
          items.Column('Other data sets', 'cross'), items.Column('Drop', 'drop')), rows,
         'The drop is what a model scores on the test set of its own data set minus its mean on the'
-        ' others; it holds how hard those test sets are, too.')
+        ' others; it holds how hard those test sets are, too. IRM: ideal ratio mask. Test sets: '
+        + '; '.join(_size(groups, name) for name in data_sets) + '.')
+
+
+def _size(groups, data_set):
+    """'libri: 150 mixtures of 31 speakers'."""
+    rows = next((result.rows.values() for group in groups for result in group.results(data_set)),
+                ())
+    speakers = {name for row in rows for name in row.get('sources', '').split()}
+    return f'{data_set}: {len(rows)} mixtures of {len(speakers)} speakers'
 
 
 def _in_and_across(members, data_sets):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fgsep_jax.report
-from fgsep_jax.report import (build, claims, claims_foreground, claims_speech,
+from fgsep_jax.report import (build, claims, claims_foreground, claims_speech, compare,
                               groups as groups_lib, items, published, results, runs,
                               tables_common, tables_foreground, tables_speech, text)
 import fabricate
@@ -92,6 +92,9 @@ def test_table_2_keeps_others_work_apart(speech):
     assert rows['Deep w/ PReLU']['sdri'].value == pytest.approx(by_hand)
 
 
+MEAN = 'mean over training on alpha and on beta'
+
+
 def by_hand(folder, model, weight, pairs, metric='si_snri'):
     """Mean over seeds and [(training set, test set)] of what a model scores, from its files."""
     return np.mean([mean_of(folder / f'{model}-{weight}-{on}-{seed}', name, metric)
@@ -112,7 +115,12 @@ def test_the_matrix(speech):
     assert glu['on_beta'] is None and glu['cross'] is None and glu['drop'] is None
     # A mean over some of the other sets would stand beside means over all of them.
     more = rows_of(tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma', 'delta']))
-    assert all(row['cross'] is None and row['drop'] is None for row in more)
+    assert all(row['cross'] is None and row['drop'] is None for row in more if row['trained_on'])
+    oracle = more[-1]
+    assert oracle['model'] == 'IRM, STFT bins' and oracle['on_delta'] is None
+    with open(speech / 'glu/evaluation/alpha/ideal_ratio_mask/examples.csv') as file:
+        expected = np.mean([float(row['si_snri']) for row in csv.DictReader(file)])
+    assert oracle['on_alpha'].value == pytest.approx(expected) and not oracle['on_alpha'].note
 
 
 def test_the_matrix_has_a_place_for_every_bar_of_figure_5(tmp_path):
@@ -165,25 +173,25 @@ def test_claims_of_the_speech_paper(speech):
     def score(model, weight, *pairs):
         return by_hand(speech, model, weight, pairs)
 
-    deep = found('Deep (PReLU) above linear, cross', 'trained on beta')
+    deep = found('Deep (PReLU) above Conv-TasNet (linear), cross', 'trained on beta')
     across = ('beta', 'alpha'), ('beta', 'gamma')
     assert deep['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.0, *across) - score('convtasnet', 0.0, *across))
     assert deep['verdict'] == 'reproduced' and deep['published'] == ''
-    mean = found('Deep (PReLU) above linear, in', 'trained on alpha, beta, mean')
+    mean = found('Deep (PReLU) above Conv-TasNet (linear), in', MEAN)
     inside = ('alpha', 'alpha'), ('beta', 'beta')
     assert mean['published'] == '+0.65' and mean['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.0, *inside) - score('convtasnet', 0.0, *inside))
-    helps = found('Power law helps the deep encoder, in', 'trained on alpha, beta, mean')
+    helps = found('Power law helps the deep encoder, in', MEAN)
     assert helps['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.01, *inside) - score('convtasnet_prelu', 0.0, *inside))
     assert helps['verdict'] == 'not reproduced'
-    hurts = found('Power law hurts the linear encoder, cross', 'trained on alpha, beta, mean')
+    hurts = found('Power law hurts the linear encoder, cross', MEAN)
     across = ('alpha', 'beta'), ('alpha', 'gamma'), ('beta', 'alpha'), ('beta', 'gamma')
     assert hurts['difference'].value == pytest.approx(
         score('convtasnet', 0.01, *across) - score('convtasnet', 0.0, *across))
     assert hurts['verdict'] == 'reproduced'
-    both = found('Deep with power law above linear', 'trained on alpha, beta, mean')
+    both = found('Deep with power law above Conv-TasNet', MEAN)
     assert both['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.01, *across, *inside)
         - score('convtasnet', 0.0, *across, *inside))
@@ -242,7 +250,7 @@ def test_medians_and_claims_of_the_mask_models(masks):
     assert [table.name for table in (siri, sar)] == [
         'siri_foreground-fgbg', 'sar_foreground-fgbg']
     rows = {row['system']: row for row in rows_of(sdri)}
-    assert list(rows) == ['M1', 'M1+', 'M2', 'M2+', 'Ideal mask, mel bands', 'Ideal ratio mask',
+    assert list(rows) == ['M1', 'M1+', 'M2', 'M2+', 'IRM, mel bands', 'IRM, STFT bins',
                           'Untrained M1']
 
     def median(model, subset, metric='sdri_foreground'):
@@ -252,7 +260,7 @@ def test_medians_and_claims_of_the_mask_models(masks):
 
     assert rows['M2']['c3'].value == pytest.approx(median('blstm_m2', 'c3'))
     assert rows['M2']['seeds'] == 3 and rows['M2+']['seeds'] is None and rows['M2+']['c1'] is None
-    assert rows['Ideal ratio mask']['c1'].note == '' and rows['Untrained M1']['c1'].note
+    assert rows['IRM, STFT bins']['c1'].note == '' and rows['Untrained M1']['c1'].note
     found = {row['claim']: row for row in rows_of(
         claims_foreground.foreground(groups, 'fgbg', 'demo'))}
     better = found['M2 above M1 in SDRi']
@@ -390,6 +398,22 @@ def test_load_runs_is_tidy(speech, monkeypatch):
     rows = fgsep_jax.report.load_runs(str(speech))
     assert isinstance(rows, list) and len(rows) == len(frame)
     assert list(rows[0]) == list(frame.columns) and rows[0]['sdri'] == frame.sdri[0]
+
+
+def test_load_runs_leaves_out_what_the_report_leaves_out(tmp_path):
+    for seed in range(3):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
+    path = tmp_path / 's1' / 'evaluation' / 'alpha' / 'summary.json'
+    path.write_text(path.read_text().replace('print of alpha', 'print of another'))
+    with pytest.warns(UserWarning, match="data_fingerprint is print of an, not print of al"):
+        frame = fgsep_jax.report.load_runs(str(tmp_path))
+    assert set(frame[frame.system == 'model'].seed) == {0, 2}
+
+
+def test_compare_takes_the_metrics_of_the_task(speech, masks):
+    said = compare.compare([str(speech / f'convtasnet-0.0-alpha-{seed}') for seed in (0, 1)])
+    assert 'si_snri (dB), median' in said and 'sdri (dB), median' in said
+    assert 'sar_foreground (dB), median' in compare.compare([str(masks / 'blstm_m1-0')])
 
 
 def test_csv_has_full_numbers_and_empty_cells():
