@@ -405,7 +405,7 @@ def test_load_runs_leaves_out_what_the_report_leaves_out(tmp_path):
         fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
     path = tmp_path / 's1' / 'evaluation' / 'alpha' / 'summary.json'
     path.write_text(path.read_text().replace('print of alpha', 'print of another'))
-    with pytest.warns(UserWarning, match="data_fingerprint is print of an, not print of al"):
+    with pytest.warns(UserWarning, match="data_fingerprint is print of ano, not print of alp"):
         frame = fgsep_jax.report.load_runs(str(tmp_path))
     assert set(frame[frame.system == 'model'].seed) == {0, 2}
 
