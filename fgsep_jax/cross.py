@@ -61,7 +61,7 @@ def _print_matrix(jobs):
     else:
         tables = [table for family in tables_foreground.families(names)
                   for table in tables_foreground.medians(groups, family)]
-    for table in tables:
+    for table in filter(None, tables):
         print(f'\n{text.markdown(table)}')
 
 

@@ -161,7 +161,8 @@ def cross_means(groups, data_sets):
 
 
 def cross_differences(groups, data_sets):
-    """What each model and objective scores over Conv-TasNet with SI-SNR, on the same examples.
+    """What each model and objective scores over Conv-TasNet with SI-SNR, on the same examples;
+    None where there is no other.
 
     Args:
         groups: Groups of speech runs.
@@ -177,6 +178,8 @@ def cross_differences(groups, data_sets):
             rows.append([group.model, group.objective, group.trained_on, group.config['preset'],
                          *(contrast([(1, group, name), (-1, first, name)], 'si_snri')
                            for name in data_sets)])
+    if not rows:
+        return None
     return items.Table(
         'cross_differences', 'Above Conv-TasNet with SI-SNR of the same training set:'
         ' SI-SNRi (dB)',
