@@ -156,7 +156,8 @@ def write_results(data, folder, name, change=lambda i, row: row, **summary):
     rows, skipped = evaluate.evaluate(noisy, RecordSource(data, 'test'), **SETTINGS)
     path = folder / name / 'evaluation' / 'tones'
     evaluate.write(path, rows, evaluate.summary(
-        rows, skipped, source_names=NAMES, system=name, preset='p', data_fingerprint='1'))
+        rows, skipped, source_names=NAMES, system=name, preset='p', data_fingerprint='1',
+        data_set='tones', split='test', step=3, parameters=7))
     rewrite(path, change, **summary)
     return results.load(str(folder / name), 'tones')
 
