@@ -1,0 +1,132 @@
+"""What is read of run folders: which runs and results stand beside one another."""
+
+import csv
+import json
+import os
+import sys
+
+import pytest
+
+import fgsep_jax.report
+from fgsep_jax.report import build, compare, groups as groups_lib, results, runs, tables_common
+import fabricate
+from reading import groups_in, mean_of
+
+
+@pytest.mark.parametrize('key, value', [
+    ('data_fingerprint', 'another'), ('filter_taps', 64), ('sample_rate', 16000),
+    ('resampled_from', 16000)])
+def test_results_made_otherwise_are_left_out_and_said_so(tmp_path, key, value):
+    for seed in range(3):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
+    path = tmp_path / 's1' / 'evaluation' / 'alpha' / 'summary.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    found = runs.find(str(tmp_path))
+    (note,) = build.notes(found)
+    assert 'on alpha of s1 are left out' in note
+    (group,) = groups_lib.by_seed(found)
+    assert [result.summary['seed'] for result in group.results('alpha')] == [0, 2]
+
+
+def test_a_copy_of_a_run_is_no_other_seed(tmp_path):
+    for name, seed in (('a', 0), ('b', 1), ('copy', 1)):
+        fabricate.run(tmp_path / name, 'convtasnet', seed=seed, sounds=False, oracle=False)
+    found = runs.find(str(tmp_path))
+    (group,) = groups_lib.by_seed(found)
+    assert [run.name for run in group.runs] == ['a', 'b']
+    assert build.notes(found) == [
+        'copy is left out: another run has its configuration and its seed, too.']
+
+
+def test_runs_that_differ_in_more_than_their_seed_stand_apart(tmp_path):
+    fabricate.run(tmp_path / 'a', 'convtasnet', seed=0, sounds=False, oracle=False)
+    fabricate.run(tmp_path / 'b', 'convtasnet', seed=1, sounds=False, oracle=False,
+                  training__epochs=400)
+    fabricate.run(tmp_path / 'c', 'convtasnet', seed=2, sounds=False, oracle=False)
+    path = tmp_path / 'c' / 'training_data.json'
+    content = json.loads(path.read_text())
+    content['train']['fingerprint'] = 'of other data of this name'
+    path.write_text(json.dumps(content))
+    groups = groups_in(tmp_path)
+    assert [len(group.runs) for group in groups] == [1, 1, 1]
+    assert 'epochs=400' in [group for group in groups if group.runs[0].name == 'b'][0].label
+
+
+def test_examples_that_share_speakers_are_fewer(tmp_path):
+    """Twelve mixtures of two pairs of speakers tell less than twelve of as many pairs."""
+    for seed in range(3):
+        fabricate.run(tmp_path / str(seed), 'convtasnet', seed=seed, sounds=False, oracle=False)
+
+    def interval(speakers_of):
+        for path in tmp_path.glob('*/evaluation/alpha/examples.csv'):
+            rows = list(csv.DictReader(path.read_text().splitlines()))
+            for i, row in enumerate(rows):
+                row.update(sources=speakers_of(i), si_snri=5.0 * (i % 2) + 0.01 * i)
+            with open(path, 'w', newline='') as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
+        (group,) = groups_in(tmp_path)
+        found = [tables_common.level(group, 'alpha', 'si_snri'),
+                 tables_common.contrast([(1, group, 'alpha')], 'si_snri')]
+        widths = [one.high - one.low for one in found]
+        assert widths[0] == pytest.approx(widths[1])
+        return widths[0]
+
+    shared = interval(lambda i: 'ab cd'.split()[i % 2].replace('', ' ').strip())
+    assert shared > 1.5 * interval(lambda i: f'a{i} b{i}')
+
+
+def test_damaged_folders_are_named_and_passed_over(tmp_path):
+    fabricate.run(tmp_path / 'good', 'convtasnet', sounds=False)
+    fabricate.run(tmp_path / 'torn', 'convtasnet', sounds=False, oracle=False)
+    with open(tmp_path / 'torn/evaluation/alpha/examples.csv', 'r+') as file:
+        file.truncate(700)
+    os.makedirs(tmp_path / 'foreign')
+    (tmp_path / 'foreign' / 'config.json').write_text('[1]')
+    problems = []
+    found = runs.find(str(tmp_path), problems)
+    assert [run.name for run in found] == ['good', 'torn']
+    assert len(problems) == 1 and 'foreign is no readable run folder' in problems[0]
+    with pytest.raises(results.ResultsError, match='foreign is no readable'):
+        runs.find(str(tmp_path))
+    assert found[1].results.keys() == {'alpha'} and '' not in found[1].results['alpha']
+    assert 'torn' in found[1].problems[0] and 'alpha' in found[1].problems[0]
+
+
+def test_load_runs_is_tidy(speech, monkeypatch):
+    frame = fgsep_jax.report.load_runs(str(speech))
+    assert len(frame) == 24 * 3 * 2 * 12 + 3 * 12  # runs x data sets x (model, untrained) x rows
+    one = frame[(frame.model == 'Conv-TasNet') & (frame.objective == 'SI-SNR') & (frame.seed == 1)
+                & (frame.trained_on == 'beta') & (frame.data_set == 'alpha')
+                & (frame.system == 'model')]
+    by_hand = mean_of(speech / 'convtasnet-0.0-beta-1', 'alpha', 'sdri')
+    assert one.sdri.mean() == pytest.approx(by_hand)
+    monkeypatch.setitem(sys.modules, 'pandas', None)  # as if it were not installed
+    rows = fgsep_jax.report.load_runs(str(speech))
+    assert isinstance(rows, list) and len(rows) == len(frame)
+    assert list(rows[0]) == list(frame.columns) and rows[0]['sdri'] == frame.sdri[0]
+
+
+def test_load_runs_leaves_out_what_the_report_leaves_out(tmp_path):
+    for seed in range(3):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
+    path = tmp_path / 's1' / 'evaluation' / 'alpha' / 'summary.json'
+    path.write_text(path.read_text().replace('print of alpha', 'print of another'))
+    with pytest.warns(UserWarning, match="data_fingerprint is print of ano, not print of alp"):
+        frame = fgsep_jax.report.load_runs(str(tmp_path))
+    assert set(frame[frame.system == 'model'].seed) == {0, 2}
+
+
+def test_compare_takes_the_metrics_of_the_task(speech, masks):
+    said = compare.compare([str(speech / f'convtasnet-0.0-alpha-{seed}') for seed in (0, 1)])
+    assert 'si_snri (dB), median' in said and 'sdri (dB), median' in said
+    assert 'sar_foreground (dB), median' in compare.compare([str(masks / 'blstm_m1-0')])
+
+
+def test_other_splits_and_parts_are_no_test_sets(speech, tmp_path):
+    config = fabricate.load('convtasnet', 'demo')
+    config.data.dir = '/nowhere/alpha'
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False)
+    fabricate.result(tmp_path / 'one', config, 'alpha-validation', '', 1.0, 6, 0)
+    assert tables_common.test_sets(groups_in(tmp_path)) == ['alpha']
