@@ -106,39 +106,6 @@ def summarize(value_SN, *, statistic='mean', clusters=()):
     return contrast([Term(1, value_SN, clusters=tuple(clusters))], statistic=statistic)
 
 
-def difference(first_SN, second_SN, *, statistic='mean', clusters=()):
-    """How much higher the second system scores on the same examples.
-
-    The examples are paired; the seeds of two systems are not, whatever their numbers.
-
-    Args:
-        first_SN: scores [seeds, examples].
-        second_SN: scores [other seeds, same examples].
-        statistic: difference of the 'mean's or of the 'median's.
-        clusters: see `Term`.
-
-    Returns:
-        Estimate of second minus first; see `contrast`.
-    """
-    return contrast([Term(1, second_SN, 'second', clusters=tuple(clusters)),
-                     Term(-1, first_SN, 'first', clusters=tuple(clusters))], statistic=statistic)
-
-
-def drop(in_dataset_SN, cross_dataset_SN):
-    """What one system loses from its own data set to another.
-
-    The examples of the two are independent, the seeds are the same trainings.
-
-    Args:
-        in_dataset_SN: scores [seeds, examples].
-        cross_dataset_SN: scores [same seeds, other examples].
-
-    Returns:
-        Estimate of the difference of the means, positive for a loss; see `contrast`.
-    """
-    return contrast([Term(1, in_dataset_SN, data='in'), Term(-1, cross_dataset_SN, data='cross')])
-
-
 def contrast(terms, *, statistic='mean'):
     """A weighted sum of means or medians of several systems on several data sets.
 

@@ -9,6 +9,18 @@ from scipy import stats
 from fgsep_jax.report import results, statistics
 
 
+def difference(first_SN, second_SN):
+    """Of two systems' means on the same examples."""
+    return statistics.contrast([statistics.Term(1, second_SN, 'second'),
+                                statistics.Term(-1, first_SN, 'first')])
+
+
+def drop(in_dataset_SN, cross_dataset_SN):
+    """Of one system from its own data set to another."""
+    return statistics.contrast([statistics.Term(1, in_dataset_SN, data='in'),
+                                statistics.Term(-1, cross_dataset_SN, data='cross')])
+
+
 def crossed(rng, seeds, examples, seed_sd, example_sd, noise_sd, mean=0.0):
     return (mean + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, example_sd, examples)
             + rng.normal(0, noise_sd, (seeds, examples)))
@@ -36,9 +48,9 @@ def test_intervals_of_differences_and_drops_cover():
         shared_N = rng.normal(0, 4, 50)
         first_SN = shared_N + crossed(rng, 3, 50, 0.3, 0.5, 0.5)
         second_SN = shared_N + crossed(rng, 3, 50, 0.3, 0.5, 0.5, 0.7)
-        found = statistics.difference(first_SN, second_SN)
+        found = difference(first_SN, second_SN)
         shared_S1 = rng.normal(0, 3, (3, 1))  # good seeds are good everywhere: no part of a drop
-        lost = statistics.drop(shared_S1 + crossed(rng, 3, 50, 0.2, 2, 0.5, 8.0),
+        lost = drop(shared_S1 + crossed(rng, 3, 50, 0.2, 2, 0.5, 8.0),
                                shared_S1 + crossed(rng, 3, 70, 0.2, 2, 0.5, 5.0))
         inside.append([found.low <= 0.7 <= found.high, lost.low <= 3.0 <= lost.high,
                        found.high - found.low < 2.5, lost.high - lost.low < 5])
@@ -81,18 +93,18 @@ def test_closed_forms():
 def test_differences_are_paired_by_example_and_seeds_by_drop():
     rng = np.random.default_rng(0)
     value_SN = crossed(rng, 3, 40, 0.5, 5, 0)
-    found = statistics.difference(value_SN, value_SN[::-1] + 2)
+    found = difference(value_SN, value_SN[::-1] + 2)
     assert found.value == pytest.approx(2)
     seeds = 2 * value_SN.mean(axis=1).var(ddof=1) / 3  # of two systems
     np.testing.assert_allclose(found.high - found.value, stats.t.ppf(0.975, 4) * np.sqrt(seeds))
-    lost = statistics.drop(value_SN, np.tile(value_SN[:, :1], 10) - 3)
+    lost = drop(value_SN, np.tile(value_SN[:, :1], 10) - 3)
     example = value_SN.mean(axis=0).var(ddof=1) / 40
     np.testing.assert_allclose(lost.high - lost.value, stats.t.ppf(0.975, 39) * np.sqrt(example))
-    assert statistics.difference(value_SN[:1], value_SN).note == 'one seed'
+    assert difference(value_SN[:1], value_SN).note == 'one seed'
     with pytest.raises(ValueError, match=r"system '' has terms of \[2, 3\] seeds"):
-        statistics.drop(value_SN, value_SN[:2])
+        drop(value_SN, value_SN[:2])
     with pytest.raises(ValueError, match='examples'):
-        statistics.difference(value_SN, value_SN[:, :7])
+        difference(value_SN, value_SN[:, :7])
 
 
 def test_a_contrast_is_the_average_of_what_it_is_made_of():
