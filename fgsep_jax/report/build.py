@@ -52,7 +52,8 @@ def sections(runs, notes=(), *, examples=1):
         parts.append(items.Section(
             'listening', 'Listen',
             'All tracks of an example are played at the same loudness. Of each group its first'
-            ' seed is heard, and the scores are of what is heard. Spectrograms are on mel bands up to half the sample rate, in dB below the loudest of the example.',
+            ' seed is heard, and the scores are of what is heard. Spectrograms are on mel bands up'
+            ' to half the sample rate, in dB below the loudest of the example.',
             sounds))
     return parts
 
