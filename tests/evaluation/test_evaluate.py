@@ -146,3 +146,10 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     np.testing.assert_allclose(files['estimate_1'], files['reference_1'], atol=0.03)
     about = json.loads((folder / 'example.json').read_text())
     assert about['files']['estimate_2.wav']['role'] == 'estimate'
+    # A later evaluation replaces them.
+    others = RecordSource(synthetic.write(tmp_path / 'others', train=7, test=2), 'test')
+    listen.write_examples(
+        tmp_path / 'audio', 'tones', others, {'': soft}, count=1, sample_rate=8000, batch_size=2,
+        bucket_seconds=0.1, filter_taps=32)
+    assert [path.name for path in (tmp_path / 'audio').iterdir()] == [others[0].id]
+    assert others[0].id != folder.name

@@ -204,3 +204,13 @@ def test_figure_5_has_a_place_for_every_bar_of_the_papers(tmp_path):
         'Deep w/ PReLU, SI-SNR + power law']
     (ax,) = item.figure.axes
     assert len(ax.patches) == 1 and len(ax.texts) == 3
+
+
+def test_sounds_of_other_examples_than_those_scored_are_not_heard(tmp_path):
+    """An earlier evaluation, on other data of the same name, may have left some."""
+    fabricate.run(tmp_path / 'one', 'convtasnet', oracle=False)
+    groups = groups_lib.by_seed(runs.find(str(tmp_path)))
+    assert [one.example for one in listening.examples(groups)] == ['alpha-003']
+    path = tmp_path / 'one' / 'audio' / 'alpha' / 'alpha-003' / 'example.json'
+    path.write_text(path.read_text().replace('alpha-003', 'alpha-999'))
+    assert listening.examples(groups_lib.by_seed(runs.find(str(tmp_path)))) == []
