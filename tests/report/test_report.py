@@ -247,8 +247,9 @@ def test_a_folder_that_cannot_be_is_refused_first(tmp_path, capsys):
         assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize('name', ['x"><img src=x onerror=alert(1)>', 'a$b$c', r'a\g<2>', r'$\frac$', '音 声',
-                                  'two\nlines', 'long' * 50, 'a/b'.replace('/', '%2F')])
+@pytest.mark.parametrize('name', [
+    'x"><img src=x onerror=alert(1)>', 'a$b$c', r'a\g<2>', r'$\frac$', '音 声', 'two\nlines',
+    'long' * 50, 'a%2Fb'])
 def test_names_of_any_kind(tmp_path, name):
     """Of test sets; with --name a data set can be called almost anything."""
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False, test_sets=('alpha',))
