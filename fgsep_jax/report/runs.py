@@ -120,7 +120,7 @@ def open_run(path, name=''):
     """Reads what identifies the run in a folder.
 
     Raises:
-        ResultsError: config.json cannot be read.
+        ResultsError: config.json or training_data.json cannot be read, or lacks what it needs.
     """
     try:
         with open(os.path.join(path, 'config.json')) as file:
@@ -181,8 +181,7 @@ def find(folder, problems=None):
 
 
 def reconcile(runs):
-    """Leaves out results that cannot stand beside the others: made on other data of the same
-    name, or with another length of BSS-eval's filters.
+    """Leaves out results that cannot stand beside the others, since they differ in MADE_BY.
 
     Args:
         runs: Runs; the results of the fewer are taken out of them.
