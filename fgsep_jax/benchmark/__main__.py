@@ -1,0 +1,49 @@
+"""Measures this package beside its peers.
+
+    python -m fgsep_jax.benchmark NAME... [--results=FILE] [--rounds=N]
+    python -m fgsep_jax.benchmark all
+
+Each NAME is a module here whose `cases()` yields `harness.Case`s. Prints a table, and appends
+what was measured to the results file; `python -m fgsep_jax.benchmark.table` makes the README's
+table of that file.
+"""
+
+from fgsep_jax import huge_pages
+
+if __name__ == '__main__':
+    huge_pages.use()  # as `fgsep_jax.main` does; the peers do not gain from it, and do not lose
+
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import importlib  # noqa: E402
+
+from fgsep_jax.benchmark import harness, table  # noqa: E402
+
+NAMES = ('conv_tasnet', 'mask_blstm', 'metrics', 'pit', 'features', 'input', 'compile_time',
+         'memory')
+
+
+def main(arguments=None):
+    """Runs the benchmarks that the command line names."""
+    parser = argparse.ArgumentParser(prog='python -m fgsep_jax.benchmark', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='+', choices=[*NAMES, 'all'], metavar='NAME',
+                        help=f"one of {', '.join(NAMES)}, or all")
+    parser.add_argument('--results', default='benchmarks.jsonl', help='file to append to')
+    parser.add_argument('--rounds', type=int, help='turns of each case, in place of its own')
+    flags = parser.parse_args(arguments)
+    rates, machine = harness.machine_rates(), harness.machine()
+    print(table.machine_line(machine, rates), flush=True)
+    for name in NAMES if 'all' in flags.names else flags.names:
+        print('\n' + table.HEADER, flush=True)
+        for case in importlib.import_module(f'fgsep_jax.benchmark.{name}').cases():
+            if flags.rounds:
+                case = dataclasses.replace(case, rounds=flags.rounds)
+            row = {'benchmark': name, **harness.compare(case, rates), 'machine': machine,
+                   'rates': rates}
+            harness.append(flags.results, [row])  # at once: a later case may take long, or fail
+            print('\n'.join(table.lines(row)), flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,154 @@
+"""What every benchmark shares: a case, how it is run, and what is written of it.
+
+Absolute times tell about a machine, ratios about the code: ours and each peer take turns in one
+process, and what counts is the ratio of each turn, its median and quartiles.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One comparison: a row of the table.
+
+    Attributes:
+      name: what is done, on how much.
+      ours: runs our side once and waits for the result.
+      peers: name -> the same of a peer; the target is about the first.
+      target: largest ratio, ours over the first peer's, or with `limit` the largest value of ours.
+      limit: the target is about our value itself; peers may then be left out.
+      flops: floating-point operations that the arithmetic needs; 0 where they do not matter.
+      bytes: least bytes that must move between memory and processor; 0 where not counted.
+      rounds: turns that are measured, after one that is not.
+      unit: of the values: 's' is timed; of any other, each run returns its own value.
+      higher: larger values are better, and the target is the least ratio.
+    """
+
+    name: str
+    ours: Callable[[], Any]
+    peers: dict[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
+    target: float | None = None
+    limit: bool = False
+    flops: float = 0
+    bytes: float = 0
+    rounds: int = 9
+    unit: str = 's'
+    higher: bool = False
+
+
+def value_of(case: Case, run: Callable[[], Any]) -> float:
+    """What one run is worth: the seconds it took, or in another unit what it returned."""
+    began = time.perf_counter()
+    returned = run()
+    return time.perf_counter() - began if case.unit == 's' else float(returned)
+
+
+def compare(case: Case, rates: dict[str, float]) -> dict:
+    """Runs a case.
+
+    Args:
+      case: the Case.
+      rates: as `machine_rates` returns them, for the roofline.
+
+    Returns:
+      A row as the results file holds it: medians, and for each peer the quartiles of the ratios.
+    """
+    runs = {'': case.ours, **case.peers}
+    values = {name: [] for name in runs}
+    for turn in range(1 + case.rounds if case.unit == 's' else case.rounds):
+        for name, run in runs.items():
+            value = value_of(case, run)
+            if turn or case.unit != 's':  # the first timed turn compiles and warms up
+                values[name].append(value)
+    ours = np.array(values.pop(''))
+    row = {'case': case.name, 'unit': case.unit, 'ours': float(np.median(ours)), 'peers': {},
+           'target': case.target, 'limit': case.limit, 'higher': case.higher,
+           'rounds': case.rounds}
+    for name, theirs in values.items():
+        ratio = ours / np.array(theirs)
+        row['peers'][name] = {
+            'value': float(np.median(theirs)), 'ratio': float(np.median(ratio)),
+            'quartiles': [float(q) for q in np.quantile(ratio, [0.25, 0.75])]}
+    if case.unit == 's' and (case.flops or case.bytes):
+        row['roofline'] = max(case.flops / rates['flops'], case.bytes / rates['bytes'])
+        row['flops'], row['bytes'] = case.flops, case.bytes
+    return row
+
+
+def met(row: dict) -> bool | None:
+    """Whether a row's target is met; None where it has none."""
+    if row['target'] is None:
+        return None
+    value = row['ours'] if row['limit'] else next(iter(row['peers'].values()))['ratio']
+    return value >= row['target'] if row['higher'] else value <= row['target']
+
+
+def machine_rates(*, size: int = 2048, megabytes: int = 256) -> dict[str, float]:
+    """What this machine reaches: {'flops': of a float32 matrix product, 'bytes': of a copy}.
+
+    Args:
+      size: of the square matrices.
+      megabytes: of the array; read once and written once.
+
+    Returns:
+      Operations and bytes a second, the best of several tries each.
+    """
+    matrix = jnp.ones((size, size))
+    product = jax.jit(jnp.matmul)
+    array = np.ones(megabytes * 2**20 // 4, np.float32)
+    target = np.empty_like(array)
+    halves = [slice(0, len(array) // 2), slice(len(array) // 2, None)]
+
+    def copy():  # one thread an array half: a single one may not saturate the memory
+        list(pool.map(lambda half: np.copyto(target[half], array[half]), halves))
+
+    def best(run):
+        run()
+        case = Case('', run)
+        return min(value_of(case, run) for _ in range(5))
+
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(len(halves)) as pool:
+        seconds = best(copy)
+    return {'flops': 2 * size**3 / best(lambda: product(matrix, matrix).block_until_ready()),
+            'bytes': 2 * array.nbytes / seconds}
+
+
+def machine() -> dict:
+    """What the results should be read with: processor, device, versions, time."""
+    versions = {}
+    for package in ('jax', 'flax', 'torch', 'librosa', 'mir_eval', 'fast_bss_eval', 'grain'):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {'device': jax.devices()[0].device_kind, 'platform': jax.default_backend(),
+            'cores': len(os.sched_getaffinity(0)), 'processor': _processor(),
+            'versions': versions,
+            'when': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')}
+
+
+def _processor():
+    try:
+        with open('/proc/cpuinfo') as file:
+            return next(line.split(':')[1].strip() for line in file if 'model name' in line)
+    except (OSError, StopIteration):
+        return ''
+
+
+def append(path: str, rows: list[dict]) -> None:
+    """Appends rows to a results file, one JSON object a line."""
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    with open(path, 'a') as file:
+        file.writelines(json.dumps(row, sort_keys=True) + '\n' for row in rows)
