@@ -8,12 +8,13 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import numpy as np
 
 
-def make_mesh():
-    """Mesh with the single axis 'data' over every device.
+def make_mesh(devices=None):
+    """Mesh with the single axis 'data' over every device, or over those given.
 
     Explicit axes, the default of `jax.make_mesh`, do not work under linen.
     """
-    return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
+    count = jax.device_count() if devices is None else len(devices)
+    return jax.make_mesh((count,), ('data',), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh):

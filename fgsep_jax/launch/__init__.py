@@ -1,0 +1,1 @@
+"""Running on pods, and knowing beforehand what a pod will say."""
