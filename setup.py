@@ -53,6 +53,8 @@ setup(
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
         'tpu': ['jax[tpu]'],
+        # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
+        'compile_ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],
         'cuda': ['jax[cuda13]'],
     },
 )

@@ -19,6 +19,7 @@ ALLOWED = {
     'fgsep_jax/training': {'tasks', 'data', 'metrics', 'config', 'defaults', 'training'},
     'fgsep_jax/benchmark': {'tasks', 'data', 'metrics', 'config', 'training', 'evaluation',
                             'interop', 'experiment', 'validate', 'dsp', 'models', 'huge_pages'},
+    'fgsep_jax/launch': {'tasks', 'config', 'validate', 'training', 'launch'},
     'fgsep_jax/report': {'report'},
     'fgsep_jax/evaluation': {'tasks', 'data', 'metrics', 'config', 'evaluation',
                              'training.run_folder', 'training.checkpoint', 'training.mesh',

@@ -1,71 +1,234 @@
-"""Compiles the train step for a TPU that is not there, and says what it would cost.
+"""Compiles the train step for a TPU that is not there, and says what it costs a chip.
 
     python -m fgsep_jax.launch.compile_ahead --config=configs/convtasnet.py --topology=v5e:4x4
+    python -m fgsep_jax.launch.compile_ahead --config=configs/blstm_m2.py --topology=v5p:2x2x1 \\
+        --per_chip_batch=16 --by_op --largest_batch
+
+The function is the one that a run uses, sharded over the pod's chips; nothing is allocated.
 """
 
-import os
+import sys
 import time
 
-os.environ.update(JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1')
-os.environ.setdefault('TPU_ACCELERATOR_TYPE', 'v5litepod-1')
-os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
+from fgsep_jax.launch import tpu
+
+if __name__ == '__main__':
+    tpu.set_environment()
 
 from absl import app, flags  # noqa: E402
 import jax  # noqa: E402
-from jax.experimental import topologies  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
-from fgsep_jax import config as config_lib  # noqa: E402
+
+from fgsep_jax import config as config_lib, validate  # noqa: E402
 from fgsep_jax.launch import hlo_bytes  # noqa: E402
 from fgsep_jax.tasks import make_task  # noqa: E402
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file('config')
-_TOPOLOGY = flags.DEFINE_string('topology', 'v5e:2x2', 'generation:shape')
-_BATCH = flags.DEFINE_integer('per_chip_batch', 16, 'Mixtures a chip.')
-_BY_OP = flags.DEFINE_bool('by_op', False, 'List where the bytes go.')
-_LARGEST = flags.DEFINE_integer('largest', 0, 'List that many largest instructions.')
-_HLO = flags.DEFINE_string('hlo', '', 'File to write the optimised HLO to.')
+
+def compile_step(config, devices, *, padded=False):
+    """Compiles the train step of a configuration over devices.
+
+    Args:
+      config: an experiment's ConfigDict; `data.batch_size` is split over the devices.
+      devices: of a pod that need not be there.
+      padded: the batch carries lengths, as it does where the data set has mixtures shorter than
+        a segment.
+
+    Returns:
+      The compiled step.
+    """
+    task, data = make_task(config), config.data
+    state = jax.eval_shape(lambda: state_lib.init_state(task, config))
+    batch = {'source_BST': jax.ShapeDtypeStruct(
+        (data.batch_size, data.sources, config_lib.segment_samples(config)), jnp.int16)}
+    if padded:
+        batch['length_B'] = jax.ShapeDtypeStruct((data.batch_size,), jnp.int32)
+    if data.adaptation_seconds:
+        batch['adaptation_BT'] = jax.ShapeDtypeStruct(
+            (data.batch_size, config_lib.adaptation_samples(config)), jnp.int16)
+    step = step_lib.jit_train_step(task, config, mesh_lib.make_mesh(devices))
+    return step.lower(state, batch).compile()
+
+
+def peak_memory(compiled):
+    """Bytes of a chip's memory that a compiled step takes: what goes in and comes out, donated
+    buffers once, temporaries and the program."""
+    memory = compiled.memory_analysis()
+    return (memory.argument_size_in_bytes + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+            + memory.generated_code_size_in_bytes)
+
+
+def analyse(compiled, chip, chips):
+    """Everything that the report says of a compiled step, as numbers of one chip.
+
+    Returns:
+      {'flops', 'xla_flops', 'hbm_bytes', 'xla_bytes', 'arguments', 'temporaries', 'peak',
+      'collectives', 'bounds' [s], 'cycles', 'costs', 'custom_calls', 'unknown_loops'}.
+    """
+    found, unknown = hlo_bytes.costs(compiled.as_text())
+    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    flops, moved = (sum(getattr(one, name) for one in found) for name in ('flops', 'bytes'))
+    collectives = hlo_bytes.collectives(found)
+    return {
+        'flops': flops, 'xla_flops': cost['flops'], 'hbm_bytes': moved,
+        'xla_bytes': cost['bytes accessed'], 'arguments': memory.argument_size_in_bytes,
+        'temporaries': memory.temp_size_in_bytes, 'peak': peak_memory(compiled),
+        'collectives': collectives, 'cycles': sum(one.cycles for one in found),
+        'bounds': tpu.bounds(chip, flops=flops, hbm_bytes=moved, chips=chips,
+                             reduced_bytes=sum(collectives.values())),
+        'costs': found, 'custom_calls': hlo_bytes.custom_calls(found), 'unknown_loops': unknown}
+
+
+def report(found, chip, *, batch, seconds_of_audio):
+    """The lines of the report on what `analyse` found; `batch` is that of one chip."""
+    bounds, bound = found['bounds'], max(found['bounds'], key=found['bounds'].get)
+    calls = [f'{len(group)} x {name}, {_gb(sum(one.bytes for one in group))} in HBM by their'
+             ' operands, ' + ('claiming ' + _gb(sum(one.claimed for one in group)) if all(
+                 one.claimed is not None for one in group) else 'claiming nothing')
+             for name, group in found['custom_calls'].items()]
+    return '\n'.join([
+        f"FLOPs              {found['flops'] / 1e12:.3f} T of matrix products"
+        f" (XLA's count of everything, loops once: {found['xla_flops'] / 1e12:.3f} T)",
+        f"bytes in HBM       {_gb(found['hbm_bytes'])}"
+        f" (XLA's count, vector memory too, loops once: {_gb(found['xla_bytes'])})",
+        f"peak memory        {_gb(found['peak'])} of {_gb(chip.hbm)}: arguments"
+        f" {_gb(found['arguments'])}, temporaries {_gb(found['temporaries'])}",
+        'collectives        ' + (', '.join(
+            f'{kind} {size / 1e6:.3f} MB' for kind, size in found['collectives'].items())
+            or 'none'),
+        'custom calls       ' + ('; '.join(calls) or 'none'),
+        f"compiler expects   {found['cycles'] / 1e6:.1f} M cycles of a core, copies left out",
+        'roofline           ' + ', '.join(
+            f'{name} {1e3 * seconds:.2f} ms' for name, seconds in bounds.items()),
+        f'bound by           {bound}: {1e3 * bounds[bound]:.2f} ms a step,'
+        f' {batch * seconds_of_audio / bounds[bound]:,.0f} s of audio a second and chip at best',
+        *([f"loops              {len(found['unknown_loops'])} whose trips are not known count"
+           ' once'] if found['unknown_loops'] else [])])
+
+
+def table(costs, *, rows=40):
+    """Where the bytes go, by direction and place: a text, most bytes first."""
+    total = sum(one.bytes for one in costs) or 1.0
+    lines = ['   GB in HBM      %  GB anywhere  GFLOP  Mcycles  where']
+    for (direction, place), group in list(hlo_bytes.by_place(costs).items())[:rows]:
+        moved, touched, flops, cycles = (sum(getattr(one, name) for one in group) for name in (
+            'bytes', 'touched', 'flops', 'cycles'))
+        if moved or touched:
+            lines.append(
+                f'{moved / 1e9:12.3f} {100 * moved / total:6.1f} {touched / 1e9:12.3f}'
+                f' {flops / 1e9:6.0f} {cycles / 1e6:8.2f}  {direction:9}{place}')
+    return '\n'.join(lines)
+
+
+def largest(costs, rows):
+    """The instructions that move most in HBM: a text, one a line with its shapes."""
+    lines = ['   GB read  written  times  instruction']
+    for one in sorted(costs, key=lambda one: -one.bytes)[:rows]:
+        made = ' '.join(f"{s.kind}[{','.join(map(str, s.dims))}]"
+                        for s in one.instruction.results[:3])
+        lines.append(f'{one.read / 1e9:10.3f} {one.written / 1e9:8.3f} {one.times:6}'
+                     f'  {one.instruction.name} -> {made}  {hlo_bytes.direction(one.op_name)}'
+                     f" {hlo_bytes.place(one.op_name)}/{one.op_name.rpartition('/')[2]}")
+    return '\n'.join(lines)
+
+
+def _gb(size):
+    return f'{size / 1e9:.3f} GB'
+
+
+def _find_largest(config, devices, chip, flags_, compiled):
+    """Says the largest batch of a chip that fits."""
+    def peak(batch):
+        began = time.monotonic()
+        with config.unlocked():
+            config.data.batch_size = batch * len(devices)
+        try:
+            size = peak_memory(compile_step(config, devices, padded=flags_['padded']))
+        except jax.errors.JaxRuntimeError as error:
+            if 'RESOURCE_EXHAUSTED' not in str(error):
+                raise
+            size = None
+        print(f'  {batch} a chip: {_gb(size) if size else "does not fit"}'
+              f' ({time.monotonic() - began:.0f} s)', flush=True)
+        return size
+
+    good, bad = tpu.largest_batch(
+        peak, chip.hbm, {flags_['batch']: peak_memory(compiled)}, compiles=flags_['compiles'])
+    return (f"largest batch      {f'{good} a chip' if good else 'none was found'};"
+            f" {f'{bad} does not fit' if bad else 'what does not fit was not found'}")
 
 
 def _main(argv):
-    del argv
+    if len(argv) > 1:
+        raise app.UsageError(f'arguments not understood: {argv[1:]}')
     config = _CONFIG.value
-    devices = topologies.get_topology_desc(_TOPOLOGY.value, platform='tpu').devices
-    mesh = mesh_lib.make_mesh(devices)
-    task = make_task(config)
-    state = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    rows = _BATCH.value * len(devices)
-    batch = {'source_BST': jax.ShapeDtypeStruct(
-        (rows, config.data.sources, config_lib.segment_samples(config)), jnp.int16)}
-    if config.data.adaptation_seconds:
-        batch['adaptation_BT'] = jax.ShapeDtypeStruct(
-            (rows, config_lib.adaptation_samples(config)), jnp.int16)
+    if config is None:
+        raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
+    chip, devices = tpu.describe(_TOPOLOGY.value)
+    if _BATCH.value < 0:
+        raise config_lib.ConfigError(f'--per_chip_batch={_BATCH.value}: must not be negative')
+    if _BATCH.value:
+        config.data.batch_size = _BATCH.value * len(devices)
+    validate.validate(config, devices=len(devices))
+    batch = config.data.batch_size // len(devices)
+    print(f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
+          f' {config.data.segment_seconds:g} s a chip on {_TOPOLOGY.value}, {len(devices)} chips;'
+          ' all numbers are of one chip and step', flush=True)
     began = time.monotonic()
-    compiled = step_lib.jit_train_step(task, config, mesh).lower(state, batch).compile()
-    print(f'compiled in {time.monotonic() - began:.0f} s')
-    text = compiled.as_text()
+    compiled = compile_step(config, devices, padded=_PADDED.value)
+    print(f'compiled in        {time.monotonic() - began:.0f} s')
     if _HLO.value:
         with open(_HLO.value, 'w') as file:
-            file.write(text)
-    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    found = hlo_bytes.costs(text)
-    print(f"TFLOP {cost['flops'] / 1e12:.3f}, XLA's bytes accessed"
-          f" {cost['bytes accessed'] / 1e9:.2f} GB, in HBM by instruction"
-          f' {sum(one.bytes for one in found) / 1e9:.2f} GB')
-    print(f'arguments {memory.argument_size_in_bytes / 1e9:.3f} GB, temporaries'
-          f' {memory.temp_size_in_bytes / 1e9:.3f} GB')
-    print('collectives', hlo_bytes.collective_bytes(found), 'custom calls',
-          hlo_bytes.custom_calls(found))
+            file.write(compiled.as_text())
+    found = analyse(compiled, chip, len(devices))
+    print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
     if _BY_OP.value:
-        for way, where, number, moved, cycles in hlo_bytes.by_place(found)[:60]:
-            print(f'{moved / 1e9:8.3f} GB {cycles / 1e6:8.2f} Mcycles {number:5} {way:10} {where}')
-    for one in sorted(found, key=lambda one: -one.bytes)[:_LARGEST.value]:
-        inst = one.instruction
-        print(f'{one.bytes / 1e9:8.3f} GB x{one.times} r {one.read / 1e9:.3f} w'
-              f' {one.written / 1e9:.3f} {inst.cycles / 1e6:.2f} Mcyc {inst.opcode} {inst.name}'
-              f' {hlo_bytes.direction(inst.op_name)} {inst.op_name[-60:]}')
+        print('\n' + table(found['costs']))
+    if _LARGEST.value:
+        print('\n' + largest(found['costs'], _LARGEST.value))
+    if _LARGEST_BATCH.value:
+        print(_find_largest(config, devices, chip, dict(
+            padded=_PADDED.value, batch=batch, compiles=_COMPILES.value), compiled))
+
+
+def _parse(argv):
+    try:
+        remaining = flags.FLAGS(argv)
+        # A file that could not be loaded says so only when something is read of it.
+        getattr(_CONFIG.value, 'experiment', None)
+        return remaining
+    except (KeyError, AttributeError) as error:  # how ml_collections reports an unknown key
+        raise config_lib.ConfigError(f'no such configuration key: {error}') from error
+    except flags.Error as error:
+        raise config_lib.ConfigError(str(error)) from error
+
+
+def run():
+    """Runs the program; mistakes of the user's end in one message and exit status 2."""
+    try:
+        app.run(_main, flags_parser=_parse)
+    except (config_lib.ConfigError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == '__main__':
-    app.run(_main)
+    _CONFIG = config_flags.DEFINE_config_file(
+        'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]')
+    _TOPOLOGY = flags.DEFINE_string(
+        'topology', 'v5e:4x4', f"Generation and shape of the pod: {', '.join(tpu.EXAMPLES)}, ...")
+    _BATCH = flags.DEFINE_integer(
+        'per_chip_batch', 0, 'Mixtures a chip; 0: those of data.batch_size over all chips.')
+    _PADDED = flags.DEFINE_bool(
+        'padded', False, 'Some mixtures are shorter than a segment: batches carry lengths.')
+    _BY_OP = flags.DEFINE_bool('by_op', False, 'List where in the model the bytes go.')
+    _LARGEST = flags.DEFINE_integer(
+        'instructions', 0, 'List that many instructions, those that move most bytes.')
+    _HLO = flags.DEFINE_string('hlo', '', 'File to write the optimised HLO to.')
+    _LARGEST_BATCH = flags.DEFINE_bool(
+        'largest_batch', False, 'Search the largest batch of a chip, by compiling some more.')
+    _COMPILES = flags.DEFINE_integer(
+        'compiles', 5, 'How many compilations the search may take.')
+    run()

@@ -1,276 +1,246 @@
-"""Where the bytes of a compiled program go, read from the text of its optimised HLO.
+"""Where the bytes and the operations of a compiled program go, instruction by instruction.
 
-XLA's own `cost_analysis` gives one sum, counts the body of a loop once, and counts what stays in a
-TPU's vector memory as if it went to HBM. Here each instruction is counted by itself: what it reads
-and writes in HBM, in the tiles that the layout pads it to, times the trips of the loops around it.
+XLA's `cost_analysis` gives sums only; it counts the body of a loop once, and what stays in a TPU's
+vector memory as if it went to HBM. Here each instruction counts for what it reads and writes in
+HBM, tiles filled up, times the trips of the loops around it.
 """
 
 import collections
 import dataclasses
-import json
-import math
 import re
 
-_BITS = {'pred': 8, 'token': 0, 's4': 4, 'u4': 4, 's2': 2, 'u2': 2, 'bf16': 16}
-_SHAPE = re.compile(r'\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\](?:\{([^}]*)\})?')
-_NO_TRAFFIC = {'parameter', 'constant', 'get-tuple-element', 'tuple', 'bitcast', 'after-all',
-               'partition-id', 'replica-id', 'opt-barrier', 'iota', 'while', 'call', 'conditional'}
+from fgsep_jax.launch import hlo_text
+
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'collective-permute', 'all-to-all')
+# These move nothing themselves; what loops and calls run is counted where it stands.
+_MOVE_NOTHING = {
+    'parameter', 'constant', 'get-tuple-element', 'tuple', 'bitcast', 'after-all', 'opt-barrier',
+    'partition-id', 'replica-id', 'while', 'call', 'conditional', 'async-start', 'async-update'}
+# Custom calls of the compiler's own that are names for memory, not work.
+_BOOKKEEPING = {'ConcatBitcast', 'AllocateBuffer', 'Sharding', 'SPMDFullToShardShape',
+                'SPMDShardToFullShape', 'AssumeGatherIndicesInBound'}
 
 
-@dataclasses.dataclass
-class Instruction:
-    """One line of HLO: `name = result opcode(operands), attributes`."""
-
-    name: str
-    opcode: str
-    result: str
-    operands: list[str]
-    arguments: str
-    attributes: str
-    root: bool
-
-    @property
-    def op_name(self):
-        """Where in the program it comes from, '' if nobody said."""
-        found = re.search(r'op_name="([^"]*)"', self.attributes)
-        return found[1] if found else ''
-
-    @property
-    def called(self):
-        """Names of the computations that it runs, by the attribute that names them."""
-        return dict(re.findall(r'\b(calls|body|condition|to_apply)=%?([\w.\-]+)', self.attributes))
-
-    @property
-    def trips(self):
-        """How often a while loop runs its body, 1 where the compiler does not know."""
-        found = re.search(r'known_trip_count"?:?\s*\{"n":"(\d+)"', self.attributes)
-        return int(found[1]) if found else 1
-
-    @property
-    def cycles(self):
-        """Cycles that the compiler expects it to take; 0 where it does not say."""
-        found = re.search(r'"estimated_cycles":"(\d+)"', self.attributes)
-        return int(found[1]) if found else 0
-
-
-def _until_closed(text, start):
-    """Index behind the bracket that closes the one at `start`."""
-    depth = 0
-    for at in range(start, len(text)):
-        depth += (text[at] in '({[') - (text[at] in ')}]')
-        if not depth:
-            return at + 1
-    raise ValueError(f'not a line of HLO: {text[:200]}')
-
-
-def parse(text):
-    """Reads HLO text.
-
-    Args:
-      text: of a compiled module, `compiled.as_text()`.
-
-    Returns:
-      ({computation: {name: Instruction}}, name of the entry computation).
-    """
-    computations, entry, current = {}, None, None
-    for line in text.splitlines():
-        head = re.match(r'(ENTRY )?%?([\w.\-]+) \(.*\{$', line)
-        if head:
-            current = computations[head[2]] = {}
-            entry = head[2] if head[1] else entry
-            continue
-        found = re.match(r'\s+(ROOT )?%?([\w.\-]+) = ', line)
-        if not found or current is None:
-            continue
-        rest = line[found.end():]
-        end = _until_closed(rest, 0) if rest[0] == '(' else rest.index(' ')
-        opening = rest.index('(', end)
-        closing = _until_closed(rest, opening)
-        arguments = rest[opening + 1:closing - 1]
-        current[found[2]] = Instruction(
-            name=found[2], opcode=rest[end:opening].strip(), result=rest[:end],
-            operands=re.findall(r'%([\w.\-]+)', arguments), arguments=arguments,
-            attributes=rest[closing:], root=bool(found[1]))
-    return computations, entry
-
-
-def shapes(text):
-    """Shapes in a piece of HLO text: [(element type, dimensions, layout)]."""
-    return [(kind, [int(n) for n in dims.split(',') if n], layout or '')
-            for kind, dims, layout in _SHAPE.findall(text)]
-
-
-def hbm_bytes(shape):
-    """Bytes that a shape takes in HBM: padded to its tiles, 0 in any other memory."""
-    kind, dims, layout = shape
-    if re.search(r'S\([1-9]\d*\)', layout):
-        return 0
-    bits = _BITS.get(kind) or int((re.search(r'\d+', kind) or ['0'])[0])
-    order = [int(n) for n in layout.split(':')[0].split(',') if n]
-    tile = re.search(r'T\(([\d,]+)\)', layout)
-    dims = list(dims)
-    if tile and order:
-        sizes = [int(n) for n in tile[1].split(',')][::-1]
-        for axis, size in zip(order, sizes):
-            if len(sizes) > 1:  # a one-dimensional tile pads what is one vector anyway
-                dims[axis] = -(-dims[axis] // size) * size
-    return math.prod(dims) * bits / 8
-
-
-def _size(text):
-    return sum(hbm_bytes(shape) for shape in shapes(text))
-
-
-def traffic(instruction, computation, computations):
-    """Bytes (read, written) in HBM by one instruction, those of the computations it calls left out.
-
-    Of an operand that a fusion only slices, the slices count; of a buffer that it updates in
-    place, the update.
-    """
-    opcode = instruction.opcode
-    if opcode in _NO_TRAFFIC or opcode.endswith('-done'):
-        return 0.0, 0.0
-    results = shapes(instruction.result)
-    if opcode.endswith('-start') and opcode.removesuffix('-start') not in COLLECTIVES:
-        results = results[:1] if opcode == 'copy-start' else results[1:2]
-    elif opcode in ('all-gather-start', 'collective-permute-start'):
-        results = results[1:2]
-    written = sum(hbm_bytes(shape) for shape in results)
-    reads = [_size(computation[name].result) if name in computation else 0
-             for name in instruction.operands]
-    inside = computations.get(instruction.called.get('calls'), {})
-    if opcode == 'fusion':
-        reads, written = _sliced(inside, reads, written)
-    elif opcode in ('dynamic-slice', 'slice', 'gather'):
-        reads = [min(reads[0], written or reads[0])] if reads else []
-    elif opcode == 'dynamic-update-slice':
-        reads, written = reads[1:2], reads[1]
-    return float(sum(reads)), float(written)
-
-
-def _sliced(inside, reads, written):
-    """Corrects what a fusion reads and writes for slices and for updates in place."""
-    reads = list(reads)
-    for parameter in inside.values():
-        if parameter.opcode != 'parameter' or int(parameter.arguments) >= len(reads):
-            continue
-        index = int(parameter.arguments)
-        users = [user for user in inside.values() if parameter.name in user.operands]
-        if not users:
-            continue
-        if all(user.opcode in ('slice', 'dynamic-slice') for user in users):
-            reads[index] = min(reads[index], sum(_size(user.result) for user in users))
-        elif all(user.opcode == 'dynamic-update-slice' and user.operands[0] == parameter.name
-                 for user in users):
-            for user in users:
-                update = _size(inside[user.operands[1]].result)
-                written -= max(min(reads[index], written) - update, 0)
-            reads[index] = 0
-    return reads, written
-
-
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one instruction costs in a run of the program."""
+    """What one instruction costs in a run of the program.
 
-    instruction: Instruction
+    Attributes:
+      instruction: the hlo_text.Instruction.
+      times: how often it runs.
+      op_name: where in the program it comes from; of a copy, where its consumer or producer does.
+      read: bytes from HBM, of all times.
+      written: bytes to HBM.
+      touched: bytes read and written in any memory, tiles not filled up: as XLA counts.
+      flops: operations of its matrix products, those within a fusion included.
+      operands: bytes of the operands alone, in any memory.
+      claimed: bytes that a custom call says it moves; None if it says nothing.
+    """
+
+    instruction: hlo_text.Instruction
     times: int
+    op_name: str
     read: float
     written: float
-    inside: list[str]  # op_names within a fusion
+    touched: float
+    flops: float
+    operands: float
+    claimed: float | None = None
 
     @property
     def bytes(self):
-        """Bytes in HBM, of all trips."""
-        return self.times * (self.read + self.written)
+        """Bytes read from and written to HBM."""
+        return self.read + self.written
+
+    @property
+    def cycles(self):
+        """Cycles that the compiler expects, of all times."""
+        return self.times * self.instruction.cycles
+
+
+def _target(instruction):
+    found = re.search(r'custom_call_target="([^"]*)"', instruction.attributes)
+    return found[1] if found else ''
+
+
+def _moved(instruction, computation, computations, measure):
+    """(bytes read of each operand, bytes written), each Shape measured by `measure`."""
+    opcode = instruction.opcode
+    if opcode in _MOVE_NOTHING or opcode.endswith('-done') or _target(instruction) in _BOOKKEEPING:
+        return [], 0.0
+    reads = [sum(map(measure, computation[name].results)) if name in computation else 0.0
+             for name in instruction.operands]
+    results = instruction.results
+    if opcode == 'slice-start':  # ((operand), slice, semaphore)
+        return [measure(dataclasses.replace(results[0], dims=results[1].dims))], measure(results[1])
+    if opcode == 'copy-start':  # (copy, operand, semaphore)
+        return reads, measure(results[0])
+    if opcode in ('all-gather-start', 'collective-permute-start'):  # (operand, result, ...)
+        return reads, measure(results[1])
+    written = sum(map(measure, results))
+    if opcode in ('slice', 'dynamic-slice', 'gather'):
+        source = computation[instruction.operands[0]].results[0]
+        return [measure(dataclasses.replace(source, dims=results[0].dims))], written
+    if opcode == 'dynamic-update-slice':
+        return [reads[1]], reads[1]
+    if opcode == 'fusion':
+        return _fused(computations[instruction.called['calls']], reads, written, measure)
+    return reads, written
+
+
+def _fused(inside, reads, written, measure):
+    """Corrects what a fusion moves: slices of an operand count, updates in place likewise."""
+    users = collections.defaultdict(list)
+    for one in inside.values():
+        for name in set(one.operands):
+            users[name].append(one)
+    for parameter in inside.values():
+        if parameter.opcode != 'parameter' or int(parameter.arguments) >= len(reads):
+            continue
+        index, readers = int(parameter.arguments), users[parameter.name]
+        while len(readers) == 1 and readers[0].opcode == 'bitcast':
+            readers = users[readers[0].name]
+        # A fused operand has no memory of its own: scale the part by what the whole was worth.
+        whole = parameter.results[0].bytes if parameter.results else 0.0
+        scale = reads[index] / whole if whole else 0.0
+        if readers and all(one.opcode in ('slice', 'dynamic-slice') for one in readers):
+            reads[index] = min(
+                reads[index], scale * sum(one.results[0].bytes for one in readers))
+        elif len(readers) == 1 and readers[0].opcode == 'dynamic-update-slice' and (
+                parameter.results[0].bytes == readers[0].results[0].bytes):
+            update = inside[readers[0].operands[1]].results[0].bytes
+            written -= scale * (whole - update)
+            reads[index] = 0.0
+    return reads, max(written, 0.0)
+
+
+def _origin(instruction, computation, users):
+    """An instruction's op_name; of a nameless one its consumer's into VMEM, else its producer's."""
+    if instruction.op_name:
+        return instruction.op_name
+    forward = bool(instruction.results) and any(
+        not shape.in_hbm for shape in instruction.results[:2])
+    if instruction.opcode == 'copy-start':
+        forward = not instruction.results[0].in_hbm
+    for ahead in (forward, not forward):
+        one = instruction
+        for _ in range(8):
+            near = users[one.name] if ahead else [
+                computation[name] for name in one.operands[:1] if name in computation]
+            named = next((other for other in near if other.op_name), None)
+            if named:
+                return named.op_name
+            if not near:
+                break
+            one = near[0]
+    return ''
 
 
 def costs(text):
-    """Costs of all instructions that run, those in loops with their number of trips.
+    """Costs of all instructions that a program runs.
 
     Args:
-      text: `compiled.as_text()`.
+      text: of the compiled module, `compiled.as_text()`.
 
     Returns:
-      [Cost].
+      ([Cost], names of the loops whose number of trips is not known and that count once).
     """
-    computations, entry = parse(text)
-    found = []
+    computations, entry = hlo_text.parse(text)
+    found, unknown = [], []
 
     def walk(name, times):
-        computation = computations.get(name, {})
+        computation = computations[name]
+        users = collections.defaultdict(list)
         for instruction in computation.values():
-            called = instruction.called
+            for operand in instruction.operands:
+                users[operand].append(instruction)
+        for instruction in computation.values():
+            inner, called = times, instruction.called
             if instruction.opcode == 'while':
-                walk(called['body'], times * instruction.trips)
-            elif instruction.opcode == 'call':
-                walk(called.get('to_apply') or called.get('calls'), times)
-            read, written = traffic(instruction, computation, computations)
-            inside = computations.get(called.get('calls'), {})
-            found.append(Cost(instruction, times, read, written, [
-                one.op_name for one in inside.values() if one.op_name]))
+                trips = hlo_text.trips(instruction, computations)
+                if trips is None:
+                    unknown.append(instruction.name)
+                inner = times * (1 if trips is None else trips)
+            if instruction.opcode in ('while', 'call', 'conditional', 'async-start'):
+                branches = re.search(r'branch_computations=\{([^}]*)\}', instruction.attributes)
+                for other in {*(called.get(key) for key in (
+                        'body', 'calls', 'to_apply', 'true_computation', 'false_computation')),
+                        *re.findall(r'%([\w.\-]+)', branches[1] if branches else '')} - {None}:
+                    walk(other, inner)
+            found.append(_cost(instruction, computation, computations, users, times))
 
     walk(entry, 1)
-    return found
+    return found, unknown
+
+
+def _cost(instruction, computation, computations, users, times):
+    reads, written = _moved(instruction, computation, computations, lambda s: s.hbm_bytes)
+    touched, also = _moved(instruction, computation, computations, lambda s: s.bytes)
+    inside = {instruction.name: instruction}
+    if instruction.opcode == 'fusion':
+        inside = computations[instruction.called['calls']]
+    claim = re.search(r'"bytes_accessed":"?(\d+)', instruction.attributes)
+    return Cost(
+        instruction, times, _origin(instruction, computation, users), times * sum(reads),
+        times * written, times * (sum(touched) + also),
+        times * sum(_flops(one, inside if len(inside) > 1 else computation, computations)
+                    for one in inside.values()),
+        times * sum(shape.bytes for name in instruction.operands if name in computation
+                    for shape in computation[name].results),
+        times * float(claim[1]) if claim else None)
+
+
+def _flops(instruction, computation, computations):
+    """Of a matrix product, and of fusions within a fusion."""
+    if instruction.opcode == 'fusion' and instruction.name in computation:
+        inside = computations[instruction.called['calls']]
+        return sum(_flops(one, inside, computations) for one in inside.values())
+    return hlo_text.matmul_flops(instruction, computation)
 
 
 def direction(op_name):
-    """'forward', 'recomputed' (by remat), 'backward' or 'update', from an op_name."""
+    """'forward', 'again' (remat), 'backward' or, outside the gradient, 'update'; '' unnamed."""
     if 'rematted_computation' in op_name:
-        return 'recomputed'
+        return 'again'
     if 'transpose(' in op_name:
         return 'backward'
-    return 'forward' if 'jvp(' in op_name else 'update'
+    return ('forward' if 'jvp(' in op_name else 'update') if op_name else ''
 
 
 def place(op_name):
-    """The part of the model that an op_name names: 'separator/block_*/expand'."""
-    parts = re.sub(r'jit\(\w+\)/', '', op_name).split('/')[:-1]
-    parts = [part for part in parts
-             if not re.match(r'(transpose|jvp|vmap|checkpoint|remat)', part)]
-    return re.sub(r'_\d+(?=/|$)', lambda m: m[0] if 'norm' in op_name[:0] else '_*',
-                  '/'.join(parts)) or '(top level)'
+    """The part of the program that an op_name names: 'separator/block_*/expand', 'stft'."""
+    parts = []
+    for part in op_name.split('/')[:-1]:  # the last one is the operation itself
+        if '(' in part:
+            parts += [name for name in re.findall(r'\bjit\((\w+)\)', part) if name != 'train_step']
+        elif part not in ('checkpoint', 'rematted_computation', 'while', 'body', 'closed_call'):
+            parts.append(part)
+    return re.sub(r'(block|layer|blstm)_\d+', r'\1_*', '/'.join(parts)) or '-'
 
 
 def by_place(found):
-    """Sums costs over direction and place.
-
-    Returns:
-      [(direction, place, instructions, bytes, cycles)], most bytes first.
-    """
-    sums = collections.defaultdict(lambda: [0, 0.0, 0])
+    """Sums Costs over direction and place: {(direction, place): [Cost]}, most bytes first."""
+    groups = collections.defaultdict(list)
     for cost in found:
-        if cost.bytes or cost.instruction.cycles:
-            name = cost.instruction.op_name
-            key = direction(name) if name else 'unnamed', place(name) if name else (
-                cost.instruction.opcode)
-            sums[key][0] += cost.times
-            sums[key][1] += cost.bytes
-            sums[key][2] += cost.times * cost.instruction.cycles
-    return sorted(((*key, *value) for key, value in sums.items()), key=lambda row: -row[3])
+        groups[direction(cost.op_name), place(cost.op_name)].append(cost)
+    return dict(sorted(groups.items(), key=lambda item: -sum(one.bytes for one in item[1])))
 
 
-def collective_bytes(found):
-    """Bytes of the operands of collectives: {opcode: bytes}, in whatever memory they lie."""
+def collectives(found):
+    """Bytes that each kind of collective takes in, whatever memory they lie in."""
     totals = collections.Counter()
     for cost in found:
         opcode = cost.instruction.opcode.removesuffix('-start')
         if opcode in COLLECTIVES:
-            listed = shapes(cost.instruction.result)
-            totals[opcode] += cost.times * sum(
-                hbm_bytes((kind, dims, '')) for kind, dims, _ in listed)
+            totals[opcode] += cost.operands
     return dict(totals)
 
 
 def custom_calls(found):
-    """Custom calls by target: {target: (number, bytes of operands and results, claimed bytes)}."""
-    totals = {}
+    """Kernels that the compiler cannot look into: {target: [Cost]}."""
+    groups = collections.defaultdict(list)
     for cost in found:
-        if cost.instruction.opcode == 'custom-call':
-            target = re.search(r'custom_call_target="([^"]*)"', cost.instruction.attributes)[1]
-            claim = re.search(r'"bytes_accessed":"?(\d+)', cost.instruction.attributes)
-            number, moved, claimed = totals.get(target, (0, 0.0, 0))
-            totals[target] = (number + cost.times, moved + cost.bytes,
-                              claimed + cost.times * int(claim[1] if claim else 0))
-    return totals
+        target = _target(cost.instruction)
+        if cost.instruction.opcode == 'custom-call' and target not in _BOOKKEEPING:
+            groups[target].append(cost)
+    return dict(groups)
