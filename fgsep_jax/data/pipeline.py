@@ -1,53 +1,52 @@
 """From a record source to batches: a global shuffle, random crops, one slice a host."""
 
+import functools
+import sys
+
 import grain.python as grain
 import numpy as np
 
 from fgsep_jax.config import ConfigError, adaptation_samples, segment_samples
 
 
-def crop(source_ST, length, start):
-    """Cuts `length` samples from `start` [samples], zeros behind a signal that is shorter."""
-    piece_ST = source_ST[:, start:start + length]
-    return np.pad(piece_ST, ((0, 0), (0, length - piece_ST.shape[1])))
-
-
-class _RandomCrop(grain.RandomMapTransform):
-    def __init__(self, length, adaptation_length):
-        self._length, self._adaptation_length = length, adaptation_length
-
-    def random_map(self, example, rng):
-        source_ST = example.sources_ST
-        samples = source_ST.shape[1]
-        start = int(rng.integers(max(samples - self._length, 0) + 1))
-        return segment(example, self._length, self._adaptation_length, start=start)
-
-
-def segment(example, length, adaptation_length, *, start=0):
-    """What a batch holds of one example.
-
-    Args:
-      example: records.Example.
-      length: of the segment [samples]; zeros behind a shorter signal.
-      adaptation_length: of the adaptation segment [samples], repeated where shorter; 0: none.
-      start: of the segment [samples].
+def crop(source_ST, start, into_ST):
+    """Copies what `into_ST` has room for from `start` [samples] on; zeros behind a shorter signal.
 
     Returns:
-      {'id', 'source_ST' int16, 'length' int32 [samples], maybe 'adaptation_T' int16}.
+      The samples that were there, the zeros not counted.
     """
-    made = {'id': example.id, 'source_ST': crop(example.sources_ST, length, start),
-            'length': np.int32(min(example.sources_ST.shape[1], length))}
-    if adaptation_length:
-        made['adaptation_T'] = np.resize(example.adaptation_T, adaptation_length)
-    return made
+    piece_ST = source_ST[:, start:start + into_ST.shape[1]]
+    length = piece_ST.shape[1]
+    into_ST[:, :length] = piece_ST
+    into_ST[:, length:] = 0
+    return length
 
 
-def _stack(segments):
-    batch = {'id': [one['id'] for one in segments],
-             'source_BST': np.stack([one['source_ST'] for one in segments]),
-             'length_B': np.stack([one['length'] for one in segments])}
-    if 'adaptation_T' in segments[0]:
-        batch['adaptation_BT'] = np.stack([one['adaptation_T'] for one in segments])
+def stack(examples, start_B, config):
+    """A batch of one segment of each example, each copied once, from its record to its row.
+
+    Args:
+      examples: [B] records.Example; an iterator holds one of them at a time.
+      start_B: where each segment begins [samples].
+      config: an experiment's ConfigDict.
+
+    Returns:
+      {'id' list of str, 'source_BST' int16 with zeros behind a shorter signal, 'length_B' int32
+      [samples], and where `data.adaptation_seconds` is not 0 'adaptation_BT' int16, repeated where
+      shorter}.
+    """
+    size, adaptation = len(start_B), adaptation_samples(config)
+    batch = {'id': [], 'length_B': np.empty(size, np.int32), 'source_BST': np.empty(
+        (size, config.data.sources, segment_samples(config)), np.int16)}
+    if adaptation:
+        batch['adaptation_BT'] = np.empty((size, adaptation), np.int16)
+    for b, (example, start) in enumerate(zip(examples, start_B, strict=True)):
+        batch['id'].append(example.id)
+        batch['length_B'][b] = crop(example.sources_ST, start, batch['source_BST'][b])
+        if adaptation:
+            segment_T = example.adaptation_T[:adaptation]
+            batch['adaptation_BT'][b] = (
+                segment_T if len(segment_T) == adaptation else np.resize(segment_T, adaptation))
     return batch
 
 
@@ -72,27 +71,42 @@ def usable(source, config):
     return indices, int(short.sum())
 
 
-class _Subset:
-    """Random-access source of some examples of another."""
+@functools.lru_cache(maxsize=2)  # around an epoch's end two are in use
+def _order(seed, epoch, examples):
+    return np.random.default_rng((seed, 0, epoch)).permutation(examples)
 
-    def __init__(self, source, indices):
-        self._source, self._indices = source, indices
+
+class _TrainBatches:
+    """Random-access source of this host's training batches, `batches[step]`.
+
+    A source of batches, not of examples: what grain spends on an element is then spent once a
+    batch. Order and crops are drawn for the global batch, of which each host takes its rows, so
+    that any number of hosts sees the same global batches.
+    """
+
+    def __init__(self, source, config, host, hosts):
+        self._source, self._config, self._rows = source, config, slice(host, None, hosts)
+        self._indices, short = usable(source, config)
+        self._keep_length = short > 0 and config.data.short == 'pad'
 
     def __len__(self):
-        return len(self._indices)
+        return sys.maxsize
 
-    def __getitem__(self, i):
-        return self._source[int(self._indices[i])]
-
-    def __repr__(self):
-        return f'Subset({self._source!r}, {len(self)})'
+    def __getitem__(self, step):
+        seed, size, examples = self._config.seed, self._config.data.batch_size, len(self._indices)
+        places = (divmod(i, examples) for i in range(step * size, (step + 1) * size))
+        index_B = self._indices[[_order(seed, epoch, examples)[i] for epoch, i in places]]
+        room_B = np.maximum(self._source.lengths[index_B] - segment_samples(self._config), 0)
+        start_B = np.random.default_rng((seed, 1, step)).integers(room_B, endpoint=True)
+        batch = stack((self._source[i] for i in index_B[self._rows]), start_B[self._rows],
+                      self._config)
+        if not self._keep_length:
+            del batch['length_B']
+        return batch
 
 
 def train_batches(source, config, *, host=0, hosts=1):
     """Endless training batches of this host, a pure function of the seed and the position.
-
-    The crop is drawn before the stream is dealt to the hosts, so that any number of hosts sees
-    the same global batches.
 
     Args:
       source: a RecordSource of the training split.
@@ -101,34 +115,18 @@ def train_batches(source, config, *, host=0, hosts=1):
       hosts: number of processes; `data.batch_size` is split evenly over them.
 
     Returns:
-      A grain iterator of {'id': list of str, 'source_BST': int16, 'length_B': int32 [samples],
-      'adaptation_BT': int16}, with `get_state` and `set_state`. 'length_B' is left out where no
-      mixture is shorter than a segment, so that a model need not mask anything, and
-      'adaptation_BT' where `data.adaptation_seconds` is 0.
+      A grain iterator of what `stack` returns, with `get_state` and `set_state`. 'length_B' is left
+      out where no mixture is shorter than a segment, so that a model need not mask anything.
     """
-    indices, short = usable(source, config)
-    keep_length = short > 0 and config.data.short == 'pad'
-
-    def finish(examples):
-        batch = _stack(examples)
-        if not keep_length:
-            del batch['length_B']
-        return batch
-
-    examples = (
-        grain.MapDataset.source(_Subset(source, indices)).seed(config.seed).shuffle().repeat()
-        .random_map(_RandomCrop(segment_samples(config), adaptation_samples(config)))[host::hosts])
-    return iter(
-        examples.batch(config.data.batch_size // hosts, batch_fn=finish)
-        .to_iter_dataset(grain.ReadOptions(
-            num_threads=config.data.read_threads,
-            prefetch_buffer_size=config.data.prefetch_batches)))
+    return iter(grain.MapDataset.source(_TrainBatches(source, config, host, hosts))
+                .to_iter_dataset(grain.ReadOptions(
+                    num_threads=config.data.read_threads,
+                    prefetch_buffer_size=config.data.prefetch_batches)))
 
 
 def first_segments(examples, config):
     """A batch of the first segment of each example, zero-padded where shorter."""
-    lengths = segment_samples(config), adaptation_samples(config)
-    return _stack([segment(example, *lengths) for example in examples])
+    return stack(examples, np.zeros(len(examples), int), config)
 
 
 def to_float(pcm):

@@ -22,7 +22,9 @@ def test_crop_pads_with_zeros_to_the_length(length, start):
     expected = np.zeros((2, length), int)
     for t in range(start, min(start + length, 5)):
         expected[:, t - start] = source_ST[:, t]
-    np.testing.assert_array_equal(pipeline.crop(source_ST, length, start), expected)
+    found = np.full((2, length), 99)
+    assert pipeline.crop(source_ST, start, found) == len(range(start, min(start + length, 5)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_batches_are_segments_of_the_named_mixtures(tmp_path):
@@ -48,6 +50,18 @@ def test_every_epoch_is_another_shuffle_of_all_examples(tmp_path):
     assert all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs)
     assert len(set(epochs[0])) == 16
     assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_epochs_follow_one_another_within_a_batch(tmp_path):
+    source = open_source(tmp_path, train=18)
+    batches = take(pipeline.train_batches(source, tiny.config('')), 9)
+    names = [name for batch in batches for name in batch['id']]
+    assert len(set(names[:18])) == len(set(names[18:])) == 18
+    rows = {}  # of one mixture, the crops of both epochs: other draws at every position
+    for batch in batches:
+        for name, crop_ST in zip(batch['id'], batch['source_BST']):
+            rows.setdefault(name, []).append(crop_ST)
+    assert sum((a != b).any() for a, b in rows.values()) > 15
 
 
 def test_the_stream_is_a_function_of_seed_and_position(tmp_path):
