@@ -212,6 +212,8 @@ def place(op_name):
     parts = []
     for part in op_name.split('/')[:-1]:  # the last one is the operation itself
         if '(' in part:
+            if re.match(r'(jvp|transpose)\(', part):  # under remat the path begins anew
+                parts = []
             parts += [name for name in re.findall(r'\bjit\((\w+)\)', part) if name != 'train_step']
         elif part not in ('checkpoint', 'rematted_computation', 'while', 'body', 'closed_call'):
             parts.append(part)

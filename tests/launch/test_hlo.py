@@ -99,8 +99,10 @@ def test_costs_are_grouped_by_direction_and_place():
 
 @pytest.mark.parametrize('op_name, direction, place', [
     ('jit(train_step)/jvp(jit(stft))/jit(fft)/fft', 'forward', 'stft/fft'),
-    ('jit(train_step)/transpose(jvp(Net))/rematted_computation/separator/block_12/norm_1/mul',
-     'again', 'separator/block_*/norm_1'),
+    ('jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/block_12/norm_1/mul',
+     'backward', 'sep/block_*/norm_1'),
+    ('jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/rematted_computation/norm/mul',
+     'again', 'sep/norm'),
     ('jit(train_step)/add', 'update', '-'),
     ('', '', '-'),
 ])
