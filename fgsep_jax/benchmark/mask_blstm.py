@@ -1,131 +1,143 @@
-"""Times a training step of the BLSTM mask estimator beside the same model in PyTorch.
+"""The BLSTM mask estimator M2 at the paper's size beside the same model in PyTorch.
 
-    python -m fgsep_jax.benchmark.lstm
-
-Full size: 16 examples of 173 frames (2 s at 44.1 kHz), 128 bands, three layers of 300 cells a
-direction. A step is the forward and the backward pass to the gradients of all parameters. Both
-start from the same weights; their rounds alternate in one process. Prints medians, minima and the
-ratio to PyTorch's, and how far loss and gradients lie apart.
+The train step is whole: STFT, mel and PCEN of 16-bit sources, loss, gradients, clipping, Adam.
+Both sides start from the same weights and see the same 16 mixtures of 2 s at 44.1 kHz; that their
+gradients agree is checked first.
 """
 
-import os
-import time
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
 
-from fgsep_jax import huge_pages
+from fgsep_jax import config as config_lib
+from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.benchmark.peers_mask_blstm import Trainer
+from fgsep_jax.dsp.mel import mel_matrix
+from fgsep_jax.dsp.stft import frames
+from fgsep_jax.models.mask_blstm import multiply_accumulates
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
-if __name__ == '__main__':
-    huge_pages.use()  # as `fgsep_jax.main` does; PyTorch does not gain from it, and does not lose
-
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from fgsep_jax.interop import torch_lstm  # noqa: E402
-from fgsep_jax.models.mask_blstm import MaskBLSTM  # noqa: E402
-
-ROUNDS, BATCH, FRAMES = 15, 16, 173
-
-
-class TorchMaskBLSTM(torch.nn.Module):
-    """The model of `models.mask_blstm` out of PyTorch's own layers, with the weights of ours.
-
-    Args:
-      model: our model.
-      params: its parameters, as `model.init` returns them under 'params'.
-    """
-
-    def __init__(self, model, params):
-        super().__init__()
-        self.auxiliary = model.auxiliary
-        self.lstms = torch.nn.ModuleList()
-        self.dense = torch.nn.ModuleDict()
-        for index in range(1, model.layers + 1):
-            weights = torch_lstm.to_torch(params[f'blstm_{index}'])
-            lstm = torch.nn.LSTM(weights['weight_ih_l0'].shape[1], model.hidden,
-                                 batch_first=True, bidirectional=True)
-            lstm.load_state_dict({k: torch.tensor(np.array(v)) for k, v in weights.items()})
-            self.lstms.append(lstm)
-            self._add_dense(f'dense_{index}', params[f'dense_{index}'])
-        self._add_dense('mask', params['mask'])
-        if model.auxiliary:
-            for name in ('dense_1', 'dense_2'):
-                self._add_dense(f'auxiliary_{name}', params['auxiliary'][name])
-            self._add_dense('scale', params['scale'])
-
-    def _add_dense(self, name, weights):
-        layer = torch.nn.Linear(*weights['kernel'].shape)
-        layer.load_state_dict({'weight': torch.tensor(np.array(weights['kernel'].T)),
-                               'bias': torch.tensor(np.array(weights['bias']))})
-        self.dense[name] = layer
-
-    def forward(self, x_BKM, adaptation_BAM=None):
-        """Masks [batch, frames, bands] of features; no padding."""
-        for index, lstm in enumerate(self.lstms, 1):
-            x_BKM, _ = lstm(x_BKM)
-            if self.auxiliary and index == 1:
-                lambda_BAH = adaptation_BAM
-                for name in ('auxiliary_dense_1', 'auxiliary_dense_2'):
-                    lambda_BAH = torch.relu(self.dense[name](lambda_BAH))
-                x_BKM = x_BKM * self.dense['scale'](lambda_BAH.mean(1))[:, None]
-            x_BKM = torch.tanh(self.dense[f'dense_{index}'](x_BKM))
-        return torch.sigmoid(self.dense['mask'](x_BKM))
+SMALL = {'data': dict(sample_rate=8000, batch_size=2, segment_seconds=0.1),
+         'features': dict(window=128, hop=32, bands=8),
+         'model': dict(layers=2, hidden=6, projection=5)}
 
 
-def make_steps(*, model, batch, frames, seed=0):
-    """Two functions that run one step: ours and PyTorch's, each -> loss, {name: gradient}."""
-    rng = np.random.default_rng(seed)
-    feature_BKM, target_BKM = rng.standard_normal((2, batch, frames, model.bands)).astype('f')
-    params = jax.jit(model.init)(jax.random.key(seed), feature_BKM)['params']
+class Sides:
+    """Ours and PyTorch's side: same weights, same batch; `small` for sizes that end at once."""
 
-    @jax.jit
-    def step(params, feature_BKM, target_BKM):
-        def loss(params):
+    def __init__(self, *, small=False):
+        sections = {'features': {}, **(SMALL if small else {})}
+        sections['features'] = {**sections['features'], 'name': 'pcen'}
+        self.config = config = config_lib.foreground('', experiment='benchmark', **sections)
+        self.task, batch = make_task(config), config.data.batch_size
+        samples, settings = config_lib.segment_samples(config), config.features
+        self.rows, self.samples = batch * frames(samples, hop=settings.hop), batch * samples
+        rng = np.random.default_rng(0)
+        source_BST = rng.normal(0, 3000, (batch, 2, samples)).clip(-32768, 32767).astype(np.int16)
+        mesh = mesh_lib.make_mesh()
+        self.state = jax.jit(lambda: state_lib.init_state(self.task, config))()
+        # The step donates its state; the weights are needed for the network alone.
+        self.params = jax.tree.map(lambda leaf: leaf.copy(), self.state.params)
+        self._step = step_lib.jit_train_step(self.task, config, mesh)
+        self.batch = mesh_lib.place_batch(
+            {'source_BST': source_BST, 'length_B': np.full(batch, samples, np.int32)}, mesh)
+        matrix_FM = mel_matrix(
+            sample_rate=config.data.sample_rate, window=settings.window, bands=settings.bands)
+        self.peer = Trainer(config, self.task.model, self.params, matrix_FM)
+        self._source_BST = torch.from_numpy(source_BST)
+        feature_BKM, target_BKM = rng.standard_normal(
+            (2, batch, self.rows // batch, settings.bands)).astype(np.float32)
+        self._inputs = jax.device_put((feature_BKM, target_BKM))
+        self._peer_inputs = torch.from_numpy(feature_BKM), torch.from_numpy(target_BKM)
+        model = self.task.model
+
+        def loss(params, feature_BKM, target_BKM):
             return jnp.square(model.apply({'params': params}, feature_BKM) - target_BKM).mean()
 
-        return jax.value_and_grad(loss)(params)
+        self._gradient = jax.jit(jax.value_and_grad(loss))
+        self._forward = jax.jit(lambda params, x: model.apply({'params': params}, x))
 
-    ours_inputs = jax.device_put((params, feature_BKM, target_BKM))
-    peer = TorchMaskBLSTM(model, params)
-    peer_feature, peer_target = torch.tensor(feature_BKM), torch.tensor(target_BKM)
+    def step(self):
+        """One train step of ours; returns the loss."""
+        self.state, metrics, _ = self._step(self.state, self.batch)
+        return jax.block_until_ready((self.state, metrics['loss']))[1]
 
-    def ours():
-        return jax.block_until_ready(step(*ours_inputs))
+    def peer_step(self):
+        """One of PyTorch's."""
+        return self.peer.step(self._source_BST)
 
-    def pytorch():
-        peer.zero_grad()
-        loss = (peer(peer_feature) - peer_target).square().mean()
-        loss.backward()
-        return loss.item(), peer
+    def gradient(self):
+        """Gradients of the network alone, ours."""
+        return jax.block_until_ready(self._gradient(self.params, *self._inputs))
 
-    return ours, pytorch
+    def peer_gradient(self):
+        """The same of PyTorch's; they stay in its parameters."""
+        feature_BKM, target_BKM = self._peer_inputs
+        self.peer.network.zero_grad()
+        (self.peer.network(feature_BKM) - target_BKM).square().mean().backward()
+
+    def forward(self):
+        """Our masks."""
+        return self._forward(self.params, self._inputs[0]).block_until_ready()
+
+    def peer_forward(self):
+        """PyTorch's masks."""
+        with torch.no_grad():
+            return self.peer.network(self._peer_inputs[0])
+
+    def apart(self):
+        """Largest difference of the two sides' gradients, features and loss included.
+
+        Returns:
+          Of all parameters, the largest norm of a difference as a share of the gradient's norm.
+        """
+        ours = jax.jit(jax.grad(
+            lambda params: self.task.loss(params, self.batch, None)[0].mean()))(self.params)
+        self.peer.network.zero_grad()
+        self.peer.loss(self._source_BST).backward()
+        shares = jax.tree.map(lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b),
+                              jax.device_get(ours), self.peer.network.gradients())
+        return max(jax.tree.leaves(shares))
+
+    def counts(self):
+        """(operations, least bytes) of the network's forward pass, its whole and the train step.
+
+        Products alone are counted, a backward pass as two forward ones but for the gradient of
+        the first layer's inputs. Bytes: weights are read once a pass, and gradients and Adam
+        read and write seven arrays of their size; what a layer passes on and what its backward
+        pass needs of it is written once and read once: outputs, cells and four gates.
+        """
+        model, settings = self.task.model, self.config.features
+        forward = 2 * self.rows * multiply_accumulates(model, frames_per_second=1)
+        first = 2 * self.rows * model.bands * 2 * 4 * model.hidden
+        weights = 4 * state_lib.parameter_count(self.params)
+        passed = 4 * self.rows * model.layers * (2 * model.hidden + model.projection)
+        kept = 4 * self.rows * model.layers * 2 * 5 * model.hidden
+        bins = settings.window // 2 + 1
+        transform = 2 * self.rows * 2.5 * settings.window * np.log2(settings.window)
+        # A bin lies in two filters at most.
+        features = transform + 3 * self.rows * 8 * bins
+        sources = self.samples * 2 * 2 + 2 * 2 * 8 * self.rows * bins
+        network = 3 * forward - first, 3 * weights + 4 * passed + 2 * kept
+        return ((forward, weights + 2 * passed), network,
+                (network[0] + features + 12 * weights / 4,
+                 network[1] + sources + 7 * weights))
 
 
-def main():
-    """Prints the table."""
-    ours, pytorch = make_steps(model=MaskBLSTM(), batch=BATCH, frames=FRAMES)
-    runs = {'torch.nn.LSTM': pytorch, 'ours': ours}
-    (peer_loss, peer), (loss, gradients) = pytorch(), ours()  # and warms both up
-    names = [f'blstm_{index + 1}' for index in range(len(peer.lstms))]
-    apart = max(
-        np.abs(np.asarray(gradients[name]['recurrence']['kernel'])
-               - torch_lstm.from_torch({k: v.grad.numpy() for k, v in lstm.named_parameters()})
-               ['recurrence']['kernel']).max() for name, lstm in zip(names, peer.lstms))
-    times = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - began)
-    base = np.median(times['torch.nn.LSTM'])
-    print(f'{BATCH} x {FRAMES} frames, {os.cpu_count()} cores, {torch.get_num_threads()} threads;'
-          f' loss {float(loss):.6f} and {float(peer_loss):.6f},'
-          f' recurrent gradients at most {apart:.1e} apart\n')
-    print('| | median s | minimum s | of torch.nn.LSTM |\n|---|---:|---:|---:|')
-    for name, seconds in times.items():
-        print(f'| {name} | {np.median(seconds):.3f} | {min(seconds):.3f} |'
-              f' {np.median(seconds) / base:.2f} |')
-
-
-if __name__ == '__main__':
-    main()
+def cases(*, small=False):
+    """Yields the cases; `small` ones end at once and mean nothing."""
+    sides = Sides(small=small)
+    apart = sides.apart()
+    if apart > 1e-3:
+        raise RuntimeError(f"our gradients and PyTorch's lie {apart:.1e} of their norm apart")
+    data = sides.config.data
+    what = f'{data.batch_size} x {data.segment_seconds:g} s'
+    forward, network, step = (dict(zip(('flops', 'bytes'), pair)) for pair in sides.counts())
+    yield Case(f'M2, train step, {what}', sides.step, {'PyTorch': sides.peer_step}, target=1.0,
+               rounds=15, **step)
+    yield Case(f'M2, network alone, forward and backward, {what}', sides.gradient,
+               {'PyTorch': sides.peer_gradient}, rounds=15, **network)
+    yield Case(f'M2, network alone, forward, {what}', sides.forward,
+               {'PyTorch': sides.peer_forward}, rounds=15, **forward)
