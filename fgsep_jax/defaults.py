@@ -56,7 +56,7 @@ _DATA = {
     'adaptation_seconds': 0.0,  # of the background segment read beside each mixture; 0: none
     'batch_size': 16,  # over all devices and hosts
     'short': 'pad',  # mixtures shorter than a segment: 'pad' (masked) or 'drop'
-    'read_threads': 4,
+    'read_threads': 1,  # more where reading waits, as on a network disk: the rest is Python's
     'prefetch_batches': 8,
 }
 _TRAINING = {
