@@ -18,7 +18,8 @@ from absl import app, flags, logging  # noqa: E402
 import jax  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from fgsep_jax import config as config_lib, cross, experiment, validate  # noqa: E402
+from fgsep_jax import (  # noqa: E402
+    compilation_cache, config as config_lib, cross, experiment, validate)
 from fgsep_jax.data.records import RecordError  # noqa: E402
 from fgsep_jax.training import loop, run_folder  # noqa: E402
 
@@ -47,6 +48,7 @@ def _main(argv):
         raise app.UsageError(f'arguments not understood: {argv[1:]}')
     if not flags.FLAGS['verbosity'].present:
         logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
+    compilation_cache.use()
     if _MULTIHOST.value:
         jax.distributed.initialize()
     if _RUNS.value and _MODE.value != 'cross_evaluate':

@@ -1,0 +1,57 @@
+"""Where compiled programs are kept, and that the program keeps them there."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from fgsep_jax import compilation_cache
+import synthetic
+import tiny
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch, tmp_path):
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update('jax_compilation_cache_dir', None)
+    yield
+    jax.config.update('jax_compilation_cache_dir', before)
+
+
+def test_what_jax_was_told_wins(monkeypatch, tmp_path):
+    monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', '')  # as JAX reads it: none
+    compilation_cache.use()
+    assert jax.config.jax_compilation_cache_dir is None
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+    jax.config.update('jax_compilation_cache_dir', str(tmp_path / 'mine'))
+    compilation_cache.use()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'mine')
+    jax.config.update('jax_compilation_cache_dir', None)
+    compilation_cache.use()
+    assert jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / 'home'))
+
+
+def test_every_kind_of_processor_has_a_folder_of_its_own(monkeypatch):
+    here = compilation_cache.folder()
+    assert compilation_cache.folder() == here
+    monkeypatch.setattr(compilation_cache, '_processor', lambda: 'another')
+    other = compilation_cache.folder()
+    assert other != here and os.path.dirname(other) == os.path.dirname(here)
+
+
+def test_the_program_keeps_its_train_step(tmp_path):
+    data = synthetic.write(tmp_path / 'tones')
+    sizes = {**tiny.SHRUNK, 'training.epochs': 1}
+    root = pathlib.Path(compilation_cache.__file__).parents[1]
+    command = [sys.executable, '-m', 'fgsep_jax.main', '--config=configs/convtasnet_glu.py:demo',
+               '--mode=train', f'--workdir={tmp_path / "run"}', f'--config.data.dir={data}',
+               *[f'--config.{key}={value}' for key, value in sizes.items()]]
+    environment = {**os.environ, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+    subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True)
+    kept = os.listdir(compilation_cache.folder())
+    assert any(name.startswith('jit_train_step-') for name in kept), kept
