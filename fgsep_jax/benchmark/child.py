@@ -1,0 +1,141 @@
+"""Compile time and peak memory of one train step, each measured in a process of its own.
+
+    python -m fgsep_jax.benchmark.child {compile,memory,memory_of_torch} [--small]
+
+The step is that of `configs/convtasnet_glu.py` at the paper's size on two mixtures of 4 s: forward,
+backward, clipping and Adam. Prints one number, seconds or bytes, on its last line.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+
+from configs import convtasnet_glu
+from fgsep_jax.config import segment_samples
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
+
+STEPS = 3
+
+
+def make_config(*, small):
+    """The paper's GLU model on two mixtures, or that of the demo on very short ones."""
+    config = convtasnet_glu.get_config('demo' if small else 'paper').copy_and_resolve_references()
+    config.data.batch_size = 2
+    if small:
+        config.data.segment_seconds, config.model.basis, config.model.repeats = 0.1, 8, 1
+    return config
+
+
+def _source(config):
+    shape = config.data.batch_size, config.data.sources, segment_samples(config)
+    return np.random.default_rng(0).normal(0, 3000, shape).astype(np.int16)
+
+
+def compile_seconds(config):
+    """Seconds to trace, lower and compile the train step, without the step itself."""
+    mesh, task = mesh_lib.make_mesh(), make_task(config)
+    state = jax.eval_shape(lambda: state_lib.init_state(task, config))
+    batch = mesh_lib.place_batch({'source_BST': _source(config)}, mesh)
+    began = time.perf_counter()
+    step_lib.jit_train_step(task, config, mesh).lower(state, batch).compile()
+    return time.perf_counter() - began
+
+
+def peak_bytes(config):
+    """Most memory during a step over what the process held after its imports, in bytes."""
+    before = _memory('VmRSS')
+    mesh, task = mesh_lib.make_mesh(), make_task(config)
+    state = jax.jit(lambda: state_lib.init_state(task, config),
+                    out_shardings=mesh_lib.replicated(mesh))()
+    batch = mesh_lib.place_batch({'source_BST': _source(config)}, mesh)
+    step = step_lib.jit_train_step(task, config, mesh).lower(state, batch).compile()
+    for _ in range(STEPS):
+        _reset_peak()
+        state, metrics, _ = jax.block_until_ready(step(state, batch))
+    assert np.isfinite(metrics['loss'])
+    return _memory('VmHWM') - before
+
+
+def peak_bytes_of_torch(config):
+    """The same of PyTorch's twin of the model."""
+    import torch
+
+    from fgsep_jax.benchmark import peers_conv_tasnet
+
+    before = _memory('VmRSS')
+    task, settings = make_task(config), config.training
+    # Any weights will do, and those need no compiler, whose memory would be counted here.
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32),
+                          jax.eval_shape(task.init, jax.random.key(0)))
+    model = peers_conv_tasnet.make_model(task.model, params)
+    del params
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    source = torch.from_numpy(_source(config))
+    for _ in range(STEPS):
+        _reset_peak()
+        source_BST = source.float() / 32768
+        estimate_BST = model(source_BST.sum(1, keepdim=True))
+        loss = peers_conv_tasnet.pit_loss(estimate_BST, source_BST).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+    assert np.isfinite(loss.item())
+    return _memory('VmHWM') - before
+
+
+def _memory(field):
+    for line in pathlib.Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f'/proc/self/status has no {field}')
+
+
+def _reset_peak():
+    pathlib.Path('/proc/self/clear_refs').write_text('5')
+
+
+MEASURED = {'compile': compile_seconds, 'memory': peak_bytes,
+            'memory_of_torch': peak_bytes_of_torch}
+
+
+def measure(what, *, small=False, **environment):
+    """Measures in a fresh process.
+
+    Args:
+      what: a key of `MEASURED`.
+      small: a tiny model.
+      **environment: variables for that process.
+
+    Returns:
+      Seconds or bytes.
+
+    Raises:
+      subprocess.CalledProcessError: the process failed.
+    """
+    command = [sys.executable, '-m', 'fgsep_jax.benchmark.child', what, *['--small'] * small]
+    printed = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=pathlib.Path(__file__).parents[2],
+        stdout=subprocess.PIPE, text=True, check=True).stdout
+    return float(printed.splitlines()[-1])
+
+
+def main(arguments=None):
+    """Prints what the command line asks for."""
+    parser = argparse.ArgumentParser(prog='python -m fgsep_jax.benchmark.child')
+    parser.add_argument('what', choices=MEASURED)
+    parser.add_argument('--small', action='store_true')
+    flags = parser.parse_args(arguments)
+    print(MEASURED[flags.what](make_config(small=flags.small)))
+
+
+if __name__ == '__main__':
+    main()
