@@ -2,10 +2,10 @@
 
 This is the "SDR" of the speech separation literature, equal to mir_eval's `bss_eval_sources` with
 `compute_permutation=False` and much faster: spectra and correlations are formed once for all
-pairs, each reference's Toeplitz matrix is inverted once by Levinson's recursion (in the form of
-Gohberg and Semencul, which multiplies by FFT), and with these inverses as preconditioner a few
-steps of conjugate gradients solve for the joint projection. Where they fail, a dense solver takes
-over.
+pairs, block by block; each reference's Toeplitz matrix is inverted once by Levinson's recursion (in
+the form of Gohberg and Semencul, which multiplies by FFT); and with these inverses as
+preconditioner, from the projections on single references, a few steps of conjugate gradients lead
+to the joint one. Where they fail, a dense solver takes over.
 
 Of an estimate x, with the projections P_r on the copies of reference r delayed by 0 to 511 samples
 and P on those of all references,
@@ -14,8 +14,8 @@ and P on those of all references,
     SIR = |P_r x|^2 / |P x - P_r x|^2
     SAR = |P x|^2 / |x - P x|^2
 
-The energies are taken of the signals themselves, in the frequency domain, so that a small error of
-the filter costs the SDR no more than that error squared.
+The energies are taken of the signals themselves, so that a small error of the filter costs the SDR
+no more than that error squared.
 
 Silence has no ratio: all three are nan for a silent reference and for a silent estimate, and a
 silent reference is left out of P. A value is inf where the denominator is exactly zero. Trailing
@@ -25,12 +25,12 @@ Reference: E. Vincent, R. Gribonval and C. Fevotte, "Performance measurement in 
 separation", TASLP 2006; version 3 of the toolbox, E. Vincent et al., Signal Processing 92, 2012.
 """
 
+import functools
+
 import numpy as np
 import scipy.fft
-import scipy.linalg
 
-_TOLERANCE = 1e-8  # of the projections' amplitude; measured, 5e-4 dB of an SIR of 101 dB
-_MAX_STEPS = 60
+from fgsep_jax.metrics.projection import project
 
 
 def sdr(
@@ -71,12 +71,11 @@ def bss_eval(
     """Signal-to-distortion, -interference and -artifacts ratios.
 
     Args:
-        estimate_BST: Separated signals; estimate s belongs to reference s. With `pairwise` any
-            number of signals [B, E, T].
+        estimate_BST: As in `sdr`, and so all arguments.
         reference_BST: True signals, the whole set of an example's sources: interference is what the
             other references explain, so with a single one SIR is inf.
-        filter_length: Taps of the distortion filter that is forgiven; 512 in the literature.
-        length_B: Valid samples of each example, for padded batches; all by default.
+        filter_length: Taps of the distortion filter.
+        length_B: Valid samples of each example.
         pairwise: Whether to score every estimate against every reference.
 
     Returns:
@@ -90,8 +89,7 @@ def bss_eval(
 
 
 def _batched(estimate_BET, reference_BRT, filter_length, length_B, pairwise, joint):
-    estimate_BET = np.asarray(estimate_BET, np.float64)
-    reference_BRT = np.asarray(reference_BRT, np.float64)
+    estimate_BET, reference_BRT = np.asarray(estimate_BET), np.asarray(reference_BRT)
     shapes = estimate_BET.shape, reference_BRT.shape
     if estimate_BET.ndim != 3 or reference_BRT.ndim != 3 or not (
         shapes[0][::2] == shapes[1][::2] if pairwise else shapes[0] == shapes[1]
@@ -113,154 +111,93 @@ def _batched(estimate_BET, reference_BRT, filter_length, length_B, pairwise, joi
 
 def _score(estimate_ET, reference_RT, filter_length, pairwise, joint):
     """SDR, and with `joint` SIR and SAR, of one example: [1 or 3, R, E], or [1 or 3, S]."""
-    if not (np.isfinite(estimate_ET).all() and np.isfinite(reference_RT).all()):
+    peak_R, peak_E = _peaks(reference_RT), _peaks(estimate_ET)
+    if not (np.isfinite(peak_R).all() and np.isfinite(peak_E).all()):
         raise ValueError('BSS-eval was given samples that are not finite; leave such examples out.')
-    out_XRE = np.full((3 if joint else 1, len(reference_RT), len(estimate_ET)), np.nan)
-    sounding = np.flatnonzero(reference_RT.any(axis=1))
-    heard = np.flatnonzero(estimate_ET.any(axis=1))
-    wanted_RE = np.equal.outer(sounding, heard) | pairwise
-    if not wanted_RE.any():
-        return out_XRE if pairwise else np.einsum('xss->xs', out_XRE)
-    # The dB are free of scale; unit peaks keep the squares of very small signals from vanishing.
-    reference_RT = reference_RT[sounding] / np.abs(reference_RT[sounding]).max(1, keepdims=True)
-    estimate_ET = estimate_ET[heard] / np.abs(estimate_ET[heard]).max(1, keepdims=True)
-    fft_length = scipy.fft.next_fast_len(reference_RT.shape[1] + filter_length - 1, real=True)
-    reference_RF = scipy.fft.rfft(reference_RT, fft_length)
-    estimate_EF = scipy.fft.rfft(estimate_ET, fft_length)
-
-    taps = filter_length
-    cross_ERT = np.empty((len(heard), len(sounding), taps))
-    lag_RRT = np.zeros((len(sounding), len(sounding), 2 * taps - 1))  # lags 0 .., then 1 - taps ..
-    for r, reference_F in enumerate(reference_RF):
-        some = wanted_RE[r] | joint
-        cross_EF = reference_F.conj() * estimate_EF[some]
-        cross_ERT[some, r] = scipy.fft.irfft(cross_EF, fft_length)[:, :taps]
-        for q in range(r, len(sounding) if joint else r + 1):
-            lag_T = scipy.fft.irfft(reference_F.conj() * reference_RF[q], fft_length)
-            lag_RRT[r, q] = np.concatenate([lag_T[:taps], lag_T[fft_length - taps + 1 :]])
-            lag_RRT[q, r] = np.roll(lag_RRT[r, q, ::-1], 1)
-    first_RT = [_first_column_of_inverse(lag_RRT[r, r, :taps]) for r in range(len(sounding))]
-
-    def filtered(filter_ET, reference_F):
-        return scipy.fft.rfft(filter_ET, fft_length) * reference_F
-
-    if joint:
-        filter_ERT = _solve(lag_RRT, first_RT, cross_ERT)
-        joint_EF = sum(filtered(filter_ERT[:, r], s_F) for r, s_F in enumerate(reference_RF))
-        artifacts_E = _energy(estimate_EF - joint_EF, fft_length)
-        out_XRE[2, sounding[:, None], heard] = _decibel(_energy(joint_EF, fft_length), artifacts_E)
-    for r, reference_F in enumerate(reference_RF):
-        own, some = slice(r, r + 1), wanted_RE[r]
-        filter_ET = _solve(lag_RRT[own, own], first_RT[own], cross_ERT[some, own])[:, 0]
-        target_EF = filtered(filter_ET, reference_F)
-        target_E = _energy(target_EF, fft_length)
-        distortion_E = _energy(estimate_EF[some] - target_EF, fft_length)
-        out_XRE[0, sounding[r], heard[some]] = _decibel(target_E, distortion_E)
-        if joint:
-            interference_E = _energy(joint_EF[some] - target_EF, fft_length)
-            out_XRE[1, sounding[r], heard[some]] = _decibel(target_E, interference_E)
+    out_XRE = np.full((3 if joint else 1, len(peak_R), len(peak_E)), np.nan)
+    sounding, heard = np.flatnonzero(peak_R), np.flatnonzero(peak_E)
+    wanted_ER = np.equal.outer(heard, sounding) | pairwise
+    if wanted_ER.any():
+        scores = _score_sounding(
+            functools.partial(_blocks, estimate_ET, heard, peak_E, filter_length),
+            functools.partial(_blocks, reference_RT, sounding, peak_R, filter_length),
+            wanted_ER, filter_length, joint)
+        e_P, r_P = np.nonzero(wanted_ER)
+        out_XRE[:, sounding[r_P], heard[e_P]] = scores
     return out_XRE if pairwise else np.einsum('xss->xs', out_XRE)
 
 
-def _first_column_of_inverse(auto_T):
-    """First column of the inverse of a symmetric Toeplitz matrix; None where it cannot be had."""
-    try:
-        first_T = scipy.linalg.solve_toeplitz(auto_T, np.eye(1, len(auto_T))[0])
-    except np.linalg.LinAlgError:
-        return None
-    return first_T if np.isfinite(first_T).all() and first_T[0] > 0 else None
+def _peaks(signal_ST):
+    high_S, low_S = signal_ST.max(axis=1, initial=0), signal_ST.min(axis=1, initial=0)
+    return np.maximum(high_S.astype(np.float64), -low_S.astype(np.float64))
 
 
-def _solve(lag_RRT, first_RT, right_ERT):
-    """Solves the normal equations of the projection on the references that are given.
+def _blocks(signal_NT, some_S, peak_N, taps):
+    """Yields blocks [S, L - 1 + K] of some of the signals, at peak 1: K samples, and those before.
 
-    Args:
-        lag_RRT: Correlations of the references at lags 0 .. L - 1, then -L + 1 .. -1.
-        first_RT: First column of the inverse of each reference's own Toeplitz matrix, or None.
-        right_ERT: Correlations of references and estimates at lags 0 .. L - 1.
-
-    Returns:
-        Filters [E, R, L].
+    The dB are free of scale; unit peaks keep the squares of very small signals from vanishing.
+    Blocks are short to stay in the cache, and are made afresh when needed again: for what is small
+    the allocator needs no new pages. The last one holds the tails of the filters, L taps long.
     """
-    if all(first_T is not None for first_T in first_RT):
-        filter_ERT = _conjugate_gradients(lag_RRT, np.array(first_RT), right_ERT)
-        if filter_ERT is not None:
-            return filter_ERT
-    return _solve_dense(lag_RRT, right_ERT)
+    samples = signal_NT.shape[1]
+    count = -(-(samples + taps - 1) // max(8 * taps, 4096))
+    size = -(-(samples + taps - 1) // count)
+    for start in range(1 - taps, samples, size):
+        block_SK = np.zeros((len(some_S), taps - 1 + size))
+        part_SK = signal_NT[some_S, max(start, 0) : start + taps - 1 + size]
+        first = max(-start, 0)
+        np.divide(part_SK, peak_N[some_S, None],
+                  out=block_SK[:, first : first + part_SK.shape[1]])
+        yield block_SK
 
 
-def _conjugate_gradients(lag_RRT, first_RT, right_ERT):
-    taps = right_ERT.shape[-1]
-    length = scipy.fft.next_fast_len(2 * taps - 1, real=True)
-    padding = np.zeros((*lag_RRT.shape[:2], length - lag_RRT.shape[-1]))
-    kernel_RRT = np.concatenate([lag_RRT[..., :taps], padding, lag_RRT[..., taps:]], axis=-1)
-    lag_RRF = scipy.fft.rfft(kernel_RRT)
-    shifted_RT = np.concatenate([np.zeros((len(first_RT), 1)), first_RT[:, :0:-1]], axis=1)
-    plus_RF, minus_RF = (
-        scipy.fft.rfft(x_RT / np.sqrt(first_RT[:, :1]), length) for x_RT in (first_RT, shifted_RT)
-    )
+def _score_sounding(estimate_blocks, reference_blocks, wanted_ER, taps, joint):
+    """`_score` [1 or 3, P] of the wanted pairs of signals that sound, by functions to `_blocks`."""
+    references = wanted_ER.shape[1]
+    span = next(reference_blocks()).shape[1]
+    length = scipy.fft.next_fast_len(span, real=True)
+    kept = slice(taps - 1, span)  # of a filtered block, what no sample is missing from
+    pairs = np.argwhere(wanted_ER | joint)
+    e_P, r_P = pairs.T
+    # Which of the signals, references first, each reference is correlated with.
+    wanted_RS = np.concatenate([np.eye(references, dtype=bool), wanted_ER.T], axis=1) | joint
+    some_R = [slice(None) if joint else np.flatnonzero(wanted_S) for wanted_S in wanted_RS]
+    sum_RSF = np.zeros((*wanted_RS.shape, length // 2 + 1), np.complex128)
+    window_RFs, energy_E = [], 0.0
+    for estimate_EK, reference_RK in zip(estimate_blocks(), reference_blocks()):
+        new_SK = np.concatenate([reference_RK, estimate_EK])[:, taps - 1 :]
+        conjugate_SF = scipy.fft.rfft(new_SK, length).conj()
+        window_RF = scipy.fft.rfft(reference_RK, length)
+        for r, some in enumerate(some_R):
+            sum_RSF[r, some] += window_RF[r] * conjugate_SF[some]
+        window_RFs.append(window_RF)
+        energy_E = energy_E + _energy(new_SK[references:])
+    correlation_RST = scipy.fft.irfft(sum_RSF, length)[..., taps - 1 :: -1]  # lags 0 .. L - 1
+    own_PT, joint_ERT = project(
+        correlation_RST[:, :references], correlation_RST[r_P, references + e_P][:, None], pairs,
+        energy_E if joint else None)
 
-    def spectrum(x_ERT):
-        return scipy.fft.rfft(x_ERT, length)
-
-    def signal(x_ERF):
-        return scipy.fft.irfft(x_ERF, length)[..., :taps]
-
-    def multiply(x_ERT):
-        return signal((lag_RRF * spectrum(x_ERT)[:, None]).sum(axis=2))
-
-    def precondition(x_ERT):  # the formula of Gohberg and Semencul, for each reference
-        x_ERF = spectrum(x_ERT)
-        plus_ERF = plus_RF * spectrum(signal(plus_RF.conj() * x_ERF))
-        return signal(plus_ERF - minus_RF * spectrum(signal(minus_RF.conj() * x_ERF)))
-
-    def inner(x_ERT, y_ERT):
-        return (x_ERT * y_ERT).sum(axis=(1, 2), keepdims=True)
-
-    tiny = np.finfo(np.float64).tiny
-    filter_ERT = precondition(right_ERT)
-    enough = _TOLERANCE**2 * inner(right_ERT, filter_ERT)
-    residual_ERT = right_ERT - multiply(filter_ERT)
-    ahead_ERT = step_ERT = precondition(residual_ERT)
-    error = inner(residual_ERT, ahead_ERT)  # energy of the projection still missing
-    for _ in range(_MAX_STEPS):
-        if (np.abs(error) <= enough).all():
-            return filter_ERT
-        product_ERT = multiply(step_ERT)
-        rate = error / np.maximum(inner(step_ERT, product_ERT), tiny)
-        filter_ERT = filter_ERT + rate * step_ERT
-        residual_ERT = residual_ERT - rate * product_ERT
-        ahead_ERT = precondition(residual_ERT)
-        last, error = error, inner(residual_ERT, ahead_ERT)
-        step_ERT = ahead_ERT + error / np.maximum(last, tiny) * step_ERT
-    return None
+    wanted_P = wanted_ER[e_P, r_P]
+    e_P, r_P = e_P[wanted_P], r_P[wanted_P]
+    own_PF = scipy.fft.rfft(own_PT[wanted_P], length)
+    joint_ERF = scipy.fft.rfft(joint_ERT, length) if joint else None
+    over_XP, under_XP = np.zeros((2, 3 if joint else 1, len(e_P)))
+    for estimate_EK, window_RF in zip(estimate_blocks(), window_RFs):
+        estimate_PK = estimate_EK[e_P, taps - 1 :]
+        target_PK = scipy.fft.irfft(own_PF * window_RF[r_P], length)[:, kept]
+        over_XP[:2] += _energy(target_PK)
+        under_XP[0] += _energy(estimate_PK - target_PK)
+        if joint:
+            joint_EF = np.einsum('erf,rf->ef', joint_ERF, window_RF)
+            joint_PK = scipy.fft.irfft(joint_EF, length)[e_P, kept]
+            under_XP[1] += _energy(joint_PK - target_PK)
+            over_XP[2] += _energy(joint_PK)
+            under_XP[2] += _energy(estimate_PK - joint_PK)
+    return _decibel(over_XP, under_XP)
 
 
-def _solve_dense(lag_RRT, right_ERT):
-    taps = right_ERT.shape[-1]
-    gram = np.block([
-        [scipy.linalg.toeplitz(lag_T[:taps], np.roll(lag_T[::-1], 1)[:taps]) for lag_T in lag_RT]
-        for lag_RT in lag_RRT
-    ])  # fmt: skip
-    right = right_ERT.reshape(len(right_ERT), -1).T
-    # Copies of one reference, or more taps than samples, make the matrix singular: the smallest
-    # ridge with which it factors leaves out what rounding has spoilt.
-    for ridge in (0, 1e-13, 1e-11, 1e-9, 1e-7):
-        try:
-            raised = gram + ridge * gram.diagonal().max() * np.eye(len(gram))
-            factor = scipy.linalg.cho_factor(raised, overwrite_a=True, check_finite=False)
-            break
-        except np.linalg.LinAlgError:
-            continue
-    solution = scipy.linalg.cho_solve(factor, right, check_finite=False)
-    return solution.T.reshape(right_ERT.shape)
-
-
-def _energy(spectrum_F, fft_length):
-    power_F = spectrum_F.real**2 + spectrum_F.imag**2
-    # Every bin but DC, and Nyquist where there is one, stands for two.
-    nyquist = power_F[..., -1] if fft_length % 2 == 0 else 0.0
-    return (2 * power_F.sum(axis=-1) - power_F[..., 0] - nyquist) / fft_length
+def _energy(signal_PK):
+    return np.einsum('pk,pk->p', signal_PK, signal_PK)
 
 
 def _decibel(numerator, denominator):

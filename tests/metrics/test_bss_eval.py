@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from fgsep_jax.metrics import bss_eval as bss_eval_lib
+from fgsep_jax.metrics import projection
 from fgsep_jax.metrics.bss_eval import bss_eval, sdr
 
 pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning')
@@ -64,7 +64,7 @@ def test_closed_form(filter_length, target, leak, noise):
 
 
 @pytest.mark.parametrize(
-    'sources, samples', [(1, 100), (1, 511), (2, 400), (2, 600), (2, 4003), (3, 3000)]
+    'sources, samples', [(1, 100), (1, 511), (2, 400), (2, 600), (2, 4003), (2, 9001), (3, 3000)]
 )
 def test_equals_mir_eval(sources, samples):
     reference_ST = coloured(0, sources, samples)
@@ -105,11 +105,11 @@ def test_both_solvers_agree(monkeypatch):
     estimate_BST = estimates(reference_BST, 7)
     fast = bss_eval(estimate_BST, reference_BST)
     calls = []
-    dense = bss_eval_lib._solve_dense
-    monkeypatch.setattr(bss_eval_lib, '_solve_dense', lambda *a: calls.append(1) or dense(*a))
+    dense = projection._solve_dense
+    monkeypatch.setattr(projection, '_solve_dense', lambda *a: calls.append(1) or dense(*a))
     bss_eval(estimate_BST, reference_BST)
     assert not calls, 'conjugate gradients should do for such signals'
-    monkeypatch.setattr(bss_eval_lib, '_conjugate_gradients', lambda *_: None)
+    monkeypatch.setattr(projection, '_conjugate_gradients', lambda *_: None)
     slow = bss_eval(estimate_BST, reference_BST)
     assert len(calls) == 3
     for name in fast:
@@ -164,6 +164,18 @@ def test_trailing_zeros_change_nothing():
     padded = bss_eval(np.pad(estimate_BST, padding), np.pad(reference_BST, padding))
     for name, value in bss_eval(estimate_BST, reference_BST).items():
         np.testing.assert_allclose(padded[name], value, atol=1e-6)
+
+
+def test_samples_of_other_types_are_taken_as_they_are():
+    reference_BST = np.round(1000 * coloured(24, batch=(1,)))
+    estimate_BST = np.round(estimates(reference_BST, 25))
+    reference_BST[0, 0] = -np.abs(reference_BST[0, 0])
+    reference_BST[0, 0, 0] = -(2**15)  # which has no positive counterpart in 16 bits
+    expected = bss_eval(estimate_BST, reference_BST)
+    for dtype in (np.float32, np.int16):
+        values = bss_eval(estimate_BST.astype(dtype), reference_BST.astype(dtype))
+        for name in expected:
+            np.testing.assert_allclose(values[name], expected[name], atol=1e-9)
 
 
 def test_silence_is_nan_and_spoils_nothing_else():
