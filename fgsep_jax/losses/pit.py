@@ -1,6 +1,5 @@
 """Permutation-invariant training: the loss of the best assignment of estimates to references."""
 
-import functools
 import itertools
 from collections.abc import Callable
 
@@ -31,11 +30,49 @@ def pairwise(
         value_BRE: The value of reference r and estimate e.
     """
 
-    def against(reference_BT):
-        one = functools.partial(function, reference=reference_BT, **kwargs)
-        return jax.vmap(lambda estimate_BT: one(estimate_BT), in_axes=-2, out_axes=-1)(estimate_BET)
+    def against_all(estimate_BT):
+        def one(reference_BT):
+            return function(estimate_BT, reference_BT, **kwargs)
 
-    return jax.vmap(against, in_axes=-2, out_axes=-2)(reference_BRT)
+        return jax.vmap(one, in_axes=1, out_axes=1)(reference_BRT)
+
+    # One estimate after the other: the differences of all pairs at once would be S times the
+    # references' size, and on a CPU their way through memory half the time.
+    value_EBR = jax.lax.map(against_all, jnp.moveaxis(estimate_BET, 1, 0))
+    return jnp.moveaxis(value_EBR, 0, 2)
+
+
+def pit_of(
+    function: Callable[..., jax.Array],
+    estimate_BET: jax.Array,
+    reference_BRT: jax.Array,
+    **kwargs,
+) -> tuple[jax.Array, jax.Array]:
+    """Loss under the permutation that makes the mean of a function over the sources largest.
+
+    What `pit(-pairwise(...))` returns. All pairs are measured to choose among them, but gradients
+    are formed of the chosen pairs alone, which are measured once more.
+
+    Args:
+        function: As in `pairwise`; larger is better.
+        estimate_BET: Estimated signals.
+        reference_BRT: True signals, as many.
+        **kwargs: Passed on unchanged.
+
+    Returns:
+        loss_B: Mean of the negative function over the sources.
+        permutation_BS: As of `pit`.
+    """
+    fixed_BET = jax.lax.stop_gradient(estimate_BET)
+    loss_B, permutation_BS = pit(-pairwise(function, fixed_BET, reference_BRT, **kwargs))
+
+    def one(estimate_BT, reference_BT):
+        return function(estimate_BT, reference_BT, **kwargs)
+
+    chosen_BST = reorder(estimate_BET, permutation_BS)
+    value_BS = jax.vmap(one, in_axes=1, out_axes=1)(chosen_BST, reference_BRT)
+    poison_B = jnp.where(jnp.isnan(loss_B), jnp.nan, 1.0)  # pairs not chosen may hold a nan too
+    return -value_BS.mean(axis=1) * poison_B, permutation_BS
 
 
 @jax.jit

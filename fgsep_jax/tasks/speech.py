@@ -5,7 +5,7 @@ import functools
 import jax.numpy as jnp
 
 from fgsep_jax.dsp.oracle import ideal_ratio_mask
-from fgsep_jax.losses.pit import pairwise, pit, reorder
+from fgsep_jax.losses.pit import pit_of, reorder
 from fgsep_jax.losses.si_snr import si_snr, snr
 from fgsep_jax.losses.spectral import power_law
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
@@ -67,9 +67,8 @@ class SpeechTask:
 
         settings = self._loss
         measure = {'si_snr': si_snr, 'snr': snr}[settings.name]
-        value_BRE = pairwise(measure, estimate_BET, reference_BRT, mask=mask_BT,
-                                 eps=settings.eps)
-        loss_B, permutation_BS = pit(-value_BRE)
+        loss_B, permutation_BS = pit_of(
+            measure, estimate_BET, reference_BRT, mask=mask_BT, eps=settings.eps)
         values = {settings.name: -loss_B}
         if settings.power_law_weight:
             term_BS = power_law(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax.losses.pit import pairwise, pit, reorder
+from fgsep_jax.losses.pit import pairwise, pit, pit_of, reorder
 from fgsep_jax.losses.si_snr import si_snr
 
 
@@ -66,6 +66,39 @@ def test_pairwise_axes_are_reference_then_estimate():
     for b, r, e in np.ndindex(2, 4, 3):
         expected = ((estimate_BET[b, e] - reference_BRT[b, r]) * mask_BT[b]).sum()
         np.testing.assert_allclose(value_BRE[b, r, e], expected)
+
+
+@pytest.mark.parametrize('sources', [1, 2, 5])
+def test_of_signals_equals_the_best_of_all_pairs_and_its_gradient(sources):
+    estimate_BST, reference_BST = np.random.default_rng(2).standard_normal(
+        (2, 3, sources, 50)).astype(np.float32)
+    mask_BT = np.float32(np.arange(50) < np.array([50, 30, 50])[:, None])
+
+    def of_pairs(estimate_BST):
+        loss_B, permutation_BS = pit(
+            -pairwise(si_snr, estimate_BST, reference_BST, mask=mask_BT))
+        return loss_B.sum(), (loss_B, permutation_BS)
+
+    def of_signals(estimate_BST):
+        loss_B, permutation_BS = pit_of(si_snr, estimate_BST, reference_BST, mask=mask_BT)
+        return loss_B.sum(), (loss_B, permutation_BS)
+
+    (_, expected), expected_BST = jax.value_and_grad(of_pairs, has_aux=True)(estimate_BST)
+    (_, returned), gradient_BST = jax.value_and_grad(of_signals, has_aux=True)(estimate_BST)
+    np.testing.assert_allclose(returned[0], expected[0], rtol=1e-5)
+    np.testing.assert_array_equal(returned[1], expected[1])
+    np.testing.assert_allclose(gradient_BST, expected_BST, rtol=1e-4, atol=1e-5)
+
+
+def test_of_signals_is_nan_where_any_pair_is():
+    reference_BST = np.random.default_rng(3).standard_normal((2, 5, 50)).astype(np.float32)
+
+    def spoilt(estimate_BT, reference_BT):  # nan for the crossed pairs of the second example
+        same_B = jnp.abs(estimate_BT - reference_BT).max(axis=1) == 0
+        return jnp.where(same_B, 1.0, jnp.where(jnp.arange(2) == 1, jnp.nan, 0.0))
+
+    loss_B, _ = pit_of(spoilt, reference_BST, reference_BST)
+    np.testing.assert_array_equal(loss_B, [-1, np.nan])
 
 
 @pytest.mark.parametrize('sources', [3, 4, 5])

@@ -1,0 +1,119 @@
+"""SI-SNR of all pairs, the best permutation and the gradient: beside PyTorch and the train step.
+
+The loss of 16 mixtures of 4 s at 8 kHz, as `fgsep_jax.tasks.speech` forms it, in float32.
+"""
+
+import itertools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+import torch
+
+from fgsep_jax import config as config_lib
+from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.losses.pit import pit_of
+from fgsep_jax.losses.si_snr import si_snr
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
+
+STEP_BATCH = 2  # mixtures of the train step that is measured
+SMALL = dict(basis=16, bottleneck=8, hidden=16, skip=8, blocks=2, repeats=1)
+
+
+@jax.jit
+def loss_and_gradient(estimate_BST, reference_BST):
+    """Our mean loss of a batch and its gradient by the estimates."""
+    def mean_loss(estimate_BST):
+        return pit_of(si_snr, estimate_BST, reference_BST)[0].mean()
+
+    return jax.value_and_grad(mean_loss)(estimate_BST)
+
+
+def torch_loss(estimate_BST, reference_BST, *, eps=1e-8):
+    """The same loss in PyTorch, a mean over the batch."""
+    reference = (reference_BST - reference_BST.mean(-1, keepdim=True))[:, :, None]
+    estimate = (estimate_BST - estimate_BST.mean(-1, keepdim=True))[:, None]
+    scale = (estimate * reference).mean(-1, keepdim=True) / (
+        reference.square().mean(-1, keepdim=True) + eps**2)
+    target = scale * reference
+    noise = (estimate - target).square().mean(-1) + eps**2
+    loss_BRE = -10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
+    sources = loss_BRE.shape[1]
+    if sources <= 4:
+        permutation_NS = torch.tensor(list(itertools.permutations(range(sources))))
+        loss_BN = loss_BRE[:, torch.arange(sources), permutation_NS].mean(-1)
+        return loss_BN.min(dim=1).values.mean()
+    chosen_BS = torch.from_numpy(np.stack([
+        scipy.optimize.linear_sum_assignment(loss_RE)[1] for loss_RE in loss_BRE.detach().numpy()]))
+    return loss_BRE.gather(2, chosen_BS[:, :, None]).mean()
+
+
+def train_step_seconds(sources, *, seconds, model):
+    """Median seconds of a train step of Conv-TasNet on STEP_BATCH mixtures.
+
+    Args:
+      sources: speakers in a mixture.
+      seconds: length of a mixture.
+      model: keys of the config's section `model`; none for the paper's sizes.
+    """
+    config = config_lib.speech('', experiment='benchmark', model=model)
+    config.data.sources = sources
+    mesh, task = mesh_lib.make_mesh(), make_task(config)
+    shape = (STEP_BATCH, sources, round(seconds * config.data.sample_rate))
+    batch = mesh_lib.place_batch(
+        {'source_BST': np.random.default_rng(0).integers(-3000, 3000, shape, np.int16)}, mesh)
+    state = jax.jit(lambda: state_lib.init_state(task, config),
+                    out_shardings=mesh_lib.replicated(mesh))()
+    step, times = step_lib.jit_train_step(task, config, mesh), []
+    for _ in range(5):
+        began = time.perf_counter()
+        state, metrics, _ = step(state, batch)
+        jax.block_until_ready((state, metrics))
+        times.append(time.perf_counter() - began)
+    return float(np.median(times[2:]))
+
+
+def cases(small=False):
+    """Yields the cases; with `small` a fraction of a second."""
+    batch, seconds = (2, 0.05) if small else (16, 4)
+    for sources, target in ((2, 1.0), (4, 1.0), (10, 5.0)):
+        yield from _cases(sources, target, batch, seconds, SMALL if small else {})
+
+
+def _cases(sources, target, batch, seconds, model):
+    rng = np.random.default_rng(0)
+    reference_BST = rng.normal(0, 0.1, (batch, sources, round(8000 * seconds))).astype(np.float32)
+    noise_BST = rng.normal(0, 0.03, reference_BST.shape).astype(np.float32)
+    estimate_BST = (reference_BST + noise_BST)[:, ::-1].copy()
+    placed = jnp.asarray(estimate_BST), jnp.asarray(reference_BST)
+    tensors = torch.from_numpy(estimate_BST), torch.from_numpy(reference_BST)
+
+    def ours():
+        return jax.block_until_ready(loss_and_gradient(*placed))
+
+    def theirs():
+        estimate_BST = tensors[0].clone().requires_grad_()
+        torch_loss(estimate_BST, tensors[1]).backward()
+        return estimate_BST.grad
+
+    step = []
+
+    def share():
+        if not step:  # in a step all is linear in the batch
+            step.append(train_step_seconds(sources, seconds=seconds, model=model)
+                        * batch / STEP_BATCH)
+            ours()
+        began = time.perf_counter()
+        ours()
+        return 100 * (time.perf_counter() - began) / step[0]
+
+    name = f'PIT of {sources} sources, {batch} x {seconds:g} s, with gradient'
+    # Per sample and pair some ten for products, residuals and their sums; as much for the gradient
+    # of the chosen pairs.
+    yield Case(name, ours, {'PyTorch': theirs}, target=1.0,
+               flops=10 * reference_BST.size * (sources + 1), bytes=3 * reference_BST.nbytes)
+    yield Case(f'{name}: share of a train step ({batch // STEP_BATCH} times one of {STEP_BATCH})',
+               share, target=target, limit=True, unit='%')
