@@ -8,6 +8,7 @@ side, in PyTorch's order: input i, forget f, cell g, output o; D = 4 H.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fgsep_jax.models.layers import torch_uniform
 
@@ -27,23 +28,36 @@ def forget_bias(key, shape, dtype=jnp.float32):
     return jnp.zeros(shape, dtype).at[:, hidden : 2 * hidden].set(1)
 
 
-def sigmoid(x: jax.Array) -> jax.Array:
-    """The logistic function by way of tanh, which is cheaper than exp and a division."""
-    return 0.5 * jnp.tanh(0.5 * x) + 0.5
+def gates(preactivation_BD: jax.Array) -> jax.Array:
+    """The gates i, f, g, o side by side [batch, 4 * hidden] of their preactivations.
+
+    One tanh for all, for the logistic function of x is tanh(x / 2) / 2 + 1 / 2.
+    """
+    hidden = preactivation_BD.shape[-1] // GATES
+    scale_1D = np.repeat(np.float32([0.5, 0.5, 1, 0.5]), hidden)[None]
+    return jnp.tanh(preactivation_BD * scale_1D) * scale_1D + (1 - scale_1D)
 
 
-def gates(preactivation_GBD: jax.Array) -> list[jax.Array]:
-    """The gates i, f, g, o, each [directions, batch, hidden], of their preactivations."""
-    i, f, g, o = jnp.split(preactivation_GBD, GATES, axis=-1)
-    return [sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o)]
+def _both(step, *args):
+    """`step` of each direction, and what the two return as (states, kept).
+
+    A direction is done with before the other begins: in this order XLA gives them buffers of
+    their own, and on a CPU they run side by side, a core each.
+    """
+    return tuple(zip(*map(step, *args)))
+
+
+def _frame(state, kernel_HD, input_BD):
+    cell_BH, output_BH = state
+    gates_BD = gates(input_BD + output_BH @ kernel_HD)
+    i, f, g, o = jnp.split(gates_BD, GATES, axis=-1)
+    cell_BH = f * cell_BH + i * g
+    output_BH = o * jnp.tanh(cell_BH)
+    return (cell_BH, output_BH), (output_BH, cell_BH, gates_BD)
 
 
 class Recurrence(nn.Module):
-    """One frame of both directions; scanned over frames.
-
-    The directions share one batched product, the costliest part of the layer; what is read and
-    kept of each frame stays an array a direction, which the products of all frames, before and
-    after the scan, take without copying.
+    """Both directions over all frames: a scan that holds nothing but the recurrence.
 
     Attributes:
       hidden: H, cells a direction.
@@ -52,33 +66,50 @@ class Recurrence(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, state, input_BD):
-        cell_GBH, output_GBH = state
+    def __call__(self, input_KBD):
+        """Returns outputs, cells and gates of each direction, each [frames, batch, ...]."""
         shape = (DIRECTIONS, self.hidden, GATES * self.hidden)
         kernel_GHD = self.param('kernel', torch_uniform(self.hidden), shape)
-        product_GBD = jnp.einsum('gbh,ghd->gbd', output_GBH, kernel_GHD)
-        i, f, g, o = gates(jnp.stack(input_BD) + product_GBD)
-        cell_GBH = f * cell_GBH + i * g
-        output_GBH = o * jnp.tanh(cell_GBH)
-        return (cell_GBH, output_GBH), [tuple(x) for x in (output_GBH, cell_GBH, i, f, g, o)]
+        scan = nn.scan(
+            lambda module, state, kernel, frame: _both(_frame, state, kernel, frame),
+            variable_broadcast='params', split_rngs={'params': False},
+            in_axes=(nn.broadcast, 0))
+        zero_BH = jnp.zeros((input_KBD[0].shape[1], self.hidden))
+        # Taken apart here, not once a frame.
+        kernels_HD = tuple(kernel_GHD[direction] for direction in range(DIRECTIONS))
+        return scan(self, ((zero_BH, zero_BH),) * DIRECTIONS, kernels_HD, input_KBD)[1]
 
 
-def _run(recurrence, input_KBD):
-    """Outputs of all frames, and what the backward pass needs of them, a pair each."""
-    _, batch, depth = input_KBD[0].shape
-    zero_GBH = jnp.zeros((DIRECTIONS, batch, depth // GATES))
-    _, kept = recurrence((zero_GBH, zero_GBH), input_KBD)
-    return kept
+def _outputs(recurrence, input_KBD):
+    return tuple(output_KBH for output_KBH, *_ in recurrence(input_KBD))
 
 
 def _forward(recurrence, input_KBD):
-    kept = _run(recurrence, input_KBD)
-    return kept[0], (recurrence.variables['params'], kept)
+    kept = recurrence(input_KBD)
+    outputs = tuple(output_KBH for output_KBH, *_ in kept)
+    return outputs, (recurrence.variables['params'], kept)
 
 
-def _before(x_KBH):
-    """Each frame's value at the frame before it."""
-    return jnp.concatenate([jnp.zeros_like(x_KBH[:1]), x_KBH[:-1]])
+def _rows(x_KBN):
+    """All frames of all examples as rows: a product of theirs is then a plain one."""
+    return x_KBN.reshape(-1, x_KBN.shape[-1])
+
+
+def _frame_back(state, kernel_DH, frame):
+    d_cell_BH, d_pre_BD = state
+    d_output_BH, cell_BH, gates_BD = frame
+    i, f, g, o = jnp.split(gates_BD, GATES, axis=-1)
+    tanh_BH = jnp.tanh(cell_BH)
+    d_output_BH += d_pre_BD @ kernel_DH
+    d_cell_BH += d_output_BH * o * (1 - tanh_BH**2)
+    slope_BD = jnp.concatenate([
+        g * i * (1 - i),
+        (cell_BH - i * g) * (1 - f),  # what f let through of the cell before, times 1 - f
+        i * (1 - g**2),
+        tanh_BH * o * (1 - o),
+    ], axis=-1)
+    d_pre_BD = slope_BD * jnp.concatenate([d_cell_BH] * 3 + [d_output_BH], axis=-1)
+    return (d_cell_BH * f, d_pre_BD), d_pre_BD
 
 
 def _backward(residuals, d_output_KBH):
@@ -88,34 +119,23 @@ def _backward(residuals, d_output_KBH):
     inputs, and sum_k h_{k-1}^T dpre_k, the gradient of the recurrent matrix, is one product of
     all frames after the scan.
     """
-    params, (output_KBH, cell_KBH, *gates_KBH) = residuals
-    kernel_GDH = params['kernel'].swapaxes(1, 2)  # once: products read it faster so
-
-    def step(state, frame):
-        d_cell_GBH, d_pre_GBD = state
-        d_output_GBH, cell_GBH, before_GBH, i, f, g, o = [jnp.stack(pair) for pair in frame]
-        d_output_GBH += jnp.einsum('gbd,gdh->gbh', d_pre_GBD, kernel_GDH)
-        tanh_GBH = jnp.tanh(cell_GBH)
-        d_cell_GBH += d_output_GBH * o * (1 - tanh_GBH**2)
-        d_pre_GBD = jnp.concatenate(
-            [
-                d_cell_GBH * g * i * (1 - i),
-                d_cell_GBH * before_GBH * f * (1 - f),
-                d_cell_GBH * i * (1 - g**2),
-                d_output_GBH * tanh_GBH * o * (1 - o),
-            ],
-            axis=-1,
-        )
-        return (d_cell_GBH * f, d_pre_GBD), tuple(d_pre_GBD)
-
-    zero_GBH = jnp.zeros((DIRECTIONS, *cell_KBH[0].shape[1:]))
-    zero_GBD = jnp.zeros((*zero_GBH.shape[:-1], kernel_GDH.shape[1]))
-    frames = (d_output_KBH, cell_KBH, tuple(map(_before, cell_KBH)), *gates_KBH)
-    _, d_pre_KBD = jax.lax.scan(step, (zero_GBH, zero_GBD), frames, reverse=True)
+    params, kept = residuals
+    kernels_DH = tuple(kernel_HD.T for kernel_HD in params['kernel'])
+    frames = tuple(
+        (d_KBH, cell_KBH, gates_KBD) for d_KBH, (_, cell_KBH, gates_KBD) in zip(d_output_KBH, kept))
+    zero_BH, zero_BD = (jnp.zeros_like(x_KB[0]) for x_KB in kept[0][1:])
+    _, d_pre_KBD = jax.lax.scan(
+        lambda state, frame: _both(_frame_back, state, kernels_DH, frame),
+        ((zero_BH, zero_BD),) * DIRECTIONS, frames, reverse=True)
     d_kernel_GHD = jnp.stack([
-        jnp.einsum('kbh,kbd->hd', _before(h_KBH), d_KBD)
-        for h_KBH, d_KBD in zip(output_KBH, d_pre_KBD)])
+        _rows(_before(output_KBH)).T @ _rows(d_KBD)
+        for (output_KBH, *_), d_KBD in zip(kept, d_pre_KBD)])
     return {'params': {'kernel': d_kernel_GHD}}, d_pre_KBD
+
+
+def _before(x_KBH):
+    """Each frame's value at the frame before it."""
+    return jnp.concatenate([jnp.zeros_like(x_KBH[:1]), x_KBH[:-1]])
 
 
 class BLSTM(nn.Module):
@@ -174,15 +194,13 @@ class BLSTM(nn.Module):
         x_KBN = x_KBN.astype(self.dtype)
 
         def preactivation(direction, order):
-            input_KBD = jnp.einsum(
-                'kbn,nd->kbd', x_KBN[order], kernel_GND[direction].astype(self.dtype))
-            input_KBD = input_KBD.astype(jnp.float32) + bias_GD[direction][None, None]
+            input_RD = _rows(x_KBN[order]) @ kernel_GND[direction].astype(self.dtype)
+            input_RD = input_RD.astype(jnp.float32) + bias_GD[direction][None]
+            input_KBD = input_RD.reshape(*x_KBN.shape[:2], depth)
             return input_KBD if mask_KB1 is None else jnp.where(mask_KB1[order], input_KBD, CLOSED)
 
-        recurrence = nn.scan(
-            Recurrence, variable_broadcast='params', split_rngs={'params': False}
-        )(self.hidden, name='recurrence')
-        run = nn.custom_vjp(lambda *args: _run(*args)[0], _forward, _backward)
+        recurrence = Recurrence(self.hidden, name='recurrence')
+        run = nn.custom_vjp(_outputs, _forward, _backward)
         forward_KBH, backward_KBH = run(
             recurrence, (preactivation(0, slice(None)), preactivation(1, slice(None, None, -1))))
         output_KBH = jnp.concatenate([forward_KBH, backward_KBH[::-1]], axis=-1)
