@@ -1,11 +1,14 @@
 """Mel spectrograms, and mel masks brought back to the bins of the spectrum."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
+
+from fgsep_jax.dsp.stft import centred, check, frame_spectra, frames, stft
 
 SCALES = ('slaney', 'htk')
 NORMS = ('slaney', None)
@@ -71,6 +74,52 @@ def mel_spectrogram(spectrum_KF: jax.Array, matrix_FM: jax.Array) -> jax.Array:
         Magnitudes per band [..., K, M], float32.
     """
     return jnp.matmul(jnp.abs(spectrum_KF), matrix_FM, precision=_PRECISION)
+
+
+@functools.partial(jax.jit, static_argnames=('window', 'hop'))
+def mel_of_signal(
+    signal_T: jax.Array, matrix_FM: jax.Array, *, window: int = 2048, hop: int = 512
+) -> jax.Array:
+    """`mel_spectrogram(stft(signal_T), matrix_FM)`, on CPUs without ever holding all spectra.
+
+    There some hundred frames at a time stay in the cache, and two blocks go side by side, since
+    one alone leaves cores idle.
+
+    Args:
+        signal_T: Signal, [..., T].
+        matrix_FM: Filters as columns, from `mel_matrix`.
+        window: Length of the Hann window in samples, as for `stft`.
+        hop: Step between frames in samples, as for `stft`.
+
+    Returns:
+        Magnitudes per band [..., K, M], float32, K = 1 + T // hop.
+
+    Raises:
+        ValueError: A window or a hop that does not suit.
+    """
+    check(window, hop, overlap=2)
+    signal_T, matrix_FM = jnp.asarray(signal_T), jnp.asarray(matrix_FM)
+    lead, count = signal_T.shape[:-1], frames(signal_T.shape[-1], hop=hop)
+    block = max(8, 128 // max(1, math.prod(lead)))
+
+    def at_once(signal_T, matrix_FM):
+        return mel_spectrogram(stft(signal_T, window=window, hop=hop), matrix_FM)
+
+    def by_blocks(signal_T, matrix_FM):
+        pairs, half, overlap = -(-count // (2 * block)), block * hop, window - hop
+        padded_T = centred(signal_T, 2 * block * (pairs + 1), window=window, hop=hop)
+        piece_PT = padded_T[..., : 2 * half * (pairs + 1)].reshape(*lead, pairs + 1, 2 * half)
+        piece_PT = jnp.concatenate([piece_PT[..., :-1, :], piece_PT[..., 1:, :overlap]], axis=-1)
+
+        def of_pair(piece_T):
+            return jnp.concatenate([
+                mel_spectrogram(frame_spectra(part_T, window=window, hop=hop), matrix_FM)
+                for part_T in (piece_T[..., : half + overlap], piece_T[..., half:])], axis=-2)
+
+        mel_KM = jnp.moveaxis(jax.lax.map(of_pair, jnp.moveaxis(piece_PT, -2, 0)), 0, -3)
+        return mel_KM.reshape(*lead, -1, matrix_FM.shape[1])[..., :count, :]
+
+    return jax.lax.platform_dependent(signal_T, matrix_FM, cpu=by_blocks, default=at_once)
 
 
 @jax.jit

@@ -58,6 +58,8 @@ def pcen(
         mel_KM, first_1M if start == 'first' else jnp.ones_like(first_1M), smoothing=smoothing)
     normalised_KM = mel_KM * jnp.exp(-gain * jnp.log(eps + smooth_KM))  # faster than a power
     # (y + bias)^power - bias^power without the difference of two nearly equal numbers.
+    if power == 0.5:  # a third of the time
+        return normalised_KM / (jnp.sqrt(normalised_KM + bias) + bias**0.5)
     return bias**power * jnp.expm1(power * jnp.log1p(normalised_KM / bias))
 
 

@@ -39,12 +39,28 @@ def stft(signal_T: jax.Array, *, window: int = 2048, hop: int = 512) -> jax.Arra
     Raises:
         ValueError: A window or a hop that does not suit.
     """
-    _check(window, hop, overlap=2)
+    check(window, hop, overlap=2)
     signal_T = jnp.asarray(signal_T)
-    signal_T = signal_T.astype(jnp.promote_types(signal_T.dtype, jnp.float32))
-    padding = (window // 2, window // 2 - signal_T.shape[-1] % hop)
-    padded_T = jnp.pad(signal_T, [(0, 0)] * (signal_T.ndim - 1) + [padding])
+    padded_T = centred(signal_T, frames(signal_T.shape[-1], hop=hop), window=window, hop=hop)
     return frame_spectra(padded_T, window=window, hop=hop)
+
+
+def centred(signal_T: jax.Array, count: int, *, window: int, hop: int) -> jax.Array:
+    """Zeros before and after a signal, so that its first `count` frames are those of `stft`.
+
+    Args:
+        signal_T: Signal, [..., T].
+        count: Frames that the result shall have, at least 1 + T // hop.
+        window: Length of the window in samples.
+        hop: Step between frames in samples.
+
+    Returns:
+        Signal [..., (count - 1) hop + window], float32 (float64 if it is).
+    """
+    signal_T = signal_T.astype(jnp.promote_types(signal_T.dtype, jnp.float32))
+    before = window // 2
+    padding = (before, (count - 1) * hop + window - before - signal_T.shape[-1])
+    return jnp.pad(signal_T, [(0, 0)] * (signal_T.ndim - 1) + [padding])
 
 
 def frame_spectra(padded_T: jax.Array, *, window: int, hop: int) -> jax.Array:
@@ -102,7 +118,7 @@ def istft(
         D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform",
         IEEE Trans. ASSP 32(2), 1984, equation 6.
     """
-    _check(window, hop, overlap=3)
+    check(window, hop, overlap=3)
     count, bins = spectrum_KF.shape[-2:]
     if count != frames(length, hop=hop) or bins != window // 2 + 1:
         raise ValueError(
@@ -150,7 +166,7 @@ def _along_last(vector, like):
     return vector.reshape((1,) * (like.ndim - 1) + (-1,))
 
 
-def _check(window, hop, *, overlap):
+def check(window, hop, *, overlap):
     """Raises ValueError unless an even window is a whole number >= overlap of hops."""
     if window < 2 or window % 2:
         raise ValueError(f'window={window} must be even; try {max(2, window + window % 2)}.')

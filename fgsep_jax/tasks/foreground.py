@@ -106,7 +106,8 @@ class ForegroundTask:
         if self.model.auxiliary:
             if adaptation_BT is None:
                 raise ValueError('the auxiliary network needs adaptation_BT, a background segment')
-            adaptation_BAM = self._mel(stft(adaptation_BT, **self._stft))
+            adaptation_BAM = mel_lib.mel_of_signal(
+                adaptation_BT, self._matrix_FM, **self._stft)
             adaptation = {'adaptation_BAM': self._feature(adaptation_BAM)}
         mask_BKM = self.model.apply(
             {'params': params}, self._feature(mixture_BKM), frame_BK, **adaptation)

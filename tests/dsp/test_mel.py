@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fgsep_jax.dsp.mel import (
-    apply_mask, log_mel, mask_to_linear, mel_matrix, mel_spectrogram)
+    apply_mask, log_mel, mask_to_linear, mel_matrix, mel_of_signal, mel_spectrogram)
 from fgsep_jax.dsp.pcen import pcen
 from fgsep_jax.dsp.stft import istft, stft
 
@@ -147,3 +147,24 @@ def test_gradients_from_samples_to_features_are_finite(feature, level):
     gradient_T = np.asarray(jax.grad(total)(level * noise(700)))
     assert np.isfinite(gradient_T).all()
     assert gradient_T.any() == (level > 0)
+
+
+@pytest.mark.parametrize('lead, samples', [((), 1), ((), 4096), ((), 9001), ((3,), 2000),
+                                           ((2, 40), 700)])
+def test_of_signal_equals_mel_of_spectra_with_its_gradient(lead, samples):
+    stft_settings = dict(window=64, hop=16)
+    signal_T = np.random.default_rng(0).standard_normal((*lead, samples)).astype(np.float32)
+    matrix_FM = mel_matrix(sample_rate=8000, window=64, bands=8)
+
+    def at_once(signal_T):
+        return mel_spectrogram(stft(signal_T, **stft_settings), matrix_FM)
+
+    def by_blocks(signal_T):
+        return mel_of_signal(signal_T, matrix_FM, **stft_settings)
+
+    expected_KM, back = jax.vjp(at_once, signal_T)
+    value_KM, back_of_blocks = jax.vjp(by_blocks, signal_T)
+    assert value_KM.shape == (*lead, 1 + samples // 16, 8)
+    np.testing.assert_allclose(value_KM, expected_KM, rtol=1e-5, atol=1e-7)
+    (expected_T,), (gradient_T,) = back(expected_KM), back_of_blocks(expected_KM)
+    np.testing.assert_allclose(gradient_T, expected_T, rtol=1e-4, atol=1e-5)
