@@ -76,9 +76,12 @@ class ForegroundTask:
         adaptation_BT = batch.get('adaptation_BT')
         if adaptation_BT is not None:
             adaptation_BT = adaptation_BT.astype(jnp.float32) / INT16_SCALE
-        spectrum_BSKF = stft(source_BST, **self._stft)
-        mixture_BKM = self._mel(spectrum_BSKF.sum(axis=1))
-        foreground_BKM, background_BKM = jnp.moveaxis(self._mel(spectrum_BSKF), 1, 0)
+        signals = [source_BST.sum(axis=1), source_BST[:, 0]]
+        if self._normalization == 'energy':
+            signals.append(source_BST[:, 1])
+        mel_BSKM = mel_lib.mel_of_signal(
+            jnp.stack(signals, axis=1), self._matrix_FM, **self._stft)
+        mixture_BKM, foreground_BKM, *background_BKM = jnp.moveaxis(mel_BSKM, 1, 0)
         mask_BKM, frame_BK = self._mask(params, mixture_BKM, length_B, adaptation_BT)
         if frame_BK is None:
             frame_BK = jnp.ones(mask_BKM.shape[:2])
@@ -88,7 +91,7 @@ class ForegroundTask:
             'sum': jnp.ones_like(error_B),
             'frame': frame_BK.sum(axis=1),
             'mean': frame_BK.sum(axis=1) * self._features.bands,
-            'energy': foreground_B + _energy(background_BKM, frame_BK) + 1e-8,
+            'energy': sum((_energy(m, frame_BK) for m in background_BKM), foreground_B) + 1e-8,
         }[self._normalization]
         mel_snr_B = 10 * jnp.log10((foreground_B + 1e-8) / (error_B + 1e-8))
         return error_B / normalizer_B, {'mel_snr': mel_snr_B}
