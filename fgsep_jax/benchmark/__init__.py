@@ -1,1 +1,1 @@
-"""Comparisons with peers, each a program of its own: `python -m fgsep_jax.benchmark.NAME`."""
+"""Comparisons with peers: `python -m fgsep_jax.benchmark NAME`, or all."""

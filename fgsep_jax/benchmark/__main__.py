@@ -11,7 +11,7 @@ table of that file.
 from fgsep_jax import huge_pages
 
 if __name__ == '__main__':
-    huge_pages.use()  # as `fgsep_jax.main` does; the peers do not gain from it, and do not lose
+    huge_pages.use()  # as `fgsep_jax.main` does; NumPy's peers gain from it too
 
 import argparse  # noqa: E402
 import dataclasses  # noqa: E402

@@ -2,27 +2,35 @@
 
     python -m fgsep_jax.benchmark.table --results=docs/results/benchmarks.jsonl --readme=README.md
 
-Of each case the latest row counts. The table stands between two marks in the README, and is
-replaced there; without --readme it is printed.
+Of each benchmark the latest run on each machine counts. The tables, one a machine, stand between
+two marks in the README, and are replaced there; without --readme they are printed.
 """
 
 import argparse
 import json
 import pathlib
+import statistics
 
 from fgsep_jax.benchmark import harness
 
-HEADER = ('| what | peer | ours | peer\'s | ratio [quartiles] | target | of the roofline |\n'
+HEADER = ('| what | peer | ours | peer\'s | ratio [quartiles] | target | ours / roofline |\n'
           '|---|---|---:|---:|---:|---:|---:|')
 MARKS = ('<!-- benchmarks: written by fgsep_jax.benchmark.table -->', '<!-- /benchmarks -->')
 
 
 def machine_line(machine: dict, rates: dict) -> str:
     """One line: processor or device, what it reaches, and the versions."""
-    versions = ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
+    return (f"{_name(machine)}: {rates['flops'] / 1e9:.0f} GFLOP/s in float32 products,"
+            f" {rates['bytes'] / 1e9:.0f} GB/s in copies; {_versions(machine)}")
+
+
+def _name(machine):
     what = machine['processor'] if machine['platform'] == 'cpu' else machine['device']
-    return (f"{machine['cores']} cores of {what}: {rates['flops'] / 1e9:.0f} GFLOP/s in float32"
-            f" products, {rates['bytes'] / 1e9:.0f} GB/s in copies; {versions}")
+    return f"{machine['cores']} cores of {what}" if machine['platform'] == 'cpu' else what
+
+
+def _versions(machine):
+    return ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
 
 
 def lines(row: dict) -> list[str]:
@@ -48,7 +56,7 @@ def _ratio(value):
 
 def _quantity(value, unit):
     if unit != 's':
-        return f'{value:,.0f} {unit}'
+        return f'{value:,.0f} {unit}' if value >= 100 else f'{value:.2g} {unit}'
     for scale, name in ((1, 's'), (1e3, 'ms')):
         if value * scale >= 1:
             return f'{value * scale:.3g} {name}'
@@ -56,11 +64,48 @@ def _quantity(value, unit):
 
 
 def render(rows: list[dict]) -> str:
-    """The whole table, the latest row of each case, with the machines it was measured on."""
-    latest = {(row['benchmark'], row['case']): row for row in rows}
-    machines = dict.fromkeys(machine_line(row['machine'], row['rates']) for row in latest.values())
-    body = [line for row in latest.values() for line in lines(row)]
-    return '\n'.join([HEADER, *body, '', *machines])
+    """The tables of all machines, of each benchmark's latest run there, each under its machine.
+
+    Args:
+      rows: of a results file, in its order.
+
+    Returns:
+      Markdown. A machine's rates are the medians over the runs; versions that differ between the
+      runs make a machine of their own.
+    """
+    machines = {}
+    for row in rows:
+        runs = machines.setdefault((_name(row['machine']), _versions(row['machine'])), {})
+        run = runs.setdefault(row['benchmark'], [])
+        if run and run[0]['machine']['when'] != row['machine']['when']:
+            run.clear()  # what an older run measured, under names that may be gone
+        run.append(row)
+    tables = []
+    for runs in machines.values():
+        rates = {name: statistics.median(run[0]['rates'][name] for run in runs.values())
+                 for name in ('flops', 'bytes')}
+        some = next(iter(runs.values()))[0]['machine']
+        body = [line for run in runs.values() for row in run for line in lines(row)]
+        tables.append('\n'.join([machine_line(some, rates), '', HEADER, *body]))
+    return '\n\n'.join(tables)
+
+
+def replace(readme: str, text: str) -> str:
+    """Puts a text between the marks of a README.
+
+    Raises:
+      ValueError: the marks are not there, in order.
+    """
+    before, first, rest = readme.partition(MARKS[0])
+    _, second, after = rest.partition(MARKS[1])
+    if not first or not second:
+        raise ValueError(f'the README must hold {MARKS[0]!r} and, after it, {MARKS[1]!r}.')
+    return f'{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}'
+
+
+def read(path: str) -> list[dict]:
+    """Rows of a results file."""
+    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
 
 
 def main(arguments=None):
@@ -69,15 +114,12 @@ def main(arguments=None):
     parser.add_argument('--results', default='docs/results/benchmarks.jsonl')
     parser.add_argument('--readme', help='file to replace the table in')
     flags = parser.parse_args(arguments)
-    text = render([json.loads(line) for line in pathlib.Path(flags.results).read_text().split('\n')
-                   if line])
+    text = render(read(flags.results))
     if not flags.readme:
         print(text)
         return
     path = pathlib.Path(flags.readme)
-    before, rest = path.read_text().split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    path.write_text(f'{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}')
+    path.write_text(replace(path.read_text(), text))
 
 
 if __name__ == '__main__':

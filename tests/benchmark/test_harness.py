@@ -1,0 +1,76 @@
+"""How cases are run, judged and written."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fgsep_jax.benchmark import __main__ as program
+from fgsep_jax.benchmark import harness
+from fgsep_jax.benchmark.harness import Case
+
+RATES = {'flops': 100.0, 'bytes': 10.0}
+
+
+def test_sides_take_turns_and_a_turn_counts_by_its_own_ratio():
+    ours, theirs, order = iter([1, 2, 30]), iter([2, 2, 10]), []
+    row = harness.compare(Case(
+        'a', lambda: order.append('ours') or next(ours),
+        {'peer': lambda: order.append('peer') or next(theirs)}, rounds=3, unit='MB'), RATES)
+    assert order == ['ours', 'peer'] * 3
+    assert row['ours'] == 2 and row['peers']['peer']['value'] == 2
+    assert row['peers']['peer']['ratio'] == 1  # of 0.5, 1 and 3; not 2 / 2
+    np.testing.assert_allclose(row['peers']['peer']['quartiles'], [0.75, 2])
+    assert 'roofline' not in row
+
+
+def test_a_timed_side_warms_up_before_it_counts(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(harness.time, 'perf_counter', lambda: clock[0])
+    runs = []
+
+    def ours():
+        runs.append(1)
+        clock[0] += 100 if len(runs) == 1 else 3
+
+    row = harness.compare(Case('a', ours, rounds=2), RATES)
+    assert row['ours'] == 3 and len(runs) > 2
+
+
+@pytest.mark.parametrize('flops, moved, seconds', [(1000, 20, 10), (100, 50, 5), (0, 50, 5)])
+def test_the_roofline_is_the_slower_of_arithmetic_and_memory(flops, moved, seconds):
+    row = harness.compare(Case('a', lambda: None, flops=flops, bytes=moved, rounds=1), RATES)
+    assert row['roofline'] == seconds
+
+
+@pytest.mark.parametrize('target, limit, higher, expected', [
+    (None, False, False, None), (0.5, False, False, True), (0.4, False, False, False),
+    (0.4, False, True, True), (0.6, False, True, False), (5, True, False, True),
+    (4, True, False, False)])
+def test_a_target_is_about_the_first_peer_or_about_our_value(target, limit, higher, expected):
+    case = Case('a', lambda: 5, {'first': lambda: 10, 'second': lambda: 1}, target=target,
+                limit=limit, higher=higher, unit='MB', rounds=1)
+    assert harness.met(harness.compare(case, RATES)) is expected
+
+
+def test_the_machine_has_rates_and_a_name():
+    rates, machine = harness.machine_rates(size=64, megabytes=1), harness.machine()
+    assert set(rates) == {'flops', 'bytes'} and min(rates.values()) > 0
+    assert machine['versions']['jax'] and machine['cores'] >= 1 and machine['platform']
+    json.dumps(machine)
+
+
+def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(harness, 'machine_rates', lambda: calls.append(1) or RATES)
+    cases = [Case(name, lambda: None, {'peer': lambda: None}) for name in 'ab']
+    module = type('Module', (), {'cases': staticmethod(lambda: cases)})
+    monkeypatch.setattr(program.importlib, 'import_module', lambda name: module)
+    path = tmp_path / 'new' / 'rows.jsonl'
+    for _ in range(2):
+        program.main(['metrics', 'pit', f'--results={path}', '--rounds=1'])
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row['benchmark'], row['case']) for row in rows] == [
+        (name, case) for _ in range(2) for name in ('metrics', 'pit') for case in 'ab']
+    assert len(calls) == 2 and all(row['rounds'] == 1 for row in rows)
+    assert '| a | peer |' in capsys.readouterr().out

@@ -1,0 +1,77 @@
+"""The README's table of the benchmarks."""
+
+import pathlib
+
+import pytest
+
+from fgsep_jax.benchmark import table
+
+ROOT = pathlib.Path(__file__).parents[2]
+RESULTS = ROOT / 'docs' / 'results' / 'benchmarks.jsonl'
+
+
+def make_row(case='a', *, benchmark='metrics', when='1', cores=2, jax='1.0', flops=4e11, **changes):
+    return {
+        'case': case, 'benchmark': benchmark, 'unit': 's', 'ours': 0.002, 'rounds': 9,
+        'target': 0.5, 'limit': False, 'higher': False, 'roofline': 0.001,
+        'peers': {'x': {'value': 0.5, 'ratio': 0.004, 'quartiles': [0.003, 0.25]},
+                  'y': {'value': 2.0, 'ratio': 1.5, 'quartiles': [1.25, 1.75]}},
+        'machine': {'platform': 'cpu', 'device': 'cpu', 'processor': 'P', 'cores': cores,
+                    'versions': {'jax': jax}, 'when': when},
+        'rates': {'flops': flops, 'bytes': 5e10}} | changes
+
+
+def test_one_line_a_peer_and_the_target_on_the_first():
+    assert table.lines(make_row()) == [
+        '| a | x | 2 ms | 500 ms | 0.004 [0.003, 0.25] | ≤ 0.5 ✓ | 2.0 |',
+        '| a | y | 2 ms | 2 s | 1.50 [1.25, 1.75] |  | 2.0 |']
+
+
+@pytest.mark.parametrize('changes, line', [
+    (dict(peers={}, limit=True, unit='MB', ours=1234.5, target=1000, roofline=None),
+     '| a |  | 1,234 MB |  |  | ≤ 1000 MB ✗ |  |'),
+    (dict(peers={}, limit=True, unit='%', ours=0.0612, target=1, roofline=None),
+     '| a |  | 0.061 % |  |  | ≤ 1 % ✓ |  |'),
+    (dict(peers={}, target=None, ours=3e-6, roofline=None), '| a |  | 3 µs |  |  |  |  |'),
+    (dict(peers={}, limit=True, higher=True, unit='x', ours=100.0, target=200, roofline=None),
+     '| a |  | 100 x |  |  | ≥ 200 x ✗ |  |')])
+def test_values_and_targets(changes, line):
+    assert table.lines(make_row(**changes)) == [line]
+
+
+def test_a_benchmark_shows_its_latest_run_alone_and_a_machine_stands_once():
+    text = table.render([
+        make_row('gone'), make_row('a', ours=9.0), make_row('p', benchmark='pit', flops=2e11),
+        make_row('a', when='2', flops=4e11), make_row('b', when='2', flops=4e11)])
+    assert 'gone' not in text and '9 s' not in text
+    assert [line.split(' |')[0] for line in text.splitlines() if line.startswith('| ')] == [
+        '| what', '| a', '| a', '| b', '| b', '| p', '| p']
+    assert text.count('2 cores of P') == 1
+    assert '2 cores of P: 300 GFLOP/s in float32 products, 50 GB/s in copies; jax 1.0' in text
+
+
+def test_other_machines_and_other_versions_have_tables_of_their_own():
+    text = table.render([make_row(), make_row(cores=8), make_row(jax='2.0')])
+    assert text.count(table.HEADER) == 3
+    assert text.index('2 cores') < text.index('8 cores') < text.index('jax 2.0')
+
+
+def test_the_readme_keeps_all_else(tmp_path):
+    readme, results = tmp_path / 'README.md', tmp_path / 'rows.jsonl'
+    readme.write_text('before\n' + '\nold\n'.join(table.MARKS) + '\nafter\n')
+    table.harness.append(str(results), [make_row()])
+    for _ in range(2):
+        table.main([f'--results={results}', f'--readme={readme}'])
+        text = readme.read_text()
+        assert text.startswith('before\n' + table.MARKS[0]) and text.endswith('\nafter\n')
+        assert 'old' not in text and text.count('| a | x |') == 1
+    with pytest.raises(ValueError, match='must hold'):
+        table.replace('no marks', 'text')
+
+
+def test_the_readme_shows_what_was_measured():
+    readme = (ROOT / 'README.md').read_text()
+    if table.MARKS[0] not in readme or not RESULTS.exists():
+        pytest.skip('no table in the README yet')
+    assert table.replace(readme, table.render(table.read(RESULTS))) == readme, (
+        'run python -m fgsep_jax.benchmark.table --readme=README.md')
