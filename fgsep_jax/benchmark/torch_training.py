@@ -10,7 +10,6 @@ Needs torch and torchaudio (which needs no C extension here). No checkpoints: it
 """
 
 import functools
-import importlib.util
 import os
 import time
 
@@ -21,11 +20,11 @@ import numpy as np
 import torch
 
 from fgsep_jax import experiment, validate
+from fgsep_jax.benchmark import peers_conv_tasnet
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, table
-from fgsep_jax.interop.torch_weights import to_torchaudio
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, run_folder
 from fgsep_jax.training.logging import RunLog
@@ -33,16 +32,6 @@ from fgsep_jax.training.optimizer import make_plateau, update_plateau
 
 _CONFIG = config_flags.DEFINE_config_file('config')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Run folder.', required=True)
-
-
-def load_torchaudio_conv_tasnet():
-    """Loads torchaudio's module by file: importing the package would load its C extension."""
-    folder = importlib.util.find_spec('torchaudio').submodule_search_locations[0]
-    spec = importlib.util.spec_from_file_location(
-        'torchaudio_conv_tasnet', os.path.join(folder, 'models', 'conv_tasnet.py'))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ConvTasNet
 
 
 def check(config):
@@ -58,36 +47,6 @@ def check(config):
         raise ConfigError(f"torchaudio's Conv-TasNet and this script have no {'; '.join(wrong)}")
 
 
-def make_model(config):
-    """torchaudio's Conv-TasNet with the sizes and the initial weights of ours."""
-    sizes = config.model
-    model = load_torchaudio_conv_tasnet()(
-        num_sources=config.data.sources, enc_kernel_size=sizes.window,
-        enc_num_feats=sizes.basis, msk_kernel_size=sizes.kernel, msk_num_feats=sizes.bottleneck,
-        msk_num_hidden_feats=sizes.hidden, msk_num_layers=sizes.blocks,
-        msk_num_stacks=sizes.repeats, msk_activate=sizes.mask)
-    weights = to_torchaudio(jax.device_get(make_task(config).init(jax.random.key(config.seed))))
-    model.load_state_dict({k: torch.tensor(np.array(v)) for k, v in weights.items()})
-    return model
-
-
-def pit_loss(estimate_BST, reference_BST, *, eps=1e-8):
-    """Negative SI-SNR of two sources under the better permutation, [B], as in `losses`."""
-    reference_BST = reference_BST - reference_BST.mean(-1, keepdim=True)
-    estimate_BST = estimate_BST - estimate_BST.mean(-1, keepdim=True)
-
-    def si_snr(estimate, reference):
-        scale = (estimate * reference).mean(-1, keepdim=True) / (
-            reference.square().mean(-1, keepdim=True) + eps**2)
-        target = scale * reference
-        noise = (estimate - target).square().mean(-1) + eps**2
-        return 10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
-
-    straight = si_snr(estimate_BST, reference_BST).mean(1)
-    crossed = si_snr(estimate_BST.flip(1), reference_BST).mean(1)
-    return -torch.maximum(straight, crossed)
-
-
 def _sources(batch):
     return torch.from_numpy(batch['source_BST'].astype(np.float32) / 32768)
 
@@ -97,7 +56,7 @@ def _validation_loss(model, source, config):
     with torch.no_grad():
         for batch in pipeline.validation_batches(source, config):
             source_BST, mask_B = _sources(batch), torch.from_numpy(batch['mask_B'])
-            loss_B = pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST)
+            loss_B = peers_conv_tasnet.pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST)
             total, count = total + float((loss_B * mask_B).sum()), count + float(mask_B.sum())
     return total / count
 
@@ -118,7 +77,8 @@ def train(config, workdir):
     source, validation = (RecordSource(directory, s) for s in ('train', 'validation'))
     run_folder.check(workdir, config)
     run_folder.claim(workdir, config, source)
-    model, settings = make_model(config), config.training
+    task, settings = make_task(config), config.training
+    model = peers_conv_tasnet.make_model(task.model, task.init(jax.random.key(config.seed)))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     plateau = make_plateau(config)
     plateau_state = plateau.init({})
@@ -129,7 +89,7 @@ def train(config, workdir):
     log, began = RunLog(workdir, step=0, total=total), time.monotonic()
     for step in range(1, total + 1):
         source_BST = _sources(next(batches))
-        loss = pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST).mean()
+        loss = peers_conv_tasnet.pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fgsep_jax.models.encoders import Decoder, Encoder, check_framing, frame_count
-from fgsep_jax.models.layers import NORMS, same_padding
+from fgsep_jax.models.layers import same_padding
+from fgsep_jax.models.norms import NORMS
 from fgsep_jax.models.tcn import MASKS, TCN
 
 

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.layers import Conv, Norm, PReLU, torch_uniform, zero_padding
+from fgsep_jax.models.layers import Conv, PReLU, conv, sigmoid, torch_uniform, zero_padding
+from fgsep_jax.models.norms import Norm
 
 
 def check_framing(*, window: int, stride: int) -> None:
@@ -82,16 +83,21 @@ class DeepLayer(nn.Module):
             dilation=self.dilation,
             causal=self.causal,
             transpose=self.transpose,
-            bias=self.bias,
             dtype=self.dtype,
         )
-        linear_BKN = Conv(**options, name='conv')(x_BKN)
         if self.activation == 'prelu':
-            return PReLU(name='prelu')(linear_BKN)
+            return PReLU(name='prelu')(Conv(**options, bias=self.bias, name='conv')(x_BKN))
         if self.activation != 'glu':
             raise ValueError(f"activation={self.activation!r}: must be 'prelu' or 'glu'")
-        gate_BKN = Conv(**options, name='gate_conv')(x_BKN)
-        gate_BKN = nn.sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, frames_BK))
+        if self.is_initializing():
+            for name in ('conv', 'gate_conv'):
+                Conv(**options, bias=self.bias, name=name)(x_BKN)
+        # Both convolutions as one of twice as many channels: it reads its input once.
+        params = self.variables['params']
+        both = jax.tree.map(
+            lambda *pair: jnp.concatenate(pair, axis=-1), params['conv'], params['gate_conv'])
+        linear_BKN, gate_BKN = jnp.split(conv(both, x_BKN, **options), 2, axis=-1)
+        gate_BKN = sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, frames_BK))
         self.sow('intermediates', 'gate', gate_BKN)
         return linear_BKN * gate_BKN
 
@@ -99,7 +105,8 @@ class DeepLayer(nn.Module):
 class Encoder(nn.Module):
     """Linear basis over frames, then one `DeepLayer` for each dilation (none: linear encoder).
 
-    The basis has no bias and no activation follows it; it computes in float32 at any dtype.
+    The basis has no bias and no activation follows it. At any dtype it is multiplied in float32,
+    for the mixture's soft parts stand in its last bits; what passes on is `dtype`.
 
     Attributes:
       basis: filters (N in the paper).
@@ -126,6 +133,7 @@ class Encoder(nn.Module):
         """Returns the encoded mixture [batch, frames, basis]; `frames_BK` is 0 on padding."""
         kernel_WN = self.param('kernel', torch_uniform(self.window), (self.window, self.basis))
         x_BKN = frame(mixture_BT, window=self.window, stride=self.stride) @ kernel_WN
+        x_BKN = x_BKN.astype(self.dtype)
         return deep_layers(self, x_BKN, frames_BK, dilations=self.dilations, transpose=False)
 
 
@@ -153,10 +161,12 @@ class Decoder(nn.Module):
         x_BKN = deep_layers(
             self, coded_BKN, frames_BK, dilations=self.dilations[::-1], transpose=True
         )
-        x_BKN = zero_padding(x_BKN, frames_BK).astype(jnp.float32)
+        x_BKN = zero_padding(x_BKN, frames_BK).astype(self.dtype)
         basis = x_BKN.shape[-1]
         kernel_NW = self.param('kernel', torch_uniform(self.window), (basis, self.window))
-        return overlap_add(x_BKN @ kernel_NW, stride=self.stride, samples=samples)
+        frame_BKW = jnp.matmul(
+            x_BKN, kernel_NW.astype(self.dtype), preferred_element_type=jnp.float32)
+        return overlap_add(frame_BKW, stride=self.stride, samples=samples)
 
 
 def deep_layers(module, x_BKN, frames_BK, *, dilations, transpose):
@@ -173,4 +183,4 @@ def deep_layers(module, x_BKN, frames_BK, *, dilations, transpose):
             dtype=module.dtype,
             name=f'layer_{index}',
         )(x_BKN, frames_BK)
-    return x_BKN.astype(jnp.float32)
+    return x_BKN

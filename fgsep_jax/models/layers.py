@@ -38,9 +38,30 @@ def same_padding(*, kernel: int, dilation: int, causal: bool) -> tuple[int, int]
     return span // 2, span // 2
 
 
+def sigmoid(x: jax.Array) -> jax.Array:
+    """The logistic function by way of tanh, which is cheaper than exp and a division."""
+    return 0.5 * jnp.tanh(0.5 * x) + 0.5
+
+
 def zero_padding(x_BKN: jax.Array, frames_BK: jax.Array | None) -> jax.Array:
     """Zeroes the frames where `frames_BK` is 0; None leaves all as they are."""
     return x_BKN if frames_BK is None else x_BKN * frames_BK[:, :, None].astype(x_BKN.dtype)
+
+
+def tap_shifts(taps: int, dilation: int) -> list[int]:
+    """How far ahead of its output each of an odd number of taps looks, in frames."""
+    return [(p - (taps - 1) // 2) * dilation for p in range(taps)]
+
+
+def shift_frames(x_BKN: jax.Array, shift: int) -> jax.Array:
+    """Returns x[k + shift] [batch, frames, channels], zero outside.
+
+    One pad with a negative end, which fuses where a pad and a slice would not.
+    """
+    if abs(shift) >= x_BKN.shape[1]:
+        return jnp.zeros_like(x_BKN)
+    return jax.lax.pad(
+        x_BKN, jnp.zeros((), x_BKN.dtype), [(0, 0, 0), (-shift, shift, 0), (0, 0, 0)])
 
 
 def depthwise_conv(
@@ -87,81 +108,6 @@ def depthwise_conv(
         padded_BKN[:, p * dilation : p * dilation + frames] * kernel_PN[None, None, p]
         for p in range(taps)
     )
-
-
-def global_layer_norm(
-    x_BKN: jax.Array,
-    scale_N: jax.Array,
-    bias_N: jax.Array,
-    *,
-    eps: float = 1e-8,
-    frames_BK: jax.Array | None = None,
-) -> jax.Array:
-    """gLN: normalises each example over channels and time (Conv-TasNet, section II-D).
-
-    Args:
-      x_BKN: input [batch, frames, channels]; statistics are taken in float32.
-      scale_N: gamma [channels].
-      bias_N: beta [channels].
-      eps: added to the biased variance, inside the root.
-      frames_BK: 1 for frames that count, 0 for padding [batch, frames].
-
-    Returns:
-      The normalised input [batch, frames, channels], in its dtype.
-    """
-    x32_BKN = x_BKN.astype(jnp.float32)
-    counted_BKN = zero_padding(x32_BKN, frames_BK)
-    frames, channels = x_BKN.shape[1:]
-    if frames_BK is not None:
-        frames = jnp.maximum(frames_BK.sum(axis=1), 1)
-    # E[x^2] - m^2 takes both moments in one pass: memory traffic is what this norm costs.
-    mean_B = counted_BKN.sum(axis=(1, 2)) / (frames * channels)
-    power_B = jnp.square(counted_BKN).sum(axis=(1, 2)) / (frames * channels)
-    inverse_B = jax.lax.rsqrt(jnp.maximum(power_B - mean_B**2, 0) + eps)
-    gain_BN = inverse_B[:, None] * scale_N[None]
-    offset_BN = bias_N[None] - mean_B[:, None] * gain_BN
-    return (x32_BKN * gain_BN[:, None] + offset_BN[:, None]).astype(x_BKN.dtype)
-
-
-def cumulative_layer_norm(
-    x_BKN: jax.Array,
-    scale_N: jax.Array,
-    bias_N: jax.Array,
-    *,
-    eps: float = 1e-8,
-    frames_BK: jax.Array | None = None,
-) -> jax.Array:
-    """cLN: normalises each frame over channels and all frames up to it (Conv-TasNet, II-D).
-
-    Args and returns as in `global_layer_norm`, but padding stands after the frames that count,
-    where no statistic of theirs can see it: `frames_BK` changes nothing.
-    """
-    del frames_BK
-    x32_BKN = x_BKN.astype(jnp.float32)
-    frames, channels = x_BKN.shape[1:]
-    count_K = channels * jnp.arange(1, frames + 1, dtype=jnp.float32)
-    mean_BK = jnp.cumsum(x32_BKN.sum(axis=2), axis=1) / count_K[None]
-    power_BK = jnp.cumsum(jnp.square(x32_BKN).sum(axis=2), axis=1) / count_K[None]
-    inverse_BK = jax.lax.rsqrt(jnp.maximum(power_BK - mean_BK**2, 0) + eps)
-    normal_BKN = (x32_BKN - mean_BK[:, :, None]) * inverse_BK[:, :, None]
-    return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)
-
-
-NORMS = {'gln': global_layer_norm, 'cln': cumulative_layer_norm}
-
-
-class Norm(nn.Module):
-    """A layer norm with an affine map per channel; `kind` is a key of `NORMS`."""
-
-    kind: str = 'gln'
-    eps: float = 1e-8
-
-    @nn.compact
-    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
-        channels = x_BKN.shape[-1]
-        scale_N = self.param('scale', nn.initializers.ones, (channels,))
-        bias_N = self.param('bias', nn.initializers.zeros, (channels,))
-        return NORMS[self.kind](x_BKN, scale_N, bias_N, eps=self.eps, frames_BK=frames_BK)
 
 
 class PReLU(nn.Module):
@@ -211,6 +157,40 @@ class Depthwise(nn.Module):
         return filtered_BKN + bias_N[None, None]
 
 
+def conv(
+    weights: dict,
+    x_BKN: jax.Array,
+    *,
+    dilation: int = 1,
+    causal: bool = False,
+    transpose: bool = False,
+    dtype: str = 'float32',
+) -> jax.Array:
+    """Dilated convolution over frames, as many frames out as in; see `Conv`.
+
+    Args:
+      weights: 'kernel' [taps, channels in, channels out] and, if there is one, 'bias'.
+      x_BKN: input [batch, frames, channels].
+      dilation: frames between two taps.
+      causal: look at the present and the past only.
+      transpose: run the taps backwards.
+      dtype: of the products.
+
+    Returns:
+      [batch, frames, channels out] in `dtype`.
+    """
+    kernel_PND = weights['kernel'].astype(dtype)
+    x_BKD = jax.lax.conv_general_dilated(
+        x_BKN.astype(dtype),
+        kernel_PND[::-1] if transpose else kernel_PND,
+        window_strides=(1,),
+        padding=[same_padding(kernel=len(kernel_PND), dilation=dilation, causal=causal)],
+        rhs_dilation=(dilation,),
+        dimension_numbers=('NWC', 'WIO', 'NWC'),
+    )
+    return x_BKD + weights['bias'].astype(dtype)[None, None] if 'bias' in weights else x_BKD
+
+
 class Conv(nn.Module):
     """Dilated convolution that keeps frames and channels; `transpose` runs the taps backwards.
 
@@ -228,17 +208,8 @@ class Conv(nn.Module):
     def __call__(self, x_BKN: jax.Array) -> jax.Array:
         channels = x_BKN.shape[-1]
         init = torch_uniform(self.kernel * channels)
-        kernel_PND = self.param('kernel', init, (self.kernel, channels, channels))
-        padding = same_padding(kernel=self.kernel, dilation=self.dilation, causal=self.causal)
-        x_BKD = jax.lax.conv_general_dilated(
-            x_BKN.astype(self.dtype),
-            (kernel_PND[::-1] if self.transpose else kernel_PND).astype(self.dtype),
-            window_strides=(1,),
-            padding=[padding],
-            rhs_dilation=(self.dilation,),
-            dimension_numbers=('NWC', 'WIO', 'NWC'),
-        )
-        if not self.bias:
-            return x_BKD
-        bias_D = self.param('bias', init, (channels,)).astype(self.dtype)
-        return x_BKD + bias_D[None, None]
+        weights = {'kernel': self.param('kernel', init, (self.kernel, channels, channels))}
+        if self.bias:
+            weights['bias'] = self.param('bias', init, (channels,))
+        return conv(weights, x_BKN, dilation=self.dilation, causal=self.causal,
+                    transpose=self.transpose, dtype=self.dtype)

@@ -9,7 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.layers import Depthwise, Norm, Pointwise, PReLU, zero_padding
+from fgsep_jax.models.folded import folded_block
+from fgsep_jax.models.layers import Depthwise, Pointwise, PReLU, zero_padding
+from fgsep_jax.models.norms import Norm
 
 MASKS = {
     'sigmoid': nn.sigmoid,
@@ -35,10 +37,20 @@ class Block(nn.Module):
     eps: float
     depthwise: str
     dtype: str
+    remat: bool = False
+
+    def folds(self) -> bool:
+        """Whether `folded_block` computes this block: global norms, and no other way asked for."""
+        return self.norm == 'gln' and self.depthwise == 'auto'
 
     @nn.compact
     def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
+        if self.folds() and not self.is_initializing():
+            x_BKC = folded_block(
+                self.variables['params'], x_BKC, frames_BK, dilation=self.dilation, eps=self.eps,
+                remat=self.remat, dtype=self.dtype)
+            return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
         x_BKH = Pointwise(self.hidden, self.dtype, name='expand')(x_BKC)
         x_BKH = PReLU(name='prelu_1')(x_BKH)
         x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, frames_BK)
@@ -72,7 +84,7 @@ class TCN(nn.Module):
       unused_residual: keep the residual output of the last block, which nothing reads: published
         counts of parameters include it.
       remat: compute the blocks again in the backward pass instead of storing them.
-      dtype: type that the convolutions compute in. What passes from block to block, the sum of
+      dtype: type that the convolutions compute in and that passes from block to block. The sum of
         the skip connections and the norms' statistics stay float32.
     """
 
@@ -101,19 +113,16 @@ class TCN(nn.Module):
           frames_BK: 1 for frames that count, 0 for padding; None when all count.
 
         Returns:
-          Masks [batch, sources, frames, basis], float32.
+          Masks [batch, sources, frames, basis] in `dtype`.
         """
         batch, frames, basis = encoded_BKN.shape
         x_BKC = Norm(self.norm, self.eps, name='norm')(encoded_BKN, frames_BK)
         x_BKC = Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
-        x_BKC = x_BKC.astype(jnp.float32)
-        # Without explicit names nn.remat would rename the parameters.
-        block = nn.remat(Block) if self.remat else Block
         last = self.blocks * self.repeats - 1
         total_BKC = 0.0
         for index in range(last + 1):
             unused = index == last and self.skip > 0 and not self.unused_residual
-            residual_BKC, skip_BKC = block(
+            settings = dict(
                 hidden=self.hidden,
                 residual=0 if unused else self.bottleneck,
                 skip=self.skip,
@@ -124,12 +133,17 @@ class TCN(nn.Module):
                 eps=self.eps,
                 depthwise=self.depthwise,
                 dtype=self.dtype,
-                name=f'block_{index}',
-            )(x_BKC, frames_BK)
+                remat=self.remat,
+            )
+            # A folded block sees to its own rematerialisation. Without explicit names nn.remat
+            # would rename the parameters.
+            lifted = self.remat and not Block(**settings, parent=None).folds()
+            block = (nn.remat(Block) if lifted else Block)(**settings, name=f'block_{index}')
+            residual_BKC, skip_BKC = block(x_BKC, frames_BK)
             if not unused:
                 x_BKC += residual_BKC
             total_BKC += skip_BKC.astype(jnp.float32)
         x_BKC = PReLU(name='prelu')(total_BKC if self.skip else x_BKC)
-        x_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
-        logit_BKSN = x_BKD.astype(jnp.float32).reshape(batch, frames, self.sources, basis)
-        return MASKS[self.mask](logit_BKSN.swapaxes(1, 2))
+        logit_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
+        logit_BSKN = jnp.stack(jnp.split(logit_BKD, self.sources, axis=-1), axis=1)
+        return MASKS[self.mask](logit_BSKN)

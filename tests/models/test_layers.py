@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax.models import layers
+from fgsep_jax.models import layers, norms
 
 
 def normal(*shape, seed=0):
@@ -60,20 +60,20 @@ def reference_norm(x_KN, scale_N, bias_N):
 def test_gln_equals_float64(gain, offset):
     x_BKN = normal(3, 50, 7) * gain + offset
     scale_N, bias_N = normal(7, seed=1), normal(7, seed=2)
-    out_BKN = layers.global_layer_norm(x_BKN, scale_N, bias_N)
+    out_BKN = norms.global_layer_norm(x_BKN, scale_N, bias_N)
     for out_KN, x_KN in zip(out_BKN, x_BKN):
         np.testing.assert_allclose(out_KN, reference_norm(x_KN, scale_N, bias_N), atol=2e-4)
 
 
 def test_cln_equals_gln_of_every_prefix():
     x_KN, scale_N, bias_N = normal(30, 7), normal(7, seed=1), normal(7, seed=2)
-    out_BKN = layers.cumulative_layer_norm(x_KN[None], scale_N, bias_N)
+    out_BKN = norms.cumulative_layer_norm(x_KN[None], scale_N, bias_N)
     for k in range(30):
         prefix_KN = reference_norm(x_KN[: k + 1], scale_N, bias_N)
         np.testing.assert_allclose(out_BKN[0, k], prefix_KN[-1], atol=1e-4)
 
 
-@pytest.mark.parametrize('norm', [layers.global_layer_norm, layers.cumulative_layer_norm])
+@pytest.mark.parametrize('norm', [norms.global_layer_norm, norms.cumulative_layer_norm])
 # At 7.7 and 123.4, E[x^2] - m^2 rounds to less than -eps.
 @pytest.mark.parametrize('level', [0.0, 7.7, 123.4])
 def test_norm_of_a_constant_is_finite_with_its_gradient(norm, level):
@@ -83,7 +83,7 @@ def test_norm_of_a_constant_is_finite_with_its_gradient(norm, level):
     assert jnp.isfinite(jax.grad(lambda x: norm(x, one_N, zero_N).sum())(x_BKN)).all()
 
 
-@pytest.mark.parametrize('norm', [layers.global_layer_norm, layers.cumulative_layer_norm])
+@pytest.mark.parametrize('norm', [norms.global_layer_norm, norms.cumulative_layer_norm])
 def test_norm_ignores_padding(norm):
     x_BKN = normal(2, 20, 6)
     frames_BK = jnp.arange(20)[None] < jnp.asarray([13, 20])[:, None]
@@ -94,7 +94,7 @@ def test_norm_ignores_padding(norm):
     np.testing.assert_allclose(out_BKN[1], norm(x_BKN, scale_N, bias_N)[1], atol=1e-6)
 
 
-@pytest.mark.parametrize('norm', [layers.global_layer_norm, layers.cumulative_layer_norm])
+@pytest.mark.parametrize('norm', [norms.global_layer_norm, norms.cumulative_layer_norm])
 def test_norm_statistics_of_bfloat16_are_float32(norm):
     x_BKN = jnp.asarray(normal(1, 4000, 8) + 4, jnp.bfloat16)
     one_N, zero_N = jnp.ones(8), jnp.zeros(8)

@@ -1,0 +1,114 @@
+"""Conv-TasNet and its deep variants at the paper's sizes beside the same models in PyTorch.
+
+Train steps are whole: loss with PIT, gradients, clipping, Adam. Both sides start from the same
+weights and see the same batch of two mixtures of 4 s at 8 kHz.
+"""
+
+import jax
+import numpy as np
+import torch
+
+from fgsep_jax import config as config_lib
+from fgsep_jax.benchmark import peers_conv_tasnet
+from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.models.conv_tasnet import multiply_accumulates
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
+
+MODELS = {'Conv-TasNet': {}, 'deep PReLU': {'encoder': 'prelu', 'layers': 4},
+          'GLU': {'encoder': 'glu', 'layers': 4}}
+SMALL = dict(basis=16, bottleneck=8, hidden=16, skip=8, blocks=2, repeats=1)
+
+
+class Sides:
+    """Ours and PyTorch's side of one model: same weights, same batch.
+
+    Args:
+      model: keys of the config's section `model`.
+      batch: mixtures.
+      seconds: their length.
+    """
+
+    def __init__(self, model, *, batch, seconds):
+        config = config_lib.speech('', experiment='benchmark', model=model)
+        self.batch = batch
+        self.task, samples = make_task(config), round(seconds * config.data.sample_rate)
+        source_BST = np.random.default_rng(0).integers(
+            -3000, 3000, (batch, config.data.sources, samples), np.int16)
+        mesh = mesh_lib.make_mesh()
+        self.state = jax.jit(lambda: state_lib.init_state(self.task, config),
+                             out_shardings=mesh_lib.replicated(mesh))()
+        self.params = self.state.params
+        self.mixture_BT = jax.device_put(source_BST.sum(axis=1) / np.float32(32768))
+        self._batch = mesh_lib.place_batch({'source_BST': source_BST}, mesh)
+        self._step = step_lib.jit_train_step(self.task, config, mesh)
+        self._separate = jax.jit(self.task.separate)
+        self.peer = peers_conv_tasnet.make_model(self.task.model, self.params)
+        self._source_BST = torch.from_numpy(source_BST / np.float32(32768))
+        self._optimizer = torch.optim.Adam(
+            self.peer.parameters(), lr=config.training.learning_rate)
+        self._clip_norm = config.training.clip_norm
+        # The step donates its state; the weights are needed once more for the forward pass.
+        self.params = jax.tree.map(lambda leaf: leaf.copy(), self.params)
+
+    def forward(self):
+        """Our estimates [batch, sources, samples]."""
+        return self._separate(self.params, self.mixture_BT).block_until_ready()
+
+    def step(self):
+        """One step of ours; returns the loss."""
+        self.state, metrics, _ = self._step(self.state, self._batch)
+        return jax.block_until_ready(metrics['loss'])
+
+    def peer_forward(self, model=None):
+        """PyTorch's estimates."""
+        with torch.no_grad():
+            return (self.peer if model is None else model)(self._source_BST.sum(1, keepdim=True))
+
+    def peer_step(self, model=None):
+        """One step of PyTorch's; returns the loss."""
+        model = self.peer if model is None else model
+        estimate_BST = model(self._source_BST.sum(1, keepdim=True))
+        loss = peers_conv_tasnet.pit_loss(estimate_BST, self._source_BST).mean()
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.peer.parameters(), self._clip_norm)
+        self._optimizer.step()
+        return loss.item()
+
+
+def flops(model, *, batch, seconds):
+    """Operations of the convolutions of a forward pass; a train step needs three times as many."""
+    return 2 * batch * seconds * multiply_accumulates(model, sample_rate=8000)
+
+
+def least_bytes(model, *, batch, seconds, train):
+    """Least bytes of the separator: each block's hidden arrays written and read once.
+
+    Of a block, u1 and u2 [batch, frames, hidden] pass from one product to the next; a train step
+    reads them once more and their gradients are written and read as well.
+    """
+    tcn = model.separator
+    frames = seconds * 8000 / model.encoder.stride
+    hidden = 4 * batch * frames * tcn.hidden * tcn.blocks * tcn.repeats
+    return (2 * (2 + 2) + 2 if train else 2 * 2) * hidden
+
+
+def cases(*, small=False):
+    """Yields the cases; `small` ones end at once and mean nothing."""
+    batch, seconds = (1, 0.2) if small else (2, 4)
+    size = dict(batch=batch, seconds=seconds)
+    for name, model in MODELS.items():
+        sides = Sides({**model, **(SMALL if small else {})}, **size)
+        ours = sides.task.model
+        counted = {'flops': flops(ours, **size), 'bytes': least_bytes(ours, **size, train=False)}
+        peers, compiled = {'PyTorch': sides.peer_step}, {}
+        if not small and not model:  # a second peer; compiling takes it half a minute
+            module = torch.compile(sides.peer)
+            compiled = {'torch.compile': lambda: sides.peer_step(module)}
+        what = f'{batch} x {seconds} s'
+        yield Case(f'{name}, train step, {what}', sides.step, peers | compiled, target=0.8,
+                   flops=3 * counted['flops'],
+                   bytes=least_bytes(ours, **size, train=True))
+        yield Case(f'{name}, forward, {what}', sides.forward, {'PyTorch': sides.peer_forward},
+                   target=None if model else 0.7, **counted)

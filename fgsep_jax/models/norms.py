@@ -1,0 +1,154 @@
+"""Layer norms over frames and channels, and the global one as a gain and an offset."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fgsep_jax.models.layers import zero_padding
+
+
+def global_layer_norm(
+    x_BKN: jax.Array,
+    scale_N: jax.Array,
+    bias_N: jax.Array,
+    *,
+    eps: float = 1e-8,
+    frames_BK: jax.Array | None = None,
+) -> jax.Array:
+    """gLN: normalises each example over channels and time (Conv-TasNet, section II-D).
+
+    Args:
+      x_BKN: input [batch, frames, channels]; statistics are taken in float32.
+      scale_N: gamma [channels].
+      bias_N: beta [channels].
+      eps: added to the biased variance, inside the root.
+      frames_BK: 1 for frames that count, 0 for padding [batch, frames].
+
+    Returns:
+      The normalised input [batch, frames, channels], in its dtype.
+    """
+    x32_BKN = x_BKN.astype(jnp.float32)
+    counted_BKN = zero_padding(x32_BKN, frames_BK)
+    frames, channels = x_BKN.shape[1:]
+    if frames_BK is not None:
+        frames = jnp.maximum(frames_BK.sum(axis=1), 1)
+    # E[x^2] - m^2 takes both moments in one pass: memory traffic is what this norm costs.
+    mean_B = counted_BKN.sum(axis=(1, 2)) / (frames * channels)
+    power_B = jnp.square(counted_BKN).sum(axis=(1, 2)) / (frames * channels)
+    inverse_B = jax.lax.rsqrt(jnp.maximum(power_B - mean_B**2, 0) + eps)
+    gain_BN = inverse_B[:, None] * scale_N[None]
+    offset_BN = bias_N[None] - mean_B[:, None] * gain_BN
+    return (x32_BKN * gain_BN[:, None] + offset_BN[:, None]).astype(x_BKN.dtype)
+
+
+def cumulative_layer_norm(
+    x_BKN: jax.Array,
+    scale_N: jax.Array,
+    bias_N: jax.Array,
+    *,
+    eps: float = 1e-8,
+    frames_BK: jax.Array | None = None,
+) -> jax.Array:
+    """cLN: normalises each frame over channels and all frames up to it (Conv-TasNet, II-D).
+
+    Args and returns as in `global_layer_norm`, but padding stands after the frames that count,
+    where no statistic of theirs can see it: `frames_BK` changes nothing.
+    """
+    del frames_BK
+    x32_BKN = x_BKN.astype(jnp.float32)
+    frames, channels = x_BKN.shape[1:]
+    count_K = channels * jnp.arange(1, frames + 1, dtype=jnp.float32)
+    mean_BK = jnp.cumsum(x32_BKN.sum(axis=2), axis=1) / count_K[None]
+    power_BK = jnp.cumsum(jnp.square(x32_BKN).sum(axis=2), axis=1) / count_K[None]
+    inverse_BK = jax.lax.rsqrt(jnp.maximum(power_BK - mean_BK**2, 0) + eps)
+    normal_BKN = (x32_BKN - mean_BK[:, :, None]) * inverse_BK[:, :, None]
+    return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)
+
+
+NORMS = {'gln': global_layer_norm, 'cln': cumulative_layer_norm}
+
+
+class Norm(nn.Module):
+    """A layer norm with an affine map per channel; `kind` is a key of `NORMS`."""
+
+    kind: str = 'gln'
+    eps: float = 1e-8
+
+    @nn.compact
+    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+        channels = x_BKN.shape[-1]
+        scale_N = self.param('scale', nn.initializers.ones, (channels,))
+        bias_N = self.param('bias', nn.initializers.zeros, (channels,))
+        return NORMS[self.kind](x_BKN, scale_N, bias_N, eps=self.eps, frames_BK=frames_BK)
+
+
+def frames_that_count(x_BKC, frames_BK):
+    """Frames of x [batch, frames, channels] that count, [batch] or a number; at least 1."""
+    return x_BKC.shape[1] if frames_BK is None else jnp.maximum(frames_BK.sum(axis=1), 1)
+
+
+def sum_over(x_BKH, axes, cpu):
+    """Sum of x [batch, frames, channels] over several axes, frames among them.
+
+    Elsewhere than on CPU in two steps that the barrier keeps apart: on TPU the first then fuses
+    with the product that makes `x_BKH`.
+    """
+    if cpu:
+        return x_BKH.sum(axis=axes)
+    rest = tuple(axis - (axis > 1) for axis in axes if axis != 1)
+    return jax.lax.optimization_barrier(x_BKH.sum(axis=1)).sum(axis=rest)
+
+
+def moments(y_BKH, count_B, eps, cpu):
+    """Mean and 1 / sqrt(variance + eps) of each example, float32.
+
+    Args:
+      y_BKH: [batch, frames, channels], zero on padding.
+      count_B: how many of its values count [batch], or a number.
+      eps: of the norm.
+      cpu: see `sum_over`.
+
+    Returns:
+      ([batch], [batch]).
+    """
+    y_BKH = y_BKH.astype(jnp.float32)
+    # E[y^2] - m^2 takes both in one pass.
+    mean_B = sum_over(y_BKH, (1, 2), cpu) / count_B
+    power_B = sum_over(jnp.square(y_BKH), (1, 2), cpu) / count_B
+    return mean_B, jax.lax.rsqrt(jnp.maximum(power_B - mean_B**2, 0) + eps)
+
+
+def affine(moments, norm):
+    """gLN as a gain and an offset, each [batch, channels].
+
+    Args:
+      moments: as `moments` returns them.
+      norm: {'scale', 'bias'} [channels].
+    """
+    mean_B, inverse_B = moments
+    gain_BH = inverse_B[:, None] * norm['scale'][None]
+    return gain_BH, norm['bias'][None] - mean_B[:, None] * gain_BH
+
+
+def affine_gradient(d_gain_BH, d_offset_BH, moments, norm, count_B):
+    """Gradients of a norm's weights, and of the two sums over y and y^2 behind its moments.
+
+    Args:
+      d_gain_BH: gradient of the gain [batch, channels].
+      d_offset_BH: of the offset.
+      moments: as `moments` returns them.
+      norm: {'scale', 'bias'} [channels].
+      count_B: how many values counted [batch], or a number.
+
+    Returns:
+      {'scale', 'bias'}, (d_sum_B, d_square_B): dy takes d_sum + d_square y from the moments.
+    """
+    mean_B, inverse_B = moments
+    gain_BH = inverse_B[:, None] * norm['scale'][None]
+    d_gain_BH = d_gain_BH - mean_B[:, None] * d_offset_BH
+    d_inverse_B = (norm['scale'][None] * d_gain_BH).sum(axis=1)
+    d_variance_B = -0.5 * inverse_B**3 * d_inverse_B
+    d_mean_B = -(d_offset_BH * gain_BH).sum(axis=1) - 2 * mean_B * d_variance_B
+    weights = {'scale': (inverse_B[:, None] * d_gain_BH).sum(axis=0),
+               'bias': d_offset_BH.sum(axis=0)}
+    return weights, (d_mean_B / count_B, 2 * d_variance_B / count_B)
