@@ -16,8 +16,15 @@ if __name__ == '__main__':
 import argparse  # noqa: E402
 import dataclasses  # noqa: E402
 import importlib  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
 
 from fgsep_jax.benchmark import harness, table  # noqa: E402
+from fgsep_jax.config import ConfigError  # noqa: E402
+
+if __name__ == '__main__':
+    # Two libraries share a GPU; JAX would take three quarters of its memory at once.
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 NAMES = ('conv_tasnet', 'mask_blstm', 'metrics', 'pit', 'features', 'input', 'compile_time',
          'memory')
@@ -27,22 +34,31 @@ def main(arguments=None):
     """Runs the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(prog='python -m fgsep_jax.benchmark', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='+', choices=[*NAMES, 'all'], metavar='NAME',
-                        help=f"one of {', '.join(NAMES)}, or all")
+    parser.add_argument('names', nargs='+', choices=[*NAMES, 'gpu', 'all'], metavar='NAME',
+                        help=f"one of {', '.join(NAMES)}; gpu; or all, which leaves gpu out")
     parser.add_argument('--results', default='benchmarks.jsonl', help='file to append to')
     parser.add_argument('--rounds', type=int, help='turns of each case, in place of its own')
     flags = parser.parse_args(arguments)
+    if flags.rounds is not None and flags.rounds < 1:
+        parser.error(f'--rounds={flags.rounds}: at least 1')
     rates, machine = harness.machine_rates(), harness.machine()
     print(table.machine_line(machine, rates), flush=True)
     for name in NAMES if 'all' in flags.names else flags.names:
         print('\n' + table.HEADER, flush=True)
-        for case in importlib.import_module(f'fgsep_jax.benchmark.{name}').cases():
+        for case in _cases(name):
             if flags.rounds:
                 case = dataclasses.replace(case, rounds=flags.rounds)
             row = {'benchmark': name, **harness.compare(case, rates), 'machine': machine,
                    'rates': rates}
             harness.append(flags.results, [row])  # at once: a later case may take long, or fail
             print('\n'.join(table.lines(row)), flush=True)
+
+
+def _cases(name):
+    try:
+        yield from importlib.import_module(f'fgsep_jax.benchmark.{name}').cases()
+    except ConfigError as error:
+        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -4,6 +4,8 @@ Train steps are whole: loss with PIT, gradients, clipping, Adam. Both sides star
 weights and see the same batch of two mixtures of 4 s at 8 kHz.
 """
 
+import functools
+
 import jax
 import numpy as np
 import torch
@@ -27,9 +29,11 @@ class Sides:
       model: keys of the config's section `model`.
       batch: mixtures.
       seconds: their length.
+      device: PyTorch's device; ours is JAX's default.
+      peer_dtype: PyTorch's type of products, by autocast where it is not float32.
     """
 
-    def __init__(self, model, *, batch, seconds):
+    def __init__(self, model, *, batch, seconds, device='cpu', peer_dtype='float32'):
         config = config_lib.speech('', experiment='benchmark', model=model)
         self.batch = batch
         self.task, samples = make_task(config), round(seconds * config.data.sample_rate)
@@ -43,8 +47,10 @@ class Sides:
         self._batch = mesh_lib.place_batch({'source_BST': source_BST}, mesh)
         self._step = step_lib.jit_train_step(self.task, config, mesh)
         self._separate = jax.jit(self.task.separate)
-        self.peer = peers_conv_tasnet.make_model(self.task.model, self.params)
-        self._source_BST = torch.from_numpy(source_BST / np.float32(32768))
+        self.peer = peers_conv_tasnet.make_model(self.task.model, self.params).to(device)
+        self._source_BST = torch.from_numpy(source_BST / np.float32(32768)).to(device)
+        self._autocast = functools.partial(
+            torch.autocast, device, getattr(torch, peer_dtype), enabled=peer_dtype != 'float32')
         self._optimizer = torch.optim.Adam(
             self.peer.parameters(), lr=config.training.learning_rate)
         self._clip_norm = config.training.clip_norm
@@ -62,13 +68,14 @@ class Sides:
 
     def peer_forward(self, model=None):
         """PyTorch's estimates."""
-        with torch.no_grad():
+        with torch.no_grad(), self._autocast():
             return (self.peer if model is None else model)(self._source_BST.sum(1, keepdim=True))
 
     def peer_step(self, model=None):
         """One step of PyTorch's; returns the loss."""
         model = self.peer if model is None else model
-        estimate_BST = model(self._source_BST.sum(1, keepdim=True))
+        with self._autocast():
+            estimate_BST = model(self._source_BST.sum(1, keepdim=True)).float()
         loss = peers_conv_tasnet.pit_loss(estimate_BST, self._source_BST).mean()
         self._optimizer.zero_grad()
         loss.backward()

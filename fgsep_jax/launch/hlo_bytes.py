@@ -215,7 +215,9 @@ def place(op_name):
             if re.match(r'(jvp|transpose)\(', part):  # under remat the path begins anew
                 parts = []
             parts += [name for name in re.findall(r'\bjit\((\w+)\)', part) if name != 'train_step']
-        elif part not in ('checkpoint', 'rematted_computation', 'while', 'body', 'closed_call'):
+        elif not re.fullmatch(
+                'checkpoint|rematted_computation|while|body|closed_call|cond|branch_[0-9]+_fun',
+                part):
             parts.append(part)
     return re.sub(r'(block|layer|blstm)_\d+', r'\1_*', '/'.join(parts)) or '-'
 

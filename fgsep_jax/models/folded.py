@@ -12,8 +12,7 @@ traffic is what the block costs, on every kind of machine; the backward pass, wr
 takes the sums over frames that gains and offsets need from the gradients of the taps and of W2,
 and keeps x, u1 and u2 alone.
 
-XLA's compilers for CPU and for TPU fuse differently, and what spares one of them a pass costs the
-other one: where they part, `cpu` says for which of them it is written.
+XLA's compilers for CPU and TPU fuse differently; `cpu` says for which of them a form is written.
 
 Letters beside the package's own: P taps of the depthwise filter, D output channels.
 """
@@ -84,12 +83,14 @@ def _gradient(settings, kept, d_out_BKD):
 _block.defvjp(_keep, _gradient)
 
 
+@jax.named_scope('expand')
 def _expand(weights, x_BKC, dtype):
     """u1 [B, K, H]."""
     u_BKH = x_BKC.astype(dtype) @ weights['expand']['kernel'].astype(dtype)
     return u_BKH + weights['expand']['bias'].astype(dtype)[None, None]
 
 
+@jax.named_scope('depthwise')
 def _filter(weights, u1_BKH, moments, frames_BK, dilation, cpu):
     """u2 [B, K, H]."""
     gain_BH, offset_BH = affine(moments, weights['norm_1'])

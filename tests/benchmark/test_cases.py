@@ -2,19 +2,17 @@
 
 import dataclasses
 import importlib
-import importlib.util
 import math
 
 import pytest
 
-from fgsep_jax.benchmark import harness, table
-from fgsep_jax.benchmark.__main__ import NAMES
+from fgsep_jax.benchmark import gpu, harness, table
+from fgsep_jax.benchmark.__main__ import NAMES, main
+from fgsep_jax.config import ConfigError
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [*NAMES, 'gpu'])
 def test_small_cases_run_and_make_lines(name):
-    if importlib.util.find_spec(f'fgsep_jax.benchmark.{name}') is None:
-        pytest.skip('not written yet')
     names = []
     for case in importlib.import_module(f'fgsep_jax.benchmark.{name}').cases(small=True):
         case = dataclasses.replace(case, rounds=1)
@@ -24,3 +22,15 @@ def test_small_cases_run_and_make_lines(name):
         assert len(table.lines(row)) == max(1, len(case.peers))
         names.append(case.name)
     assert names and len(set(names)) == len(names)
+
+
+def test_a_gpu_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match='JAX runs on cpu, PyTorch sees no GPU'):
+        next(gpu.cases())
+
+
+@pytest.mark.parametrize('arguments', [['nothing'], ['pit', '--rounds=0'], []])
+def test_wrong_arguments_end_at_once(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2 and 'usage' in capsys.readouterr().err

@@ -103,6 +103,8 @@ def test_costs_are_grouped_by_direction_and_place():
      'backward', 'sep/block_*/norm_1'),
     ('jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/rematted_computation/norm/mul',
      'again', 'sep/norm'),
+    ('jit(train_step)/jvp(Net)/sep/block_3/cond/branch_0_fun/expand/dot_general', 'forward',
+     'sep/block_*/expand'),
     ('jit(train_step)/add', 'update', '-'),
     ('', '', '-'),
 ])
