@@ -41,8 +41,11 @@ def main(arguments=None):
     flags = parser.parse_args(arguments)
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f'--rounds={flags.rounds}: at least 1')
-    rates, machine = harness.machine_rates(), harness.machine()
+    machine = harness.machine()  # its load before there is ours
+    rates = harness.machine_rates()
     print(table.machine_line(machine, rates), flush=True)
+    if machine['load'] > 0.5:  # a peer of many threads suffers most, and the ratios flatter us
+        print(f"Others are at work here (load {machine['load']:.1f}): do not trust the ratios.")
     for name in NAMES if 'all' in flags.names else flags.names:
         print('\n' + table.HEADER, flush=True)
         for case in _cases(name):

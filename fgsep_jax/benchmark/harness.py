@@ -148,7 +148,7 @@ def _accelerator_rates(size, megabytes):
 
 
 def machine() -> dict:
-    """What the results should be read with: processor, device, versions, time."""
+    """What the results should be read with: processor, device, versions, load, time."""
     versions = {}
     for package in ('jax', 'flax', 'torch', 'librosa', 'mir_eval', 'fast_bss_eval', 'grain'):
         try:
@@ -157,7 +157,7 @@ def machine() -> dict:
             continue
     return {'device': jax.devices()[0].device_kind, 'platform': jax.default_backend(),
             'cores': len(os.sched_getaffinity(0)), 'processor': _processor(),
-            'versions': versions,
+            'versions': versions, 'load': os.getloadavg()[0],
             'when': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')}
 
 

@@ -63,6 +63,7 @@ def test_the_machine_has_rates_and_a_name():
 def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(harness, 'machine_rates', lambda: calls.append(1) or RATES)
+    monkeypatch.setattr(harness.os, 'getloadavg', lambda: (0.6, 0, 0))
     cases = [Case(name, lambda: None, {'peer': lambda: None}) for name in 'ab']
     module = type('Module', (), {'cases': staticmethod(lambda: cases)})
     monkeypatch.setattr(program.importlib, 'import_module', lambda name: module)
@@ -73,4 +74,5 @@ def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkey
     assert [(row['benchmark'], row['case']) for row in rows] == [
         (name, case) for _ in range(2) for name in ('metrics', 'pit') for case in 'ab']
     assert len(calls) == 2 and all(row['rounds'] == 1 for row in rows)
-    assert '| a | peer |' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert '| a | peer |' in printed and 'load 0.6' in printed
