@@ -7,10 +7,9 @@ follows it is linear. So the block (Conv-TasNet fig. 1C)
     u2 = z1 * taps + b,  y2 = PReLU(u2),   z2 = y2 gain2 + offset2
     out = z2 W2 + b2
 
-never forms z1 and z2: the gains go into the taps and into W2, the offsets into the biases. Memory
-traffic is what the block costs, on every kind of machine; the backward pass, written out here,
-takes the sums over frames that gains and offsets need from the gradients of the taps and of W2,
-and keeps x, u1 and u2 alone.
+never forms z1 and z2: the gains go into the taps and W2, the offsets into the biases. Memory
+traffic is what the block costs; the backward pass, written out here, takes the sums over frames
+that gains and offsets need from the gradients of taps and W2, and keeps x, u1 and u2 alone.
 
 XLA's compilers for CPU and TPU fuse differently; `cpu` says for which of them a form is written.
 
@@ -123,7 +122,8 @@ def _forward(settings, weights, x_BKC, frames_BK, *, cpu):
 def _backward(settings, kept, d_out_BKD, *, cpu):
     dilation, _, _, dtype = settings
     weights, x_BKC, frames_BK, moments_1, moments_2, hidden = kept
-    x_BKC, hidden = _apart((x_BKC, hidden), d_out_BKD, cpu)
+    (x_BKC, hidden), tied_BKD = _apart((x_BKC, hidden), d_out_BKD, cpu)
+    d_out_BKD = d_out_BKD if hidden else tied_BKD  # else u1 might be made before its time
     u1_BKH, u2_BKH = hidden or (_expand(weights, x_BKC, dtype), None)
     if u2_BKH is None:
         u2_BKH = _filter(weights, u1_BKH, moments_1, frames_BK, dilation, cpu)
@@ -188,15 +188,15 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
 
 
 def _apart(arrays, d_out_BKD, cpu):
-    """The arrays as if the backward pass alone had them.
+    """(arrays, d_out) as if the backward pass alone had them.
 
-    XLA would else find what is computed from them in the forward pass, and keep that. Its compiler
-    for CPU drops barriers; a zero that it cannot know to be zero serves there.
+    XLA would else keep what the forward pass computes from them. Its compiler for CPU drops
+    barriers; a zero that it cannot know to be zero serves there.
     """
     if cpu:
         zero = 0 * d_out_BKD[0, 0, 0]
-        return jax.tree.map(lambda array: array + zero.astype(array.dtype), arrays)
-    return jax.lax.optimization_barrier((arrays, d_out_BKD))[0]
+        return jax.tree.map(lambda array: array + zero.astype(array.dtype), arrays), d_out_BKD
+    return jax.lax.optimization_barrier((arrays, d_out_BKD))
 
 
 def _inside(x_BKC, frames_BK, shift):
