@@ -95,7 +95,7 @@ def _frame_back(state, kernel_DH, frame):
     d_output_BH, cell_BH, gates_BD = frame
     i, f, g, o = jnp.split(gates_BD, GATES, axis=-1)
     tanh_BH = jnp.tanh(cell_BH)
-    d_output_BH += d_pre_BD @ kernel_DH
+    d_output_BH += (d_pre_BD @ kernel_DH)[:, : o.shape[-1]]
     d_cell_BH += d_output_BH * o * (1 - tanh_BH**2)
     slope_BD = jnp.concatenate([
         g * i * (1 - i),
@@ -115,7 +115,10 @@ def _backward(residuals, d_output_KBH):
     all frames after the scan.
     """
     params, kept = residuals
-    kernels_DH = tuple(kernel_HD.T for kernel_HD in params['kernel'])
+    # A CPU's product works on 64 columns at a time, and 300 would leave it a ragged end.
+    ragged = -params['kernel'].shape[1] % 64
+    kernels_DH = tuple(
+        jnp.pad(kernel_HD.T, ((0, 0), (0, ragged))) for kernel_HD in params['kernel'])
     frames = tuple(
         (d_KBH, cell_KBH, gates_KBD) for d_KBH, (_, cell_KBH, gates_KBD) in zip(d_output_KBH, kept))
     zero_BH, zero_BD = (jnp.zeros_like(x_KB[0]) for x_KB in kept[0][1:])
@@ -134,6 +137,20 @@ def _over_frames(x_KBH, d_KBD):
     return jax.lax.platform_dependent(
         x_KBH, d_KBD, default=lambda x, d: jnp.einsum('kbh,kbd->hd', x, d),
         cpu=lambda x, d: x.reshape(-1, x.shape[-1]).T @ d.reshape(-1, d.shape[-1]))
+
+
+@jax.custom_vjp
+def product(x_KBN: jax.Array, kernel_ND: jax.Array) -> jax.Array:
+    """x W [frames, batch, depth] of all frames, with W's gradient by `_over_frames`."""
+    return x_KBN @ kernel_ND
+
+
+def _product_back(residuals, d_KBD):
+    x_KBN, kernel_ND = residuals
+    return d_KBD @ kernel_ND.T, _over_frames(x_KBN, d_KBD)
+
+
+product.defvjp(lambda x_KBN, kernel_ND: (x_KBN @ kernel_ND, (x_KBN, kernel_ND)), _product_back)
 
 
 def _before(x_KBH):
@@ -199,9 +216,10 @@ class BLSTM(nn.Module):
 
         def preactivation(direction, order):
             # Frames and examples stay two axes: as one they cannot be dealt to the chips of a pod.
-            input_KBD = x_KBN[order] @ kernel_GND[direction].astype(self.dtype)
-            input_KBD = input_KBD.astype(jnp.float32) + bias_GD[direction][None, None]
-            return input_KBD if mask_KB1 is None else jnp.where(mask_KB1[order], input_KBD, CLOSED)
+            input_KBD = product(x_KBN[order], kernel_GND[direction].astype(self.dtype))
+            # Added, not selected: the gradient, zero where gates are shut, passes uncopied.
+            offset_KBD = bias_GD[direction][None, None] + shut_KB1[order]
+            return input_KBD.astype(jnp.float32) + offset_KBD
 
         recurrence = Recurrence(self.hidden, name='recurrence')
         run = nn.custom_vjp(_outputs, _forward, _backward)
