@@ -170,7 +170,7 @@ def _processor():
 
 
 def append(path: str, rows: list[dict]) -> None:
-    """Appends rows to a results file, one JSON object a line."""
+    """Appends rows to a results file, one JSON object a line, peers in their order."""
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with open(path, 'a') as file:
-        file.writelines(json.dumps(row, sort_keys=True) + '\n' for row in rows)
+        file.writelines(json.dumps(row) + '\n' for row in rows)

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from fgsep_jax.benchmark import table
+from fgsep_jax.benchmark import harness, table
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / 'docs' / 'results' / 'benchmarks.jsonl'
@@ -75,3 +75,8 @@ def test_the_readme_shows_what_was_measured():
         pytest.skip('no table in the README yet')
     assert table.replace(readme, table.render(table.read(RESULTS))) == readme, (
         'run python -m fgsep_jax.benchmark.table --readme=README.md')
+
+def test_peers_come_back_in_their_order(tmp_path):
+    path = str(tmp_path / 'results.jsonl')
+    harness.append(path, [{'peers': {'slow': 1, 'fast': 2}}])
+    assert list(table.read(path)[0]['peers']) == ['slow', 'fast']
