@@ -9,6 +9,7 @@ import copy
 import difflib
 import json
 import os
+import re
 
 from ml_collections import config_dict
 
@@ -145,6 +146,22 @@ def from_json(text):
     config = config_dict.ConfigDict(copy.deepcopy(defaults.DEFAULTS[content['task']]))
     config.update(content)
     return config.lock()
+
+
+def mistake(error):
+    """What a mistake on the command line, as absl and ml_collections report it, means to its maker.
+
+    Args:
+      error: KeyError or AttributeError of an unknown key, else what loading the file raised.
+
+    Returns:
+      A ConfigError of one clear line.
+    """
+    if isinstance(error, (KeyError, AttributeError)):
+        words = re.findall(r'[\w.]+', str(error).replace('\\n', ' '))
+        hint = f'; did you mean {words[4]}?' if len(words) > 4 else ''
+        return ConfigError(f'no configuration key {words[0]}{hint}')
+    return ConfigError(str(error).split('ConfigError: ')[-1].strip())
 
 
 def did_you_mean(word, known):

@@ -106,7 +106,7 @@ SPEECH = {
         'mask': 'sigmoid',  # sigmoid, relu, softmax
         'bias': True,
         'eps': 1e-8,
-        'depthwise': 'auto',  # auto, shift, conv
+        'depthwise': 'auto',  # auto (folded with the norms under gln), shift, conv
         'unused_residual': False,
         'remat': False,
         'dtype': 'float32',  # of the convolutions: float32, bfloat16

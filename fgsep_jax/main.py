@@ -6,7 +6,6 @@
 """
 
 import os
-import re
 import sys
 
 from fgsep_jax import huge_pages
@@ -94,13 +93,8 @@ def _parse(argv):
         # A file that could not be loaded says so only when something is read of it.
         getattr(_CONFIG.value, 'experiment', None)
         return remaining
-    except (KeyError, AttributeError) as error:  # how ml_collections reports an unknown key
-        words = re.findall(r'[\w.]+', str(error).replace('\\n', ' '))
-        hint = f'; did you mean {words[4]}?' if len(words) > 4 else ''
-        raise config_lib.ConfigError(f'no configuration key {words[0]}{hint}') from error
-    except (flags.Error, OSError) as error:
-        *_, last = str(error).split('ConfigError: ')
-        raise config_lib.ConfigError(last.strip()) from error
+    except (KeyError, AttributeError, flags.Error, OSError) as error:
+        raise config_lib.mistake(error) from error
 
 
 def run():

@@ -92,13 +92,13 @@ def flops(model, *, batch, seconds):
 def least_bytes(model, *, batch, seconds, train):
     """Least bytes of the separator: each block's hidden arrays written and read once.
 
-    Of a block, u1 and u2 [batch, frames, hidden] pass from one product to the next; a train step
-    reads them once more and their gradients are written and read as well.
+    Of a block, u1 and u2 [batch, frames, hidden] are written and read: four passes; a train step
+    reads them once more, and writes and reads their gradients: ten.
     """
     tcn = model.separator
     frames = seconds * 8000 / model.encoder.stride
     hidden = 4 * batch * frames * tcn.hidden * tcn.blocks * tcn.repeats
-    return (2 * (2 + 2) + 2 if train else 2 * 2) * hidden
+    return (10 if train else 4) * hidden
 
 
 def cases(*, small=False):

@@ -199,10 +199,8 @@ def _parse(argv):
         # A file that could not be loaded says so only when something is read of it.
         getattr(_CONFIG.value, 'experiment', None)
         return remaining
-    except (KeyError, AttributeError) as error:  # how ml_collections reports an unknown key
-        raise config_lib.ConfigError(f'no such configuration key: {error}') from error
-    except flags.Error as error:
-        raise config_lib.ConfigError(str(error)) from error
+    except (KeyError, AttributeError, flags.Error, OSError) as error:
+        raise config_lib.mistake(error) from error
 
 
 def run():

@@ -122,7 +122,8 @@ def conv_tasnet(
       mask: 'sigmoid', 'relu' or 'softmax'.
       bias: of the convolutions in the deep layers.
       eps: of the norms.
-      depthwise: 'auto', 'conv' or 'shift', see `layers.depthwise_conv`.
+      depthwise: 'conv' or 'shift', see `layers.depthwise_conv`; 'auto': under gLN the folded block,
+        under cLN 'shift'.
       unused_residual: keep the last block's residual convolution, which nothing reads.
       remat: trade time for memory in training, see `tcn.TCN`.
       dtype: 'float32' or 'bfloat16', of the convolutions.

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from fgsep_jax.models.layers import shift_frames, tap_shifts
 from fgsep_jax.models.norms import (
-    affine, affine_gradient, frames_that_count, moments, sum_over)
+    affine, affine_gradient, frames_that_count, sum_over, take_moments)
 
 FLOAT = jnp.float32
 
@@ -90,9 +90,9 @@ def _expand(weights, x_BKC, dtype):
 
 
 @jax.named_scope('depthwise')
-def _filter(weights, u1_BKH, moments, frames_BK, dilation, cpu):
+def _filter(weights, u1_BKH, moments_B, frames_BK, dilation, cpu):
     """u2 [B, K, H]."""
-    gain_BH, offset_BH = affine(moments, weights['norm_1'])
+    gain_BH, offset_BH = affine(moments_B, weights['norm_1'])
     taps_PH = weights['depthwise']['kernel']
     u2_BKH = weights['depthwise']['bias'][None, None]
     for tap_H, shift in zip(taps_PH, tap_shifts(len(taps_PH), dilation)):
@@ -108,10 +108,10 @@ def _forward(settings, weights, x_BKC, frames_BK, *, cpu):
     output = weights['output']
     u1_BKH = _expand(weights, x_BKC, dtype)
     y_BKH = _prelu(u1_BKH, weights['prelu_1'], frames_BK, cpu)
-    moments_1 = moments(y_BKH, count_B, eps, cpu)
+    moments_1 = take_moments(y_BKH, count_B, eps, cpu)
     u2_BKH = _filter(weights, u1_BKH, moments_1, frames_BK, dilation, cpu)
     y_BKH = _prelu(u2_BKH, weights['prelu_2'], frames_BK, cpu)
-    moments_2 = moments(y_BKH, count_B, eps, cpu)
+    moments_2 = take_moments(y_BKH, count_B, eps, cpu)
     gain_BH, offset_BH = affine(moments_2, weights['norm_2'])
     kernel_BHD = (gain_BH[:, :, None] * output['kernel'][None]).astype(dtype)
     bias_BD = offset_BH @ output['kernel'] + output['bias'][None]
@@ -123,10 +123,12 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
     dilation, _, _, dtype = settings
     weights, x_BKC, frames_BK, moments_1, moments_2, hidden = kept
     (x_BKC, hidden), tied_BKD = _apart((x_BKC, hidden), d_out_BKD, cpu)
-    d_out_BKD = d_out_BKD if hidden else tied_BKD  # else u1 might be made before its time
-    u1_BKH, u2_BKH = hidden or (_expand(weights, x_BKC, dtype), None)
-    if u2_BKH is None:
+    if hidden is None:
+        d_out_BKD = tied_BKD  # else u1 might be made before its time
+        u1_BKH = _expand(weights, x_BKC, dtype)
         u2_BKH = _filter(weights, u1_BKH, moments_1, frames_BK, dilation, cpu)
+    else:
+        u1_BKH, u2_BKH = hidden
     count_B = frames_that_count(x_BKC, frames_BK) * weights['norm_1']['scale'].size
     d_out_BKD = d_out_BKD.astype(dtype)
 
@@ -209,8 +211,7 @@ def _inside(x_BKC, frames_BK, shift):
 def _seen(d_u_BKH, all_BH, frames_BK, shift):
     """sum_k d_u[k] where frame k + shift exists and counts; `all_BH` is the sum over all k."""
     if frames_BK is not None:
-        inside_BK1 = shift_frames(frames_BK[:, :, None], shift)
-        return (d_u_BKH.astype(FLOAT) * inside_BK1).sum(axis=1)
+        return (d_u_BKH.astype(FLOAT) * _inside(d_u_BKH, frames_BK, shift)).sum(axis=1)
     missing = min(abs(shift), d_u_BKH.shape[1])
     if not missing:
         return all_BH
@@ -232,7 +233,7 @@ def _shifted_prelu(u_BKH, weights, frames_BK, shift, cpu):
     """PReLU(u)[k + shift], zero on padding and outside; on TPU in an order that keeps no PReLU."""
     if cpu:
         return shift_frames(_prelu(u_BKH, weights, frames_BK, cpu), shift)
-    frames_BK = None if frames_BK is None else shift_frames(frames_BK[:, :, None], shift)[:, :, 0]
+    frames_BK = None if frames_BK is None else _inside(u_BKH, frames_BK, shift)[:, :, 0]
     return _prelu(shift_frames(u_BKH, shift), weights, frames_BK, cpu)
 
 
@@ -240,8 +241,7 @@ def _prelu_gradient(d_y_BKH, d_moments, u_BKH, weights, frames_BK, dtype, cpu):
     """Gradients of u in `dtype` and of the slope, the moments' part of dy added on the way."""
     slope, u32_BKH = weights['slope'], u_BKH.astype(FLOAT)
     d_sum_B, d_square_B = d_moments
-    # Of y as the forward pass had it, rounded to `dtype`.
-    y_BKH = _prelu(u_BKH, weights, None, cpu).astype(FLOAT)
+    y_BKH = _prelu(u_BKH, weights, None, cpu).astype(FLOAT)  # as it was, rounded to `dtype`
     d_y_BKH += d_sum_B[:, None, None] + d_square_B[:, None, None] * y_BKH
     if frames_BK is not None:
         d_y_BKH *= frames_BK[:, :, None]

@@ -28,16 +28,9 @@ def global_layer_norm(
       The normalised input [batch, frames, channels], in its dtype.
     """
     x32_BKN = x_BKN.astype(jnp.float32)
-    counted_BKN = zero_padding(x32_BKN, frames_BK)
-    frames, channels = x_BKN.shape[1:]
-    if frames_BK is not None:
-        frames = jnp.maximum(frames_BK.sum(axis=1), 1)
-    # E[x^2] - m^2 takes both moments in one pass: memory traffic is what this norm costs.
-    mean_B = counted_BKN.sum(axis=(1, 2)) / (frames * channels)
-    power_B = jnp.square(counted_BKN).sum(axis=(1, 2)) / (frames * channels)
-    inverse_B = jax.lax.rsqrt(jnp.maximum(power_B - mean_B**2, 0) + eps)
-    gain_BN = inverse_B[:, None] * scale_N[None]
-    offset_BN = bias_N[None] - mean_B[:, None] * gain_BN
+    count_B = frames_that_count(x_BKN, frames_BK) * x_BKN.shape[2]
+    moments_B = take_moments(zero_padding(x32_BKN, frames_BK), count_B, eps)
+    gain_BN, offset_BN = affine(moments_B, {'scale': scale_N, 'bias': bias_N})
     return (x32_BKN * gain_BN[:, None] + offset_BN[:, None]).astype(x_BKN.dtype)
 
 
@@ -87,7 +80,7 @@ def frames_that_count(x_BKC, frames_BK):
     return x_BKC.shape[1] if frames_BK is None else jnp.maximum(frames_BK.sum(axis=1), 1)
 
 
-def sum_over(x_BKH, axes, cpu):
+def sum_over(x_BKH, axes, cpu=True):
     """Sum of x [batch, frames, channels] over several axes, frames among them.
 
     Elsewhere than on CPU in two steps that the barrier keeps apart: on TPU the first then fuses
@@ -99,7 +92,7 @@ def sum_over(x_BKH, axes, cpu):
     return jax.lax.optimization_barrier(x_BKH.sum(axis=1)).sum(axis=rest)
 
 
-def moments(y_BKH, count_B, eps, cpu):
+def take_moments(y_BKH, count_B, eps, cpu=True):
     """Mean and 1 / sqrt(variance + eps) of each example, float32.
 
     Args:
@@ -112,39 +105,39 @@ def moments(y_BKH, count_B, eps, cpu):
       ([batch], [batch]).
     """
     y_BKH = y_BKH.astype(jnp.float32)
-    # E[y^2] - m^2 takes both in one pass.
+    # E[y^2] - m^2 takes both in one pass: memory traffic is what a norm costs.
     mean_B = sum_over(y_BKH, (1, 2), cpu) / count_B
     power_B = sum_over(jnp.square(y_BKH), (1, 2), cpu) / count_B
     return mean_B, jax.lax.rsqrt(jnp.maximum(power_B - mean_B**2, 0) + eps)
 
 
-def affine(moments, norm):
+def affine(moments_B, norm):
     """gLN as a gain and an offset, each [batch, channels].
 
     Args:
-      moments: as `moments` returns them.
+      moments_B: as `take_moments` returns them.
       norm: {'scale', 'bias'} [channels].
     """
-    mean_B, inverse_B = moments
+    mean_B, inverse_B = moments_B
     gain_BH = inverse_B[:, None] * norm['scale'][None]
     return gain_BH, norm['bias'][None] - mean_B[:, None] * gain_BH
 
 
-def affine_gradient(d_gain_BH, d_offset_BH, moments, norm, count_B):
+def affine_gradient(d_gain_BH, d_offset_BH, moments_B, norm, count_B):
     """Gradients of a norm's weights, and of the two sums over y and y^2 behind its moments.
 
     Args:
       d_gain_BH: gradient of the gain [batch, channels].
       d_offset_BH: of the offset.
-      moments: as `moments` returns them.
+      moments_B: as `take_moments` returns them.
       norm: {'scale', 'bias'} [channels].
       count_B: how many values counted [batch], or a number.
 
     Returns:
       {'scale', 'bias'}, (d_sum_B, d_square_B): dy takes d_sum + d_square y from the moments.
     """
-    mean_B, inverse_B = moments
-    gain_BH = inverse_B[:, None] * norm['scale'][None]
+    mean_B, inverse_B = moments_B
+    gain_BH, _ = affine(moments_B, norm)
     d_gain_BH = d_gain_BH - mean_B[:, None] * d_offset_BH
     d_inverse_B = (norm['scale'][None] * d_gain_BH).sum(axis=1)
     d_variance_B = -0.5 * inverse_B**3 * d_inverse_B

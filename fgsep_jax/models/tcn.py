@@ -20,6 +20,11 @@ MASKS = {
 }
 
 
+def folds(module: nn.Module) -> bool:
+    """Whether `folded_block` computes a Block, or a TCN's: global norms, no other way asked for."""
+    return module.norm == 'gln' and module.depthwise == 'auto'
+
+
 class Block(nn.Module):
     """One dilated block (Conv-TasNet fig. 1C).
 
@@ -39,14 +44,10 @@ class Block(nn.Module):
     dtype: str
     remat: bool = False
 
-    def folds(self) -> bool:
-        """Whether `folded_block` computes this block: global norms, and no other way asked for."""
-        return self.norm == 'gln' and self.depthwise == 'auto'
-
     @nn.compact
     def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
-        if self.folds() and not self.is_initializing():
+        if folds(self) and not self.is_initializing():
             x_BKC = folded_block(
                 self.variables['params'], x_BKC, frames_BK, dilation=self.dilation, eps=self.eps,
                 remat=self.remat, dtype=self.dtype)
@@ -80,7 +81,7 @@ class TCN(nn.Module):
       causal: the depthwise convolutions look at the past only.
       mask: 'sigmoid', 'relu' or 'softmax' (over the sources).
       eps: of every norm.
-      depthwise: see `layers.depthwise_conv`.
+      depthwise: see `conv_tasnet.conv_tasnet`.
       unused_residual: keep the residual output of the last block, which nothing reads: published
         counts of parameters include it.
       remat: compute the blocks again in the backward pass instead of storing them.
@@ -118,11 +119,14 @@ class TCN(nn.Module):
         batch, frames, basis = encoded_BKN.shape
         x_BKC = Norm(self.norm, self.eps, name='norm')(encoded_BKN, frames_BK)
         x_BKC = Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
+        # A folded block sees to its own rematerialisation. Without explicit names nn.remat would
+        # rename the parameters.
+        block = nn.remat(Block) if self.remat and not folds(self) else Block
         last = self.blocks * self.repeats - 1
         total_BKC = 0.0
         for index in range(last + 1):
             unused = index == last and self.skip > 0 and not self.unused_residual
-            settings = dict(
+            residual_BKC, skip_BKC = block(
                 hidden=self.hidden,
                 residual=0 if unused else self.bottleneck,
                 skip=self.skip,
@@ -134,12 +138,8 @@ class TCN(nn.Module):
                 depthwise=self.depthwise,
                 dtype=self.dtype,
                 remat=self.remat,
-            )
-            # A folded block sees to its own rematerialisation. Without explicit names nn.remat
-            # would rename the parameters.
-            lifted = self.remat and not Block(**settings, parent=None).folds()
-            block = (nn.remat(Block) if lifted else Block)(**settings, name=f'block_{index}')
-            residual_BKC, skip_BKC = block(x_BKC, frames_BK)
+                name=f'block_{index}',
+            )(x_BKC, frames_BK)
             if not unused:
                 x_BKC += residual_BKC
             total_BKC += skip_BKC.astype(jnp.float32)
