@@ -30,7 +30,7 @@ def _name(machine):
 
 
 def _versions(machine):
-    return ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
+    return ', '.join(f'{name} {version}' for name, version in sorted(machine['versions'].items()))
 
 
 def lines(row: dict) -> list[str]:

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.skipif(
 # Megabytes to and from HBM of one step on a v5e chip: the paper's widths, one block, 16 x 4 s.
 # Lower an entry when the model gets better; the test fails when it gets 3 % worse.
 RECORDED = {
-    ('float32', False): 9667,
-    ('bfloat16', True): 6357,
+    ('float32', False): 7519,
+    ('bfloat16', False): 4004,
+    ('bfloat16', True): 3816,
 }
 SMALL = {
     'model.basis': 128, 'model.hidden': 256, 'model.blocks': 2, 'model.repeats': 1,
@@ -141,7 +142,7 @@ def test_the_model_moves_no_more_bytes_than_recorded(compiled, dtype, remat):
     (['--topology=v5e:3x5'], 'is not a shape that XLA knows (INVALID_ARGUMENT'),
     (['--topology=v5e:4x8'], 'data.batch_size = 16: must be a multiple of the number of devices'),
     (['--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
-    (['--config.model.nothing=1'], "no such configuration key: \"'nothing'\""),
+    (['--config.model.nothing=1'], 'no configuration key nothing'),
 ])
 def test_mistakes_end_in_one_message(arguments, message):
     process = subprocess.run(
