@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from configs import convtasnet_glu
-from fgsep_jax.config import segment_samples
+from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
@@ -33,16 +33,11 @@ def make_config(*, small):
     return config
 
 
-def _source(config):
-    shape = config.data.batch_size, config.data.sources, segment_samples(config)
-    return np.random.default_rng(0).normal(0, 3000, shape).astype(np.int16)
-
-
 def compile_seconds(config):
     """Seconds to trace, lower and compile the train step, without the step itself."""
     mesh, task = mesh_lib.make_mesh(), make_task(config)
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    batch = mesh_lib.place_batch({'source_BST': _source(config)}, mesh)
+    batch = mesh_lib.place_batch({'source_BST': noise(config)}, mesh)
     began = time.perf_counter()
     step_lib.jit_train_step(task, config, mesh).lower(state, batch).compile()
     return time.perf_counter() - began
@@ -51,15 +46,13 @@ def compile_seconds(config):
 def peak_bytes(config):
     """Most memory during a step over what the process held after its imports, in bytes."""
     before = _memory('VmRSS')
-    mesh, task = mesh_lib.make_mesh(), make_task(config)
-    state = jax.jit(lambda: state_lib.init_state(task, config),
-                    out_shardings=mesh_lib.replicated(mesh))()
-    batch = mesh_lib.place_batch({'source_BST': _source(config)}, mesh)
-    step = step_lib.jit_train_step(task, config, mesh).lower(state, batch).compile()
+    step = TrainStep(config, source_BST=noise(config))
+    del step.params  # nobody's here, and no run has them
+    step()  # compiles
     for _ in range(STEPS):
         _reset_peak()
-        state, metrics, _ = jax.block_until_ready(step(state, batch))
-    assert np.isfinite(metrics['loss'])
+        loss = step()
+    assert np.isfinite(loss)
     return _memory('VmHWM') - before
 
 
@@ -78,7 +71,7 @@ def peak_bytes_of_torch(config):
     model = peers_conv_tasnet.make_model(task.model, params)
     del params
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    source = torch.from_numpy(_source(config))
+    source = torch.from_numpy(noise(config))
     for _ in range(STEPS):
         _reset_peak()
         source_BST = source.float() / 32768

@@ -13,9 +13,8 @@ import torch
 from fgsep_jax import config as config_lib
 from fgsep_jax.benchmark import peers_conv_tasnet
 from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.models.conv_tasnet import multiply_accumulates
-from fgsep_jax.tasks import make_task
-from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
 MODELS = {'Conv-TasNet': {}, 'deep PReLU': {'encoder': 'prelu', 'layers': 4},
           'GLU': {'encoder': 'glu', 'layers': 4}}
@@ -31,21 +30,19 @@ class Sides:
       seconds: their length.
       device: PyTorch's device; ours is JAX's default.
       peer_dtype: PyTorch's type of products, by autocast where it is not float32.
+
+    Attributes:
+      step: our TrainStep; task and params are its own.
+      peer: PyTorch's model.
     """
 
     def __init__(self, model, *, batch, seconds, device='cpu', peer_dtype='float32'):
-        config = config_lib.speech('', experiment='benchmark', model=model)
-        self.batch = batch
-        self.task, samples = make_task(config), round(seconds * config.data.sample_rate)
-        source_BST = np.random.default_rng(0).integers(
-            -3000, 3000, (batch, config.data.sources, samples), np.int16)
-        mesh = mesh_lib.make_mesh()
-        self.state = jax.jit(lambda: state_lib.init_state(self.task, config),
-                             out_shardings=mesh_lib.replicated(mesh))()
-        self.params = self.state.params
-        self.mixture_BT = jax.device_put(source_BST.sum(axis=1) / np.float32(32768))
-        self._batch = mesh_lib.place_batch({'source_BST': source_BST}, mesh)
-        self._step = step_lib.jit_train_step(self.task, config, mesh)
+        config = config_lib.speech('', experiment='benchmark', model=model, data=dict(
+            batch_size=batch, segment_seconds=float(seconds)))
+        source_BST = noise(config)
+        self.step = TrainStep(config, source_BST=source_BST)
+        self.task, self.params = self.step.task, self.step.params
+        self._mixture_BT = jax.device_put(source_BST.sum(axis=1) / np.float32(32768))
         self._separate = jax.jit(self.task.separate)
         self.peer = peers_conv_tasnet.make_model(self.task.model, self.params).to(device)
         self._source_BST = torch.from_numpy(source_BST / np.float32(32768)).to(device)
@@ -54,17 +51,10 @@ class Sides:
         self._optimizer = torch.optim.Adam(
             self.peer.parameters(), lr=config.training.learning_rate)
         self._clip_norm = config.training.clip_norm
-        # The step donates its state; the weights are needed once more for the forward pass.
-        self.params = jax.tree.map(lambda leaf: leaf.copy(), self.params)
 
     def forward(self):
         """Our estimates [batch, sources, samples]."""
-        return self._separate(self.params, self.mixture_BT).block_until_ready()
-
-    def step(self):
-        """One step of ours; returns the loss."""
-        self.state, metrics, _ = self._step(self.state, self._batch)
-        return jax.block_until_ready(metrics['loss'])
+        return self._separate(self.params, self._mixture_BT).block_until_ready()
 
     def peer_forward(self, model=None):
         """PyTorch's estimates."""

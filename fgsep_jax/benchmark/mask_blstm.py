@@ -13,11 +13,11 @@ import torch
 from fgsep_jax import config as config_lib
 from fgsep_jax.benchmark.harness import Case
 from fgsep_jax.benchmark.peers_mask_blstm import Trainer
+from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.dsp.mel import mel_matrix
 from fgsep_jax.dsp.stft import frames
 from fgsep_jax.models.mask_blstm import multiply_accumulates
-from fgsep_jax.tasks import make_task
-from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
+from fgsep_jax.training.state import parameter_count
 
 SMALL = {'data': dict(sample_rate=8000, batch_size=2, segment_seconds=0.1),
          'features': dict(window=128, hop=32, bands=8),
@@ -31,18 +31,14 @@ class Sides:
         sections = {'features': {}, **(SMALL if small else {})}
         sections['features'] = {**sections['features'], 'name': 'pcen'}
         self.config = config = config_lib.foreground('', experiment='benchmark', **sections)
-        self.task, batch = make_task(config), config.data.batch_size
+        batch = config.data.batch_size
         samples, settings = config_lib.segment_samples(config), config.features
         self.rows, self.samples = batch * frames(samples, hop=settings.hop), batch * samples
         rng = np.random.default_rng(0)
-        source_BST = rng.normal(0, 3000, (batch, 2, samples)).clip(-32768, 32767).astype(np.int16)
-        mesh = mesh_lib.make_mesh()
-        self.state = jax.jit(lambda: state_lib.init_state(self.task, config))()
-        # The step donates its state; the weights are needed for the network alone.
-        self.params = jax.tree.map(lambda leaf: leaf.copy(), self.state.params)
-        self._step = step_lib.jit_train_step(self.task, config, mesh)
-        self.batch = mesh_lib.place_batch(
-            {'source_BST': source_BST, 'length_B': np.full(batch, samples, np.int32)}, mesh)
+        source_BST = noise(config)
+        self.step = TrainStep(
+            config, source_BST=source_BST, length_B=np.full(batch, samples, np.int32))
+        self.task, self.params = self.step.task, self.step.params
         matrix_FM = mel_matrix(
             sample_rate=config.data.sample_rate, window=settings.window, bands=settings.bands)
         self.peer = Trainer(config, self.task.model, self.params, matrix_FM)
@@ -58,11 +54,6 @@ class Sides:
 
         self._gradient = jax.jit(jax.value_and_grad(loss))
         self._forward = jax.jit(lambda params, x: model.apply({'params': params}, x))
-
-    def step(self):
-        """One train step of ours; returns the loss."""
-        self.state, metrics, _ = self._step(self.state, self.batch)
-        return jax.block_until_ready((self.state, metrics['loss']))[1]
 
     def peer_step(self):
         """One of PyTorch's."""
@@ -94,7 +85,7 @@ class Sides:
           Of all parameters, the largest norm of a difference as a share of the gradient's norm.
         """
         ours = jax.jit(jax.grad(
-            lambda params: self.task.loss(params, self.batch, None)[0].mean()))(self.params)
+            lambda params: self.task.loss(params, self.step.batch, None)[0].mean()))(self.params)
         self.peer.network.zero_grad()
         self.peer.loss(self._source_BST).backward()
         shares = jax.tree.map(lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b),
@@ -112,7 +103,7 @@ class Sides:
         model, settings = self.task.model, self.config.features
         forward = 2 * self.rows * multiply_accumulates(model, frames_per_second=1)
         first = 2 * self.rows * model.bands * 2 * 4 * model.hidden
-        weights = 4 * state_lib.parameter_count(self.params)
+        weights = 4 * parameter_count(self.params)
         passed = 4 * self.rows * model.layers * (2 * model.hidden + model.projection)
         kept = 4 * self.rows * model.layers * 2 * 5 * model.hidden
         bins = settings.window // 2 + 1

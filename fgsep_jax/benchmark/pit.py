@@ -13,14 +13,13 @@ import scipy.optimize
 import torch
 
 from fgsep_jax import config as config_lib
+from fgsep_jax.benchmark.conv_tasnet import SMALL
 from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.losses.pit import pit_of
 from fgsep_jax.losses.si_snr import si_snr
-from fgsep_jax.tasks import make_task
-from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
 STEP_BATCH = 2  # mixtures of the train step that is measured
-SMALL = dict(basis=16, bottleneck=8, hidden=16, skip=8, blocks=2, repeats=1)
 
 
 @jax.jit
@@ -59,19 +58,12 @@ def train_step_seconds(sources, *, seconds, model):
       seconds: length of a mixture.
       model: keys of the config's section `model`; none for the paper's sizes.
     """
-    config = config_lib.speech('', experiment='benchmark', model=model)
-    config.data.sources = sources
-    mesh, task = mesh_lib.make_mesh(), make_task(config)
-    shape = (STEP_BATCH, sources, round(seconds * config.data.sample_rate))
-    batch = mesh_lib.place_batch(
-        {'source_BST': np.random.default_rng(0).integers(-3000, 3000, shape, np.int16)}, mesh)
-    state = jax.jit(lambda: state_lib.init_state(task, config),
-                    out_shardings=mesh_lib.replicated(mesh))()
-    step, times = step_lib.jit_train_step(task, config, mesh), []
+    config = config_lib.speech('', experiment='benchmark', model=model, data=dict(
+        batch_size=STEP_BATCH, sources=sources, segment_seconds=float(seconds)))
+    step, times = TrainStep(config, source_BST=noise(config)), []
     for _ in range(5):
         began = time.perf_counter()
-        state, metrics, _ = step(state, batch)
-        jax.block_until_ready((state, metrics))
+        step()
         times.append(time.perf_counter() - began)
     return float(np.median(times[2:]))
 

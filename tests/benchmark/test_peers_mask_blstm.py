@@ -16,7 +16,7 @@ def test_a_step_of_either_moves_the_weights_alike():
     sides = mask_blstm.Sides(small=True)
     before = jax.device_get(sides.params)
     assert sides.step() == pytest.approx(sides.peer_step(), rel=1e-5)
-    after = jax.device_get(sides.state.params)
+    after = jax.device_get(sides.step.state.params)
     moved = peers_mask_blstm.TorchMaskBLSTM(sides.task.model, after).state_dict()
     for name, weights in sides.peer.network.state_dict().items():
         if 'bias' not in name or 'dense' in name:  # their LSTMs have two biases, each moved
