@@ -2,7 +2,8 @@
 
 Letters beside the package's own: P taps of a filter, D output channels. Weights and biases start
 as PyTorch's do, so that training can be compared with models of that world. `dtype` is the type
-that convolutions compute in; parameters and statistics stay float32.
+that convolutions compute in; parameters and statistics stay float32. So do sums: a bias or slope in
+bfloat16 would have its gradient, a sum over all examples and frames, added up in bfloat16.
 """
 
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def depthwise_conv(
         products, equal and many times faster on CPU and TPU; 'auto' is 'shift'.
 
     Returns:
-      The filtered channels [batch, frames, channels].
+      The filtered channels [batch, frames, channels], in the type of the input.
 
     Raises:
       ValueError: an unknown implementation, or an even kernel that is not causal.
@@ -93,7 +94,7 @@ def depthwise_conv(
     if implementation == 'conv':
         return jax.lax.conv_general_dilated(
             x_BKN,
-            kernel_PN[:, None, :],
+            kernel_PN[:, None, :].astype(x_BKN.dtype),
             window_strides=(1,),
             padding=[padding],
             rhs_dilation=(dilation,),
@@ -107,7 +108,7 @@ def depthwise_conv(
     return sum(
         padded_BKN[:, p * dilation : p * dilation + frames] * kernel_PN[None, None, p]
         for p in range(taps)
-    )
+    ).astype(x_BKN.dtype)
 
 
 class PReLU(nn.Module):
@@ -116,7 +117,7 @@ class PReLU(nn.Module):
     @nn.compact
     def __call__(self, x_BKN: jax.Array) -> jax.Array:
         slope = self.param('slope', nn.initializers.constant(0.25), ())
-        return jnp.where(x_BKN >= 0, x_BKN, slope.astype(x_BKN.dtype) * x_BKN)
+        return jnp.where(x_BKN >= 0, x_BKN, slope * x_BKN).astype(x_BKN.dtype)
 
 
 class Pointwise(nn.Module):
@@ -130,8 +131,8 @@ class Pointwise(nn.Module):
         channels = x_BKN.shape[-1]
         init = torch_uniform(channels)
         kernel_ND = self.param('kernel', init, (channels, self.features)).astype(self.dtype)
-        bias_D = self.param('bias', init, (self.features,)).astype(self.dtype)
-        return x_BKN.astype(self.dtype) @ kernel_ND + bias_D[None, None]
+        bias_D = self.param('bias', init, (self.features,))
+        return (x_BKN.astype(self.dtype) @ kernel_ND + bias_D[None, None]).astype(self.dtype)
 
 
 class Depthwise(nn.Module):
@@ -145,8 +146,8 @@ class Depthwise(nn.Module):
     @nn.compact
     def __call__(self, x_BKN: jax.Array) -> jax.Array:
         init, channels = torch_uniform(self.kernel), x_BKN.shape[-1]
-        kernel_PN = self.param('kernel', init, (self.kernel, channels)).astype(x_BKN.dtype)
-        bias_N = self.param('bias', init, (channels,)).astype(x_BKN.dtype)
+        kernel_PN = self.param('kernel', init, (self.kernel, channels))
+        bias_N = self.param('bias', init, (channels,))
         filtered_BKN = depthwise_conv(
             x_BKN,
             kernel_PN,
@@ -154,7 +155,7 @@ class Depthwise(nn.Module):
             causal=self.causal,
             implementation=self.implementation,
         )
-        return filtered_BKN + bias_N[None, None]
+        return (filtered_BKN + bias_N[None, None]).astype(x_BKN.dtype)
 
 
 def conv(
@@ -188,7 +189,9 @@ def conv(
         rhs_dilation=(dilation,),
         dimension_numbers=('NWC', 'WIO', 'NWC'),
     )
-    return x_BKD + weights['bias'].astype(dtype)[None, None] if 'bias' in weights else x_BKD
+    if 'bias' in weights:
+        x_BKD += weights['bias'][None, None]
+    return x_BKD.astype(dtype)
 
 
 class Conv(nn.Module):
