@@ -43,7 +43,8 @@ setup(
     ],
     extras_require={
         'demo': DEMO + DATA_PREP,
-        'data_prep': DATA_PREP,
+        # Hyphens: pip before 23.3 does not find the extras of names with underscores.
+        'data-prep': DATA_PREP,
         'test': DEMO + DATA_PREP + [
             'fast_bss_eval',  # second opinion on BSS-eval
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
@@ -54,7 +55,7 @@ setup(
         ],
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
-        'compile_ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],
+        'compile-ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],
         'cuda': ['jax[cuda13]'],
     },
 )

@@ -61,27 +61,24 @@ def peak_bytes_of_torch(config):
     import torch
 
     from fgsep_jax.benchmark import peers_conv_tasnet
+    from fgsep_jax.benchmark.peers import Descent
 
     before = _memory('VmRSS')
-    task, settings = make_task(config), config.training
+    task = make_task(config)
     # Any weights will do, and those need no compiler, whose memory would be counted here.
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32),
                           jax.eval_shape(task.init, jax.random.key(0)))
     model = peers_conv_tasnet.make_model(task.model, params)
     del params
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    descend = Descent(model, config)
     source = torch.from_numpy(noise(config))
     for _ in range(STEPS):
         _reset_peak()
         source_BST = source.float() / 32768
         estimate_BST = model(source_BST.sum(1, keepdim=True))
-        loss = peers_conv_tasnet.pit_loss(estimate_BST, source_BST).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        optimizer.step()
-    assert np.isfinite(loss.item())
+        loss = descend(peers_conv_tasnet.pit_loss(estimate_BST, source_BST).mean())
+    assert np.isfinite(loss)
     return _memory('VmHWM') - before
 
 

@@ -13,6 +13,7 @@ import torch
 from fgsep_jax import config as config_lib
 from fgsep_jax.benchmark import peers_conv_tasnet
 from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.benchmark.peers import Descent
 from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.models.conv_tasnet import multiply_accumulates
 
@@ -48,9 +49,7 @@ class Sides:
         self._source_BST = torch.from_numpy(source_BST / np.float32(32768)).to(device)
         self._autocast = functools.partial(
             torch.autocast, device, getattr(torch, peer_dtype), enabled=peer_dtype != 'float32')
-        self._optimizer = torch.optim.Adam(
-            self.peer.parameters(), lr=config.training.learning_rate)
-        self._clip_norm = config.training.clip_norm
+        self._descend = Descent(self.peer, config)
 
     def forward(self):
         """Our estimates [batch, sources, samples]."""
@@ -66,12 +65,7 @@ class Sides:
         model = self.peer if model is None else model
         with self._autocast():
             estimate_BST = model(self._source_BST.sum(1, keepdim=True)).float()
-        loss = peers_conv_tasnet.pit_loss(estimate_BST, self._source_BST).mean()
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.peer.parameters(), self._clip_norm)
-        self._optimizer.step()
-        return loss.item()
+        return self._descend(peers_conv_tasnet.pit_loss(estimate_BST, self._source_BST).mean())
 
 
 def flops(model, *, batch, seconds):

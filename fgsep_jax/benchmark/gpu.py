@@ -8,6 +8,8 @@ and autocast of PyTorch's. Rows of several of our own ways (depthwise convolutio
 or by cuDNN) have the default first, so that a ratio above 1 says which default to change.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
 
 
 def cases(*, small=False):
-    """Yields the cases; `small` ones run on any device and mean nothing.
+    """An iterator of the cases; `small` ones run on any device and mean nothing.
 
     Raises:
       ConfigError: JAX or PyTorch sees no GPU.
@@ -35,8 +37,7 @@ def cases(*, small=False):
             " Install with pip install -e '.[cuda,test]' on a machine that has one.")
     device = 'cuda' if on_gpu else 'cpu'
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    yield from _conv_tasnet_cases(device, small)
-    yield from _mask_blstm_cases(device, small)
+    return itertools.chain(_conv_tasnet_cases(device, small), _mask_blstm_cases(device, small))
 
 
 def _waiting(run, device):

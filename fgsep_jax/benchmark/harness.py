@@ -33,7 +33,6 @@ class Case:
       bytes: least bytes that must move between memory and processor; 0 where not counted.
       rounds: turns; in each a side that is timed runs twice, and the second time counts.
       unit: of the values: 's' is timed; of any other, each run returns its own value.
-      higher: larger values are better, and the target is the least ratio.
     """
 
     name: str
@@ -45,7 +44,6 @@ class Case:
     bytes: float = 0
     rounds: int = 9
     unit: str = 's'
-    higher: bool = False
 
 
 def value_of(case: Case, run: Callable[[], Any]) -> float:
@@ -77,8 +75,7 @@ def compare(case: Case, rates: dict[str, float]) -> dict:
             values[name].append(value_of(case, run))
     ours = np.array(values.pop(''))
     row = {'case': case.name, 'unit': case.unit, 'ours': float(np.median(ours)), 'peers': {},
-           'target': case.target, 'limit': case.limit, 'higher': case.higher,
-           'rounds': case.rounds}
+           'target': case.target, 'limit': case.limit, 'rounds': case.rounds}
     for name, theirs in values.items():
         ratio = ours / np.array(theirs)
         row['peers'][name] = {
@@ -95,7 +92,7 @@ def met(row: dict) -> bool | None:
     if row['target'] is None:
         return None
     value = row['ours'] if row['limit'] else next(iter(row['peers'].values()))['ratio']
-    return value >= row['target'] if row['higher'] else value <= row['target']
+    return value <= row['target']
 
 
 def machine_rates(*, size: int = 2048, megabytes: int = 256) -> dict[str, float]:
@@ -147,8 +144,23 @@ def _accelerator_rates(size, megabytes):
             'bytes': 2 * array.nbytes / seconds(jax.jit(lambda x: x + 1), array)}
 
 
+def busy_cores(seconds: float = 1.0) -> float | None:
+    """How many cores are at work for others, while this sleeps; None where nobody says."""
+    def ticks():  # user nice system idle iowait irq softirq steal ...
+        with open('/proc/stat') as file:
+            return np.array(file.readline().split()[1:9], float)
+
+    try:
+        before = ticks()
+        time.sleep(seconds)
+        spent = ticks() - before
+    except OSError:
+        return None
+    return float(os.cpu_count() * (1 - spent[3:5].sum() / spent.sum()))
+
+
 def machine() -> dict:
-    """What the results should be read with: processor, device, versions, load, time."""
+    """What the results should be read with: processor, device, versions, others' load, time."""
     versions = {}
     for package in ('jax', 'flax', 'torch', 'librosa', 'mir_eval', 'fast_bss_eval', 'grain'):
         try:
@@ -157,7 +169,7 @@ def machine() -> dict:
             continue
     return {'device': jax.devices()[0].device_kind, 'platform': jax.default_backend(),
             'cores': len(os.sched_getaffinity(0)), 'processor': _processor(),
-            'versions': versions, 'load': os.getloadavg()[0],
+            'versions': versions, 'load': busy_cores(),
             'when': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')}
 
 

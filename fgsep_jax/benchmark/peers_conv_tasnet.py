@@ -1,10 +1,12 @@
 """Conv-TasNet in PyTorch: torchaudio's, and the paper's deep variants around its separator."""
 
 import importlib.util
+import itertools
 import os
 
 import jax
 import numpy as np
+import scipy.optimize
 import torch
 
 from fgsep_jax.interop.torch_weights import to_torchaudio
@@ -125,17 +127,20 @@ def _load(module, state):
 
 
 def pit_loss(estimate_BST, reference_BST, *, eps=1e-8):
-    """Negative SI-SNR of two sources under the better permutation, [B], as in `losses`."""
-    reference_BST = reference_BST - reference_BST.mean(-1, keepdim=True)
-    estimate_BST = estimate_BST - estimate_BST.mean(-1, keepdim=True)
-
-    def si_snr(estimate, reference):
-        scale = (estimate * reference).mean(-1, keepdim=True) / (
-            reference.square().mean(-1, keepdim=True) + eps**2)
-        target = scale * reference
-        noise = (estimate - target).square().mean(-1) + eps**2
-        return 10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
-
-    straight = si_snr(estimate_BST, reference_BST).mean(1)
-    crossed = si_snr(estimate_BST.flip(1), reference_BST).mean(1)
-    return -torch.maximum(straight, crossed)
+    """Negative SI-SNR [batch] under each example's best permutation, as in `losses`."""
+    reference = (reference_BST - reference_BST.mean(-1, keepdim=True))[:, :, None]
+    estimate = (estimate_BST - estimate_BST.mean(-1, keepdim=True))[:, None]
+    scale = (estimate * reference).mean(-1, keepdim=True) / (
+        reference.square().mean(-1, keepdim=True) + eps**2)
+    target = scale * reference
+    noise = (estimate - target).square().mean(-1) + eps**2
+    loss_BRE = -10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
+    sources = loss_BRE.shape[1]
+    if sources <= 4:
+        permutation_NS = torch.tensor(list(itertools.permutations(range(sources))))
+        loss_BNS = loss_BRE[:, torch.arange(sources), permutation_NS]
+        return loss_BNS.mean(-1).min(dim=1).values
+    chosen_BS = torch.from_numpy(np.stack([
+        scipy.optimize.linear_sum_assignment(loss_RE)[1]
+        for loss_RE in loss_BRE.detach().cpu().numpy()])).to(loss_BRE.device)
+    return loss_BRE.gather(2, chosen_BS[:, :, None]).mean((1, 2))

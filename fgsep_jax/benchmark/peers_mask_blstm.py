@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import torch
 
+from fgsep_jax.benchmark.peers import Descent
 from fgsep_jax.interop import torch_lstm
 
 
@@ -85,12 +86,11 @@ class Trainer:
             raise ValueError(f"features.name = '{config.features.name}', loss.normalization ="
                              f" '{config.loss.normalization}': must be 'pcen' and 'frame'")
         self.network = TorchMaskBLSTM(model, jax.device_get(params))
-        self._features, self._clip_norm = config.features, config.training.clip_norm
+        self._features = config.features
         self._matrix_MF = torch.tensor(np.ascontiguousarray(matrix_FM.T))
         self._window = torch.hann_window(config.features.window)
         self._smoother = pcen_smoother(config.features.pcen_smoothing)
-        self._optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=config.training.learning_rate)
+        self._descend = Descent(self.network, config)
 
     def mel(self, spectrum_BFK):
         """Mel spectrograms [batch, frames, bands] of complex spectra."""
@@ -122,12 +122,7 @@ class Trainer:
 
     def step(self, source_BST):
         """One step of gradient descent; returns the loss."""
-        loss = self.loss(source_BST)
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
-        self._optimizer.step()
-        return loss.item()
+        return self._descend(self.loss(source_BST))
 
 
 def pcen_smoother(smoothing, *, block=32):

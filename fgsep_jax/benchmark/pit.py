@@ -3,18 +3,17 @@
 The loss of 16 mixtures of 4 s at 8 kHz, as `fgsep_jax.tasks.speech` forms it, in float32.
 """
 
-import itertools
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 import torch
 
 from fgsep_jax import config as config_lib
 from fgsep_jax.benchmark.conv_tasnet import SMALL
 from fgsep_jax.benchmark.harness import Case
+from fgsep_jax.benchmark.peers_conv_tasnet import pit_loss
 from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.losses.pit import pit_of
 from fgsep_jax.losses.si_snr import si_snr
@@ -29,25 +28,6 @@ def loss_and_gradient(estimate_BST, reference_BST):
         return pit_of(si_snr, estimate_BST, reference_BST)[0].mean()
 
     return jax.value_and_grad(mean_loss)(estimate_BST)
-
-
-def torch_loss(estimate_BST, reference_BST, *, eps=1e-8):
-    """The same loss in PyTorch, a mean over the batch."""
-    reference = (reference_BST - reference_BST.mean(-1, keepdim=True))[:, :, None]
-    estimate = (estimate_BST - estimate_BST.mean(-1, keepdim=True))[:, None]
-    scale = (estimate * reference).mean(-1, keepdim=True) / (
-        reference.square().mean(-1, keepdim=True) + eps**2)
-    target = scale * reference
-    noise = (estimate - target).square().mean(-1) + eps**2
-    loss_BRE = -10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
-    sources = loss_BRE.shape[1]
-    if sources <= 4:
-        permutation_NS = torch.tensor(list(itertools.permutations(range(sources))))
-        loss_BN = loss_BRE[:, torch.arange(sources), permutation_NS].mean(-1)
-        return loss_BN.min(dim=1).values.mean()
-    chosen_BS = torch.from_numpy(np.stack([
-        scipy.optimize.linear_sum_assignment(loss_RE)[1] for loss_RE in loss_BRE.detach().numpy()]))
-    return loss_BRE.gather(2, chosen_BS[:, :, None]).mean()
 
 
 def train_step_seconds(sources, *, seconds, model):
@@ -88,7 +68,7 @@ def _cases(sources, target, batch, seconds, model):
 
     def theirs():
         estimate_BST = tensors[0].clone().requires_grad_()
-        torch_loss(estimate_BST, tensors[1]).backward()
+        pit_loss(estimate_BST, tensors[1]).mean().backward()
         return estimate_BST.grad
 
     step = []

@@ -8,8 +8,10 @@ two marks in the README, and are replaced there; without --readme they are print
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
+import sys
 
 from fgsep_jax.benchmark import harness
 
@@ -21,7 +23,13 @@ MARKS = ('<!-- benchmarks: written by fgsep_jax.benchmark.table -->', '<!-- /ben
 def machine_line(machine: dict, rates: dict) -> str:
     """One line: processor or device, what it reaches, and the versions."""
     return (f"{_name(machine)}: {rates['flops'] / 1e9:.0f} GFLOP/s in float32 products,"
-            f" {rates['bytes'] / 1e9:.0f} GB/s in copies; {_versions(machine)}")
+            f" {rates['bytes'] / 1e9:.0f} GB/s in copies; {_load(machine)}{_versions(machine)}")
+
+
+def _load(machine):
+    if machine['load'] is None:
+        return ''
+    return f"{machine['load']:.1f} cores at other work; "
 
 
 def _name(machine):
@@ -37,8 +45,7 @@ def lines(row: dict) -> list[str]:
     """The table's lines of one row of a results file: one for each peer."""
     target = ''
     if row['target'] is not None:
-        sign = '≥' if row['higher'] else '≤'
-        target = f"{sign} {row['target']:g}{' ' + row['unit'] if row['limit'] else ''}"
+        target = f"≤ {row['target']:g}{' ' + row['unit'] if row['limit'] else ''}"
         target += ' ✓' if harness.met(row) else ' ✗'
     roofline = f"{row['ours'] / row['roofline']:.1f}" if row.get('roofline') else ''
     ours = _quantity(row['ours'], row['unit'])
@@ -70,8 +77,8 @@ def render(rows: list[dict]) -> str:
       rows: of a results file, in its order.
 
     Returns:
-      Markdown. A machine's rates are the medians over the runs; versions that differ between the
-      runs make a machine of their own.
+      Markdown. A machine's rates are the medians over the runs, its load the most; versions
+      that differ between the runs make a machine of their own.
     """
     machines = {}
     for row in rows:
@@ -84,7 +91,8 @@ def render(rows: list[dict]) -> str:
     for runs in machines.values():
         rates = {name: statistics.median(run[0]['rates'][name] for run in runs.values())
                  for name in ('flops', 'bytes')}
-        some = next(iter(runs.values()))[0]['machine']
+        some = max((run[0]['machine'] for run in runs.values()),
+                   key=lambda machine: machine['load'] or 0)
         body = [line for run in runs.values() for row in run for line in lines(row)]
         tables.append('\n'.join([machine_line(some, rates), '', HEADER, *body]))
     return '\n\n'.join(tables)
@@ -104,22 +112,44 @@ def replace(readme: str, text: str) -> str:
 
 
 def read(path: str) -> list[dict]:
-    """Rows of a results file."""
-    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+    """Rows of a results file.
+
+    Raises:
+      ValueError: a line that no benchmark wrote, or none at all.
+    """
+    rows = []
+    for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
+        try:
+            row = json.loads(line)
+            lines(row), machine_line(row['machine'], row['rates'])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{path}:{number}: not a row of a benchmark ({error!r}); remove the'
+                             ' line') from error
+        rows.append(row)
+    if not rows:
+        raise ValueError(f'{path} is empty: run python -m fgsep_jax.benchmark NAME first')
+    return rows
 
 
 def main(arguments=None):
     """Prints the table, or puts it into a README."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--results', default='docs/results/benchmarks.jsonl')
+    parser.add_argument('--results', default='benchmarks.jsonl',
+                        help='what `python -m fgsep_jax.benchmark` appended to (%(default)s)')
     parser.add_argument('--readme', help='file to replace the table in')
     flags = parser.parse_args(arguments)
-    text = render(read(flags.results))
-    if not flags.readme:
-        print(text)
-        return
-    path = pathlib.Path(flags.readme)
-    path.write_text(replace(path.read_text(), text))
+    try:
+        text = render(read(flags.results))
+        if not flags.readme:
+            print(text)
+            return
+        path = pathlib.Path(flags.readme)
+        replaced = replace(path.read_text(), text)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    beside = path.with_name(path.name + '.new')
+    beside.write_text(replaced)
+    os.replace(beside, path)
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ import torch
 
 from fgsep_jax import experiment, validate
 from fgsep_jax.benchmark import peers_conv_tasnet
+from fgsep_jax.benchmark.peers import Descent
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -79,7 +80,7 @@ def train(config, workdir):
     run_folder.claim(workdir, config, source)
     task, settings = make_task(config), config.training
     model = peers_conv_tasnet.make_model(task.model, task.init(jax.random.key(config.seed)))
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    descend = Descent(model, config)
     plateau = make_plateau(config)
     plateau_state = plateau.init({})
     indices, _ = pipeline.usable(source, config)
@@ -89,20 +90,17 @@ def train(config, workdir):
     log, began = RunLog(workdir, step=0, total=total), time.monotonic()
     for step in range(1, total + 1):
         source_BST = _sources(next(batches))
-        loss = peers_conv_tasnet.pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        optimizer.step()
+        estimate_BST = model(source_BST.sum(1, keepdim=True))
+        loss = descend(peers_conv_tasnet.pit_loss(estimate_BST, source_BST).mean())
         rate = config.data.batch_size * step / (time.monotonic() - began)
         if step % settings.log_steps == 0:
-            log.scalars(step, {'loss': loss.item(), 'examples_per_second': rate}, kind='train')
-        log.progress(step, loss=loss.item(), examples_per_second=rate,
+            log.scalars(step, {'loss': loss, 'examples_per_second': rate}, kind='train')
+        log.progress(step, loss=loss, examples_per_second=rate,
                      seconds_left=(total - step) * config.data.batch_size / rate)
         if step % epoch_steps == 0:
             value = _validation_loss(model, validation, config)
             plateau_state = update_plateau(plateau, plateau_state, value)
-            for group in optimizer.param_groups:
+            for group in descend.optimizer.param_groups:
                 group['lr'] = settings.learning_rate * float(plateau_state.scale)
             log.scalars(step, {'loss': value}, kind='validation')
             log.say(f'epoch {step // epoch_steps}  step {step}  validation loss {value:.3f}')

@@ -70,7 +70,7 @@ def describe(name):
     if importlib.util.find_spec('libtpu') is None:
         raise ConfigError(
             'compiling for a TPU needs its compiler, libtpu, which is not installed: `pip install'
-            " -e '.[compile_ahead]'`, on Linux; no TPU is needed")
+            " -e '.[compile-ahead]'`, on Linux; no TPU is needed")
     generation = name.partition(':')[0]
     if generation not in CHIPS:
         raise ConfigError(f'--topology={name}: the generation must be one of {", ".join(CHIPS)}'

@@ -10,14 +10,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / 'docs' / 'results' / 'benchmarks.jsonl'
 
 
-def make_row(case='a', *, benchmark='metrics', when='1', cores=2, jax='1.0', flops=4e11, **changes):
+def make_row(case='a', *, benchmark='metrics', when='1', cores=2, load=0.25, jax='1.0',
+             flops=4e11, **changes):
     return {
         'case': case, 'benchmark': benchmark, 'unit': 's', 'ours': 0.002, 'rounds': 9,
-        'target': 0.5, 'limit': False, 'higher': False, 'roofline': 0.001,
+        'target': 0.5, 'limit': False, 'roofline': 0.001,
         'peers': {'x': {'value': 0.5, 'ratio': 0.004, 'quartiles': [0.003, 0.25]},
                   'y': {'value': 2.0, 'ratio': 1.5, 'quartiles': [1.25, 1.75]}},
         'machine': {'platform': 'cpu', 'device': 'cpu', 'processor': 'P', 'cores': cores,
-                    'versions': {'jax': jax}, 'when': when},
+                    'load': load, 'versions': {'jax': jax}, 'when': when},
         'rates': {'flops': flops, 'bytes': 5e10}} | changes
 
 
@@ -32,9 +33,7 @@ def test_one_line_a_peer_and_the_target_on_the_first():
      '| a |  | 1,234 MB |  |  | ≤ 1000 MB ✗ |  |'),
     (dict(peers={}, limit=True, unit='%', ours=0.0612, target=1, roofline=None),
      '| a |  | 0.061 % |  |  | ≤ 1 % ✓ |  |'),
-    (dict(peers={}, target=None, ours=3e-6, roofline=None), '| a |  | 3 µs |  |  |  |  |'),
-    (dict(peers={}, limit=True, higher=True, unit='x', ours=100.0, target=200, roofline=None),
-     '| a |  | 100 x |  |  | ≥ 200 x ✗ |  |')])
+    (dict(peers={}, target=None, ours=3e-6, roofline=None), '| a |  | 3 µs |  |  |  |  |')])
 def test_values_and_targets(changes, line):
     assert table.lines(make_row(**changes)) == [line]
 
@@ -47,7 +46,8 @@ def test_a_benchmark_shows_its_latest_run_alone_and_a_machine_stands_once():
     assert [line.split(' |')[0] for line in text.splitlines() if line.startswith('| ')] == [
         '| what', '| a', '| a', '| b', '| b', '| p', '| p']
     assert text.count('2 cores of P') == 1
-    assert '2 cores of P: 300 GFLOP/s in float32 products, 50 GB/s in copies; jax 1.0' in text
+    assert ('2 cores of P: 300 GFLOP/s in float32 products, 50 GB/s in copies;'
+            ' 0.2 cores at other work; jax 1.0') in text
 
 
 def test_other_machines_and_other_versions_have_tables_of_their_own():
@@ -65,17 +65,43 @@ def test_the_readme_keeps_all_else(tmp_path):
         text = readme.read_text()
         assert text.startswith('before\n' + table.MARKS[0]) and text.endswith('\nafter\n')
         assert 'old' not in text and text.count('| a | x |') == 1
-    with pytest.raises(ValueError, match='must hold'):
-        table.replace('no marks', 'text')
+
+
+@pytest.mark.parametrize('content, words', [
+    (None, 'No such file'), ('', 'is empty: run python -m'),
+    ('{"a": 1}', 'rows.jsonl:1: not a row'), ('{', 'rows.jsonl:1: not a row'),
+    ('[]', 'rows.jsonl:1: not a row')])
+def test_a_results_file_that_is_none(tmp_path, content, words):
+    path = tmp_path / 'rows.jsonl'
+    if content is not None:
+        path.write_text(content + '\n' * bool(content))
+    with pytest.raises(SystemExit, match=f'error: .*{words}'):
+        table.main([f'--results={path}'])
+
+
+def test_a_readme_without_marks_is_left_alone(tmp_path):
+    readme, results = tmp_path / 'README.md', tmp_path / 'rows.jsonl'
+    readme.write_text('no marks')
+    table.harness.append(str(results), [make_row()])
+    with pytest.raises(SystemExit, match='error: .*must hold'):
+        table.main([f'--results={results}', f'--readme={readme}'])
+    assert readme.read_text() == 'no marks'
+
+
+def test_the_load_is_the_most_and_may_be_unknown():
+    text = table.render([make_row(), make_row('p', benchmark='pit', load=0.75)])
+    assert '; 0.8 cores at other work; jax 1.0' in text
+    assert 'at other work' not in table.render([make_row(load=None)])
 
 
 def test_the_readme_shows_what_was_measured():
     readme = (ROOT / 'README.md').read_text()
     assert table.replace(readme, table.render(table.read(RESULTS))) == readme, (
-        'run python -m fgsep_jax.benchmark.table --readme=README.md')
+        'run python -m fgsep_jax.benchmark.table --results=docs/results/benchmarks.jsonl'
+        ' --readme=README.md')
 
 
 def test_peers_come_back_in_their_order(tmp_path):
     path = str(tmp_path / 'results.jsonl')
-    harness.append(path, [{'peers': {'slow': 1, 'fast': 2}}])
-    assert list(table.read(path)[0]['peers']) == ['slow', 'fast']
+    harness.append(path, [make_row(peers=dict(sorted(make_row()['peers'].items(), reverse=True)))])
+    assert list(table.read(path)[0]['peers']) == ['y', 'x']
