@@ -7,6 +7,7 @@ import scipy.linalg
 _TOLERANCE = 1e-8  # of the projections' amplitude; measured, 5e-4 dB of an SIR of 101 dB
 _SHARE = 1e-8  # or of the energies of interference and artifacts; 4e-8 dB
 _MAX_STEPS = 60
+_COPIES = 1e-12  # of a reference's energy outside the other's span: they are one, but for rounding
 
 
 def project(lag_RRT, cross_P1T, pairs, energy_E):
@@ -28,20 +29,30 @@ def project(lag_RRT, cross_P1T, pairs, energy_E):
     lag_RRF = scipy.fft.rfft(np.concatenate([lag_RRT, padding, before_RRT], axis=-1))
     inverse_2RF = _inverses(lag_RRT[range(references), range(references)], length)
 
+    # Where references nearly agree, what they disagree in explains much of the estimate by large
+    # filters and hides from the preconditioner's norm. So of two, each is projected on the other.
+    beside = [0, 1] if energy_E is not None and references == 2 else []
+    rows_P = np.concatenate([r_P, np.array(beside, int)])
+    right_P1T = np.concatenate([cross_P1T, lag_RRT[beside, beside[::-1]][:, None]])
     own_P1T = _conjugate_gradients(
-        lag_RRF[r_P, r_P][:, None, None], inverse_2RF[:, r_P][:, :, None], cross_P1T)
+        lag_RRF[rows_P, rows_P][:, None, None], inverse_2RF[:, rows_P][:, :, None], right_P1T)
+    share = 1e-8  # of three and more it is not known
     if own_P1T is None:
         own_P1T = np.empty_like(cross_P1T)
         for r in range(references):
             own = slice(r, r + 1)
             own_P1T[r_P == r] = _solve_dense(lag_RRT[own, own], cross_P1T[r_P == r])
+    elif beside:
+        inside = np.einsum('pxt,pxt->p', own_P1T[-2:], right_P1T[-2:])
+        share = (1 - inside / lag_RRT[beside[::-1], beside[::-1], 0]).min()
+        own_P1T, share = own_P1T[:-2], share if share > _COPIES else 1.0
     if energy_E is None:
         return own_P1T[:, 0], None
     own_ERT, cross_ERT = (x.reshape(-1, references, taps) for x in (own_P1T, cross_P1T))
     if references == 1:
         return own_P1T[:, 0], own_ERT
     joint_ERT = _conjugate_gradients(
-        lag_RRF[None], inverse_2RF[:, None], cross_ERT, own_ERT, energy_E[:, None, None])
+        lag_RRF[None], inverse_2RF[:, None], cross_ERT, own_ERT, energy_E[:, None, None], share)
     return own_P1T[:, 0], _solve_dense(lag_RRT, cross_ERT) if joint_ERT is None else joint_ERT
 
 
@@ -61,7 +72,8 @@ def _inverses(auto_RT, length):
     return scipy.fft.rfft(factor_2RT, length)
 
 
-def _conjugate_gradients(lag_PRRF, inverse_2PRF, right_PRT, start_PRT=None, energy_P11=None):
+def _conjugate_gradients(lag_PRRF, inverse_2PRF, right_PRT, start_PRT=None, energy_P11=None,
+                         share=1.0):
     """Solves P systems of R blocks, with the inverses of the diagonal blocks as preconditioner.
 
     Args:
@@ -71,6 +83,8 @@ def _conjugate_gradients(lag_PRRF, inverse_2PRF, right_PRT, start_PRT=None, ener
         start_PRT: Where to start; by default, with the preconditioner's answer.
         energy_P11: Energies of the estimates: it will then do if what is missing is little beside
             both what was missing at the start (which is interference) and the artifacts.
+        share: Of a reference's energy, what the others leave unexplained. Missing energy where
+            they nearly agree shows in the preconditioner's norm by no more than that share.
 
     Returns:
         Solutions [P, R, L]; None where the steps do not lead to one.
@@ -100,14 +114,14 @@ def _conjugate_gradients(lag_PRRF, inverse_2PRF, right_PRT, start_PRT=None, ener
 
     tiny = np.finfo(np.float64).tiny
     filter_PRT = precondition(right_PRT) if start_PRT is None else start_PRT
-    enough = least = _TOLERANCE**2 * inner(right_PRT, filter_PRT)
+    enough = least = share * _TOLERANCE**2 * inner(right_PRT, filter_PRT)
     residual_PRT = right_PRT - multiply(filter_PRT)
     ahead_PRT = step_PRT = precondition(residual_PRT)
     first = error = inner(residual_PRT, ahead_PRT)  # energy of the projection still missing
     for _ in range(_MAX_STEPS):
         if energy_P11 is not None:
             artifacts = energy_P11 - inner(filter_PRT, right_PRT + residual_PRT)
-            enough = np.maximum(least, _SHARE * np.minimum(first, artifacts))
+            enough = np.maximum(least, share * _SHARE * np.minimum(first, artifacts))
         if (np.abs(error) <= enough).all():
             return filter_PRT
         product_PRT = multiply(step_PRT)

@@ -100,6 +100,19 @@ def test_equals_mir_eval_where_the_matrix_is_nearly_singular():
         np.testing.assert_allclose(value[0], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize('sources', [2, 3])
+@pytest.mark.parametrize('difference', [1e-2, 1e-3, 1e-4, 1e-5])
+def test_equals_mir_eval_where_references_nearly_agree(sources, difference):
+    signal_ST = np.random.default_rng(0).standard_normal((2 * sources, 4000))
+    clean_ST, noise_ST = np.split(signal_ST, 2)
+    estimate_ST = clean_ST + 0.5 * clean_ST[::-1] + 0.1 * noise_ST
+    reference_ST = clean_ST.copy()
+    reference_ST[-1] = clean_ST[:-1].sum(axis=0) + difference * clean_ST[-1]
+    values = bss_eval(estimate_ST[None], reference_ST[None])
+    for value, expected in zip(values.values(), by_mir_eval(estimate_ST, reference_ST)):
+        np.testing.assert_allclose(value[0], expected, atol=1e-3)
+
+
 def test_both_solvers_agree(monkeypatch):
     reference_BST = coloured(6, batch=(1,))
     estimate_BST = estimates(reference_BST, 7)
