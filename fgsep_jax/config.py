@@ -157,11 +157,36 @@ def mistake(error):
     Returns:
       A ConfigError of one clear line.
     """
+    text = str(error).replace('\\n', ' ')
     if isinstance(error, (KeyError, AttributeError)):
-        words = re.findall(r'[\w.]+', str(error).replace('\\n', ' '))
-        hint = f'; did you mean {words[4]}?' if len(words) > 4 else ''
-        return ConfigError(f'no configuration key {words[0]}{hint}')
-    return ConfigError(str(error).split('ConfigError: ')[-1].strip())
+        words = re.findall(r'[\w.]+', text)
+        if len(words) > 4:
+            return ConfigError(f'no configuration key {words[0]}; did you mean {words[4]}?')
+        return ConfigError(f'no configuration key {words[0]}{_where_it_is(words[0])}')
+    if missing := re.search(r"No such file or directory: '([^']+)'", text):
+        folder = os.path.dirname(missing[1]) or '.'
+        known = [os.path.join(folder, name) for name in sorted(os.listdir(folder))
+                 if name.endswith('.py')] if os.path.isdir(folder) else []
+        return ConfigError(f'there is no file {missing[1]}{did_you_mean(missing[1], known)}')
+    if wrong := re.search(r"flag --([\w.]+)=(.*?): \('Non-boolean", text):
+        return ConfigError(f'{wrong[1]}={wrong[2]}: must be True or False')
+    if wrong := re.search(r'flag --([\w.]+)=(.*?): invalid literal for int', text):
+        return ConfigError(f'{wrong[1]}={wrong[2]}: must be a whole number')
+    return ConfigError(text.split('ConfigError: ')[-1].strip())
+
+
+def _where_it_is(leaf):
+    """What is known of a key that stands in another section, or in the other task's."""
+    found = {}
+    for task, sections in defaults.DEFAULTS.items():
+        for section, keys in sections.items():
+            for key in difflib.get_close_matches(leaf, keys if isinstance(keys, dict) else [], n=1):
+                found.setdefault(f'{section}.{key}', []).append(task)
+    for name, tasks in found.items():
+        if len(tasks) < len(defaults.DEFAULTS):
+            return f'; {name} is one where the task is {tasks[0]}'
+        return f'; did you mean {name}?'
+    return ' there'
 
 
 def did_you_mean(word, known):

@@ -46,6 +46,11 @@ def main(arguments=None):
         parser.error(f'--rounds={flags.rounds}: at least 1')
     names = NAMES if 'all' in flags.names else flags.names
     cases = {name: _cases(name, flags.small) for name in names}  # what is missing is missed now
+    if not flags.small:
+        try:  # now, not when hours of measuring are to be written
+            harness.append(flags.results, [])
+        except OSError as error:
+            sys.exit(f'error: --results={flags.results}: {error}')
     machine = harness.machine()  # its load before there is ours
     rates = harness.machine_rates()
     print(table.machine_line(machine, rates), flush=True)
@@ -56,11 +61,13 @@ def main(arguments=None):
         for case in cases[name]:
             if flags.rounds:
                 case = dataclasses.replace(case, rounds=flags.rounds)
-            row = {'benchmark': name, **harness.compare(case, rates), 'machine': machine,
-                   'rates': rates}
+            run = {'benchmark': name, 'machine': machine, 'rates': rates}
+            row = {**run, **harness.compare(case, rates)}
             if not flags.small:  # at once: a later case may take long, or fail
                 harness.append(flags.results, [row])
             print('\n'.join(table.lines(row)), flush=True)
+        if not flags.small:
+            harness.append(flags.results, [{**run, 'complete': True}])
 
 
 def _cases(name, small):

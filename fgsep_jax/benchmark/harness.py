@@ -184,5 +184,8 @@ def _processor():
 def append(path: str, rows: list[dict]) -> None:
     """Appends rows to a results file, one JSON object a line, peers in their order."""
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    with open(path, 'a') as file:
-        file.writelines(json.dumps(row) + '\n' for row in rows)
+    with open(path, 'a+b') as file:
+        if file.tell():  # a line that was cut short must not take the next one with it
+            file.seek(-1, os.SEEK_END)
+            rows = [*rows] if file.read() == b'\n' else [None, *rows]
+        file.write(b''.join((json.dumps(row) if row else '').encode() + b'\n' for row in rows))

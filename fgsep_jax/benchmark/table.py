@@ -2,8 +2,9 @@
 
     python -m fgsep_jax.benchmark.table --results=docs/results/benchmarks.jsonl --readme=README.md
 
-Of each benchmark the latest run on each machine counts. The tables, one a machine, stand between
-two marks in the README, and are replaced there; without --readme they are printed.
+Of each benchmark the latest complete run on each machine counts, or the latest if none is. The
+tables, one a machine, stand between two marks in the README, and are replaced there; without
+--readme they are printed.
 """
 
 import argparse
@@ -83,12 +84,11 @@ def render(rows: list[dict]) -> str:
     machines = {}
     for row in rows:
         runs = machines.setdefault((_name(row['machine']), _versions(row['machine'])), {})
-        run = runs.setdefault(row['benchmark'], [])
-        if run and run[0]['machine']['when'] != row['machine']['when']:
-            run.clear()  # what an older run measured, under names that may be gone
+        run = runs.setdefault(row['benchmark'], {}).setdefault(row['machine']['when'], [])
         run.append(row)
     tables = []
-    for runs in machines.values():
+    for all_runs in machines.values():
+        runs = {name: _latest(by_time) for name, by_time in all_runs.items()}
         rates = {name: statistics.median(run[0]['rates'][name] for run in runs.values())
                  for name in ('flops', 'bytes')}
         some = max((run[0]['machine'] for run in runs.values()),
@@ -96,6 +96,12 @@ def render(rows: list[dict]) -> str:
         body = [line for run in runs.values() for row in run for line in lines(row)]
         tables.append('\n'.join([machine_line(some, rates), '', HEADER, *body]))
     return '\n\n'.join(tables)
+
+
+def _latest(by_time):
+    """Rows of the latest of a benchmark's runs, a complete one if there is one."""
+    complete = [when for when, run in by_time.items() if 'complete' in run[-1]]
+    return [row for row in by_time[max(complete or by_time)] if 'complete' not in row]
 
 
 def replace(readme: str, text: str) -> str:
@@ -121,7 +127,9 @@ def read(path: str) -> list[dict]:
     for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
         try:
             row = json.loads(line)
-            lines(row), machine_line(row['machine'], row['rates'])
+            machine_line(row['machine'], row['rates'])
+            if 'complete' not in row:
+                lines(row)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f'{path}:{number}: not a row of a benchmark ({error!r}); remove the'
                              ' line') from error

@@ -7,6 +7,7 @@
 The function is the one that a run uses, sharded over the pod's chips; nothing is allocated.
 """
 
+import re
 import sys
 import time
 
@@ -138,24 +139,30 @@ def _gb(size):
     return f'{size / 1e9:.3f} GB'
 
 
-def _find_largest(config, devices, chip, flags_, compiled):
-    """Says the largest batch of a chip that fits."""
+def _needed(error):
+    """Bytes that a compilation could not have, as XLA's error says; another error is raised."""
+    size = re.search(r'([\d.]+)([KMGT])\)? (?:exceeds|of) ', str(error))
+    if 'RESOURCE_EXHAUSTED' not in str(error) or size is None:
+        raise error
+    return float(size[1]) * 2.0**{'K': 10, 'M': 20, 'G': 30, 'T': 40}[size[2]]
+
+
+def _find_largest(config, devices, chip, known):
+    """Says the largest batch of a chip that fits; `known` as for `tpu.largest_batch`."""
     def peak(batch):
         began = time.monotonic()
         with config.unlocked():
             config.data.batch_size = batch * len(devices)
         try:
-            size = peak_memory(compile_step(config, devices, padded=flags_['padded']))
+            size = peak_memory(compile_step(config, devices, padded=_PADDED.value))
         except jax.errors.JaxRuntimeError as error:
-            if 'RESOURCE_EXHAUSTED' not in str(error):
-                raise
-            size = None
-        print(f'  {batch} a chip: {_gb(size) if size else "does not fit"}'
+            size = _needed(error)
+        print(f'  {batch} a chip: {_gb(size)}'
               f' ({time.monotonic() - began:.0f} s)', flush=True)
         return size
 
     good, bad = tpu.largest_batch(
-        peak, chip.hbm, {flags_['batch']: peak_memory(compiled)}, compiles=flags_['compiles'])
+        peak, chip.hbm, known, compiles=_COMPILES.value)
     return (f"largest batch      {f'{good} a chip' if good else 'none was found'};"
             f" {f'{bad} does not fit' if bad else 'what does not fit was not found'}")
 
@@ -171,26 +178,40 @@ def _main(argv):
         raise config_lib.ConfigError(f'--per_chip_batch={_BATCH.value}: must not be negative')
     if _BATCH.value:
         config.data.batch_size = _BATCH.value * len(devices)
+    elif config.data.batch_size % len(devices):
+        raise config_lib.ConfigError(
+            f'data.batch_size = {config.data.batch_size} cannot be split over {len(devices)} chips:'
+            ' --per_chip_batch=N says how many mixtures each gets')
     validate.validate(config, devices=len(devices))
     batch = config.data.batch_size // len(devices)
     print(f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
           f' {config.data.segment_seconds:g} s a chip on {_TOPOLOGY.value}, {len(devices)} chips;'
           ' all numbers are of one chip and step', flush=True)
+    print('compiling; a large model takes minutes', file=sys.stderr, flush=True)
     began = time.monotonic()
-    compiled = compile_step(config, devices, padded=_PADDED.value)
+    try:
+        compiled = compile_step(config, devices, padded=_PADDED.value)
+    except jax.errors.JaxRuntimeError as error:
+        if not _LARGEST_BATCH.value:
+            raise config_lib.ConfigError(
+                f'{batch} mixtures a chip do not fit: they take {_gb(_needed(error))} of'
+                f' {_gb(chip.hbm)}. Lower --per_chip_batch, set --config.model.remat=True (of a'
+                ' Conv-TasNet), or let --largest_batch search') from error
+        print(f'  {batch} a chip: {_gb(_needed(error))}', flush=True)
+        print(_find_largest(config, devices, chip, {batch: _needed(error)}))
+        return
     print(f'compiled in        {time.monotonic() - began:.0f} s')
+    found = analyse(compiled, chip, len(devices))
+    print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
     if _HLO.value:
         with open(_HLO.value, 'w') as file:
             file.write(compiled.as_text())
-    found = analyse(compiled, chip, len(devices))
-    print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
     if _BY_OP.value:
         print('\n' + table(found['costs']))
     if _LARGEST.value:
         print('\n' + largest(found['costs'], _LARGEST.value))
     if _LARGEST_BATCH.value:
-        print(_find_largest(config, devices, chip, dict(
-            padded=_PADDED.value, batch=batch, compiles=_COMPILES.value), compiled))
+        print(_find_largest(config, devices, chip, {batch: found['peak']}))
 
 
 def _parse(argv):

@@ -20,6 +20,7 @@ class Chip:
       hbm_bandwidth: bytes a second.
       hbm: bytes of memory.
       ici_bandwidth: bytes a second that leave the chip over all its links.
+      largest: shape of the largest slice, smallest side first.
       options: of the compiler, so that one device is one chip.
     """
 
@@ -27,6 +28,7 @@ class Chip:
     hbm_bandwidth: float
     hbm: float
     ici_bandwidth: float
+    largest: tuple
     options: tuple = ()
 
 
@@ -34,10 +36,11 @@ class Chip:
 # bytes, as the page of v4 writes. Their ICI bandwidth counts both directions, v5e 400, v5p 1200,
 # v6e 800 GB/s: half of it leaves. v4's is 6 links of 50 GB/s (Jouppi et al., "TPU v4", ISCA 2023).
 CHIPS = {
-    'v4': Chip(275e12, 1200e9, 32 * 2**30, 300e9, (('chip_config_name', 'megacore'),)),
-    'v5e': Chip(197e12, 819e9, 16 * 2**30, 200e9),
-    'v5p': Chip(459e12, 2765e9, 95 * 2**30, 600e9),
-    'v6e': Chip(918e12, 1638e9, 32 * 2**30, 400e9),
+    'v4': Chip(275e12, 1200e9, 32 * 2**30, 300e9, (16, 16, 16),
+               (('chip_config_name', 'megacore'),)),
+    'v5e': Chip(197e12, 819e9, 16 * 2**30, 200e9, (16, 16)),
+    'v5p': Chip(459e12, 2765e9, 95 * 2**30, 600e9, (16, 16, 24)),
+    'v6e': Chip(918e12, 1638e9, 32 * 2**30, 400e9, (16, 16)),
 }
 
 
@@ -75,8 +78,13 @@ def describe(name):
     if generation not in CHIPS:
         raise ConfigError(f'--topology={name}: the generation must be one of {", ".join(CHIPS)}'
                           f'{did_you_mean(name, EXAMPLES)} Examples: {", ".join(EXAMPLES)}.')
+    chip, shape = CHIPS[generation], name.partition(':')[2].split('x')
+    if (len(shape) != len(chip.largest) or not all(n.isdecimal() and int(n) for n in shape)
+            or any(n > most for n, most in zip(sorted(map(int, shape)), chip.largest))):
+        raise ConfigError(
+            f"--topology={name}: the shape of {generation} must be {len(chip.largest)} numbers from"
+            f" 1 to {'x'.join(map(str, chip.largest))}, e.g. {', '.join(EXAMPLES)}.")
     from jax.experimental import topologies  # after set_environment
-    chip = CHIPS[generation]
     try:
         described = topologies.get_topology_desc(name, platform='tpu', **dict(chip.options))
     except RuntimeError as error:  # jax.errors.JaxRuntimeError

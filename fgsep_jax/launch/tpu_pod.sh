@@ -12,6 +12,10 @@
 # Filestore share, https://cloud.google.com/tpu/docs/storage-options); data may be in gs:// too.
 set -euo pipefail
 
+case ${1:-} in
+  create | install | run | ssh | delete) ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
 : "${TPU_NAME:?name of the slice}" "${ZONE:?a zone with such TPUs}"
 ACCELERATOR_TYPE=${ACCELERATOR_TYPE:-v5litepod-16}
 # https://cloud.google.com/tpu/docs/runtimes
@@ -29,8 +33,8 @@ on_hosts() {  # on_hosts all|0 COMMAND
   gcloud compute tpus tpu-vm ssh "$TPU_NAME" --zone="$ZONE" --worker="$1" --command="$2"
 }
 
-command=${1:-}
-[ $# -eq 0 ] || shift
+command=$1
+shift
 case $command in
   create)
     gcloud compute tpus tpu-vm create "$TPU_NAME" --zone="$ZONE" \
@@ -55,5 +59,4 @@ case $command in
       ~/venv/bin/python -m fgsep_jax.main --multihost $(printf '%q ' "$@")" ;;
   ssh) on_hosts all "$*" ;;
   delete) gcloud compute tpus tpu-vm delete "$TPU_NAME" --zone="$ZONE" ;;
-  *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -196,7 +196,7 @@ def _apart(arrays, d_out_BKD, cpu):
     barriers; a zero that it cannot know to be zero serves there.
     """
     if cpu:
-        zero = 0 * d_out_BKD[0, 0, 0]
+        zero = jnp.isnan(one := d_out_BKD[:1, :1, :1]) & (one == one)
         return jax.tree.map(lambda array: array + zero.astype(array.dtype), arrays), d_out_BKD
     return jax.lax.optimization_barrier((arrays, d_out_BKD))
 

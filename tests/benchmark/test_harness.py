@@ -73,9 +73,10 @@ def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkey
     for _ in range(2):
         program.main(['metrics', 'pit', f'--results={path}', '--rounds=1'])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(row['benchmark'], row['case']) for row in rows] == [
-        (name, case) for _ in range(2) for name in ('metrics', 'pit') for case in 'ab']
-    assert len(calls) == 2 and all(row['rounds'] == 1 for row in rows)
+    assert [(row['benchmark'], row.get('case', 'complete')) for row in rows] == [
+        (name, case) for _ in range(2) for name in ('metrics', 'pit')
+        for case in ('a', 'b', 'complete')]
+    assert len(calls) == 2 and all(row['rounds'] == 1 for row in rows if 'case' in row)
     printed = capsys.readouterr().out
     assert '| a | peer |' in printed and 'do not trust' in printed
     program.main(['metrics', f'--results={path}.small', '--small'])
@@ -106,3 +107,17 @@ def test_a_system_that_does_not_say_has_no_load(monkeypatch):
 
     monkeypatch.setattr(harness, 'open', missing, raising=False)
     assert harness.busy_cores() is None
+
+
+def test_a_results_file_that_cannot_be_written_is_found_out_first(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(SystemExit, match='error: --results=.*file/rows.jsonl'):
+        program.main(['pit', f"--results={tmp_path / 'file' / 'rows.jsonl'}"])
+
+
+def test_a_line_cut_short_takes_no_other_with_it(tmp_path):
+    path = tmp_path / 'rows.jsonl'
+    path.write_text('{"a": 1}\n{"a": ')
+    harness.append(str(path), [{'b': 2}])
+    harness.append(str(path), [{'c': 3}])
+    assert path.read_text().splitlines() == ['{"a": 1}', '{"a": ', '{"b": 2}', '{"c": 3}']

@@ -50,6 +50,19 @@ def test_a_benchmark_shows_its_latest_run_alone_and_a_machine_stands_once():
             ' 0.2 cores at other work; jax 1.0') in text
 
 
+def test_a_run_cut_short_replaces_no_complete_one():
+    def end(when):
+        return {**{k: make_row(when=when)[k] for k in ('benchmark', 'machine', 'rates')},
+                'complete': True}
+
+    cut = make_row('b', when='3')
+    for rows in ([make_row(when='2'), end('2'), cut], [make_row(when='2'), cut, end('2')],
+                 [make_row('c', when='1'), end('1'), make_row(when='2'), end('2'), cut]):
+        text = table.render(rows)
+        assert '| a |' in text and '| b |' not in text and '| c |' not in text
+    assert '| b |' in table.render([make_row(when='2'), cut])  # when none is
+
+
 def test_other_machines_and_other_versions_have_tables_of_their_own():
     text = table.render([make_row(), make_row(cores=8), make_row(jax='2.0')])
     assert text.count(table.HEADER) == 3

@@ -18,7 +18,7 @@ from fgsep_jax.training import state as state_lib
 
 HERE = pathlib.Path(__file__).parent
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec('libtpu') is None, reason='needs libtpu, the extra compile_ahead')
+    importlib.util.find_spec('libtpu') is None, reason='needs libtpu, the extra compile-ahead')
 
 # Megabytes to and from HBM of one step on a v5e chip: the paper's widths, one block, 16 x 4 s.
 # Lower an entry when the model gets better; the test fails when it gets 3 % worse.
@@ -140,7 +140,12 @@ def test_the_model_moves_no_more_bytes_than_recorded(compiled, dtype, remat):
 @pytest.mark.parametrize('arguments, message', [
     (['--topology=v5x:2x2'], "the generation must be one of v4, v5e, v5p, v6e; did you mean 'v5e"),
     (['--topology=v5e:3x5'], 'is not a shape that XLA knows (INVALID_ARGUMENT'),
-    (['--topology=v5e:4x8'], 'data.batch_size = 16: must be a multiple of the number of devices'),
+    (['--topology=v5e:0x4'], 'the shape of v5e must be 2 numbers from 1 to 16x16'),
+    (['--topology=v5e:4x4x4'], 'the shape of v5e must be 2 numbers'),
+    (['--topology=v5p:16x24x24'], 'the shape of v5p must be 3 numbers from 1 to 16x16x24'),
+    (['--topology=v5e:4x8'], 'data.batch_size = 16 cannot be split over 32 chips: --per'),
+    (['--topology=v5e:2x2', '--per_chip_batch=4096', '--config.model.blocks=1',
+      '--config.model.repeats=1'], '4096 mixtures a chip do not fit: they take'),
     (['--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
     (['--config.model.nothing=1'], 'no configuration key nothing'),
 ])

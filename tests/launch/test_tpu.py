@@ -9,7 +9,7 @@ from fgsep_jax.launch import tpu
 
 
 def test_the_roofline_is_each_amount_over_its_rate():
-    chip = tpu.Chip(flops=100.0, hbm_bandwidth=10.0, hbm=1.0, ici_bandwidth=5.0)
+    chip = tpu.Chip(flops=100.0, hbm_bandwidth=10.0, hbm=1.0, ici_bandwidth=5.0, largest=(2, 2))
     found = tpu.bounds(chip, flops=200, hbm_bytes=40, reduced_bytes=30, chips=4)
     assert found == {'matrix units': 2, 'HBM': 4, 'ICI': 2 * 3 / 4 * 30 / 5}
     assert tpu.bounds(chip, flops=1, hbm_bytes=1, reduced_bytes=9, chips=1)['ICI'] == 0
@@ -39,5 +39,5 @@ def test_a_search_cut_short_says_what_it_knows():
 
 def test_a_missing_compiler_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install -e '\.\[compile_ahead\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[compile-ahead\]'"):
         tpu.describe('v5e:4x4')

@@ -56,6 +56,7 @@ def test_an_install_needs_a_shared_folder(tmp_path):
     assert '.[tpu]' in calls[-1][-1]
 
 
-def test_without_a_command_it_says_what_there_is(tmp_path):
-    process, calls = run(tmp_path)
+@pytest.mark.parametrize('arguments', [(), ('creat',)])
+def test_without_a_command_it_says_what_there_is(tmp_path, arguments):
+    process, calls = run(tmp_path, *arguments, TPU_NAME='')
     assert process.returncode == 2 and 'tpu_pod.sh create' in process.stderr and not calls

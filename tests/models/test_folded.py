@@ -100,3 +100,18 @@ def test_bfloat16_is_no_rougher_than_the_plain_blocks(platform):
         distance[depthwise] = np.mean([
             np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(rough, exact)])
     assert 0 < distance['auto'] < 1.2 * distance['shift'], distance
+
+
+def test_what_one_example_spoils_stays_with_it(platform):
+    x_BKC = normal(3, 20, 6)
+    x_BKC[0, 5, 1] = np.nan
+    block = tcn.Block(**SIZES, kernel=3, dilation=2, depthwise='auto')
+    params = parameters(block, normal(3, 20, 6))
+
+    def loss(x_BKC):
+        out_BKD = jnp.concatenate(block.apply({'params': params}, x_BKC), -1)
+        loss_B = (out_BKD**2).sum((1, 2))
+        return jnp.where(jnp.isfinite(loss_B), loss_B, 0).sum()
+
+    gradient_BKC = jax.grad(loss)(x_BKC)
+    assert np.isfinite(gradient_BKC[1:]).all() and np.abs(gradient_BKC[1:]).min() > 0
