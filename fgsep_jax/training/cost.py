@@ -36,9 +36,11 @@ def describe(config, *, state, compiled, examples, short, devices):
     """
     memory = compiled.memory_analysis()
     macs = make_task(config).multiply_accumulates()
+    ways = [f', {config.model.dtype}'] * (config.model.dtype != 'float32')
+    ways += [', blocks computed again in the backward pass'] * bool(config.model.get('remat'))
     lines = [
         f'parameters         {parameter_count(state.params):,}',
-        f'MACs               {macs / 1e9:.2f} G per second of audio',
+        f'MACs               {macs / 1e9:.2f} G per second of audio{"".join(ways)}',
         f'memory             {_gigabytes(memory)} per device and step' if memory else '',
         f'training           {examples:,} mixtures ({short} shorter than'
         f' {config.data.segment_seconds:g} s: '

@@ -2,6 +2,7 @@
 
 import types
 
+import numpy as np
 import pytest
 
 from fgsep_jax.config import ConfigError
@@ -21,6 +22,19 @@ def test_a_run_that_fits_says_so_and_no_more():
     text = cost.outlook(load('convtasnet_glu', 'demo'), seconds_per_step=0.1, steps_left=1500,
                         examples=3000)
     assert text == '80 examples/s (measured): the training ends in 2 min'
+
+
+@pytest.mark.parametrize('name, changes, said', [
+    ('convtasnet', {}, 'second of audio'), ('blstm_m2', {'dtype': 'bfloat16'}, 'audio, bfloat16'),
+    ('convtasnet', {'dtype': 'bfloat16', 'remat': True},
+     'audio, bfloat16, blocks computed again in the backward pass')])
+def test_a_run_says_how_it_computes(name, changes, said):
+    config = load(name, 'demo')
+    config.model.update(changes)
+    state = types.SimpleNamespace(params={'a': np.zeros(3)})
+    compiled = types.SimpleNamespace(memory_analysis=lambda: None)
+    lines = cost.describe(config, state=state, compiled=compiled, examples=100, short=0, devices=1)
+    assert lines.splitlines()[1].endswith(said)
 
 
 @pytest.mark.parametrize('gigabytes, fits', [(0.001, True), (1e6, False)])
