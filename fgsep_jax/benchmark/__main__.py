@@ -40,7 +40,7 @@ def main(arguments=None):
                         help='file to append to (%(default)s)')
     parser.add_argument('--rounds', type=int, help='turns of each case, in place of its own')
     parser.add_argument('--small', action='store_true',
-                        help='tiny sizes, in a minute or two: shows that it runs; writes nothing')
+                        help='tiny sizes, in minutes: shows that it runs; writes nothing')
     flags = parser.parse_args(arguments)
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f'--rounds={flags.rounds}: at least 1')

@@ -1,6 +1,7 @@
 """The separator: wiring against a reference, masks, remat, bfloat16."""
 
 import flax
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,6 +134,21 @@ def test_bfloat16_is_close_and_parameters_stay_float32():
     assert products and all(':bf16[' in line.split('=')[0] for line in products)
     sums = [line for line in jaxpr.splitlines() if 'reduce_sum[' in line]
     assert sums and all(':f32[' in line.split('=')[0] for line in sums)
+
+
+def test_what_passes_from_block_to_block_is_bfloat16():
+    model, seen = tcn.TCN(**SMALL, dtype='bfloat16'), []
+
+    def watch(run, args, kwargs, context):
+        if isinstance(context.module, tcn.Block):
+            seen.append(args[0].dtype)
+        return run(*args, **kwargs)
+
+    x_BKN = jnp.asarray(normal(2, 20, 12), 'bfloat16')
+    params = model.init(jax.random.key(0), x_BKN)
+    with nn.intercept_methods(watch):
+        model.apply(params, x_BKN)
+    assert len(seen) > 2 and set(seen) == {jnp.dtype('bfloat16')}
 
 
 def test_skip_connections_are_summed_in_float32():
