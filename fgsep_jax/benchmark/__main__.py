@@ -17,6 +17,7 @@ import argparse  # noqa: E402
 import dataclasses  # noqa: E402
 import importlib  # noqa: E402
 import os  # noqa: E402
+import subprocess  # noqa: E402
 import sys  # noqa: E402
 
 from fgsep_jax.benchmark import harness, table  # noqa: E402
@@ -45,29 +46,45 @@ def main(arguments=None):
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f'--rounds={flags.rounds}: at least 1')
     names = NAMES if 'all' in flags.names else flags.names
-    cases = {name: _cases(name, flags.small) for name in names}  # what is missing is missed now
+    for name in names:  # what is missing is missed now
+        cases = _cases(name, flags.small)
     if not flags.small:
         try:  # now, not when hours of measuring are to be written
             harness.append(flags.results, [])
         except OSError as error:
             sys.exit(f'error: --results={flags.results}: {error}')
+    if len(names) == 1:
+        _run(names[0], cases, flags)
+        return
+    # Each in a process of its own: what a benchmark leaves in threads and memory slows the next.
+    given = [f'--results={flags.results}', *['--small'] * flags.small,
+             *([f'--rounds={flags.rounds}'] if flags.rounds else [])]
+    for name in names:
+        done = subprocess.run([sys.executable, '-m', 'fgsep_jax.benchmark', name, *given],
+                              check=False)
+        if done.returncode:
+            sys.exit(f'error: benchmark {name} failed')
+
+
+def _run(name, cases, flags):
+    """Runs the cases of one benchmark, prints their lines and appends their rows."""
     machine = harness.machine()  # its load before there is ours
     rates = harness.machine_rates()
     print(table.machine_line(machine, rates), flush=True)
     if (machine['load'] or 0) > 0.2:  # a peer of many threads suffers most: ratios flatter us
         print('Others are at work here: do not trust the ratios.')
-    for name in names:
-        print('\n' + table.HEADER, flush=True)
-        for case in cases[name]:
-            if flags.rounds:
-                case = dataclasses.replace(case, rounds=flags.rounds)
-            run = {'benchmark': name, 'machine': machine, 'rates': rates}
-            row = {**run, **harness.compare(case, rates)}
-            if not flags.small:  # at once: a later case may take long, or fail
-                harness.append(flags.results, [row])
-            print('\n'.join(table.lines(row)), flush=True)
-        if not flags.small:
-            harness.append(flags.results, [{**run, 'complete': True}])
+    print('\n' + table.HEADER, flush=True)
+    run = {'benchmark': name, 'machine': machine, 'rates': rates}
+    for case in cases:
+        if flags.rounds:
+            case = dataclasses.replace(case, rounds=flags.rounds)
+        row = {**run, **harness.compare(case, rates)}
+        if not flags.small:  # at once: a later case may take long, or fail
+            harness.append(flags.results, [row])
+        print('\n'.join(table.lines(row)), flush=True)
+    if not flags.small:
+        harness.append(flags.results, [{**run, 'complete': True}])
+    print()
 
 
 def _cases(name, small):

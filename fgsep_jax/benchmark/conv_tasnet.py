@@ -89,19 +89,22 @@ def cases(*, small=False):
     """Yields the cases; `small` ones end at once and mean nothing."""
     batch, seconds = (1, 0.2) if small else (2, 4)
     size, what = dict(batch=batch, seconds=seconds), f'{batch} x {seconds} s'
-    beside_compiled = []
     for name, model in MODELS.items():
         sides = Sides({**model, **(SMALL if small else {})}, **size)
         ours = sides.task.model
         counted = {'flops': flops(ours, **size), 'bytes': least_bytes(ours, **size, train=False)}
-        step = {'flops': 3 * counted['flops'], 'bytes': least_bytes(ours, **size, train=True)}
+        step = _step_cost(ours, size)
         yield Case(f'{name}, train step, {what}', sides.step, {'PyTorch': sides.peer_step},
                    target=0.8, **step)
         yield Case(f'{name}, forward, {what}', sides.forward, {'PyTorch': sides.peer_forward},
                    target=None if model else 0.7, **counted)
-        beside_compiled.append((name, sides, step))
     # Last and by themselves: beside them PyTorch's other steps take half as long again.
-    for name, sides, step in [] if small else beside_compiled:
+    for name, model in () if small else MODELS.items():
+        sides = Sides(model, **size)
         run = functools.partial(sides.peer_step, torch.compile(sides.peer))
         yield Case(f'{name}, train step beside torch.compile, {what}', sides.step,
-                   {'torch.compile': run}, **step)
+                   {'torch.compile': run}, **_step_cost(sides.task.model, size))
+
+
+def _step_cost(model, size):
+    return {'flops': 3 * flops(model, **size), 'bytes': least_bytes(model, **size, train=True)}

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -71,11 +72,10 @@ def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkey
     monkeypatch.setattr(program.importlib, 'import_module', lambda name: module)
     path = tmp_path / 'new' / 'rows.jsonl'
     for _ in range(2):
-        program.main(['metrics', 'pit', f'--results={path}', '--rounds=1'])
+        program.main(['metrics', f'--results={path}', '--rounds=1'])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row['benchmark'], row.get('case', 'complete')) for row in rows] == [
-        (name, case) for _ in range(2) for name in ('metrics', 'pit')
-        for case in ('a', 'b', 'complete')]
+        ('metrics', case) for _ in range(2) for case in ('a', 'b', 'complete')]
     assert len(calls) == 2 and all(row['rounds'] == 1 for row in rows if 'case' in row)
     printed = capsys.readouterr().out
     assert '| a | peer |' in printed and 'do not trust' in printed
@@ -121,3 +121,14 @@ def test_a_line_cut_short_takes_no_other_with_it(tmp_path):
     harness.append(str(path), [{'b': 2}])
     harness.append(str(path), [{'c': 3}])
     assert path.read_text().splitlines() == ['{"a": 1}', '{"a": ', '{"b": 2}', '{"c": 3}']
+
+
+def test_each_of_several_benchmarks_has_a_process_of_its_own(tmp_path, monkeypatch):
+    ran, codes = [], iter([0, 3])
+    monkeypatch.setattr(program.subprocess, 'run', lambda command, check: ran.append(command) or (
+        types.SimpleNamespace(returncode=next(codes))))
+    results = f"--results={tmp_path / 'rows.jsonl'}"
+    with pytest.raises(SystemExit, match='benchmark features failed'):
+        program.main(['pit', 'features', 'metrics', '--rounds', '3', results])
+    assert [command[3:] for command in ran] == [
+        [name, results, '--rounds=3'] for name in ('pit', 'features')]
