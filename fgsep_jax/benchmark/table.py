@@ -8,6 +8,7 @@ tables, one a machine, stand between two marks in the README, and are replaced t
 """
 
 import argparse
+from collections.abc import Sequence
 import json
 import os
 import pathlib
@@ -16,8 +17,9 @@ import sys
 
 from fgsep_jax.benchmark import harness
 
-HEADER = ('| what | peer | ours | peer\'s | ratio [quartiles] | target | ours / roofline |\n'
-          '|---|---|---:|---:|---:|---:|---:|')
+HEADER = ('| what | peer | ours | peer\'s | ratio [quartiles] | of all runs | target |'
+          ' ours / roofline |\n'
+          '|---|---|---:|---:|---:|---:|---:|---:|')
 MARKS = ('<!-- benchmarks: written by fgsep_jax.benchmark.table -->', '<!-- /benchmarks -->')
 
 
@@ -42,8 +44,13 @@ def _versions(machine):
     return ', '.join(f'{name} {version}' for name, version in sorted(machine['versions'].items()))
 
 
-def lines(row: dict) -> list[str]:
-    """The table's lines of one row of a results file: one for each peer."""
+def lines(row: dict, others: Sequence[dict] = ()) -> list[str]:
+    """The table's lines of one row of a results file: one for each peer.
+
+    Args:
+      row: of a case.
+      others: rows of the same case in all complete runs, for the range of their ratios.
+    """
     target = ''
     if row['target'] is not None:
         target = f"≤ {row['target']:g}{' ' + row['unit'] if row['limit'] else ''}"
@@ -52,10 +59,15 @@ def lines(row: dict) -> list[str]:
     ours = _quantity(row['ours'], row['unit'])
     rest = [''] * max(len(row['peers']) - 1, 0)  # the target is about the first peer
     cells = [(row['case'], name, ours, _quantity(peer['value'], row['unit']),
-              f"{_ratio(peer['ratio'])} [{', '.join(map(_ratio, peer['quartiles']))}]")
-             for name, peer in row['peers'].items()] or [(row['case'], '', ours, '', '')]
+              f"{_ratio(peer['ratio'])} [{', '.join(map(_ratio, peer['quartiles']))}]",
+              _range([other['peers'][name]['ratio'] for other in others if name in other['peers']]))
+             for name, peer in row['peers'].items()] or [(row['case'], '', ours, '', '', '')]
     return [f"| {' | '.join([*cell, mark, roofline])} |"
             for cell, mark in zip(cells, [target, *rest], strict=True)]
+
+
+def _range(ratios):
+    return f'{_ratio(min(ratios))} to {_ratio(max(ratios))}' if len(ratios) > 1 else ''
 
 
 def _ratio(value):
@@ -93,7 +105,8 @@ def render(rows: list[dict]) -> str:
                  for name in ('flops', 'bytes')}
         some = max((run[0]['machine'] for run in runs.values()),
                    key=lambda machine: machine['load'] or 0)
-        body = [line for run in runs.values() for row in run for line in lines(row)]
+        body = [line for name, run in runs.items() for row in run for line in lines(
+            row, _complete_rows(row['case'], all_runs[name]))]
         tables.append('\n'.join([machine_line(some, rates), '', HEADER, *body]))
     return '\n\n'.join(tables)
 
@@ -102,6 +115,11 @@ def _latest(by_time):
     """Rows of the latest of a benchmark's runs, a complete one if there is one."""
     complete = [when for when, run in by_time.items() if 'complete' in run[-1]]
     return [row for row in by_time[max(complete or by_time)] if 'complete' not in row]
+
+
+def _complete_rows(case, by_time):
+    return [row for run in by_time.values() if 'complete' in run[-1]
+            for row in run if row.get('case') == case]
 
 
 def replace(readme: str, text: str) -> str:

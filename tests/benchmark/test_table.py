@@ -24,16 +24,16 @@ def make_row(case='a', *, benchmark='metrics', when='1', cores=2, load=0.25, jax
 
 def test_one_line_a_peer_and_the_target_on_the_first():
     assert table.lines(make_row()) == [
-        '| a | x | 2 ms | 500 ms | 0.004 [0.003, 0.25] | ≤ 0.5 ✓ | 2.0 |',
-        '| a | y | 2 ms | 2 s | 1.50 [1.25, 1.75] |  | 2.0 |']
+        '| a | x | 2 ms | 500 ms | 0.004 [0.003, 0.25] |  | ≤ 0.5 ✓ | 2.0 |',
+        '| a | y | 2 ms | 2 s | 1.50 [1.25, 1.75] |  |  | 2.0 |']
 
 
 @pytest.mark.parametrize('changes, line', [
     (dict(peers={}, limit=True, unit='MB', ours=1234.5, target=1000, roofline=None),
-     '| a |  | 1,234 MB |  |  | ≤ 1000 MB ✗ |  |'),
+     '| a |  | 1,234 MB |  |  |  | ≤ 1000 MB ✗ |  |'),
     (dict(peers={}, limit=True, unit='%', ours=0.0612, target=1, roofline=None),
-     '| a |  | 0.061 % |  |  | ≤ 1 % ✓ |  |'),
-    (dict(peers={}, target=None, ours=3e-6, roofline=None), '| a |  | 3 µs |  |  |  |  |')])
+     '| a |  | 0.061 % |  |  |  | ≤ 1 % ✓ |  |'),
+    (dict(peers={}, target=None, ours=3e-6, roofline=None), '| a |  | 3 µs |  |  |  |  |  |')])
 def test_values_and_targets(changes, line):
     assert table.lines(make_row(**changes)) == [line]
 
@@ -61,6 +61,18 @@ def test_a_run_cut_short_replaces_no_complete_one():
         text = table.render(rows)
         assert '| a |' in text and '| b |' not in text and '| c |' not in text
     assert '| b |' in table.render([make_row(when='2'), cut])  # when none is
+
+
+def test_the_range_is_over_all_complete_runs():
+    def run(when, ratio, *, complete=True):
+        row = make_row(when=when)
+        row['peers'] = {'x': {**row['peers']['x'], 'ratio': ratio}}
+        end = {k: row[k] for k in ('benchmark', 'machine', 'rates')} | {'complete': True}
+        return [row, end] if complete else [row]
+
+    rows = [*run('1', 0.4), *run('2', 0.9), *run('3', 0.6), *run('4', 0.1, complete=False)]
+    assert '| 0.60 [0.003, 0.25] | 0.40 to 0.90 |' in table.render(rows)
+    assert '| 0.60 [0.003, 0.25] |  |' in table.render(run('1', 0.6))
 
 
 def test_other_machines_and_other_versions_have_tables_of_their_own():
