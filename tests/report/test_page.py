@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from fgsep_jax.report import items, page
 import browser
@@ -130,10 +131,9 @@ def test_one_plays_at_a_time_and_a_click_on_the_picture_seeks(driver):
     driver.execute_script('arguments[0].loop = true', second)
     driver.execute_script('arguments[0].scrollIntoView({block: "center"})', look)
     look.click()  # in its middle
-    driver.execute_async_script(
-        'const done = arguments[1]; arguments[0].paused ?'
-        ' arguments[0].addEventListener("play", () => done()) : done()', second)
-    assert first.get_property('paused') and not second.get_property('paused')
+    # play() clears `paused` at once; the event that pauses the others comes a task later.
+    WebDriverWait(driver, 10).until(lambda _: first.get_property('paused'))
+    assert not second.get_property('paused')
     assert 'active' in look.get_attribute('class')
     for _ in range(3):  # quicker than they can start
         driver.execute_script('for (const one of arguments) one.click()', look,
