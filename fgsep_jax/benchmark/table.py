@@ -90,8 +90,8 @@ def render(rows: list[dict]) -> str:
       rows: of a results file, in its order.
 
     Returns:
-      Markdown. A machine's rates are the medians over the runs, its load the most; versions
-      that differ between the runs make a machine of their own.
+      Markdown; all tables but the first are folded away. A machine's rates are the medians over
+      the runs, its load the most; versions that differ make a machine of their own.
     """
     machines = {}
     for row in rows:
@@ -107,8 +107,11 @@ def render(rows: list[dict]) -> str:
                    key=lambda machine: machine['load'] or 0)
         body = [line for name, run in runs.items() for row in run for line in lines(
             row, _complete_rows(row['case'], all_runs[name]))]
-        tables.append('\n'.join([machine_line(some, rates), '', HEADER, *body]))
-    return '\n\n'.join(tables)
+        tables.append((machine_line(some, rates), '\n'.join([HEADER, *body])))
+    first, *rest = tables
+    folded = [f'<details><summary>{title}</summary>\n\n{body}\n\n</details>'
+              for title, body in rest]
+    return '\n\n'.join([*first, *folded])
 
 
 def _latest(by_time):

@@ -1,7 +1,9 @@
 """How cases are run, judged and written."""
 
+import io
 import json
 import os
+import platform
 import sys
 import time
 import types
@@ -107,6 +109,15 @@ def test_a_system_that_does_not_say_has_no_load(monkeypatch):
 
     monkeypatch.setattr(harness, 'open', missing, raising=False)
     assert harness.busy_cores() is None
+
+
+@pytest.mark.parametrize('lines, name', [
+    ('model name\t: An EPYC\nflags\t\t: avx avx2 avx512f\n', 'An EPYC, AVX-512'),
+    ('model name\t: An EPYC\nflags\t\t: fpu avx avx2\n\n' * 2, 'An EPYC, AVX2'),
+    ('model name\t: Old\nflags\t\t: fpu\n', 'Old'), ('Features\t: asimd\n', platform.machine())])
+def test_a_processor_is_told_by_its_vectors_too(monkeypatch, lines, name):
+    monkeypatch.setattr(harness, 'open', lambda path: io.StringIO(lines), raising=False)
+    assert harness._processor() == name
 
 
 def test_a_results_file_that_cannot_be_written_is_found_out_first(tmp_path):

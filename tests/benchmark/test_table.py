@@ -79,6 +79,8 @@ def test_other_machines_and_other_versions_have_tables_of_their_own():
     text = table.render([make_row(), make_row(cores=8), make_row(jax='2.0')])
     assert text.count(table.HEADER) == 3
     assert text.index('2 cores') < text.index('8 cores') < text.index('jax 2.0')
+    assert text.count('\n\n<details><summary>') == 2  # the first stands open
+    assert text.startswith('2 cores') and text.endswith('\n\n</details>')
 
 
 def test_the_readme_keeps_all_else(tmp_path):
