@@ -45,7 +45,9 @@ setup(
         'demo': DEMO + DATA_PREP,
         # Hyphens: pip before 23.3 does not find the extras of names with underscores.
         'data-prep': DATA_PREP,
-        'test': DEMO + DATA_PREP + [
+        'test': DEMO
+        + DATA_PREP
+        + [
             'fast_bss_eval',  # second opinion on BSS-eval
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
             'pandas',  # what report.load_runs gives where it is installed

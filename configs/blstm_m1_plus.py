@@ -14,5 +14,8 @@ from fgsep_jax import config
 def get_config(argument=''):
     """Configuration of the experiment; `config.make` says what may stand after the colon."""
     return config.foreground(
-        argument, experiment='blstm_m1_plus', data=dict(adaptation_seconds=2.0),
-        model=dict(auxiliary=True))
+        argument,
+        experiment='blstm_m1_plus',
+        data=dict(adaptation_seconds=2.0),
+        model=dict(auxiliary=True),
+    )

@@ -14,5 +14,9 @@ from fgsep_jax import config
 def get_config(argument=''):
     """Configuration of the experiment; `config.make` says what may stand after the colon."""
     return config.foreground(
-        argument, experiment='blstm_m2_plus', data=dict(adaptation_seconds=2.0),
-        features=dict(name='pcen'), model=dict(auxiliary=True))
+        argument,
+        experiment='blstm_m2_plus',
+        data=dict(adaptation_seconds=2.0),
+        features=dict(name='pcen'),
+        model=dict(auxiliary=True),
+    )

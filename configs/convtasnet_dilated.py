@@ -15,5 +15,8 @@ from fgsep_jax import config
 
 def get_config(argument=''):
     """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(argument, experiment='convtasnet_dilated',
-                         model=dict(encoder='prelu', layers=5, dilated=True))
+    return config.speech(
+        argument,
+        experiment='convtasnet_dilated',
+        model=dict(encoder='prelu', layers=5, dilated=True),
+    )

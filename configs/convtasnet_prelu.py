@@ -13,5 +13,6 @@ from fgsep_jax import config
 
 def get_config(argument=''):
     """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(argument, experiment='convtasnet_prelu',
-                         model=dict(encoder='prelu', layers=4))
+    return config.speech(
+        argument, experiment='convtasnet_prelu', model=dict(encoder='prelu', layers=4)
+    )

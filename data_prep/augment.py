@@ -33,9 +33,7 @@ def change(
     faster = 2.0 ** (semitones / 12.0)
     window = 2 ** round(math.log2(WINDOW * sample_rate))
     window = min(window, 2 ** int(math.log2(sound_T.size)))
-    changed_T = librosa.effects.time_stretch(
-        sound_T, rate=1.0 / (stretch * faster), n_fft=window
-    )
+    changed_T = librosa.effects.time_stretch(sound_T, rate=1.0 / (stretch * faster), n_fft=window)
     if semitones:
         changed_T = soxr.resample(changed_T, faster * sample_rate, sample_rate)
     return librosa.util.fix_length(np.asarray(changed_T, np.float32), size=samples)

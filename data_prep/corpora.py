@@ -79,7 +79,7 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
     """
     if '://' in root:
         base = root.rstrip('/') + '/'
-        found = [m.path[len(base):] for m in FileSystems.match([base + '**'])[0].metadata_list]
+        found = [m.path[len(base) :] for m in FileSystems.match([base + '**'])[0].metadata_list]
     else:
         if not os.path.isdir(root):
             raise TreeError(f'{root} is not a folder')
@@ -165,8 +165,8 @@ LIBRITTS_SPLITS = {
 def libritts(root: str) -> list[Utterance]:
     """`LibriTTS/{train-clean-100,...}/<spk>/<chapter>/<spk>_<chapter>_<par>_<utt>.wav`."""
     layout = (
-        f"[LibriTTS/]{{{','.join(LIBRITTS_SPLITS)}}}/<speaker>/<chapter>/"
-        "<speaker>_<chapter>_<paragraph>_<utterance>.wav"
+        f'[LibriTTS/]{{{",".join(LIBRITTS_SPLITS)}}}/<speaker>/<chapter>/'
+        '<speaker>_<chapter>_<paragraph>_<utterance>.wav'
     )
     files = list_files(root, ('.wav',))
     pattern = re.compile(
@@ -200,9 +200,7 @@ def vctk(root: str) -> list[Utterance]:
     for path in files:
         match = pattern.fullmatch(path)
         if match:
-            utterances.append(
-                Utterance(match['name'], match['speaker'], _join(root, path), 'test')
-            )
+            utterances.append(Utterance(match['name'], match['speaker'], _join(root, path), 'test'))
     if not utterances:
         raise _expected(root, layout, files)
     if len({one.id for one in utterances}) < len(utterances):

@@ -42,8 +42,8 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     ):
         return True
     raise shards.DatasetExistsError(
-        f"{args.output_dir} holds another data set, made by job {found.get('job')!r} with "
-        f"{config}; give another --output_dir, or --overwrite"
+        f'{args.output_dir} holds another data set, made by job {found.get("job")!r} with '
+        f'{config}; give another --output_dir, or --overwrite'
     )
 
 
@@ -72,7 +72,9 @@ def _parser(task: str) -> argparse.ArgumentParser:
     )
     # For --help alone: it is read before, and is no option of the data set.
     parser.add_argument(
-        '--task', choices=TASKS, default=argparse.SUPPRESS,
+        '--task',
+        choices=TASKS,
+        default=argparse.SUPPRESS,
         help=f'whose data set, {TASKS[0]} by default; the other flags shown are those of {task}',
     )
     maker.add_flags(parser)

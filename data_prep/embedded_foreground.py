@@ -46,8 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def version() -> str:
     """What the bytes depend on beside the flags."""
-    libraries = ', '.join(f'{one.__name__} {one.__version__}' for one in (
-        np, scipy, librosa, soxr))
+    libraries = ', '.join(f'{one.__name__} {one.__version__}' for one in (np, scipy, librosa, soxr))
     return f'data_prep.synthesis {_VERSION} ({libraries})'
 
 

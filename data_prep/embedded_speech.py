@@ -62,8 +62,7 @@ def texts(utterances_per_voice: int) -> dict[str, list[str]]:
     count = utterances_per_voice
     all_texts = sentences.distinct_sentences(count * len(espeak.VOICES))
     return {
-        voice.name: all_texts[i * count : (i + 1) * count]
-        for i, voice in enumerate(espeak.VOICES)
+        voice.name: all_texts[i * count : (i + 1) * count] for i, voice in enumerate(espeak.VOICES)
     }
 
 

@@ -104,7 +104,7 @@ def version() -> str:
         number = library.espeak_Info(None).decode()
     finally:
         _unload(library)
-    return f"eSpeak NG {number} (espeakng-loader {importlib.metadata.version('espeakng-loader')})"
+    return f'eSpeak NG {number} (espeakng-loader {importlib.metadata.version("espeakng-loader")})'
 
 
 def render(voice: Voice, text: str, *, sample_rate: int = 8000) -> np.ndarray:

@@ -33,44 +33,60 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of splits, mixtures, levels and augmentation, by default the paper's."""
     for split, fraction in (('validation', 0.14), ('test', 0.21)):
         parser.add_argument(
-            f'--{split}_fraction', type=float, default=fraction,
+            f'--{split}_fraction',
+            type=float,
+            default=fraction,
             help="of each seen class's source recordings",
         )
     for split, count, note in (
-        ('train', 15000, ''), ('validation', 6000, ''), ('test', 1000, ', each of C1 to C4')
+        ('train', 15000, ''),
+        ('validation', 6000, ''),
+        ('test', 1000, ', each of C1 to C4'),
     ):
         parser.add_argument(
             f'--{split}_mixtures', type=int, default=count, help=f'0: no such split{note}'
         )
     parser.add_argument('--seconds', type=float, default=2.0, help='length of a mixture')
     parser.add_argument(
-        '--adaptation_seconds', type=float, default=2.0,
+        '--adaptation_seconds',
+        type=float,
+        default=2.0,
         help='length of the segment of the same background beside each mixture',
     )
     parser.add_argument(
         '--snr_db', type=options.numbers, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
     )
     parser.add_argument(
-        '--max_clipped', type=float, default=1e-4,
+        '--max_clipped',
+        type=float,
+        default=1e-4,
         help='skip files with a larger share of clipped samples; 1: none',
     )
     parser.add_argument(
         '--level', choices=sorted(LEVELS), default='rms', help='what the SNR is a difference of'
     )
     parser.add_argument(
-        '--draw', choices=('sound', 'class'), default='sound',
+        '--draw',
+        choices=('sound', 'class'),
+        default='sound',
         help='use all sounds equally often, or all classes',
     )
     parser.add_argument(
-        '--augment_onset', action=argparse.BooleanOptionalAction, default=True,
+        '--augment_onset',
+        action=argparse.BooleanOptionalAction,
+        default=True,
         help='training events begin anywhere in the window, with at least half of them inside',
     )
     parser.add_argument(
-        '--augment_pitch', type=options.numbers, default=(-2.0, 2.0),
+        '--augment_pitch',
+        type=options.numbers,
+        default=(-2.0, 2.0),
         help='of training events, in semitones; 0,0: off',
     )
     parser.add_argument(
-        '--augment_stretch', type=options.numbers, default=(0.8, 1.2),
+        '--augment_stretch',
+        type=options.numbers,
+        default=(0.8, 1.2),
         help='new over old length of training events; 1,1: off',
     )
 
@@ -158,9 +174,7 @@ def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dic
         ),
         mix=functools.partial(fgbg_mixers.mix, level=args.level),
         max_clipped=args.max_clipped,
-        notes=functools.partial(
-            notes, counts=counts, absent=absent, told=[*told, *split_told]
-        ),
+        notes=functools.partial(notes, counts=counts, absent=absent, told=[*told, *split_told]),
         snr_rule=(
             f"snr_db is the difference of foreground's and background's {LEVELS[args.level]} over "
             'the whole mixture; then one common factor brings the largest peak of mixture and '
@@ -172,7 +186,8 @@ def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dic
             'classes': {
                 role: {
                     name: sorted(
-                        key.split(' ')[1] for key, seen in table.items()
+                        key.split(' ')[1]
+                        for key, seen in table.items()
                         if key.startswith(role) and seen == (name == 'seen')
                     )
                     for name in sound_tables.SETS
@@ -204,8 +219,7 @@ def read_trees(args: argparse.Namespace) -> dict:
     roots = {flag: getattr(args, flag) for flag in TREES if getattr(args, flag)}
     if not roots:
         raise TreeError(
-            'no sounds given: name at least one of '
-            + ', '.join(f'--{flag}' for flag in TREES)
+            'no sounds given: name at least one of ' + ', '.join(f'--{flag}' for flag in TREES)
         )
     classes = sound_tables.read_classes(args.classes or sound_tables.TABLE_1)
     groups = sound_tables.read_groups(args.groups) if args.groups else None

@@ -71,9 +71,7 @@ def place(sound_T: np.ndarray, onset: int, *, position: int, samples: int) -> np
     )
 
 
-def foreground(
-    sound_T: np.ndarray, scene: Scene, *, samples: int, sample_rate: int
-) -> np.ndarray:
+def foreground(sound_T: np.ndarray, scene: Scene, *, samples: int, sample_rate: int) -> np.ndarray:
     """The window of the foreground that the scene asks for, its pitch and length changed first."""
     onset = find_onset(sound_T, sample_rate=sample_rate)
     length, moved = round(sound_T.size * scene.stretch), round(onset * scene.stretch)
@@ -158,8 +156,12 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     adaptation_T = adaptation_T * gain_S[1] * scale
     adaptation_T *= min(1.0, 0.9 / np.abs(adaptation_T).max())
     example = mixers.pack(
-        spec, scaled_ST, sample_rate=sample_rate, snr_db=spec.snr_db,
-        adaptation_T=mixing.quantise(adaptation_T[None])[0], adaptation_overlap=scene.overlap,
+        spec,
+        scaled_ST,
+        sample_rate=sample_rate,
+        snr_db=spec.snr_db,
+        adaptation_T=mixing.quantise(adaptation_T[None])[0],
+        adaptation_overlap=scene.overlap,
     )
     if not (example.sources_ST.any(axis=1).all() and example.adaptation_T.any()):
         raise BadInput(

@@ -1,8 +1,8 @@
 """Which foreground meets which background: pure, deterministic, from inspected sounds to specs."""
 
 import collections
+from collections.abc import Iterable, Iterator
 import dataclasses
-from typing import Iterable, Iterator
 
 from data_prep.audio import Inspected
 from data_prep.mixing import stable_hash, uniform
@@ -63,7 +63,8 @@ def missing(inspected: list[Inspected], counts: dict[str, int]) -> dict[str, str
         if lacking:
             told[split] = ' and '.join(
                 f'no usable sound of {"a seen" if seen[role == "background"] else "an unseen"} '
-                f'{role} class {where}' for role in lacking
+                f'{role} class {where}'
+                for role in lacking
             )
         elif len(recordings) == 1:
             told[split] = (
@@ -103,9 +104,7 @@ def pairs(
     foregrounds, backgrounds = sounds['foreground'], sounds['background']
     first, second = (_stream(sounds[role], by_class, *key, role) for role in sounds)
     recordings = collections.Counter(one.item.speaker for one in backgrounds)
-    usable = {
-        one.item.id: len(backgrounds) - recordings[one.item.speaker] for one in foregrounds
-    }
+    usable = {one.item.id: len(backgrounds) - recordings[one.item.speaker] for one in foregrounds}
     if not any(usable.values()):
         return []
     used, met = collections.Counter(), collections.Counter()
@@ -203,7 +202,7 @@ def mixtures(
     lacking = missing(inspected, counts)
     if 'train' in lacking:
         raise ValueError(
-            f"no training mixtures: {lacking['train']} (of {len(inspected)} usable files); look at "
+            f'no training mixtures: {lacking["train"]} (of {len(inspected)} usable files); look at '
             'the class table and the folders, or set --train_mixtures=0'
         )
     if all(split in lacking for split, count in counts.items() if count):

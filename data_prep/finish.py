@@ -7,8 +7,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 import numpy as np
 
-from data_prep import report as reports
-from data_prep import tfds_metadata
+from data_prep import report as reports, tfds_metadata
 from data_prep.workers import load_job, refuse, write_whole
 from fgsep_jax.data import records
 
@@ -62,7 +61,7 @@ class Finish(beam.DoFn):
         for split, members in sorted(by_split.items()):
             entries[split], numbers[split], index = _split_numbers(members)
             if not len(index):
-                reason = f"no mixture could be made: {members[0]['skipped'][:3]}"
+                reason = f'no mixture could be made: {members[0]["skipped"][:3]}'
                 return refuse(self.job_path, f'split {split!r}: {reason}')
             lengths[split] = np.bincount(index['shard'], minlength=len(members)).tolist()
             sizes[split] = int(index['size'].sum())
@@ -81,7 +80,7 @@ class Finish(beam.DoFn):
         num_sources, adaptation = len(first[2]), first[4] is not None
         contents = tfds_metadata.metadata_files(
             name=job.name,
-            description=f"Mixtures for source separation. {job.metadata['snr_rule']}",
+            description=f'Mixtures for source separation. {job.metadata["snr_rule"]}',
             num_sources=num_sources,
             adaptation=adaptation,
             shard_lengths=lengths,

@@ -1,6 +1,6 @@
 """Two-speaker mixtures from any `<speaker>/**/*.wav|flac|ogg` tree, split by speaker.
 
-    python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
+python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 """
 
 from data_prep import corpora, options

@@ -1,6 +1,6 @@
 """Libri2Mix or MiniLibriMix (clean, two speakers), from its tree of wav files.
 
-    python -m data_prep.librimix --input_dir=Libri2Mix --output_dir=data/libri2mix
+python -m data_prep.librimix --input_dir=Libri2Mix --output_dir=data/libri2mix
 """
 
 import functools

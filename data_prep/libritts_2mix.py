@@ -1,6 +1,6 @@
 """Two-speaker mixtures from LibriTTS: train-clean-100 and -360, dev-clean, test-clean.
 
-    python -m data_prep.libritts_2mix --input_dir=LibriTTS --output_dir=data/libritts_2mix
+python -m data_prep.libritts_2mix --input_dir=LibriTTS --output_dir=data/libritts_2mix
 """
 
 from data_prep import corpora, options

@@ -63,9 +63,7 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
         clips.append(clip_T[: spec.samples])
         level_db_S.append(level_db)
     sources_ST = mixing.scale_to_levels(np.stack(clips), level_db_S, spec.level_db)
-    return pack(
-        spec, mixing.scale_to_peak(sources_ST), sample_rate=sample_rate, snr_db=spec.snr_db
-    )
+    return pack(spec, mixing.scale_to_peak(sources_ST), sample_rate=sample_rate, snr_db=spec.snr_db)
 
 
 def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> Example:

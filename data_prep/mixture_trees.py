@@ -24,7 +24,7 @@ def _refuse_remote(root: str) -> None:
     if '://' in root:
         raise TreeError(
             f"{root}: this tree is listed with the operating system's own calls, so it must be on "
-            "a local path; copy it, or mount the bucket (e.g. with gcsfuse) and give that folder"
+            'a local path; copy it, or mount the bucket (e.g. with gcsfuse) and give that folder'
         )
 
 
@@ -35,7 +35,7 @@ def _refuse_shared_speakers(root: str, utterances: list[Utterance]) -> None:
         splits.setdefault(one.speaker, set()).add(one.split)
     shared = sorted(speaker for speaker, names in splits.items() if len(names) > 1)
     if shared:
-        shown = '; '.join(f"{one!r} in {', '.join(sorted(splits[one]))}" for one in shared[:5])
+        shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
         raise TreeError(
             f'{root}: {len(shared)} of {len(splits)} speakers are in more than one split: {shown}. '
             'A speaker must not cross splits; take their mixtures out of all but one of them'
@@ -54,8 +54,8 @@ def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout:
             if any(os.path.isdir(os.path.join(base, part, 's1')) for part in parts):
                 return base
     raise TreeError(
-        f"{root} is not the tree expected.\n  expected: {layout}\n"
-        f"  found: {', '.join(found[:8]) or 'nothing (is it a folder?)'}"
+        f'{root} is not the tree expected.\n  expected: {layout}\n'
+        f'  found: {", ".join(found[:8]) or "nothing (is it a folder?)"}'
     )
 
 
@@ -80,9 +80,7 @@ def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_o
                 Utterance(id_, speaker, os.path.join(folder, name), split)
                 for id_, speaker, folder in zip(ids, speakers, folders[1:])
             ]
-            listed.append(
-                Listed(stem, split, ids, levels_of(stem), os.path.join(folders[0], name))
-            )
+            listed.append(Listed(stem, split, ids, levels_of(stem), os.path.join(folders[0], name)))
     if not listed:
         raise TreeError(f'{base} has no .wav files in {list(parts)}.\n  expected: {layout}')
     return utterances, listed
@@ -117,9 +115,7 @@ def wsj0_2mix(root: str) -> tuple[list[Utterance], list[Listed]]:
     Speakers are the first three letters of an utterance; levels are those in the name.
     """
     layout = '[2speakers/wav8k/min/]{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav'
-    base = _find_base(
-        root, ('min', 'wav8k/min', '2speakers/wav8k/min'), WSJ0_PARTS, layout
-    )
+    base = _find_base(root, ('min', 'wav8k/min', '2speakers/wav8k/min'), WSJ0_PARTS, layout)
     return _mixed(base, WSJ0_PARTS, 'mix', _wsj0_speakers, _wsj0_levels, layout)
 
 
@@ -134,7 +130,7 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
         TreeError: if the tree is another one, or a speaker is in two splits.
     """
     layout = (
-        "[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, "
+        '[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, '
         "or MiniLibriMix's {train,val}"
     )
     inner = ['min', 'wav8k/min'] + [
@@ -156,9 +152,7 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
         names = stem.split('_')
         return tuple(name.split('-')[0] for name in names) if len(names) == 2 else None
 
-    utterances, listed = _mixed(
-        base, parts, 'mix_clean', speakers_of, lambda stem: (), layout
-    )
+    utterances, listed = _mixed(base, parts, 'mix_clean', speakers_of, lambda stem: (), layout)
     _refuse_shared_speakers(root, utterances)
     return utterances, listed
 

@@ -1,13 +1,13 @@
 """Command lines of the jobs: own flags, Beam's flags, and an error for anything else."""
 
 import argparse
+from collections.abc import Callable, Sequence
 import difflib
 import functools
 import json
 import logging
 import math
 import sys
-from typing import Callable, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -52,7 +52,7 @@ def parse(
         known = [s for p in (own, beam_parser) for a in p._actions for s in a.option_strings]
         close = difflib.get_close_matches(unknown[0].split('=')[0], known, n=1)
         hint = f'; did you mean {close[0]}?' if close else ''
-        own.error(f"neither this job nor Beam knows {' '.join(unknown)}{hint}")
+        own.error(f'neither this job nor Beam knows {" ".join(unknown)}{hint}')
     check(own, args)
     return args, rest
 
@@ -82,9 +82,9 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     total = sum(value for flag, value in given.items() if flag.endswith('_fraction'))
     if total >= 1:
         own.error(
-            f"--validation_fraction={given['validation_fraction']:g} and "
-            f"--test_fraction={given['test_fraction']:g}: their sum must be below 1, "
-            "the rest is for training"
+            f'--validation_fraction={given["validation_fraction"]:g} and '
+            f'--test_fraction={given["test_fraction"]:g}: their sum must be below 1, '
+            'the rest is for training'
         )
     for flag, least, most, unit in (
         ('snr_db', -100, 100, 'dB'),
@@ -121,14 +121,18 @@ def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
     """Add the flags of random pairs; `splits` maps each split to its default number of pairs."""
     for split, pairs in splits.items():
         own.add_argument(
-            f'--{split}_pairs', type=int, default=pairs,
+            f'--{split}_pairs',
+            type=int,
+            default=pairs,
             help=f'mixtures in {split}; 0: each utterance once on either side',
         )
     own.add_argument(
         '--snr_db', type=numbers, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
     )
     own.add_argument(
-        '--max_seconds', type=float, default=0.0,
+        '--max_seconds',
+        type=float,
+        default=0.0,
         help='cut longer utterances into equal segments; 0: never',
     )
 
@@ -136,7 +140,8 @@ def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
 def speakers_flag(own: argparse.ArgumentParser) -> None:
     """Add the flag of a table of speakers, for `sexes`."""
     own.add_argument(
-        '--speakers', default=None,
+        '--speakers',
+        default=None,
         help='csv or tsv with the columns speaker and sex (f, m), by which results are told apart',
     )
 
@@ -158,8 +163,12 @@ def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
             f'{", ".join(list(known)[:3]) or "no lines"}'
         )
     if len(found) < len(names):
-        logging.warning('%s: %d of %d speakers are not in it', args.speakers,
-                        len(names) - len(found), len(names))
+        logging.warning(
+            '%s: %d of %d speakers are not in it',
+            args.speakers,
+            len(names) - len(found),
+            len(names),
+        )
     return {'speakers': {name: sex for name, sex in found.items() if sex}}
 
 
@@ -219,10 +228,10 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         print(f'warning: {line}')
     for split, one in report['splits'].items():
         print(
-            f"{split}: {one['examples']} mixtures, {one['hours']:.2f} hours, "
-            f"{one['num_speakers']} {report.get('source_unit', 'speakers')}"
+            f'{split}: {one["examples"]} mixtures, {one["hours"]:.2f} hours, '
+            f'{one["num_speakers"]} {report.get("source_unit", "speakers")}'
         )
     print(
-        f"skipped {len(report['skipped_files'])} files and {len(report['skipped_mixtures'])} "
-        f"mixtures; see {args.output_dir}/report.md"
+        f'skipped {len(report["skipped_files"])} files and {len(report["skipped_mixtures"])} '
+        f'mixtures; see {args.output_dir}/report.md'
     )

@@ -5,8 +5,8 @@ A plan is a function `inspected -> list of MixtureSpec`; options are bound by
 the inspections arrive nor a library's random generator can change them.
 """
 
+from collections.abc import Iterable
 import dataclasses
-from typing import Iterable
 
 from data_prep.audio import Inspected
 from data_prep.mixing import stable_hash, uniform

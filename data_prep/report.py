@@ -1,8 +1,8 @@
 """What a job did, as numbers (report.json) and as a page (report.md)."""
 
 import collections
+from collections.abc import Iterable
 import math
-from typing import Iterable
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def by_kind(skipped: list[dict]) -> dict[str, int]:
 def _bars(rows: dict[str, int], unit: str) -> list[str]:
     most = max(rows.values(), default=1)
     lines = [
-        f"{edge:>7} {unit}  {count:>8}  {'#' * max(1, round(40 * count / most))}"
+        f'{edge:>7} {unit}  {count:>8}  {"#" * max(1, round(40 * count / most))}'
         for edge, count in rows.items()
     ]
     return ['```', *lines, '```']
@@ -50,18 +50,18 @@ def _note(note: list[str] | dict[str, dict]) -> list[str]:
     columns = list(next(iter(note.values())))
     rows = [['', *columns], ['---'] * (len(columns) + 1)]
     rows += [[name, *(str(row[column]) for column in columns)] for name, row in note.items()]
-    return [f"| {' | '.join(row)} |" for row in rows]
+    return [f'| {" | ".join(row)} |' for row in rows]
 
 
 def to_markdown(report: dict) -> str:
     """The report as a page."""
-    lines = [f"# {report['name']}", '', report['snr_rule'], '']
+    lines = [f'# {report["name"]}', '', report['snr_rule'], '']
     unit = report.get('source_unit', 'speakers')
     lines += [f'| split | mixtures | hours | {unit} | shards |', '|---|---|---|---|---|']
     for split, one in report['splits'].items():
         lines.append(
-            f"| {split} | {one['examples']} | {one['hours']:.2f} | {one['num_speakers']} "
-            f"| {one['shards']} |"
+            f'| {split} | {one["examples"]} | {one["hours"]:.2f} | {one["num_speakers"]} '
+            f'| {one["shards"]} |'
         )
     for split, one in report['splits'].items():
         if 'adaptation_disjoint' in one:
@@ -70,7 +70,7 @@ def to_markdown(report: dict) -> str:
     for title, note in report.get('notes', {}).items():
         lines += ['', f'## {title}', '', *_note(note)]
     files = report['files']
-    lines += ['', '## Files', '', f"{files['good']} of {files['total']} used."]
+    lines += ['', '## Files', '', f'{files["good"]} of {files["total"]} used.']
     for note, count in files['converted'].items():
         lines.append(f'- {note}: {count}')
     for title in ('Skipped files', 'Skipped mixtures'):
@@ -81,7 +81,7 @@ def to_markdown(report: dict) -> str:
         for kind, count in by_kind(report[key]).items():
             lines.append(f'- {kind}: {count}')
             named = [one for one in report[key] if one['kind'] == kind]
-            lines += [f"  - {one['name']}: {one['detail']}" for one in named[:SHOWN]]
+            lines += [f'  - {one["name"]}: {one["detail"]}' for one in named[:SHOWN]]
             if count > SHOWN:
                 lines.append(f'  - and {count - SHOWN} more, see report.json')
     for split, one in report['splits'].items():

@@ -7,6 +7,7 @@ A shard holds the mixtures whose id hashes to it, sorted by id, so its bytes dep
 runner, the number of workers nor the order in which anything arrives.
 """
 
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import json
@@ -14,7 +15,6 @@ import logging
 import os
 import shutil
 import time
-from typing import Callable, Sequence
 import uuid
 
 import apache_beam as beam
@@ -23,8 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 import cloudpickle
 import numpy as np
 
-from data_prep import audio, mixers, plans, progress
-from data_prep import report as reports
+from data_prep import audio, mixers, plans, progress, report as reports
 from data_prep.corpora import Utterance
 from data_prep.finish import Finish
 from data_prep.workers import (
@@ -45,8 +44,8 @@ DRY_RUN_FILES = 200  # looked into for each split
 _STAGING = '.fgsep_unfinished'  # a name that nobody gives a folder of their own
 SPEECH_RULE = (
     "snr_db is the difference of the two sources' active speech levels (ITU-T P.56) over the "
-    "part that is in the mixture; then one common factor brings the largest peak of mixture and "
-    "sources to 0.9."
+    'part that is in the mixture; then one common factor brings the largest peak of mixture and '
+    'sources to 0.9.'
 )
 
 
@@ -244,6 +243,9 @@ def run(
     hours = sum(one['hours'] for one in report['splits'].values())
     logging.info(
         '%s: %.2f hours of mixtures in %.1f s, %.0f x real time',
-        output_dir, hours, report['seconds'], 3600 * hours / report['seconds'],
+        output_dir,
+        hours,
+        report['seconds'],
+        3600 * hours / report['seconds'],
     )
     return report

@@ -143,9 +143,7 @@ def audioset(
             ignored[folders[-1] if folders else '.'] += 1
             continue
         sound = _sound(path, root, one, groups)
-        video = re.fullmatch(
-            r'Y?([\w-]{11})(?:_\d+(?:\.\d+)?){0,2}', posixpath.splitext(name)[0]
-        )
+        video = re.fullmatch(r'Y?([\w-]{11})(?:_\d+(?:\.\d+)?){0,2}', posixpath.splitext(name)[0])
         if video and not (groups and sound_tables.listed_group(sound.path, groups)):
             sound = dataclasses.replace(sound, speaker=f'yt{video[1]}')
         sounds.append(sound)

@@ -4,7 +4,7 @@ All random numbers come from the generator that is handed in; nothing else varie
 generator gives the same samples.
 """
 
-from typing import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import scipy.fft

@@ -51,18 +51,36 @@ def _bubbles(rng, samples, sample_rate, *, per_second, low, high):
 def vacuum_cleaner(rng, sample_rate):
     """A fast motor under the roar of the air it moves."""
     samples = _samples(rng, sample_rate)
-    motor_T = _motor(rng, samples, sample_rate, speed=syn.log_uniform(rng, 180, 420), drift=0.01,
-                     harmonics=40, slope=rng.uniform(2, 6))
-    air_T = syn.noise(rng, samples, sample_rate,
-                      _humps(rng, rng.uniform(120, 300), rng.uniform(4000, 9000), slope=1.5))
+    motor_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=syn.log_uniform(rng, 180, 420),
+        drift=0.01,
+        harmonics=40,
+        slope=rng.uniform(2, 6),
+    )
+    air_T = syn.noise(
+        rng,
+        samples,
+        sample_rate,
+        _humps(rng, rng.uniform(120, 300), rng.uniform(4000, 9000), slope=1.5),
+    )
     return _mixed(rng, motor_T, air_T, (-8, 2))
 
 
 def blender(rng, sample_rate):
     """A loud motor whose speed gives way to what the knife hits, many times a second."""
     samples = _samples(rng, sample_rate)
-    motor_T = _motor(rng, samples, sample_rate, speed=syn.log_uniform(rng, 110, 260), drift=0.05,
-                     harmonics=60, slope=rng.uniform(1, 4))
+    motor_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=syn.log_uniform(rng, 110, 260),
+        drift=0.05,
+        harmonics=60,
+        slope=rng.uniform(1, 4),
+    )
     chunks_T = syn.noise(rng, samples, sample_rate, _humps(rng, 500, 6000))
     chunks_T *= 1 + 0.8 * syn.wander(rng, samples, sample_rate, per_second=rng.uniform(25, 60))
     return _mixed(rng, motor_T, chunks_T, (2, 8))
@@ -87,27 +105,46 @@ def running_water(rng, sample_rate):
     samples = _samples(rng, sample_rate)
     splash_T = syn.noise(rng, samples, sample_rate, _humps(rng, rng.uniform(500, 1200), 9000))
     splash_T *= 1 + 0.2 * syn.wander(rng, samples, sample_rate, per_second=12)
-    bubbles_T = _bubbles(rng, samples, sample_rate, per_second=syn.log_uniform(rng, 150, 400),
-                         low=rng.uniform(500, 1100), high=rng.uniform(3000, 6000))
+    bubbles_T = _bubbles(
+        rng,
+        samples,
+        sample_rate,
+        per_second=syn.log_uniform(rng, 150, 400),
+        low=rng.uniform(500, 1100),
+        high=rng.uniform(3000, 6000),
+    )
     return _mixed(rng, bubbles_T, splash_T, (-6, 2))
 
 
 def bathtub(rng, sample_rate):
     """A tub that fills: big bubbles in deep water, dull noise, slow sloshing."""
     samples = _samples(rng, sample_rate)
-    dull_T = syn.noise(rng, samples, sample_rate,
-                       _humps(rng, rng.uniform(150, 300), rng.uniform(1500, 3500), slope=2))
+    dull_T = syn.noise(
+        rng,
+        samples,
+        sample_rate,
+        _humps(rng, rng.uniform(150, 300), rng.uniform(1500, 3500), slope=2),
+    )
     dull_T *= 1 + 0.25 * syn.wander(rng, samples, sample_rate, per_second=2)
-    bubbles_T = _bubbles(rng, samples, sample_rate, per_second=syn.log_uniform(rng, 120, 300),
-                         low=250, high=1600)
+    bubbles_T = _bubbles(
+        rng, samples, sample_rate, per_second=syn.log_uniform(rng, 120, 300), low=250, high=1600
+    )
     return _mixed(rng, bubbles_T, dull_T, (-2, 4))
 
 
 def electric_shaver_toothbrush(rng, sample_rate):
     """A small vibrating armature: one steady buzz, rich in harmonics, with little noise."""
     samples = _samples(rng, sample_rate)
-    buzz_T = _motor(rng, samples, sample_rate, speed=syn.log_uniform(rng, 90, 280), drift=0.004,
-                    harmonics=90, slope=rng.uniform(-1, 3), roughness=10)
+    buzz_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=syn.log_uniform(rng, 90, 280),
+        drift=0.004,
+        harmonics=90,
+        slope=rng.uniform(-1, 3),
+        roughness=10,
+    )
     body = [(syn.log_uniform(rng, 800, 8000), 600, 1.0) for _ in range(3)]
     buzz_T = syn.resonate(buzz_T, body, sample_rate, direct=0.3)
     buzz_T /= np.sqrt(np.mean(buzz_T**2))
@@ -118,22 +155,42 @@ def electric_shaver_toothbrush(rng, sample_rate):
 def mechanical_fan(rng, sample_rate):
     """Slow blades: soft low noise that they modulate, and a quiet hum."""
     samples = _samples(rng, sample_rate)
-    wind_T = syn.noise(rng, samples, sample_rate,
-                       _humps(rng, 60, rng.uniform(500, 1500), slope=rng.uniform(2, 5)))
+    wind_T = syn.noise(
+        rng, samples, sample_rate, _humps(rng, 60, rng.uniform(500, 1500), slope=rng.uniform(2, 5))
+    )
     blades_T = np.full(samples, syn.log_uniform(rng, 14, 45))
     wind_T *= 1 + rng.uniform(0.1, 0.4) * np.sin(2 * np.pi * np.cumsum(blades_T) / sample_rate)
-    hum_T = _motor(rng, samples, sample_rate, speed=rng.choice([50.0, 60.0]) * rng.choice([1, 2]),
-                   drift=0.002, harmonics=8, slope=rng.uniform(4, 10))
+    hum_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=rng.choice([50.0, 60.0]) * rng.choice([1, 2]),
+        drift=0.002,
+        harmonics=8,
+        slope=rng.uniform(4, 10),
+    )
     return _mixed(rng, hum_T, wind_T, (-14, -4))
 
 
 def microwave_oven(rng, sample_rate):
     """The transformer's hum, twice the mains and its multiples, and the cooling air."""
     samples = _samples(rng, sample_rate)
-    hum_T = _motor(rng, samples, sample_rate, speed=rng.choice([100.0, 120.0]), drift=0.0008,
-                   harmonics=25, slope=rng.uniform(4, 8), roughness=10)
-    air_T = syn.noise(rng, samples, sample_rate,
-                      _humps(rng, 200, rng.uniform(2000, 4000), slope=rng.uniform(1, 4)))
+    hum_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=rng.choice([100.0, 120.0]),
+        drift=0.0008,
+        harmonics=25,
+        slope=rng.uniform(4, 8),
+        roughness=10,
+    )
+    air_T = syn.noise(
+        rng,
+        samples,
+        sample_rate,
+        _humps(rng, 200, rng.uniform(2000, 4000), slope=rng.uniform(1, 4)),
+    )
     return _mixed(rng, hum_T, air_T, (3, 10))
 
 
@@ -141,19 +198,42 @@ def hair_dryer(rng, sample_rate):
     """A jet of air, brightest at 1 to 6 kHz, with the whine of a small turbine."""
     samples = _samples(rng, sample_rate)
     middle = syn.log_uniform(rng, 900, 3500)
-    jet_T = syn.noise(rng, samples, sample_rate, [
-        (80, -30), (middle / 4, rng.uniform(-15, -8)), (middle, 0),
-        (2.5 * middle, rng.uniform(-8, -2)), (22000, rng.uniform(-40, -25))])
-    whine_T = _motor(rng, samples, sample_rate, speed=syn.log_uniform(rng, 380, 1100), drift=0.006,
-                     harmonics=6, slope=rng.uniform(2, 8))
+    jet_T = syn.noise(
+        rng,
+        samples,
+        sample_rate,
+        [
+            (80, -30),
+            (middle / 4, rng.uniform(-15, -8)),
+            (middle, 0),
+            (2.5 * middle, rng.uniform(-8, -2)),
+            (22000, rng.uniform(-40, -25)),
+        ],
+    )
+    whine_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=syn.log_uniform(rng, 380, 1100),
+        drift=0.006,
+        harmonics=6,
+        slope=rng.uniform(2, 8),
+    )
     return _mixed(rng, whine_T, jet_T, (-14, -3))
 
 
 def drill(rng, sample_rate):
     """A geared motor under load: high harmonics, a speed that sags, rough at the bit's rate."""
     samples = _samples(rng, sample_rate)
-    gears_T = _motor(rng, samples, sample_rate, speed=syn.log_uniform(rng, 350, 900), drift=0.06,
-                     harmonics=24, slope=rng.uniform(-1, 3))
+    gears_T = _motor(
+        rng,
+        samples,
+        sample_rate,
+        speed=syn.log_uniform(rng, 350, 900),
+        drift=0.06,
+        harmonics=24,
+        slope=rng.uniform(-1, 3),
+    )
     bit_T = 2 * np.pi * syn.log_uniform(rng, 25, 80) / sample_rate * np.arange(samples)
     rough_T = 1 + rng.uniform(0.3, 0.8) * np.sin(bit_T)
     grit_T = syn.noise(rng, samples, sample_rate, _humps(rng, 1000, 10000))
@@ -164,8 +244,12 @@ def noise(rng, sample_rate):
     """Noise of no particular origin: a few broad humps anywhere, swelling a little."""
     samples = _samples(rng, sample_rate)
     low = syn.log_uniform(rng, 80, 800)
-    steady_T = syn.noise(rng, samples, sample_rate,
-                         _humps(rng, low, low * syn.log_uniform(rng, 4, 20), count=4, depth=15))
+    steady_T = syn.noise(
+        rng,
+        samples,
+        sample_rate,
+        _humps(rng, low, low * syn.log_uniform(rng, 4, 20), count=4, depth=15),
+    )
     return steady_T * (1 + 0.15 * syn.wander(rng, samples, sample_rate, per_second=1))
 
 
@@ -212,7 +296,21 @@ def vibration(rng, sample_rate):
 
 CLASSES = {
     background.__name__: background
-    for background in (vacuum_cleaner, blender, frying, running_water, electric_shaver_toothbrush,
-                       bathtub, mechanical_fan, microwave_oven, hair_dryer, drill,
-                       noise, pink_noise, white_noise, waterfall, vibration)
+    for background in (
+        vacuum_cleaner,
+        blender,
+        frying,
+        running_water,
+        electric_shaver_toothbrush,
+        bathtub,
+        mechanical_fan,
+        microwave_oven,
+        hair_dryer,
+        drill,
+        noise,
+        pink_noise,
+        white_noise,
+        waterfall,
+        vibration,
+    )
 }

@@ -164,8 +164,12 @@ def doorbell(rng, sample_rate):
     pitch = syn.log_uniform(rng, 350, 1000)
     steps = [0, *rng.choice([-7, -5, -4, -3, 4, 5], rng.integers(1, 3), replace=False)]
     decay, gap = rng.uniform(0.5, 1.6), rng.uniform(0.25, 0.5)
-    partials = [(1.0, 1.0, 1.0), (2.0, 0.6, rng.uniform(0.1, 0.5)),
-                (2.76, 0.4, rng.uniform(0.1, 0.6)), (5.4, 0.2, rng.uniform(0.05, 0.3))]
+    partials = [
+        (1.0, 1.0, 1.0),
+        (2.0, 0.6, rng.uniform(0.1, 0.5)),
+        (2.76, 0.4, rng.uniform(0.1, 0.6)),
+        (5.4, 0.2, rng.uniform(0.05, 0.3)),
+    ]
     sounds = []
     for number, step in enumerate(steps):
         note = pitch * 2 ** (step / 12)
@@ -179,8 +183,10 @@ def doorbell(rng, sample_rate):
 
 def squeak(rng, sample_rate):
     """One to three squeaks: something sticks and slips, ever faster or slower, on a thin body."""
-    body = [(syn.log_uniform(rng, 900, 7000), rng.uniform(80, 400), rng.uniform(0.3, 1))
-            for _ in range(3)]
+    body = [
+        (syn.log_uniform(rng, 900, 7000), rng.uniform(80, 400), rng.uniform(0.3, 1))
+        for _ in range(3)
+    ]
     pitch = syn.log_uniform(rng, 500, 2400)
     sounds, start = [], 0
     for _ in range(rng.integers(1, 4)):
@@ -199,8 +205,10 @@ def squeak(rng, sample_rate):
 
 def chopping_food(rng, sample_rate):
     """A knife through something crisp onto a board, three to seven times, evenly."""
-    board = [(syn.log_uniform(rng, 120, 1100), rng.uniform(0.03, 0.12), rng.uniform(0.3, 1))
-             for _ in range(5)]
+    board = [
+        (syn.log_uniform(rng, 120, 1100), rng.uniform(0.03, 0.12), rng.uniform(0.3, 1))
+        for _ in range(5)
+    ]
     step = rng.uniform(0.13, 0.32)
     crisp, place = rng.uniform(0.1, 0.6), syn.log_uniform(rng, 1500, 5000)
     spectrum = ((place / 4, -25), (place, 0), (3 * place, -15))
@@ -225,8 +233,10 @@ def door(rng, sample_rate):
     frequency_T *= 1 + 0.4 * syn.wander(rng, samples, sample_rate, per_second=25)
     slips_T = np.diff(np.floor(np.cumsum(frequency_T / sample_rate)), prepend=0.0)
     slips_T *= rng.uniform(0.3, 1, samples)
-    wood = [(syn.log_uniform(rng, 250, 3000), rng.uniform(40, 250), rng.uniform(0.3, 1))
-            for _ in range(5)]
+    wood = [
+        (syn.log_uniform(rng, 250, 3000), rng.uniform(40, 250), rng.uniform(0.3, 1))
+        for _ in range(5)
+    ]
     creak_T = syn.resonate(slips_T, wood, sample_rate)
     creak_T *= syn.curve(samples, [(0, 0.2), (rng.uniform(0.2, 0.8), 1), (1, 0.1)])
     creak_T /= np.abs(creak_T).max()
@@ -243,8 +253,10 @@ def slam(rng, sample_rate):
     """One heavy blow: a thump, the panel's low modes, what rattles on it, and the room."""
     samples = syn.seconds(rng, 0.35, 0.9, sample_rate)
     lowest = syn.log_uniform(rng, 50, 140)
-    panel = [(lowest * k * rng.uniform(0.9, 1.15), rng.uniform(0.15, 0.5), rng.uniform(0.3, 1) / k)
-             for k in range(1, 7)]
+    panel = [
+        (lowest * k * rng.uniform(0.9, 1.15), rng.uniform(0.15, 0.5), rng.uniform(0.3, 1) / k)
+        for k in range(1, 7)
+    ]
     edge = syn.log_uniform(rng, 300, 1200)
     dull = ((40, 0), (edge, -3), (4 * edge, -24), (16 * edge, -50))
     sounds = [
@@ -282,6 +294,17 @@ def coins(rng, sample_rate):
 
 CLASSES = {
     event.__name__: event
-    for event in (dog, alarm_bell_ringing, dishes, cat, speech, doorbell,
-                  squeak, chopping_food, door, slam, coins)
+    for event in (
+        dog,
+        alarm_bell_ringing,
+        dishes,
+        cat,
+        speech,
+        doorbell,
+        squeak,
+        chopping_food,
+        door,
+        slam,
+        coins,
+    )
 }

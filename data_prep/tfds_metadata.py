@@ -12,6 +12,7 @@ from fgsep_jax.data import records
 
 def features_dict(*, num_sources: int, adaptation: bool) -> features.FeaturesDict:
     """The features of `records.FEATURES` as TFDS names them; PCM as bytes, not int64 lists."""
+
     def pcm(*shape):
         return features.Tensor(shape=shape, dtype=np.int16, encoding=features.Encoding.BYTES)
 

@@ -1,6 +1,6 @@
 """Two-speaker mixtures from VCTK (0.92 or 0.80), for evaluation only: 4,000 pairs.
 
-    python -m data_prep.vctk_2mix --input_dir=VCTK-Corpus-0.92 --output_dir=data/vctk_2mix
+python -m data_prep.vctk_2mix --input_dir=VCTK-Corpus-0.92 --output_dir=data/vctk_2mix
 """
 
 from data_prep import corpora, options

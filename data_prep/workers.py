@@ -3,12 +3,12 @@
 Only names and numbers travel between workers; audio goes from the source file into the shard.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import hashlib
 import posixpath
 import re
-from typing import Callable
 import uuid
 
 import apache_beam as beam

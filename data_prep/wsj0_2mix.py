@@ -1,7 +1,7 @@
 """WSJ0-2mix, from the mixed tree of MERL's scripts or from WSJ0 and MERL's lists.
 
-    python -m data_prep.wsj0_2mix --input_dir=wsj0-mix --output_dir=data/wsj0_2mix
-    python -m data_prep.wsj0_2mix --wsj0_dir=wsj0 --lists_dir=lists --output_dir=data/wsj0_2mix
+python -m data_prep.wsj0_2mix --input_dir=wsj0-mix --output_dir=data/wsj0_2mix
+python -m data_prep.wsj0_2mix --wsj0_dir=wsj0 --lists_dir=lists --output_dir=data/wsj0_2mix
 """
 
 import functools
@@ -13,8 +13,8 @@ _RULE_MADE = (
     "to its level by P.56); the sources are the tree's own samples."
 )
 _RULE_LISTED = (
-    "snr_db is the difference of the two listed levels: each whole utterance, at this rate, is "
-    "brought to its level by ITU-T P.56 (no input filter), both are cut to the shorter, then one "
+    'snr_db is the difference of the two listed levels: each whole utterance, at this rate, is '
+    'brought to its level by ITU-T P.56 (no input filter), both are cut to the shorter, then one '
     "common factor brings the largest peak of mixture and sources to 0.9, as in MERL's scripts."
 )
 

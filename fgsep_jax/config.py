@@ -92,7 +92,8 @@ def parse_argument(argument, *, task='speech'):
             known = [*presets, *jobs, 'seed=N']
             raise ConfigError(
                 f"config argument '{item}' is not known{did_you_mean(item, known)} Known presets:"
-                f" {', '.join(presets)}; data sets: {', '.join(jobs)}; and seed=N.")
+                f' {", ".join(presets)}; data sets: {", ".join(jobs)}; and seed=N.'
+            )
         if key in seen:
             raise ConfigError(f"config argument '{item}': {key} is given twice in '{argument}'.")
         seen.add(key)
@@ -122,7 +123,8 @@ def data_dir(config):
     raise ConfigError(
         f'data.name = {config.data.name!r} but data.dir is empty. Build it with `python -m'
         f' data_prep.{config.data.name} --input_dir=... --output_dir=DIR`, then give'
-        ' --config.data.dir=DIR.')
+        ' --config.data.dir=DIR.'
+    )
 
 
 def adaptation_samples(config):
@@ -165,8 +167,15 @@ def mistake(error):
         return ConfigError(f'no configuration key {words[0]}{_where_it_is(words[0])}')
     if missing := re.search(r"No such file or directory: '([^']+)'", text):
         folder = os.path.dirname(missing[1]) or '.'
-        known = [os.path.join(folder, name) for name in sorted(os.listdir(folder))
-                 if name.endswith('.py')] if os.path.isdir(folder) else []
+        known = (
+            [
+                os.path.join(folder, name)
+                for name in sorted(os.listdir(folder))
+                if name.endswith('.py')
+            ]
+            if os.path.isdir(folder)
+            else []
+        )
         return ConfigError(f'there is no file {missing[1]}{did_you_mean(missing[1], known)}')
     if wrong := re.search(r"flag --([\w.]+)=(.*?): \('Non-boolean", text):
         return ConfigError(f'{wrong[1]}={wrong[2]}: must be True or False')

@@ -6,8 +6,15 @@ import jax
 
 from fgsep_jax import config as config_lib, experiment
 from fgsep_jax.data.records import RecordError
-from fgsep_jax.report import (groups as groups_lib, results, runs as runs_lib, tables_common,
-                              tables_foreground, tables_speech, text)
+from fgsep_jax.report import (
+    groups as groups_lib,
+    results,
+    runs as runs_lib,
+    tables_common,
+    tables_foreground,
+    tables_speech,
+    text,
+)
 from fgsep_jax.training import run_folder
 
 
@@ -29,21 +36,28 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
         pairs are named before anything runs.
     """
     if not any(folders):
-        raise config_lib.ConfigError('--mode=cross_evaluate needs --runs=FOLDER[,FOLDER...], where'
-                                     ' the run folders are')
+        raise config_lib.ConfigError(
+            '--mode=cross_evaluate needs --runs=FOLDER[,FOLDER...], where the run folders are'
+        )
     if not data_dirs:
-        raise config_lib.ConfigError('--mode=cross_evaluate needs --data_dirs=DIR[,DIR...], the'
-                                     ' data sets to evaluate on')
+        raise config_lib.ConfigError(
+            '--mode=cross_evaluate needs --data_dirs=DIR[,DIR...], the data sets to evaluate on'
+        )
     jobs = _plan(folders, data_dirs, splits, baselines, overrides)
     chief = jax.process_index() == 0
     for number, (run, config, pending, kept) in enumerate(jobs, start=1):
         if chief:
-            there = f" (kept: {', '.join(kept)})" if kept else ''
+            there = f' (kept: {", ".join(kept)})' if kept else ''
             what = ', '.join(map(experiment.result_name, pending)) or 'nothing to do'
             print(f'\nrun {number} of {len(jobs)}    {run.name}: {what}{there}', flush=True)
         if pending:
-            experiment.evaluate_on(config, run.path, pending, baselines=baselines,
-                                   say=print if chief else lambda text: None)
+            experiment.evaluate_on(
+                config,
+                run.path,
+                pending,
+                baselines=baselines,
+                say=print if chief else lambda text: None,
+            )
     if chief:
         _print_matrix(jobs)
 
@@ -55,12 +69,17 @@ def _print_matrix(jobs):
     groups = groups_lib.by_seed(runs)
     names = tables_common.test_sets(groups)
     if runs[0].task == 'speech':
-        tables = [tables_speech.cross_table(groups, names),
-                  tables_speech.cross_means(groups, names),
-                  tables_speech.cross_differences(groups, names)]
+        tables = [
+            tables_speech.cross_table(groups, names),
+            tables_speech.cross_means(groups, names),
+            tables_speech.cross_differences(groups, names),
+        ]
     else:
-        tables = [table for family in tables_foreground.families(names)
-                  for table in tables_foreground.medians(groups, family)]
+        tables = [
+            table
+            for family in tables_foreground.families(names)
+            for table in tables_foreground.medians(groups, family)
+        ]
     for table in filter(None, tables):
         print(f'\n{text.markdown(table)}')
 
@@ -69,15 +88,20 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
     """[(run, config, sources to evaluate on, names of results to keep)], or one ConfigError that
     names all that is in the way."""
     try:
-        found = {os.path.realpath(run.path): run
-                 for folder in filter(None, folders) for run in runs_lib.find(folder)}.values()
+        found = {
+            os.path.realpath(run.path): run
+            for folder in filter(None, folders)
+            for run in runs_lib.find(folder)
+        }.values()
     except results.ResultsError as error:
         raise config_lib.ConfigError(str(error)) from error
     problems, jobs = [], []
     tasks = {run.task for run in found}
     if len(tasks) > 1:
-        problems.append('speech and foreground runs are together; evaluate each kind by itself: '
-                        + ', '.join(f'{run.name} ({run.task})' for run in found))
+        problems.append(
+            'speech and foreground runs are together; evaluate each kind by itself: '
+            + ', '.join(f'{run.name} ({run.task})' for run in found)
+        )
     for run in found:
         config = run_folder.read_config(run.path)
         if overrides is not None:
@@ -88,25 +112,38 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             problems.append(str(error))
             step = None
         if config.evaluation.max_examples:
-            problems.append(f'{run.name}: evaluation.max_examples ='
-                            f' {config.evaluation.max_examples} leaves examples out; a matrix is'
-                            ' of whole test sets, set it to 0')
+            problems.append(
+                f'{run.name}: evaluation.max_examples ='
+                f' {config.evaluation.max_examples} leaves examples out; a matrix is'
+                ' of whole test sets, set it to 0'
+            )
         try:
             sources = experiment.open_sources(
-                data_dirs, splits or config.evaluation.splits.split(','))
+                data_dirs, splits or config.evaluation.splits.split(',')
+            )
         except (config_lib.ConfigError, RecordError, OSError) as error:
             problems.append(str(error))
             continue
         for source in sources:
             problems += [f'{run.name}: {problem}' for problem in _misfits(config, source)]
-        kept = [source for source in sources
-                if step is not None and _is_there(run.path, source, config, step, baselines)]
-        jobs.append((run, config, [source for source in sources if source not in kept],
-                     [experiment.result_name(source) for source in kept]))
+        kept = [
+            source
+            for source in sources
+            if step is not None and _is_there(run.path, source, config, step, baselines)
+        ]
+        jobs.append(
+            (
+                run,
+                config,
+                [source for source in sources if source not in kept],
+                [experiment.result_name(source) for source in kept],
+            )
+        )
     if problems:
         raise config_lib.ConfigError(
             'these runs and data sets do not go together; nothing was evaluated:\n  '
-            + '\n  '.join(dict.fromkeys(problems)))
+            + '\n  '.join(dict.fromkeys(problems))
+        )
     return jobs
 
 
@@ -118,17 +155,22 @@ def _misfits(config, source):
         yield str(error)
     rate = source.metadata['sample_rate']
     if rate != config.data.sample_rate:
-        yield (f'{source.directory} is at {rate} Hz, the run at {config.data.sample_rate} Hz:'
-               ' numbers at two rates cannot stand in one matrix. Prepare the data set with'
-               f' --sample_rate={config.data.sample_rate}, or see what resampling gives with'
-               ' --mode=evaluate')
+        yield (
+            f'{source.directory} is at {rate} Hz, the run at {config.data.sample_rate} Hz:'
+            ' numbers at two rates cannot stand in one matrix. Prepare the data set with'
+            f' --sample_rate={config.data.sample_rate}, or see what resampling gives with'
+            ' --mode=evaluate'
+        )
 
 
 def _is_there(path, source, config, step, baselines):
     """Whether the run holds results of this checkpoint on these very examples."""
     settings, name = config.evaluation, experiment.result_name(source)
-    wanted = {'step': step, 'filter_taps': settings.filter_taps, 'data_fingerprint':
-              source.metadata['splits'][source.split].get('fingerprint')}
+    wanted = {
+        'step': step,
+        'filter_taps': settings.filter_taps,
+        'data_fingerprint': source.metadata['splits'][source.split].get('fingerprint'),
+    }
     systems = ['']
     if baselines:
         folder = os.path.join(path, 'evaluation', name)

@@ -13,7 +13,6 @@ from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, tabl
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
 
-
 _EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
 
 
@@ -42,25 +41,35 @@ def open_data(config, *, splits=(), say=_say):
             raise config_lib.ConfigError(
                 f'no embedded data in {directory}: build them once, where all hosts see them, with'
                 f' `python -m data_prep.embedded --task={config.task} --output_dir=DIR`, and set'
-                ' FGSEP_DATA_DIR')
+                ' FGSEP_DATA_DIR'
+            )
         say(f'no embedded data in {directory} yet: building them')
-        command = [sys.executable, '-m', 'data_prep.embedded', f'--task={config.task}',
-                   f'--output_dir={directory}']
+        command = [
+            sys.executable,
+            '-m',
+            'data_prep.embedded',
+            f'--task={config.task}',
+            f'--output_dir={directory}',
+        ]
         if subprocess.run(command, check=False).returncode:
             raise config_lib.ConfigError(
-                f"the embedded data could not be built by `{' '.join(command[1:])}`, whose"
+                f'the embedded data could not be built by `{" ".join(command[1:])}`, whose'
                 " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
-                ' give --config.data.dir=DIR.')
+                ' give --config.data.dir=DIR.'
+            )
     try:
         metadata = open_dataset(directory)
     except FileNotFoundError as error:
         job = config.data.name or 'NAME'
         raise config_lib.ConfigError(
             f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
-            f' data_prep.{job} --input_dir=... --output_dir={directory}`.') from error
+            f' data_prep.{job} --input_dir=... --output_dir={directory}`.'
+        ) from error
     validate.check_data(config, metadata, directory, splits)
-    say(f"data               {metadata['name']} in {directory}, {metadata['sample_rate']} Hz"
-        + (f' (data.dir is unset: the embedded {_EMBEDDED[config.task]})' if embedded else ''))
+    say(
+        f'data               {metadata["name"]} in {directory}, {metadata["sample_rate"]} Hz'
+        + (f' (data.dir is unset: the embedded {_EMBEDDED[config.task]})' if embedded else '')
+    )
     return directory
 
 
@@ -76,10 +85,21 @@ def train(config, workdir, *, then=()):
     directory = open_data(config, splits=('train', 'validation', *then), say=say)
     say(f'run                {workdir}')
     source = RecordSource(directory, 'validation')
-    split = next((split for split in config.evaluation.splits.split(',')
-                  if split in source.metadata['splits']), 'validation')
-    return loop.train(config, workdir, train_source=RecordSource(directory, 'train'),
-                      validation_source=source, probe_source=RecordSource(directory, split))
+    split = next(
+        (
+            split
+            for split in config.evaluation.splits.split(',')
+            if split in source.metadata['splits']
+        ),
+        'validation',
+    )
+    return loop.train(
+        config,
+        workdir,
+        train_source=RecordSource(directory, 'train'),
+        validation_source=source,
+        probe_source=RecordSource(directory, split),
+    )
 
 
 def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, announce=True):
@@ -110,13 +130,17 @@ def open_sources(directories, splits):
     Raises:
       ConfigError: two of them are called alike, so that their results would share a folder.
     """
-    sources = [RecordSource(directory, split)
-               for directory in directories for split in dict.fromkeys(splits)]
+    sources = [
+        RecordSource(directory, split)
+        for directory in directories
+        for split in dict.fromkeys(splits)
+    ]
     names = [result_name(source) for source in sources]
     if len(set(names)) < len(names):
         raise config_lib.ConfigError(
             f"data sets of one name, {names}, would overwrite each other's results: evaluate them"
-            ' in separate run folders, or build one anew with another --name')
+            ' in separate run folders, or build one anew with another --name'
+        )
     return sources
 
 
@@ -127,7 +151,8 @@ def check_source(config, source):
     if found != config.data.sources:
         raise config_lib.ConfigError(
             f'{directory} holds mixtures of {found} sources, the model separates'
-            f' {config.data.sources}')
+            f' {config.data.sources}'
+        )
 
 
 def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
@@ -184,37 +209,59 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     if resampled:
         say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")
     how = dict(
-        sample_rate=rate, batch_size=settings.batch_size, bucket_seconds=settings.bucket_seconds,
-        filter_taps=settings.filter_taps, max_examples=settings.max_examples,
-        source_names=task.source_names, adaptation_seconds=config.data.adaptation_seconds)
+        sample_rate=rate,
+        batch_size=settings.batch_size,
+        bucket_seconds=settings.bucket_seconds,
+        filter_taps=settings.filter_taps,
+        max_examples=settings.max_examples,
+        source_names=task.source_names,
+        adaptation_seconds=config.data.adaptation_seconds,
+    )
     rows_of_table, own = {}, None
     for system_name, system in compared.items():
         rows, skipped = evaluate_lib.evaluate(system, source, **how)
         if not rows and not system_name:
             raise config_lib.ConfigError(
                 f'none of the examples of {source.directory} could be scored:'
-                f' {dict(collections.Counter(skipped.values()))}; earlier results are kept')
+                f' {dict(collections.Counter(skipped.values()))}; earlier results are kept'
+            )
         content = evaluate_lib.summary(
-            rows, skipped, source_names=task.source_names,
-            system=system_name or config.experiment, preset=config.preset, step=step,
-            seed=config.seed, parameters=_count(task), split=split,
-            data_set=metadata['name'], data_dir=source.directory,
+            rows,
+            skipped,
+            source_names=task.source_names,
+            system=system_name or config.experiment,
+            preset=config.preset,
+            step=step,
+            seed=config.seed,
+            parameters=_count(task),
+            split=split,
+            data_set=metadata['name'],
+            data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
             trained_on=config.data.dir or f'the embedded {_EMBEDDED[config.task]}',
-            sample_rate=rate, resampled_from=resampled, filter_taps=settings.filter_taps)
+            sample_rate=rate,
+            resampled_from=resampled,
+            filter_taps=settings.filter_taps,
+        )
         if jax.process_index() == 0:
             evaluate_lib.write(
-                os.path.join(workdir, 'evaluation', name, system_name), rows, content)
+                os.path.join(workdir, 'evaluation', name, system_name), rows, content
+            )
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
-            system_name, system_name.replace('_', ' '))
+            system_name, system_name.replace('_', ' ')
+        )
         own = content if not system_name else own
         rows_of_table[label] = content['metrics']
     skips = ''.join(f', {n} skipped: {why}' for why, n in own['skipped'].items())
     shown = 'median [quartiles]' if task.source_names else 'mean ± 95 % interval'
-    say('\n' + table.render(
-        f"{name} ({own['examples']} mixtures{skips}; {shown})",
-        {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
-        table.columns(task.source_names)))
+    say(
+        '\n'
+        + table.render(
+            f'{name} ({own["examples"]} mixtures{skips}; {shown})',
+            {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
+            table.columns(task.source_names),
+        )
+    )
     if settings.listen_examples and jax.process_index() == 0:
         folder = os.path.join(workdir, 'audio', name)
         listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)

@@ -1,8 +1,8 @@
 """Trains, resumes and evaluates experiments.
 
-    python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo
-    python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DIR...]
-    python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR...]
+python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo
+python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DIR...]
+python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR...]
 """
 
 import os
@@ -13,33 +13,44 @@ from fgsep_jax import huge_pages
 if __name__ == '__main__':
     huge_pages.use()
 
-from absl import app, flags, logging  # noqa: E402
-import jax  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
+from absl import app, flags, logging
+import jax
+from ml_collections import config_flags
 
-from fgsep_jax import (  # noqa: E402
-    compilation_cache, config as config_lib, cross, experiment, validate)
-from fgsep_jax.data.records import RecordError  # noqa: E402
-from fgsep_jax.training import loop, run_folder  # noqa: E402
+from fgsep_jax import compilation_cache, config as config_lib, cross, experiment, validate
+from fgsep_jax.data.records import RecordError
+from fgsep_jax.training import loop, run_folder
 
 _CONFIG = config_flags.DEFINE_config_file(
-    'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]')
+    'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]'
+)
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Run folder; default runs/EXPERIMENT-PRESET.')
 _MODE = flags.DEFINE_enum(
-    'mode', 'train_and_evaluate', ['train_and_evaluate', 'train', 'evaluate', 'cross_evaluate'],
-    'What to do.')
+    'mode',
+    'train_and_evaluate',
+    ['train_and_evaluate', 'train', 'evaluate', 'cross_evaluate'],
+    'What to do.',
+)
 _DATA_DIRS = flags.DEFINE_list(
-    'data_dirs', [], 'With --mode=evaluate and cross_evaluate: data sets to evaluate on; default'
-    " of evaluate: the run's own.")
+    'data_dirs',
+    [],
+    'With --mode=evaluate and cross_evaluate: data sets to evaluate on; default'
+    " of evaluate: the run's own.",
+)
 _RUNS = flags.DEFINE_list(
-    'runs', [], 'With --mode=cross_evaluate: folders with run folders in or below them.')
+    'runs', [], 'With --mode=cross_evaluate: folders with run folders in or below them.'
+)
 _SPLITS = flags.DEFINE_list(
-    'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.')
+    'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.'
+)
 _BASELINES = flags.DEFINE_bool(
-    'baselines', False,
-    'With --mode=evaluate and cross_evaluate: score the untrained model and the oracles too.')
+    'baselines',
+    False,
+    'With --mode=evaluate and cross_evaluate: score the untrained model and the oracles too.',
+)
 _MULTIHOST = flags.DEFINE_bool(
-    'multihost', False, 'Join the other processes of a pod before anything else.')
+    'multihost', False, 'Join the other processes of a pod before anything else.'
+)
 
 
 def _main(argv):
@@ -56,8 +67,12 @@ def _main(argv):
         if _WORKDIR.value:
             raise config_lib.ConfigError('--mode=cross_evaluate takes --runs=FOLDER, not --workdir')
         cross.cross_evaluate(
-            _RUNS.value, _DATA_DIRS.value, splits=_SPLITS.value, baselines=_BASELINES.value,
-            overrides=_CONFIG.value.evaluation if _CONFIG.value is not None else None)
+            _RUNS.value,
+            _DATA_DIRS.value,
+            splits=_SPLITS.value,
+            baselines=_BASELINES.value,
+            overrides=_CONFIG.value.evaluation if _CONFIG.value is not None else None,
+        )
         return
     if _MODE.value == 'evaluate':
         if not _WORKDIR.value:
@@ -65,8 +80,13 @@ def _main(argv):
         config = run_folder.read_config(_WORKDIR.value)
         if _CONFIG.value is not None:  # the model is the run's; how to evaluate may be overridden
             config.evaluation.update(_CONFIG.value.evaluation)
-        experiment.evaluate(config, _WORKDIR.value, data_dirs=_DATA_DIRS.value,
-                            splits=_SPLITS.value, baselines=_BASELINES.value)
+        experiment.evaluate(
+            config,
+            _WORKDIR.value,
+            data_dirs=_DATA_DIRS.value,
+            splits=_SPLITS.value,
+            baselines=_BASELINES.value,
+        )
         return
     config = _CONFIG.value
     if config is None:
@@ -76,7 +96,8 @@ def _main(argv):
     if '://' in _WORKDIR.value:
         raise config_lib.ConfigError(
             f'--workdir={_WORKDIR.value}: must be a folder of a file system, on several hosts one'
-            ' that all of them see')
+            ' that all of them see'
+        )
     validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
     workdir = _WORKDIR.value or os.path.join('runs', f'{config.experiment}-{config.preset}')
     evaluating = _MODE.value == 'train_and_evaluate'

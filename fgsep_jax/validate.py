@@ -22,8 +22,11 @@ class _Rules:
 
     def choice(self, key, *known):
         value = self.value(key)
-        self.rule(value in known, key,
-                  f"must be one of {', '.join(known)}{did_you_mean(str(value), known)}")
+        self.rule(
+            value in known,
+            key,
+            f'must be one of {", ".join(known)}{did_you_mean(str(value), known)}',
+        )
 
     def _each(self, section, names, holds, text):
         for name in names.split():
@@ -33,12 +36,20 @@ class _Rules:
         self._each(section, names, lambda value: value >= 1, 'must be at least 1')
 
     def positive(self, section, names):
-        self._each(section, names, lambda value: math.isfinite(value) and value > 0,
-                   'must be a finite number above 0')
+        self._each(
+            section,
+            names,
+            lambda value: math.isfinite(value) and value > 0,
+            'must be a finite number above 0',
+        )
 
     def not_negative(self, section, names):
-        self._each(section, names, lambda value: math.isfinite(value) and value >= 0,
-                   'must be a finite number, not negative')
+        self._each(
+            section,
+            names,
+            lambda value: math.isfinite(value) and value >= 0,
+            'must be a finite number, not negative',
+        )
 
 
 def validate(config, *, devices=1, hosts=1):
@@ -55,14 +66,17 @@ def validate(config, *, devices=1, hosts=1):
     known = defaults.DEFAULTS.get(config.task, {})
     if set(known) != set(config.keys()):
         raise ConfigError(
-            f"task = {config.task!r}: is not the one this configuration was made for; use a file"
-            f" of configs/ that has it ({', '.join(defaults.DEFAULTS)})")
+            f'task = {config.task!r}: is not the one this configuration was made for; use a file'
+            f' of configs/ that has it ({", ".join(defaults.DEFAULTS)})'
+        )
     rules = _Rules(config)
     rules.choice('data.short', 'pad', 'drop')
     rules.choice('model.dtype', 'float32', 'bfloat16')
     rules.at_least_one('data', 'sample_rate sources batch_size read_threads prefetch_batches')
-    rules.at_least_one('training', 'epochs plateau_epochs max_nonfinite_steps checkpoint_steps'
-                                   ' keep_checkpoints log_steps')
+    rules.at_least_one(
+        'training',
+        'epochs plateau_epochs max_nonfinite_steps checkpoint_steps keep_checkpoints log_steps',
+    )
     rules.at_least_one('evaluation', 'batch_size filter_taps')
     rules.positive('data', 'segment_seconds')
     rules.positive('training', 'learning_rate clip_norm plateau_tolerance')
@@ -71,14 +85,24 @@ def validate(config, *, devices=1, hosts=1):
     rules.not_negative('training', 'audio_examples')
     rules.not_negative('evaluation', 'max_examples listen_examples')
     rules.rule(config.seed >= 0, 'seed', 'must not be negative')
-    rules.rule(0 < config.training.plateau_factor <= 1, 'training.plateau_factor',
-               'must be in (0, 1]')
-    rules.rule(all(config.evaluation.splits.split(',')), 'evaluation.splits',
-               'must be names of splits, separated by commas')
-    rules.rule(config.data.batch_size % devices == 0, 'data.batch_size',
-               f'must be a multiple of the number of devices, {devices}')
-    rules.rule(devices % hosts == 0, 'data.batch_size',
-               f'is split evenly, and {devices} devices on {hosts} hosts are not even')
+    rules.rule(
+        0 < config.training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]'
+    )
+    rules.rule(
+        all(config.evaluation.splits.split(',')),
+        'evaluation.splits',
+        'must be names of splits, separated by commas',
+    )
+    rules.rule(
+        config.data.batch_size % devices == 0,
+        'data.batch_size',
+        f'must be a multiple of the number of devices, {devices}',
+    )
+    rules.rule(
+        devices % hosts == 0,
+        'data.batch_size',
+        f'is split evenly, and {devices} devices on {hosts} hosts are not even',
+    )
     {'speech': _speech, 'foreground': _foreground}[config.task](config, rules)
     if rules.problems:
         raise ConfigError('this configuration cannot work:\n  ' + '\n  '.join(rules.problems))
@@ -93,37 +117,64 @@ def _speech(config, rules):
     rules.choice('model.depthwise', 'auto', 'shift', 'conv')
     rules.choice('loss.name', 'si_snr', 'snr')
     rules.choice('loss.power_law_reduction', 'sum', 'frame', 'mean')
-    rules.at_least_one('model', 'layers basis window stride bottleneck hidden kernel blocks'
-                                ' repeats')
+    rules.at_least_one(
+        'model', 'layers basis window stride bottleneck hidden kernel blocks repeats'
+    )
     rules.at_least_one('loss', 'power_law_window power_law_hop')
     rules.positive('model', 'eps')
     rules.positive('loss', 'power_law_exponent eps')
     rules.not_negative('model', 'skip')
     rules.not_negative('loss', 'power_law_weight')
-    rules.rule(config.data.adaptation_seconds == 0, 'data.adaptation_seconds',
-               'must be 0: Conv-TasNet has no auxiliary network')
-    rules.rule(model.stride < 1 or model.window % model.stride == 0, 'model.window',
-               f'must be a multiple of model.stride = {model.stride}')
+    rules.rule(
+        config.data.adaptation_seconds == 0,
+        'data.adaptation_seconds',
+        'must be 0: Conv-TasNet has no auxiliary network',
+    )
+    rules.rule(
+        model.stride < 1 or model.window % model.stride == 0,
+        'model.window',
+        f'must be a multiple of model.stride = {model.stride}',
+    )
     rules.rule(model.kernel % 2 == 1, 'model.kernel', 'must be odd')
-    rules.rule(model.encoder != 'linear' or model.layers == 1, 'model.layers',
-               'a linear encoder has one layer; set model.encoder to prelu or glu for more')
-    rules.rule(model.encoder == 'linear' or model.layers > 1, 'model.layers',
-               f'a deep encoder ({model.encoder}) has at least 2 layers, the strided one counted')
-    rules.rule(not model.dilated or model.encoder != 'linear', 'model.dilated',
-               'only a deep encoder (model.encoder = prelu or glu) has layers to dilate')
-    rules.rule(not model.causal or model.norm == 'cln', 'model.norm',
-               'a causal model cannot use a norm over the whole utterance; set model.norm to cln')
+    rules.rule(
+        model.encoder != 'linear' or model.layers == 1,
+        'model.layers',
+        'a linear encoder has one layer; set model.encoder to prelu or glu for more',
+    )
+    rules.rule(
+        model.encoder == 'linear' or model.layers > 1,
+        'model.layers',
+        f'a deep encoder ({model.encoder}) has at least 2 layers, the strided one counted',
+    )
+    rules.rule(
+        not model.dilated or model.encoder != 'linear',
+        'model.dilated',
+        'only a deep encoder (model.encoder = prelu or glu) has layers to dilate',
+    )
+    rules.rule(
+        not model.causal or model.norm == 'cln',
+        'model.norm',
+        'a causal model cannot use a norm over the whole utterance; set model.norm to cln',
+    )
     length, stride = _segment(config), max(model.stride, 1)
     nearest = round(length / stride) * stride / max(config.data.sample_rate, 1)
-    rules.rule(length >= model.window, 'data.segment_seconds',
-               f'gives {length} samples at {config.data.sample_rate} Hz, fewer than model.window ='
-               f' {model.window}')
-    rules.rule(length % stride == 0, 'data.segment_seconds',
-               f'gives {length} samples, not a multiple of model.stride = {stride}; the nearest'
-               f' that does: {nearest}')
-    rules.rule(loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
-               'loss.power_law_window',
-               f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}')
+    rules.rule(
+        length >= model.window,
+        'data.segment_seconds',
+        f'gives {length} samples at {config.data.sample_rate} Hz, fewer than model.window ='
+        f' {model.window}',
+    )
+    rules.rule(
+        length % stride == 0,
+        'data.segment_seconds',
+        f'gives {length} samples, not a multiple of model.stride = {stride}; the nearest'
+        f' that does: {nearest}',
+    )
+    rules.rule(
+        loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
+        'loss.power_law_window',
+        f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}',
+    )
 
 
 def _foreground(config, rules):
@@ -135,31 +186,49 @@ def _foreground(config, rules):
     rules.choice('loss.normalization', 'sum', 'frame', 'mean', 'energy')
     rules.at_least_one('features', 'window hop bands')
     rules.at_least_one('model', 'layers hidden projection auxiliary_hidden')
-    rules.positive('features', 'log_floor log_scale pcen_smoothing pcen_eps pcen_bias'
-                               ' pcen_power pcen_scale')
+    rules.positive(
+        'features', 'log_floor log_scale pcen_smoothing pcen_eps pcen_bias pcen_power pcen_scale'
+    )
     rules.not_negative('features', 'low high pcen_gain')
     for name in ('log_shift', 'pcen_shift'):
         rules.rule(math.isfinite(features[name]), f'features.{name}', 'must be a finite number')
     nyquist = data.sample_rate / 2
-    rules.rule(features.high <= nyquist, 'features.high',
-               f'lies above half the sample rate, {nyquist:g} Hz; 0 stands for that')
-    rules.rule(features.low < (features.high or nyquist), 'features.low',
-               f'must lie below the upper edge, {features.high or nyquist:g} Hz')
+    rules.rule(
+        features.high <= nyquist,
+        'features.high',
+        f'lies above half the sample rate, {nyquist:g} Hz; 0 stands for that',
+    )
+    rules.rule(
+        features.low < (features.high or nyquist),
+        'features.low',
+        f'must lie below the upper edge, {features.high or nyquist:g} Hz',
+    )
     rules.rule(features.pcen_smoothing <= 1, 'features.pcen_smoothing', 'must be in (0, 1]')
-    rules.rule(features.hop < 1 or features.window % features.hop == 0
-               and features.window >= 3 * features.hop and features.window % 2 == 0,
-               'features.window', 'must be even and a multiple of features.hop ='
-               f' {features.hop}, three times it at least')
-    rules.rule(features.bands < features.window // 2, 'features.bands',
-               f'must be below half of features.window = {features.window}')
+    rules.rule(
+        features.hop < 1
+        or features.window % features.hop == 0
+        and features.window >= 3 * features.hop
+        and features.window % 2 == 0,
+        'features.window',
+        f'must be even and a multiple of features.hop = {features.hop}, three times it at least',
+    )
+    rules.rule(
+        features.bands < features.window // 2,
+        'features.bands',
+        f'must be below half of features.window = {features.window}',
+    )
     rules.rule(data.sources == 2, 'data.sources', 'must be 2: the foreground and the background')
     rules.rule(_segment(config) >= 1, 'data.segment_seconds', 'holds no sample')
-    rules.rule(not config.model.auxiliary or adaptation_samples(config) >= 1,
-               'data.adaptation_seconds',
-               'holds no sample: the auxiliary network reads an adaptation segment')
-    rules.rule(config.model.auxiliary or data.adaptation_seconds == 0,
-               'data.adaptation_seconds',
-               'must be 0: only the auxiliary network (model.auxiliary) reads it')
+    rules.rule(
+        not config.model.auxiliary or adaptation_samples(config) >= 1,
+        'data.adaptation_seconds',
+        'holds no sample: the auxiliary network reads an adaptation segment',
+    )
+    rules.rule(
+        config.model.auxiliary or data.adaptation_seconds == 0,
+        'data.adaptation_seconds',
+        'must be 0: only the auxiliary network (model.auxiliary) reads it',
+    )
 
 
 def _segment(config):
@@ -174,7 +243,8 @@ def check_adaptation(config, metadata, directory):
             f'data.adaptation_seconds = {config.data.adaptation_seconds:g}, but the mixtures in'
             f' {directory} have no adaptation segment: use a data set made by `python -m'
             ' data_prep.fgbg` with --adaptation_seconds above 0, or a model without the auxiliary'
-            ' network.')
+            ' network.'
+        )
 
 
 def check_data(config, metadata, directory, splits=()):
@@ -190,17 +260,22 @@ def check_data(config, metadata, directory, splits=()):
       ConfigError: another data set, sample rate or number of sources than configured, or a
         split is not there.
     """
-    for key, found in (('name', metadata['name']), ('sample_rate', metadata['sample_rate']),
-                       ('sources', metadata['sources'])):
+    for key, found in (
+        ('name', metadata['name']),
+        ('sample_rate', metadata['sample_rate']),
+        ('sources', metadata['sources']),
+    ):
         wanted = config.data[key]
         if wanted not in ('', found):
             raise ConfigError(
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
-                f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.')
+                f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.'
+            )
     check_adaptation(config, metadata, directory)
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:
         raise ConfigError(
-            f"the data set in {directory} has no {' and no '.join(missing)} split; it has"
-            f" {', '.join(metadata['splits'])}. Data sets for evaluation only go with"
-            ' --mode=evaluate --data_dirs=DIR; training without a test split with --mode=train.')
+            f'the data set in {directory} has no {" and no ".join(missing)} split; it has'
+            f' {", ".join(metadata["splits"])}. Data sets for evaluation only go with'
+            ' --mode=evaluate --data_dirs=DIR; training without a test split with --mode=train.'
+        )

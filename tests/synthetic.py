@@ -16,9 +16,14 @@ def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False):
     pcm_ST = ((0.3 * tone_ST * gate_ST + noise_ST) * 20000).astype(np.int16)
     segment = {'adaptation_T': pcm_ST[-1, :500], 'adaptation_overlap': 0.0} if adaptation else {}
     return records.Example(
-        id=f'mixture_{i:04d}', sources_ST=pcm_ST, sample_rate=sample_rate, snr_db=0.0, **segment,
+        id=f'mixture_{i:04d}',
+        sources_ST=pcm_ST,
+        sample_rate=sample_rate,
+        snr_db=0.0,
+        **segment,
         source_ids=tuple(f'speaker_{i}_{s}' for s in range(sources)),
-        source_classes=('speech',) * sources)
+        source_classes=('speech',) * sources,
+    )
 
 
 def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2400,), **kwargs):
@@ -36,9 +41,14 @@ def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2
         np.save(directory / records.index_name(split), index)
         splits[split] = {'examples': count, 'shards': 1, 'hours': 0.0, 'speakers': []}
         first += count
-    metadata = {'schema_version': records.SCHEMA_VERSION, 'name': name, 'job': 'synthetic',
-                'sample_rate': kwargs.get('sample_rate', 8000),
-                'sources': kwargs.get('sources', 2), 'splits': splits,
-                'adaptation': kwargs.get('adaptation', False)}
+    metadata = {
+        'schema_version': records.SCHEMA_VERSION,
+        'name': name,
+        'job': 'synthetic',
+        'sample_rate': kwargs.get('sample_rate', 8000),
+        'sources': kwargs.get('sources', 2),
+        'splits': splits,
+        'adaptation': kwargs.get('adaptation', False),
+    }
     (directory / records.DATASET_FILE).write_text(records.to_json(metadata))
     return str(directory)

@@ -48,9 +48,16 @@ def test_the_program_keeps_its_train_step(tmp_path):
     data = synthetic.write(tmp_path / 'tones')
     sizes = {**tiny.SHRUNK, 'training.epochs': 1}
     root = pathlib.Path(compilation_cache.__file__).parents[1]
-    command = [sys.executable, '-m', 'fgsep_jax.main', '--config=configs/convtasnet_glu.py:demo',
-               '--mode=train', f'--workdir={tmp_path / "run"}', f'--config.data.dir={data}',
-               *[f'--config.{key}={value}' for key, value in sizes.items()]]
+    command = [
+        sys.executable,
+        '-m',
+        'fgsep_jax.main',
+        '--config=configs/convtasnet_glu.py:demo',
+        '--mode=train',
+        f'--workdir={tmp_path / "run"}',
+        f'--config.data.dir={data}',
+        *[f'--config.{key}={value}' for key, value in sizes.items()],
+    ]
     environment = {**os.environ, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
     subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True)
     kept = os.listdir(compilation_cache.folder())

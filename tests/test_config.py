@@ -58,8 +58,9 @@ def test_the_paper_preset_is_the_paper():
 
 @pytest.mark.parametrize('preset', ['small', 'demo'])
 def test_presets_keep_the_experiments_apart(preset):
-    plain, big, prelu, dilated = (load(f'convtasnet{suffix}', preset).model
-                                  for suffix in ('', '_big', '_prelu', '_dilated'))
+    plain, big, prelu, dilated = (
+        load(f'convtasnet{suffix}', preset).model for suffix in ('', '_big', '_prelu', '_dilated')
+    )
     assert (big.basis, big.repeats) == (2 * plain.basis, plain.repeats + 1)
     assert plain.layers == 1 and dilated.layers == prelu.layers + 1 > 2
 
@@ -73,8 +74,10 @@ def test_the_paper_preset_of_the_mask_models_is_the_paper():
     assert (features.pcen_smoothing, features.pcen_eps, features.pcen_gain) == (0.025, 1e-6, 0.98)
     assert (features.pcen_bias, features.pcen_power) == (2, 0.5)
     assert (config.data.sample_rate, config.data.segment_seconds) == (44100, 2.0)
-    names = [(load(f'blstm_{m}').features.name, load(f'blstm_{m}').model.auxiliary)
-             for m in ('m1', 'm1_plus', 'm2', 'm2_plus')]
+    names = [
+        (load(f'blstm_{m}').features.name, load(f'blstm_{m}').model.auxiliary)
+        for m in ('m1', 'm1_plus', 'm2', 'm2_plus')
+    ]
     assert names == [('log_mel', False), ('log_mel', True), ('pcen', False), ('pcen', True)]
 
 
@@ -88,27 +91,37 @@ def test_arguments_are_typed_and_combined():
     assert config == load('convtasnet_glu', 'seed=3,data=librimix,preset=small')
 
 
-@pytest.mark.parametrize('argument, part', [
-    ('dmeo', "did you mean 'demo'?"), ('wsj0_3mix', 'wsj0_2mix'), ('seed=x', 'whole number'),
-    ('demo,small', 'given twice'), ('epochs=3', 'Known presets: paper, small, demo')])
+@pytest.mark.parametrize(
+    'argument, part',
+    [
+        ('dmeo', "did you mean 'demo'?"),
+        ('wsj0_3mix', 'wsj0_2mix'),
+        ('seed=x', 'whole number'),
+        ('demo,small', 'given twice'),
+        ('epochs=3', 'Known presets: paper, small, demo'),
+    ],
+)
 def test_unknown_arguments_name_the_known(argument, part):
     with pytest.raises(ConfigError, match=part.replace('?', r'\?')):
         load('convtasnet_glu', argument)
 
 
-@pytest.mark.parametrize('key, value, part', [
-    ('model__stride', 7, 'model.window = 16: must be a multiple of model.stride = 7'),
-    ('model__encoder', 'glv', "did you mean 'glu'"),
-    ('model__layers', 1, 'at least 2 layers'),
-    ('model__causal', True, 'set model.norm to cln'),
-    ('model__kernel', 4, 'must be odd'),
-    ('data__segment_seconds', 0.001, 'fewer than model.window'),
-    ('data__segment_seconds', 0.5001, 'not a multiple of model.stride'),
-    ('data__batch_size', 3, 'multiple of the number of devices, 2'),
-    ('data__sources', 0, 'must be at least 1'),
-    ('training__learning_rate', float('nan'), 'must be a finite number above 0'),
-    ('loss__power_law_hop', 100, 'must be a multiple of loss.power_law_hop = 100'),
-])
+@pytest.mark.parametrize(
+    'key, value, part',
+    [
+        ('model__stride', 7, 'model.window = 16: must be a multiple of model.stride = 7'),
+        ('model__encoder', 'glv', "did you mean 'glu'"),
+        ('model__layers', 1, 'at least 2 layers'),
+        ('model__causal', True, 'set model.norm to cln'),
+        ('model__kernel', 4, 'must be odd'),
+        ('data__segment_seconds', 0.001, 'fewer than model.window'),
+        ('data__segment_seconds', 0.5001, 'not a multiple of model.stride'),
+        ('data__batch_size', 3, 'multiple of the number of devices, 2'),
+        ('data__sources', 0, 'must be at least 1'),
+        ('training__learning_rate', float('nan'), 'must be a finite number above 0'),
+        ('loss__power_law_hop', 100, 'must be a multiple of loss.power_law_hop = 100'),
+    ],
+)
 def test_what_cannot_work_is_said_with_key_value_and_rule(key, value, part):
     config = changed('demo', **{key: value})
     with pytest.raises(ConfigError) as error:
@@ -116,24 +129,27 @@ def test_what_cannot_work_is_said_with_key_value_and_rule(key, value, part):
     assert part in str(error.value)
 
 
-@pytest.mark.parametrize('key, value, part', [
-    ('features__name', 'pcn', "did you mean 'pcen'"),
-    ('features__hop', 500, 'a multiple of features.hop = 500'),
-    ('features__hop', 2048, 'three times it at least'),
-    ('features__high', 30000.0, 'half the sample rate, 22050 Hz'),
-    ('features__low', 22050.0, 'must lie below the upper edge'),
-    ('features__bands', 1024, 'below half of features.window = 2048'),
-    ('features__pcen_bias', 0.0, 'must be a finite number above 0'),
-    ('features__log_shift', float('nan'), 'must be a finite number'),
-    ('features__pcen_smoothing', 1.5, 'must be in (0, 1]'),
-    ('features__pcen_scale', 0.0, 'must be a finite number above 0'),
-    ('loss__normalization', 'none', 'must be one of sum'),
-    ('data__sources', 3, 'must be 2'),
-    ('data__adaptation_seconds', 0.0, 'the auxiliary network reads an adaptation segment'),
-    ('data__adaptation_seconds', 1e-6, 'holds no sample'),
-    ('model__auxiliary', False, 'must be 0: only the auxiliary network'),
-    ('evaluation__splits', 'c1,,c2', 'names of splits'),
-])
+@pytest.mark.parametrize(
+    'key, value, part',
+    [
+        ('features__name', 'pcn', "did you mean 'pcen'"),
+        ('features__hop', 500, 'a multiple of features.hop = 500'),
+        ('features__hop', 2048, 'three times it at least'),
+        ('features__high', 30000.0, 'half the sample rate, 22050 Hz'),
+        ('features__low', 22050.0, 'must lie below the upper edge'),
+        ('features__bands', 1024, 'below half of features.window = 2048'),
+        ('features__pcen_bias', 0.0, 'must be a finite number above 0'),
+        ('features__log_shift', float('nan'), 'must be a finite number'),
+        ('features__pcen_smoothing', 1.5, 'must be in (0, 1]'),
+        ('features__pcen_scale', 0.0, 'must be a finite number above 0'),
+        ('loss__normalization', 'none', 'must be one of sum'),
+        ('data__sources', 3, 'must be 2'),
+        ('data__adaptation_seconds', 0.0, 'the auxiliary network reads an adaptation segment'),
+        ('data__adaptation_seconds', 1e-6, 'holds no sample'),
+        ('model__auxiliary', False, 'must be 0: only the auxiliary network'),
+        ('evaluation__splits', 'c1,,c2', 'names of splits'),
+    ],
+)
 def test_what_cannot_work_of_the_mask_models(key, value, part):
     with pytest.raises(ConfigError) as error:
         validate.validate(changed('demo', 'blstm_m2_plus', **{key: value}))
@@ -199,30 +215,56 @@ def test_a_preset_is_laid_over_a_copy():
     assert config_lib.to_json(config) == before
 
 
-@pytest.mark.parametrize('error, said', [
-    (KeyError('batch_sise'), 'no configuration key batch_sise; did you mean data.batch_size?'),
-    (KeyError('remat'), 'no configuration key remat; model.remat is one where the task is speech'),
-    (KeyError('zzzzz'), 'no configuration key zzzzz there'),
-    (ValueError("flag --config.model.remat=yes: ('Non-boolean argument to boolean flag', 'yes')"),
-     'config.model.remat=yes: must be True or False'),
-    (ValueError("flag --config.training.epochs=0.1: invalid literal for int() with base 10: '0.1'"),
-     'config.training.epochs=0.1: must be a whole number')])
+@pytest.mark.parametrize(
+    'error, said',
+    [
+        (KeyError('batch_sise'), 'no configuration key batch_sise; did you mean data.batch_size?'),
+        (
+            KeyError('remat'),
+            'no configuration key remat; model.remat is one where the task is speech',
+        ),
+        (KeyError('zzzzz'), 'no configuration key zzzzz there'),
+        (
+            ValueError(
+                "flag --config.model.remat=yes: ('Non-boolean argument to boolean flag', 'yes')"
+            ),
+            'config.model.remat=yes: must be True or False',
+        ),
+        (
+            ValueError(
+                "flag --config.training.epochs=0.1: invalid literal for int() with base 10: '0.1'"
+            ),
+            'config.training.epochs=0.1: must be a whole number',
+        ),
+    ],
+)
 def test_a_mistake_says_where_and_what(error, said):
     assert str(config_lib.mistake(error)) == said
 
 
 @pytest.mark.parametrize('program', ['fgsep_jax.main', 'fgsep_jax.launch.compile_ahead'])
-@pytest.mark.parametrize('argument, said', [
-    ('configs/convtasnet.py:demo --config.model.hiden=3',
-     'error: no configuration key hiden; did you mean hidden?\n'),
-    ('configs/convtasnet.py:larg', "error: config argument 'larg' is not known"),
-    ('configs/convtasnett.py', 'error: there is no file configs/convtasnett.py; did you mean'
-     " 'configs/convtasnet.py'?"),
-])
+@pytest.mark.parametrize(
+    'argument, said',
+    [
+        (
+            'configs/convtasnet.py:demo --config.model.hiden=3',
+            'error: no configuration key hiden; did you mean hidden?\n',
+        ),
+        ('configs/convtasnet.py:larg', "error: config argument 'larg' is not known"),
+        (
+            'configs/convtasnett.py',
+            "error: there is no file configs/convtasnett.py; did you mean 'configs/convtasnet.py'?",
+        ),
+    ],
+)
 def test_a_mistake_on_the_command_line_is_one_line(program, argument, said):
     done = subprocess.run(
         [sys.executable, '-m', program, *f'--config={argument}'.split()],
         cwd=pathlib.Path(__file__).parents[1],
-        env={**os.environ, 'JAX_PLATFORMS': 'cpu'}, capture_output=True, text=True, check=False)
+        env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and done.stderr.startswith(said), done.stderr
     assert done.stderr.count('\n') == 1

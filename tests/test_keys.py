@@ -11,8 +11,10 @@ import tiny
 
 # Read only under another value of a second key, which the test below sets.
 OVERRIDES = {
-    'convtasnet_glu': {'loss.power_law_weight': 0.01}, 'blstm_m1_plus': {},
-    'blstm_m2': {'features.pcen_start': 'librosa'}}
+    'convtasnet_glu': {'loss.power_law_weight': 0.01},
+    'blstm_m1_plus': {},
+    'blstm_m2': {'features.pcen_start': 'librosa'},
+}
 # Keys of the other kind of features.
 UNREAD = {'blstm_m1_plus': 'features.pcen_', 'blstm_m2': 'features.log_'}
 

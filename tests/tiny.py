@@ -3,16 +3,35 @@
 from test_config import load
 
 SHRUNK = {
-    'model.layers': 1, 'model.encoder': 'linear', 'model.basis': 8, 'model.bottleneck': 4,
-    'model.hidden': 8, 'model.skip': 4, 'model.blocks': 2, 'model.repeats': 1,
-    'data.batch_size': 4, 'data.segment_seconds': 0.1, 'training.epochs': 3,
-    'training.log_steps': 1, 'training.checkpoint_steps': 3, 'training.audio_examples': 0,
+    'model.layers': 1,
+    'model.encoder': 'linear',
+    'model.basis': 8,
+    'model.bottleneck': 4,
+    'model.hidden': 8,
+    'model.skip': 4,
+    'model.blocks': 2,
+    'model.repeats': 1,
+    'data.batch_size': 4,
+    'data.segment_seconds': 0.1,
+    'training.epochs': 3,
+    'training.log_steps': 1,
+    'training.checkpoint_steps': 3,
+    'training.audio_examples': 0,
 }
 SHRUNK_MASK = {
-    'data.sample_rate': 8000, 'data.batch_size': 4, 'data.segment_seconds': 0.1,
-    'features.window': 128, 'features.hop': 32, 'features.bands': 8,
-    'model.layers': 2, 'model.hidden': 6, 'model.projection': 5, 'training.epochs': 3,
-    'training.log_steps': 1, 'training.checkpoint_steps': 3, 'training.audio_examples': 0,
+    'data.sample_rate': 8000,
+    'data.batch_size': 4,
+    'data.segment_seconds': 0.1,
+    'features.window': 128,
+    'features.hop': 32,
+    'features.bands': 8,
+    'model.layers': 2,
+    'model.hidden': 6,
+    'model.projection': 5,
+    'training.epochs': 3,
+    'training.log_steps': 1,
+    'training.checkpoint_steps': 3,
+    'training.audio_examples': 0,
 }
 
 

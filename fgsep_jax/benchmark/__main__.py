@@ -13,35 +13,55 @@ from fgsep_jax import huge_pages
 if __name__ == '__main__':
     huge_pages.use()  # as `fgsep_jax.main` does; NumPy's peers gain from it too
 
-import argparse  # noqa: E402
-import dataclasses  # noqa: E402
-import importlib  # noqa: E402
-import os  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
+import argparse
+import dataclasses
+import importlib
+import os
+import subprocess
+import sys
 
-from fgsep_jax.benchmark import harness, table  # noqa: E402
-from fgsep_jax.config import ConfigError  # noqa: E402
+from fgsep_jax.benchmark import harness, table
+from fgsep_jax.config import ConfigError
 
 if __name__ == '__main__':
     # Two libraries share a GPU; JAX would take three quarters of its memory at once.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
-NAMES = ('conv_tasnet', 'mask_blstm', 'metrics', 'pit', 'features', 'input', 'compile_time',
-         'memory')
+NAMES = (
+    'conv_tasnet',
+    'mask_blstm',
+    'metrics',
+    'pit',
+    'features',
+    'input',
+    'compile_time',
+    'memory',
+)
 
 
 def main(arguments=None):
     """Runs the benchmarks that the command line names."""
-    parser = argparse.ArgumentParser(prog='python -m fgsep_jax.benchmark', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='+', choices=[*NAMES, 'gpu', 'all'], metavar='NAME',
-                        help=f"one of {', '.join(NAMES)}; gpu; or all, which leaves gpu out")
-    parser.add_argument('--results', default='benchmarks.jsonl',
-                        help='file to append to (%(default)s)')
+    parser = argparse.ArgumentParser(
+        prog='python -m fgsep_jax.benchmark',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'names',
+        nargs='+',
+        choices=[*NAMES, 'gpu', 'all'],
+        metavar='NAME',
+        help=f'one of {", ".join(NAMES)}; gpu; or all, which leaves gpu out',
+    )
+    parser.add_argument(
+        '--results', default='benchmarks.jsonl', help='file to append to (%(default)s)'
+    )
     parser.add_argument('--rounds', type=int, help='turns of each case, in place of its own')
-    parser.add_argument('--small', action='store_true',
-                        help='tiny sizes, in minutes: shows that it runs; writes nothing')
+    parser.add_argument(
+        '--small',
+        action='store_true',
+        help='tiny sizes, in minutes: shows that it runs; writes nothing',
+    )
     flags = parser.parse_args(arguments)
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f'--rounds={flags.rounds}: at least 1')
@@ -57,11 +77,15 @@ def main(arguments=None):
         _run(names[0], cases, flags)
         return
     # Each in a process of its own: what a benchmark leaves in threads and memory slows the next.
-    given = [f'--results={flags.results}', *['--small'] * flags.small,
-             *([f'--rounds={flags.rounds}'] if flags.rounds else [])]
+    given = [
+        f'--results={flags.results}',
+        *['--small'] * flags.small,
+        *([f'--rounds={flags.rounds}'] if flags.rounds else []),
+    ]
     for name in names:
-        done = subprocess.run([sys.executable, '-m', 'fgsep_jax.benchmark', name, *given],
-                              check=False)
+        done = subprocess.run(
+            [sys.executable, '-m', 'fgsep_jax.benchmark', name, *given], check=False
+        )
         if done.returncode:
             sys.exit(f'error: benchmark {name} failed')
 

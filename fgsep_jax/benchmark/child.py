@@ -67,8 +67,10 @@ def peak_bytes_of_torch(config):
     task = make_task(config)
     # Any weights will do, and those need no compiler, whose memory would be counted here.
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32),
-                          jax.eval_shape(task.init, jax.random.key(0)))
+    params = jax.tree.map(
+        lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32),
+        jax.eval_shape(task.init, jax.random.key(0)),
+    )
     model = peers_conv_tasnet.make_model(task.model, params)
     del params
     descend = Descent(model, config)
@@ -93,8 +95,11 @@ def _reset_peak():
     pathlib.Path('/proc/self/clear_refs').write_text('5')
 
 
-MEASURED = {'compile': compile_seconds, 'memory': peak_bytes,
-            'memory_of_torch': peak_bytes_of_torch}
+MEASURED = {
+    'compile': compile_seconds,
+    'memory': peak_bytes,
+    'memory_of_torch': peak_bytes_of_torch,
+}
 
 
 def measure(what, *, small=False, **environment):
@@ -113,8 +118,13 @@ def measure(what, *, small=False, **environment):
     """
     command = [sys.executable, '-m', 'fgsep_jax.benchmark.child', what, *['--small'] * small]
     printed = subprocess.run(
-        command, env={**os.environ, **environment}, cwd=pathlib.Path(__file__).parents[2],
-        stdout=subprocess.PIPE, text=True, check=True).stdout
+        command,
+        env={**os.environ, **environment},
+        cwd=pathlib.Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     return float(printed.splitlines()[-1])
 
 

@@ -17,8 +17,11 @@ from fgsep_jax.benchmark.peers import Descent
 from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.models.conv_tasnet import multiply_accumulates
 
-MODELS = {'Conv-TasNet': {}, 'deep PReLU': {'encoder': 'prelu', 'layers': 4},
-          'GLU': {'encoder': 'glu', 'layers': 4}}
+MODELS = {
+    'Conv-TasNet': {},
+    'deep PReLU': {'encoder': 'prelu', 'layers': 4},
+    'GLU': {'encoder': 'glu', 'layers': 4},
+}
 SMALL = dict(basis=16, bottleneck=8, hidden=16, skip=8, blocks=2, repeats=1)
 
 
@@ -38,8 +41,12 @@ class Sides:
     """
 
     def __init__(self, model, *, batch, seconds, device='cpu', peer_dtype='float32'):
-        config = config_lib.speech('', experiment='benchmark', model=model, data=dict(
-            batch_size=batch, segment_seconds=float(seconds)))
+        config = config_lib.speech(
+            '',
+            experiment='benchmark',
+            model=model,
+            data=dict(batch_size=batch, segment_seconds=float(seconds)),
+        )
         source_BST = noise(config)
         self.step = TrainStep(config, source_BST=source_BST)
         self.task, self.params = self.step.task, self.step.params
@@ -48,7 +55,8 @@ class Sides:
         self.peer = peers_conv_tasnet.make_model(self.task.model, self.params).to(device)
         self._source_BST = torch.from_numpy(source_BST / np.float32(32768)).to(device)
         self._autocast = functools.partial(
-            torch.autocast, device, getattr(torch, peer_dtype), enabled=peer_dtype != 'float32')
+            torch.autocast, device, getattr(torch, peer_dtype), enabled=peer_dtype != 'float32'
+        )
         self._descend = Descent(self.peer, config)
 
     def forward(self):
@@ -94,16 +102,30 @@ def cases(*, small=False):
         ours = sides.task.model
         counted = {'flops': flops(ours, **size), 'bytes': least_bytes(ours, **size, train=False)}
         step = _step_cost(ours, size)
-        yield Case(f'{name}, train step, {what}', sides.step, {'PyTorch': sides.peer_step},
-                   target=0.8, **step)
-        yield Case(f'{name}, forward, {what}', sides.forward, {'PyTorch': sides.peer_forward},
-                   target=None if model else 0.7, **counted)
+        yield Case(
+            f'{name}, train step, {what}',
+            sides.step,
+            {'PyTorch': sides.peer_step},
+            target=0.8,
+            **step,
+        )
+        yield Case(
+            f'{name}, forward, {what}',
+            sides.forward,
+            {'PyTorch': sides.peer_forward},
+            target=None if model else 0.7,
+            **counted,
+        )
     # Last and by themselves: beside them PyTorch's other steps take half as long again.
     for name, model in () if small else MODELS.items():
         sides = Sides(model, **size)
         run = functools.partial(sides.peer_step, torch.compile(sides.peer))
-        yield Case(f'{name}, train step beside torch.compile, {what}', sides.step,
-                   {'torch.compile': run}, **_step_cost(sides.task.model, size))
+        yield Case(
+            f'{name}, train step beside torch.compile, {what}',
+            sides.step,
+            {'torch.compile': run},
+            **_step_cost(sides.task.model, size),
+        )
 
 
 def _step_cost(model, size):

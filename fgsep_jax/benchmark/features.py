@@ -32,8 +32,12 @@ def _cases(name, shape, rounds, target):
 
     @jax.jit
     def ours(signal_T):
-        return pcen(mel_of_signal(signal_T, matrix_FM, window=WINDOW, hop=HOP),
-                    smoothing=0.025, start='librosa', **PCEN)
+        return pcen(
+            mel_of_signal(signal_T, matrix_FM, window=WINDOW, hop=HOP),
+            smoothing=0.025,
+            start='librosa',
+            **PCEN,
+        )
 
     def theirs_stft():
         return librosa.stft(signal_T, n_fft=WINDOW, hop_length=HOP, pad_mode='constant')
@@ -43,11 +47,21 @@ def _cases(name, shape, rounds, target):
 
     count, bins = frames(shape[-1], hop=HOP) * signal_T.size // shape[-1], WINDOW // 2 + 1
     transform = 2.5 * WINDOW * np.log2(WINDOW)
-    yield Case(f'STFT, {name}', lambda: stft(placed_T).block_until_ready(),
-               {'librosa': theirs_stft}, rounds=rounds, flops=count * (WINDOW + transform),
-               bytes=signal_T.nbytes + 8 * count * bins)
+    yield Case(
+        f'STFT, {name}',
+        lambda: stft(placed_T).block_until_ready(),
+        {'librosa': theirs_stft},
+        rounds=rounds,
+        flops=count * (WINDOW + transform),
+        bytes=signal_T.nbytes + 8 * count * bins,
+    )
     # A bin lies in two filters at most, and PCEN's powers count as ten operations each.
-    yield Case(f'STFT, mel, PCEN, {name}', lambda: ours(placed_T).block_until_ready(),
-               {'librosa': theirs}, target=target, rounds=rounds,
-               flops=count * (WINDOW + transform + 4 * bins + 4 * bins + 30 * BANDS),
-               bytes=signal_T.nbytes + 4 * count * BANDS)
+    yield Case(
+        f'STFT, mel, PCEN, {name}',
+        lambda: ours(placed_T).block_until_ready(),
+        {'librosa': theirs},
+        target=target,
+        rounds=rounds,
+        flops=count * (WINDOW + transform + 4 * bins + 4 * bins + 30 * BANDS),
+        bytes=signal_T.nbytes + 4 * count * BANDS,
+    )

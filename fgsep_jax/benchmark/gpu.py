@@ -33,8 +33,9 @@ def cases(*, small=False):
     if not (small or on_gpu):
         raise ConfigError(
             f'benchmark gpu: JAX runs on {jax.default_backend()}, PyTorch'
-            f" {'sees' if torch.cuda.is_available() else 'sees no'} GPU; both need one."
-            " Install with pip install -e '.[cuda,test]' on a machine that has one.")
+            f' {"sees" if torch.cuda.is_available() else "sees no"} GPU; both need one.'
+            " Install with pip install -e '.[cuda,test]' on a machine that has one."
+        )
     device = 'cuda' if on_gpu else 'cpu'
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     return itertools.chain(_conv_tasnet_cases(device, small), _mask_blstm_cases(device, small))
@@ -52,7 +53,7 @@ def _waiting(run, device):
 
 def _conv_tasnet_cases(device, small):
     size = dict(batch=1, seconds=0.2) if small else dict(batch=16, seconds=4)
-    what = f"{size['batch']} x {size['seconds']} s"
+    what = f'{size["batch"]} x {size["seconds"]} s'
     for name, model in MODELS.items():
         model = {**model, **(SMALL if small else {})}
         for dtype, label in (('float32', 'TF32'), ('bfloat16', 'bfloat16')):
@@ -61,12 +62,21 @@ def _conv_tasnet_cases(device, small):
             if not small:
                 module = torch.compile(sides.peer)
                 peers['torch.compile'] = _waiting(lambda: sides.peer_step(module), device)
-            yield Case(f'{name}, train step, {what}, {label}', sides.step, peers,
-                       flops=3 * flops(sides.task.model, **size))
-    ways = {how: Sides({**(SMALL if small else {}), 'depthwise': how}, **size, device=device)
-            for how in ('auto', 'shift', 'conv')}
-    yield Case(f'depthwise auto, train step, {what}', ways.pop('auto').step,
-               {f'ours, {how}': sides.step for how, sides in ways.items()})
+            yield Case(
+                f'{name}, train step, {what}, {label}',
+                sides.step,
+                peers,
+                flops=3 * flops(sides.task.model, **size),
+            )
+    ways = {
+        how: Sides({**(SMALL if small else {}), 'depthwise': how}, **size, device=device)
+        for how in ('auto', 'shift', 'conv')
+    }
+    yield Case(
+        f'depthwise auto, train step, {what}',
+        ways.pop('auto').step,
+        {f'ours, {how}': sides.step for how, sides in ways.items()},
+    )
 
 
 def _mask_blstm_cases(device, small):
@@ -80,8 +90,11 @@ def _mask_blstm_cases(device, small):
 
     @jax.jit
     def gradient(params, feature_BKM, target_BKM):
-        return jax.grad(lambda params: jnp.square(
-            model.apply({'params': params}, feature_BKM) - target_BKM).mean())(params)
+        return jax.grad(
+            lambda params: jnp.square(
+                model.apply({'params': params}, feature_BKM) - target_BKM
+            ).mean()
+        )(params)
 
     def pytorch():
         peer.zero_grad()
@@ -89,9 +102,12 @@ def _mask_blstm_cases(device, small):
 
     ours = jax.device_put((feature_BKM, target_BKM))
     macs = batch * frames * multiply_accumulates(model, frames_per_second=1)
-    yield Case(f'M2, network, forward and backward, {batch} x {frames} frames',
-               lambda: jax.block_until_ready(gradient(params, *ours)),
-               {'PyTorch (cuDNN)': _waiting(pytorch, device)}, flops=6 * macs)
+    yield Case(
+        f'M2, network, forward and backward, {batch} x {frames} frames',
+        lambda: jax.block_until_ready(gradient(params, *ours)),
+        {'PyTorch (cuDNN)': _waiting(pytorch, device)},
+        flops=6 * macs,
+    )
     if device == 'cuda':
         yield _scan_beside_cudnn(batch, frames, 2 * model.hidden, model.hidden)
 
@@ -103,17 +119,24 @@ def _scan_beside_cudnn(batch, frames, channels, hidden):
     x_BKN = jax.random.normal(jax.random.key(0), (batch, frames, channels))
     layer = BLSTM(hidden)
     params = layer.init(jax.random.key(1), x_BKN)
-    sizes = dict(input_size=channels, hidden_size=hidden, num_layers=1, dropout=0.0,
-                 bidirectional=True)
+    sizes = dict(
+        input_size=channels, hidden_size=hidden, num_layers=1, dropout=0.0, bidirectional=True
+    )
     weights = rnn.init_lstm_weight(
-        jax.random.key(2), input_size=channels, hidden_size=hidden, num_layers=1,
-        bidirectional=True)
+        jax.random.key(2), input_size=channels, hidden_size=hidden, num_layers=1, bidirectional=True
+    )
     state = jnp.zeros((2, batch, hidden))
     lengths = jnp.full((batch,), frames, jnp.int32)
 
     scan = jax.jit(jax.grad(lambda p, x: jnp.square(layer.apply(p, x)).mean(), argnums=(0, 1)))
-    cudnn = jax.jit(jax.grad(lambda w, x: jnp.square(
-        rnn.lstm(x, state, state, w, lengths, **sizes)[0]).mean(), argnums=(0, 1)))
-    return Case(f'one BLSTM layer, {batch} x {frames} frames',
-                lambda: jax.block_until_ready(scan(params, x_BKN)),
-                {'ours by cuDNN': lambda: jax.block_until_ready(cudnn(weights, x_BKN))})
+    cudnn = jax.jit(
+        jax.grad(
+            lambda w, x: jnp.square(rnn.lstm(x, state, state, w, lengths, **sizes)[0]).mean(),
+            argnums=(0, 1),
+        )
+    )
+    return Case(
+        f'one BLSTM layer, {batch} x {frames} frames',
+        lambda: jax.block_until_ready(scan(params, x_BKN)),
+        {'ours by cuDNN': lambda: jax.block_until_ready(cudnn(weights, x_BKN))},
+    )

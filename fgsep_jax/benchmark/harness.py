@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
 # Instructions as Linux names them, widest first, and as their makers do.
 VECTORS = {'avx512f': 'AVX-512', 'avx2': 'AVX2', 'avx': 'AVX'}
 
@@ -79,13 +78,22 @@ def compare(case: Case, rates: dict[str, float]) -> dict:
                 run()
             values[name].append(value_of(case, run))
     ours = np.array(values.pop(''))
-    row = {'case': case.name, 'unit': case.unit, 'ours': float(np.median(ours)), 'peers': {},
-           'target': case.target, 'limit': case.limit, 'rounds': case.rounds}
+    row = {
+        'case': case.name,
+        'unit': case.unit,
+        'ours': float(np.median(ours)),
+        'peers': {},
+        'target': case.target,
+        'limit': case.limit,
+        'rounds': case.rounds,
+    }
     for name, theirs in values.items():
         ratio = ours / np.array(theirs)
         row['peers'][name] = {
-            'value': float(np.median(theirs)), 'ratio': float(np.median(ratio)),
-            'quartiles': [float(q) for q in np.quantile(ratio, [0.25, 0.75])]}
+            'value': float(np.median(theirs)),
+            'ratio': float(np.median(ratio)),
+            'quartiles': [float(q) for q in np.quantile(ratio, [0.25, 0.75])],
+        }
     if case.unit == 's' and (case.flops or case.bytes):
         row['roofline'] = max(case.flops / rates['flops'], case.bytes / rates['bytes'])
         row['flops'], row['bytes'] = case.flops, case.bytes
@@ -128,8 +136,10 @@ def machine_rates(*, size: int = 2048, megabytes: int = 256) -> dict[str, float]
 
     with ThreadPoolExecutor(len(halves)) as pool:
         seconds = best(copy)
-    return {'flops': 2 * size**3 / best(lambda: product(matrix, matrix).block_until_ready()),
-            'bytes': 2 * array.nbytes / seconds}
+    return {
+        'flops': 2 * size**3 / best(lambda: product(matrix, matrix).block_until_ready()),
+        'bytes': 2 * array.nbytes / seconds,
+    }
 
 
 def _accelerator_rates(size, megabytes):
@@ -145,12 +155,15 @@ def _accelerator_rates(size, megabytes):
         run()
         return min(value_of(Case('', run), run) for _ in range(3)) / runs
 
-    return {'flops': 2 * (4 * size)**3 / seconds(jax.jit(lambda x: x @ x), matrix),
-            'bytes': 2 * array.nbytes / seconds(jax.jit(lambda x: x + 1), array)}
+    return {
+        'flops': 2 * (4 * size) ** 3 / seconds(jax.jit(lambda x: x @ x), matrix),
+        'bytes': 2 * array.nbytes / seconds(jax.jit(lambda x: x + 1), array),
+    }
 
 
 def busy_cores(seconds: float = 1.0) -> float | None:
     """How many cores are at work for others, while this sleeps; None where nobody says."""
+
     def ticks():  # user nice system idle iowait irq softirq steal ...
         with open('/proc/stat') as file:
             return np.array(file.readline().split()[1:9], float)
@@ -172,10 +185,15 @@ def machine() -> dict:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {'device': jax.devices()[0].device_kind, 'platform': jax.default_backend(),
-            'cores': len(os.sched_getaffinity(0)), 'processor': _processor(),
-            'versions': versions, 'load': busy_cores(),
-            'when': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')}
+    return {
+        'device': jax.devices()[0].device_kind,
+        'platform': jax.default_backend(),
+        'cores': len(os.sched_getaffinity(0)),
+        'processor': _processor(),
+        'versions': versions,
+        'load': busy_cores(),
+        'when': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    }
 
 
 def _processor():

@@ -35,7 +35,10 @@ def write(directory, config, *, mixtures, longest):
     """
     rng = np.random.default_rng(0)
     rate, shortest, adaptation = (
-        config.data.sample_rate, segment_samples(config), adaptation_samples(config))
+        config.data.sample_rate,
+        segment_samples(config),
+        adaptation_samples(config),
+    )
     index = np.zeros(mixtures, records.INDEX_DTYPE)
     for folder in ('s1', 's2', 'adaptation'):
         os.makedirs(os.path.join(directory, folder))
@@ -48,18 +51,31 @@ def write(directory, config, *, mixtures, longest):
                 signals.append(rng.normal(0, 3000, adaptation).astype(np.int16))
                 segment = {'adaptation_T': signals[2], 'adaptation_overlap': 0.0}
             example = records.Example(
-                id=f'mixture_{i:05d}', sources_ST=np.stack(signals[:2]), sample_rate=rate,
-                source_ids=('a', 'b'), source_classes=('noise', 'noise'), snr_db=0.0, **segment)
+                id=f'mixture_{i:05d}',
+                sources_ST=np.stack(signals[:2]),
+                sample_rate=rate,
+                source_ids=('a', 'b'),
+                source_classes=('noise', 'noise'),
+                snr_db=0.0,
+                **segment,
+            )
             for folder, signal_T in zip(('s1', 's2', 'adaptation'), signals):
-                soundfile.write(os.path.join(directory, folder, f'{example.id}.wav'), signal_T,
-                                rate)
+                soundfile.write(
+                    os.path.join(directory, folder, f'{example.id}.wav'), signal_T, rate
+                )
             offset = file.tell()
             index[i] = 0, offset, records.write_record(file, records.encode(example)), samples
     np.save(os.path.join(directory, records.index_name('train')), index)
     split = {'examples': mixtures, 'shards': 1, 'hours': 0.0, 'speakers': []}
-    metadata = {'schema_version': records.SCHEMA_VERSION, 'name': 'noise', 'job': 'benchmark',
-                'sample_rate': rate, 'sources': 2, 'splits': {'train': split},
-                'adaptation': bool(adaptation)}
+    metadata = {
+        'schema_version': records.SCHEMA_VERSION,
+        'name': 'noise',
+        'job': 'benchmark',
+        'sample_rate': rate,
+        'sources': 2,
+        'splits': {'train': split},
+        'adaptation': bool(adaptation),
+    }
     with open(os.path.join(directory, records.DATASET_FILE), 'w') as file:
         file.write(records.to_json(metadata))
     return RecordSource(directory, 'train')
@@ -67,11 +83,18 @@ def write(directory, config, *, mixtures, longest):
 
 def _case(directory, config, *, name, mixtures, longest, batches, **kwargs):
     size, segment, adaptation = (
-        config.data.batch_size, segment_samples(config), adaptation_samples(config))
+        config.data.batch_size,
+        segment_samples(config),
+        adaptation_samples(config),
+    )
     source = write(directory, config, mixtures=mixtures, longest=longest)
     wavs = peers_input.WavMixtures(
-        directory, [source[i].id for i in range(mixtures)], source.lengths, segment=segment,
-        adaptation=adaptation)
+        directory,
+        [source[i].id for i in range(mixtures)],
+        source.lengths,
+        segment=segment,
+        adaptation=adaptation,
+    )
 
     def ours():
         with contextlib.closing(pipeline.train_batches(source, config)) as stream:
@@ -84,6 +107,7 @@ def _case(directory, config, *, name, mixtures, longest, batches, **kwargs):
         def run():
             for _ in loader:
                 pass
+
         return run
 
     workers = len(os.sched_getaffinity(0))
@@ -91,10 +115,15 @@ def _case(directory, config, *, name, mixtures, longest, batches, **kwargs):
     # Of an example the whole record is read, for its CRC, and the segments are written.
     moved = os.path.getsize(file) / mixtures + 2 * (2 * segment + adaptation)
     return harness.Case(
-        name=f'{name}, {batches} batches of {size}', ours=ours,
-        peers={f'DataLoader over wav files, {workers} workers': peer(workers),
-               'DataLoader in process': peer(0)},
-        bytes=batches * size * moved, **kwargs)
+        name=f'{name}, {batches} batches of {size}',
+        ours=ours,
+        peers={
+            f'DataLoader over wav files, {workers} workers': peer(workers),
+            'DataLoader in process': peer(0),
+        },
+        bytes=batches * size * moved,
+        **kwargs,
+    )
 
 
 def cases(small=False):
@@ -107,15 +136,27 @@ def cases(small=False):
         adapted.data.adaptation_seconds = 0.05
     sizes = dict(mixtures=4, batches=2) if small else dict(mixtures=400, batches=200)
     with tempfile.TemporaryDirectory() as directory:
-        yield _case(directory, speech, name='input, 4 s at 8 kHz', target=0.2,
-                    longest=0.1 if small else 8, **sizes)
+        yield _case(
+            directory,
+            speech,
+            name='input, 4 s at 8 kHz',
+            target=0.2,
+            longest=0.1 if small else 8,
+            **sizes,
+        )
     sizes = sizes if small else dict(mixtures=100, batches=50)
     with tempfile.TemporaryDirectory() as directory:
-        yield _case(directory, adapted, name='input, 2 s at 44.1 kHz and 2 s to adapt to',
-                    longest=0.1 if small else 2, **sizes)
+        yield _case(
+            directory,
+            adapted,
+            name='input, 2 s at 44.1 kHz and 2 s to adapt to',
+            longest=0.1 if small else 2,
+            **sizes,
+        )
     shape = speech.data.batch_size, 2, segment_samples(speech)
     batch, mesh = {'source_BST': np.ones(shape, np.int16)}, mesh_lib.make_mesh()
     yield harness.Case(
         name=f'placing a batch of {shape[0]} on the device',
         ours=lambda: jax.block_until_ready(mesh_lib.place_batch(batch, mesh)),
-        bytes=2 * batch['source_BST'].nbytes)
+        bytes=2 * batch['source_BST'].nbytes,
+    )

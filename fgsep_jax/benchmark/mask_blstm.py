@@ -19,9 +19,11 @@ from fgsep_jax.dsp.stft import frames
 from fgsep_jax.models.mask_blstm import multiply_accumulates
 from fgsep_jax.training.state import parameter_count
 
-SMALL = {'data': dict(sample_rate=8000, batch_size=2, segment_seconds=0.1),
-         'features': dict(window=128, hop=32, bands=8),
-         'model': dict(layers=2, hidden=6, projection=5)}
+SMALL = {
+    'data': dict(sample_rate=8000, batch_size=2, segment_seconds=0.1),
+    'features': dict(window=128, hop=32, bands=8),
+    'model': dict(layers=2, hidden=6, projection=5),
+}
 
 
 class Sides:
@@ -37,14 +39,17 @@ class Sides:
         rng = np.random.default_rng(0)
         source_BST = noise(config)
         self.step = TrainStep(
-            config, source_BST=source_BST, length_B=np.full(batch, samples, np.int32))
+            config, source_BST=source_BST, length_B=np.full(batch, samples, np.int32)
+        )
         self.task, self.params = self.step.task, self.step.params
         matrix_FM = mel_matrix(
-            sample_rate=config.data.sample_rate, window=settings.window, bands=settings.bands)
+            sample_rate=config.data.sample_rate, window=settings.window, bands=settings.bands
+        )
         self.peer = Trainer(config, self.task.model, self.params, matrix_FM)
         self._source_BST = torch.from_numpy(source_BST)
         feature_BKM, target_BKM = rng.standard_normal(
-            (2, batch, self.rows // batch, settings.bands)).astype(np.float32)
+            (2, batch, self.rows // batch, settings.bands)
+        ).astype(np.float32)
         self._inputs = jax.device_put((feature_BKM, target_BKM))
         self._peer_inputs = torch.from_numpy(feature_BKM), torch.from_numpy(target_BKM)
         model = self.task.model
@@ -84,12 +89,16 @@ class Sides:
         Returns:
           Of all parameters, the largest norm of a difference as a share of the gradient's norm.
         """
-        ours = jax.jit(jax.grad(
-            lambda params: self.task.loss(params, self.step.batch, None)[0].mean()))(self.params)
+        ours = jax.jit(
+            jax.grad(lambda params: self.task.loss(params, self.step.batch, None)[0].mean())
+        )(self.params)
         self.peer.network.zero_grad()
         self.peer.loss(self._source_BST).backward()
-        shares = jax.tree.map(lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b),
-                              jax.device_get(ours), self.peer.network.gradients())
+        shares = jax.tree.map(
+            lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b),
+            jax.device_get(ours),
+            self.peer.network.gradients(),
+        )
         return max(jax.tree.leaves(shares))
 
     def counts(self):
@@ -112,9 +121,11 @@ class Sides:
         features = transform + 3 * self.rows * 8 * bins
         sources = self.samples * 2 * 2 + 2 * 2 * 8 * self.rows * bins
         network = 3 * forward - first, 3 * weights + 4 * passed + 2 * kept
-        return ((forward, weights + 2 * passed), network,
-                (network[0] + features + 12 * weights / 4,
-                 network[1] + sources + 7 * weights))
+        return (
+            (forward, weights + 2 * passed),
+            network,
+            (network[0] + features + 12 * weights / 4, network[1] + sources + 7 * weights),
+        )
 
 
 def cases(*, small=False):
@@ -126,9 +137,25 @@ def cases(*, small=False):
     data = sides.config.data
     what = f'{data.batch_size} x {data.segment_seconds:g} s'
     forward, network, step = (dict(zip(('flops', 'bytes'), pair)) for pair in sides.counts())
-    yield Case(f'M2, train step, {what}', sides.step, {'PyTorch': sides.peer_step}, target=1.0,
-               rounds=15, **step)
-    yield Case(f'M2, network alone, forward and backward, {what}', sides.gradient,
-               {'PyTorch': sides.peer_gradient}, rounds=15, **network)
-    yield Case(f'M2, network alone, forward, {what}', sides.forward,
-               {'PyTorch': sides.peer_forward}, rounds=15, **forward)
+    yield Case(
+        f'M2, train step, {what}',
+        sides.step,
+        {'PyTorch': sides.peer_step},
+        target=1.0,
+        rounds=15,
+        **step,
+    )
+    yield Case(
+        f'M2, network alone, forward and backward, {what}',
+        sides.gradient,
+        {'PyTorch': sides.peer_gradient},
+        rounds=15,
+        **network,
+    )
+    yield Case(
+        f'M2, network alone, forward, {what}',
+        sides.forward,
+        {'PyTorch': sides.peer_forward},
+        rounds=15,
+        **forward,
+    )

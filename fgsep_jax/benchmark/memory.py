@@ -16,7 +16,14 @@ def _megabytes(what, small):
 
 def cases(small=False):
     """One comparison."""
-    ours, torch = (functools.partial(_megabytes, what, small)
-                   for what in ('memory', 'memory_of_torch'))
-    yield harness.Case('peak memory of the GLU train step, 2 x 4 s, on a CPU', ours,
-                       {'PyTorch': torch}, target=0.8, unit='MB', rounds=1 if small else 3)
+    ours, torch = (
+        functools.partial(_megabytes, what, small) for what in ('memory', 'memory_of_torch')
+    )
+    yield harness.Case(
+        'peak memory of the GLU train step, 2 x 4 s, on a CPU',
+        ours,
+        {'PyTorch': torch},
+        target=0.8,
+        unit='MB',
+        rounds=1 if small else 3,
+    )

@@ -17,7 +17,8 @@ class Descent:
     def __init__(self, model, config):
         self._parameters, self._clip_norm = list(model.parameters()), config.training.clip_norm
         self.optimizer = torch.optim.Adam(
-            self._parameters, lr=config.training.learning_rate, fused=True)
+            self._parameters, lr=config.training.learning_rate, fused=True
+        )
 
     def __call__(self, loss):
         self.optimizer.zero_grad()

@@ -16,7 +16,8 @@ def load_torchaudio_conv_tasnet():
     """Loads torchaudio's module by file: importing the package would load its C extension."""
     folder = importlib.util.find_spec('torchaudio').submodule_search_locations[0]
     spec = importlib.util.spec_from_file_location(
-        'torchaudio_conv_tasnet', os.path.join(folder, 'models', 'conv_tasnet.py'))
+        'torchaudio_conv_tasnet', os.path.join(folder, 'models', 'conv_tasnet.py')
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.ConvTasNet
@@ -87,26 +88,38 @@ def make_model(model, params):
     """
     encoder, tcn = model.encoder, model.separator
     linear = load_torchaudio_conv_tasnet()(
-        num_sources=model.sources, enc_kernel_size=encoder.window, enc_num_feats=encoder.basis,
-        msk_kernel_size=tcn.kernel, msk_num_feats=tcn.bottleneck,
-        msk_num_hidden_feats=tcn.hidden, msk_num_layers=tcn.blocks,
-        msk_num_stacks=tcn.repeats, msk_activate=tcn.mask)
+        num_sources=model.sources,
+        enc_kernel_size=encoder.window,
+        enc_num_feats=encoder.basis,
+        msk_kernel_size=tcn.kernel,
+        msk_num_feats=tcn.bottleneck,
+        msk_num_hidden_feats=tcn.hidden,
+        msk_num_layers=tcn.blocks,
+        msk_num_stacks=tcn.repeats,
+        msk_activate=tcn.mask,
+    )
     params = jax.device_get(params)
     coders = {name: {'kernel': params[name]['kernel']} for name in ('encoder', 'decoder')}
     _load(linear, to_torchaudio({**params, **coders}))
     if not encoder.dilations:
         return linear
     deep = {
-        name: [_deep_layer(params[name][f'layer_{i}'], encoder, dilation, name == 'decoder')
-               for i, dilation in enumerate(dilations, 1)]
-        for name, dilations in (('encoder', encoder.dilations),
-                                ('decoder', encoder.dilations[::-1]))}
+        name: [
+            _deep_layer(params[name][f'layer_{i}'], encoder, dilation, name == 'decoder')
+            for i, dilation in enumerate(dilations, 1)
+        ]
+        for name, dilations in (
+            ('encoder', encoder.dilations),
+            ('decoder', encoder.dilations[::-1]),
+        )
+    }
     return DeepConvTasNet(linear, **deep)
 
 
 def _deep_layer(params, encoder, dilation, transpose):
-    layer = DeepLayer(encoder.basis, dilation=dilation, glu=encoder.activation == 'glu',
-                      transpose=transpose)
+    layer = DeepLayer(
+        encoder.basis, dilation=dilation, glu=encoder.activation == 'glu', transpose=transpose
+    )
     state = {}
     for name in {'conv', 'gate_conv'} & set(params):
         # [taps, in, out] becomes [out, in, taps], of a transposed convolution [in, out, taps].
@@ -131,7 +144,8 @@ def pit_loss(estimate_BST, reference_BST, *, eps=1e-8):
     reference = (reference_BST - reference_BST.mean(-1, keepdim=True))[:, :, None]
     estimate = (estimate_BST - estimate_BST.mean(-1, keepdim=True))[:, None]
     scale = (estimate * reference).mean(-1, keepdim=True) / (
-        reference.square().mean(-1, keepdim=True) + eps**2)
+        reference.square().mean(-1, keepdim=True) + eps**2
+    )
     target = scale * reference
     noise = (estimate - target).square().mean(-1) + eps**2
     loss_BRE = -10 * torch.log10((target.square().mean(-1) + eps**2) / noise)
@@ -140,7 +154,12 @@ def pit_loss(estimate_BST, reference_BST, *, eps=1e-8):
         permutation_NS = torch.tensor(list(itertools.permutations(range(sources))))
         loss_BNS = loss_BRE[:, torch.arange(sources), permutation_NS]
         return loss_BNS.mean(-1).min(dim=1).values
-    chosen_BS = torch.from_numpy(np.stack([
-        scipy.optimize.linear_sum_assignment(loss_RE)[1]
-        for loss_RE in loss_BRE.detach().cpu().numpy()])).to(loss_BRE.device)
+    chosen_BS = torch.from_numpy(
+        np.stack(
+            [
+                scipy.optimize.linear_sum_assignment(loss_RE)[1]
+                for loss_RE in loss_BRE.detach().cpu().numpy()
+            ]
+        )
+    ).to(loss_BRE.device)
     return loss_BRE.gather(2, chosen_BS[:, :, None]).mean((1, 2))

@@ -34,8 +34,9 @@ class WavMixtures(torch.utils.data.Dataset):
         start = np.random.randint(self._lengths[i] - self._segment + 1)
         source_ST = torch.stack([self._read(f, i, start, self._segment) for f in ('s1', 's2')])
         item = [source_ST.sum(0), source_ST]
-        return item + ([self._read('adaptation', i, 0, self._adaptation)] if self._adaptation
-                       else [])
+        return item + (
+            [self._read('adaptation', i, 0, self._adaptation)] if self._adaptation else []
+        )
 
 
 def make_loader(mixtures, *, batches, batch_size, workers):
@@ -48,8 +49,10 @@ def make_loader(mixtures, *, batches, batch_size, workers):
       workers: processes; 0 reads in this one.
     """
     # Of a server: a forked child of a process in which JAX has threads may hang.
-    processes = dict(num_workers=workers, persistent_workers=True,
-                     multiprocessing_context='forkserver')
+    processes = dict(
+        num_workers=workers, persistent_workers=True, multiprocessing_context='forkserver'
+    )
     sampler = torch.utils.data.RandomSampler(mixtures, num_samples=batches * batch_size)
-    return torch.utils.data.DataLoader(mixtures, batch_size=batch_size, sampler=sampler,
-                                       **(processes if workers else {}))
+    return torch.utils.data.DataLoader(
+        mixtures, batch_size=batch_size, sampler=sampler, **(processes if workers else {})
+    )

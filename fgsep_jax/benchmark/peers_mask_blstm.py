@@ -23,8 +23,9 @@ class TorchMaskBLSTM(torch.nn.Module):
         self.dense = torch.nn.ModuleDict()
         for index in range(1, model.layers + 1):
             weights = torch_lstm.to_torch(params[f'blstm_{index}'])
-            lstm = torch.nn.LSTM(weights['weight_ih_l0'].shape[1], model.hidden,
-                                 batch_first=True, bidirectional=True)
+            lstm = torch.nn.LSTM(
+                weights['weight_ih_l0'].shape[1], model.hidden, batch_first=True, bidirectional=True
+            )
             lstm.load_state_dict({k: torch.tensor(np.array(v)) for k, v in weights.items()})
             self.lstms.append(lstm)
             self._add_dense(f'dense_{index}', params[f'dense_{index}'])
@@ -36,8 +37,12 @@ class TorchMaskBLSTM(torch.nn.Module):
 
     def _add_dense(self, name, weights):
         layer = torch.nn.Linear(*weights['kernel'].shape)
-        layer.load_state_dict({'weight': torch.tensor(np.array(weights['kernel'].T)),
-                               'bias': torch.tensor(np.array(weights['bias']))})
+        layer.load_state_dict(
+            {
+                'weight': torch.tensor(np.array(weights['kernel'].T)),
+                'bias': torch.tensor(np.array(weights['bias'])),
+            }
+        )
         self.dense[name] = layer
 
     def forward(self, x_BKM, adaptation_BAM=None):
@@ -83,8 +88,10 @@ class Trainer:
 
     def __init__(self, config, model, params, matrix_FM):
         if config.features.name != 'pcen' or config.loss.normalization != 'frame':
-            raise ValueError(f"features.name = '{config.features.name}', loss.normalization ="
-                             f" '{config.loss.normalization}': must be 'pcen' and 'frame'")
+            raise ValueError(
+                f"features.name = '{config.features.name}', loss.normalization ="
+                f" '{config.loss.normalization}': must be 'pcen' and 'frame'"
+            )
         self.network = TorchMaskBLSTM(model, jax.device_get(params))
         self._features = config.features
         self._matrix_MF = torch.tensor(np.ascontiguousarray(matrix_FM.T))
@@ -101,7 +108,8 @@ class Trainer:
         settings = self._features
         smooth_BKM = self._smoother(mel_BKM)
         normal_BKM = mel_BKM * torch.exp(
-            -settings.pcen_gain * torch.log(settings.pcen_eps + smooth_BKM))
+            -settings.pcen_gain * torch.log(settings.pcen_eps + smooth_BKM)
+        )
         bias, power = settings.pcen_bias, settings.pcen_power
         pcen_BKM = bias**power * torch.expm1(power * torch.log1p(normal_BKM / bias))
         return (pcen_BKM - settings.pcen_shift) / settings.pcen_scale
@@ -111,8 +119,12 @@ class Trainer:
         with torch.no_grad():
             source_BST = source_BST.float() / 32768
             spectrum_BSFK = torch.stft(
-                source_BST.flatten(0, 1), self._features.window, self._features.hop,
-                window=self._window, pad_mode='constant', return_complex=True,
+                source_BST.flatten(0, 1),
+                self._features.window,
+                self._features.hop,
+                window=self._window,
+                pad_mode='constant',
+                return_complex=True,
             ).unflatten(0, source_BST.shape[:2])
             mixture_BKM = self.mel(spectrum_BSFK.sum(1))
             foreground_BKM = self.mel(spectrum_BSFK[:, 0])
@@ -138,7 +150,8 @@ def pcen_smoother(smoothing, *, block=32):
     decay = 1 - smoothing
     age = np.arange(block)[:, None] - np.arange(block)
     response = torch.tensor(
-        np.where(age >= 0, smoothing * decay ** np.maximum(age, 0), 0), dtype=torch.float32)
+        np.where(age >= 0, smoothing * decay ** np.maximum(age, 0), 0), dtype=torch.float32
+    )
     fading = torch.tensor(decay ** np.arange(1, block + 1)[:, None], dtype=torch.float32)
 
     def smooth(mel_BKM):

@@ -24,6 +24,7 @@ STEP_BATCH = 2  # mixtures of the train step that is measured
 @jax.jit
 def loss_and_gradient(estimate_BST, reference_BST):
     """Our mean loss of a batch and its gradient by the estimates."""
+
     def mean_loss(estimate_BST):
         return pit_of(si_snr, estimate_BST, reference_BST)[0].mean()
 
@@ -38,8 +39,12 @@ def train_step_seconds(sources, *, seconds, model):
       seconds: length of a mixture.
       model: keys of the config's section `model`; none for the paper's sizes.
     """
-    config = config_lib.speech('', experiment='benchmark', model=model, data=dict(
-        batch_size=STEP_BATCH, sources=sources, segment_seconds=float(seconds)))
+    config = config_lib.speech(
+        '',
+        experiment='benchmark',
+        model=model,
+        data=dict(batch_size=STEP_BATCH, sources=sources, segment_seconds=float(seconds)),
+    )
     step, times = TrainStep(config, source_BST=noise(config)), []
     for _ in range(5):
         began = time.perf_counter()
@@ -75,8 +80,9 @@ def _cases(sources, target, batch, seconds, model):
 
     def share():
         if not step:  # in a step all is linear in the batch
-            step.append(train_step_seconds(sources, seconds=seconds, model=model)
-                        * batch / STEP_BATCH)
+            step.append(
+                train_step_seconds(sources, seconds=seconds, model=model) * batch / STEP_BATCH
+            )
             ours()
         began = time.perf_counter()
         ours()
@@ -85,7 +91,18 @@ def _cases(sources, target, batch, seconds, model):
     name = f'PIT of {sources} sources, {batch} x {seconds:g} s, with gradient'
     # Per sample and pair some ten for products, residuals and their sums; as much for the gradient
     # of the chosen pairs.
-    yield Case(name, ours, {'PyTorch': theirs}, target=1.0,
-               flops=10 * reference_BST.size * (sources + 1), bytes=3 * reference_BST.nbytes)
-    yield Case(f'{name}: share of a train step ({batch // STEP_BATCH} times one of {STEP_BATCH})',
-               share, target=target, limit=True, unit='%')
+    yield Case(
+        name,
+        ours,
+        {'PyTorch': theirs},
+        target=1.0,
+        flops=10 * reference_BST.size * (sources + 1),
+        bytes=3 * reference_BST.nbytes,
+    )
+    yield Case(
+        f'{name}: share of a train step ({batch // STEP_BATCH} times one of {STEP_BATCH})',
+        share,
+        target=target,
+        limit=True,
+        unit='%',
+    )

@@ -17,27 +17,31 @@ import sys
 
 from fgsep_jax.benchmark import harness
 
-HEADER = ('| what | peer | ours | peer\'s | ratio [quartiles] | of all runs | target |'
-          ' ours / roofline |\n'
-          '|---|---|---:|---:|---:|---:|---:|---:|')
+HEADER = (
+    "| what | peer | ours | peer's | ratio [quartiles] | of all runs | target |"
+    ' ours / roofline |\n'
+    '|---|---|---:|---:|---:|---:|---:|---:|'
+)
 MARKS = ('<!-- benchmarks: written by fgsep_jax.benchmark.table -->', '<!-- /benchmarks -->')
 
 
 def machine_line(machine: dict, rates: dict) -> str:
     """One line: processor or device, what it reaches, and the versions."""
-    return (f"{_name(machine)}: {rates['flops'] / 1e9:.0f} GFLOP/s in float32 products,"
-            f" {rates['bytes'] / 1e9:.0f} GB/s in copies; {_load(machine)}{_versions(machine)}")
+    return (
+        f'{_name(machine)}: {rates["flops"] / 1e9:.0f} GFLOP/s in float32 products,'
+        f' {rates["bytes"] / 1e9:.0f} GB/s in copies; {_load(machine)}{_versions(machine)}'
+    )
 
 
 def _load(machine):
     if machine['load'] is None:
         return ''
-    return f"{machine['load']:.1f} cores at other work; "
+    return f'{machine["load"]:.1f} cores at other work; '
 
 
 def _name(machine):
     what = machine['processor'] if machine['platform'] == 'cpu' else machine['device']
-    return f"{machine['cores']} cores of {what}" if machine['platform'] == 'cpu' else what
+    return f'{machine["cores"]} cores of {what}' if machine['platform'] == 'cpu' else what
 
 
 def _versions(machine):
@@ -53,17 +57,26 @@ def lines(row: dict, others: Sequence[dict] = ()) -> list[str]:
     """
     target = ''
     if row['target'] is not None:
-        target = f"≤ {row['target']:g}{' ' + row['unit'] if row['limit'] else ''}"
+        target = f'≤ {row["target"]:g}{" " + row["unit"] if row["limit"] else ""}'
         target += ' ✓' if harness.met(row) else ' ✗'
-    roofline = f"{row['ours'] / row['roofline']:.1f}" if row.get('roofline') else ''
+    roofline = f'{row["ours"] / row["roofline"]:.1f}' if row.get('roofline') else ''
     ours = _quantity(row['ours'], row['unit'])
     rest = [''] * max(len(row['peers']) - 1, 0)  # the target is about the first peer
-    cells = [(row['case'], name, ours, _quantity(peer['value'], row['unit']),
-              f"{_ratio(peer['ratio'])} [{', '.join(map(_ratio, peer['quartiles']))}]",
-              _range([other['peers'][name]['ratio'] for other in others if name in other['peers']]))
-             for name, peer in row['peers'].items()] or [(row['case'], '', ours, '', '', '')]
-    return [f"| {' | '.join([*cell, mark, roofline])} |"
-            for cell, mark in zip(cells, [target, *rest], strict=True)]
+    cells = [
+        (
+            row['case'],
+            name,
+            ours,
+            _quantity(peer['value'], row['unit']),
+            f'{_ratio(peer["ratio"])} [{", ".join(map(_ratio, peer["quartiles"]))}]',
+            _range([other['peers'][name]['ratio'] for other in others if name in other['peers']]),
+        )
+        for name, peer in row['peers'].items()
+    ] or [(row['case'], '', ours, '', '', '')]
+    return [
+        f'| {" | ".join([*cell, mark, roofline])} |'
+        for cell, mark in zip(cells, [target, *rest], strict=True)
+    ]
 
 
 def _range(ratios):
@@ -101,16 +114,24 @@ def render(rows: list[dict]) -> str:
     tables = []
     for all_runs in machines.values():
         runs = {name: _latest(by_time) for name, by_time in all_runs.items()}
-        rates = {name: statistics.median(run[0]['rates'][name] for run in runs.values())
-                 for name in ('flops', 'bytes')}
-        some = max((run[0]['machine'] for run in runs.values()),
-                   key=lambda machine: machine['load'] or 0)
-        body = [line for name, run in runs.items() for row in run for line in lines(
-            row, _complete_rows(row['case'], all_runs[name]))]
+        rates = {
+            name: statistics.median(run[0]['rates'][name] for run in runs.values())
+            for name in ('flops', 'bytes')
+        }
+        some = max(
+            (run[0]['machine'] for run in runs.values()), key=lambda machine: machine['load'] or 0
+        )
+        body = [
+            line
+            for name, run in runs.items()
+            for row in run
+            for line in lines(row, _complete_rows(row['case'], all_runs[name]))
+        ]
         tables.append((machine_line(some, rates), '\n'.join([HEADER, *body])))
     first, *rest = tables
-    folded = [f'<details><summary>{title}</summary>\n\n{body}\n\n</details>'
-              for title, body in rest]
+    folded = [
+        f'<details><summary>{title}</summary>\n\n{body}\n\n</details>' for title, body in rest
+    ]
     return '\n\n'.join([*first, *folded])
 
 
@@ -121,8 +142,13 @@ def _latest(by_time):
 
 
 def _complete_rows(case, by_time):
-    return [row for run in by_time.values() if 'complete' in run[-1]
-            for row in run if row.get('case') == case]
+    return [
+        row
+        for run in by_time.values()
+        if 'complete' in run[-1]
+        for row in run
+        if row.get('case') == case
+    ]
 
 
 def replace(readme: str, text: str) -> str:
@@ -152,8 +178,9 @@ def read(path: str) -> list[dict]:
             if 'complete' not in row:
                 lines(row)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'{path}:{number}: not a row of a benchmark ({error!r}); remove the'
-                             ' line') from error
+            raise ValueError(
+                f'{path}:{number}: not a row of a benchmark ({error!r}); remove the line'
+            ) from error
         rows.append(row)
     if not rows:
         raise ValueError(f'{path} is empty: run python -m fgsep_jax.benchmark NAME first')
@@ -163,8 +190,11 @@ def read(path: str) -> list[dict]:
 def main(arguments=None):
     """Prints the table, or puts it into a README."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--results', default='benchmarks.jsonl',
-                        help='what `python -m fgsep_jax.benchmark` appended to (%(default)s)')
+    parser.add_argument(
+        '--results',
+        default='benchmarks.jsonl',
+        help='what `python -m fgsep_jax.benchmark` appended to (%(default)s)',
+    )
     parser.add_argument('--readme', help='file to replace the table in')
     flags = parser.parse_args(arguments)
     try:

@@ -37,13 +37,21 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Run folder.', required=True)
 
 def check(config):
     """Raises ConfigError for what the peer does not have, lest it be compared all the same."""
-    has = {'model.encoder': 'linear', 'model.norm': 'gln', 'model.causal': False,
-           'model.dtype': 'float32', 'model.skip': config.model.bottleneck,
-           'loss.name': 'si_snr', 'loss.power_law_weight': 0.0, 'data.sources': 2,
-           'data.short': 'drop'}
+    has = {
+        'model.encoder': 'linear',
+        'model.norm': 'gln',
+        'model.causal': False,
+        'model.dtype': 'float32',
+        'model.skip': config.model.bottleneck,
+        'loss.name': 'si_snr',
+        'loss.power_law_weight': 0.0,
+        'data.sources': 2,
+        'data.short': 'drop',
+    }
     flat = run_folder.flatten(config.to_dict())
-    wrong = [f'{key} = {flat[key]!r}, not {value!r}' for key, value in has.items()
-             if flat[key] != value]
+    wrong = [
+        f'{key} = {flat[key]!r}, not {value!r}' for key, value in has.items() if flat[key] != value
+    ]
     if wrong:
         raise ConfigError(f"torchaudio's Conv-TasNet and this script have no {'; '.join(wrong)}")
 
@@ -95,8 +103,12 @@ def train(config, workdir):
         rate = config.data.batch_size * step / (time.monotonic() - began)
         if step % settings.log_steps == 0:
             log.scalars(step, {'loss': loss, 'examples_per_second': rate}, kind='train')
-        log.progress(step, loss=loss, examples_per_second=rate,
-                     seconds_left=(total - step) * config.data.batch_size / rate)
+        log.progress(
+            step,
+            loss=loss,
+            examples_per_second=rate,
+            seconds_left=(total - step) * config.data.batch_size / rate,
+        )
         if step % epoch_steps == 0:
             value = _validation_loss(model, validation, config)
             plateau_state = update_plateau(plateau, plateau_state, value)
@@ -107,13 +119,22 @@ def train(config, workdir):
     log.close()
     test = RecordSource(directory, 'test')
     rows, skipped = evaluate.evaluate(
-        functools.partial(_system, model), test, sample_rate=config.data.sample_rate,
+        functools.partial(_system, model),
+        test,
+        sample_rate=config.data.sample_rate,
         batch_size=config.evaluation.batch_size,
         bucket_seconds=config.evaluation.bucket_seconds,
         filter_taps=config.evaluation.filter_taps,
-        max_examples=config.evaluation.max_examples)
-    content = evaluate.summary(rows, skipped, system='torchaudio ConvTasNet', step=total,
-                               data_set=test.metadata['name'], preset=config.preset)
+        max_examples=config.evaluation.max_examples,
+    )
+    content = evaluate.summary(
+        rows,
+        skipped,
+        system='torchaudio ConvTasNet',
+        step=total,
+        data_set=test.metadata['name'],
+        preset=config.preset,
+    )
     evaluate.write(os.path.join(workdir, 'evaluation', test.metadata['name']), rows, content)
     log.say(table.render(test.metadata['name'], {'torchaudio': content['metrics']}))
 

@@ -32,8 +32,9 @@ class TrainStep:
     def __init__(self, config, **batch):
         mesh, self.task = mesh_lib.make_mesh(), make_task(config)
         # Placed as the step leaves it, which would else be compiled twice.
-        self.state = jax.jit(lambda: state_lib.init_state(self.task, config),
-                             out_shardings=mesh_lib.replicated(mesh))()
+        self.state = jax.jit(
+            lambda: state_lib.init_state(self.task, config), out_shardings=mesh_lib.replicated(mesh)
+        )()
         self.params = jax.tree.map(lambda leaf: leaf.copy(), self.state.params)
         self.batch = mesh_lib.place_batch(batch, mesh)
         self._step = step_lib.jit_train_step(self.task, config, mesh)

@@ -15,7 +15,7 @@ def crop(source_ST, start, into_ST):
     Returns:
       The samples that were there, the zeros not counted.
     """
-    piece_ST = source_ST[:, start:start + into_ST.shape[1]]
+    piece_ST = source_ST[:, start : start + into_ST.shape[1]]
     length = piece_ST.shape[1]
     into_ST[:, :length] = piece_ST
     into_ST[:, length:] = 0
@@ -36,8 +36,11 @@ def stack(examples, start_B, config):
       shorter}.
     """
     size, adaptation = len(start_B), adaptation_samples(config)
-    batch = {'id': [], 'length_B': np.empty(size, np.int32), 'source_BST': np.empty(
-        (size, config.data.sources, segment_samples(config)), np.int16)}
+    batch = {
+        'id': [],
+        'length_B': np.empty(size, np.int32),
+        'source_BST': np.empty((size, config.data.sources, segment_samples(config)), np.int16),
+    }
     if adaptation:
         batch['adaptation_BT'] = np.empty((size, adaptation), np.int16)
     for b, (example, start) in enumerate(zip(examples, start_B, strict=True)):
@@ -46,7 +49,8 @@ def stack(examples, start_B, config):
         if adaptation:
             segment_T = example.adaptation_T[:adaptation]
             batch['adaptation_BT'][b] = (
-                segment_T if len(segment_T) == adaptation else np.resize(segment_T, adaptation))
+                segment_T if len(segment_T) == adaptation else np.resize(segment_T, adaptation)
+            )
     return batch
 
 
@@ -67,7 +71,8 @@ def usable(source, config):
             f'data.batch_size = {config.data.batch_size}, but only {len(indices)} of the'
             f' {len(source)} training mixtures can be used ({int(short.sum())} are shorter than'
             f' data.segment_seconds = {config.data.segment_seconds}). Lower either, or set'
-            ' data.short to pad.')
+            ' data.short to pad.'
+        )
     return indices, int(short.sum())
 
 
@@ -98,8 +103,9 @@ class _TrainBatches:
         index_B = self._indices[[_order(seed, epoch, examples)[i] for epoch, i in places]]
         room_B = np.maximum(self._source.lengths[index_B] - segment_samples(self._config), 0)
         start_B = np.random.default_rng((seed, 1, step)).integers(room_B, endpoint=True)
-        batch = stack((self._source[i] for i in index_B[self._rows]), start_B[self._rows],
-                      self._config)
+        batch = stack(
+            (self._source[i] for i in index_B[self._rows]), start_B[self._rows], self._config
+        )
         if not self._keep_length:
             del batch['length_B']
         return batch
@@ -118,10 +124,14 @@ def train_batches(source, config, *, host=0, hosts=1):
       A grain iterator of what `stack` returns, with `get_state` and `set_state`. 'length_B' is left
       out where no mixture is shorter than a segment, so that a model need not mask anything.
     """
-    return iter(grain.MapDataset.source(_TrainBatches(source, config, host, hosts))
-                .to_iter_dataset(grain.ReadOptions(
-                    num_threads=config.data.read_threads,
-                    prefetch_buffer_size=config.data.prefetch_batches)))
+    return iter(
+        grain.MapDataset.source(_TrainBatches(source, config, host, hosts)).to_iter_dataset(
+            grain.ReadOptions(
+                num_threads=config.data.read_threads,
+                prefetch_buffer_size=config.data.prefetch_batches,
+            )
+        )
+    )
 
 
 def first_segments(examples, config):

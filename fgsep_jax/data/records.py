@@ -9,10 +9,10 @@ stored: it is the exact sum of the int16 sources.
 import dataclasses
 import json
 import struct
-from typing import BinaryIO, Optional
+from typing import BinaryIO
 
-import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+import google_crc32c
 import numpy as np
 
 SCHEMA_VERSION = 1
@@ -35,9 +35,7 @@ ADAPTATION = ('adaptation', 'adaptation_overlap')
 
 _FRAME = 16  # bytes around a TFRecord payload: uint64 length, its CRC, the payload's CRC
 
-INDEX_DTYPE = np.dtype(
-    [('shard', '<u4'), ('offset', '<u8'), ('size', '<u4'), ('samples', '<u4')]
-)
+INDEX_DTYPE = np.dtype([('shard', '<u4'), ('offset', '<u8'), ('size', '<u4'), ('samples', '<u4')])
 
 
 class RecordError(ValueError):
@@ -66,8 +64,8 @@ class Example:
     source_ids: tuple[str, ...]
     source_classes: tuple[str, ...]
     snr_db: float
-    adaptation_T: Optional[np.ndarray] = None
-    adaptation_overlap: Optional[float] = None
+    adaptation_T: np.ndarray | None = None
+    adaptation_overlap: float | None = None
 
     @property
     def mixture_T(self) -> np.ndarray:
@@ -100,7 +98,9 @@ def _example_message():
     message('FloatList', (many, field.TYPE_FLOAT, 'value'))
     message('Int64List', (many, field.TYPE_INT64, 'value'))
     feature = message(
-        'Feature', (one, 'BytesList', 'bytes_list'), (one, 'FloatList', 'float_list'),
+        'Feature',
+        (one, 'BytesList', 'bytes_list'),
+        (one, 'FloatList', 'float_list'),
         (one, 'Int64List', 'int64_list'),
     )
     feature.oneof_decl.add(name='kind')
@@ -108,7 +108,9 @@ def _example_message():
         entry.oneof_index = 0
     features = message('Features', (many, 'Features.FeatureEntry', 'feature'))
     pair = message(
-        'FeatureEntry', (one, field.TYPE_STRING, 'key'), (one, 'Feature', 'value'),
+        'FeatureEntry',
+        (one, field.TYPE_STRING, 'key'),
+        (one, 'Feature', 'value'),
         parent=features.nested_type,
     )
     pair.options.map_entry = True
@@ -272,7 +274,7 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
     version = metadata.get('schema_version')
     if version != SCHEMA_VERSION:
         raise RecordError(
-            f"{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; prepare "
+            f'{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; prepare '
             "the data set again with this version's data_prep, or check out the matching code"
         )
     missing = [k for k in ('name', 'sample_rate', 'sources', 'splits') if k not in metadata]

@@ -35,15 +35,13 @@ def open_dataset(directory: str) -> dict:
     root = _path(str(directory))
     file = root / records.DATASET_FILE
     if not root.is_dir():
-        raise FileNotFoundError(
-            f'no data set at {directory}: the folder does not exist'
-        )
+        raise FileNotFoundError(f'no data set at {directory}: the folder does not exist')
     if not file.exists():
         found = sorted(entry.name for entry in root.iterdir())[:5]
         state = (
             'its preparation did not finish; run the job again'
             if any('.tfrecord-' in name for name in found)
-            else f"it holds {found or 'nothing'}"
+            else f'it holds {found or "nothing"}'
         )
         raise FileNotFoundError(
             f'{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}'
@@ -51,7 +49,9 @@ def open_dataset(directory: str) -> dict:
     try:
         metadata = json.loads(file.read_text())
     except json.JSONDecodeError as error:
-        raise records.RecordError(f'{file} is not valid JSON ({error}); run the job again')
+        raise records.RecordError(
+            f'{file} is not valid JSON ({error}); run the job again'
+        ) from error
     return records.check_metadata(metadata, where=str(file))
 
 
@@ -79,7 +79,7 @@ class RecordSource:
         self.metadata = open_dataset(self.directory)
         if split not in self.metadata['splits']:
             raise records.RecordError(
-                f"{directory} has no split {split!r}; it has {sorted(self.metadata['splits'])}"
+                f'{directory} has no split {split!r}; it has {sorted(self.metadata["splits"])}'
             )
         info = self.metadata['splits'][split]
         root = _path(self.directory)
@@ -92,8 +92,8 @@ class RecordSource:
             ) from error
         if self._index.dtype != records.INDEX_DTYPE or len(self._index) != info['examples']:
             raise records.RecordError(
-                f"{root / records.index_name(split)}: {len(self._index)} rows, dataset.json says "
-                f"{info['examples']} examples; prepare or copy the data set again"
+                f'{root / records.index_name(split)}: {len(self._index)} rows, dataset.json says '
+                f'{info["examples"]} examples; prepare or copy the data set again'
             )
         self._files = [
             root / records.shard_name(self.metadata['name'], split, shard, info['shards'])
@@ -111,8 +111,8 @@ class RecordSource:
         # A run compares this when it resumes: position i must mean the same example.
         fingerprint = self.metadata['splits'][self.split].get('fingerprint', '')
         return (
-            f"RecordSource(name={self.metadata['name']}, split={self.split}, "
-            f"examples={len(self)}, fingerprint={fingerprint})"
+            f'RecordSource(name={self.metadata["name"]}, split={self.split}, '
+            f'examples={len(self)}, fingerprint={fingerprint})'
         )
 
     def __getstate__(self) -> dict:

@@ -47,16 +47,24 @@ def mel_matrix(
         ValueError: An unknown scale or norm, or edges out of order or above half the sample rate.
     """
     if scale not in SCALES:
-        raise ValueError(f"scale={scale!r} is not one of {', '.join(SCALES)}.")
+        raise ValueError(f'scale={scale!r} is not one of {", ".join(SCALES)}.')
     if norm not in NORMS:
         raise ValueError(f'norm={norm!r} is neither "slaney" nor None.')
     if not 0 <= low < (sample_rate / 2 if high is None else high) <= sample_rate / 2:
         raise ValueError(
             f'low={low}, high={high}: 0 <= low < high <= sample_rate / 2 = {sample_rate / 2} Hz'
-            ' must hold; high=None stands for half the sample rate.')
+            ' must hold; high=None stands for half the sample rate.'
+        )
     matrix_MF = librosa.filters.mel(
-        sr=sample_rate, n_fft=window, n_mels=bands, fmin=low, fmax=high,
-        htk=scale == 'htk', norm=norm, dtype=np.float32)
+        sr=sample_rate,
+        n_fft=window,
+        n_mels=bands,
+        fmin=low,
+        fmax=high,
+        htk=scale == 'htk',
+        norm=norm,
+        dtype=np.float32,
+    )
     matrix_FM = np.ascontiguousarray(matrix_MF.T)
     matrix_FM.setflags(write=False)  # every caller gets the same array
     return matrix_FM
@@ -112,9 +120,13 @@ def mel_of_signal(
         piece_PT = jnp.concatenate([piece_PT[..., :-1, :], piece_PT[..., 1:, :overlap]], axis=-1)
 
         def of_pair(piece_T):
-            return jnp.concatenate([
-                mel_spectrogram(frame_spectra(part_T, window=window, hop=hop), matrix_FM)
-                for part_T in (piece_T[..., : half + overlap], piece_T[..., half:])], axis=-2)
+            return jnp.concatenate(
+                [
+                    mel_spectrogram(frame_spectra(part_T, window=window, hop=hop), matrix_FM)
+                    for part_T in (piece_T[..., : half + overlap], piece_T[..., half:])
+                ],
+                axis=-2,
+            )
 
         mel_KM = jnp.moveaxis(jax.lax.map(of_pair, jnp.moveaxis(piece_PT, -2, 0)), 0, -3)
         return mel_KM.reshape(*lead, -1, matrix_FM.shape[1])[..., :count, :]

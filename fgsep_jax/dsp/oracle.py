@@ -25,8 +25,9 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
       estimate_BST; the estimates sum to the mixture.
     """
     spectrum_BSKF = stft(source_BST, window=window, hop=hop)
-    magnitude_BSKF = (jnp.abs(spectrum_BSKF) if matrix_FM is None
-                      else mel_spectrogram(spectrum_BSKF, matrix_FM))
+    magnitude_BSKF = (
+        jnp.abs(spectrum_BSKF) if matrix_FM is None else mel_spectrogram(spectrum_BSKF, matrix_FM)
+    )
     # Where all are silent they share alike.
     mask_BSKF = (magnitude_BSKF + 1e-12) / (magnitude_BSKF + 1e-12).sum(axis=1, keepdims=True)
     if matrix_FM is not None:
@@ -36,5 +37,10 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
     if length_B is not None:
         frame_K = jnp.arange(mixture_BSKF.shape[2])
         frame_B1K = frame_K[None, None] < frames(length_B, hop=hop)[:, None, None]
-    return istft(mask_BSKF * mixture_BSKF, length=source_BST.shape[-1], window=window, hop=hop,
-                 mask_K=frame_B1K)
+    return istft(
+        mask_BSKF * mixture_BSKF,
+        length=source_BST.shape[-1],
+        window=window,
+        hop=hop,
+        mask_K=frame_B1K,
+    )

@@ -9,8 +9,7 @@ import numpy as np
 STARTS = ('first', 'librosa')
 
 
-@functools.partial(
-    jax.jit, static_argnames=('smoothing', 'eps', 'gain', 'bias', 'power', 'start'))
+@functools.partial(jax.jit, static_argnames=('smoothing', 'eps', 'gain', 'bias', 'power', 'start'))
 def pcen(
     mel_KM: jax.Array,
     *,
@@ -55,7 +54,8 @@ def pcen(
     mel_KM = mel_KM.astype(jnp.promote_types(mel_KM.dtype, jnp.float32))
     first_1M = mel_KM[..., :1, :]
     smooth_KM = smooth(
-        mel_KM, first_1M if start == 'first' else jnp.ones_like(first_1M), smoothing=smoothing)
+        mel_KM, first_1M if start == 'first' else jnp.ones_like(first_1M), smoothing=smoothing
+    )
     normalised_KM = mel_KM * jnp.exp(-gain * jnp.log(eps + smooth_KM))  # faster than a power
     # (y + bias)^power - bias^power without the difference of two nearly equal numbers.
     if power == 0.5:  # a third of the time
@@ -103,7 +103,8 @@ def smooth(mel_KM: jax.Array, before_1M: jax.Array, *, smoothing: float, block: 
         return smooth_LC[-1:], smooth_LC
 
     _, smooth_KC = jax.lax.scan(
-        one_block, before_1M.reshape(1, channels), frame_KC.reshape(blocks, block, channels))
+        one_block, before_1M.reshape(1, channels), frame_KC.reshape(blocks, block, channels)
+    )
     smooth_KC = smooth_KC.reshape(blocks * block, channels)[:frames]
     return jnp.moveaxis(smooth_KC.reshape(frames, *lead), 0, -2)
 
@@ -111,7 +112,7 @@ def smooth(mel_KM: jax.Array, before_1M: jax.Array, *, smoothing: float, block: 
 def _check(*, smoothing, eps, gain, bias, power, start):
     """Raises ValueError for the first parameter outside its range."""
     if start not in STARTS:
-        raise ValueError(f"start={start!r} is not one of {', '.join(STARTS)}.")
+        raise ValueError(f'start={start!r} is not one of {", ".join(STARTS)}.')
     if not 0 < smoothing <= 1:
         raise ValueError(f'smoothing={smoothing} must lie in (0, 1]; the paper has 0.025.')
     if gain < 0:

@@ -77,8 +77,7 @@ def frame_spectra(padded_T: jax.Array, *, window: int, hop: int) -> jax.Array:
     count = 1 + (padded_T.shape[-1] - window) // hop
     # Frames as shifted blocks: a gather would become a slow scatter in the gradient.
     block = padded_T.reshape(*padded_T.shape[:-1], -1, hop)
-    frame = jnp.concatenate(
-        [block[..., i : i + count, :] for i in range(window // hop)], axis=-1)
+    frame = jnp.concatenate([block[..., i : i + count, :] for i in range(window // hop)], axis=-1)
     return jnp.fft.rfft(frame * _along_last(_hann(window), frame))
 
 
@@ -124,7 +123,8 @@ def istft(
         raise ValueError(
             f'spectrum_KF has {count} frames of {bins} bins; length={length}, window={window},'
             f' hop={hop} make {frames(length, hop=hop)} of {window // 2 + 1}. Give length, window'
-            f' and hop of the signal that went into stft.')
+            f' and hop of the signal that went into stft.'
+        )
     frame = jnp.fft.irfft(spectrum_KF, n=window)
     hann = _along_last(_hann(window), frame).astype(frame.dtype)
     if mask_K is None:
@@ -132,7 +132,8 @@ def istft(
     if mask_K.ndim != frame.ndim - 1 or mask_K.shape[-1] != count:
         raise ValueError(
             f'mask_K{list(mask_K.shape)} must have the axes of spectrum_KF'
-            f'{list(spectrum_KF.shape)} but the last; give the others length 1 to broadcast.')
+            f'{list(spectrum_KF.shape)} but the last; give the others length 1 to broadcast.'
+        )
     exists_K1 = jnp.asarray(mask_K, frame.dtype)[..., None]
     start = window // 2
     total_T = _overlap_add(frame * hann * exists_K1, hop)[..., start : start + length]
@@ -148,7 +149,8 @@ def _overlap_add(frame, hop):
     shifted = [
         jnp.pad(
             frame[..., i * hop : (i + 1) * hop],
-            [(0, 0)] * (frame.ndim - 2) + [(i, overlap - 1 - i), (0, 0)])
+            [(0, 0)] * (frame.ndim - 2) + [(i, overlap - 1 - i), (0, 0)],
+        )
         for i in range(overlap)
     ]
     block = sum(shifted[1:], shifted[0])
@@ -173,4 +175,5 @@ def check(window, hop, *, overlap):
     if hop < 1 or window % hop or window < overlap * hop:
         raise ValueError(
             f'hop={hop} must divide window={window} into at least {overlap} parts;'
-            f' try {max(1, window // 4)}.')
+            f' try {max(1, window // 4)}.'
+        )

@@ -46,9 +46,15 @@ def load_adaptation(examples, *, sample_rate, seconds):
     """
     if not seconds:
         return None
-    return np.stack([
-        np.resize(_at_rate(one.adaptation_T / 32768.0, one.sample_rate, sample_rate),
-                  round(seconds * sample_rate)) for one in examples]).astype(np.float32)
+    return np.stack(
+        [
+            np.resize(
+                _at_rate(one.adaptation_T / 32768.0, one.sample_rate, sample_rate),
+                round(seconds * sample_rate),
+            )
+            for one in examples
+        ]
+    ).astype(np.float32)
 
 
 def separate(system, loaded, *, padded, batch_size, sample_rate, adaptation_seconds):
@@ -66,13 +72,18 @@ def separate(system, loaded, *, padded, batch_size, sample_rate, adaptation_seco
       An estimate_ST for each example, of its own length.
     """
     rows = loaded + [loaded[0]] * (batch_size - len(loaded))
-    source_BST = np.stack([
-        np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in rows
-    ]).astype(np.float32)
+    source_BST = np.stack(
+        [np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in rows]
+    ).astype(np.float32)
     length_B = np.array([s_ST.shape[1] for _, s_ST in rows], np.int32)
-    estimate_BST = system(source_BST, length_B, load_adaptation(
-        [example for example, _ in rows], sample_rate=sample_rate, seconds=adaptation_seconds))
-    return [estimate_ST[:, :s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
+    estimate_BST = system(
+        source_BST,
+        length_B,
+        load_adaptation(
+            [example for example, _ in rows], sample_rate=sample_rate, seconds=adaptation_seconds
+        ),
+    )
+    return [estimate_ST[:, : s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
 
 
 def batches(lengths, *, batch_size, bucket):
@@ -89,13 +100,25 @@ def batches(lengths, *, batch_size, bucket):
     groups = collections.defaultdict(list)
     for i, length in enumerate(lengths):
         groups[-(-int(length) // bucket) * bucket].append(i)
-    return [(group[first:first + batch_size], padded)
-            for padded, group in sorted(groups.items())
-            for first in range(0, len(group), batch_size)]
+    return [
+        (group[first : first + batch_size], padded)
+        for padded, group in sorted(groups.items())
+        for first in range(0, len(group), batch_size)
+    ]
 
 
-def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucket_seconds,
-                      filter_taps, source_names=(), adaptation_seconds=0.0):
+def evaluate_examples(
+    system,
+    source,
+    indices,
+    *,
+    sample_rate,
+    batch_size,
+    bucket_seconds,
+    filter_taps,
+    source_names=(),
+    adaptation_seconds=0.0,
+):
     """Scores a system on some examples.
 
     Args:
@@ -115,21 +138,31 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
     """
     rows, skipped = [], {}
     sexes = source.metadata.get('speakers', {})
-    lengths = np.ceil(np.asarray(source.lengths)[indices] * sample_rate
-                      / source.metadata['sample_rate'])
+    lengths = np.ceil(
+        np.asarray(source.lengths)[indices] * sample_rate / source.metadata['sample_rate']
+    )
     bucket = max(round(bucket_seconds * sample_rate), 1)
 
     def score(example, reference_ST, estimate_ST):
         try:
             values = evaluate_example(
-                estimate_ST, reference_ST, reference_ST.sum(axis=0), filter_length=filter_taps,
-                full=bool(source_names), fixed_order=bool(source_names))
+                estimate_ST,
+                reference_ST,
+                reference_ST.sum(axis=0),
+                filter_length=filter_taps,
+                full=bool(source_names),
+                fixed_order=bool(source_names),
+            )
         except SkipExample as error:
             return example.id, error.reason
         return {
-            'id': example.id, 'sources': ' '.join(example.source_ids),
-            'seconds': reference_ST.shape[1] / sample_rate, 'snr_db': example.snr_db,
-            **_identity(example, source_names, sexes), **_columns(values, source_names)}
+            'id': example.id,
+            'sources': ' '.join(example.source_ids),
+            'seconds': reference_ST.shape[1] / sample_rate,
+            'snr_db': example.snr_db,
+            **_identity(example, source_names, sexes),
+            **_columns(values, source_names),
+        }
 
     def collect(futures):
         for future in futures:
@@ -142,16 +175,24 @@ def evaluate_examples(system, source, indices, *, sample_rate, batch_size, bucke
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         pending = []
         made = batches(lengths, batch_size=batch_size, bucket=bucket)
-        for members, padded in tqdm.tqdm(made, 'evaluating', unit='batch', leave=False,
-                                         disable=not sys.stderr.isatty()):
+        for members, padded in tqdm.tqdm(
+            made, 'evaluating', unit='batch', leave=False, disable=not sys.stderr.isatty()
+        ):
             loaded = [load(source, int(indices[i]), sample_rate=sample_rate) for i in members]
             estimates = separate(
-                system, loaded, padded=padded, batch_size=batch_size, sample_rate=sample_rate,
-                adaptation_seconds=adaptation_seconds)
+                system,
+                loaded,
+                padded=padded,
+                batch_size=batch_size,
+                sample_rate=sample_rate,
+                adaptation_seconds=adaptation_seconds,
+            )
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
-            pending = [pool.submit(score, example, s_ST, estimate_ST)
-                       for (example, s_ST), estimate_ST in zip(loaded, estimates)]
+            pending = [
+                pool.submit(score, example, s_ST, estimate_ST)
+                for (example, s_ST), estimate_ST in zip(loaded, estimates)
+            ]
         collect(pending)
     return rows, skipped
 
@@ -193,7 +234,8 @@ def summary(rows, skipped, *, source_names=(), **context):
     metrics = METRICS
     if source_names:
         metrics = FULL_METRICS + tuple(
-            f'{metric}_{name}' for name in source_names for metric in FULL_METRICS)
+            f'{metric}_{name}' for name in source_names for metric in FULL_METRICS
+        )
     statistics = _statistics(rows, metrics)
     classes = {}
     for name in source_names:
@@ -202,14 +244,16 @@ def summary(rows, skipped, *, source_names=(), **context):
             groups[row[f'class_{name}']].append(row)
         classes[name] = {
             label: _statistics(groups[label], [f'{metric}_{name}' for metric in FULL_METRICS])
-            for label in sorted(groups)}
+            for label in sorted(groups)
+        }
     return {
         **context,
         'examples': len(rows),
         'skipped': dict(collections.Counter(skipped.values())),
         'metrics': statistics,
         'mixture': mixture_statistics(statistics),
-        **({'classes': classes} if classes else {})}
+        **({'classes': classes} if classes else {}),
+    }
 
 
 def _statistics(rows, metrics):

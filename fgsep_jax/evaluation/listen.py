@@ -13,9 +13,21 @@ from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
 SCORES = ('si_snr', 'si_snri', 'sdr', 'sdri', 'sir', 'siri', 'sar')
 
 
-def write_examples(folder, data_set, source, compared, *, count, sample_rate, batch_size,
-                   bucket_seconds, filter_taps, max_examples=0, source_names=(),
-                   adaptation_seconds=0.0):
+def write_examples(
+    folder,
+    data_set,
+    source,
+    compared,
+    *,
+    count,
+    sample_rate,
+    batch_size,
+    bucket_seconds,
+    filter_taps,
+    max_examples=0,
+    source_names=(),
+    adaptation_seconds=0.0,
+):
     """Separates a few examples with every system and writes their sounds.
 
     The examples stand at even distances in the split; one that cannot be scored gives way to the
@@ -40,20 +52,44 @@ def write_examples(folder, data_set, source, compared, *, count, sample_rate, ba
                 continue
             loaded = evaluate.load(source, i, sample_rate=sample_rate)
             example, reference_ST = loaded
-            estimates = {name: evaluate.separate(
-                system, [loaded], padded=-(-reference_ST.shape[1] // bucket) * bucket,
-                batch_size=batch_size, sample_rate=sample_rate,
-                adaptation_seconds=adaptation_seconds)[0] for name, system in compared.items()}
+            estimates = {
+                name: evaluate.separate(
+                    system,
+                    [loaded],
+                    padded=-(-reference_ST.shape[1] // bucket) * bucket,
+                    batch_size=batch_size,
+                    sample_rate=sample_rate,
+                    adaptation_seconds=adaptation_seconds,
+                )[0]
+                for name, system in compared.items()
+            }
             try:
-                scores = {name: evaluate_example(
-                    estimate_ST, reference_ST, reference_ST.sum(axis=0),
-                    filter_length=filter_taps, full=bool(source_names),
-                    fixed_order=bool(source_names)) for name, estimate_ST in estimates.items()}
+                scores = {
+                    name: evaluate_example(
+                        estimate_ST,
+                        reference_ST,
+                        reference_ST.sum(axis=0),
+                        filter_length=filter_taps,
+                        full=bool(source_names),
+                        fixed_order=bool(source_names),
+                    )
+                    for name, estimate_ST in estimates.items()
+                }
             except SkipExample:
                 continue
             done.add(i)
-            written.add(_write(folder, data_set, example, reference_ST, estimates, scores,
-                               sample_rate, source_names))
+            written.add(
+                _write(
+                    folder,
+                    data_set,
+                    example,
+                    reference_ST,
+                    estimates,
+                    scores,
+                    sample_rate,
+                    source_names,
+                )
+            )
             break
     for name in set(os.listdir(folder) if os.path.isdir(folder) else ()) - written:
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
@@ -68,16 +104,22 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
     names = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
     sounds = {'mixture.wav': ({'role': 'mixture'}, reference_ST.sum(axis=0))}
     for s, name in enumerate(names):
-        sounds[f'reference_{name}.wav'] = (
-            {'role': 'reference', 'source': name}, reference_ST[s])
+        sounds[f'reference_{name}.wav'] = ({'role': 'reference', 'source': name}, reference_ST[s])
         for system, estimate_ST in estimates.items():
             values = scores[system]
             estimate_T = estimate_ST[values['permutation_S'][s]]
             if not source_names:  # SI-SNR leaves the scale free
                 estimate_T = estimate_T * _rms(reference_ST[s]) / max(_rms(estimate_T), 1e-9)
-            about = {'role': 'estimate', 'source': name, 'system': system, 'scores': {
-                metric: float(values[f'{metric}_S'][s])
-                for metric in SCORES if f'{metric}_S' in values}}
+            about = {
+                'role': 'estimate',
+                'source': name,
+                'system': system,
+                'scores': {
+                    metric: float(values[f'{metric}_S'][s])
+                    for metric in SCORES
+                    if f'{metric}_S' in values
+                },
+            }
             sounds[os.path.join(system, f'estimate_{name}.wav')] = about, estimate_T
     # A path's parts may have 255 bytes; an id is made of the names of two files.
     short = example.id.encode()[:150].decode(errors='ignore')
@@ -91,9 +133,13 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
         os.makedirs(os.path.dirname(path), exist_ok=True)
         soundfile.write(path, signal_T * 0.9 / max(peak, 0.9), sample_rate, 'PCM_16')
     content = {
-        'id': example.id, 'data_set': data_set, 'sample_rate': sample_rate,
-        'snr_db': float(example.snr_db), 'seconds': reference_ST.shape[1] / sample_rate,
-        'files': {path: about for path, (about, _) in sounds.items()}}
+        'id': example.id,
+        'data_set': data_set,
+        'sample_rate': sample_rate,
+        'snr_db': float(example.snr_db),
+        'seconds': reference_ST.shape[1] / sample_rate,
+        'files': {path: about for path, (about, _) in sounds.items()},
+    }
     with open(os.path.join(partial, 'example.json'), 'w') as file:
         json.dump(content, file, indent=2)
     shutil.rmtree(target, ignore_errors=True)

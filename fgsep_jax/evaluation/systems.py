@@ -20,8 +20,10 @@ def model_system(task, params):
 
 def oracle_systems(task):
     """The task's upper bounds, {name: system}."""
+
     def make(oracle):
         return lambda source_BST, length_B, adaptation_BT=None: np.asarray(
-            oracle(source_BST, length_B))
+            oracle(source_BST, length_B)
+        )
 
     return {name: make(oracle) for name, oracle in task.oracles().items()}

@@ -1,10 +1,18 @@
 """Text tables of evaluations."""
 
 # (heading, metric, how it is shown). The papers give means (2) and box plots (1).
-COLUMNS = (('SI-SNR', 'si_snr', 'mean'), ('SI-SNRi', 'si_snri', 'mean'), ('SDR', 'sdr', 'mean'),
-           ('SDRi', 'sdri', 'mean'))
-NAMED_COLUMNS = (('SDRi', 'sdri', 'quartiles'), ('SIRi', 'siri', 'quartiles'),
-                 ('SAR', 'sar', 'quartiles'), ('SI-SNRi', 'si_snri', 'median'))
+COLUMNS = (
+    ('SI-SNR', 'si_snr', 'mean'),
+    ('SI-SNRi', 'si_snri', 'mean'),
+    ('SDR', 'sdr', 'mean'),
+    ('SDRi', 'sdri', 'mean'),
+)
+NAMED_COLUMNS = (
+    ('SDRi', 'sdri', 'quartiles'),
+    ('SIRi', 'siri', 'quartiles'),
+    ('SAR', 'sar', 'quartiles'),
+    ('SI-SNRi', 'si_snri', 'median'),
+)
 
 
 def columns(source_names=()):
@@ -12,10 +20,14 @@ def columns(source_names=()):
     if not source_names:
         return COLUMNS
     first, *others = source_names
-    return (*((f'{first} {label}', f'{metric}_{first}', style)
-              for label, metric, style in NAMED_COLUMNS),
-            *((f'{name} SDRi', f'sdri_{name}', 'median') for name in others),
-            ('both SDRi', 'sdri', 'median'))
+    return (
+        *(
+            (f'{first} {label}', f'{metric}_{first}', style)
+            for label, metric, style in NAMED_COLUMNS
+        ),
+        *((f'{name} SDRi', f'sdri_{name}', 'median') for name in others),
+        ('both SDRi', 'sdri', 'median'),
+    )
 
 
 def render(title, systems, columns=COLUMNS):
@@ -29,8 +41,12 @@ def render(title, systems, columns=COLUMNS):
     Returns:
       Text; improvements carry their 95 % interval, or the quartiles.
     """
-    lines = [title, '', '| system | ' + ' | '.join(f'{label} (dB)' for label, _, _ in columns)
-             + ' |', '|---|' + '---:|' * len(columns)]
+    lines = [
+        title,
+        '',
+        '| system | ' + ' | '.join(f'{label} (dB)' for label, _, _ in columns) + ' |',
+        '|---|' + '---:|' * len(columns),
+    ]
     for name, metrics in systems.items():
         cells = [_cell(metrics[key], style) for _, key, style in columns]
         lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
@@ -46,5 +62,5 @@ def _cell(value, style):
     if style == 'mean' and interval and None not in interval:
         text += f' ± {(interval[1] - interval[0]) / 2:.2f}'
     if style == 'quartiles' and value.get('q25') is not None:
-        text += f" [{value['q25']:.2f}, {value['q75']:.2f}]"
+        text += f' [{value["q25"]:.2f}, {value["q75"]:.2f}]'
     return text

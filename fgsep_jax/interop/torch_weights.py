@@ -111,9 +111,7 @@ def from_torchaudio(state: dict) -> dict:
         output = pointwise(prefix + 'skip_out')
         if index < blocks - 1:
             residual = pointwise(prefix + 'res_out')
-            output = {
-                key: np.concatenate([residual[key], output[key]], axis=-1) for key in output
-            }
+            output = {key: np.concatenate([residual[key], output[key]], axis=-1) for key in output}
         tcn[f'block_{index}'] = {
             'expand': pointwise(layers + '0'),
             'prelu_1': prelu(layers + '1'),

@@ -16,15 +16,15 @@ from fgsep_jax.launch import tpu
 if __name__ == '__main__':
     tpu.set_environment()
 
-from absl import app, flags  # noqa: E402
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
+from absl import app, flags
+import jax
+import jax.numpy as jnp
+from ml_collections import config_flags
 
-from fgsep_jax import config as config_lib, validate  # noqa: E402
-from fgsep_jax.launch import hlo_bytes  # noqa: E402
-from fgsep_jax.tasks import make_task  # noqa: E402
-from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib  # noqa: E402
+from fgsep_jax import config as config_lib, validate
+from fgsep_jax.launch import hlo_bytes
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
 
 def compile_step(config, devices, *, padded=False):
@@ -41,13 +41,17 @@ def compile_step(config, devices, *, padded=False):
     """
     task, data = make_task(config), config.data
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    batch = {'source_BST': jax.ShapeDtypeStruct(
-        (data.batch_size, data.sources, config_lib.segment_samples(config)), jnp.int16)}
+    batch = {
+        'source_BST': jax.ShapeDtypeStruct(
+            (data.batch_size, data.sources, config_lib.segment_samples(config)), jnp.int16
+        )
+    }
     if padded:
         batch['length_B'] = jax.ShapeDtypeStruct((data.batch_size,), jnp.int32)
     if data.adaptation_seconds:
         batch['adaptation_BT'] = jax.ShapeDtypeStruct(
-            (data.batch_size, config_lib.adaptation_samples(config)), jnp.int16)
+            (data.batch_size, config_lib.adaptation_samples(config)), jnp.int16
+        )
     step = step_lib.jit_train_step(task, config, mesh_lib.make_mesh(devices))
     return step.lower(state, batch).compile()
 
@@ -56,9 +60,13 @@ def peak_memory(compiled):
     """Bytes of a chip's memory that a compiled step takes: what goes in and comes out, donated
     buffers once, temporaries and the program."""
     memory = compiled.memory_analysis()
-    return (memory.argument_size_in_bytes + memory.output_size_in_bytes
-            - memory.alias_size_in_bytes + memory.temp_size_in_bytes
-            + memory.generated_code_size_in_bytes)
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )
 
 
 def analyse(compiled, chip, chips):
@@ -73,40 +81,69 @@ def analyse(compiled, chip, chips):
     flops, moved = (sum(getattr(one, name) for one in found) for name in ('flops', 'bytes'))
     collectives = hlo_bytes.collectives(found)
     return {
-        'flops': flops, 'xla_flops': cost['flops'], 'hbm_bytes': moved,
-        'xla_bytes': cost['bytes accessed'], 'arguments': memory.argument_size_in_bytes,
-        'temporaries': memory.temp_size_in_bytes, 'peak': peak_memory(compiled),
-        'collectives': collectives, 'cycles': sum(one.cycles for one in found),
-        'bounds': tpu.bounds(chip, flops=flops, hbm_bytes=moved, chips=chips,
-                             reduced_bytes=sum(collectives.values())),
-        'costs': found, 'custom_calls': hlo_bytes.custom_calls(found), 'unknown_loops': unknown}
+        'flops': flops,
+        'xla_flops': cost['flops'],
+        'hbm_bytes': moved,
+        'xla_bytes': cost['bytes accessed'],
+        'arguments': memory.argument_size_in_bytes,
+        'temporaries': memory.temp_size_in_bytes,
+        'peak': peak_memory(compiled),
+        'collectives': collectives,
+        'cycles': sum(one.cycles for one in found),
+        'bounds': tpu.bounds(
+            chip, flops=flops, hbm_bytes=moved, chips=chips, reduced_bytes=sum(collectives.values())
+        ),
+        'costs': found,
+        'custom_calls': hlo_bytes.custom_calls(found),
+        'unknown_loops': unknown,
+    }
 
 
 def report(found, chip, *, batch, seconds_of_audio):
     """The lines of the report on what `analyse` found; `batch` is that of one chip."""
     bounds, bound = found['bounds'], max(found['bounds'], key=found['bounds'].get)
-    calls = [f'{len(group)} x {name}, {_gb(sum(one.bytes for one in group))} in HBM by their'
-             ' operands, ' + ('claiming ' + _gb(sum(one.claimed for one in group)) if all(
-                 one.claimed is not None for one in group) else 'claiming nothing')
-             for name, group in found['custom_calls'].items()]
-    return '\n'.join([
-        f"FLOPs              {found['flops'] / 1e12:.3f} T of matrix products"
-        f" (XLA's count of everything, loops once: {found['xla_flops'] / 1e12:.3f} T)",
-        f"bytes in HBM       {_gb(found['hbm_bytes'])}"
-        f" (XLA's count, vector memory too, loops once: {_gb(found['xla_bytes'])})",
-        f"peak memory        {_gb(found['peak'])} of {_gb(chip.hbm)}: arguments"
-        f" {_gb(found['arguments'])}, temporaries {_gb(found['temporaries'])}",
-        'collectives        ' + (', '.join(
-            f'{kind} {size / 1e6:.3f} MB' for kind, size in found['collectives'].items())
-            or 'none'),
-        'custom calls       ' + ('; '.join(calls) or 'none'),
-        f"compiler expects   {found['cycles'] / 1e6:.1f} M cycles of a core, copies left out",
-        'roofline           ' + ', '.join(
-            f'{name} {1e3 * seconds:.2f} ms' for name, seconds in bounds.items()),
-        f'bound by           {bound}: {1e3 * bounds[bound]:.2f} ms a step,'
-        f' {batch * seconds_of_audio / bounds[bound]:,.0f} s of audio a second and chip at best',
-        *([f"loops              {len(found['unknown_loops'])} whose trips are not known count"
-           ' once'] if found['unknown_loops'] else [])])
+    calls = [
+        f'{len(group)} x {name}, {_gb(sum(one.bytes for one in group))} in HBM by their'
+        ' operands, '
+        + (
+            'claiming ' + _gb(sum(one.claimed for one in group))
+            if all(one.claimed is not None for one in group)
+            else 'claiming nothing'
+        )
+        for name, group in found['custom_calls'].items()
+    ]
+    return '\n'.join(
+        [
+            f'FLOPs              {found["flops"] / 1e12:.3f} T of matrix products'
+            f" (XLA's count of everything, loops once: {found['xla_flops'] / 1e12:.3f} T)",
+            f'bytes in HBM       {_gb(found["hbm_bytes"])}'
+            f" (XLA's count, vector memory too, loops once: {_gb(found['xla_bytes'])})",
+            f'peak memory        {_gb(found["peak"])} of {_gb(chip.hbm)}: arguments'
+            f' {_gb(found["arguments"])}, temporaries {_gb(found["temporaries"])}',
+            'collectives        '
+            + (
+                ', '.join(
+                    f'{kind} {size / 1e6:.3f} MB' for kind, size in found['collectives'].items()
+                )
+                or 'none'
+            ),
+            'custom calls       ' + ('; '.join(calls) or 'none'),
+            f'compiler expects   {found["cycles"] / 1e6:.1f} M cycles of a core, copies left out',
+            'roofline           '
+            + ', '.join(f'{name} {1e3 * seconds:.2f} ms' for name, seconds in bounds.items()),
+            f'bound by           {bound}: {1e3 * bounds[bound]:.2f} ms a step,'
+            f' {batch * seconds_of_audio / bounds[bound]:,.0f} s of audio a second and chip'
+            ' at best',
+            *(
+                [
+                    f'loops              {len(found["unknown_loops"])} whose trips are not known'
+                    ' count once'
+                ]
+                if found['unknown_loops']
+                else []
+            ),
+        ]
+    )
 
 
 def table(costs, *, rows=40):
@@ -114,12 +151,15 @@ def table(costs, *, rows=40):
     total = sum(one.bytes for one in costs) or 1.0
     lines = ['   GB in HBM      %  GB anywhere  GFLOP  Mcycles  where']
     for (direction, place), group in list(hlo_bytes.by_place(costs).items())[:rows]:
-        moved, touched, flops, cycles = (sum(getattr(one, name) for one in group) for name in (
-            'bytes', 'touched', 'flops', 'cycles'))
+        moved, touched, flops, cycles = (
+            sum(getattr(one, name) for one in group)
+            for name in ('bytes', 'touched', 'flops', 'cycles')
+        )
         if moved or touched:
             lines.append(
                 f'{moved / 1e9:12.3f} {100 * moved / total:6.1f} {touched / 1e9:12.3f}'
-                f' {flops / 1e9:6.0f} {cycles / 1e6:8.2f}  {direction:9}{place}')
+                f' {flops / 1e9:6.0f} {cycles / 1e6:8.2f}  {direction:9}{place}'
+            )
     return '\n'.join(lines)
 
 
@@ -127,11 +167,14 @@ def largest(costs, rows):
     """The instructions that move most in HBM: a text, one a line with its shapes."""
     lines = ['   GB read  written  times  instruction']
     for one in sorted(costs, key=lambda one: -one.bytes)[:rows]:
-        made = ' '.join(f"{s.kind}[{','.join(map(str, s.dims))}]"
-                        for s in one.instruction.results[:3])
-        lines.append(f'{one.read / 1e9:10.3f} {one.written / 1e9:8.3f} {one.times:6}'
-                     f'  {one.instruction.name} -> {made}  {hlo_bytes.direction(one.op_name)}'
-                     f" {hlo_bytes.place(one.op_name)}/{one.op_name.rpartition('/')[2]}")
+        made = ' '.join(
+            f'{s.kind}[{",".join(map(str, s.dims))}]' for s in one.instruction.results[:3]
+        )
+        lines.append(
+            f'{one.read / 1e9:10.3f} {one.written / 1e9:8.3f} {one.times:6}'
+            f'  {one.instruction.name} -> {made}  {hlo_bytes.direction(one.op_name)}'
+            f' {hlo_bytes.place(one.op_name)}/{one.op_name.rpartition("/")[2]}'
+        )
     return '\n'.join(lines)
 
 
@@ -144,11 +187,12 @@ def _needed(error):
     size = re.search(r'([\d.]+)([KMGT])\)? (?:exceeds|of) ', str(error))
     if 'RESOURCE_EXHAUSTED' not in str(error) or size is None:
         raise error
-    return float(size[1]) * 2.0**{'K': 10, 'M': 20, 'G': 30, 'T': 40}[size[2]]
+    return float(size[1]) * 2.0 ** {'K': 10, 'M': 20, 'G': 30, 'T': 40}[size[2]]
 
 
 def _find_largest(config, devices, chip, known):
     """Says the largest batch of a chip that fits; `known` as for `tpu.largest_batch`."""
+
     def peak(batch):
         began = time.monotonic()
         with config.unlocked():
@@ -157,14 +201,14 @@ def _find_largest(config, devices, chip, known):
             size = peak_memory(compile_step(config, devices, padded=_PADDED.value))
         except jax.errors.JaxRuntimeError as error:
             size = _needed(error)
-        print(f'  {batch} a chip: {_gb(size)}'
-              f' ({time.monotonic() - began:.0f} s)', flush=True)
+        print(f'  {batch} a chip: {_gb(size)} ({time.monotonic() - began:.0f} s)', flush=True)
         return size
 
-    good, bad = tpu.largest_batch(
-        peak, chip.hbm, known, compiles=_COMPILES.value)
-    return (f"largest batch      {f'{good} a chip' if good else 'none was found'};"
-            f" {f'{bad} does not fit' if bad else 'what does not fit was not found'}")
+    good, bad = tpu.largest_batch(peak, chip.hbm, known, compiles=_COMPILES.value)
+    return (
+        f'largest batch      {f"{good} a chip" if good else "none was found"};'
+        f' {f"{bad} does not fit" if bad else "what does not fit was not found"}'
+    )
 
 
 def _main(argv):
@@ -181,12 +225,16 @@ def _main(argv):
     elif config.data.batch_size % len(devices):
         raise config_lib.ConfigError(
             f'data.batch_size = {config.data.batch_size} cannot be split over {len(devices)} chips:'
-            ' --per_chip_batch=N says how many mixtures each gets')
+            ' --per_chip_batch=N says how many mixtures each gets'
+        )
     validate.validate(config, devices=len(devices))
     batch = config.data.batch_size // len(devices)
-    print(f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
-          f' {config.data.segment_seconds:g} s a chip on {_TOPOLOGY.value}, {len(devices)} chips;'
-          ' all numbers are of one chip and step', flush=True)
+    print(
+        f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
+        f' {config.data.segment_seconds:g} s a chip on {_TOPOLOGY.value}, {len(devices)} chips;'
+        ' all numbers are of one chip and step',
+        flush=True,
+    )
     print('compiling; a large model takes minutes', file=sys.stderr, flush=True)
     began = time.monotonic()
     try:
@@ -196,7 +244,8 @@ def _main(argv):
             raise config_lib.ConfigError(
                 f'{batch} mixtures a chip do not fit: they take {_gb(_needed(error))} of'
                 f' {_gb(chip.hbm)}. Lower --per_chip_batch, set --config.model.remat=True (of a'
-                ' Conv-TasNet), or let --largest_batch search') from error
+                ' Conv-TasNet), or let --largest_batch search'
+            ) from error
         print(f'  {batch} a chip: {_gb(_needed(error))}', flush=True)
         print(_find_largest(config, devices, chip, {batch: _needed(error)}))
         return
@@ -235,19 +284,24 @@ def run():
 
 if __name__ == '__main__':
     _CONFIG = config_flags.DEFINE_config_file(
-        'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]')
+        'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]'
+    )
     _TOPOLOGY = flags.DEFINE_string(
-        'topology', 'v5e:4x4', f"Generation and shape of the pod: {', '.join(tpu.EXAMPLES)}, ...")
+        'topology', 'v5e:4x4', f'Generation and shape of the pod: {", ".join(tpu.EXAMPLES)}, ...'
+    )
     _BATCH = flags.DEFINE_integer(
-        'per_chip_batch', 0, 'Mixtures a chip; 0: those of data.batch_size over all chips.')
+        'per_chip_batch', 0, 'Mixtures a chip; 0: those of data.batch_size over all chips.'
+    )
     _PADDED = flags.DEFINE_bool(
-        'padded', False, 'Some mixtures are shorter than a segment: batches carry lengths.')
+        'padded', False, 'Some mixtures are shorter than a segment: batches carry lengths.'
+    )
     _BY_OP = flags.DEFINE_bool('by_op', False, 'List where in the model the bytes go.')
     _LARGEST = flags.DEFINE_integer(
-        'instructions', 0, 'List that many instructions, those that move most bytes.')
+        'instructions', 0, 'List that many instructions, those that move most bytes.'
+    )
     _HLO = flags.DEFINE_string('hlo', '', 'File to write the optimised HLO to.')
     _LARGEST_BATCH = flags.DEFINE_bool(
-        'largest_batch', False, 'Search the largest batch of a chip, by compiling some more.')
-    _COMPILES = flags.DEFINE_integer(
-        'compiles', 5, 'How many compilations the search may take.')
+        'largest_batch', False, 'Search the largest batch of a chip, by compiling some more.'
+    )
+    _COMPILES = flags.DEFINE_integer('compiles', 5, 'How many compilations the search may take.')
     run()

@@ -14,11 +14,30 @@ from fgsep_jax.launch import hlo_text
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'collective-permute', 'all-to-all')
 # These move nothing themselves; what loops and calls run is counted where it stands.
 _MOVE_NOTHING = {
-    'parameter', 'constant', 'get-tuple-element', 'tuple', 'bitcast', 'after-all', 'opt-barrier',
-    'partition-id', 'replica-id', 'while', 'call', 'conditional', 'async-start', 'async-update'}
+    'parameter',
+    'constant',
+    'get-tuple-element',
+    'tuple',
+    'bitcast',
+    'after-all',
+    'opt-barrier',
+    'partition-id',
+    'replica-id',
+    'while',
+    'call',
+    'conditional',
+    'async-start',
+    'async-update',
+}
 # Custom calls of the compiler's own that are names for memory, not work.
-_BOOKKEEPING = {'ConcatBitcast', 'AllocateBuffer', 'Sharding', 'SPMDFullToShardShape',
-                'SPMDShardToFullShape', 'AssumeGatherIndicesInBound'}
+_BOOKKEEPING = {
+    'ConcatBitcast',
+    'AllocateBuffer',
+    'Sharding',
+    'SPMDFullToShardShape',
+    'SPMDShardToFullShape',
+    'AssumeGatherIndicesInBound',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +87,10 @@ def _moved(instruction, computation, computations, measure):
     opcode = instruction.opcode
     if opcode in _MOVE_NOTHING or opcode.endswith('-done') or _target(instruction) in _BOOKKEEPING:
         return [], 0.0
-    reads = [sum(map(measure, computation[name].results)) if name in computation else 0.0
-             for name in instruction.operands]
+    reads = [
+        sum(map(measure, computation[name].results)) if name in computation else 0.0
+        for name in instruction.operands
+    ]
     results = instruction.results
     if opcode == 'slice-start':  # ((operand), slice, semaphore)
         return [measure(dataclasses.replace(results[0], dims=results[1].dims))], measure(results[1])
@@ -104,10 +125,12 @@ def _fused(inside, reads, written, measure):
         whole = parameter.results[0].bytes if parameter.results else 0.0
         scale = reads[index] / whole if whole else 0.0
         if readers and all(one.opcode in ('slice', 'dynamic-slice') for one in readers):
-            reads[index] = min(
-                reads[index], scale * sum(one.results[0].bytes for one in readers))
-        elif len(readers) == 1 and readers[0].opcode == 'dynamic-update-slice' and (
-                parameter.results[0].bytes == readers[0].results[0].bytes):
+            reads[index] = min(reads[index], scale * sum(one.results[0].bytes for one in readers))
+        elif (
+            len(readers) == 1
+            and readers[0].opcode == 'dynamic-update-slice'
+            and (parameter.results[0].bytes == readers[0].results[0].bytes)
+        ):
             update = inside[readers[0].operands[1]].results[0].bytes
             written -= scale * (whole - update)
             reads[index] = 0.0
@@ -119,14 +142,18 @@ def _origin(instruction, computation, users):
     if instruction.op_name:
         return instruction.op_name
     forward = bool(instruction.results) and any(
-        not shape.in_hbm for shape in instruction.results[:2])
+        not shape.in_hbm for shape in instruction.results[:2]
+    )
     if instruction.opcode == 'copy-start':
         forward = not instruction.results[0].in_hbm
     for ahead in (forward, not forward):
         one = instruction
         for _ in range(8):
-            near = users[one.name] if ahead else [
-                computation[name] for name in one.operands[:1] if name in computation]
+            near = (
+                users[one.name]
+                if ahead
+                else [computation[name] for name in one.operands[:1] if name in computation]
+            )
             named = next((other for other in near if other.op_name), None)
             if named:
                 return named.op_name
@@ -163,9 +190,19 @@ def costs(text):
                 inner = times * (1 if trips is None else trips)
             if instruction.opcode in ('while', 'call', 'conditional', 'async-start'):
                 branches = re.search(r'branch_computations=\{([^}]*)\}', instruction.attributes)
-                for other in {*(called.get(key) for key in (
-                        'body', 'calls', 'to_apply', 'true_computation', 'false_computation')),
-                        *re.findall(r'%([\w.\-]+)', branches[1] if branches else '')} - {None}:
+                for other in {
+                    *(
+                        called.get(key)
+                        for key in (
+                            'body',
+                            'calls',
+                            'to_apply',
+                            'true_computation',
+                            'false_computation',
+                        )
+                    ),
+                    *re.findall(r'%([\w.\-]+)', branches[1] if branches else ''),
+                } - {None}:
                     walk(other, inner)
             found.append(_cost(instruction, computation, computations, users, times))
 
@@ -181,13 +218,26 @@ def _cost(instruction, computation, computations, users, times):
         inside = computations[instruction.called['calls']]
     claim = re.search(r'"bytes_accessed":"?(\d+)', instruction.attributes)
     return Cost(
-        instruction, times, _origin(instruction, computation, users), times * sum(reads),
-        times * written, times * (sum(touched) + also),
-        times * sum(_flops(one, inside if len(inside) > 1 else computation, computations)
-                    for one in inside.values()),
-        times * sum(shape.bytes for name in instruction.operands if name in computation
-                    for shape in computation[name].results),
-        times * float(claim[1]) if claim else None)
+        instruction,
+        times,
+        _origin(instruction, computation, users),
+        times * sum(reads),
+        times * written,
+        times * (sum(touched) + also),
+        times
+        * sum(
+            _flops(one, inside if len(inside) > 1 else computation, computations)
+            for one in inside.values()
+        ),
+        times
+        * sum(
+            shape.bytes
+            for name in instruction.operands
+            if name in computation
+            for shape in computation[name].results
+        ),
+        times * float(claim[1]) if claim else None,
+    )
 
 
 def _flops(instruction, computation, computations):
@@ -216,8 +266,8 @@ def place(op_name):
                 parts = []
             parts += [name for name in re.findall(r'\bjit\((\w+)\)', part) if name != 'train_step']
         elif not re.fullmatch(
-                'checkpoint|rematted_computation|while|body|closed_call|cond|branch_[0-9]+_fun',
-                part):
+            'checkpoint|rematted_computation|while|body|closed_call|cond|branch_[0-9]+_fun', part
+        ):
             parts.append(part)
     return re.sub(r'(block|layer|blstm)_\d+', r'\1_*', '/'.join(parts)) or '-'
 

@@ -10,8 +10,10 @@ import math
 import re
 
 _SHAPE = re.compile(r'\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\](?:\{([^}]*)\})?')
-_ATTRIBUTE = re.compile(r'\b(calls|body|condition|to_apply|true_computation|false_computation)'
-                        r'=%?([\w.\-]+)')
+_ATTRIBUTE = re.compile(
+    r'\b(calls|body|condition|to_apply|true_computation|false_computation)'
+    r'=%?([\w.\-]+)'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +52,10 @@ class Shape:
 
 def shapes(text):
     """The Shapes in a piece of HLO text."""
-    return [Shape(kind, tuple(int(n) for n in dims.split(',') if n), layout)
-            for kind, dims, layout in _SHAPE.findall(text)]
+    return [
+        Shape(kind, tuple(int(n) for n in dims.split(',') if n), layout)
+        for kind, dims, layout in _SHAPE.findall(text)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,15 +119,20 @@ def parse(text):
             continue
         found = re.match(r'\s+(ROOT )?%?([\w.\-]+) = ', line)
         if found:
-            rest = line[found.end():]
+            rest = line[found.end() :]
             end = _behind_bracket(rest, 0) if rest[0] == '(' else rest.index(' ')
             opening = rest.index('(', end)
             closing = _behind_bracket(rest, opening)
-            arguments = rest[opening + 1:closing - 1]
+            arguments = rest[opening + 1 : closing - 1]
             current[found[2]] = Instruction(
-                name=found[2], opcode=rest[end:opening].strip(), results=tuple(shapes(rest[:end])),
-                operands=tuple(re.findall(r'%([\w.\-]+)', arguments)), arguments=arguments,
-                attributes=rest[closing:], root=bool(found[1]))
+                name=found[2],
+                opcode=rest[end:opening].strip(),
+                results=tuple(shapes(rest[:end])),
+                operands=tuple(re.findall(r'%([\w.\-]+)', arguments)),
+                arguments=arguments,
+                attributes=rest[closing:],
+                root=bool(found[1]),
+            )
     if entry is None:
         raise ValueError('not the text of a compiled program: it has no ENTRY computation')
     return computations, entry
@@ -139,8 +148,11 @@ def trips(loop, computations):
     if found:
         return int(found[1])
     condition = computations[loop.called['condition']]
-    constants = [int(one.arguments) for one in condition.values()
-                 if one.opcode == 'constant' and one.arguments.lstrip('-').isdigit()]
+    constants = [
+        int(one.arguments)
+        for one in condition.values()
+        if one.opcode == 'constant' and one.arguments.lstrip('-').isdigit()
+    ]
     return constants[0] if len(constants) == 1 else None
 
 
@@ -157,20 +169,30 @@ def matmul_flops(instruction, computation):
         axes = re.search(r'lhs_contracting_dims=\{([\d,]*)\}', instruction.attributes)
         return 2.0 * math.prod(out) * math.prod(left[int(a)] for a in axes[1].split(',') if a)
     labels = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', instruction.attributes)
-    window = dict(re.findall(r'(\w+)=([\w\-]+)', (
-        re.search(r'window=\{([^}]*)\}', instruction.attributes) or ['', ''])[1]))
+    window = dict(
+        re.findall(
+            r'(\w+)=([\w\-]+)',
+            (re.search(r'window=\{([^}]*)\}', instruction.attributes) or ['', ''])[1],
+        )
+    )
     groups = re.search(r'batch_group_count=(\d+)', instruction.attributes)
-    count = right[labels[2].index('i')] * right[labels[2].index('o')] * left[
-        labels[1].index('b')] / int(groups[1] if groups else 1)
+    count = (
+        right[labels[2].index('i')]
+        * right[labels[2].index('o')]
+        * left[labels[1].index('b')]
+        / int(groups[1] if groups else 1)
+    )
     for axis in range(sum(label.isdigit() for label in labels[1])):
         stride, left_step, right_step = (
             int(window[key].split('x')[axis]) if key in window else 1
-            for key in ('stride', 'lhs_dilate', 'rhs_dilate'))
+            for key in ('stride', 'lhs_dilate', 'rhs_dilate')
+        )
         pad = int(window['pad'].split('x')[axis].split('_')[0]) if 'pad' in window else 0
         length = (left[labels[1].index(str(axis))] - 1) * left_step
         count *= sum(
             0 <= at <= length and at % left_step == 0
             for position in range(out[labels[3].index(str(axis))])
             for tap in range(right[labels[2].index(str(axis))])
-            for at in (position * stride + tap * right_step - pad,))
+            for at in (position * stride + tap * right_step - pad,)
+        )
     return 2.0 * count

@@ -36,8 +36,9 @@ class Chip:
 # bytes, as the page of v4 writes. Their ICI bandwidth counts both directions, v5e 400, v5p 1200,
 # v6e 800 GB/s: half of it leaves. v4's is 6 links of 50 GB/s (Jouppi et al., "TPU v4", ISCA 2023).
 CHIPS = {
-    'v4': Chip(275e12, 1200e9, 32 * 2**30, 300e9, (16, 16, 16),
-               (('chip_config_name', 'megacore'),)),
+    'v4': Chip(
+        275e12, 1200e9, 32 * 2**30, 300e9, (16, 16, 16), (('chip_config_name', 'megacore'),)
+    ),
     'v5e': Chip(197e12, 819e9, 16 * 2**30, 200e9, (16, 16)),
     'v5p': Chip(459e12, 2765e9, 95 * 2**30, 600e9, (16, 16, 24)),
     'v6e': Chip(918e12, 1638e9, 32 * 2**30, 400e9, (16, 16)),
@@ -52,7 +53,8 @@ def set_environment():
     os.environ.update(
         JAX_PLATFORMS='cpu',
         TPU_SKIP_MDS_QUERY='1',  # asks no metadata server what machine this is
-        ALLOW_MULTIPLE_LIBTPU_LOAD='1')  # nothing runs on a TPU: two may compile at once
+        ALLOW_MULTIPLE_LIBTPU_LOAD='1',
+    )  # nothing runs on a TPU: two may compile at once
     # What the metadata server would have said.
     os.environ.setdefault('TPU_ACCELERATOR_TYPE', 'v5litepod-1')
     os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
@@ -73,23 +75,33 @@ def describe(name):
     if importlib.util.find_spec('libtpu') is None:
         raise ConfigError(
             'compiling for a TPU needs its compiler, libtpu, which is not installed: `pip install'
-            " -e '.[compile-ahead]'`, on Linux; no TPU is needed")
+            " -e '.[compile-ahead]'`, on Linux; no TPU is needed"
+        )
     generation = name.partition(':')[0]
     if generation not in CHIPS:
-        raise ConfigError(f'--topology={name}: the generation must be one of {", ".join(CHIPS)}'
-                          f'{did_you_mean(name, EXAMPLES)} Examples: {", ".join(EXAMPLES)}.')
-    chip, shape = CHIPS[generation], name.partition(':')[2].split('x')
-    if (len(shape) != len(chip.largest) or not all(n.isdecimal() and int(n) for n in shape)
-            or any(n > most for n, most in zip(sorted(map(int, shape)), chip.largest))):
         raise ConfigError(
-            f"--topology={name}: the shape of {generation} must be {len(chip.largest)} numbers from"
-            f" 1 to {'x'.join(map(str, chip.largest))}, e.g. {', '.join(EXAMPLES)}.")
+            f'--topology={name}: the generation must be one of {", ".join(CHIPS)}'
+            f'{did_you_mean(name, EXAMPLES)} Examples: {", ".join(EXAMPLES)}.'
+        )
+    chip, shape = CHIPS[generation], name.partition(':')[2].split('x')
+    if (
+        len(shape) != len(chip.largest)
+        or not all(n.isdecimal() and int(n) for n in shape)
+        or any(n > most for n, most in zip(sorted(map(int, shape)), chip.largest))
+    ):
+        raise ConfigError(
+            f'--topology={name}: the shape of {generation} must be {len(chip.largest)} numbers from'
+            f' 1 to {"x".join(map(str, chip.largest))}, e.g. {", ".join(EXAMPLES)}.'
+        )
     from jax.experimental import topologies  # after set_environment
+
     try:
         described = topologies.get_topology_desc(name, platform='tpu', **dict(chip.options))
     except RuntimeError as error:  # jax.errors.JaxRuntimeError
-        raise ConfigError(f'--topology={name} is not a shape that XLA knows ({error}). Examples:'
-                          f' {", ".join(EXAMPLES)}.') from error
+        raise ConfigError(
+            f'--topology={name} is not a shape that XLA knows ({error}). Examples:'
+            f' {", ".join(EXAMPLES)}.'
+        ) from error
     return chip, described.devices
 
 
@@ -107,8 +119,11 @@ def bounds(chip, *, flops, hbm_bytes, reduced_bytes, chips):
     Returns:
       {'matrix units', 'HBM', 'ICI'} -> seconds.
     """
-    return {'matrix units': flops / chip.flops, 'HBM': hbm_bytes / chip.hbm_bandwidth,
-            'ICI': 2 * (chips - 1) / chips * reduced_bytes / chip.ici_bandwidth}
+    return {
+        'matrix units': flops / chip.flops,
+        'HBM': hbm_bytes / chip.hbm_bandwidth,
+        'ICI': 2 * (chips - 1) / chips * reduced_bytes / chip.ici_bandwidth,
+    }
 
 
 def largest_batch(peak, limit, known, *, compiles):
@@ -127,7 +142,7 @@ def largest_batch(peak, limit, known, *, compiles):
     Returns:
       (largest batch that was seen to fit, smallest seen not to or None); 0 if none fitted.
     """
-    known = {batch: size for batch, size in known.items()}
+    known = dict(known)
 
     def fits(batch):
         return known[batch] is not None and known[batch] <= limit
@@ -151,5 +166,7 @@ def largest_batch(peak, limit, known, *, compiles):
         if trial in known or trial < 1:
             break
         known[trial] = peak(trial)
-    return (max((batch for batch in known if fits(batch)), default=0),
-            min((batch for batch in known if not fits(batch)), default=None))
+    return (
+        max((batch for batch in known if fits(batch)), default=0),
+        min((batch for batch in known if not fits(batch)), default=None),
+    )

@@ -1,7 +1,7 @@
 """Permutation-invariant training: the loss of the best assignment of estimates to references."""
 
-import itertools
 from collections.abc import Callable
+import itertools
 
 import jax
 import jax.numpy as jnp

@@ -87,7 +87,7 @@ def check_shapes(estimate, reference, mask):
     # A mask [B, T] beside signals [B, S, T] would broadcast silently wherever B == S.
     if len({(len(shape), shape[-1:]) for shape in shapes}) > 1 or not shapes[0]:
         raise ValueError(
-            f"estimate, reference and mask have shapes {', '.join(map(str, shapes))}: they must "
+            f'estimate, reference and mask have shapes {", ".join(map(str, shapes))}: they must '
             'have the same number of axes and the same last axis (samples). Add axes with '
             '[:, None, :].'
         )

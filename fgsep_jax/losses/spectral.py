@@ -67,7 +67,7 @@ def power_law(
     """
     check_shapes(estimate, reference, mask)
     if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction={reduction!r} is not one of {', '.join(REDUCTIONS)}.")
+        raise ValueError(f'reduction={reduction!r} is not one of {", ".join(REDUCTIONS)}.')
     if hop < 1 or window % hop:
         raise ValueError(f'hop={hop} must divide window={window}; try {window // 4}.')
     dtype = jnp.promote_types(jnp.result_type(estimate, reference), jnp.float32)

@@ -91,8 +91,10 @@ def bss_eval(
 def _batched(estimate_BET, reference_BRT, filter_length, length_B, pairwise, joint):
     estimate_BET, reference_BRT = np.asarray(estimate_BET), np.asarray(reference_BRT)
     shapes = estimate_BET.shape, reference_BRT.shape
-    if estimate_BET.ndim != 3 or reference_BRT.ndim != 3 or not (
-        shapes[0][::2] == shapes[1][::2] if pairwise else shapes[0] == shapes[1]
+    if (
+        estimate_BET.ndim != 3
+        or reference_BRT.ndim != 3
+        or not (shapes[0][::2] == shapes[1][::2] if pairwise else shapes[0] == shapes[1])
     ):
         raise ValueError(
             f'BSS-eval was given estimates {shapes[0]} and references {shapes[1]}; it needs '
@@ -121,7 +123,10 @@ def _score(estimate_ET, reference_RT, filter_length, pairwise, joint):
         scores = _score_sounding(
             functools.partial(_blocks, estimate_ET, heard, peak_E, filter_length),
             functools.partial(_blocks, reference_RT, sounding, peak_R, filter_length),
-            wanted_ER, filter_length, joint)
+            wanted_ER,
+            filter_length,
+            joint,
+        )
         e_P, r_P = np.nonzero(wanted_ER)
         out_XRE[:, sounding[r_P], heard[e_P]] = scores
     return out_XRE if pairwise else np.einsum('xss->xs', out_XRE)
@@ -146,8 +151,7 @@ def _blocks(signal_NT, some_S, peak_N, taps):
         block_SK = np.zeros((len(some_S), taps - 1 + size))
         part_SK = signal_NT[some_S, max(start, 0) : start + taps - 1 + size]
         first = max(-start, 0)
-        np.divide(part_SK, peak_N[some_S, None],
-                  out=block_SK[:, first : first + part_SK.shape[1]])
+        np.divide(part_SK, peak_N[some_S, None], out=block_SK[:, first : first + part_SK.shape[1]])
         yield block_SK
 
 
@@ -174,8 +178,11 @@ def _score_sounding(estimate_blocks, reference_blocks, wanted_ER, taps, joint):
         energy_E = energy_E + _energy(new_SK[references:])
     correlation_RST = scipy.fft.irfft(sum_RSF, length)[..., taps - 1 :: -1]  # lags 0 .. L - 1
     own_PT, joint_ERT = project(
-        correlation_RST[:, :references], correlation_RST[r_P, references + e_P][:, None], pairs,
-        energy_E if joint else None)
+        correlation_RST[:, :references],
+        correlation_RST[r_P, references + e_P][:, None],
+        pairs,
+        energy_E if joint else None,
+    )
 
     wanted_P = wanted_ER[e_P, r_P]
     e_P, r_P = e_P[wanted_P], r_P[wanted_P]

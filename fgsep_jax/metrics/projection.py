@@ -35,7 +35,8 @@ def project(lag_RRT, cross_P1T, pairs, energy_E):
     rows_P = np.concatenate([r_P, np.array(beside, int)])
     right_P1T = np.concatenate([cross_P1T, lag_RRT[beside, beside[::-1]][:, None]])
     own_P1T = _conjugate_gradients(
-        lag_RRF[rows_P, rows_P][:, None, None], inverse_2RF[:, rows_P][:, :, None], right_P1T)
+        lag_RRF[rows_P, rows_P][:, None, None], inverse_2RF[:, rows_P][:, :, None], right_P1T
+    )
     share = 1e-8  # of three and more it is not known
     if own_P1T is None:
         own_P1T = np.empty_like(cross_P1T)
@@ -52,7 +53,8 @@ def project(lag_RRT, cross_P1T, pairs, energy_E):
     if references == 1:
         return own_P1T[:, 0], own_ERT
     joint_ERT = _conjugate_gradients(
-        lag_RRF[None], inverse_2RF[:, None], cross_ERT, own_ERT, energy_E[:, None, None], share)
+        lag_RRF[None], inverse_2RF[:, None], cross_ERT, own_ERT, energy_E[:, None, None], share
+    )
     return own_P1T[:, 0], _solve_dense(lag_RRT, cross_ERT) if joint_ERT is None else joint_ERT
 
 
@@ -72,8 +74,9 @@ def _inverses(auto_RT, length):
     return scipy.fft.rfft(factor_2RT, length)
 
 
-def _conjugate_gradients(lag_PRRF, inverse_2PRF, right_PRT, start_PRT=None, energy_P11=None,
-                         share=1.0):
+def _conjugate_gradients(
+    lag_PRRF, inverse_2PRF, right_PRT, start_PRT=None, energy_P11=None, share=1.0
+):
     """Solves P systems of R blocks, with the inverses of the diagonal blocks as preconditioner.
 
     Args:

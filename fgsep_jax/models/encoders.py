@@ -95,7 +95,8 @@ class DeepLayer(nn.Module):
         # Both convolutions as one of twice as many channels: it reads its input once.
         params = self.variables['params']
         both = jax.tree.map(
-            lambda *pair: jnp.concatenate(pair, axis=-1), params['conv'], params['gate_conv'])
+            lambda *pair: jnp.concatenate(pair, axis=-1), params['conv'], params['gate_conv']
+        )
         linear_BKN, gate_BKN = jnp.split(conv(both, x_BKN, **options), 2, axis=-1)
         gate_BKN = sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, frames_BK))
         self.sow('intermediates', 'gate', gate_BKN)
@@ -165,7 +166,8 @@ class Decoder(nn.Module):
         basis = x_BKN.shape[-1]
         kernel_NW = self.param('kernel', torch_uniform(self.window), (basis, self.window))
         frame_BKW = jnp.matmul(
-            x_BKN, kernel_NW.astype(self.dtype), preferred_element_type=jnp.float32)
+            x_BKN, kernel_NW.astype(self.dtype), preferred_element_type=jnp.float32
+        )
         return overlap_add(frame_BKW, stride=self.stride, samples=samples)
 
 

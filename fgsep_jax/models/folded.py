@@ -23,7 +23,12 @@ import jax.numpy as jnp
 
 from fgsep_jax.models.layers import shift_frames, tap_shifts
 from fgsep_jax.models.norms import (
-    affine, affine_gradient, frames_that_count, sum_over, take_moments)
+    affine,
+    affine_gradient,
+    frames_that_count,
+    sum_over,
+    take_moments,
+)
 
 FLOAT = jnp.float32
 
@@ -60,8 +65,10 @@ def folded_block(
 
 def _on_platform(function, settings, *args):
     return jax.lax.platform_dependent(
-        *args, cpu=functools.partial(function, settings, cpu=True),
-        default=functools.partial(function, settings, cpu=False))
+        *args,
+        cpu=functools.partial(function, settings, cpu=True),
+        default=functools.partial(function, settings, cpu=False),
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -143,12 +150,17 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
         'bias': d_bias_BD.sum(axis=0),
     }
     d_norm_2, d_moments = affine_gradient(
-        (d_kernel_BHD * kernel_HD[None]).sum(axis=2), d_bias_BD @ kernel_HD.T,
-        moments_2, weights['norm_2'], count_B)
+        (d_kernel_BHD * kernel_HD[None]).sum(axis=2),
+        d_bias_BD @ kernel_HD.T,
+        moments_2,
+        weights['norm_2'],
+        count_B,
+    )
     kernel_BHD = (gain_BH[:, :, None] * kernel_HD[None]).astype(dtype)
     d_y_BKH = jnp.einsum('bkd,bhd->bkh', d_out_BKD, kernel_BHD).astype(FLOAT)
     d_u2_BKH, d_prelu_2 = _prelu_gradient(
-        d_y_BKH, d_moments, u2_BKH, weights['prelu_2'], frames_BK, dtype, cpu)
+        d_y_BKH, d_moments, u2_BKH, weights['prelu_2'], frames_BK, dtype, cpu
+    )
 
     # u2 = sum over taps of shifted (y1 gain1 + offset1) tap, + b
     gain_BH, offset_BH = affine(moments_1, weights['norm_1'])
@@ -161,31 +173,44 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
         product_PBH.append((d_u2_BKH.astype(FLOAT) * y_BKH.astype(FLOAT)).sum(axis=1))
     seen_PBH = [_seen(d_u2_BKH, all_BH, frames_BK, shift) for shift in shifts]
     d_depthwise = {
-        'kernel': jnp.stack([
-            (gain_BH * product_BH + offset_BH * seen_BH).sum(axis=0)
-            for product_BH, seen_BH in zip(product_PBH, seen_PBH)]),
+        'kernel': jnp.stack(
+            [
+                (gain_BH * product_BH + offset_BH * seen_BH).sum(axis=0)
+                for product_BH, seen_BH in zip(product_PBH, seen_PBH)
+            ]
+        ),
         'bias': all_BH.sum(axis=0),
     }
     d_gain_BH = sum(tap_H[None] * x_BH for tap_H, x_BH in zip(taps_PH, product_PBH))
     d_offset_BH = sum(tap_H[None] * x_BH for tap_H, x_BH in zip(taps_PH, seen_PBH))
     d_norm_1, d_moments = affine_gradient(
-        d_gain_BH, d_offset_BH, moments_1, weights['norm_1'], count_B)
+        d_gain_BH, d_offset_BH, moments_1, weights['norm_1'], count_B
+    )
     d_y_BKH = sum(
         shift_frames(d_u2_BKH, -shift).astype(FLOAT) * (gain_BH * tap_H[None])[:, None]
-        for tap_H, shift in zip(taps_PH, shifts))
+        for tap_H, shift in zip(taps_PH, shifts)
+    )
     d_u1_BKH, d_prelu_1 = _prelu_gradient(
-        d_y_BKH, d_moments, u1_BKH, weights['prelu_1'], frames_BK, dtype, cpu)
+        d_y_BKH, d_moments, u1_BKH, weights['prelu_1'], frames_BK, dtype, cpu
+    )
 
     # u1 = x W1 + b1
     d_expand = {
         'kernel': jnp.einsum(
-            'bkc,bkh->ch', x_BKC.astype(dtype), d_u1_BKH, preferred_element_type=FLOAT),
+            'bkc,bkh->ch', x_BKC.astype(dtype), d_u1_BKH, preferred_element_type=FLOAT
+        ),
         'bias': sum_over(d_u1_BKH.astype(FLOAT), (0, 1), cpu),
     }
     d_x_BKC = d_u1_BKH @ weights['expand']['kernel'].T.astype(dtype)
     gradient = {
-        'expand': d_expand, 'prelu_1': d_prelu_1, 'norm_1': d_norm_1, 'depthwise': d_depthwise,
-        'prelu_2': d_prelu_2, 'norm_2': d_norm_2, 'output': d_output}
+        'expand': d_expand,
+        'prelu_1': d_prelu_1,
+        'norm_1': d_norm_1,
+        'depthwise': d_depthwise,
+        'prelu_2': d_prelu_2,
+        'norm_2': d_norm_2,
+        'output': d_output,
+    }
     return gradient, d_x_BKC.astype(x_BKC.dtype)
 
 

@@ -62,7 +62,8 @@ def shift_frames(x_BKN: jax.Array, shift: int) -> jax.Array:
     if abs(shift) >= x_BKN.shape[1]:
         return jnp.zeros_like(x_BKN)
     return jax.lax.pad(
-        x_BKN, jnp.zeros((), x_BKN.dtype), [(0, 0, 0), (-shift, shift, 0), (0, 0, 0)])
+        x_BKN, jnp.zeros((), x_BKN.dtype), [(0, 0, 0), (-shift, shift, 0), (0, 0, 0)]
+    )
 
 
 def depthwise_conv(
@@ -214,5 +215,11 @@ class Conv(nn.Module):
         weights = {'kernel': self.param('kernel', init, (self.kernel, channels, channels))}
         if self.bias:
             weights['bias'] = self.param('bias', init, (channels,))
-        return conv(weights, x_BKN, dilation=self.dilation, causal=self.causal,
-                    transpose=self.transpose, dtype=self.dtype)
+        return conv(
+            weights,
+            x_BKN,
+            dilation=self.dilation,
+            causal=self.causal,
+            transpose=self.transpose,
+            dtype=self.dtype,
+        )

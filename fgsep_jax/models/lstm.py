@@ -72,8 +72,10 @@ class Recurrence(nn.Module):
         kernel_GHD = self.param('kernel', torch_uniform(self.hidden), shape)
         scan = nn.scan(
             lambda module, state, kernel, frame: _both(_frame, state, kernel, frame),
-            variable_broadcast='params', split_rngs={'params': False},
-            in_axes=(nn.broadcast, 0))
+            variable_broadcast='params',
+            split_rngs={'params': False},
+            in_axes=(nn.broadcast, 0),
+        )
         zero_BH = jnp.zeros((input_KBD[0].shape[1], self.hidden))
         # Taken apart here, not once a frame.
         kernels_HD = tuple(kernel_GHD[direction] for direction in range(DIRECTIONS))
@@ -97,12 +99,15 @@ def _frame_back(state, kernel_DH, frame):
     tanh_BH = jnp.tanh(cell_BH)
     d_output_BH += (d_pre_BD @ kernel_DH)[:, : o.shape[-1]]
     d_cell_BH += d_output_BH * o * (1 - tanh_BH**2)
-    slope_BD = jnp.concatenate([
-        g * i * (1 - i),
-        (cell_BH - i * g) * (1 - f),  # what f let through of the cell before, times 1 - f
-        i * (1 - g**2),
-        tanh_BH * o * (1 - o),
-    ], axis=-1)
+    slope_BD = jnp.concatenate(
+        [
+            g * i * (1 - i),
+            (cell_BH - i * g) * (1 - f),  # what f let through of the cell before, times 1 - f
+            i * (1 - g**2),
+            tanh_BH * o * (1 - o),
+        ],
+        axis=-1,
+    )
     d_pre_BD = slope_BD * jnp.concatenate([d_cell_BH] * 3 + [d_output_BH], axis=-1)
     return (d_cell_BH * f, d_pre_BD), d_pre_BD
 
@@ -118,16 +123,24 @@ def _backward(residuals, d_output_KBH):
     # A CPU's product works on 64 columns at a time, and 300 would leave it a ragged end.
     ragged = -params['kernel'].shape[1] % 64
     kernels_DH = tuple(
-        jnp.pad(kernel_HD.T, ((0, 0), (0, ragged))) for kernel_HD in params['kernel'])
+        jnp.pad(kernel_HD.T, ((0, 0), (0, ragged))) for kernel_HD in params['kernel']
+    )
     frames = tuple(
-        (d_KBH, cell_KBH, gates_KBD) for d_KBH, (_, cell_KBH, gates_KBD) in zip(d_output_KBH, kept))
+        (d_KBH, cell_KBH, gates_KBD) for d_KBH, (_, cell_KBH, gates_KBD) in zip(d_output_KBH, kept)
+    )
     zero_BH, zero_BD = (jnp.zeros_like(x_KB[0]) for x_KB in kept[0][1:])
     _, d_pre_KBD = jax.lax.scan(
         lambda state, frame: _both(_frame_back, state, kernels_DH, frame),
-        ((zero_BH, zero_BD),) * DIRECTIONS, frames, reverse=True)
-    d_kernel_GHD = jnp.stack([
-        _over_frames(_before(output_KBH), d_KBD)
-        for (output_KBH, *_), d_KBD in zip(kept, d_pre_KBD)])
+        ((zero_BH, zero_BD),) * DIRECTIONS,
+        frames,
+        reverse=True,
+    )
+    d_kernel_GHD = jnp.stack(
+        [
+            _over_frames(_before(output_KBH), d_KBD)
+            for (output_KBH, *_), d_KBD in zip(kept, d_pre_KBD)
+        ]
+    )
     return {'params': {'kernel': d_kernel_GHD}}, d_pre_KBD
 
 
@@ -135,8 +148,11 @@ def _over_frames(x_KBH, d_KBD):
     """Sum over frames and examples of x^T d [hidden, depth]."""
     # A product of rows is faster on a CPU, but rows cannot be dealt to the chips of a pod.
     return jax.lax.platform_dependent(
-        x_KBH, d_KBD, default=lambda x, d: jnp.einsum('kbh,kbd->hd', x, d),
-        cpu=lambda x, d: x.reshape(-1, x.shape[-1]).T @ d.reshape(-1, d.shape[-1]))
+        x_KBH,
+        d_KBD,
+        default=lambda x, d: jnp.einsum('kbh,kbd->hd', x, d),
+        cpu=lambda x, d: x.reshape(-1, x.shape[-1]).T @ d.reshape(-1, d.shape[-1]),
+    )
 
 
 @jax.custom_vjp
@@ -224,6 +240,7 @@ class BLSTM(nn.Module):
         recurrence = Recurrence(self.hidden, name='recurrence')
         run = nn.custom_vjp(_outputs, _forward, _backward)
         forward_KBH, backward_KBH = run(
-            recurrence, (preactivation(0, slice(None)), preactivation(1, slice(None, None, -1))))
+            recurrence, (preactivation(0, slice(None)), preactivation(1, slice(None, None, -1)))
+        )
         output_KBH = jnp.concatenate([forward_KBH, backward_KBH[::-1]], axis=-1)
         return output_KBH.swapaxes(0, 1) if self.batch_first else output_KBH

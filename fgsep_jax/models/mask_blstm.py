@@ -120,7 +120,8 @@ class MaskBLSTM(nn.Module):
         x_KBN = feature_BKM.swapaxes(0, 1)
         for index in range(1, self.layers + 1):
             x_KBN = BLSTM(self.hidden, self.dtype, batch_first=False, name=f'blstm_{index}')(
-                x_KBN, mask_BK)
+                x_KBN, mask_BK
+            )
             if self.auxiliary and index == 1:
                 _check('adaptation', adaptation_BAM, adaptation_mask_BA, self.bands, batch)
                 x_KBN *= self._scale(adaptation_BAM, adaptation_mask_BA)[None]

@@ -142,6 +142,8 @@ def affine_gradient(d_gain_BH, d_offset_BH, moments_B, norm, count_B):
     d_inverse_B = (norm['scale'][None] * d_gain_BH).sum(axis=1)
     d_variance_B = -0.5 * inverse_B**3 * d_inverse_B
     d_mean_B = -(d_offset_BH * gain_BH).sum(axis=1) - 2 * mean_B * d_variance_B
-    weights = {'scale': (inverse_B[:, None] * d_gain_BH).sum(axis=0),
-               'bias': d_offset_BH.sum(axis=0)}
+    weights = {
+        'scale': (inverse_B[:, None] * d_gain_BH).sum(axis=0),
+        'bias': d_offset_BH.sum(axis=0),
+    }
     return weights, (d_mean_B / count_B, 2 * d_variance_B / count_B)

@@ -49,8 +49,14 @@ class Block(nn.Module):
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
         if folds(self) and not self.is_initializing():
             x_BKC = folded_block(
-                self.variables['params'], x_BKC, frames_BK, dilation=self.dilation, eps=self.eps,
-                remat=self.remat, dtype=self.dtype)
+                self.variables['params'],
+                x_BKC,
+                frames_BK,
+                dilation=self.dilation,
+                eps=self.eps,
+                remat=self.remat,
+                dtype=self.dtype,
+            )
             return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
         x_BKH = Pointwise(self.hidden, self.dtype, name='expand')(x_BKC)
         x_BKH = PReLU(name='prelu_1')(x_BKH)

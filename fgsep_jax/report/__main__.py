@@ -28,24 +28,41 @@ def _count(text):
 def main(argv=None):
     """Runs the command line; mistakes end in one line and exit status 2."""
     parser = argparse.ArgumentParser(
-        prog='python -m fgsep_jax.report', description=__doc__.splitlines()[0])
-    parser.add_argument('--runs', required=True, type=_folders,
-                        help='folders with run folders in or below them, separated by commas')
+        prog='python -m fgsep_jax.report', description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        '--runs',
+        required=True,
+        type=_folders,
+        help='folders with run folders in or below them, separated by commas',
+    )
     parser.add_argument('--output_dir', default='report', help='default: %(default)s')
     parser.add_argument('--title', default='Sound separation: results')
-    parser.add_argument('--examples', type=_count, default=1,
-                        help='to listen to, of each test set; default: %(default)s')
+    parser.add_argument(
+        '--examples',
+        type=_count,
+        default=1,
+        help='to listen to, of each test set; default: %(default)s',
+    )
     options = parser.parse_args(argv)
     try:
         notes = []
-        found = list({os.path.realpath(run.path): run for folder in options.runs
-                      for run in runs_lib.find(folder, notes)}.values())
+        found = list(
+            {
+                os.path.realpath(run.path): run
+                for folder in options.runs
+                for run in runs_lib.find(folder, notes)
+            }.values()
+        )
         from fgsep_jax.report import build, write  # matplotlib takes a second to import
 
         write.prepare(options.output_dir)
         notes += build.notes(found)
-        path = write.write(build.sections(found, notes, examples=options.examples),
-                           options.output_dir, options.title)
+        path = write.write(
+            build.sections(found, notes, examples=options.examples),
+            options.output_dir,
+            options.title,
+        )
     except (results.ResultsError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -1,8 +1,18 @@
 """Which tables, figures and sounds a report has, from the runs that there are."""
 
-from fgsep_jax.report import (claims_foreground, claims_speech, figures_common,
-                              figures_foreground, figures_speech, groups as groups_lib, items,
-                              listening, runs as runs_lib, tables_foreground, tables_speech)
+from fgsep_jax.report import (
+    claims_foreground,
+    claims_speech,
+    figures_common,
+    figures_foreground,
+    figures_speech,
+    groups as groups_lib,
+    items,
+    listening,
+    runs as runs_lib,
+    tables_foreground,
+    tables_speech,
+)
 from fgsep_jax.report.tables_common import runs_table, test_sets, worst_ten
 
 
@@ -17,10 +27,14 @@ def notes(runs):
     """
     found = runs_lib.reconcile(runs)
     kept = {run for group in groups_lib.by_seed(runs) for run in group.runs}
-    found += [f'{run.name} is left out: another run has its configuration and its seed, too.'
-              for run in runs if run not in kept]
+    found += [
+        f'{run.name} is left out: another run has its configuration and its seed, too.'
+        for run in runs
+        if run not in kept
+    ]
     for run in runs:
-        run.curves, run.gates, run.examples  # read now, so that what is wrong with them is known
+        for read in ('curves', 'gates', 'examples'):  # now, so that their problems are known
+            getattr(run, read)
         found += run.problems
     return found
 
@@ -37,10 +51,16 @@ def sections(runs, notes=(), *, examples=1):
         Sections; what no run fills is left out, single missing runs leave empty cells.
     """
     groups = groups_lib.by_seed(runs)
-    parts = [items.Section(
-        'runs', 'Runs', 'Runs that differ in their seed alone stand in one row. A cell without a'
-        ' run is marked. Intervals are 95 %, over examples and seeds.', [runs_table(groups)],
-        tuple(notes))]
+    parts = [
+        items.Section(
+            'runs',
+            'Runs',
+            'Runs that differ in their seed alone stand in one row. A cell without a'
+            ' run is marked. Intervals are 95 %, over examples and seeds.',
+            [runs_table(groups)],
+            tuple(notes),
+        )
+    ]
     speech = [group for group in groups if group.task == 'speech']
     masks = [group for group in groups if group.task == 'foreground']
     if speech:
@@ -49,12 +69,16 @@ def sections(runs, notes=(), *, examples=1):
         parts += _foreground(masks)
     sounds = listening.examples(groups, examples)
     if sounds:
-        parts.append(items.Section(
-            'listening', 'Listen',
-            'All tracks of an example are played at the same loudness. Of each group its first'
-            ' seed is heard, and the scores are of what is heard. Spectrograms are on mel bands up'
-            ' to half the sample rate, in dB below the loudest of the example.',
-            sounds))
+        parts.append(
+            items.Section(
+                'listening',
+                'Listen',
+                'All tracks of an example are played at the same loudness. Of each group its first'
+                ' seed is heard, and the scores are of what is heard. Spectrograms are on mel bands'
+                ' up to half the sample rate, in dB below the loudest of the example.',
+                sounds,
+            )
+        )
     return parts
 
 
@@ -64,55 +88,102 @@ def _speech(groups):
     presets = list(dict.fromkeys(group.config['preset'] for group in groups))
     return [
         items.Section(
-            'claims_speech', 'Speech: what the paper claims',
+            'claims_speech',
+            'Speech: what the paper claims',
             'Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020.',
-            [claims_speech.speech(groups, preset) for preset in presets]),
+            [claims_speech.speech(groups, preset) for preset in presets],
+        ),
         items.Section(
-            'speech', 'Speech: Tables 1 and 2', 'Numbers from the paper are marked as published and'
+            'speech',
+            'Speech: Tables 1 and 2',
+            'Numbers from the paper are marked as published and'
             ' are of its own data; ours are of the data set that the heading names.',
-            [table(groups, name) for name in own
-             for table in (tables_speech.table_1, tables_speech.table_2)]),
+            [
+                table(groups, name)
+                for name in own
+                for table in (tables_speech.table_1, tables_speech.table_2)
+            ],
+        ),
         items.Section(
-            'cross_dataset', 'Speech: across data sets', '', _present([
-                tables_speech.cross_table(groups, sets),
-                tables_speech.cross_means(groups, sets),
-                tables_speech.cross_differences(groups, sets),
-                figures_speech.cross_dataset(groups, sets)])),
+            'cross_dataset',
+            'Speech: across data sets',
+            '',
+            _present(
+                [
+                    tables_speech.cross_table(groups, sets),
+                    tables_speech.cross_means(groups, sets),
+                    tables_speech.cross_differences(groups, sets),
+                    figures_speech.cross_dataset(groups, sets),
+                ]
+            ),
+        ),
         items.Section(
-            'training_speech', 'Speech: over training', '', _present([
-                figures_common.curves(groups), figures_speech.gates(groups)])),
-        *_by_example('speech', groups, sets)]
+            'training_speech',
+            'Speech: over training',
+            '',
+            _present([figures_common.curves(groups), figures_speech.gates(groups)]),
+        ),
+        *_by_example('speech', groups, sets),
+    ]
 
 
 def _foreground(groups):
     sets = test_sets(groups)
     families = tables_foreground.families(sets)
-    named = {family: [group for group in groups if any(
-        name.startswith(f'{family}-') for run in group.runs for name in run.results)]
-        for family in families}
+    named = {
+        family: [
+            group
+            for group in groups
+            if any(name.startswith(f'{family}-') for run in group.runs for name in run.results)
+        ]
+        for family in families
+    }
     return [
         items.Section(
-            'claims_foreground', 'Foreground and background: what the paper claims',
+            'claims_foreground',
+            'Foreground and background: what the paper claims',
             'Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020.',
-            [claims_foreground.foreground(members, family, preset)
-             for family, members in named.items()
-             for preset in dict.fromkeys(group.config['preset'] for group in members)]),
+            [
+                claims_foreground.foreground(members, family, preset)
+                for family, members in named.items()
+                for preset in dict.fromkeys(group.config['preset'] for group in members)
+            ],
+        ),
         items.Section(
-            'foreground', 'Foreground and background: C1 to C4', '', _present([
-                item for family, members in named.items() for item in (
-                    figures_foreground.box_plots(members, family),
-                    *tables_foreground.medians(members, family),
-                    figures_foreground.mel_spectrograms(members, family))])),
-        items.Section('training_foreground', 'Foreground and background: over training', '',
-                      _present([figures_common.curves(groups)])),
-        *_by_example('foreground', groups, sets)]
+            'foreground',
+            'Foreground and background: C1 to C4',
+            '',
+            _present(
+                [
+                    item
+                    for family, members in named.items()
+                    for item in (
+                        figures_foreground.box_plots(members, family),
+                        *tables_foreground.medians(members, family),
+                        figures_foreground.mel_spectrograms(members, family),
+                    )
+                ]
+            ),
+        ),
+        items.Section(
+            'training_foreground',
+            'Foreground and background: over training',
+            '',
+            _present([figures_common.curves(groups)]),
+        ),
+        *_by_example('foreground', groups, sets),
+    ]
 
 
 def _by_example(name, groups, sets):
     """Sections on what the improvement depends on."""
     title = {'speech': 'Speech', 'foreground': 'Foreground and background'}[name]
-    makers = (figures_common.by_input_snr, figures_common.by_length, figures_common.by_kind,
-              worst_ten)
+    makers = (
+        figures_common.by_input_snr,
+        figures_common.by_length,
+        figures_common.by_kind,
+        worst_ten,
+    )
     found = _present([make(groups, one) for one in sets for make in makers])
     return [items.Section(f'{name}_by_example', f'{title}: easy and hard examples', '', found)]
 

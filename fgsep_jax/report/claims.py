@@ -1,10 +1,12 @@
 """What an interval says of a paper's claim."""
 
 LEVEL = 0.5  # dB: closer than this is level
-NOTE = ('The verdict goes by the 95 % interval over examples and seeds: reproduced, if all of it is'
-        ' on the side of the claim; not reproduced, if all of it is on the other; else undecided.'
-        f' "Level" and "no better" mean by less than {LEVEL:g} dB. With fewer than three seeds'
-        ' nothing is claimed.')
+NOTE = (
+    'The verdict goes by the 95 % interval over examples and seeds: reproduced, if all of it is'
+    ' on the side of the claim; not reproduced, if all of it is on the other; else undecided.'
+    f' "Level" and "no better" mean by less than {LEVEL:g} dB. With fewer than three seeds'
+    ' nothing is claimed.'
+)
 
 
 def verdict(estimate, kind):
@@ -26,12 +28,14 @@ def verdict(estimate, kind):
     if kind == 'below':
         low, high = -high, -low
     yes, no = {
-        'above': (low > 0, high < 0), 'below': (low > 0, high < 0),
+        'above': (low > 0, high < 0),
+        'below': (low > 0, high < 0),
         'not above': (low <= 0 and high < LEVEL, low > 0),
-        'level': (low > -LEVEL and high < LEVEL, low > LEVEL or high < -LEVEL)}[kind]
+        'level': (low > -LEVEL and high < LEVEL, low > LEVEL or high < -LEVEL),
+    }[kind]
     return 'reproduced' if yes else 'not reproduced' if no else 'undecided'
 
 
 def several(labels):
     """The sentence on runs of one model that differ in more than their seed, '' for none."""
-    return f" Not compared, since several fit: {'; '.join(sorted(labels))}." if labels else ''
+    return f' Not compared, since several fit: {"; ".join(sorted(labels))}.' if labels else ''

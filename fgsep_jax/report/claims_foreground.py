@@ -34,15 +34,21 @@ def foreground(groups, family, preset):
     Returns:
         Table.
     """
-    fits = [group for group in groups
-            if group.trained_on == family and group.config['preset'] == preset]
+    fits = [
+        group for group in groups if group.trained_on == family and group.config['preset'] == preset
+    ]
     names = [group.model for group in fits]
     model = {group.model: group for group in fits if names.count(group.model) == 1}
 
     def difference(first, second, metric, weights):
-        return contrast([(sign * weight, model.get(name), f'{family}-{one}')
-                         for one, weight in weights.items()
-                         for sign, name in ((1, first), (-1, second))], metric)
+        return contrast(
+            [
+                (sign * weight, model.get(name), f'{family}-{one}')
+                for one, weight in weights.items()
+                for sign, name in ((1, first), (-1, second))
+            ],
+            metric,
+        )
 
     rows = []
     for claim, number, first, second, metric, kind, where in DIFFERENCES:
@@ -50,22 +56,50 @@ def foreground(groups, family, preset):
         mean = difference(first, second, metric, {one: 1 / len(where) for one in where})
         rows.append([claim, number, *cells, _names(where), mean, verdict(mean, kind)])
     loss = difference('M2', 'M1', SDRI, UNSEEN)
-    rows.append(['M2 loses more than M1 on unseen events, SDRi', 'yes', *[''] * 4,
-                 'C1, C2 minus C3, C4', loss, verdict(loss, 'above')])
-    spread = contrast([(weight, model.get('M1'), f'{family}-{one}') for one, weight in (
-        ('c1', 1), *((one, -1 / 3) for one in SUBSETS[1:]))], SDRI)
-    rows.append(['M1 as good on unseen classes, SDRi', 'yes', *[''] * 4, 'C1 minus C2, C3, C4',
-                 spread, verdict(spread, 'not above')])
+    rows.append(
+        [
+            'M2 loses more than M1 on unseen events, SDRi',
+            'yes',
+            *[''] * 4,
+            'C1, C2 minus C3, C4',
+            loss,
+            verdict(loss, 'above'),
+        ]
+    )
+    spread = contrast(
+        [
+            (weight, model.get('M1'), f'{family}-{one}')
+            for one, weight in (('c1', 1), *((one, -1 / 3) for one in SUBSETS[1:]))
+        ],
+        SDRI,
+    )
+    rows.append(
+        [
+            'M1 as good on unseen classes, SDRi',
+            'yes',
+            *[''] * 4,
+            'C1 minus C2, C3, C4',
+            spread,
+            verdict(spread, 'not above'),
+        ]
+    )
     return items.Table(
         f'claims_foreground-{family}-{preset}',
         f'Claims of the foreground-background study on {family}, {preset} models: differences of'
         ' medians (dB)',
-        (items.Column('Claim', 'claim'), items.Column('claim', 'published', published=True),
-         *(items.Column(one.upper(), one) for one in SUBSETS),
-         items.Column('Claimed of', 'where'), items.Column('Mean of these', 'difference'),
-         items.Column('Verdict', 'verdict')), rows,
-        NOTE + ' The verdict is on the mean over the subsets that the claim names.'
-        + several([group.label for group in fits if group.model not in model]))
+        (
+            items.Column('Claim', 'claim'),
+            items.Column('claim', 'published', published=True),
+            *(items.Column(one.upper(), one) for one in SUBSETS),
+            items.Column('Claimed of', 'where'),
+            items.Column('Mean of these', 'difference'),
+            items.Column('Verdict', 'verdict'),
+        ),
+        rows,
+        NOTE
+        + ' The verdict is on the mean over the subsets that the claim names.'
+        + several([group.label for group in fits if group.model not in model]),
+    )
 
 
 def _names(subsets):

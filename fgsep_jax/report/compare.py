@@ -1,6 +1,6 @@
 """Compares runs on the same examples: medians and quartiles, and paired differences.
 
-    python -m fgsep_jax.report.compare --runs=runs/m1,runs/m2 [--metrics=sdri_foreground,...]
+python -m fgsep_jax.report.compare --runs=runs/m1,runs/m2 [--metrics=sdri_foreground,...]
 """
 
 import argparse
@@ -43,15 +43,21 @@ def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=
         ResultsError: no common example, the data differ, or a column is not there.
     """
     check_same_data([first, second])
-    ids = sorted(name for name in first.rows.keys() & second.rows.keys()
-                 if np.isfinite([first.rows[name][metric], second.rows[name][metric]]).all())
+    ids = sorted(
+        name
+        for name in first.rows.keys() & second.rows.keys()
+        if np.isfinite([first.rows[name][metric], second.rows[name][metric]]).all()
+    )
     if not ids:
-        raise results.ResultsError(f'{first.system} and {second.system} have no example of'
-                                   f' {first.data_set} in common')
+        raise results.ResultsError(
+            f'{first.system} and {second.system} have no example of {first.data_set} in common'
+        )
     value_N2 = np.array([[one.rows[name][metric] for one in (first, second)] for name in ids])
     weight_RN, groups = resample(
-        len(ids), _clusters([first.rows[name] for name in ids], clusters),
-        np.random.default_rng(seed))
+        len(ids),
+        _clusters([first.rows[name] for name in ids], clusters),
+        np.random.default_rng(seed),
+    )
     median_R2 = np.stack([weighted_median(value_N, weight_RN) for value_N in value_N2.T], axis=1)
     mean_R = weight_RN @ (value_N2[:, 1] - value_N2[:, 0]) / weight_RN.sum(axis=1)
     medians = np.median(value_N2, axis=0)
@@ -61,17 +67,21 @@ def paired_difference(first, second, metric, *, clusters=(), seed=0, min_groups=
             return None
         return np.quantile(drawn_R, [0.025, 0.975]).tolist()
 
-    return {'examples': len(ids), 'median': medians[1] - medians[0],
-            'mean': (value_N2[:, 1] - value_N2[:, 0]).mean(),
-            'median_ci95': interval(median_R2[:, 1] - median_R2[:, 0]),
-            'mean_ci95': interval(mean_R)}
+    return {
+        'examples': len(ids),
+        'median': medians[1] - medians[0],
+        'mean': (value_N2[:, 1] - value_N2[:, 0]).mean(),
+        'median_ci95': interval(median_R2[:, 1] - median_R2[:, 0]),
+        'mean_ci95': interval(mean_R),
+    }
 
 
 def _clusters(rows, columns):
     for column in columns:
         if column not in rows[0]:
             raise results.ResultsError(
-                f'no column {column!r} to draw groups by; there are {", ".join(rows[0])}')
+                f'no column {column!r} to draw groups by; there are {", ".join(rows[0])}'
+            )
     return [[row[column] for row in rows] for column in columns]
 
 
@@ -88,10 +98,11 @@ def statistics_table(loaded, metric, names):
         rows.setdefault(one.system, {})[one.data_set] = one.summary['metrics'][metric]
         skipped = sum(one.summary['skipped'].values())
         if skipped:
-            rows[one.system][one.data_set] = {
-                **one.summary['metrics'][metric], 'skipped': skipped}
-    lines = [f'| {metric} (dB), median [quartiles] | ' + ' | '.join(names) + ' |',
-             '|---|' + '---:|' * len(names)]
+            rows[one.system][one.data_set] = {**one.summary['metrics'][metric], 'skipped': skipped}
+    lines = [
+        f'| {metric} (dB), median [quartiles] | ' + ' | '.join(names) + ' |',
+        '|---|' + '---:|' * len(names),
+    ]
     for system, found in rows.items():
         cells = [_cell(found.get(name)) for name in names]
         lines.append(f'| {system} | ' + ' | '.join(cells) + ' |')
@@ -118,15 +129,22 @@ def difference_table(models, metric, names, *, clusters):
         names: data sets, in the order of the Results.
         clusters: see `paired_difference`.
     """
-    lines = [f'| {metric} (dB), difference of medians [95 %] / mean difference [95 %] | '
-             + ' | '.join(names) + ' |', '|---|' + '---:|' * len(names)]
+    lines = [
+        f'| {metric} (dB), difference of medians [95 %] / mean difference [95 %] | '
+        + ' | '.join(names)
+        + ' |',
+        '|---|' + '---:|' * len(names),
+    ]
     for first, second in itertools.combinations(models, 2):
         cells = []
         for a, b in zip(first, second):
             got = paired_difference(a, b, metric, clusters=clusters)
-            cells.append(' / '.join(
-                f'{got[name]:+.2f} ' + (f'[{ci95[0]:.2f}, {ci95[1]:.2f}]' if ci95 else '[-]')
-                for name, ci95 in (('median', got['median_ci95']), ('mean', got['mean_ci95']))))
+            cells.append(
+                ' / '.join(
+                    f'{got[name]:+.2f} ' + (f'[{ci95[0]:.2f}, {ci95[1]:.2f}]' if ci95 else '[-]')
+                    for name, ci95 in (('median', got['median_ci95']), ('mean', got['mean_ci95']))
+                )
+            )
         lines.append(f'| {second[0].system} - {first[0].system} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
@@ -147,19 +165,21 @@ def class_table(models, metric, source):
                 group = groups.setdefault(key, [[] for _ in models])
                 if np.isfinite(row[metric]):
                     group[m].append(row[metric])
-    lines = [f'| data set | {source} class | examples | '
-             + ' | '.join(model[0].system for model in models) + ' |',
-             '|---|---|---:|' + '---:|' * len(models)]
+    lines = [
+        f'| data set | {source} class | examples | '
+        + ' | '.join(model[0].system for model in models)
+        + ' |',
+        '|---|---|---:|' + '---:|' * len(models),
+    ]
     for (name, label), values in sorted(groups.items()):
         cells = [f'{np.median(one):.2f}' if one else '-' for one in values]
         counts = sorted({len(one) for one in values})
-        count = '-'.join(map(str, (counts[0], counts[-1])[:len(counts)]))
+        count = '-'.join(map(str, (counts[0], counts[-1])[: len(counts)]))
         lines.append(f'| {name} | {label} | {count} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 
-def compare(runs, *, names=(), metrics=(),
-            clusters=CLUSTERS, classes=True):
+def compare(runs, *, names=(), metrics=(), clusters=CLUSTERS, classes=True):
     """All tables of a comparison as one Markdown text.
 
     Args:
@@ -180,20 +200,35 @@ def compare(runs, *, names=(), metrics=(),
         names = sorted(set.intersection(*found))
         left_out = sorted(set.union(*found).difference(names))
         if not names:
-            raise results.ResultsError(f"no data set that all of {', '.join(runs)} have results on")
+            raise results.ResultsError(f'no data set that all of {", ".join(runs)} have results on')
     models = [[results.load(run, name) for name in names] for run in runs]
-    metrics = metrics or next((names for names in METRICS if all(
-        name in one.summary['metrics'] for model in models for one in model for name in names)),
-        METRICS[0])
+    metrics = metrics or next(
+        (
+            names
+            for names in METRICS
+            if all(
+                name in one.summary['metrics']
+                for model in models
+                for one in model
+                for name in names
+            )
+        ),
+        METRICS[0],
+    )
     systems = [model[0].system for model in models]
-    models = [[dataclasses.replace(one, system=f'{one.system} in {run}') for one in model]
-              if systems.count(model[0].system) > 1 else model for run, model in zip(runs, models)]
+    models = [
+        [dataclasses.replace(one, system=f'{one.system} in {run}') for one in model]
+        if systems.count(model[0].system) > 1
+        else model
+        for run, model in zip(runs, models)
+    ]
     for one in (one for model in models for one in model):
         missing = [metric for metric in metrics if metric not in one.summary['metrics']]
         if missing:
             raise results.ResultsError(
-                f"{one.system} has no metric {', '.join(missing)} on {one.data_set}; it has"
-                f" {', '.join(sorted(one.summary['metrics']))}")
+                f'{one.system} has no metric {", ".join(missing)} on {one.data_set}; it has'
+                f' {", ".join(sorted(one.summary["metrics"]))}'
+            )
     first_rows = next(iter(models[0][0].rows.values()), {})
     if clusters == CLUSTERS and not all(column in first_rows for column in CLUSTERS):
         clusters = ()
@@ -210,37 +245,60 @@ def compare(runs, *, names=(), metrics=(),
         tables += [difference_table(models, metric, names, clusters=clusters) for metric in metrics]
     for source in ('foreground', 'background') if classes else ():
         if f'class_{source}' in first_rows:
-            tables.append(f'{metrics[0]} (dB), median by class\n\n'
-                          + class_table(models, metrics[0], source))
+            tables.append(
+                f'{metrics[0]} (dB), median by class\n\n' + class_table(models, metrics[0], source)
+            )
     if any('[-]' in table for table in tables):
         tables.append(
-            f'[-]: fewer than {MIN_GROUPS} recordings (or examples) to draw from: no interval')
+            f'[-]: fewer than {MIN_GROUPS} recordings (or examples) to draw from: no interval'
+        )
     if left_out:
-        tables.append(f"left out, since not all runs were evaluated on them: {', '.join(left_out)}")
+        tables.append(f'left out, since not all runs were evaluated on them: {", ".join(left_out)}')
     return '\n\n'.join(tables)
 
 
 def main(argv=None):
     """Prints the comparison."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
 
     def words(text):
         return [word for word in text.split(',') if word]
 
     parser.add_argument('--runs', type=words, required=True, help='run folders')
-    parser.add_argument('--data_sets', type=words, default=[],
-                        help='folders under evaluation/; default: those that all runs have')
-    parser.add_argument('--metrics', type=words, default=[], help='columns of examples.csv;'
-                        ' default: those that the paper of the runs judges by')
-    parser.add_argument('--clusters', type=words, default=list(CLUSTERS),
-                        help='columns whose groups the bootstrap draws; empty: single examples')
+    parser.add_argument(
+        '--data_sets',
+        type=words,
+        default=[],
+        help='folders under evaluation/; default: those that all runs have',
+    )
+    parser.add_argument(
+        '--metrics',
+        type=words,
+        default=[],
+        help='columns of examples.csv; default: those that the paper of the runs judges by',
+    )
+    parser.add_argument(
+        '--clusters',
+        type=words,
+        default=list(CLUSTERS),
+        help='columns whose groups the bootstrap draws; empty: single examples',
+    )
     parser.add_argument('--no_classes', action='store_true', help='leave out the tables by class')
     args = parser.parse_args(argv)
     try:
-        print(compare(args.runs, names=args.data_sets, metrics=args.metrics,
-                      clusters=tuple(args.clusters), classes=not args.no_classes))
+        print(
+            compare(
+                args.runs,
+                names=args.data_sets,
+                metrics=args.metrics,
+                clusters=tuple(args.clusters),
+                classes=not args.no_classes,
+            )
+        )
     except results.ResultsError as error:
         sys.exit(f'error: {error}')
 

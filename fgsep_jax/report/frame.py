@@ -25,14 +25,24 @@ def load_runs(folder):
     for note in runs_lib.reconcile(found):
         warnings.warn(note, stacklevel=2)
     for run in found:
-        about = {'run': run.name, 'experiment': run.config['experiment'], 'model': run.model,
-                 'objective': run.objective, 'preset': run.config['preset'], 'seed': run.seed,
-                 'trained_on': run.trained_on}
+        about = {
+            'run': run.name,
+            'experiment': run.config['experiment'],
+            'model': run.model,
+            'objective': run.objective,
+            'preset': run.config['preset'],
+            'seed': run.seed,
+            'trained_on': run.trained_on,
+        }
         for data_set, systems in run.results.items():
             for system, result in systems.items():
-                fixed = {**about, 'step': result.summary['step'],
-                         'parameters': result.summary['parameters'], 'data_set': data_set,
-                         'system': system or 'model'}
+                fixed = {
+                    **about,
+                    'step': result.summary['step'],
+                    'parameters': result.summary['parameters'],
+                    'data_set': data_set,
+                    'system': system or 'model',
+                }
                 rows += [{**fixed, **row} for row in result.rows.values()]
         if run.problems:
             raise runs_lib.results.ResultsError('; '.join(run.problems))

@@ -7,9 +7,18 @@ from fgsep_jax.report import runs as runs_lib
 
 # Keys in which runs of one experiment may differ: the seed, what only costs time or disk, and
 # the folder of the data, for which their name stands.
-FREE = ('seed', 'data.dir', 'data.name', 'data.read_threads', 'data.prefetch_batches',
-        'training.log_steps', 'training.checkpoint_steps', 'training.keep_checkpoints',
-        'training.audio_examples', 'training.gates')
+FREE = (
+    'seed',
+    'data.dir',
+    'data.name',
+    'data.read_threads',
+    'data.prefetch_batches',
+    'training.log_steps',
+    'training.checkpoint_steps',
+    'training.keep_checkpoints',
+    'training.audio_examples',
+    'training.gates',
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,8 +41,11 @@ class Group:
 
     def results(self, data_set, system=''):
         """The Results of its seeds on a data set, those that there are."""
-        return [run.results[data_set][system] for run in self.runs
-                if system in run.results.get(data_set, {})]
+        return [
+            run.results[data_set][system]
+            for run in self.runs
+            if system in run.results.get(data_set, {})
+        ]
 
 
 def by_seed(runs):
@@ -49,17 +61,26 @@ def by_seed(runs):
     """
     found = {}
     for run in runs:
-        fixed = {key: value for key, value in run.config.items()
-                 if key not in FREE and not key.startswith('evaluation.')}
-        key = json.dumps([run.trained_on, run.training_data.get('fingerprint'), fixed],
-                         sort_keys=True)
+        fixed = {
+            key: value
+            for key, value in run.config.items()
+            if key not in FREE and not key.startswith('evaluation.')
+        }
+        key = json.dumps(
+            [run.trained_on, run.training_data.get('fingerprint'), fixed], sort_keys=True
+        )
         found.setdefault(key, {}).setdefault(run.seed, run)
     order = list(runs_lib.NAMES.values())
-    members = sorted((sorted(group.values(), key=lambda run: run.seed)
-                      for group in found.values()),
-                     key=lambda group: (group[0].task != 'speech', order.index(group[0].model)
-                                        if group[0].model in order else len(order),
-                                        group[0].objective, group[0].trained_on, group[0].name))
+    members = sorted(
+        (sorted(group.values(), key=lambda run: run.seed) for group in found.values()),
+        key=lambda group: (
+            group[0].task != 'speech',
+            order.index(group[0].model) if group[0].model in order else len(order),
+            group[0].objective,
+            group[0].trained_on,
+            group[0].name,
+        ),
+    )
     labels = _labels([group[0] for group in members])
     return [Group(label, tuple(group)) for label, group in zip(labels, members)]
 
@@ -74,28 +95,44 @@ def short_labels(members, *, panels=False):
         panels: whether each training set has a part of its own, so that the label need not say it.
     """
     labels = _labels([group.runs[0] for group in members], without=('on',) if panels else ())
-    return {group: label + ', one seed' * (len(group.runs) == 1)
-            for group, label in zip(members, labels)}
+    return {
+        group: label + ', one seed' * (len(group.runs) == 1)
+        for group, label in zip(members, labels)
+    }
 
 
 def _labels(runs, without=()):
     def parts(run):
-        return {'model': run.model, 'objective': run.objective, 'on': f'on {run.trained_on}',
-                'preset': run.config['preset']}
+        return {
+            'model': run.model,
+            'objective': run.objective,
+            'on': f'on {run.trained_on}',
+            'preset': run.config['preset'],
+        }
 
     labels = []
     for run in runs:
         others = [parts(other) for other in runs if other.task == run.task]
         own = parts(run)
-        labels.append(', '.join(value for key, value in own.items() if key == 'model'
-                                or key not in without
-                                and len({other[key] for other in others}) > 1))
+        labels.append(
+            ', '.join(
+                value
+                for key, value in own.items()
+                if key == 'model'
+                or key not in without
+                and len({other[key] for other in others}) > 1
+            )
+        )
     for label in {label for label in labels if labels.count(label) > 1}:
         alike = [i for i, one in enumerate(labels) if one == label]
         for i in alike:
             config = runs[i].config
-            differ = [f'{key.split(".")[-1]}={value}' for key, value in sorted(config.items())
-                      if key not in FREE and not key.startswith('evaluation.')
-                      and any(runs[j].config.get(key) != value for j in alike)]
+            differ = [
+                f'{key.split(".")[-1]}={value}'
+                for key, value in sorted(config.items())
+                if key not in FREE
+                and not key.startswith('evaluation.')
+                and any(runs[j].config.get(key) != value for j in alike)
+            ]
             labels[i] = ', '.join([label, *differ])
     return labels

@@ -18,11 +18,17 @@ def render(sections, *, title):
         title: of the page.
     """
     assets = importlib.resources.files('fgsep_jax.report')
-    links = ''.join(f'<li><a href="#part-{section.name}">{_text(section.title)}</a></li>'
-                    for section in sections)
+    links = ''.join(
+        f'<li><a href="#part-{section.name}">{_text(section.title)}</a></li>'
+        for section in sections
+    )
     return _PAGE.format(
-        title=_text(title), links=links, css=(assets / 'page.css').read_text(),
-        js=(assets / 'page.js').read_text(), body='\n'.join(map(_section, sections)))
+        title=_text(title),
+        links=links,
+        css=(assets / 'page.css').read_text(),
+        js=(assets / 'page.js').read_text(),
+        body='\n'.join(map(_section, sections)),
+    )
 
 
 def _text(value):
@@ -32,13 +38,18 @@ def _text(value):
 def _section(section):
     intro = f'<p class="intro">{_text(section.text)}</p>' if section.text else ''
     if section.notes:
-        intro += '<ul class="notes">' + ''.join(
-            f'<li>{_text(note)}</li>' for note in section.notes) + '</ul>'
+        intro += (
+            '<ul class="notes">'
+            + ''.join(f'<li>{_text(note)}</li>' for note in section.notes)
+            + '</ul>'
+        )
     makers = {items.Table: _table, items.Figure: _figure, items.Listening: _listening}
     parts = ''.join(makers[type(item)](item) for item in section.items)
     name = f'part-{section.name}'
-    return (f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">'
-            f'{_text(section.title)}</h2>{intro}{parts}</section>')
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">'
+        f'{_text(section.title)}</h2>{intro}{parts}</section>'
+    )
 
 
 def _table(table):
@@ -48,30 +59,43 @@ def _table(table):
         f'<th scope="col" class="{"number" if number else "words"}'
         f'{" published" if column.published else ""}" aria-sort="none"><button type="button">'
         + ('<small>published</small> ' if column.published else '')
-        + f'{_text(column.label)}</button></th>' for column, number in zip(table.columns, numeric))
-    rows = ''.join('<tr>' + ''.join(
-        _cell(cell, column, number, first=not i)
-        for i, (cell, column, number) in enumerate(zip(row, table.columns, numeric)))
-        + '</tr>' for row in table.rows)
+        + f'{_text(column.label)}</button></th>'
+        for column, number in zip(table.columns, numeric)
+    )
+    rows = ''.join(
+        '<tr>'
+        + ''.join(
+            _cell(cell, column, number, first=not i)
+            for i, (cell, column, number) in enumerate(zip(row, table.columns, numeric))
+        )
+        + '</tr>'
+        for row in table.rows
+    )
     note = f'<p class="note">{_text(table.note)}</p>' if table.note else ''
-    whole = (f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
-             '</table>')
-    return _item(name, table.title, _scroll(name, whole) + note, {
-        'CSV': f'tables/{table.name}.csv', 'Markdown': f'tables/{table.name}.md'})
+    whole = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    return _item(
+        name,
+        table.title,
+        _scroll(name, whole) + note,
+        {'CSV': f'tables/{table.name}.csv', 'Markdown': f'tables/{table.name}.md'},
+    )
 
 
 def _item(name, title, content, files):
     """A part with its heading and links to its files, {label: path}."""
-    links = ' '.join(f'<a href="{path}">{label}</a>'
-                     for label, path in files.items())
-    return (f'<div class="item" id="{name}"><h3 id="{name}-title">{_text(title)}</h3>{content}'
-            f'<p class="files">{links}</p></div>')
+    links = ' '.join(f'<a href="{path}">{label}</a>' for label, path in files.items())
+    return (
+        f'<div class="item" id="{name}"><h3 id="{name}-title">{_text(title)}</h3>{content}'
+        f'<p class="files">{links}</p></div>'
+    )
 
 
 def _scroll(name, content):
     """Content that may be wider than the page; scrolls by keyboard too."""
-    return (f'<div class="scroll" role="region" aria-labelledby="{name}-title" tabindex="0">'
-            f'{content}</div>')
+    return (
+        f'<div class="scroll" role="region" aria-labelledby="{name}-title" tabindex="0">'
+        f'{content}</div>'
+    )
 
 
 def _cell(cell, column, number, *, first):
@@ -85,8 +109,10 @@ def _cell(cell, column, number, *, first):
         value = f' data-value="{cell.value!r}"'
         inner = f'{cell.value:.{column.digits}f}'.replace('-', '\N{MINUS SIGN}')
         if cell.low is not None:
-            inner += (f' <span class="interval">[{cell.low:.{column.digits}f},'
-                      f' {cell.high:.{column.digits}f}]</span>').replace('-', '\N{MINUS SIGN}')
+            inner += (
+                f' <span class="interval">[{cell.low:.{column.digits}f},'
+                f' {cell.high:.{column.digits}f}]</span>'
+            ).replace('-', '\N{MINUS SIGN}')
         if cell.note:
             inner += f' <span class="flag">{_text(cell.note)}</span>'
     else:
@@ -96,8 +122,9 @@ def _cell(cell, column, number, *, first):
         span = re.fullmatch(r'[\d,]+ to ([\d,]+)', inner)
         if span:  # sorted by its upper end
             value = f' data-value="{span[1].replace(",", "")}"'
-        verdict = next((one for one in VERDICTS if column.key == 'verdict'
-                        and inner.startswith(one)), None)
+        verdict = next(
+            (one for one in VERDICTS if column.key == 'verdict' and inner.startswith(one)), None
+        )
         if verdict:
             inner = f'<span class="verdict {verdict.replace(" ", "-")}">{inner}</span>'
     return f'<{tag}{scope} class="{" ".join(kind)}"{value}>{inner}</{tag}>'
@@ -109,10 +136,16 @@ def _figure(figure):
     svg = svg.replace('<svg', '<svg aria-hidden="true" focusable="false"', 1)
     note = f'<figcaption class="note">{_text(figure.note)}</figcaption>' if figure.note else ''
     size = f'min-width:{min(width, 620):.0f}px;max-width:{1.5 * width:.0f}px'
-    drawing = (f'<div class="drawing" role="img" aria-label="{_text(figure.description)}"'
-               f' style="{size}">{svg}</div>')
-    return _item(name, figure.title, f'<figure>{_scroll(name, drawing)}{note}</figure>',
-                 {'SVG': f'figures/{figure.name}.svg', 'PNG': f'figures/{figure.name}.png'})
+    drawing = (
+        f'<div class="drawing" role="img" aria-label="{_text(figure.description)}"'
+        f' style="{size}">{svg}</div>'
+    )
+    return _item(
+        name,
+        figure.title,
+        f'<figure>{_scroll(name, drawing)}{note}</figure>',
+        {'SVG': f'figures/{figure.name}.svg', 'PNG': f'figures/{figure.name}.png'},
+    )
 
 
 def _listening(example):
@@ -125,14 +158,21 @@ def _listening(example):
     for track, signal_T, (_, rate), level_FK in zip(example.tracks, matched, read, level):
         system = {'mixture': 'Mixture', 'reference': 'Reference'}.get(track.role, track.system)
         players.setdefault(system, []).append(
-            _player(track, system, example, signal_T, rate, level_FK, top))
-    facts = ''.join(f'<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>'
-                    for key, value in example.facts.items())
-    rows = ''.join(f'<div class="system"><h4>{_text(system)}</h4>'
-                   f'<div class="players">{"".join(parts)}</div></div>'
-                   for system, parts in players.items())
-    return (f'<details class="item example" id="{example.name}"><summary><h3>'
-            f'{_text(example.title)}</h3></summary><dl>{facts}</dl>{rows}</details>')
+            _player(track, system, example, signal_T, rate, level_FK, top)
+        )
+    facts = ''.join(
+        f'<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>'
+        for key, value in example.facts.items()
+    )
+    rows = ''.join(
+        f'<div class="system"><h4>{_text(system)}</h4>'
+        f'<div class="players">{"".join(parts)}</div></div>'
+        for system, parts in players.items()
+    )
+    return (
+        f'<details class="item example" id="{example.name}"><summary><h3>'
+        f'{_text(example.title)}</h3></summary><dl>{facts}</dl>{rows}</details>'
+    )
 
 
 def _player(track, system, example, signal_T, rate, level_FK, top):
@@ -140,10 +180,18 @@ def _player(track, system, example, signal_T, rate, level_FK, top):
     label = ', '.join(part for part in (system, source, example.title) if part)
     scores = ''.join(
         f'<div><dt>{_METRICS.get(metric, metric)}</dt><dd>{value:.1f} dB</dd></div>'
-        for metric, value in track.scores.items() if metric in _METRICS)
+        for metric, value in track.scores.items()
+        if metric in _METRICS
+    )
     points = sound.envelope(signal_T)
-    path = 'M' + 'L'.join([f'{i},{-high * 30:.1f}' for i, (_, high) in enumerate(points)] + [
-        f'{i},{-low * 30:.1f}' for i, (low, _) in reversed(list(enumerate(points)))]) + 'Z'
+    path = (
+        'M'
+        + 'L'.join(
+            [f'{i},{-high * 30:.1f}' for i, (_, high) in enumerate(points)]
+            + [f'{i},{-low * 30:.1f}' for i, (low, _) in reversed(list(enumerate(points)))]
+        )
+        + 'Z'
+    )
     picture = style.picture(level_FK, low=top - 80, high=top)
     return (
         f'<div class="player">{f"<h5>{_text(source)}</h5>" if source else ""}'
@@ -152,7 +200,9 @@ def _player(track, system, example, signal_T, rate, level_FK, top):
         f' src="{picture}"><i class="playhead"></i></div>'
         f'<audio controls preload="metadata" aria-label="{_text(label)}"'
         f' data-seconds="{len(signal_T) / rate:.3f}" src="{sound.packed(signal_T, rate)}"></audio>'
-        + (f'<dl>{scores}</dl>' if scores else '') + '</div>')
+        + (f'<dl>{scores}</dl>' if scores else '')
+        + '</div>'
+    )
 
 
 _METRICS = {'si_snri': 'SI-SNRi', 'sdri': 'SDRi', 'siri': 'SIRi', 'sar': 'SAR'}

@@ -20,8 +20,12 @@ TABLE_2 = {
     'FurcaPy': (18.4, 'N/A'),
 }
 # Fig. 5 of paper 2: model, objective; of these the second was trained on WSJ0-2mix alone.
-FIGURE_5 = (('Conv-TasNet', 'SI-SNR'), ('Conv-TasNet', 'SI-SNR + power law'),
-            ('Deep w/ PReLU', 'SI-SNR'), ('Deep w/ PReLU', 'SI-SNR + power law'))
+FIGURE_5 = (
+    ('Conv-TasNet', 'SI-SNR'),
+    ('Conv-TasNet', 'SI-SNR + power law'),
+    ('Deep w/ PReLU', 'SI-SNR'),
+    ('Deep w/ PReLU', 'SI-SNR + power law'),
+)
 OTHERS_WORK = ('Yang et al.', 'FurcaPy')
 
 # Section 4.2 of paper 2, averages in dB: what is claimed of SI-SNRi.

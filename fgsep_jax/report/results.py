@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 
-
 TEXTS = ('id', 'sources', 'class_', 'recording_', 'sex_')  # columns that hold names, not numbers
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
 COLUMNS = ('id', 'seconds', 'snr_db')  # that every examples.csv has
@@ -43,7 +42,8 @@ def data_sets(run):
     if not names:
         raise ResultsError(
             f'{run} holds no results; make them with `python -m fgsep_jax.main --mode=evaluate'
-            f' --workdir={run}`')
+            f' --workdir={run}`'
+        )
     return names
 
 
@@ -63,30 +63,41 @@ def load(run, data_set, system=''):
         with open(os.path.join(folder, 'summary.json')) as file:
             summary = json.load(file)
         with open(os.path.join(folder, 'examples.csv'), newline='') as file:
-            rows = {row['id']: {key: value if key.startswith(TEXTS) else float(value)
-                                for key, value in row.items()} for row in csv.DictReader(file)}
+            rows = {
+                row['id']: {
+                    key: value if key.startswith(TEXTS) else float(value)
+                    for key, value in row.items()
+                }
+                for row in csv.DictReader(file)
+            }
         missing = [key for key in REQUIRED if key not in summary]
         if missing:
-            raise ValueError(f"summary.json lacks {', '.join(missing)}")
+            raise ValueError(f'summary.json lacks {", ".join(missing)}')
         for column in COLUMNS:
             if column not in next(iter(rows.values()), COLUMNS):
                 raise ValueError(f'examples.csv has no column {column}')
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error
     except FileNotFoundError as error:
-        raise ResultsError(f'{error.filename} is missing; {run} has results on'
-                           f" {', '.join(data_sets(run))}") from error
+        raise ResultsError(
+            f'{error.filename} is missing; {run} has results on {", ".join(data_sets(run))}'
+        ) from error
     except OSError as error:
         raise ResultsError(f'{folder} cannot be read ({error})') from error
     if len(rows) != summary['examples']:
-        raise ResultsError(f"{folder}: {len(rows)} rows in examples.csv, summary.json says"
-                           f" {summary['examples']}; evaluate again")
+        raise ResultsError(
+            f'{folder}: {len(rows)} rows in examples.csv, summary.json says'
+            f' {summary["examples"]}; evaluate again'
+        )
     name = summary['system']
-    return Result(name if system else f"{name}:{summary['preset']}", data_set, summary, rows)
+    return Result(name if system else f'{name}:{summary["preset"]}', data_set, summary, rows)
 
 
 def oracles(run, data_set):
     """Names of the oracles that were evaluated beside the run's model."""
     folder = os.path.join(run, 'evaluation', data_set)
-    return sorted(name for name in os.listdir(folder)
-                  if name.startswith('ideal_') and os.path.isdir(os.path.join(folder, name)))
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if name.startswith('ideal_') and os.path.isdir(os.path.join(folder, name))
+    )

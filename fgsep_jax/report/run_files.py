@@ -34,8 +34,9 @@ def read_curves(folder, problems):
             row = json.loads(line)
         except ValueError:  # the last line of a run that was killed
             continue
-        if not (isinstance(row, dict) and isinstance(row.get('kind'), str)
-                and _number(row.get('step'))):
+        if not (
+            isinstance(row, dict) and isinstance(row.get('kind'), str) and _number(row.get('step'))
+        ):
             continue
         for name, value in row.items():
             if name not in ('kind', 'step') and _number(value):
@@ -55,14 +56,25 @@ def read_gates(folder, problems):
             with np.load(path) as content:
                 step = int(os.path.splitext(os.path.basename(path))[0])
                 gate_KN = content['gate_KN'].astype(np.float32) / 255
-                if gate_KN.ndim != 2 or not gate_KN.size or any(
-                        gate_KN.shape[1] != other.shape[1] for other in found.values()):
+                if (
+                    gate_KN.ndim != 2
+                    or not gate_KN.size
+                    or any(gate_KN.shape[1] != other.shape[1] for other in found.values())
+                ):
                     raise ValueError(f'gates of shape {gate_KN.shape}')
                 found[step] = gate_KN
                 if 'id' in content:
                     probe = f'{content["split"]} utterance {content["id"]}'
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError,
-                zipfile.BadZipFile, zlib.error) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             problems.append(f'{path} cannot be read ({error!r}) and is left out')
     return found, probe
 
@@ -81,8 +93,14 @@ def read_examples(folder, problems):
             with open(path) as file:
                 content = json.load(file)
             _check_example(content, where)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError,
-                soundfile.LibsndfileError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            soundfile.LibsndfileError,
+        ) as error:
             problems.append(f'{where}: its sounds are left out ({error!r})')
             continue
         found.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
@@ -106,8 +124,10 @@ def _check_example(content, where):
             numbers += about['scores'].values()
         info = soundfile.info(os.path.join(where, name))
         if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
-            raise ValueError(f'{name} has {info.channels} channels, {info.frames} samples at'
-                             f' {info.samplerate} Hz; one channel with sound is needed')
+            raise ValueError(
+                f'{name} has {info.channels} channels, {info.frames} samples at'
+                f' {info.samplerate} Hz; one channel with sound is needed'
+            )
     if not all(map(_number, numbers)) or not all(isinstance(word, str) for word in words):
         raise ValueError('a number or a name is missing')
 

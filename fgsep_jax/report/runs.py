@@ -9,10 +9,15 @@ import os
 from fgsep_jax.report import results, run_files
 
 NAMES = {
-    'convtasnet': 'Conv-TasNet', 'convtasnet_big': 'Big-Conv-TasNet',
-    'convtasnet_prelu': 'Deep w/ PReLU', 'convtasnet_dilated': 'Deep w/ dilation',
+    'convtasnet': 'Conv-TasNet',
+    'convtasnet_big': 'Big-Conv-TasNet',
+    'convtasnet_prelu': 'Deep w/ PReLU',
+    'convtasnet_dilated': 'Deep w/ dilation',
     'convtasnet_glu': 'Deep w/ GLU',
-    'blstm_m1': 'M1', 'blstm_m1_plus': 'M1+', 'blstm_m2': 'M2', 'blstm_m2_plus': 'M2+',
+    'blstm_m1': 'M1',
+    'blstm_m1_plus': 'M1+',
+    'blstm_m2': 'M2',
+    'blstm_m2_plus': 'M2+',
 }
 
 
@@ -125,8 +130,13 @@ def open_run(path, name=''):
     try:
         with open(os.path.join(path, 'config.json')) as file:
             config = flatten(json.load(file))
-        for key, kind in (('task', str), ('experiment', str), ('preset', str), ('seed', int),
-                          ('data.dir', str)):
+        for key, kind in (
+            ('task', str),
+            ('experiment', str),
+            ('preset', str),
+            ('seed', int),
+            ('data.dir', str),
+        ):
             if not isinstance(config.get(key), kind):
                 raise ValueError(f'config.json has {key} = {config.get(key)!r}')
         about, problems = os.path.join(path, 'training_data.json'), []
@@ -139,10 +149,18 @@ def open_run(path, name=''):
         else:
             trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
             training_data = {}
-            problems.append(f'{name or path}: training_data.json is missing; that it was trained on'
-                            f' {trained_on} is taken from the name of its data.dir.')
-        return Run(path, name or os.path.basename(os.path.normpath(path)), config, trained_on,
-                   training_data, problems)
+            problems.append(
+                f'{name or path}: training_data.json is missing; that it was trained on'
+                f' {trained_on} is taken from the name of its data.dir.'
+            )
+        return Run(
+            path,
+            name or os.path.basename(os.path.normpath(path)),
+            config,
+            trained_on,
+            training_data,
+            problems,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise results.ResultsError(f'{path} is no readable run folder ({error!r})') from error
 
@@ -160,8 +178,12 @@ def find(folder, problems=None):
     """
     if not folder:
         raise results.ResultsError('the name of a folder with runs is empty')
-    paths = sorted(os.path.dirname(path) for path in glob.glob(
-        os.path.join(glob.escape(folder), '**', 'config.json'), recursive=True))
+    paths = sorted(
+        os.path.dirname(path)
+        for path in glob.glob(
+            os.path.join(glob.escape(folder), '**', 'config.json'), recursive=True
+        )
+    )
     found = []
     for path in paths:
         try:
@@ -176,7 +198,8 @@ def find(folder, problems=None):
     if not found:
         raise results.ResultsError(
             f'{folder} holds no runs: no config.json in it or below. Train one with'
-            ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`')
+            ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`'
+        )
     return found
 
 
@@ -205,9 +228,14 @@ def reconcile(runs):
                 if not run.results[data_set]:
                     del run.results[data_set]
             names = ', '.join(sorted({f'{run.name} {system}'.strip() for run, system in members}))
-            reasons = ', '.join(f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
-                                for (key, value), (_, usual) in zip(how, most) if value != usual)
+            reasons = ', '.join(
+                f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
+                for (key, value), (_, usual) in zip(how, most)
+                if value != usual
+            )
             notes.setdefault((names, reasons), []).append(data_set)
-    return [f'Results on {", ".join(sets)} of {names} are left out, since they were made otherwise'
-            f' than most: {reasons}. Evaluate them again on the same data, or report them alone.'
-            for (names, reasons), sets in notes.items()]
+    return [
+        f'Results on {", ".join(sets)} of {names} are left out, since they were made otherwise'
+        f' than most: {reasons}. Evaluate them again on the same data, or report them alone.'
+        for (names, reasons), sets in notes.items()
+    ]

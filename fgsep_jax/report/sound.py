@@ -32,10 +32,14 @@ def level_matched(signals):
         signals: arrays [T].
     """
     rms = [np.sqrt(np.mean(np.square(signal_T))) for signal_T in signals]
-    peak = max((np.abs(signal_T).max() / level for signal_T, level in zip(signals, rms)
-                if level > 0), default=1.0)
-    return [signal_T * (PEAK / peak / level) if level > 0 else signal_T
-            for signal_T, level in zip(signals, rms)]
+    peak = max(
+        (np.abs(signal_T).max() / level for signal_T, level in zip(signals, rms) if level > 0),
+        default=1.0,
+    )
+    return [
+        signal_T * (PEAK / peak / level) if level > 0 else signal_T
+        for signal_T, level in zip(signals, rms)
+    ]
 
 
 def packed(signal_T, rate):
@@ -63,7 +67,7 @@ def mel_db(signal_T, rate):
     """
     window = 2 ** round(np.log2(WINDOW_SECONDS * rate))
     padded_T = np.pad(signal_T, window // 2)
-    frame_KT = np.lib.stride_tricks.sliding_window_view(padded_T, window)[::window // 4]
+    frame_KT = np.lib.stride_tricks.sliding_window_view(padded_T, window)[:: window // 4]
     magnitude_KF = np.abs(np.fft.rfft(frame_KT * np.hanning(window + 1)[:-1]))
     return 20 * np.log10(magnitude_KF @ _filters(rate, window).T + 1e-7).T
 
@@ -71,6 +75,6 @@ def mel_db(signal_T, rate):
 def envelope(signal_T, points=240):
     """Lowest and highest sample in each of some equal parts, [points, 2], in units of the peak."""
     edges = np.linspace(0, len(signal_T), points + 1).astype(int)
-    parts = [signal_T[low:max(high, low + 1)] for low, high in zip(edges[:-1], edges[1:])]
+    parts = [signal_T[low : max(high, low + 1)] for low, high in zip(edges[:-1], edges[1:])]
     parts_P2 = np.array([[part.min(initial=0), part.max(initial=0)] for part in parts])
     return parts_P2 / max(np.abs(parts_P2).max(), 1e-9)

@@ -68,14 +68,17 @@ def scores(loaded, metric):
         if metric not in first:
             raise results.ResultsError(
                 f'{one.system} has no column {metric!r} on {one.data_set}; it has'
-                f' {", ".join(first)}')
+                f' {", ".join(first)}'
+            )
     common = set.intersection(*(set(one.rows) for one in loaded)) if loaded else set()
-    ids = sorted(name for name in common
-                 if np.isfinite([one.rows[name][metric] for one in loaded]).all())
+    ids = sorted(
+        name for name in common if np.isfinite([one.rows[name][metric] for one in loaded]).all()
+    )
     if not ids:
         raise results.ResultsError(
             f'{" and ".join(sorted({one.system for one in loaded})) or "no result"}: no example'
-            f' with a {metric} in common')
+            f' with a {metric} in common'
+        )
     return ids, np.array([[one.rows[name][metric] for name in ids] for one in loaded])
 
 
@@ -89,7 +92,8 @@ def check_same_data(loaded):
         if one.summary.get('data_fingerprint') != loaded[0].summary.get('data_fingerprint'):
             raise results.ResultsError(
                 f'{loaded[0].system} and {one.system} were evaluated on different data called'
-                f' {one.data_set}; evaluate both on the same')
+                f' {one.data_set}; evaluate both on the same'
+            )
 
 
 def summarize(value_SN, *, statistic='mean', clusters=()):
@@ -142,8 +146,11 @@ def contrast(terms, *, statistic='mean'):
     fewest = min(len(term.value_SN) for term in terms)
     if fewest > 1:
         for group in by_system:
-            seeds.append(_variance_of_mean(
-                sum(term.weight * reduce(term.value_SN, axis=1) for term in group)))
+            seeds.append(
+                _variance_of_mean(
+                    sum(term.weight * reduce(term.value_SN, axis=1) for term in group)
+                )
+            )
     if fewest < MIN_SEEDS:
         note = {1: 'one seed', 2: 'two seeds'}[fewest]
     margin = np.hypot(_margin(examples), _margin(seeds))
@@ -161,7 +168,7 @@ def _margin(parts):
     variance = sum(part for part, _ in parts)
     if not variance:
         return 0.0
-    freedom = variance ** 2 / sum(part ** 2 / dof for part, dof in parts if part)
+    freedom = variance**2 / sum(part**2 / dof for part, dof in parts if part)
     return special.stdtrit(freedom, 0.975) * np.sqrt(variance)
 
 
@@ -173,8 +180,10 @@ def _alike(terms, name, axis):
     for key, group in groups.items():
         sizes = {term.value_SN.shape[axis] for term in group}
         if len(sizes) > 1:
-            raise ValueError(f'{name} {key!r} has terms of {sorted(sizes)}'
-                             f' {("seeds", "examples")[axis]}; they must be the same')
+            raise ValueError(
+                f'{name} {key!r} has terms of {sorted(sizes)}'
+                f' {("seeds", "examples")[axis]}; they must be the same'
+            )
     return list(groups.values())
 
 
@@ -187,10 +196,12 @@ def _bootstrap(by_data, statistic):
     first = [group[0] for group in by_data]
     clusters = [np.concatenate(labels) for labels in zip(*(one.clusters for one in first))]
     sizes = [one.value_SN.shape[1] for one in first]
-    weight_RN, _ = resample(sum(sizes), clusters, np.random.default_rng(0),
-                            VARIANCE_RESAMPLINGS)
-    groups = min(len(np.unique(labels)) for one in first
-                 for labels in one.clusters or (np.arange(one.value_SN.shape[1]),))
+    weight_RN, _ = resample(sum(sizes), clusters, np.random.default_rng(0), VARIANCE_RESAMPLINGS)
+    groups = min(
+        len(np.unique(labels))
+        for one in first
+        for labels in one.clusters or (np.arange(one.value_SN.shape[1]),)
+    )
     split = np.split(weight_RN, np.cumsum(sizes)[:-1], axis=1)
     whole_R = np.all([part_RN.any(axis=1) for part_RN in split], axis=0)
     drawn_R = 0.0
@@ -200,8 +211,9 @@ def _bootstrap(by_data, statistic):
             if statistic == 'mean':
                 level_R = part_RN @ term.value_SN.mean(axis=0) / part_RN.sum(axis=1)
             else:
-                level_R = np.mean([weighted_median(value_N, part_RN)
-                                   for value_N in term.value_SN], axis=0)
+                level_R = np.mean(
+                    [weighted_median(value_N, part_RN) for value_N in term.value_SN], axis=0
+                )
             drawn_R = drawn_R + term.weight * level_R
     return drawn_R, groups
 

@@ -7,14 +7,20 @@ import re
 import warnings
 
 import matplotlib
-import matplotlib.image
 from matplotlib import figure as mpl_figure
+import matplotlib.image
 
 INK, GRID = '#1c2128', '#d4d9df'  # `inline` turns these into the page's own
 COLORS = {
-    'Conv-TasNet': '#3b82c4', 'Big-Conv-TasNet': '#7d5fc4', 'Deep w/ PReLU': '#e08a1e',
-    'Deep w/ dilation': '#a8703a', 'Deep w/ GLU': '#2f9e6e',
-    'M1': '#3b82c4', 'M1+': '#86b9e6', 'M2': '#e08a1e', 'M2+': '#f2bf7a',
+    'Conv-TasNet': '#3b82c4',
+    'Big-Conv-TasNet': '#7d5fc4',
+    'Deep w/ PReLU': '#e08a1e',
+    'Deep w/ dilation': '#a8703a',
+    'Deep w/ GLU': '#2f9e6e',
+    'M1': '#3b82c4',
+    'M1+': '#86b9e6',
+    'M2': '#e08a1e',
+    'M2+': '#f2bf7a',
 }
 OTHERS = ('#d1495b', '#1fa3b0', '#b0589f', '#6f8f2f')  # of models that the papers do not have
 NEUTRAL = '#8a929c'  # of oracles
@@ -22,20 +28,39 @@ DASHES = ('-', '--', ':', '-.')
 HATCHES = ('', '////', '....', 'xxxx')
 MARKERS = 'os^D'
 RC = {
-    'font.family': 'sans-serif', 'font.sans-serif': ['DejaVu Sans'], 'font.size': 9,
-    'axes.titlesize': 9.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': INK,
-    'axes.labelcolor': INK, 'axes.grid': True, 'axes.axisbelow': True, 'grid.color': GRID,
-    'grid.linewidth': 0.6, 'text.color': INK, 'xtick.color': INK, 'ytick.color': INK,
-    'axes.linewidth': 0.7, 'xtick.major.width': 0.7, 'ytick.major.width': 0.7,
-    'lines.linewidth': 1.6, 'hatch.linewidth': 0.6, 'legend.frameon': False,
-    'svg.fonttype': 'none', 'svg.hashsalt': 'fgsep_jax', 'axes.facecolor': 'none',
+    'font.family': 'sans-serif',
+    'font.sans-serif': ['DejaVu Sans'],
+    'font.size': 9,
+    'axes.titlesize': 9.5,
+    'axes.titleweight': 'bold',
+    'axes.titlelocation': 'left',
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.edgecolor': INK,
+    'axes.labelcolor': INK,
+    'axes.grid': True,
+    'axes.axisbelow': True,
+    'grid.color': GRID,
+    'grid.linewidth': 0.6,
+    'text.color': INK,
+    'xtick.color': INK,
+    'ytick.color': INK,
+    'axes.linewidth': 0.7,
+    'xtick.major.width': 0.7,
+    'ytick.major.width': 0.7,
+    'lines.linewidth': 1.6,
+    'hatch.linewidth': 0.6,
+    'legend.frameon': False,
+    'svg.fonttype': 'none',
+    'svg.hashsalt': 'fgsep_jax',
+    'axes.facecolor': 'none',
     'text.parse_math': False,  # a $ in a name is a $
 }
 
 
 def styled(make):
     """Decorates a function that makes Figures, so that all look alike."""
+
     @functools.wraps(make)
     def wrapped(*args, **kwargs):
         with matplotlib.rc_context(RC):
@@ -88,14 +113,18 @@ def looks_of(pairs):
         seen = variants.setdefault(model, [])
         seen += [label] if label not in seen else []
         i = seen.index(label) % len(DASHES)
-        found[label] = {'color': color, 'linestyle': DASHES[i], 'hatch': HATCHES[i],
-                        'marker': MARKERS[i]}
+        found[label] = {
+            'color': color,
+            'linestyle': DASHES[i],
+            'hatch': HATCHES[i],
+            'marker': MARKERS[i],
+        }
     return found
 
 
 def short(label, longest=28):
     """A label cut to some letters, so that it leaves room for what it labels."""
-    return label if len(label) <= longest else label[:longest - 1] + '\N{HORIZONTAL ELLIPSIS}'
+    return label if len(label) <= longest else label[: longest - 1] + '\N{HORIZONTAL ELLIPSIS}'
 
 
 def legend_below(figure, handles):
@@ -111,8 +140,14 @@ def legend_below(figure, handles):
     inches = 0.075 * max(map(len, handles)) + 0.7
     columns = max(1, min(len(handles), int(figure.get_figwidth() / inches)))
     figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(handles) // columns))
-    figure.legend(handles.values(), handles.keys(), loc='outside lower center', fontsize=8.5,
-                  ncols=columns, handlelength=2.6)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc='outside lower center',
+        fontsize=8.5,
+        ncols=columns,
+        handlelength=2.6,
+    )
 
 
 @functools.lru_cache(maxsize=256)  # an SVG file goes into the page, too
@@ -125,8 +160,13 @@ def rendered(item, kind):
     with matplotlib.rc_context(RC), warnings.catch_warnings():
         # A name in another script: SVG files and the page leave it to the browser's fonts.
         warnings.filterwarnings('ignore', 'Glyph .* missing from')
-        item.figure.savefig(content, format=kind, facecolor='white', dpi=150,
-                            metadata={'Date': None} if kind == 'svg' else {'Software': None})
+        item.figure.savefig(
+            content,
+            format=kind,
+            facecolor='white',
+            dpi=150,
+            metadata={'Date': None} if kind == 'svg' else {'Software': None},
+        )
         item.figure.set_layout_engine('none')  # laid out now; that takes as long as drawing
     return content.getvalue()
 
@@ -137,12 +177,15 @@ def inline(item):
     Its background is the page's, ink and grid are in the page's colours, and its ids are its own.
     """
     text = rendered(item, 'svg').decode()
-    text = text[text.index('<svg'):].replace('fill: #ffffff', 'fill: none', 1)  # the background
+    text = text[text.index('<svg') :].replace('fill: #ffffff', 'fill: none', 1)  # the background
     text = text.replace(INK, 'var(--ink)').replace(GRID, 'var(--grid)')
     # Ids must be unique in the page; those that nothing refers to go.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-    text = re.sub(r' id="([^"]+)"', lambda match: (
-        f' id="{item.name}-{match[1]}"' if match[1] in used else ''), text)
+    text = re.sub(
+        r' id="([^"]+)"',
+        lambda match: f' id="{item.name}-{match[1]}"' if match[1] in used else '',
+        text,
+    )
     text = re.sub(r'(href="#|url\(#)', rf'\g<1>{item.name}-', text)
     size = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', text)
     return text.replace(f' width="{size[1]}pt" height="{size[2]}pt"', '', 1), float(size[1])
@@ -157,6 +200,7 @@ def picture(level_FK, *, low, high, colormap='magma'):
         colormap: matplotlib's name of it.
     """
     content = io.BytesIO()
-    matplotlib.image.imsave(content, level_FK, vmin=low, vmax=high, cmap=colormap, origin='lower',
-                            format='png')
+    matplotlib.image.imsave(
+        content, level_FK, vmin=low, vmax=high, cmap=colormap, origin='lower', format='png'
+    )
     return 'data:image/png;base64,' + base64.b64encode(content.getvalue()).decode()

@@ -7,16 +7,22 @@ import numpy as np
 from fgsep_jax.report import items, results, statistics
 
 # IRM: ideal ratio mask.
-SYSTEMS = {'untrained': 'Untrained', 'ideal_ratio_mask': 'IRM, STFT bins',
-           'ideal_mel_mask': 'IRM, mel bands'}
+SYSTEMS = {
+    'untrained': 'Untrained',
+    'ideal_ratio_mask': 'IRM, STFT bins',
+    'ideal_mel_mask': 'IRM, mel bands',
+}
 RECORDINGS = ('recording_foreground', 'recording_background')
 SUBSETS = ('c1', 'c2', 'c3', 'c4')
 
 
 def metric_of(task):
     """The improvement that a task is judged by: its column, and its label with the unit."""
-    return (('si_snri', 'SI-SNRi (dB)') if task == 'speech'
-            else ('sdri_foreground', 'foreground SDRi (dB)'))
+    return (
+        ('si_snri', 'SI-SNRi (dB)')
+        if task == 'speech'
+        else ('sdri_foreground', 'foreground SDRi (dB)')
+    )
 
 
 def test_sets(groups):
@@ -66,9 +72,10 @@ def contrast(wanted, metric):
     for _, group, name in wanted:
         sets.setdefault(group, set()).add(name)
         members.setdefault(name, []).append(group)
-    seeds = {group: [run for run in group.runs
-                     if all('' in run.results.get(name, {}) for name in names)]
-             for group, names in sets.items()}
+    seeds = {
+        group: [run for run in group.runs if all('' in run.results.get(name, {}) for name in names)]
+        for group, names in sets.items()
+    }
     if not all(seeds.values()):
         return None
     value, labels = {}, {}
@@ -83,8 +90,12 @@ def contrast(wanted, metric):
     except results.ResultsError:
         return None
     return statistics.contrast(
-        [statistics.Term(weight, value[group, name], group, name, labels[name])
-         for weight, group, name in wanted], statistic=statistic_of(wanted[0][1].task))
+        [
+            statistics.Term(weight, value[group, name], group, name, labels[name])
+            for weight, group, name in wanted
+        ],
+        statistic=statistic_of(wanted[0][1].task),
+    )
 
 
 def level(group, data_set, metric, *, system='', choose=None):
@@ -101,7 +112,7 @@ def level(group, data_set, metric, *, system='', choose=None):
     Returns:
         Estimate, or None.
     """
-    loaded = group.results(data_set, system)[:1 if system else None]
+    loaded = group.results(data_set, system)[: 1 if system else None]
     try:
         ids, value_SN = statistics.scores(loaded, metric)
     except results.ResultsError:
@@ -110,8 +121,11 @@ def level(group, data_set, metric, *, system='', choose=None):
     kept = [i for i, row in enumerate(rows) if choose is None or choose(row)]
     if not kept:
         return None
-    found = statistics.summarize(value_SN[:, kept], statistic=statistic_of(group.task),
-                                 clusters=clusters_of([rows[i] for i in kept]))
+    found = statistics.summarize(
+        value_SN[:, kept],
+        statistic=statistic_of(group.task),
+        clusters=clusters_of([rows[i] for i in kept]),
+    )
     if system.startswith('ideal_') and found.note == 'one seed':
         return dataclasses.replace(found, note='')
     return found
@@ -133,22 +147,52 @@ def parameters(group):
 
 def runs_table(groups):
     """What was found: a row a group of runs."""
-    columns = tuple(items.Column(label, key, 0) for label, key in (
-        ('Runs', 'runs'), ('Preset', 'preset'), ('Parameters', 'parameters'), ('Seeds', 'seeds'),
-        ('Steps trained', 'steps'), ('Evaluated at step', 'evaluated_at'),
-        ('Trained on', 'trained_on'), ('Evaluated on', 'evaluated_on')))
+    columns = tuple(
+        items.Column(label, key, 0)
+        for label, key in (
+            ('Runs', 'runs'),
+            ('Preset', 'preset'),
+            ('Parameters', 'parameters'),
+            ('Seeds', 'seeds'),
+            ('Steps trained', 'steps'),
+            ('Evaluated at step', 'evaluated_at'),
+            ('Trained on', 'trained_on'),
+            ('Evaluated on', 'evaluated_on'),
+        )
+    )
     rows = []
     for group in groups:
-        steps = [int(max(step_N[-1] for step_N, _ in run.curves.values()))
-                 for run in group.runs if run.curves]
-        at = [result[''].summary['step'] for run in group.runs
-              for result in run.results.values() if '' in result]
+        steps = [
+            int(max(step_N[-1] for step_N, _ in run.curves.values()))
+            for run in group.runs
+            if run.curves
+        ]
+        at = [
+            result[''].summary['step']
+            for run in group.runs
+            for result in run.results.values()
+            if '' in result
+        ]
         names = sorted({name for run in group.runs for name in run.results})
-        rows.append([group.label, group.config['preset'], parameters(group),
-                     ', '.join(str(run.seed) for run in group.runs), _range(steps), _range(at),
-                     group.trained_on, ', '.join(names) or None])
-    return items.Table('runs', 'The runs', columns, rows,
-                       'Evaluated is the checkpoint with the lowest validation loss.')
+        rows.append(
+            [
+                group.label,
+                group.config['preset'],
+                parameters(group),
+                ', '.join(str(run.seed) for run in group.runs),
+                _range(steps),
+                _range(at),
+                group.trained_on,
+                ', '.join(names) or None,
+            ]
+        )
+    return items.Table(
+        'runs',
+        'The runs',
+        columns,
+        rows,
+        'Evaluated is the checkpoint with the lowest validation loss.',
+    )
 
 
 def _range(numbers):
@@ -160,27 +204,47 @@ def _range(numbers):
 def worst_ten(groups, data_set):
     """The ten examples on which the best group of runs improves least, or None."""
     metric, label = metric_of(groups[0].task)
-    scored = [(cell.value, group) for group in groups
-              if (cell := level(group, data_set, metric)) is not None]
+    scored = [
+        (cell.value, group)
+        for group in groups
+        if (cell := level(group, data_set, metric)) is not None
+    ]
     if not scored:
         return None
     best = max(scored, key=lambda pair: pair[0])[1]
     ids, value_SN = statistics.scores(best.results(data_set), metric)
     score = dict(zip(ids, value_SN.mean(axis=0)))
-    others = [result for _, group in scored if group is not best
-              for result in group.results(data_set)]
+    others = [
+        result for _, group in scored if group is not best for result in group.results(data_set)
+    ]
     rows = []
     for name in sorted(score, key=score.get)[:10]:
         row = best.results(data_set)[0].rows[name]
         of_others = [result.rows[name][metric] for result in others if name in result.rows]
-        rows.append([name, row['snr_db'], row['seconds'], float(score[name]),
-                     float(np.mean(of_others)) if of_others else None])
+        rows.append(
+            [
+                name,
+                row['snr_db'],
+                row['seconds'],
+                float(score[name]),
+                float(np.mean(of_others)) if of_others else None,
+            ]
+        )
     return items.Table(
-        f'worst_ten-{data_set}', f'The worst ten examples of {best.label}, tested on {data_set}',
-        (items.Column('Example', 'example'), items.Column('Input SNR (dB)', 'snr_db'),
-         items.Column('Length (s)', 'seconds'), items.Column(label, metric),
-         items.Column('Other systems, mean (dB)', 'others')), rows,
+        f'worst_ten-{data_set}',
+        f'The worst ten examples of {best.label}, tested on {data_set}',
+        (
+            items.Column('Example', 'example'),
+            items.Column('Input SNR (dB)', 'snr_db'),
+            items.Column('Length (s)', 'seconds'),
+            items.Column(label, metric),
+            items.Column('Other systems, mean (dB)', 'others'),
+        ),
+        rows,
         'Of the system with the highest score on this test set, mean over its seeds. The input SNR'
-        ' is the level of the ' + {'speech': 'first speaker over the second.',
-                                   'foreground': 'foreground over the background.'}[
-                                       groups[0].task])
+        ' is the level of the '
+        + {
+            'speech': 'first speaker over the second.',
+            'foreground': 'foreground over the background.',
+        }[groups[0].task],
+    )

@@ -27,16 +27,21 @@ def is_numeric(table, i):
 
 def markdown(table):
     """A Table as Markdown, with its title and note."""
+
     def line(cells):
         return '| ' + ' | '.join(_escaped(cell) for cell in cells) + ' |'
 
-    heads = [f'published: {column.label}' if column.published else column.label
-             for column in table.columns]
+    heads = [
+        f'published: {column.label}' if column.published else column.label
+        for column in table.columns
+    ]
     # Columns of numbers are set to the right.
     sides = ['---:' if is_numeric(table, i) else '---' for i in range(len(heads))]
     lines = [f'### {table.title}', '', line(heads), '|' + '|'.join(sides) + '|']
-    lines += [line(cell_text(cell, column.digits) for cell, column in zip(row, table.columns))
-              for row in table.rows]
+    lines += [
+        line(cell_text(cell, column.digits) for cell, column in zip(row, table.columns))
+        for row in table.rows
+    ]
     return '\n'.join(lines) + '\n' + (f'\n{table.note}\n' if table.note else '')
 
 
@@ -47,13 +52,24 @@ def _escaped(cell):
 
 def comma_separated(table):
     """A Table as CSV: full precision; an interval in columns of its own; empty where no run is."""
-    wide = {i for i in range(len(table.columns))
-            if any(isinstance(row[i], items.Estimate) for row in table.rows)}
+    wide = {
+        i
+        for i in range(len(table.columns))
+        if any(isinstance(row[i], items.Estimate) for row in table.rows)
+    }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    writer.writerow([name for i, column in enumerate(table.columns)
-                     for name in ([column.key, f'{column.key}_low', f'{column.key}_high',
-                                   f'{column.key}_note'] if i in wide else [column.key])])
+    writer.writerow(
+        [
+            name
+            for i, column in enumerate(table.columns)
+            for name in (
+                [column.key, f'{column.key}_low', f'{column.key}_high', f'{column.key}_note']
+                if i in wide
+                else [column.key]
+            )
+        ]
+    )
     for row in table.rows:
         cells = []
         for i, cell in enumerate(row):

@@ -45,18 +45,25 @@ def write(sections, output_dir, title):
                     files[f'figures/{item.name}.{kind}'] = style.rendered(item, kind)
     files['report.md'] = whole_markdown(sections, title)
     files['index.html'] = page.render(sections, title=title)
-    files = {name: content if isinstance(content, bytes) else content.encode()
-             for name, content in files.items()}
+    files = {
+        name: content if isinstance(content, bytes) else content.encode()
+        for name, content in files.items()
+    }
     before = _manifest(output_dir)
     for name in files:
         if not _may_replace(output_dir, name, before):
-            raise NotOurs(f'{os.path.join(output_dir, name)} is there, and not as a report wrote'
-                          ' it: move it away, or give another --output_dir')
+            raise NotOurs(
+                f'{os.path.join(output_dir, name)} is there, and not as a report wrote'
+                ' it: move it away, or give another --output_dir'
+            )
     prepare(output_dir)
     # Killed at any instant, the manifest knows old and new files alike.
     now = {name: [_digest(content)] for name, content in files.items()}
-    _put(output_dir, MANIFEST, _json({name: before.get(name, []) + now.get(name, [])
-                                      for name in {*before, *now}}))
+    _put(
+        output_dir,
+        MANIFEST,
+        _json({name: before.get(name, []) + now.get(name, []) for name in {*before, *now}}),
+    )
     for name, content in files.items():
         _put(output_dir, name, content)
     for name in before.keys() - files.keys():
@@ -79,8 +86,9 @@ def prepare(output_dir):
         with tempfile.TemporaryFile(dir=output_dir):
             pass
     except OSError as error:
-        raise results.ResultsError(f'--output_dir={output_dir} cannot be written to'
-                                   f' ({error.strerror}); give another') from error
+        raise results.ResultsError(
+            f'--output_dir={output_dir} cannot be written to ({error.strerror}); give another'
+        ) from error
 
 
 def _manifest(output_dir):
@@ -88,8 +96,11 @@ def _manifest(output_dir):
     try:
         with open(os.path.join(output_dir, MANIFEST)) as file:
             content = json.load(file)
-        return {name: list(digests) for name, digests in content.items()
-                if re.fullmatch(r'((tables|figures)/)?[\w.-]+', name)}
+        return {
+            name: list(digests)
+            for name, digests in content.items()
+            if re.fullmatch(r'((tables|figures)/)?[\w.-]+', name)
+        }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
@@ -144,6 +155,8 @@ def whole_markdown(sections, title):
             if isinstance(item, items.Table):
                 parts.append(markdown(item))
             elif isinstance(item, items.Figure):
-                parts.append(f'### {item.title}\n\n![{item.description}](figures/{item.name}.svg)\n'
-                             + (f'\n{item.note}\n' if item.note else ''))
+                parts.append(
+                    f'### {item.title}\n\n![{item.description}](figures/{item.name}.svg)\n'
+                    + (f'\n{item.note}\n' if item.note else '')
+                )
     return '\n'.join(parts)

@@ -11,5 +11,5 @@ TASKS = {'speech': SpeechTask, 'foreground': ForegroundTask}
 def make_task(config) -> Task:
     """Builds the task that `config.task` names."""
     if config.task not in TASKS:
-        raise ConfigError(f"task = {config.task!r}: must be one of {', '.join(TASKS)}")
+        raise ConfigError(f'task = {config.task!r}: must be one of {", ".join(TASKS)}')
     return TASKS[config.task](config)

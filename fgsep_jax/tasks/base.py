@@ -4,7 +4,6 @@ from typing import Protocol
 
 import jax
 
-
 INT16_SCALE = 32768.0
 
 

@@ -24,9 +24,13 @@ class ForegroundTask:
         self._sample_rate = config.data.sample_rate
         self._stft = dict(window=self._features.window, hop=self._features.hop)
         self._matrix_FM = mel_lib.mel_matrix(
-            sample_rate=self._sample_rate, window=self._features.window,
-            bands=self._features.bands, low=self._features.low,
-            high=self._features.high or None, scale=self._features.mel_scale)
+            sample_rate=self._sample_rate,
+            window=self._features.window,
+            bands=self._features.bands,
+            low=self._features.low,
+            high=self._features.high or None,
+            scale=self._features.mel_scale,
+        )
         self.model = MaskBLSTM(bands=self._features.bands, **model)
 
     def init(self, rng):
@@ -38,18 +42,22 @@ class ForegroundTask:
     def multiply_accumulates(self):
         """Returns how many a second of audio takes to separate."""
         return multiply_accumulates(
-            self.model, frames_per_second=self._sample_rate / self._features.hop)
+            self.model, frames_per_second=self._sample_rate / self._features.hop
+        )
 
     def separate(self, params, mixture_BT, length_B=None, adaptation_BT=None):
         """Returns estimate_BST = (foreground, background), which sum to the mixture; see
         `base.Task`. Equation 4 with the mixture's phase."""
         spectrum_BKF = stft(mixture_BT, **self._stft)
-        mask_BKM, frame_BK = self._mask(
-            params, self._mel(spectrum_BKF), length_B, adaptation_BT)
+        mask_BKM, frame_BK = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
         mask_BKF = mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
         pair_BSKF = jnp.stack(mel_lib.apply_mask(spectrum_BKF, mask_BKF), axis=1)
-        return istft(pair_BSKF, length=mixture_BT.shape[-1], **self._stft,
-                     mask_K=None if frame_BK is None else frame_BK[:, None])
+        return istft(
+            pair_BSKF,
+            length=mixture_BT.shape[-1],
+            **self._stft,
+            mask_K=None if frame_BK is None else frame_BK[:, None],
+        )
 
     def probe(self, params, mixture_BT):
         """Returns {}: nothing in the model is gated; see `base.Task`."""
@@ -58,9 +66,10 @@ class ForegroundTask:
 
     def oracles(self):
         """The ideal ratio mask on mel bands, the paper's upper bound, and on the STFT's bins."""
-        return {name: functools.partial(ideal_ratio_mask, matrix_FM=matrix_FM, **self._stft)
-                for name, matrix_FM in (('ideal_mel_mask', self._matrix_FM),
-                                        ('ideal_ratio_mask', None))}
+        return {
+            name: functools.partial(ideal_ratio_mask, matrix_FM=matrix_FM, **self._stft)
+            for name, matrix_FM in (('ideal_mel_mask', self._matrix_FM), ('ideal_ratio_mask', None))
+        }
 
     def loss(self, params, batch, rng):
         """Equation 5: || M * |X|_mel - |F|_mel ||^2, normalised as `loss.normalization` says.
@@ -79,8 +88,7 @@ class ForegroundTask:
         signals = [source_BST.sum(axis=1), source_BST[:, 0]]
         if self._normalization == 'energy':
             signals.append(source_BST[:, 1])
-        mel_BSKM = mel_lib.mel_of_signal(
-            jnp.stack(signals, axis=1), self._matrix_FM, **self._stft)
+        mel_BSKM = mel_lib.mel_of_signal(jnp.stack(signals, axis=1), self._matrix_FM, **self._stft)
         mixture_BKM, foreground_BKM, *background_BKM = jnp.moveaxis(mel_BSKM, 1, 0)
         mask_BKM, frame_BK = self._mask(params, mixture_BKM, length_B, adaptation_BT)
         if frame_BK is None:
@@ -109,11 +117,11 @@ class ForegroundTask:
         if self.model.auxiliary:
             if adaptation_BT is None:
                 raise ValueError('the auxiliary network needs adaptation_BT, a background segment')
-            adaptation_BAM = mel_lib.mel_of_signal(
-                adaptation_BT, self._matrix_FM, **self._stft)
+            adaptation_BAM = mel_lib.mel_of_signal(adaptation_BT, self._matrix_FM, **self._stft)
             adaptation = {'adaptation_BAM': self._feature(adaptation_BAM)}
         mask_BKM = self.model.apply(
-            {'params': params}, self._feature(mixture_BKM), frame_BK, **adaptation)
+            {'params': params}, self._feature(mixture_BKM), frame_BK, **adaptation
+        )
         return mask_BKM, frame_BK
 
     def _feature(self, mel_BKM):
@@ -122,9 +130,14 @@ class ForegroundTask:
             feature_BKM = mel_lib.log_mel(mel_BKM, floor=settings.log_floor)
             return (feature_BKM - settings.log_shift) / settings.log_scale
         feature_BKM = pcen(
-            mel_BKM, smoothing=settings.pcen_smoothing, eps=settings.pcen_eps,
-            gain=settings.pcen_gain, bias=settings.pcen_bias, power=settings.pcen_power,
-            start=settings.pcen_start)
+            mel_BKM,
+            smoothing=settings.pcen_smoothing,
+            eps=settings.pcen_eps,
+            gain=settings.pcen_gain,
+            bias=settings.pcen_bias,
+            power=settings.pcen_power,
+            start=settings.pcen_start,
+        )
         return (feature_BKM - settings.pcen_shift) / settings.pcen_scale
 
 

@@ -43,7 +43,8 @@ class SpeechTask:
         if not encoder.dilations or encoder.activation != 'glu':
             return {}
         _, sown = encoder.apply(
-            {'params': params['encoder']}, mixture_BT, mutable=['intermediates'])
+            {'params': params['encoder']}, mixture_BT, mutable=['intermediates']
+        )
         return {'gate_BKN': sown['intermediates']['layer_1']['gate'][0]}
 
     def oracles(self):
@@ -68,14 +69,19 @@ class SpeechTask:
         settings = self._loss
         measure = {'si_snr': si_snr, 'snr': snr}[settings.name]
         loss_B, permutation_BS = pit_of(
-            measure, estimate_BET, reference_BRT, mask=mask_BT, eps=settings.eps)
+            measure, estimate_BET, reference_BRT, mask=mask_BT, eps=settings.eps
+        )
         values = {settings.name: -loss_B}
         if settings.power_law_weight:
             term_BS = power_law(
-                reorder(estimate_BET, permutation_BS), reference_BRT,
+                reorder(estimate_BET, permutation_BS),
+                reference_BRT,
                 mask=None if mask_BT is None else mask_BT[:, None, :],
-                alpha=settings.power_law_exponent, window=settings.power_law_window,
-                hop=settings.power_law_hop, reduction=settings.power_law_reduction)
+                alpha=settings.power_law_exponent,
+                window=settings.power_law_window,
+                hop=settings.power_law_hop,
+                reduction=settings.power_law_reduction,
+            )
             values['power_law'] = term_BS.mean(axis=1)
             loss_B = loss_B + settings.power_law_weight * values['power_law']
         return loss_B, values

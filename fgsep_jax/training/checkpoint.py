@@ -22,16 +22,23 @@ class Checkpoints:
     """
 
     def __init__(self, workdir, *, keep=3, read_only=False):
-        policy = checkpoint_managers.AnyPreservationPolicy([
-            checkpoint_managers.LatestN(keep),
-            checkpoint_managers.BestN(get_metric_fn=_loss, reverse=True, n=1)])
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.BestN(get_metric_fn=_loss, reverse=True, n=1),
+            ]
+        )
         self._manager = ocp.CheckpointManager(
             os.path.abspath(os.path.join(workdir, 'checkpoints')),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, cleanup_tmp_directories=not read_only,
+                preservation_policy=policy,
+                cleanup_tmp_directories=not read_only,
                 create=not read_only,
-                best_fn=_loss, best_mode='min'),  # without it Orbax drops the metrics
-            item_names=('state', 'position'))
+                best_fn=_loss,
+                best_mode='min',
+            ),  # without it Orbax drops the metrics
+            item_names=('state', 'position'),
+        )
 
     def save(self, step, state, position, *, loss=None):
         """Starts saving one checkpoint.
@@ -47,9 +54,12 @@ class Checkpoints:
         """
         measured = loss is not None and math.isfinite(loss)
         saved = self._manager.save(
-            step, metrics={'loss': loss if measured else math.inf},
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state),
-                                    position=ocp.args.JsonSave(position)))
+            step,
+            metrics={'loss': loss if measured else math.inf},
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
+            ),
+        )
         if not saved:
             raise RuntimeError(f'checkpoint {step} was refused: it exists already')
 
@@ -78,9 +88,12 @@ class Checkpoints:
           ConfigError: it holds other shapes than this model has.
         """
         try:
-            restored = self._manager.restore(step, args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state),
-                position=ocp.args.JsonRestore()))
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract_state), position=ocp.args.JsonRestore()
+                ),
+            )
         except ValueError as error:
             raise ConfigError(
                 f'checkpoint {step} in {self._manager.directory} does not fit this model: {error}'
@@ -104,4 +117,5 @@ class Checkpoints:
 def abstract(state, sharding):
     """Shapes, types and one sharding of a tree, for `Checkpoints.restore`."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
+    )

@@ -81,8 +81,13 @@ def forecast(config, task, params, *, steps, examples):
         jax.block_until_ready(separate(*arguments))
         times.append(time.monotonic() - began)
     seconds = 3 * min(times) * config.data.batch_size * config.data.segment_seconds
-    return outlook(config, seconds_per_step=seconds, steps_left=steps, examples=examples,
-                   basis='estimated from one forward pass')
+    return outlook(
+        config,
+        seconds_per_step=seconds,
+        steps_left=steps,
+        examples=examples,
+        basis='estimated from one forward pass',
+    )
 
 
 def outlook(config, *, seconds_per_step, steps_left, examples, basis='measured'):
@@ -110,8 +115,9 @@ def outlook(config, *, seconds_per_step, steps_left, examples, basis='measured')
         seconds = left * _work(smaller, examples) / here
         if seconds < TOO_SLOW_SECONDS:
             fits.append(f':{preset} (about {duration(seconds)})')
-    return (f'{text}. This machine is too slow for it; '
-            + (f"presets that fit: {', '.join(fits)}" if fits else 'no preset fits either'))
+    return f'{text}. This machine is too slow for it; ' + (
+        f'presets that fit: {", ".join(fits)}' if fits else 'no preset fits either'
+    )
 
 
 def check_memory(compiled):
@@ -128,13 +134,17 @@ def check_memory(compiled):
         raise config_lib.ConfigError(
             f'one training step needs {_gigabytes(memory)}, this machine has'
             f' {here / 2**30:.0f} GiB. Use a smaller preset (:small, :demo), or lower'
-            ' data.batch_size or data.segment_seconds.')
+            ' data.batch_size or data.segment_seconds.'
+        )
 
 
 def _work(config, examples):
     return make_task(config).multiply_accumulates() * (
-        config.data.segment_seconds * config.training.epochs
-        * steps_per_epoch(config, examples) * config.data.batch_size)
+        config.data.segment_seconds
+        * config.training.epochs
+        * steps_per_epoch(config, examples)
+        * config.data.batch_size
+    )
 
 
 def _gigabytes(memory):

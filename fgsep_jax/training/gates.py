@@ -54,5 +54,6 @@ class GateLog:
         path = os.path.join(self._folder, f'{step:09d}.npz')
         with open(path + '.partial', 'wb') as file:
             np.savez_compressed(
-                file, gate_KN=np.rint(255 * pooled_KN).astype(np.uint8), **self._origin)
+                file, gate_KN=np.rint(255 * pooled_KN).astype(np.uint8), **self._origin
+            )
         os.replace(path + '.partial', path)

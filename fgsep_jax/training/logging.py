@@ -30,9 +30,15 @@ class RunLog:
         _drop_after(path, step)
         self._lines = open(path, 'a')
         self._board = tensorboardX.SummaryWriter(
-            os.path.join(workdir, 'tensorboard'), purge_step=step + 1)
-        self._bar = tqdm.tqdm(total=total, initial=step, unit='step', dynamic_ncols=True,
-                              disable=not sys.stderr.isatty())
+            os.path.join(workdir, 'tensorboard'), purge_step=step + 1
+        )
+        self._bar = tqdm.tqdm(
+            total=total,
+            initial=step,
+            unit='step',
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
         self._total, self._said = total, time.monotonic()
 
     def scalars(self, step, values, *, kind):
@@ -46,9 +52,19 @@ class RunLog:
         if not self._active:
             return
         plain = {name: float(value) for name, value in values.items()}
-        self._lines.write(json.dumps({'step': step, 'kind': kind, **{
-            name: value if math.isfinite(value) else None for name, value in plain.items()}})
-            + '\n')
+        self._lines.write(
+            json.dumps(
+                {
+                    'step': step,
+                    'kind': kind,
+                    **{
+                        name: value if math.isfinite(value) else None
+                        for name, value in plain.items()
+                    },
+                }
+            )
+            + '\n'
+        )
         self._lines.flush()
         for name, value in plain.items():
             self._board.add_scalar(f'{kind}/{name}', value, step)
@@ -68,8 +84,7 @@ class RunLog:
         # SI-SNR leaves the scale free, so an estimate may be far outside [-1, 1].
         scaled_T = signal_T * (0.9 / peak) if peak > 0 else signal_T
         self._board.add_audio(name, scaled_T[:, None], step, sample_rate)
-        self._board.add_image(f'{name}/spectrogram', _spectrogram(scaled_T), step,
-                              dataformats='HW')
+        self._board.add_image(f'{name}/spectrogram', _spectrogram(scaled_T), step, dataformats='HW')
 
     def progress(self, step, *, loss, examples_per_second, seconds_left):
         """Moves the bar; without a terminal prints a line every quarter of a minute."""
@@ -80,8 +95,10 @@ class RunLog:
         now = time.monotonic()
         if self._bar.disable and now - self._said > 15:
             self._said = now
-            self.say(f'step {step}/{self._total}  loss {loss:.2f}  {examples_per_second:.1f}'
-                     f' examples/s  {duration(seconds_left)} to go')
+            self.say(
+                f'step {step}/{self._total}  loss {loss:.2f}  {examples_per_second:.1f}'
+                f' examples/s  {duration(seconds_left)} to go'
+            )
 
     def say(self, text):
         """Prints a line without breaking the bar."""
@@ -126,6 +143,6 @@ def _spectrogram(signal_T, *, window=256, hop=64, floor_db=-80.0):
     """Log-magnitude picture [F, K] in 0..1, low frequencies at the bottom."""
     signal_T = np.pad(signal_T, (0, max(window - len(signal_T), 0)))
     frames_KW = np.lib.stride_tricks.sliding_window_view(signal_T, window)[::hop]
-    power_KF = np.abs(np.fft.rfft(frames_KW * np.hanning(window)))**2
+    power_KF = np.abs(np.fft.rfft(frames_KW * np.hanning(window))) ** 2
     level_KF = 10 * np.log10(power_KF / max(power_KF.max(initial=0.0), 1e-12) + 1e-12)
     return np.clip(1 - level_KF / floor_db, 0, 1).T[::-1]

@@ -59,22 +59,29 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_StopSignal())
         batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
-        checkpoints = stack.enter_context(contextlib.closing(
-            Checkpoints(workdir, keep=config.training.keep_checkpoints)))
+        checkpoints = stack.enter_context(
+            contextlib.closing(Checkpoints(workdir, keep=config.training.keep_checkpoints))
+        )
         reads = {'data': repr(train_source), 'hosts': hosts}
         state = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step = int(state.step)
         if host == 0:
             run_folder.claim(workdir, config, train_source)
-        log = stack.enter_context(contextlib.closing(
-            RunLog(workdir, step=step, total=total, active=host == 0)))
+        log = stack.enter_context(
+            contextlib.closing(RunLog(workdir, step=step, total=total, active=host == 0))
+        )
         if step >= total:
             log.say(f'{workdir} is trained: {step} steps')
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
         run.compile(state, len(indices), short, total - step)
-        gates = GateLog(workdir, task=task, config=config, total=total,
-                        source=probe_source if config.training.gates else None)
+        gates = GateLog(
+            workdir,
+            task=task,
+            config=config,
+            total=total,
+            source=probe_source if config.training.gates else None,
+        )
         log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
         gates.save(step, state.params)
         while step < total:
@@ -88,12 +95,18 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                 state, loss = run.validate(state, step, step // epoch_steps)
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
-                checkpoints.save(step, state, {**reads, 'iterator': batches.get_state(),
-                                               'config': config.to_dict()}, loss=loss)
+                checkpoints.save(
+                    step,
+                    state,
+                    {**reads, 'iterator': batches.get_state(), 'config': config.to_dict()},
+                    loss=loss,
+                )
             if leaving and step < total:
                 checkpoints.wait()
-                raise Preempted(f'asked to stop: saved step {step} of {total} in {workdir};'
-                                ' the same command resumes it')
+                raise Preempted(
+                    f'asked to stop: saved step {step} of {total} in {workdir};'
+                    ' the same command resumes it'
+                )
         return state
 
 
@@ -109,7 +122,8 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
         if position[key] != value:
             raise config_lib.ConfigError(
                 f'the run was saved with {key} = {position[key]} and cannot resume with'
-                f' {value}: its data position belongs to that. Give another --workdir.')
+                f' {value}: its data position belongs to that. Give another --workdir.'
+            )
     batches.set_state(position['iterator'])
     return state
 
@@ -125,7 +139,8 @@ class _Run:
         self._separate = jax.jit(task.separate)
         self._update_plateau = jax.jit(
             functools.partial(update_plateau, make_plateau(config)),
-            out_shardings=mesh_lib.replicated(mesh))
+            out_shardings=mesh_lib.replicated(mesh),
+        )
         self._limit = config.training.max_nonfinite_steps
         self._pending = None
         self._window = (0, 0.0)
@@ -133,27 +148,39 @@ class _Run:
     def compile(self, state, examples, short, steps_left):
         """Compiles the train step and says what it costs."""
         self._examples = examples
-        warning = cost.forecast(self._config, self._task, mesh_lib.local_copy(state.params),
-                                steps=steps_left, examples=examples)
+        warning = cost.forecast(
+            self._config,
+            self._task,
+            mesh_lib.local_copy(state.params),
+            steps=steps_left,
+            examples=examples,
+        )
         if warning:
             self._log.say(warning)
         position = self._batches.get_state()
         batch = mesh_lib.place_batch(next(self._batches), self._mesh)
         self._batches.set_state(position)
         began = time.monotonic()
-        self._train_step = jit_train_step(self._task, self._config, self._mesh).lower(
-            state, batch).compile()
-        self._log.say(cost.describe(
-            self._config, state=state, compiled=self._train_step, examples=examples, short=short,
-            devices=jax.device_count()))
+        self._train_step = (
+            jit_train_step(self._task, self._config, self._mesh).lower(state, batch).compile()
+        )
+        self._log.say(
+            cost.describe(
+                self._config,
+                state=state,
+                compiled=self._train_step,
+                examples=examples,
+                short=short,
+                devices=jax.device_count(),
+            )
+        )
         self._log.say(f'compiled           in {time.monotonic() - began:.0f} s')
         cost.check_memory(self._train_step)
 
     def step(self, state, step, steps_left):
         """Dispatches one step, then reads what the one before it reported."""
         batch = next(self._batches)
-        state, metrics, finite_B = self._train_step(
-            state, mesh_lib.place_batch(batch, self._mesh))
+        state, metrics, finite_B = self._train_step(state, mesh_lib.place_batch(batch, self._mesh))
         self.read_metrics()
         self._pending = (step + 1, steps_left - 1, batch['id'], metrics, finite_B)
         return state
@@ -175,11 +202,21 @@ class _Run:
             self._log.scalars(step, {**metrics, 'examples_per_second': rate}, kind='train')
         if rate:
             seconds = self._config.data.batch_size / rate
-            self._log.progress(step, loss=float(metrics['loss']), examples_per_second=rate,
-                               seconds_left=seconds * steps_left)
+            self._log.progress(
+                step,
+                loss=float(metrics['loss']),
+                examples_per_second=rate,
+                seconds_left=seconds * steps_left,
+            )
             if self._examples:  # once, as soon as a step after the first has been timed
-                self._log.say(cost.outlook(self._config, seconds_per_step=seconds,
-                                           steps_left=steps_left, examples=self._examples))
+                self._log.say(
+                    cost.outlook(
+                        self._config,
+                        seconds_per_step=seconds,
+                        steps_left=steps_left,
+                        examples=self._examples,
+                    )
+                )
                 self._examples = 0
 
     def _report_skipped(self, step, ids, finite_B, in_row):
@@ -189,14 +226,17 @@ class _Run:
         # Where every loss is finite and the gradient is not, any of them may be at fault.
         bad = [name for name, finite in rows if not finite] or [name for name, _ in rows]
         self._log.event(step, 'skipped', ids=bad)
-        self._log.say(f'step {step} skipped: loss or gradient not finite ({in_row} in a row);'
-                      f' examples: {", ".join(bad)}')
+        self._log.say(
+            f'step {step} skipped: loss or gradient not finite ({in_row} in a row);'
+            f' examples: {", ".join(bad)}'
+        )
         if in_row >= self._limit:
             raise TrainingError(
                 f'{in_row} steps in a row had a loss or gradient that was not finite'
                 f' (training.max_nonfinite_steps = {self._limit}), the last at step {step} with'
                 f' {", ".join(bad)}. Lower training.learning_rate or training.clip_norm, or look'
-                ' at these examples; the last checkpoint is kept.')
+                ' at these examples; the last checkpoint is kept.'
+            )
 
     def validate(self, state, step, epoch):
         """Measures the validation loss and lets the learning-rate rule see it.
@@ -207,22 +247,29 @@ class _Run:
         self.read_metrics()
         totals = None
         for batch in pipeline.validation_batches(
-                self._validation_source, self._config,
-                host=jax.process_index(), hosts=jax.process_count()):
+            self._validation_source,
+            self._config,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+        ):
             sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
             totals = sums if totals is None else merge_all(totals, sums)
         values = {name: mean.compute() for name, mean in totals.items()}
         if not float(totals['loss'].count):
-            raise TrainingError('no validation mixture could be scored: in the first'
-                                f' {self._config.data.segment_seconds:g} s of each a source is'
-                                ' silent throughout; raise data.segment_seconds')
+            raise TrainingError(
+                'no validation mixture could be scored: in the first'
+                f' {self._config.data.segment_seconds:g} s of each a source is'
+                ' silent throughout; raise data.segment_seconds'
+            )
         plateau = self._update_plateau(state.plateau, values['loss'])
         state = state.replace(plateau=plateau)
         rate = self._config.training.learning_rate * float(plateau.scale)
         self._log.scalars(step, {**values, 'next_learning_rate': rate}, kind='validation')
-        self._log.say(f'epoch {epoch}  step {step}  '
-                      + '  '.join(f'validation {k} {v:.3f}' for k, v in values.items())
-                      + f'  learning rate {rate:.2g}')
+        self._log.say(
+            f'epoch {epoch}  step {step}  '
+            + '  '.join(f'validation {k} {v:.3f}' for k, v in values.items())
+            + f'  learning rate {rate:.2g}'
+        )
         self._sounds(state, step)
         self._window = (step, time.monotonic())
         return state, values['loss']

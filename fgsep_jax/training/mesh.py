@@ -30,8 +30,11 @@ def split_batch(mesh):
 def place_batch(batch, mesh):
     """Builds global arrays from this host's rows; what is not an array ('id') is left out."""
     sharding = split_batch(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, value)
-            for name, value in batch.items() if name != 'id'}
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in batch.items()
+        if name != 'id'
+    }
 
 
 def local_copy(tree):

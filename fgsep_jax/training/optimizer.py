@@ -6,8 +6,7 @@ import optax
 
 def make_optimizer(config):
     """Clipping by global norm, then Adam's direction; the step applies the learning rate."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.training.clip_norm), optax.scale_by_adam())
+    return optax.chain(optax.clip_by_global_norm(config.training.clip_norm), optax.scale_by_adam())
 
 
 def make_plateau(config):
@@ -18,8 +17,11 @@ def make_plateau(config):
     """
     training = config.training
     return optax.contrib.reduce_on_plateau(
-        factor=training.plateau_factor, patience=training.plateau_epochs,
-        rtol=0.0, atol=training.plateau_tolerance)
+        factor=training.plateau_factor,
+        patience=training.plateau_epochs,
+        rtol=0.0,
+        atol=training.plateau_tolerance,
+    )
 
 
 def update_plateau(plateau, state, loss):

@@ -6,12 +6,23 @@ import os
 from fgsep_jax import config as config_lib
 
 # What may change between two starts of one run without making it another run.
-MAY_CHANGE = ('training.epochs', 'training.log_steps', 'training.checkpoint_steps',
-              'training.keep_checkpoints', 'training.audio_examples', 'training.gates',
-              'data.read_threads',
-              'data.prefetch_batches', 'data.dir', 'evaluation.batch_size',
-              'evaluation.bucket_seconds', 'evaluation.filter_taps', 'evaluation.max_examples',
-              'evaluation.splits', 'evaluation.listen_examples')
+MAY_CHANGE = (
+    'training.epochs',
+    'training.log_steps',
+    'training.checkpoint_steps',
+    'training.keep_checkpoints',
+    'training.audio_examples',
+    'training.gates',
+    'data.read_threads',
+    'data.prefetch_batches',
+    'data.dir',
+    'evaluation.batch_size',
+    'evaluation.bucket_seconds',
+    'evaluation.filter_taps',
+    'evaluation.max_examples',
+    'evaluation.splits',
+    'evaluation.listen_examples',
+)
 
 
 def flatten(tree, prefix=''):
@@ -43,13 +54,17 @@ def check(workdir, config):
         return
     before = flatten(read_config(workdir).to_dict())
     now = flatten(config.to_dict())
-    changed = [f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
-               for key in sorted(before.keys() | now.keys())
-               if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+    changed = [
+        f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in MAY_CHANGE
+    ]
     if changed:
         raise config_lib.ConfigError(
-            f'{workdir} holds a run of another configuration:\n' + '\n'.join(changed)
-            + '\nGive another --workdir, or the same configuration to resume it.')
+            f'{workdir} holds a run of another configuration:\n'
+            + '\n'.join(changed)
+            + '\nGive another --workdir, or the same configuration to resume it.'
+        )
 
 
 def claim(workdir, config, train_source):
@@ -63,10 +78,16 @@ def claim(workdir, config, train_source):
     """
     os.makedirs(workdir, exist_ok=True)
     metadata = train_source.metadata
-    about = {'name': metadata['name'], 'dir': train_source.directory,
-             'sample_rate': metadata['sample_rate'],
-             'train': {'examples': len(train_source), 'speakers': len(train_source.speakers),
-                       'fingerprint': metadata['splits'][train_source.split].get('fingerprint')}}
+    about = {
+        'name': metadata['name'],
+        'dir': train_source.directory,
+        'sample_rate': metadata['sample_rate'],
+        'train': {
+            'examples': len(train_source),
+            'speakers': len(train_source.speakers),
+            'fingerprint': metadata['splits'][train_source.split].get('fingerprint'),
+        },
+    }
     write_text(os.path.join(workdir, 'training_data.json'), json.dumps(about, indent=2) + '\n')
     write_text(os.path.join(workdir, 'config.json'), config_lib.to_json(config))
 
@@ -81,6 +102,7 @@ def read_config(workdir):
     if not os.path.exists(path):
         raise config_lib.ConfigError(
             f'{workdir} holds no run: {path} is missing. Train one with `python -m fgsep_jax.main'
-            f' --config=configs/convtasnet_glu.py --workdir={workdir}`.')
+            f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'
+        )
     with open(path) as file:
         return config_lib.from_json(file.read())

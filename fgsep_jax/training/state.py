@@ -35,8 +35,13 @@ def init_state(task, config):
     params = task.init(jax.random.key(config.seed))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
-        step=zero, params=params, optimizer=make_optimizer(config).init(params),
-        plateau=make_plateau(config).init(params), skipped=zero, skipped_in_row=zero)
+        step=zero,
+        params=params,
+        optimizer=make_optimizer(config).init(params),
+        plateau=make_plateau(config).init(params),
+        skipped=zero,
+        skipped_in_row=zero,
+    )
 
 
 def parameter_count(params):

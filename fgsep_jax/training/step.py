@@ -44,13 +44,25 @@ def train_step(state, batch, *, task, optimizer, learning_rate, seed):
 
     bad = 1 - finite.astype(jnp.int32)
     state = state.replace(
-        step=state.step + 1, params=keep(params, state.params),
-        optimizer=keep(moments, state.optimizer), skipped=state.skipped + bad,
-        skipped_in_row=bad * (state.skipped_in_row + 1))
-    return state, {
-        **{name: value_B.mean() for name, value_B in values.items()},
-        'loss': loss, 'gradient_norm': norm, 'learning_rate': rate, 'finite': finite,
-        'skipped': state.skipped, 'skipped_in_row': state.skipped_in_row}, jnp.isfinite(loss_B)
+        step=state.step + 1,
+        params=keep(params, state.params),
+        optimizer=keep(moments, state.optimizer),
+        skipped=state.skipped + bad,
+        skipped_in_row=bad * (state.skipped_in_row + 1),
+    )
+    return (
+        state,
+        {
+            **{name: value_B.mean() for name, value_B in values.items()},
+            'loss': loss,
+            'gradient_norm': norm,
+            'learning_rate': rate,
+            'finite': finite,
+            'skipped': state.skipped,
+            'skipped_in_row': state.skipped_in_row,
+        },
+        jnp.isfinite(loss_B),
+    )
 
 
 def validation_step(params, batch, *, task):
@@ -72,16 +84,26 @@ def validation_step(params, batch, *, task):
 def jit_train_step(task, config, mesh):
     """`train_step` over a mesh: (state, batch) -> (state, metrics, finite_B); donates the state."""
     step = functools.partial(
-        train_step, task=task, optimizer=make_optimizer(config),
-        learning_rate=config.training.learning_rate, seed=config.seed)
+        train_step,
+        task=task,
+        optimizer=make_optimizer(config),
+        learning_rate=config.training.learning_rate,
+        seed=config.seed,
+    )
     replicated, split = mesh_lib.replicated(mesh), mesh_lib.split_batch(mesh)
-    return jax.jit(step, in_shardings=(replicated, split),
-                   out_shardings=(replicated, replicated, split), donate_argnums=0)
+    return jax.jit(
+        step,
+        in_shardings=(replicated, split),
+        out_shardings=(replicated, replicated, split),
+        donate_argnums=0,
+    )
 
 
 def jit_validation_step(task, mesh):
     """`validation_step` over a mesh: (params, batch) -> {name: Mean}."""
     replicated = mesh_lib.replicated(mesh)
-    return jax.jit(functools.partial(validation_step, task=task),
-                   in_shardings=(replicated, mesh_lib.split_batch(mesh)),
-                   out_shardings=replicated)
+    return jax.jit(
+        functools.partial(validation_step, task=task),
+        in_shardings=(replicated, mesh_lib.split_batch(mesh)),
+        out_shardings=replicated,
+    )

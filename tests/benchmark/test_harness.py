@@ -11,8 +11,7 @@ import types
 import numpy as np
 import pytest
 
-from fgsep_jax.benchmark import __main__ as program
-from fgsep_jax.benchmark import harness
+from fgsep_jax.benchmark import __main__ as program, harness
 from fgsep_jax.benchmark.harness import Case
 
 RATES = {'flops': 100.0, 'bytes': 10.0}
@@ -20,9 +19,16 @@ RATES = {'flops': 100.0, 'bytes': 10.0}
 
 def test_sides_take_turns_and_a_turn_counts_by_its_own_ratio():
     ours, theirs, order = iter([1, 2, 30]), iter([2, 2, 10]), []
-    row = harness.compare(Case(
-        'a', lambda: order.append('ours') or next(ours),
-        {'peer': lambda: order.append('peer') or next(theirs)}, rounds=3, unit='MB'), RATES)
+    row = harness.compare(
+        Case(
+            'a',
+            lambda: order.append('ours') or next(ours),
+            {'peer': lambda: order.append('peer') or next(theirs)},
+            rounds=3,
+            unit='MB',
+        ),
+        RATES,
+    )
     assert order == ['ours', 'peer'] * 3
     assert row['ours'] == 2 and row['peers']['peer']['value'] == 2
     assert row['peers']['peer']['ratio'] == 1  # of 0.5, 1 and 3; not 2 / 2
@@ -49,12 +55,26 @@ def test_the_roofline_is_the_slower_of_arithmetic_and_memory(flops, moved, secon
     assert row['roofline'] == seconds
 
 
-@pytest.mark.parametrize('target, limit, expected', [
-    (None, False, None), (0.5, False, True), (0.4, False, False), (5, True, True),
-    (4, True, False)])
+@pytest.mark.parametrize(
+    'target, limit, expected',
+    [
+        (None, False, None),
+        (0.5, False, True),
+        (0.4, False, False),
+        (5, True, True),
+        (4, True, False),
+    ],
+)
 def test_a_target_is_about_the_first_peer_or_about_our_value(target, limit, expected):
-    case = Case('a', lambda: 5, {'first': lambda: 10, 'second': lambda: 1}, target=target,
-                limit=limit, unit='MB', rounds=1)
+    case = Case(
+        'a',
+        lambda: 5,
+        {'first': lambda: 10, 'second': lambda: 1},
+        target=target,
+        limit=limit,
+        unit='MB',
+        rounds=1,
+    )
     assert harness.met(harness.compare(case, RATES)) is expected
 
 
@@ -77,7 +97,8 @@ def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkey
         program.main(['metrics', f'--results={path}', '--rounds=1'])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row['benchmark'], row.get('case', 'complete')) for row in rows] == [
-        ('metrics', case) for _ in range(2) for case in ('a', 'b', 'complete')]
+        ('metrics', case) for _ in range(2) for case in ('a', 'b', 'complete')
+    ]
     assert len(calls) == 2 and all(row['rounds'] == 1 for row in rows if 'case' in row)
     printed = capsys.readouterr().out
     assert '| a | peer |' in printed and 'do not trust' in printed
@@ -111,10 +132,15 @@ def test_a_system_that_does_not_say_has_no_load(monkeypatch):
     assert harness.busy_cores() is None
 
 
-@pytest.mark.parametrize('lines, name', [
-    ('model name\t: An EPYC\nflags\t\t: avx avx2 avx512f\n', 'An EPYC, AVX-512'),
-    ('model name\t: An EPYC\nflags\t\t: fpu avx avx2\n\n' * 2, 'An EPYC, AVX2'),
-    ('model name\t: Old\nflags\t\t: fpu\n', 'Old'), ('Features\t: asimd\n', platform.machine())])
+@pytest.mark.parametrize(
+    'lines, name',
+    [
+        ('model name\t: An EPYC\nflags\t\t: avx avx2 avx512f\n', 'An EPYC, AVX-512'),
+        ('model name\t: An EPYC\nflags\t\t: fpu avx avx2\n\n' * 2, 'An EPYC, AVX2'),
+        ('model name\t: Old\nflags\t\t: fpu\n', 'Old'),
+        ('Features\t: asimd\n', platform.machine()),
+    ],
+)
 def test_a_processor_is_told_by_its_vectors_too(monkeypatch, lines, name):
     monkeypatch.setattr(harness, 'open', lambda path: io.StringIO(lines), raising=False)
     assert harness._processor() == name
@@ -123,7 +149,7 @@ def test_a_processor_is_told_by_its_vectors_too(monkeypatch, lines, name):
 def test_a_results_file_that_cannot_be_written_is_found_out_first(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(SystemExit, match='error: --results=.*file/rows.jsonl'):
-        program.main(['pit', f"--results={tmp_path / 'file' / 'rows.jsonl'}"])
+        program.main(['pit', f'--results={tmp_path / "file" / "rows.jsonl"}'])
 
 
 def test_a_line_cut_short_takes_no_other_with_it(tmp_path):
@@ -136,10 +162,16 @@ def test_a_line_cut_short_takes_no_other_with_it(tmp_path):
 
 def test_each_of_several_benchmarks_has_a_process_of_its_own(tmp_path, monkeypatch):
     ran, codes = [], iter([0, 3])
-    monkeypatch.setattr(program.subprocess, 'run', lambda command, check: ran.append(command) or (
-        types.SimpleNamespace(returncode=next(codes))))
-    results = f"--results={tmp_path / 'rows.jsonl'}"
+    monkeypatch.setattr(
+        program.subprocess,
+        'run',
+        lambda command, check: (
+            ran.append(command) or (types.SimpleNamespace(returncode=next(codes)))
+        ),
+    )
+    results = f'--results={tmp_path / "rows.jsonl"}'
     with pytest.raises(SystemExit, match='benchmark features failed'):
         program.main(['pit', 'features', 'metrics', '--rounds', '3', results])
     assert [command[3:] for command in ran] == [
-        [name, results, '--rounds=3'] for name in ('pit', 'features')]
+        [name, results, '--rounds=3'] for name in ('pit', 'features')
+    ]

@@ -13,11 +13,11 @@ import tiny
 def test_records_and_wav_files_hold_the_same_mixtures(tmp_path, name, adaptation):
     config = tiny.config('', name)
     segment = segment_samples(config)
-    source = benchmark.write(
-        str(tmp_path), config, mixtures=3, longest=config.data.segment_seconds)
+    source = benchmark.write(str(tmp_path), config, mixtures=3, longest=config.data.segment_seconds)
     ids = [source[i].id for i in range(3)]
     mixtures = peers_input.WavMixtures(
-        str(tmp_path), ids, source.lengths, segment=segment, adaptation=adaptation)
+        str(tmp_path), ids, source.lengths, segment=segment, adaptation=adaptation
+    )
     for i in range(3):
         mixture_T, source_ST, *rest = mixtures[i]
         np.testing.assert_array_equal(source_ST * 32768, source[i].sources_ST)
@@ -31,7 +31,8 @@ def test_an_epoch_is_as_many_batches_as_asked_for(tmp_path):
     config = tiny.config('', 'convtasnet')
     source = benchmark.write(str(tmp_path), config, mixtures=3, longest=0.2)
     mixtures = peers_input.WavMixtures(
-        str(tmp_path), [source[i].id for i in range(3)], source.lengths, segment=800)
+        str(tmp_path), [source[i].id for i in range(3)], source.lengths, segment=800
+    )
     loader = peers_input.make_loader(mixtures, batches=4, batch_size=2, workers=0)
     batches = list(loader)
     assert [tuple(mixture.shape) for mixture, _ in batches] == [(2, 800)] * 4

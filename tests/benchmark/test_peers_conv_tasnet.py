@@ -17,9 +17,15 @@ from fgsep_jax.benchmark import conv_tasnet as bench, peers_conv_tasnet  # noqa:
 SMALL = dict(basis=12, bottleneck=6, hidden=10, skip=6, blocks=2, repeats=2)
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(encoder='prelu', layers=3), dict(encoder='prelu', layers=3, dilations=(1, 2)),
-    dict(encoder='glu', layers=3)])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(encoder='prelu', layers=3),
+        dict(encoder='prelu', layers=3, dilations=(1, 2)),
+        dict(encoder='glu', layers=3),
+    ],
+)
 def test_same_estimates(options):
     model = conv_tasnet(**SMALL, **options)
     # With as many samples both pad to the same frames, see `interop.torch_weights`.
@@ -32,12 +38,12 @@ def test_same_estimates(options):
     np.testing.assert_allclose(ours_BST, theirs_BST, atol=2e-5 * np.abs(ours_BST).max())
 
 
-
 @pytest.mark.parametrize('name', bench.MODELS)
 def test_same_losses_and_gradients(name):
     sides = bench.Sides({**bench.MODELS[name], **bench.SMALL}, batch=2, seconds=401 / 8000)
-    gradient = jax.grad(
-        lambda params: sides.task.loss(params, sides.step.batch, None)[0].mean())(sides.params)
+    gradient = jax.grad(lambda params: sides.task.loss(params, sides.step.batch, None)[0].mean())(
+        sides.params
+    )
     assert sides.step() == pytest.approx(sides.peer_step(), rel=1e-5)
     # Weights in PyTorch's layout are weights in ours, some transposed; so are their gradients.
     ours = peers_conv_tasnet.make_model(sides.task.model, gradient).state_dict()
@@ -46,7 +52,8 @@ def test_same_losses_and_gradients(name):
     scale = norm(theirs) / norm(ours)  # theirs may be clipped
     for key, weights in theirs.items():
         np.testing.assert_allclose(
-            weights, scale * ours[key], atol=1e-5 * norm(theirs), err_msg=key)
+            weights, scale * ours[key], atol=1e-5 * norm(theirs), err_msg=key
+        )
 
 
 def norm(tree):

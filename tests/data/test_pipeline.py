@@ -77,20 +77,26 @@ def test_the_stream_is_a_function_of_seed_and_position(tmp_path):
         np.testing.assert_array_equal(a['source_BST'], b['source_BST'])
     other = tiny.config('')
     other.seed = 1
-    assert next(pipeline.train_batches(source, other))['id'] != next(
-        pipeline.train_batches(source, config))['id']
+    assert (
+        next(pipeline.train_batches(source, other))['id']
+        != next(pipeline.train_batches(source, config))['id']
+    )
 
 
 @pytest.mark.parametrize('hosts', [2, 4])
 def test_hosts_share_the_same_global_batches(tmp_path, hosts):
     source, config = open_source(tmp_path), tiny.config('')
     whole = take(pipeline.train_batches(source, config), 6)
-    shares = [take(pipeline.train_batches(source, config, host=h, hosts=hosts), 6)
-              for h in range(hosts)]
+    shares = [
+        take(pipeline.train_batches(source, config, host=h, hosts=hosts), 6) for h in range(hosts)
+    ]
     for step, batch in enumerate(whole):
-        rows = {name: row for name, row in zip(batch['id'], batch['source_BST'])}
-        dealt = [(name, row) for share in shares
-                 for name, row in zip(share[step]['id'], share[step]['source_BST'])]
+        rows = dict(zip(batch['id'], batch['source_BST']))
+        dealt = [
+            (name, row)
+            for share in shares
+            for name, row in zip(share[step]['id'], share[step]['source_BST'])
+        ]
         assert sorted(name for name, _ in dealt) == sorted(batch['id'])
         for name, row in dealt:
             np.testing.assert_array_equal(rows[name], row)
@@ -101,7 +107,7 @@ def test_short_mixtures_are_padded_and_measured_or_dropped(tmp_path):
     batch = next(pipeline.train_batches(source, tiny.config('')))
     for length, source_ST in zip(batch['length_B'], batch['source_BST']):
         assert length in (500, 800)
-        assert not source_ST[:, length:].any() and source_ST[:, length - 20:length].any()
+        assert not source_ST[:, length:].any() and source_ST[:, length - 20 : length].any()
     config = tiny.config('', **{'data.short': 'drop'})
     indices, short = pipeline.usable(source, config)
     assert short == 8 and len(indices) == 8 and set(source.lengths[indices]) == {2400}
@@ -114,11 +120,18 @@ def test_short_mixtures_are_padded_and_measured_or_dropped(tmp_path):
 @pytest.mark.parametrize('examples', [1, 3, 4, 9])
 def test_validation_sees_every_example_once(tmp_path, hosts, examples):
     source = open_source(tmp_path, 'validation', validation=examples)
-    shares = [list(pipeline.validation_batches(source, tiny.config(''), host=h, hosts=hosts))
-              for h in range(hosts)]
+    shares = [
+        list(pipeline.validation_batches(source, tiny.config(''), host=h, hosts=hosts))
+        for h in range(hosts)
+    ]
     assert len({len(share) for share in shares}) == 1  # else a pod would hang
-    seen = [name for share in shares for batch in share
-            for name, counts in zip(batch['id'], batch['mask_B']) if counts]
+    seen = [
+        name
+        for share in shares
+        for batch in share
+        for name, counts in zip(batch['id'], batch['mask_B'])
+        if counts
+    ]
     assert sorted(seen) == [source[i].id for i in range(examples)]
 
 
@@ -129,10 +142,13 @@ def test_adaptation_segments_have_the_configured_length(tmp_path):
     by_id = {source[i].id: source[i].adaptation_T for i in range(len(source))}
     for seconds in (0.05, 0.2):  # shorter and longer than the 500 samples that are there
         config.data.adaptation_seconds = seconds
-        for batch in (next(pipeline.train_batches(source, config)),
-                      next(pipeline.validation_batches(source, config))):
+        for batch in (
+            next(pipeline.train_batches(source, config)),
+            next(pipeline.validation_batches(source, config)),
+        ):
             assert batch['adaptation_BT'].shape == (4, round(8000 * seconds))
             for name, segment_T in zip(batch['id'], batch['adaptation_BT']):
                 np.testing.assert_array_equal(segment_T, np.resize(by_id[name], len(segment_T)))
     assert 'adaptation_BT' not in next(
-        pipeline.train_batches(source, tiny.config(data, 'blstm_m1')))
+        pipeline.train_batches(source, tiny.config(data, 'blstm_m1'))
+    )

@@ -1,6 +1,7 @@
 """Tiny sound banks in the three forms they are delivered in, at a low rate."""
 
 import numpy as np
+
 import trees
 
 RATE = 8000

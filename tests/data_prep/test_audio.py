@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import soundfile
-import trees
 
 from data_prep import audio, mixers, plans
 from data_prep.corpora import Utterance
+import trees
 
 
 def make(path, kind):
@@ -39,8 +39,20 @@ def make(path, kind):
 
 @pytest.mark.parametrize(
     'kind',
-    ['', 'missing', 'unreadable', 'empty', 'silent', 'clipped', 'too short', 'rate too low',
-     'not finite', 'no bytes', 'constant', 'truncated'],
+    [
+        '',
+        'missing',
+        'unreadable',
+        'empty',
+        'silent',
+        'clipped',
+        'too short',
+        'rate too low',
+        'not finite',
+        'no bytes',
+        'constant',
+        'truncated',
+    ],
 )
 def test_faults_are_named(tmp_path, kind):
     path = tmp_path / 'x.wav'

@@ -1,9 +1,9 @@
 """Each corpus as it is delivered, and what is said about a tree that is something else."""
 
 import pytest
-import trees
 
 from data_prep import corpora, mixture_trees
+import trees
 
 
 def touch(root, *paths):
@@ -26,7 +26,9 @@ def test_folder_splits_by_speaker(tmp_path):
     assert len(found) == 60
     speakers = {s: {u.speaker for u in found if u.split == s} for s in by_split(found)}
     assert {s: len(names) for s, names in speakers.items()} == {
-        'train': 14, 'validation': 2, 'test': 4,
+        'train': 14,
+        'validation': 2,
+        'test': 4,
     }
     assert len(set.union(*speakers.values())) == 20
     assert corpora.folder(root, validation=0.1, test=0.2) == found
@@ -70,12 +72,17 @@ def test_libritts(tmp_path, prefix):
 @pytest.mark.parametrize(
     'names',
     [
-        ('wav48_silence_trimmed/p225/p225_001_mic1.flac',
-         'wav48_silence_trimmed/p225/p225_001_mic2.flac',
-         'wav48_silence_trimmed/p280/p280_001_mic1.flac',
-         'wav48_silence_trimmed/log.txt'),
-        ('VCTK-Corpus/wav48/p225/p225_001.wav', 'VCTK-Corpus/wav48/p280/p280_001.wav',
-         'VCTK-Corpus/txt/p225/p225_001.txt'),
+        (
+            'wav48_silence_trimmed/p225/p225_001_mic1.flac',
+            'wav48_silence_trimmed/p225/p225_001_mic2.flac',
+            'wav48_silence_trimmed/p280/p280_001_mic1.flac',
+            'wav48_silence_trimmed/log.txt',
+        ),
+        (
+            'VCTK-Corpus/wav48/p225/p225_001.wav',
+            'VCTK-Corpus/wav48/p280/p280_001.wav',
+            'VCTK-Corpus/txt/p225/p225_001.txt',
+        ),
     ],
 )
 def test_vctk_both_releases(tmp_path, names):
@@ -159,7 +166,8 @@ def test_wsj0_lists_take_wv1_only(tmp_path):
     )
     utterances, listed = mixture_trees.wsj0_lists(root, write_lists(tmp_path / 'lists', [LINE]))
     assert sorted({u.path.split('/')[-1] for u in utterances}) == [
-        '01to030v.wv1', '029o0311.wv1.wav',
+        '01to030v.wv1',
+        '029o0311.wv1.wav',
     ]
     assert [line.split for line in listed] == ['train', 'validation', 'test']
     assert listed[0].level_db == (0.44979, -0.44979)

@@ -74,7 +74,7 @@ def test_mixtures_are_sane_speech(corpus):
         assert example.sample_rate == 8000
         assert 1.5 < source_ST.shape[1] / 8000 < 8.0
         assert 0.4 < np.abs(source_ST.sum(axis=0)).max() < 0.91
-        assert -35 < rms_db_S.min() and rms_db_S.max() < -10
+        assert rms_db_S.min() > -35 and rms_db_S.max() < -10
         assert -5 <= example.snr_db < 5
         assert rms_db_S[0] - rms_db_S[1] == pytest.approx(example.snr_db, abs=3.0)
     assert np.median(correlation) > 0.5  # of neighbouring samples; noise has 0
@@ -112,6 +112,13 @@ def test_the_task_leaves_no_trace_in_a_data_set_of_speech(corpus, capsys):
     metadata = source.RecordSource(str(corpus), 'test').metadata
     assert (metadata['job'], metadata['name']) == ('embedded', 'embedded')
     assert set(metadata['config']) == {
-        'max_seconds', 'min_seconds', 'sample_rate', 'seed', 'snr_db', 'utterances_per_voice',
-        'train_pairs', 'validation_pairs', 'test_pairs',
+        'max_seconds',
+        'min_seconds',
+        'sample_rate',
+        'seed',
+        'snr_db',
+        'utterances_per_voice',
+        'train_pairs',
+        'validation_pairs',
+        'test_pairs',
     }

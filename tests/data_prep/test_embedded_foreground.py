@@ -127,7 +127,7 @@ def test_a_flag_of_the_other_task_is_refused(task, flag, owner, capsys):
     with pytest.raises(SystemExit):
         embedded.main([f'--task={task}', flag])
     message = capsys.readouterr().err
-    assert f"{flag.split('=')[0]} is a flag of --task={owner}, this is --task={task}" in message
+    assert f'{flag.split("=")[0]} is a flag of --task={owner}, this is --task={task}' in message
 
 
 def test_an_unknown_task_is_refused(capsys):

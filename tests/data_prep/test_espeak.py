@@ -9,8 +9,7 @@ import librosa
 import numpy as np
 import pytest
 
-from data_prep import espeak
-from data_prep import sentences
+from data_prep import espeak, sentences
 
 pytest.importorskip('espeakng_loader', reason='pip install fgsep_jax[demo]')
 

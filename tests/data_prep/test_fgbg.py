@@ -6,15 +6,19 @@ import re
 import numpy as np
 import pytest
 import soundfile
-import sound_trees
-import trees
 
 from data_prep import fgbg, shards
 from fgsep_jax.data import records, source
+import sound_trees
+import trees
 
 SMALL = (
-    '--sample_rate=8000', '--seconds=0.5', '--adaptation_seconds=0.5', '--train_mixtures=70',
-    '--validation_mixtures=6', '--test_mixtures=5',
+    '--sample_rate=8000',
+    '--seconds=0.5',
+    '--adaptation_seconds=0.5',
+    '--train_mixtures=70',
+    '--validation_mixtures=6',
+    '--test_mixtures=5',
 )
 
 
@@ -28,8 +32,13 @@ def bank(tmp_path_factory):
 
 def run(root, output, *flags):
     fgbg.main(
-        [f'--input_dir={root}/sounds', f'--classes={root}/classes.csv', f'--output_dir={output}',
-         *SMALL, *flags]
+        [
+            f'--input_dir={root}/sounds',
+            f'--classes={root}/classes.csv',
+            f'--output_dir={output}',
+            *SMALL,
+            *flags,
+        ]
     )
 
 
@@ -48,7 +57,12 @@ def test_contents(dataset):
     metadata = source.open_dataset(dataset)
     assert (metadata['job'], metadata['sources'], metadata['adaptation']) == ('fgbg', 2, True)
     assert {split: one['examples'] for split, one in metadata['splits'].items()} == {
-        'train': 70, 'validation': 6, 'c1': 5, 'c2': 5, 'c3': 5, 'c4': 5
+        'train': 70,
+        'validation': 6,
+        'c1': 5,
+        'c2': 5,
+        'c3': 5,
+        'c4': 5,
     }
     assert metadata['classes'] == {
         'foreground': {'seen': ['bell', 'dog'], 'unseen': ['squeak']},
@@ -80,7 +94,7 @@ def test_adaptation_is_the_same_background_elsewhere(bank, dataset):
         found = []
         for piece_T in (example.sources_ST[1], example.adaptation_T):
             match_T = np.correlate(whole_T, piece_T / 32768.0)
-            gain = match_T.max() / np.square(whole_T[np.argmax(match_T):][:4000]).sum()
+            gain = match_T.max() / np.square(whole_T[np.argmax(match_T) :][:4000]).sum()
             found.append((int(np.argmax(match_T)), gain))
         (start, gain), (segment, same_gain) = found
         assert abs(start - segment) >= 4000
@@ -106,8 +120,13 @@ def test_report(dataset):
     assert table['background noise'] == {'set': 'unseen', 'train': 0, 'validation': 0, 'test': 6}
     used = report['notes']['What the mixtures are made of']
     assert used['train'] == {
-        'foregrounds': 8, 'backgrounds': 8, 'pairs of classes': 4, 'pairs of sounds': 64,
-        'event may begin late': 70, 'pitch changed': 70, 'length changed': 70,
+        'foregrounds': 8,
+        'backgrounds': 8,
+        'pairs of classes': 4,
+        'pairs of sounds': 64,
+        'event may begin late': 70,
+        'pitch changed': 70,
+        'length changed': 70,
     }
     assert used['c4']['pitch changed'] == used['validation']['event may begin late'] == 0
     page = (dataset / 'report.md').read_text()
@@ -148,8 +167,12 @@ def test_all_three_trees_together(tmp_path, bank, capsys):
 def test_partial_mirror_names_what_is_missing(tmp_path, bank):
     sound_trees.audioset(tmp_path / 'clips', clips=6)
     fgbg.main(
-        [f'--audioset_dir={tmp_path}/clips', f'--output_dir={tmp_path}/out', *SMALL,
-         '--train_mixtures=10']
+        [
+            f'--audioset_dir={tmp_path}/clips',
+            f'--output_dir={tmp_path}/out',
+            *SMALL,
+            '--train_mixtures=10',
+        ]
     )
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     absent = report['notes']['Classes of the table without a sound']

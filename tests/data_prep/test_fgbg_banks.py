@@ -6,10 +6,10 @@ import random
 import unicodedata
 
 import pytest
-import sound_trees
 
 from data_prep import corpora, sound_bank, sound_tables
 from data_prep.sound_bank import Sound
+import sound_trees
 
 
 @pytest.fixture
@@ -25,16 +25,26 @@ def test_table_1_is_the_papers():
         for role in sound_tables.ROLES
         for seen in (True, False)
     }
-    assert names['foreground', True] == {
-        'dog', 'speech', 'cat', 'dishes', 'alarm_bell_ringing'
-    }
+    assert names['foreground', True] == {'dog', 'speech', 'cat', 'dishes', 'alarm_bell_ringing'}
     assert names['foreground', False] == {'squeak', 'chopping_food', 'door', 'slam', 'coins'}
     assert names['background', True] == {
-        'vacuum_cleaner', 'blender', 'frying', 'running_water', 'electric_shaver_toothbrush',
-        'bathtub', 'mechanical_fan', 'microwave_oven', 'hair_dryer', 'drill',
+        'vacuum_cleaner',
+        'blender',
+        'frying',
+        'running_water',
+        'electric_shaver_toothbrush',
+        'bathtub',
+        'mechanical_fan',
+        'microwave_oven',
+        'hair_dryer',
+        'drill',
     }
     assert names['background', False] == {
-        'noise', 'pink_noise', 'white_noise', 'waterfall', 'vibration'
+        'noise',
+        'pink_noise',
+        'white_noise',
+        'waterfall',
+        'vibration',
     }
     for name, expected in {
         'Alarm_bell_ringing': 'alarm_bell_ringing',
@@ -87,7 +97,9 @@ def test_spaces_around_cells_and_before_comments_do_not_count(tmp_path):
     )
     dishes = sound_tables.SoundClass('dishes', 'foreground', True)
     assert sound_tables.read_classes(str(path)) == {
-        'dishes': dishes, 'dishes_pots_and_pans': dishes, 'plates': dishes
+        'dishes': dishes,
+        'dishes_pots_and_pans': dishes,
+        'plates': dishes,
     }
 
 
@@ -164,7 +176,9 @@ def test_desed_from_any_folder_of_it(tmp_path, classes, below):
     banks = {'test', ''} if below in ('', 'audio') else {''}
     assert {x.bank for x in sounds} == banks
     assert {(x.role, x.source_class) for x in sounds} == {
-        ('foreground', 'dog'), ('foreground', 'bell'), ('background', 'frying')
+        ('foreground', 'dog'),
+        ('foreground', 'bell'),
+        ('background', 'frying'),
     }
     assert len(sounds) == 12 * len(banks)
     assert {x.speaker for x in sounds if x.path.endswith('10100_1.wav')} == {'fs10100'}
@@ -175,7 +189,10 @@ def test_audioset_with_names_mids_and_all_forms_of_a_clip(tmp_path, classes):
     ignored = collections.Counter()
     sounds = sound_bank.audioset(str(root), classes=classes, ignored=ignored)
     assert collections.Counter(x.source_class for x in sounds) == {
-        'fan': 4, 'noise': 4, 'squeak': 4, 'dog': 4
+        'fan': 4,
+        'noise': 4,
+        'squeak': 4,
+        'dog': 4,
     }
     assert {x.speaker for x in sounds if x.source_class == 'fan'} == {
         f'yta-_45678{i:02d}z' for i in range(4)
@@ -224,11 +241,15 @@ def test_split_sizes_and_at_least_one_each():
     told_split, told = sound_bank.split(many + few)
     of_dogs = by_split(x for x in told_split if x.source_class == 'dog')
     assert {name: len(x) for name, x in of_dogs.items()} == {
-        'test': 21, 'validation': 14, 'train': 65
+        'test': 21,
+        'validation': 14,
+        'train': 65,
     }
     of_bells = by_split(x for x in told_split if x.source_class == 'bell')
     assert {name: len(x) for name, x in of_bells.items()} == {
-        'test': 1, 'validation': 1, 'train': 1
+        'test': 1,
+        'validation': 1,
+        'train': 1,
     }
     assert told == []
 

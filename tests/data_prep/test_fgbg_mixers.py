@@ -6,12 +6,12 @@ import importlib.util
 import numpy as np
 import pytest
 import soundfile
-import sound_trees
-import trees
 
 from data_prep import audio, augment, fgbg_mixers
 from data_prep.fgbg_plans import Scene
 from data_prep.plans import Clip, MixtureSpec
+import sound_trees
+import trees
 
 RATE = sound_trees.RATE
 SCENE = Scene((12000, 20000), 0.0, 0.5)

@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 import soundfile
-import trees
 
 from data_prep import corpora, librimix, libritts_2mix, mixers, mixing, vctk_2mix, wsj0_2mix
 from fgsep_jax.data import source
+import trees
 
 
 def test_wsj0_tree_keeps_the_samples(tmp_path):
     base = trees.mixed(tmp_path / '2speakers/wav8k/min', trees.WSJ0_NAMES)
     name = trees.WSJ0_NAMES['tr'][0]
-    soundfile.write(base / 'tr' / 'mix' / f"{trees.WSJ0_NAMES['tr'][1]}.wav", np.zeros(8800), 8000)
-    wsj0_2mix.main([f'--input_dir={tmp_path}', f"--output_dir={tmp_path / 'out'}"])
+    soundfile.write(base / 'tr' / 'mix' / f'{trees.WSJ0_NAMES["tr"][1]}.wav', np.zeros(8800), 8000)
+    wsj0_2mix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "out"}'])
     (train,) = trees.examples(tmp_path / 'out', 'train')
     assert train.id == name
     for i, source_T in enumerate(train.sources_ST):
@@ -40,8 +40,11 @@ def test_wsj0_from_lists_levels_and_lengths(tmp_path):
             f'{first} 2.25 {second} -2.25\n{first} 1.0 wsj0/si_tr_s/02a/02ac0101.wav -1.0\n'
         )
     wsj0_2mix.main(
-        [f"--wsj0_dir={tmp_path / 'wsj0'}", f"--lists_dir={tmp_path / 'lists'}",
-         f"--output_dir={tmp_path / 'out'}"]
+        [
+            f'--wsj0_dir={tmp_path / "wsj0"}',
+            f'--lists_dir={tmp_path / "lists"}',
+            f'--output_dir={tmp_path / "out"}',
+        ]
     )
     (example,) = trees.examples(tmp_path / 'out', 'test')
     assert example.sources_ST.shape == (2, 10400)
@@ -68,7 +71,7 @@ def test_wsj0_wants_one_kind_of_input(tmp_path):
 def test_librimix_measures_the_snr(tmp_path):
     names = {'train': ['1-2-3_4-5-6'], 'val': ['7-8-9_10-11-12']}
     trees.mixed(tmp_path / 'MiniLibriMix', names, mixture='mix_clean', subtype='FLOAT')
-    librimix.main([f'--input_dir={tmp_path}', f"--output_dir={tmp_path / 'out'}"])
+    librimix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "out"}'])
     (example,) = trees.examples(tmp_path / 'out', 'validation')
     power_S = np.mean(example.sources_ST.astype(np.float64) ** 2, axis=1)
     assert example.snr_db == pytest.approx(10 * np.log10(power_S[0] / power_S[1]), abs=0.01)
@@ -82,10 +85,12 @@ def test_libritts_and_vctk(tmp_path):
                 name = f'{speaker}/7/{speaker}_7_00000{i}_000000.wav'
                 audio_T = trees.speechlike(1.3, seed=speaker + i, sample_rate=24000)
                 trees.write(tmp_path / 'LibriTTS' / part / name, audio_T, 24000)
-    libritts_2mix.main([f'--input_dir={tmp_path}', f"--output_dir={tmp_path / 'a'}"])
+    libritts_2mix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "a"}'])
     metadata = source.open_dataset(tmp_path / 'a')
     assert {s: one['examples'] for s, one in metadata['splits'].items()} == {
-        'train': 8, 'validation': 4, 'test': 4,
+        'train': 8,
+        'validation': 4,
+        'test': 4,
     }
     for speaker in ('p225', 'p280'):
         for i in range(3):
@@ -93,7 +98,7 @@ def test_libritts_and_vctk(tmp_path):
             name = f'wav48_silence_trimmed/{speaker}/{speaker}_00{i}_mic1.flac'
             trees.write(tmp_path / 'VCTK' / name, audio_T, 48000)
     vctk_2mix.main(
-        [f"--input_dir={tmp_path / 'VCTK'}", f"--output_dir={tmp_path / 'b'}", '--test_pairs=10']
+        [f'--input_dir={tmp_path / "VCTK"}', f'--output_dir={tmp_path / "b"}', '--test_pairs=10']
     )
     assert list(source.open_dataset(tmp_path / 'b')['splits']) == ['test']
     assert len(trees.examples(tmp_path / 'b', 'test')) == 10

@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-import trees
 
 from data_prep import corpora, folder_2mix, mixers, mixing, plans, shards
 from fgsep_jax.data import records, source
+import trees
 
 
 def run_folder(input_dir, output_dir, *flags):
@@ -97,14 +97,19 @@ def test_report(dataset):
 
 def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, monkeypatch):
     run_folder(
-        corpus, tmp_path / 'two', '--train_pairs=70', '--name=tiny',
-        '--direct_running_mode=multi_processing', '--direct_num_workers=2',
+        corpus,
+        tmp_path / 'two',
+        '--train_pairs=70',
+        '--name=tiny',
+        '--direct_running_mode=multi_processing',
+        '--direct_num_workers=2',
     )
     assert shard_bytes(tmp_path / 'two') == shard_bytes(dataset)
 
     listed = corpora.list_files
     monkeypatch.setattr(
-        corpora, 'list_files',
+        corpora,
+        'list_files',
         lambda *args: random.Random(3).sample(found := listed(*args), len(found)),
     )
     create = shards.beam.Create
@@ -274,7 +279,9 @@ def test_no_usable_file_is_an_error(tmp_path):
     utterances = [corpora.Utterance(f'u{i}', f's{i}', 'nowhere.wav', 'train') for i in range(4)]
     with pytest.raises(ValueError, match='^no mixtures: 0 of 4 files are usable.*missing'):
         shards.run(
-            name='x', utterances=utterances, output_dir=str(tmp_path / 'out'),
+            name='x',
+            utterances=utterances,
+            output_dir=str(tmp_path / 'out'),
             plan=functools.partial(plans.listed_pairs, listed=[]),
         )
     with pytest.raises(ValueError, match='must be unique'):

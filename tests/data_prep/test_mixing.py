@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import trees
 
 from data_prep import mixing
+import trees
 
 
 def p56_sample_by_sample(audio_T, sample_rate, margin_db=15.9):
@@ -90,9 +90,7 @@ def test_scaled_sources_have_the_wanted_difference(snr_db):
     assert first - second == pytest.approx(snr_db, abs=0.3)
     power = np.mean(scaled_ST**2, axis=1) / np.mean(sources_ST**2, axis=1)
     measured = levels(sources_ST)
-    assert 10 * np.log10(power[0] / power[1]) == pytest.approx(
-        snr_db - (measured[0] - measured[1])
-    )
+    assert 10 * np.log10(power[0] / power[1]) == pytest.approx(snr_db - (measured[0] - measured[1]))
 
 
 def test_common_scale_brings_the_largest_peak_to_0_9():

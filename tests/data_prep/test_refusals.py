@@ -1,10 +1,10 @@
 """What a job refuses is said in one line, and refusing destroys nothing."""
 
 import pytest
-import trees
 
 from data_prep import embedded, folder_2mix, plans, shards
 from data_prep.corpora import Utterance
+import trees
 
 
 @pytest.fixture(scope='module')
@@ -63,8 +63,11 @@ def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
     ]
     with pytest.raises(ValueError, match="^split 'train': no mixture could be made.*silent part"):
         shards.run(
-            name='x', utterances=utterances, output_dir=str(tmp_path / 'out'),
-            plan=plans.random_pairs, mix=fail,
+            name='x',
+            utterances=utterances,
+            output_dir=str(tmp_path / 'out'),
+            plan=plans.random_pairs,
+            mix=fail,
         )
     assert 'Traceback' not in caplog.text
     assert not (tmp_path / 'out' / 'dataset.json').exists()
@@ -98,7 +101,7 @@ def test_nonsense_numbers_are_refused_before_anything_is_read(tmp_path, capsys, 
 
 def test_embedded_wants_utterances(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        embedded.main([f"--output_dir={tmp_path / 'out'}", '--utterances_per_voice=0'])
+        embedded.main([f'--output_dir={tmp_path / "out"}', '--utterances_per_voice=0'])
     assert '--utterances_per_voice=0: must be above 0' in capsys.readouterr().err
 
 

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from test_corpora import touch
 
 from data_prep import corpora, mixture_trees
+from test_corpora import touch
 
 
 def speakers_of(root):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from fgsep_jax.dsp.mel import (
-    apply_mask, log_mel, mask_to_linear, mel_matrix, mel_of_signal, mel_spectrogram)
+    apply_mask,
+    log_mel,
+    mask_to_linear,
+    mel_matrix,
+    mel_of_signal,
+    mel_spectrogram,
+)
 from fgsep_jax.dsp.pcen import pcen
 from fgsep_jax.dsp.stft import istft, stft
 
@@ -28,10 +34,21 @@ def masks(*shape, seed=0):
 def test_mel_spectrogram_equals_librosa(scale, norm, sample_rate, bands, low, high):
     signal_T = noise(5000)
     expected_MK = librosa.feature.melspectrogram(
-        y=signal_T, sr=sample_rate, n_fft=2048, hop_length=512, pad_mode='constant', power=1.0,
-        n_mels=bands, fmin=low, fmax=high, htk=scale == 'htk', norm=norm)
+        y=signal_T,
+        sr=sample_rate,
+        n_fft=2048,
+        hop_length=512,
+        pad_mode='constant',
+        power=1.0,
+        n_mels=bands,
+        fmin=low,
+        fmax=high,
+        htk=scale == 'htk',
+        norm=norm,
+    )
     matrix_FM = mel_matrix(
-        sample_rate=sample_rate, bands=bands, low=low, high=high, scale=scale, norm=norm)
+        sample_rate=sample_rate, bands=bands, low=low, high=high, scale=scale, norm=norm
+    )
     assert matrix_FM.shape == (1025, bands) and matrix_FM.dtype == np.float32
     mel_KM = mel_spectrogram(stft(signal_T), matrix_FM)
     atol = 1e-5 * expected_MK.max()
@@ -41,7 +58,8 @@ def test_mel_spectrogram_equals_librosa(scale, norm, sample_rate, bands, low, hi
 def test_scales_differ_where_they_should():
     """128 bands at 44.1 kHz: some band's peak moves by tens of Hz."""
     slaney_M, htk_M = (
-        mel_matrix(sample_rate=44100, scale=scale).argmax(axis=0) for scale in ('slaney', 'htk'))
+        mel_matrix(sample_rate=44100, scale=scale).argmax(axis=0) for scale in ('slaney', 'htk')
+    )
     assert np.abs(slaney_M - htk_M).max() > 2
 
 
@@ -68,8 +86,7 @@ def test_parameters_that_do_not_suit(keywords, message):
 
 
 def test_log_mel_by_hand():
-    np.testing.assert_allclose(
-        log_mel(np.float32([[0.0, 1.0]])), [[np.log(1e-5), 1e-5]], rtol=1e-2)
+    np.testing.assert_allclose(log_mel(np.float32([[0.0, 1.0]])), [[np.log(1e-5), 1e-5]], rtol=1e-2)
     np.testing.assert_allclose(log_mel(np.float32([[0.0]]), floor=0.5), [[np.log(0.5)]], rtol=1e-6)
 
 
@@ -126,11 +143,11 @@ def test_foreground_and_background_sum_to_the_mixture(samples):
     spectrum_BKF = stft(mixture_BT, window=256, hop=64)
     mask_BKF = mask_to_linear(masks(*spectrum_BKF.shape[:2], 32), matrix_FM)
     foreground_BKF, background_BKF = apply_mask(spectrum_BKF, mask_BKF)
-    np.testing.assert_allclose(
-        background_BKF, (1 - mask_BKF) * spectrum_BKF, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(background_BKF, (1 - mask_BKF) * spectrum_BKF, rtol=0, atol=1e-5)
     foreground_BT, background_BT = (
         istft(part_BKF, length=samples, window=256, hop=64)
-        for part_BKF in (foreground_BKF, background_BKF))
+        for part_BKF in (foreground_BKF, background_BKF)
+    )
     np.testing.assert_allclose(foreground_BT + background_BT, mixture_BT, rtol=0, atol=1e-6)
     assert np.abs(foreground_BT).max() > 1e-3 and np.abs(background_BT).max() > 1e-3
 
@@ -149,8 +166,9 @@ def test_gradients_from_samples_to_features_are_finite(feature, level):
     assert gradient_T.any() == (level > 0)
 
 
-@pytest.mark.parametrize('lead, samples', [((), 1), ((), 4096), ((), 9001), ((3,), 2000),
-                                           ((2, 40), 700)])
+@pytest.mark.parametrize(
+    'lead, samples', [((), 1), ((), 4096), ((), 9001), ((3,), 2000), ((2, 40), 700)]
+)
 def test_of_signal_equals_mel_of_spectra_with_its_gradient(lead, samples):
     stft_settings = dict(window=64, hop=16)
     signal_T = np.random.default_rng(0).standard_normal((*lead, samples)).astype(np.float32)

@@ -59,18 +59,22 @@ def test_smoother_starts_at_the_first_frame():
     np.testing.assert_allclose(smooth_KM[0], mel_KM[0], rtol=1e-6)
     steady_KM = np.full((200, 3), 0.7, np.float32)
     np.testing.assert_allclose(
-        smooth(steady_KM, steady_KM[:1], smoothing=0.025), steady_KM, rtol=1e-6)
+        smooth(steady_KM, steady_KM[:1], smoothing=0.025), steady_KM, rtol=1e-6
+    )
 
 
-@pytest.mark.parametrize(
-    'smoothing, lead', [(0.001, ()), (0.025, (2, 3)), (0.5, (2,)), (1.0, ())])
+@pytest.mark.parametrize('smoothing, lead', [(0.001, ()), (0.025, (2, 3)), (0.5, (2,)), (1.0, ())])
 def test_smoother_equals_scipys_filter(smoothing, lead):
     """Over thousands of frames, where powers of 1 - s leave float32."""
     mel_KM = magnitudes(*lead, 3000, 2)
     before_1M = magnitudes(*lead, 1, 2, seed=1)
     expected_KM, _ = scipy.signal.lfilter(
-        [smoothing], [1, smoothing - 1], mel_KM.astype(np.float64), axis=-2,
-        zi=(1 - smoothing) * before_1M.astype(np.float64))
+        [smoothing],
+        [1, smoothing - 1],
+        mel_KM.astype(np.float64),
+        axis=-2,
+        zi=(1 - smoothing) * before_1M.astype(np.float64),
+    )
     smooth_KM = smooth(jnp.asarray(mel_KM), jnp.asarray(before_1M), smoothing=smoothing)
     np.testing.assert_allclose(smooth_KM, expected_KM, rtol=3e-6)
 
@@ -94,7 +98,8 @@ def test_rows_of_a_batch_do_not_meet():
 def test_level_of_the_recording_cancels_at_gain_1():
     mel_KM = magnitudes(50, 4)
     np.testing.assert_allclose(
-        pcen(100 * mel_KM, gain=1.0, eps=1e-12), pcen(mel_KM, gain=1.0, eps=1e-12), rtol=1e-4)
+        pcen(100 * mel_KM, gain=1.0, eps=1e-12), pcen(mel_KM, gain=1.0, eps=1e-12), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize('start', ['first', 'librosa'])
@@ -107,8 +112,9 @@ def test_gradient_equals_finite_differences(start):
         before = mel_KM[0] if start == 'first' else np.ones(3)
         return (weight_KM * by_hand(mel_KM, before=before)).sum()
 
-    gradient_KM = jax.grad(
-        lambda x: (weight_KM.astype(np.float32) * pcen(x, start=start)).sum())(mel_KM)
+    gradient_KM = jax.grad(lambda x: (weight_KM.astype(np.float32) * pcen(x, start=start)).sum())(
+        mel_KM
+    )
     assert gradient_KM.shape == (45, 3)
     for seed in range(4):
         # Relative steps, for the values span four decades.

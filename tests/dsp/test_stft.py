@@ -23,7 +23,8 @@ def noise(*shape, seed=0):
 def test_equals_librosa(window, hop, samples):
     signal_T = noise(samples)
     expected_KF = librosa.stft(
-        signal_T, n_fft=window, hop_length=hop, window='hann', center=True, pad_mode='constant').T
+        signal_T, n_fft=window, hop_length=hop, window='hann', center=True, pad_mode='constant'
+    ).T
     spectrum_KF = stft(signal_T, window=window, hop=hop)
     assert spectrum_KF.dtype == np.complex64
     atol = 1e-6 * abs(expected_KF).max()
@@ -79,7 +80,8 @@ def test_a_padded_row_gives_what_it_gives_alone(own):
 
     alone_KF = stft(padded_BT[1, :own], window=WINDOW, hop=HOP)
     np.testing.assert_allclose(
-        spectrum_BKF[1, :count], alone_KF * share_BKF[1, :count], rtol=0, atol=1e-6)
+        spectrum_BKF[1, :count], alone_KF * share_BKF[1, :count], rtol=0, atol=1e-6
+    )
     alone_T = istft(alone_KF * share_BKF[1, :count], length=own, window=WINDOW, hop=HOP)
     np.testing.assert_allclose(returned_BT[1, :own], alone_T, rtol=0, atol=1e-7)
     whole_T = istft(spectrum_BKF[0], length=total, window=WINDOW, hop=HOP)

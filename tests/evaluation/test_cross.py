@@ -23,8 +23,10 @@ def root(tmp_path_factory):
 
 
 def results(root):
-    return {path.relative_to(root / 'runs').parent: path.stat().st_mtime_ns
-            for path in (root / 'runs').rglob('evaluation/**/summary.json')}
+    return {
+        path.relative_to(root / 'runs').parent: path.stat().st_mtime_ns
+        for path in (root / 'runs').rglob('evaluation/**/summary.json')
+    }
 
 
 def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys):
@@ -33,13 +35,16 @@ def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys):
     printed = capsys.readouterr().out
     made = results(root)
     assert {str(path) for path in made} == {
-        f'on_{run}/evaluation/{name}' for run in ('low', 'high') for name in ('low', 'high')}
-    content = json.loads(
-        (root / 'runs/on_low/evaluation/high/summary.json').read_text())
+        f'on_{run}/evaluation/{name}' for run in ('low', 'high') for name in ('low', 'high')
+    }
+    content = json.loads((root / 'runs/on_low/evaluation/high/summary.json').read_text())
     assert content['data_set'] == 'high' and content['examples'] == 6
-    mean = f"{content['metrics']['si_snri']['mean']:.2f} ["
-    row = next(line for line in printed.splitlines()
-               if line.startswith('| Deep w/ GLU') and '| low |' in line)
+    mean = f'{content["metrics"]["si_snri"]["mean"]:.2f} ['
+    row = next(
+        line
+        for line in printed.splitlines()
+        if line.startswith('| Deep w/ GLU') and '| low |' in line
+    )
     assert row.split('|')[-5].strip().startswith(mean)  # on high; on low, others, drop follow
 
     cross.cross_evaluate([str(root / 'runs')], sets)
@@ -53,7 +58,9 @@ def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys):
     cross.cross_evaluate([str(root / 'runs')], sets)
     again = results(root)
     assert {str(name) for name in again if again[name] != made[name]} == {
-        'on_low/evaluation/low', 'on_high/evaluation/low'}
+        'on_low/evaluation/low',
+        'on_high/evaluation/low',
+    }
     assert '"filter_taps": 512' in path.read_text()
 
 
@@ -66,7 +73,8 @@ def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):
     shutil.copy(root / 'runs/on_low/config.json', empty)
     with pytest.raises(ConfigError) as caught:
         cross.cross_evaluate(
-            [str(root / 'runs'), str(tmp_path / 'more')], [fast, three, str(root / 'low')])
+            [str(root / 'runs'), str(tmp_path / 'more')], [fast, three, str(root / 'low')]
+        )
     text = str(caught.value)
     for run in ('on_low', 'on_high', 'empty'):
         assert f'{run}: {fast} is at 16000 Hz, the run at 8000 Hz' in text
@@ -78,10 +86,13 @@ def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):
 def test_refusals(root, tmp_path):
     runs, low = [str(root / 'runs')], str(root / 'low')
     twin = synthetic.write(tmp_path / 'twin', name='low')
-    for call, words in ((([], [low]), 'needs --runs'), ((runs, []), 'needs --data_dirs'),
-                        (([str(tmp_path)], [low]), 'holds no runs'),
-                        ((runs, [low, twin]), 'data sets of one name'),
-                        ((runs, [str(tmp_path / 'nowhere')]), 'no data set at')):
+    for call, words in (
+        (([], [low]), 'needs --runs'),
+        ((runs, []), 'needs --data_dirs'),
+        (([str(tmp_path)], [low]), 'holds no runs'),
+        ((runs, [low, twin]), 'data sets of one name'),
+        ((runs, [str(tmp_path / 'nowhere')]), 'no data set at'),
+    ):
         with pytest.raises(ConfigError, match=words):
             cross.cross_evaluate(*call)
     with pytest.raises(ConfigError, match="no split 'dev'"):

@@ -90,8 +90,7 @@ def test_the_oracle_beats_the_mixture_and_keeps_the_length(data):
 
 
 def test_files_are_whole_and_summed_up(data, tmp_path):
-    rows, skipped = evaluate.evaluate(
-        swap, RecordSource(data, 'test'), max_examples=5, **SETTINGS)
+    rows, skipped = evaluate.evaluate(swap, RecordSource(data, 'test'), max_examples=5, **SETTINGS)
     evaluate.write(tmp_path / 'out', rows, evaluate.summary(rows, skipped, system='swap'))
     with open(tmp_path / 'out' / 'examples.csv') as file:
         read = list(csv.DictReader(file))
@@ -118,7 +117,8 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     experiment.evaluate(config, workdir, data_dirs=[other, data], splits=['validation'])
     assert 'other-validation is at 16000 Hz and is resampled to' in capsys.readouterr().out
     content = json.loads(
-        (tmp_path / 'run' / 'evaluation' / 'other-validation' / 'summary.json').read_text())
+        (tmp_path / 'run' / 'evaluation' / 'other-validation' / 'summary.json').read_text()
+    )
     assert content['resampled_from'] == 16000 and content['examples'] == 4
     assert (tmp_path / 'run' / 'evaluation' / 'tones-validation' / 'summary.json').exists()
 
@@ -131,15 +131,25 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
 
 def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     import soundfile
+
     from fgsep_jax.evaluation import listen
+
     source = RecordSource(synthetic.write(tmp_path / 'tones', test=3), 'test')
 
     def soft(source_BST, length_B, adaptation_BT=None):
         return 1e-3 * source_BST + 1e-5 * source_BST[:, ::-1]
 
     listen.write_examples(
-        tmp_path / 'audio', 'tones', source, {'': soft}, count=1, sample_rate=8000, batch_size=2,
-        bucket_seconds=0.1, filter_taps=32)
+        tmp_path / 'audio',
+        'tones',
+        source,
+        {'': soft},
+        count=1,
+        sample_rate=8000,
+        batch_size=2,
+        bucket_seconds=0.1,
+        filter_taps=32,
+    )
     (folder,) = (tmp_path / 'audio').iterdir()
     files = {path.stem: soundfile.read(path)[0] for path in folder.glob('*.wav')}
     assert len(files) == 5 and max(np.abs(x).max() for x in files.values()) < 0.91
@@ -149,7 +159,15 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     # A later evaluation replaces them.
     others = RecordSource(synthetic.write(tmp_path / 'others', train=7, test=2), 'test')
     listen.write_examples(
-        tmp_path / 'audio', 'tones', others, {'': soft}, count=1, sample_rate=8000, batch_size=2,
-        bucket_seconds=0.1, filter_taps=32)
+        tmp_path / 'audio',
+        'tones',
+        others,
+        {'': soft},
+        count=1,
+        sample_rate=8000,
+        batch_size=2,
+        bucket_seconds=0.1,
+        filter_taps=32,
+    )
     assert [path.name for path in (tmp_path / 'audio').iterdir()] == [others[0].id]
     assert others[0].id != folder.name

@@ -17,8 +17,9 @@ import synthetic
 import tiny
 
 NAMES = ('foreground', 'background')
-SETTINGS = dict(sample_rate=8000, batch_size=3, bucket_seconds=0.1, filter_taps=32,
-                source_names=NAMES)
+SETTINGS = dict(
+    sample_rate=8000, batch_size=3, bucket_seconds=0.1, filter_taps=32, source_names=NAMES
+)
 
 
 @pytest.fixture
@@ -39,13 +40,19 @@ def test_rows_carry_every_metric_of_each_source_and_of_both(data):
         one = next(source[i] for i in range(5) if source[i].id == row['id'])
         source_ST = one.sources_ST / 32768
         expected = evaluate_example(
-            noisy(source_ST[None], None)[0], source_ST, source_ST.sum(axis=0), filter_length=32,
-            full=True, fixed_order=True)
+            noisy(source_ST[None], None)[0],
+            source_ST,
+            source_ST.sum(axis=0),
+            filter_length=32,
+            full=True,
+            fixed_order=True,
+        )
         for metric in evaluate.FULL_METRICS:
             np.testing.assert_allclose(row[metric], expected[metric], atol=1e-3)
             for s, name in enumerate(NAMES):
                 np.testing.assert_allclose(
-                    row[f'{metric}_{name}'], expected[f'{metric}_S'][s], atol=1e-3)
+                    row[f'{metric}_{name}'], expected[f'{metric}_S'][s], atol=1e-3
+                )
         assert row['class_foreground'] == 'speech' and row['adaptation_overlap'] == 0.0
         assert row['recording_background'] == one.source_ids[1]
         assert not [key for key in row if 'permutation' in key]
@@ -54,7 +61,9 @@ def test_rows_carry_every_metric_of_each_source_and_of_both(data):
 def test_a_swapped_pair_is_wrong_here(data):
     rows, _ = evaluate.evaluate(
         lambda source_BST, length_B, adaptation_BT: noisy(source_BST[:, ::-1], length_B),
-        RecordSource(data, 'test'), **SETTINGS)
+        RecordSource(data, 'test'),
+        **SETTINGS,
+    )
     assert max(row['si_snri'] for row in rows) < -5
 
 
@@ -79,12 +88,17 @@ def test_summary_by_source_and_class(data):
     content = evaluate.summary(rows, skipped, source_names=NAMES, system='noisy')
     assert content['classes']['background']['rain']['sdri_background']['count'] == 1
     assert content['classes']['background']['speech']['sar_background']['count'] == 4
-    np.testing.assert_allclose(content['metrics']['siri_foreground']['median'],
-                               np.median([row['siri_foreground'] for row in rows]))
-    np.testing.assert_allclose(content['mixture']['sir_foreground']['median'],
-                               np.median([row['sir_mixture_foreground'] for row in rows]))
-    text = table.render('t', {'mixture': content['mixture'], 'noisy': content['metrics']},
-                        table.columns(NAMES))
+    np.testing.assert_allclose(
+        content['metrics']['siri_foreground']['median'],
+        np.median([row['siri_foreground'] for row in rows]),
+    )
+    np.testing.assert_allclose(
+        content['mixture']['sir_foreground']['median'],
+        np.median([row['sir_mixture_foreground'] for row in rows]),
+    )
+    text = table.render(
+        't', {'mixture': content['mixture'], 'noisy': content['metrics']}, table.columns(NAMES)
+    )
     heading, _, mixture, line = text.splitlines()[2:]
     assert 'foreground SIRi' in heading and 'background SDRi' in heading
     assert mixture == '| mixture | 0.00 | 0.00 | - | 0.00 | 0.00 | 0.00 |'
@@ -120,13 +134,19 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
         assert word in printed
     folder = tmp_path / 'm2_plus' / 'audio' / 'tones'
     assert {path.stem for path in folder.rglob('*.wav')} == {
-        'mixture', *(f'{kind}_{name}' for kind in ('estimate', 'reference') for name in NAMES)}
+        'mixture',
+        *(f'{kind}_{name}' for kind in ('estimate', 'reference') for name in NAMES),
+    }
 
     compare.main([f'--runs={first},{second}', '--metrics=sdri_foreground,sar_background'])
     printed = capsys.readouterr().out
     assert '| blstm_m2_plus:demo - blstm_m1:demo |' in printed
-    for part in ('| ideal_mel_mask |', '| mixture | 0.00 |', 'sar_background (dB), median',
-                 '| tones | speech | 5 |'):
+    for part in (
+        '| ideal_mel_mask |',
+        '| mixture | 0.00 |',
+        'sar_background (dB), median',
+        '| tones | speech | 5 |',
+    ):
         assert part in printed
 
     compare.main([f'--runs={first},{first}', '--no_classes'])
@@ -155,9 +175,22 @@ def write_results(data, folder, name, change=lambda i, row: row, **summary):
     """Results of `noisy` on the tones, changed; returns what `results.load` makes of them."""
     rows, skipped = evaluate.evaluate(noisy, RecordSource(data, 'test'), **SETTINGS)
     path = folder / name / 'evaluation' / 'tones'
-    evaluate.write(path, rows, evaluate.summary(
-        rows, skipped, source_names=NAMES, system=name, preset='p', data_fingerprint='1',
-        data_set='tones', split='test', step=3, parameters=7))
+    evaluate.write(
+        path,
+        rows,
+        evaluate.summary(
+            rows,
+            skipped,
+            source_names=NAMES,
+            system=name,
+            preset='p',
+            data_fingerprint='1',
+            data_set='tones',
+            split='test',
+            step=3,
+            parameters=7,
+        ),
+    )
     rewrite(path, change, **summary)
     return results.load(str(folder / name), 'tones')
 
@@ -176,13 +209,13 @@ def test_paired_differences(data, tmp_path):
     np.testing.assert_allclose(found['median'], (5.5 + 9.7) / 2 - (4 + 8) / 2)
     # The mean of four drawn with replacement: the quantiles by listing all 4^4 draws.
     draws = np.array(np.meshgrid(*[gain[:4]] * 4)).reshape(4, -1).mean(axis=0)
-    np.testing.assert_allclose(
-        found['mean_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
+    np.testing.assert_allclose(found['mean_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
     base = np.array([3.0, 9.0, 4.0, 8.0])
-    draws = [np.median((base + gain[:4])[list(d)]) - np.median(base[list(d)])
-             for d in itertools.product(range(4), repeat=4)]
-    np.testing.assert_allclose(
-        found['median_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
+    draws = [
+        np.median((base + gain[:4])[list(d)]) - np.median(base[list(d)])
+        for d in itertools.product(range(4), repeat=4)
+    ]
+    np.testing.assert_allclose(found['median_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
 
 
 def test_groups_are_drawn_whole(data, tmp_path):
@@ -190,21 +223,28 @@ def test_groups_are_drawn_whole(data, tmp_path):
     gain, groups = np.array([1.0, 2.0, 5.0, 3.0]), ['xx', 'xy', 'yx', 'yy', 'yy']
 
     def change(i, row, gain):
-        return {**row, 'sdri': gain, 'recording_foreground': f'00{ord(groups[i][0])}',
-                'recording_background': groups[i][1]}
+        return {
+            **row,
+            'sdri': gain,
+            'recording_foreground': f'00{ord(groups[i][0])}',
+            'recording_background': groups[i][1],
+        }
 
     first = write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0))
     second = write_results(
-        data, tmp_path, 'b', lambda i, row: change(i, row, gain[i] if i < 4 else np.nan))
+        data, tmp_path, 'b', lambda i, row: change(i, row, gain[i] if i < 4 else np.nan)
+    )
     weights = np.array([(2, 0), (1, 1), (1, 1), (0, 2)])
     means = [np.average(gain, weights=np.outer(f, b).ravel()) for f in weights for b in weights]
     found = compare.paired_difference(
-        first, second, 'sdri', clusters=compare.CLUSTERS, min_groups=2)
+        first, second, 'sdri', clusters=compare.CLUSTERS, min_groups=2
+    )
     expected = np.quantile(np.repeat(means, 1000), [0.025, 0.975])
     np.testing.assert_allclose(found['mean_ci95'], expected, atol=0.01)
     assert expected[0] < 1.2 and expected[1] > 4
-    assert not compare.paired_difference(
-        first, second, 'sdri', clusters=compare.CLUSTERS)['mean_ci95']  # too few to say
+    assert not compare.paired_difference(first, second, 'sdri', clusters=compare.CLUSTERS)[
+        'mean_ci95'
+    ]  # too few to say
     # All mixtures of one recording are one draw: nothing is left to vary.
     one = write_results(data, tmp_path, 'a', lambda i, row: {**row, 'sdri': 0.0, 'g': 1.0})
     two = write_results(data, tmp_path, 'b', lambda i, row: {**row, 'sdri': i, 'g': 1.0})
@@ -234,9 +274,10 @@ def test_damaged_results_are_named(data, tmp_path):
     lines = (folder / 'examples.csv').read_text().splitlines(keepends=True)
     summary = (folder / 'summary.json').read_text()
     for csv_text, json_text, part in (
-            (''.join(lines[:3]), summary, '2 rows in examples.csv, summary.json says 5'),
-            (''.join(lines)[:-40], summary, 'cannot be read'),
-            (''.join(lines), summary[:50], 'cannot be read')):
+        (''.join(lines[:3]), summary, '2 rows in examples.csv, summary.json says 5'),
+        (''.join(lines)[:-40], summary, 'cannot be read'),
+        (''.join(lines), summary[:50], 'cannot be read'),
+    ):
         (folder / 'examples.csv').write_text(csv_text)
         (folder / 'summary.json').write_text(json_text)
         with pytest.raises(results.ResultsError, match=part):

@@ -10,23 +10,31 @@ import sys
 
 import jax
 import pytest
-from test_config import load
 
 from fgsep_jax import config as config_lib
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import state as state_lib
+from test_config import load
 
 HERE = pathlib.Path(__file__).parent
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec('libtpu') is None, reason='needs libtpu, the extra compile-ahead')
+    importlib.util.find_spec('libtpu') is None, reason='needs libtpu, the extra compile-ahead'
+)
 
 SMALL = {
-    'model.basis': 128, 'model.hidden': 256, 'model.blocks': 2, 'model.repeats': 1,
+    'model.basis': 128,
+    'model.hidden': 256,
+    'model.blocks': 2,
+    'model.repeats': 1,
     'data.segment_seconds': 0.5,
 }
 ONE_BLOCK = {'model.blocks': 1, 'model.repeats': 1}
-ONE_DEEP_LAYER = {**ONE_BLOCK, 'model.layers': 2, 'model.dtype': 'bfloat16',
-                  'data.segment_seconds': 1.0}
+ONE_DEEP_LAYER = {
+    **ONE_BLOCK,
+    'model.layers': 2,
+    'model.dtype': 'bfloat16',
+    'data.segment_seconds': 1.0,
+}
 # Megabytes to and from HBM of one step of 16 mixtures on a v5e chip at the papers' widths.
 # Lower an entry when the model gets better; the test fails when it gets 3 % worse.
 RECORDED = [
@@ -37,8 +45,13 @@ RECORDED = [
     ('blstm_m2', {'model.dtype': 'bfloat16'}, 1133),
 ]
 SMALL_M2 = {
-    'data.sample_rate': 8000, 'data.segment_seconds': 0.5, 'features.window': 256,
-    'features.hop': 64, 'model.layers': 1, 'model.hidden': 128, 'model.projection': 128,
+    'data.sample_rate': 8000,
+    'data.segment_seconds': 0.5,
+    'features.window': 256,
+    'features.hop': 64,
+    'model.layers': 1,
+    'model.hidden': 128,
+    'model.projection': 128,
 }
 
 
@@ -66,7 +79,11 @@ def compiled(tmp_path_factory):
             path.write_text(config_lib.to_json(made(name, batch, values)))
             process = subprocess.run(
                 [sys.executable, HERE / 'compile_one.py', topology, path, *padded],
-                capture_output=True, text=True, env=environment(), check=False)
+                capture_output=True,
+                text=True,
+                env=environment(),
+                check=False,
+            )
             assert process.returncode == 0, process.stderr[-3000:]
             done[key] = json.loads(process.stdout.splitlines()[-1])
         return done[key]
@@ -99,7 +116,8 @@ def test_numbers_are_those_counted_by_hand(compiled, topology):
     frames = (4000 + 16) // 8 - 1
     state = jax.eval_shape(lambda: state_lib.init_state(make_task(config), config))
     assert found['arguments'] == sum(map(in_tiles, jax.tree.leaves(state))) + (
-        per_chip * 2 * 4096 * 2)
+        per_chip * 2 * 4096 * 2
+    )
     # Multiply-adds of a frame: bottleneck, two blocks (the last one's output has no residual),
     # masks and decoder go three times, forward and to both gradients; the encoder, whose input
     # needs none, twice.
@@ -137,28 +155,51 @@ def test_lengths_of_mixtures_can_be_part_of_the_batch(compiled):
 def test_a_model_moves_no_more_bytes_than_recorded(compiled, name, values, recorded):
     found = compiled('v5e:2x2', name, 64, values)
     megabytes = found['hbm_bytes'] / 1e6
-    assert megabytes <= 1.03 * recorded, f"{megabytes:.0f} MB\n{found['table']}"
+    assert megabytes <= 1.03 * recorded, f'{megabytes:.0f} MB\n{found["table"]}'
     # Nothing is exchanged but gradients, at most in float32, and scalars.
     assert list(found['collectives']) == ['all-reduce']
     assert found['collectives']['all-reduce'] <= gradient_bytes(made(name, 64, values)) + 32
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--topology=v5x:2x2'], "the generation must be one of v4, v5e, v5p, v6e; did you mean 'v5e"),
-    (['--topology=v5e:3x5'], 'is not a shape that XLA knows (INVALID_ARGUMENT'),
-    (['--topology=v5e:0x4'], 'the shape of v5e must be 2 numbers from 1 to 16x16'),
-    (['--topology=v5e:4x4x4'], 'the shape of v5e must be 2 numbers'),
-    (['--topology=v5p:16x24x24'], 'the shape of v5p must be 3 numbers from 1 to 16x16x24'),
-    (['--topology=v5e:4x8'], 'data.batch_size = 16 cannot be split over 32 chips: --per'),
-    (['--topology=v5e:2x2', '--per_chip_batch=4096', '--config.model.blocks=1',
-      '--config.model.repeats=1'], '4096 mixtures a chip do not fit: they take'),
-    (['--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
-    (['--config.model.nothing=1'], 'no configuration key nothing'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (
+            ['--topology=v5x:2x2'],
+            "the generation must be one of v4, v5e, v5p, v6e; did you mean 'v5e",
+        ),
+        (['--topology=v5e:3x5'], 'is not a shape that XLA knows (INVALID_ARGUMENT'),
+        (['--topology=v5e:0x4'], 'the shape of v5e must be 2 numbers from 1 to 16x16'),
+        (['--topology=v5e:4x4x4'], 'the shape of v5e must be 2 numbers'),
+        (['--topology=v5p:16x24x24'], 'the shape of v5p must be 3 numbers from 1 to 16x16x24'),
+        (['--topology=v5e:4x8'], 'data.batch_size = 16 cannot be split over 32 chips: --per'),
+        (
+            [
+                '--topology=v5e:2x2',
+                '--per_chip_batch=4096',
+                '--config.model.blocks=1',
+                '--config.model.repeats=1',
+            ],
+            '4096 mixtures a chip do not fit: they take',
+        ),
+        (['--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
+        (['--config.model.nothing=1'], 'no configuration key nothing'),
+    ],
+)
 def test_mistakes_end_in_one_message(arguments, message):
     process = subprocess.run(
-        [sys.executable, '-m', 'fgsep_jax.launch.compile_ahead', '--config=configs/convtasnet.py',
-         *arguments], cwd=HERE.parent.parent, capture_output=True, text=True, env=environment(),
-        check=False)
+        [
+            sys.executable,
+            '-m',
+            'fgsep_jax.launch.compile_ahead',
+            '--config=configs/convtasnet.py',
+            *arguments,
+        ],
+        cwd=HERE.parent.parent,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
     assert process.returncode == 2
     assert message in process.stderr and 'Traceback' not in process.stderr

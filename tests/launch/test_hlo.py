@@ -9,7 +9,7 @@ import pytest
 
 from fgsep_jax.launch import hlo_bytes, hlo_text
 
-PROGRAM = '''HloModule jit_step, is_scheduled=true
+PROGRAM = """HloModule jit_step, is_scheduled=true
 
 %fused (p.0: f32[8,100], p.1: f32[400,128]) -> f32[8,128] {
   %p.0 = f32[8,100]{1,0:T(8,128)} parameter(0)
@@ -51,7 +51,7 @@ metadata={op_name="jit(train_step)/transpose(jvp(Net))/block_0/expand/dot_genera
 backend_config={"custom_call_config":{"cost_estimate":{"flops":"9","bytes_accessed":"6144"}}}
   ROOT %sum = f32[8,128]{1,0:T(8,128)} all-reduce(%y), replica_groups={{0,1}}, to_apply=%add
 }
-'''
+"""
 TILE = 8 * 128 * 4  # 100 columns are padded to 128
 
 
@@ -73,8 +73,10 @@ def test_bytes_in_hbm_are_counted_in_tiles_and_vector_memory_not_at_all():
 def test_a_loop_counts_with_its_trips():
     wide = found()['wide']
     assert (wide.times, wide.bytes, wide.cycles) == (5, 5 * 2 * TILE, 5 * 70)
-    unbounded = PROGRAM.replace('%bound = s32[]{:T(128)} constant(5)',
-                                '%bound = s32[]{:T(128)} get-tuple-element(%state.1), index=0')
+    unbounded = PROGRAM.replace(
+        '%bound = s32[]{:T(128)} constant(5)',
+        '%bound = s32[]{:T(128)} get-tuple-element(%state.1), index=0',
+    )
     costs, unknown = hlo_bytes.costs(unbounded)
     assert unknown == ['loop']
     assert {cost.instruction.name: cost for cost in costs}['wide'].times == 1
@@ -94,26 +96,40 @@ def test_costs_are_grouped_by_direction_and_place():
     assert 'wide' in {one.instruction.name for one in groups['forward', 'block_*']}
     # The copy has no name of its own and is its consumer's.
     assert {one.instruction.name for one in groups['backward', 'block_*/expand']} >= {
-        'fetch', 'product'}
+        'fetch',
+        'product',
+    }
 
 
-@pytest.mark.parametrize('op_name, direction, place', [
-    ('jit(train_step)/jvp(jit(stft))/jit(fft)/fft', 'forward', 'stft/fft'),
-    ('jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/block_12/norm_1/mul',
-     'backward', 'sep/block_*/norm_1'),
-    ('jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/rematted_computation/norm/mul',
-     'again', 'sep/norm'),
-    ('jit(train_step)/jvp(Net)/sep/block_3/cond/branch_0_fun/expand/dot_general', 'forward',
-     'sep/block_*/expand'),
-    ('jit(train_step)/add', 'update', '-'),
-    ('', '', '-'),
-])
+@pytest.mark.parametrize(
+    'op_name, direction, place',
+    [
+        ('jit(train_step)/jvp(jit(stft))/jit(fft)/fft', 'forward', 'stft/fft'),
+        (
+            'jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/block_12/norm_1/mul',
+            'backward',
+            'sep/block_*/norm_1',
+        ),
+        (
+            'jit(train_step)/transpose(jvp(Net))/sep/jvp(Net)/sep/checkpoint/rematted_computation/norm/mul',
+            'again',
+            'sep/norm',
+        ),
+        (
+            'jit(train_step)/jvp(Net)/sep/block_3/cond/branch_0_fun/expand/dot_general',
+            'forward',
+            'sep/block_*/expand',
+        ),
+        ('jit(train_step)/add', 'update', '-'),
+        ('', '', '-'),
+    ],
+)
 def test_where_an_op_name_stands(op_name, direction, place):
     assert (hlo_bytes.direction(op_name), hlo_bytes.place(op_name)) == (direction, place)
 
 
 def test_an_update_in_place_counts_for_what_it_writes():
-    text = '''
+    text = """
 %fused (p: f32[9,8,128], q: f32[1,8,128], i: s32[]) -> f32[9,8,128] {
   %p = f32[9,8,128]{2,1,0:T(8,128)} parameter(0)
   %q = f32[1,8,128]{2,1,0:T(8,128)} parameter(1)
@@ -127,22 +143,35 @@ ENTRY %main (a: f32[9,8,128], b: f32[1,8,128], c: s32[]) -> f32[9,8,128] {
   %c = s32[]{:T(128)S(6)} parameter(2)
   ROOT %f = f32[9,8,128]{2,1,0:T(8,128)} fusion(%a, %b, %c), kind=kLoop, calls=%fused
 }
-'''
+"""
     (cost,) = [one for one in hlo_bytes.costs(text)[0] if one.instruction.name == 'f']
     assert (cost.read, cost.written) == (TILE, TILE)
 
 
-@pytest.mark.parametrize('groups, stride, padding, dilation, spread', [
-    (1, 1, (0, 0), 1, 1), (1, 2, (3, 1), 1, 1), (4, 1, (2, 2), 2, 1), (1, 1, (2, 2), 1, 3)])
+@pytest.mark.parametrize(
+    'groups, stride, padding, dilation, spread',
+    [(1, 1, (0, 0), 1, 1), (1, 2, (3, 1), 1, 1), (4, 1, (2, 2), 2, 1), (1, 1, (2, 2), 1, 3)],
+)
 def test_operations_of_a_convolution_are_those_of_xla(groups, stride, padding, dilation, spread):
     x, kernel = jnp.ones((2, 30, 8)), jnp.ones((3, 8 // groups, 12))
-    program = jax.jit(lambda x, kernel: jax.lax.conv_general_dilated(
-        x, kernel, (stride,), [padding], lhs_dilation=(spread,), rhs_dilation=(dilation,),
-        feature_group_count=groups,
-        dimension_numbers=('NWC', 'WIO', 'NWC'))).lower(x, kernel)
+    program = jax.jit(
+        lambda x, kernel: jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride,),
+            [padding],
+            lhs_dilation=(spread,),
+            rhs_dilation=(dilation,),
+            feature_group_count=groups,
+            dimension_numbers=('NWC', 'WIO', 'NWC'),
+        )
+    ).lower(x, kernel)
     # As a compiled program prints itself: names marked, arguments beside the entry's name.
-    text = re.sub(r'(?<![\w%])((?:x|kernel|conv_general_dilated|main)\.\d+)', r'%\1',
-                  program.as_text('hlo').replace('main.1 {', 'main.1 () -> f32[] {'))
+    text = re.sub(
+        r'(?<![\w%])((?:x|kernel|conv_general_dilated|main)\.\d+)',
+        r'%\1',
+        program.as_text('hlo').replace('main.1 {', 'main.1 () -> f32[] {'),
+    )
     costs, _ = hlo_bytes.costs(text)
     assert sum(cost.flops for cost in costs) == program.cost_analysis()['flops'] > 0
 

@@ -15,12 +15,20 @@ def test_the_roofline_is_each_amount_over_its_rate():
     assert tpu.bounds(chip, flops=1, hbm_bytes=1, reduced_bytes=9, chips=1)['ICI'] == 0
 
 
-@pytest.mark.parametrize('size, compiles, expected, most', [
-    (lambda batch: 10 + 7 * batch, 5, (12, 13), 3),  # a line: two points, and one more is too many
-    (lambda batch: 10 + 7 * batch if batch <= 10 else None, 6, (10, 11), 5),  # ends before it
-    (lambda batch: 10 + 7 * batch if batch < 9 else 80 + batch // 2, 12, (41, 42), 12),  # remat
-    (lambda batch: 101 + batch, 9, (0, 1), 9),  # nothing fits
-])
+@pytest.mark.parametrize(
+    'size, compiles, expected, most',
+    [
+        (
+            lambda batch: 10 + 7 * batch,
+            5,
+            (12, 13),
+            3,
+        ),  # a line: two points, and one more is too many
+        (lambda batch: 10 + 7 * batch if batch <= 10 else None, 6, (10, 11), 5),  # ends before it
+        (lambda batch: 10 + 7 * batch if batch < 9 else 80 + batch // 2, 12, (41, 42), 12),  # remat
+        (lambda batch: 101 + batch, 9, (0, 1), 9),  # nothing fits
+    ],
+)
 def test_the_search_finds_the_largest_batch_in_few_compilations(size, compiles, expected, most):
     asked = []
 

@@ -70,13 +70,13 @@ def test_pairwise_axes_are_reference_then_estimate():
 
 @pytest.mark.parametrize('sources', [1, 2, 5])
 def test_of_signals_equals_the_best_of_all_pairs_and_its_gradient(sources):
-    estimate_BST, reference_BST = np.random.default_rng(2).standard_normal(
-        (2, 3, sources, 50)).astype(np.float32)
+    estimate_BST, reference_BST = (
+        np.random.default_rng(2).standard_normal((2, 3, sources, 50)).astype(np.float32)
+    )
     mask_BT = np.float32(np.arange(50) < np.array([50, 30, 50])[:, None])
 
     def of_pairs(estimate_BST):
-        loss_B, permutation_BS = pit(
-            -pairwise(si_snr, estimate_BST, reference_BST, mask=mask_BT))
+        loss_B, permutation_BS = pit(-pairwise(si_snr, estimate_BST, reference_BST, mask=mask_BT))
         return loss_B.sum(), (loss_B, permutation_BS)
 
     def of_signals(estimate_BST):

@@ -71,9 +71,7 @@ def test_mask_equals_crop(reduction):
     estimate_BST, reference_BST = signals((3, 2, 400))
     length_B = np.array([400, 130, 1])
     mask_BT = np.float32(np.arange(400) < length_B[:, None])
-    masked_BS = power_law(
-        estimate_BST, reference_BST, mask=mask_BT[:, None], reduction=reduction
-    )
+    masked_BS = power_law(estimate_BST, reference_BST, mask=mask_BT[:, None], reduction=reduction)
     cropped_BS = [
         power_law(e[:, :n], r[:, :n], reduction=reduction)
         for e, r, n in zip(estimate_BST, reference_BST, length_B)

@@ -13,9 +13,7 @@ def test_merged_batches_have_the_mean_of_the_whole(array):
     values = np.random.default_rng(0).standard_normal(10).astype(np.float32)
     padded = np.concatenate([values, [np.nan, np.inf]]).astype(np.float32)
     mask = np.float32(np.arange(12) < 10)
-    parts = [
-        Mean.from_values(array(padded[i : i + 4]), array(mask[i : i + 4])) for i in (0, 4, 8)
-    ]
+    parts = [Mean.from_values(array(padded[i : i + 4]), array(mask[i : i + 4])) for i in (0, 4, 8)]
     merged = parts[0].merge(parts[1]).merge(parts[2])
     assert merged.count == 10
     np.testing.assert_allclose(merged.compute(), values.mean(), rtol=1e-6)

@@ -153,9 +153,7 @@ def test_pairwise_axes_are_reference_then_estimate():
 def test_gain_of_estimate_or_reference_changes_nothing():
     reference_BST = coloured(12, batch=(1,))
     estimate_BST = estimates(reference_BST, 13)
-    plain, loud = (
-        bss_eval(gain * estimate_BST, reference_BST / gain) for gain in (1.0, -1e-150)
-    )
+    plain, loud = (bss_eval(gain * estimate_BST, reference_BST / gain) for gain in (1.0, -1e-150))
     for name in plain:
         np.testing.assert_allclose(plain[name], loud[name], atol=1e-6)
 

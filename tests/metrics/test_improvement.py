@@ -72,8 +72,7 @@ def test_a_fixed_order_is_kept_where_another_would_score_higher():
     estimate_ST, reference_ST, mixture_T = example()
     values = evaluate_example(estimate_ST[::-1], reference_ST, mixture_T, fixed_order=True)
     np.testing.assert_array_equal(values['permutation_S'], [0, 1])
-    np.testing.assert_allclose(
-        values['si_snr_S'], np.diag(si_snr(estimate_ST[::-1], reference_ST)))
+    np.testing.assert_allclose(values['si_snr_S'], np.diag(si_snr(estimate_ST[::-1], reference_ST)))
     assert values['sdri'] < 0
 
 

@@ -139,7 +139,7 @@ def test_gates_of_every_layer_can_be_read():
     for name in ('layer_1', 'layer_2', 'layer_3'):
         (gate_BKN,) = state['intermediates'][name]['gate']
         assert gate_BKN.shape == (2, frames, 6)
-        assert 0 < float(gate_BKN.min()) and float(gate_BKN.max()) < 1
+        assert float(gate_BKN.min()) > 0 and float(gate_BKN.max()) < 1
 
 
 def test_unknown_activation_is_an_error():

@@ -30,6 +30,7 @@ def parameters(block, x_BKC):
 @pytest.fixture(params=['cpu', 'default'])
 def platform(request, monkeypatch):
     """Both ways of writing it, whatever this machine is."""
+
     def chosen(function, settings, *args):
         return function(settings, *args, cpu=request.param == 'cpu')
 
@@ -37,8 +38,10 @@ def platform(request, monkeypatch):
 
 
 @pytest.mark.parametrize('remat', [False, True])
-@pytest.mark.parametrize('kernel, dilation, padded', [
-    (3, 1, False), (3, 4, True), (5, 2, True), (3, 16, False), (3, 64, True), (1, 2, False)])
+@pytest.mark.parametrize(
+    'kernel, dilation, padded',
+    [(3, 1, False), (3, 4, True), (5, 2, True), (3, 16, False), (3, 64, True), (1, 2, False)],
+)
 def test_equals_the_plain_block_in_value_and_gradient(platform, kernel, dilation, padded, remat):
     x_BKC = normal(3, 20, 6)
     frames_BK = jnp.arange(20)[None] < np.array([20, 7, 13])[:, None] if padded else None
@@ -53,10 +56,13 @@ def test_equals_the_plain_block_in_value_and_gradient(platform, kernel, dilation
 
     expected, got = (
         jax.jit(jax.value_and_grad(functools.partial(total, module), argnums=(0, 1)))(params, x_BKC)
-        for module in (plain, block))
+        for module in (plain, block)
+    )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4 * np.abs(b).max()),
-        got, expected)
+        got,
+        expected,
+    )
 
 
 def test_nothing_of_the_padding_comes_through(platform):
@@ -68,15 +74,24 @@ def test_nothing_of_the_padding_comes_through(platform):
     np.testing.assert_allclose(batch_BKD[1, :9], alone_BKD[0], atol=1e-5)
 
 
-@pytest.mark.parametrize('depthwise, norm, causal, folds', [
-    ('auto', 'gln', False, True), ('shift', 'gln', False, False), ('conv', 'gln', False, False),
-    ('auto', 'cln', False, False), ('auto', 'cln', True, False)])
+@pytest.mark.parametrize(
+    'depthwise, norm, causal, folds',
+    [
+        ('auto', 'gln', False, True),
+        ('shift', 'gln', False, False),
+        ('conv', 'gln', False, False),
+        ('auto', 'cln', False, False),
+        ('auto', 'cln', True, False),
+    ],
+)
 def test_which_blocks_fold(depthwise, norm, causal, folds, monkeypatch):
     called = []
     monkeypatch.setattr(
-        tcn, 'folded_block', lambda *args, **kwargs: called.append(1) or jnp.zeros((2, 20, 11)))
-    block = tcn.Block(**SIZES | dict(norm=norm, causal=causal), kernel=3, dilation=1,
-                      depthwise=depthwise)
+        tcn, 'folded_block', lambda *args, **kwargs: called.append(1) or jnp.zeros((2, 20, 11))
+    )
+    block = tcn.Block(
+        **SIZES | dict(norm=norm, causal=causal), kernel=3, dilation=1, depthwise=depthwise
+    )
     params = parameters(block, normal(2, 20, 6))
     block.apply({'params': params}, normal(2, 20, 6))
     assert bool(called) == folds
@@ -88,17 +103,23 @@ def test_bfloat16_is_no_rougher_than_the_plain_blocks(platform):
     def gradient(depthwise, dtype):
         block = tcn.Block(**SIZES | dict(dtype=dtype), kernel=3, dilation=2, depthwise=depthwise)
         params = parameters(block, x_BKC)
-        return jax.jit(jax.grad(lambda params: (
-            jnp.concatenate(block.apply({'params': params}, x_BKC), -1).astype('float32') ** 2
-        ).sum()))(params)
+        return jax.jit(
+            jax.grad(
+                lambda params: (
+                    jnp.concatenate(block.apply({'params': params}, x_BKC), -1).astype('float32')
+                    ** 2
+                ).sum()
+            )
+        )(params)
 
     exact = jax.tree.leaves(gradient('shift', 'float32'))
     distance = {}
     for depthwise in ('auto', 'shift'):
         rough = jax.tree.leaves(gradient(depthwise, 'bfloat16'))
         assert {leaf.dtype for leaf in rough} == {jnp.dtype('float32')}
-        distance[depthwise] = np.mean([
-            np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(rough, exact)])
+        distance[depthwise] = np.mean(
+            [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(rough, exact)]
+        )
     assert 0 < distance['auto'] < 1.2 * distance['shift'], distance
 
 

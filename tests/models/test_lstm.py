@@ -61,7 +61,8 @@ def plain_blstm(params, x_BKN, mask_BK=None):
 
 # 300 is the paper's; the others divide by no width of a vector register.
 @pytest.mark.parametrize(
-    'batch, frames, channels, hidden', [(3, 11, 5, 7), (1, 1, 2, 1), (2, 6, 128, 300)])
+    'batch, frames, channels, hidden', [(3, 11, 5, 7), (1, 1, 2, 1), (2, 6, 128, 300)]
+)
 def test_equals_torch(batch, frames, channels, hidden):
     x_BKN = normal(batch, frames, channels)
     cotangent_BKH = normal(batch, frames, 2 * hidden, seed=9)
@@ -69,7 +70,8 @@ def test_equals_torch(batch, frames, channels, hidden):
     if hidden == 300:  # as it is at first: random gates of that many inputs are all shut
         params = model.init(jax.random.key(0), x_BKN)['params']
     value, d_params, d_x = value_and_gradients(
-        lambda params, x: model.apply({'params': params}, x), params, x_BKN, cotangent_BKH)
+        lambda params, x: model.apply({'params': params}, x), params, x_BKN, cotangent_BKH
+    )
 
     peer = torch.nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
     peer.load_state_dict({k: torch.tensor(v) for k, v in torch_lstm.to_torch(params).items()})
@@ -110,10 +112,11 @@ def test_gradients_equal_autodiff(lengths):
     mask_BK = None if lengths is None else 1.0 * (np.arange(9)[None] < np.array(lengths)[:, None])
     model, params = make(x_BKN, 7)
     ours = value_and_gradients(
-        lambda params, x: model.apply({'params': params}, x, mask_BK),
-        params, x_BKN, cotangent_BKH)
+        lambda params, x: model.apply({'params': params}, x, mask_BK), params, x_BKN, cotangent_BKH
+    )
     plain = value_and_gradients(
-        lambda params, x: plain_blstm(params, x, mask_BK), params, x_BKN, cotangent_BKH)
+        lambda params, x: plain_blstm(params, x, mask_BK), params, x_BKN, cotangent_BKH
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, plain)
 
 
@@ -125,13 +128,16 @@ def test_padding_changes_nothing(padding):
     x_BKN[~valid_BK], cotangent_BKH[~valid_BK] = padding, 0
     model, params = make(x_BKN, 7)
     value, d_params, d_x = value_and_gradients(
-        lambda params, x: model.apply({'params': params}, x, valid_BK),
-        params, x_BKN, cotangent_BKH)
+        lambda params, x: model.apply({'params': params}, x, valid_BK), params, x_BKN, cotangent_BKH
+    )
     total = jax.tree.map(np.zeros_like, params)
     for b, length in enumerate(lengths):
         alone, d_alone, d_x_alone = value_and_gradients(
             lambda params, x: model.apply({'params': params}, x),
-            params, x_BKN[b:b + 1, :length], cotangent_BKH[b:b + 1, :length])
+            params,
+            x_BKN[b : b + 1, :length],
+            cotangent_BKH[b : b + 1, :length],
+        )
         np.testing.assert_allclose(value[b, :length], alone[0], atol=1e-6)
         np.testing.assert_allclose(d_x[b, :length], d_x_alone[0], atol=3e-6)
         total = jax.tree.map(np.add, total, d_alone)
@@ -157,12 +163,15 @@ def test_forget_gates_start_open():
     np.testing.assert_array_equal(bias_GD, [[0] * 3 + [1] * 3 + [0] * 6] * 2)
 
 
-@pytest.mark.parametrize('x_shape, mask_shape, words', [
-    ((2, 5), None, r'x has shape \(2, 5\): must be \[batch, frames, channels\]'),
-    ((2, 0, 5), None, r'x has shape \(2, 0, 5\): .*frames >= 1'),
-    ((2, 3, 5), (2, 4), r'mask has shape \(2, 4\): must be \(2, 3\)'),
-    ((2, 3, 5), (2, 3, 1), r'mask has shape \(2, 3, 1\)'),
-])
+@pytest.mark.parametrize(
+    'x_shape, mask_shape, words',
+    [
+        ((2, 5), None, r'x has shape \(2, 5\): must be \[batch, frames, channels\]'),
+        ((2, 0, 5), None, r'x has shape \(2, 0, 5\): .*frames >= 1'),
+        ((2, 3, 5), (2, 4), r'mask has shape \(2, 4\): must be \(2, 3\)'),
+        ((2, 3, 5), (2, 3, 1), r'mask has shape \(2, 3, 1\)'),
+    ],
+)
 def test_wrong_shapes_are_named(x_shape, mask_shape, words):
     mask = None if mask_shape is None else np.ones(mask_shape)
     with pytest.raises(ValueError, match=words):

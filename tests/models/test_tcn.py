@@ -109,9 +109,14 @@ def test_remat_changes_memory_only(depthwise):
         jax.jit(gradient(plain))(params),
         jax.jit(gradient(remat))(params),
     )
-    kept = {m.remat: jax.tree.leaves(jax.eval_shape(
-        lambda p, m=m: jax.vjp(lambda p: m.apply({'params': p}, x_BKN), p)[1], params))
-        for m in (plain, remat)}
+    kept = {
+        m.remat: jax.tree.leaves(
+            jax.eval_shape(
+                lambda p, m=m: jax.vjp(lambda p: m.apply({'params': p}, x_BKN), p)[1], params
+            )
+        )
+        for m in (plain, remat)
+    }
     size = {key: sum(leaf.size for leaf in leaves) for key, leaves in kept.items()}
     assert size[True] < size[False] / 3
 
@@ -155,6 +160,7 @@ def test_skip_connections_are_summed_in_float32():
     rough = tcn.TCN(**SMALL, dtype='bfloat16')
     x_BKN = normal(1, 12, 7)
     params = initial(rough, x_BKN)
-    _, seen = rough.apply({'params': params}, x_BKN, capture_intermediates=lambda module, _: (
-        module.name == 'prelu'))
+    _, seen = rough.apply(
+        {'params': params}, x_BKN, capture_intermediates=lambda module, _: module.name == 'prelu'
+    )
     assert seen['intermediates']['prelu']['__call__'][0].dtype == jnp.float32

@@ -14,8 +14,21 @@ from test_config import load
 SPEECH = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
 
 
-def run(folder, experiment, *, seed=0, trained_on='alpha', test_sets=('alpha',), gain=0.0,
-        examples=12, oracle=True, sounds=True, steps=40, gates=None, **overrides):
+def run(
+    folder,
+    experiment,
+    *,
+    seed=0,
+    trained_on='alpha',
+    test_sets=('alpha',),
+    gain=0.0,
+    examples=12,
+    oracle=True,
+    sounds=True,
+    steps=40,
+    gates=None,
+    **overrides,
+):
     """Writes one run folder.
 
     Args:
@@ -39,18 +52,26 @@ def run(folder, experiment, *, seed=0, trained_on='alpha', test_sets=('alpha',),
         config[section][leaf] = value
     os.makedirs(folder, exist_ok=True)
     write(os.path.join(folder, 'config.json'), to_json(config))
-    write(os.path.join(folder, 'training_data.json'), json.dumps(
-        {'name': trained_on, 'dir': config.data.dir, 'sample_rate': config.data.sample_rate,
-         'train': {'examples': 100, 'speakers': 10}}))
+    write(
+        os.path.join(folder, 'training_data.json'),
+        json.dumps(
+            {
+                'name': trained_on,
+                'dir': config.data.dir,
+                'sample_rate': config.data.sample_rate,
+                'train': {'examples': 100, 'speakers': 10},
+            }
+        ),
+    )
     rng = np.random.default_rng(seed + 17)
     lines = []
     for step in range(5, steps + 1, 5):
         lines.append({'step': step, 'kind': 'train', 'loss': -step / 10, 'si_snr': step / 10})
         if step % 10 == 0:
-            lines.append({'step': step, 'kind': 'validation', 'loss': -step / 12,
-                          'si_snr': step / 12})
-    write(os.path.join(folder, 'metrics.jsonl'),
-          ''.join(json.dumps(line) + '\n' for line in lines))
+            lines.append(
+                {'step': step, 'kind': 'validation', 'loss': -step / 12, 'si_snr': step / 12}
+            )
+    write(os.path.join(folder, 'metrics.jsonl'), ''.join(json.dumps(line) + '\n' for line in lines))
     if gates or (gates is None and experiment == 'convtasnet_glu'):
         os.makedirs(os.path.join(folder, 'gates'), exist_ok=True)
         for step in (0, 1, 2, 4, 8, 16, 32, steps):
@@ -60,7 +81,8 @@ def run(folder, experiment, *, seed=0, trained_on='alpha', test_sets=('alpha',),
     names = [f'{name}-c{i}' for name in test_sets for i in (1, 2, 3, 4)] if named else test_sets
     for name in names:
         systems = ['', 'untrained'] + (
-            (['ideal_mel_mask'] if named else []) + ['ideal_ratio_mask'] if oracle else [])
+            (['ideal_mel_mask'] if named else []) + ['ideal_ratio_mask'] if oracle else []
+        )
         for system in systems:
             level = gain + {'': 2.0, 'untrained': -20.0}.get(system, 13.0)
             result(folder, config, name, system, level, examples, seed)
@@ -79,11 +101,19 @@ def _rows(config, name, level, count, seed):
     rows = []
     for i in range(count):
         value = level + shared[i] + rng.normal(0, 0.3)
-        row = {'id': f'{name}-{i:03d}', 'sources': f'a{i % 4} b{i % 5}',
-               'seconds': 1.5 + 0.25 * i, 'snr_db': -5.0 + 10 * i / count}
+        row = {
+            'id': f'{name}-{i:03d}',
+            'sources': f'a{i % 4} b{i % 5}',
+            'seconds': 1.5 + 0.25 * i,
+            'snr_db': -5.0 + 10 * i / count,
+        }
         if config.task == 'foreground':
-            row |= {'class_foreground': 'dog' if i % 2 else 'door', 'class_background': 'rain',
-                    'recording_foreground': f'f{i % 7}', 'recording_background': f'b{i % 6}'}
+            row |= {
+                'class_foreground': 'dog' if i % 2 else 'door',
+                'class_background': 'rain',
+                'recording_foreground': f'f{i % 7}',
+                'recording_background': f'b{i % 6}',
+            }
             stems = [''] + ['_foreground', '_background']
             metrics = evaluate.FULL_METRICS
         else:
@@ -91,9 +121,15 @@ def _rows(config, name, level, count, seed):
             stems, metrics = [''], evaluate.METRICS
         for s, stem in enumerate(stems):
             for m, metric in enumerate(metrics):  # no two columns alike
-                row[metric + stem] = 0.05 * m + 0.01 * s + (
-                    0.1 * i if 'mixture' in metric else
-                    value + (0.0 if metric.endswith('i') else 0.1 * i))
+                row[metric + stem] = (
+                    0.05 * m
+                    + 0.01 * s
+                    + (
+                        0.1 * i
+                        if 'mixture' in metric
+                        else value + (0.0 if metric.endswith('i') else 0.1 * i)
+                    )
+                )
         rows.append(row)
     return rows
 
@@ -104,10 +140,22 @@ def result(folder, config, name, system, level, count, seed):
     names = ('foreground', 'background') if config.task == 'foreground' else ()
     data_set, _, split = name.partition('-')
     content = evaluate.summary(
-        rows, {}, source_names=names, system=system or config.experiment, preset=config.preset,
-        step=40, seed=config.seed, parameters=137497, split=split or 'test', data_set=data_set,
-        data_dir=f'/nowhere/{data_set}', data_fingerprint=f'print of {name}',
-        trained_on=config.data.dir, sample_rate=config.data.sample_rate, resampled_from=None)
+        rows,
+        {},
+        source_names=names,
+        system=system or config.experiment,
+        preset=config.preset,
+        step=40,
+        seed=config.seed,
+        parameters=137497,
+        split=split or 'test',
+        data_set=data_set,
+        data_dir=f'/nowhere/{data_set}',
+        data_fingerprint=f'print of {name}',
+        trained_on=config.data.dir,
+        sample_rate=config.data.sample_rate,
+        resampled_from=None,
+    )
     evaluate.write(os.path.join(folder, 'evaluation', name, system), rows, content)
 
 
@@ -125,14 +173,30 @@ def listening(folder, config, name, systems):
         files[f'reference_{one}.wav'] = ({'role': 'reference', 'source': one}, source[one])
         for system in systems:
             files[os.path.join(system, f'estimate_{one}.wav')] = (
-                {'role': 'estimate', 'source': one, 'system': system,
-                 'scores': {'si_snri': 2.5, 'sdri': 3.5}}, 0.5 * source[one])
+                {
+                    'role': 'estimate',
+                    'source': one,
+                    'system': system,
+                    'scores': {'si_snri': 2.5, 'sdri': 3.5},
+                },
+                0.5 * source[one],
+            )
     for path, (_, signal_T) in files.items():
         os.makedirs(os.path.dirname(os.path.join(where, path)), exist_ok=True)
         soundfile.write(os.path.join(where, path), signal_T, rate, 'PCM_16')
-    write(os.path.join(where, 'example.json'), json.dumps(
-        {'id': example, 'data_set': name, 'sample_rate': rate, 'snr_db': 1.5, 'seconds': seconds,
-         'files': {path: about for path, (about, _) in files.items()}}))
+    write(
+        os.path.join(where, 'example.json'),
+        json.dumps(
+            {
+                'id': example,
+                'data_set': name,
+                'sample_rate': rate,
+                'snr_db': 1.5,
+                'seconds': seconds,
+                'files': {path: about for path, (about, _) in files.items()},
+            }
+        ),
+    )
 
 
 def write(path, text):
@@ -149,15 +213,37 @@ def everything(root):
             for weight in (0.0, 0.01):
                 for trained_on in ('alpha', 'beta'):
                     suffix = '-power_law' if weight else ''
-                    run(os.path.join(root, f'{experiment}{suffix}-{trained_on}-seed{seed}'),
-                        experiment, seed=seed, trained_on=trained_on, gain=gain,
-                        test_sets=('alpha', 'beta'), oracle=not seed, sounds=not seed,
-                        loss__power_law_weight=weight)
-        for experiment, gain in (('blstm_m1', 0.0), ('blstm_m1_plus', -1.0), ('blstm_m2', 1.0),
-                                 ('blstm_m2_plus', 0.9)):
-            run(os.path.join(root, f'{experiment}-seed{seed}'), experiment, seed=seed,
-                trained_on='fgbg', test_sets=('fgbg',), gain=gain, sounds=not seed,
-                oracle=not seed)
-    run(os.path.join(root, 'convtasnet_glu-alpha-seed0'), 'convtasnet_glu', gain=0.8,
-        test_sets=('alpha', 'beta'))
+                    run(
+                        os.path.join(root, f'{experiment}{suffix}-{trained_on}-seed{seed}'),
+                        experiment,
+                        seed=seed,
+                        trained_on=trained_on,
+                        gain=gain,
+                        test_sets=('alpha', 'beta'),
+                        oracle=not seed,
+                        sounds=not seed,
+                        loss__power_law_weight=weight,
+                    )
+        for experiment, gain in (
+            ('blstm_m1', 0.0),
+            ('blstm_m1_plus', -1.0),
+            ('blstm_m2', 1.0),
+            ('blstm_m2_plus', 0.9),
+        ):
+            run(
+                os.path.join(root, f'{experiment}-seed{seed}'),
+                experiment,
+                seed=seed,
+                trained_on='fgbg',
+                test_sets=('fgbg',),
+                gain=gain,
+                sounds=not seed,
+                oracle=not seed,
+            )
+    run(
+        os.path.join(root, 'convtasnet_glu-alpha-seed0'),
+        'convtasnet_glu',
+        gain=0.8,
+        test_sets=('alpha', 'beta'),
+    )
     return str(root)

@@ -14,8 +14,9 @@ def groups_in(folder):
 
 def rows_of(table):
     """[{key: cell}] of a Table."""
-    return [dict(zip((column.key for column in table.columns), row, strict=True))
-            for row in table.rows]
+    return [
+        dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows
+    ]
 
 
 def mean_of(folder, data_set, metric):
@@ -26,5 +27,10 @@ def mean_of(folder, data_set, metric):
 
 def by_hand(folder, model, weight, pairs, metric='si_snri'):
     """Mean over seeds and [(training set, test set)] of what a model scores, from its files."""
-    return np.mean([mean_of(folder / f'{model}-{weight}-{on}-{seed}', name, metric)
-                    for on, name in pairs for seed in range(3)])
+    return np.mean(
+        [
+            mean_of(folder / f'{model}-{weight}-{on}-{seed}', name, metric)
+            for on, name in pairs
+            for seed in range(3)
+        ]
+    )

@@ -3,21 +3,32 @@
 import numpy as np
 import pytest
 
-from fgsep_jax.report import (claims, claims_foreground, claims_speech, items, results,
-                              tables_common, tables_foreground)
+from fgsep_jax.report import (
+    claims,
+    claims_foreground,
+    claims_speech,
+    items,
+    results,
+    tables_common,
+    tables_foreground,
+)
 from reading import by_hand, groups_in, rows_of
-
 
 MEAN = 'mean over training on alpha and on beta'
 
 
 def test_claims_of_the_speech_paper(speech):
-    rows = {(row['claim'], row['where']): row
-            for row in rows_of(claims_speech.speech(groups_in(speech), 'demo'))}
+    rows = {
+        (row['claim'], row['where']): row
+        for row in rows_of(claims_speech.speech(groups_in(speech), 'demo'))
+    }
 
     def found(start, where):
-        (row,) = [row for (claim, there), row in rows.items()
-                  if claim.startswith(start) and there == where]
+        (row,) = [
+            row
+            for (claim, there), row in rows.items()
+            if claim.startswith(start) and there == where
+        ]
         return row
 
     def score(model, weight, *pairs):
@@ -26,25 +37,30 @@ def test_claims_of_the_speech_paper(speech):
     deep = found('Deep (PReLU) above Conv-TasNet (linear), cross', 'trained on beta')
     across = ('beta', 'alpha'), ('beta', 'gamma')
     assert deep['difference'].value == pytest.approx(
-        score('convtasnet_prelu', 0.0, *across) - score('convtasnet', 0.0, *across))
+        score('convtasnet_prelu', 0.0, *across) - score('convtasnet', 0.0, *across)
+    )
     assert deep['verdict'] == 'reproduced' and deep['published'] == ''
     mean = found('Deep (PReLU) above Conv-TasNet (linear), in', MEAN)
     inside = ('alpha', 'alpha'), ('beta', 'beta')
     assert mean['published'] == '+0.65' and mean['difference'].value == pytest.approx(
-        score('convtasnet_prelu', 0.0, *inside) - score('convtasnet', 0.0, *inside))
+        score('convtasnet_prelu', 0.0, *inside) - score('convtasnet', 0.0, *inside)
+    )
     helps = found('Power law helps the deep encoder, in', MEAN)
     assert helps['difference'].value == pytest.approx(
-        score('convtasnet_prelu', 0.01, *inside) - score('convtasnet_prelu', 0.0, *inside))
+        score('convtasnet_prelu', 0.01, *inside) - score('convtasnet_prelu', 0.0, *inside)
+    )
     assert helps['verdict'] == 'not reproduced'
     hurts = found('Power law hurts the linear encoder, cross', MEAN)
     across = ('alpha', 'beta'), ('alpha', 'gamma'), ('beta', 'alpha'), ('beta', 'gamma')
     assert hurts['difference'].value == pytest.approx(
-        score('convtasnet', 0.01, *across) - score('convtasnet', 0.0, *across))
+        score('convtasnet', 0.01, *across) - score('convtasnet', 0.0, *across)
+    )
     assert hurts['verdict'] == 'reproduced'
     both = found('Deep with power law above Conv-TasNet', MEAN)
     assert both['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.01, *across, *inside)
-        - score('convtasnet', 0.0, *across, *inside))
+        - score('convtasnet', 0.0, *across, *inside)
+    )
     glu = found('GLU level', 'trained and tested on alpha')
     assert glu['difference'] is not None and glu['verdict'] == 'no claim (one seed)'
     assert glu['published'] == '+0.1'
@@ -53,33 +69,49 @@ def test_claims_of_the_speech_paper(speech):
 
 def test_claims_of_diversity(speech):
     rows = rows_of(claims_speech.speech(groups_in(speech), 'demo'))
-    drop, = (row for row in rows if row['claim'].startswith('Smaller drop'))
-    assert drop['where'] == ('drop of training on alpha (10 speakers) minus that of beta (99), mean'
-                             ' of 4 models')
-    models = [(name, weight) for name in ('convtasnet', 'convtasnet_prelu')
-              for weight in (0.0, 0.01)]
+    (drop,) = (row for row in rows if row['claim'].startswith('Smaller drop'))
+    assert drop['where'] == (
+        'drop of training on alpha (10 speakers) minus that of beta (99), mean of 4 models'
+    )
+    models = [
+        (name, weight) for name in ('convtasnet', 'convtasnet_prelu') for weight in (0.0, 0.01)
+    ]
 
     def mean(on, *names):
-        return np.mean([by_hand(speech, *model, [(on, name)]) for model in models
-                        for name in names])
+        return np.mean(
+            [by_hand(speech, *model, [(on, name)]) for model in models for name in names]
+        )
 
     assert drop['difference'].value == pytest.approx(
-        mean('alpha', 'alpha') - mean('alpha', 'beta', 'gamma')
-        - mean('beta', 'beta') + mean('beta', 'alpha', 'gamma'))
+        mean('alpha', 'alpha')
+        - mean('alpha', 'beta', 'gamma')
+        - mean('beta', 'beta')
+        + mean('beta', 'alpha', 'gamma')
+    )
     assert drop['difference'].low < drop['difference'].value < drop['difference'].high
-    more, = (row for row in rows if row['claim'].startswith('More diverse'))
+    (more,) = (row for row in rows if row['claim'].startswith('More diverse'))
     assert more['where'] == 'trained on beta minus alpha, tested on gamma, mean of 4 models'
     assert more['difference'].value == pytest.approx(mean('beta', 'gamma') - mean('alpha', 'gamma'))
 
 
-@pytest.mark.parametrize('kind, low, high, expected', [
-    ('above', 0.1, 0.3, 'reproduced'), ('above', -0.3, -0.1, 'not reproduced'),
-    ('above', -0.1, 0.1, 'undecided'), ('below', -0.3, -0.1, 'reproduced'),
-    ('below', 0.1, 0.3, 'not reproduced'), ('not above', -0.2, 0.2, 'reproduced'),
-    ('not above', -0.2, 0.7, 'undecided'), ('not above', 0.1, 0.3, 'not reproduced'),
-    ('not above', -2, -1, 'reproduced'), ('level', -0.4, 0.4, 'reproduced'),
-    ('level', -0.6, 0.4, 'undecided'), ('level', 0.6, 0.9, 'not reproduced'),
-    ('level', -0.9, -0.6, 'not reproduced')])
+@pytest.mark.parametrize(
+    'kind, low, high, expected',
+    [
+        ('above', 0.1, 0.3, 'reproduced'),
+        ('above', -0.3, -0.1, 'not reproduced'),
+        ('above', -0.1, 0.1, 'undecided'),
+        ('below', -0.3, -0.1, 'reproduced'),
+        ('below', 0.1, 0.3, 'not reproduced'),
+        ('not above', -0.2, 0.2, 'reproduced'),
+        ('not above', -0.2, 0.7, 'undecided'),
+        ('not above', 0.1, 0.3, 'not reproduced'),
+        ('not above', -2, -1, 'reproduced'),
+        ('level', -0.4, 0.4, 'reproduced'),
+        ('level', -0.6, 0.4, 'undecided'),
+        ('level', 0.6, 0.9, 'not reproduced'),
+        ('level', -0.9, -0.6, 'not reproduced'),
+    ],
+)
 def test_verdicts(kind, low, high, expected):
     assert claims.verdict(items.Estimate((low + high) / 2, low, high), kind) == expected
     for note in ('one seed', 'two seeds'):
@@ -97,39 +129,62 @@ def test_medians_and_claims_of_the_mask_models(masks):
     groups = groups_in(masks)
     assert tables_foreground.families(tables_common.test_sets(groups)) == ['fgbg']
     sdri, siri, sar = tables_foreground.medians(groups, 'fgbg')
-    assert [table.name for table in (siri, sar)] == [
-        'siri_foreground-fgbg', 'sar_foreground-fgbg']
+    assert [table.name for table in (siri, sar)] == ['siri_foreground-fgbg', 'sar_foreground-fgbg']
     rows = {row['system']: row for row in rows_of(sdri)}
-    assert list(rows) == ['M1', 'M1+', 'M2', 'M2+', 'IRM, mel bands', 'IRM, STFT bins',
-                          'Untrained M1']
+    assert list(rows) == [
+        'M1',
+        'M1+',
+        'M2',
+        'M2+',
+        'IRM, mel bands',
+        'IRM, STFT bins',
+        'Untrained M1',
+    ]
 
     def median(model, subset, metric='sdri_foreground'):
-        return np.mean([np.median([row[metric] for row in results.load(
-            str(masks / f'{model}-{seed}'), f'fgbg-{subset}').rows.values()])
-            for seed in range(3)])
+        return np.mean(
+            [
+                np.median(
+                    [
+                        row[metric]
+                        for row in results.load(
+                            str(masks / f'{model}-{seed}'), f'fgbg-{subset}'
+                        ).rows.values()
+                    ]
+                )
+                for seed in range(3)
+            ]
+        )
 
     assert rows['M2']['c3'].value == pytest.approx(median('blstm_m2', 'c3'))
     assert rows['M2']['seeds'] == 3 and rows['M2+']['seeds'] is None and rows['M2+']['c1'] is None
     assert rows['IRM, STFT bins']['c1'].note == '' and rows['Untrained M1']['c1'].note
-    found = {row['claim']: row for row in rows_of(
-        claims_foreground.foreground(groups, 'fgbg', 'demo'))}
+    found = {
+        row['claim']: row for row in rows_of(claims_foreground.foreground(groups, 'fgbg', 'demo'))
+    }
     better = found['M2 above M1 in SDRi']
-    difference = {one: median('blstm_m2', one) - median('blstm_m1', one)
-                  for one in ('c1', 'c2', 'c3', 'c4')}
+    difference = {
+        one: median('blstm_m2', one) - median('blstm_m1', one) for one in ('c1', 'c2', 'c3', 'c4')
+    }
     for one, value in difference.items():
         assert better[one].value == pytest.approx(value)
     assert better['where'] == 'C1, C2, C4' and better['difference'].value == pytest.approx(
-        np.mean([difference[one] for one in ('c1', 'c2', 'c4')]))
+        np.mean([difference[one] for one in ('c1', 'c2', 'c4')])
+    )
     assert better['verdict'] == 'reproduced'
     siri = found['M2 above M1 in SIRi']['c1'].value
-    assert siri == pytest.approx(median('blstm_m2', 'c1', 'siri_foreground')
-                                 - median('blstm_m1', 'c1', 'siri_foreground'))
+    assert siri == pytest.approx(
+        median('blstm_m2', 'c1', 'siri_foreground') - median('blstm_m1', 'c1', 'siri_foreground')
+    )
     assert found['M1+ below M1 in SDRi']['verdict'] == 'reproduced'
     assert found['M2+ below M2 in SDRi']['difference'] is None
     assert found['M2+ below M2 in SDRi']['c1'] is None
     unseen = found['M2 loses more than M1 on unseen events, SDRi']['difference']
-    assert unseen.value == pytest.approx(np.mean([difference['c1'], difference['c2']])
-                                         - np.mean([difference['c3'], difference['c4']]))
+    assert unseen.value == pytest.approx(
+        np.mean([difference['c1'], difference['c2']])
+        - np.mean([difference['c3'], difference['c4']])
+    )
     spread = found['M1 as good on unseen classes, SDRi']['difference']
-    assert spread.value == pytest.approx(median('blstm_m1', 'c1') - np.mean(
-        [median('blstm_m1', one) for one in ('c2', 'c3', 'c4')]))
+    assert spread.value == pytest.approx(
+        median('blstm_m1', 'c1') - np.mean([median('blstm_m1', one) for one in ('c2', 'c3', 'c4')])
+    )

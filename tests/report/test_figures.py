@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
-from fgsep_jax.report import (figures_common, figures_foreground, figures_speech,
-                              groups as groups_lib, listening, runs, sound, statistics,
-                              style, tables_common)
 import fabricate
+from fgsep_jax.report import (
+    figures_common,
+    figures_foreground,
+    figures_speech,
+    groups as groups_lib,
+    listening,
+    runs,
+    sound,
+    statistics,
+    style,
+    tables_common,
+)
 
 
 @pytest.fixture(scope='module')
@@ -31,17 +40,28 @@ def texts(figure):
 def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
     item = figures_speech.cross_dataset(speech, ['alpha', 'beta'])
     heights = [patch.get_height() for ax in item.figure.axes for patch in ax.patches]
-    cells = [tables_common.level(group, name, 'si_snri').value for on in ('alpha', 'beta')
-             for group in speech if group.trained_on == on for name in ('alpha', 'beta')]
+    cells = [
+        tables_common.level(group, name, 'si_snri').value
+        for on in ('alpha', 'beta')
+        for group in speech
+        if group.trained_on == on
+        for name in ('alpha', 'beta')
+    ]
     np.testing.assert_allclose(heights, cells)
     assert len(cells) == 2 * 9
     # The GLU was trained on alpha alone: two empty places in the panel of beta.
     assert [[text.get_text() for text in ax.texts] for ax in item.figure.axes] == [
-        [], [' no run'] * 2]
+        [],
+        [' no run'] * 2,
+    ]
     (legend,) = item.figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        'Conv-TasNet, SI-SNR', 'Conv-TasNet, SI-SNR + power law', 'Deep w/ PReLU, SI-SNR',
-        'Deep w/ PReLU, SI-SNR + power law', 'Deep w/ GLU, SI-SNR']
+        'Conv-TasNet, SI-SNR',
+        'Conv-TasNet, SI-SNR + power law',
+        'Deep w/ PReLU, SI-SNR',
+        'Deep w/ PReLU, SI-SNR + power law',
+        'Deep w/ GLU, SI-SNR',
+    ]
     # One look for one bar of the legend, in both panels; hatches tell the objectives apart.
     first, second = (ax.patches for ax in item.figure.axes)
     assert first[0].get_facecolor() == second[0].get_facecolor()
@@ -73,9 +93,13 @@ def test_figure_4_shows_the_gates_of_every_channel(speech):
 def test_curves_are_means_over_seeds(speech, tmp_path):
     for seed, scale in ((0, 1), (1, 3)):
         fabricate.run(tmp_path / str(seed), 'convtasnet', seed=seed, sounds=False)
-        (tmp_path / str(seed) / 'metrics.jsonl').write_text(''.join(
-            f'{{"step": {step}, "kind": "{kind}", "loss": 0, "si_snr": {scale * step}}}\n'
-            for kind in ('train', 'validation') for step in (5, 10, 15)[:3 - seed]))
+        (tmp_path / str(seed) / 'metrics.jsonl').write_text(
+            ''.join(
+                f'{{"step": {step}, "kind": "{kind}", "loss": 0, "si_snr": {scale * step}}}\n'
+                for kind in ('train', 'validation')
+                for step in (5, 10, 15)[: 3 - seed]
+            )
+        )
     item = figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path))))
     for ax in item.figure.axes:
         (line,) = ax.lines
@@ -99,9 +123,13 @@ def many(tmp_path_factory):
     return groups_lib.by_seed(runs.find(str(root)))
 
 
-@pytest.mark.parametrize('make, value_of', [
-    (figures_common.by_length, lambda row: row['seconds']),
-    (figures_common.by_input_snr, lambda row: abs(row['snr_db']))])
+@pytest.mark.parametrize(
+    'make, value_of',
+    [
+        (figures_common.by_length, lambda row: row['seconds']),
+        (figures_common.by_input_snr, lambda row: abs(row['snr_db'])),
+    ],
+)
 def test_bins_hold_every_example_once(many, make, value_of):
     item = make(many, 'alpha')
     (ax,) = item.figure.axes
@@ -131,8 +159,9 @@ def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
     ticks = [label.get_text() for label in ax.get_yticklabels()]
     assert ticks[1] == f'female, male ({len(both)})'
     points = [line for line in ax.lines if line.get_marker() == 'o']
-    mean = np.mean([result.rows[row['id']]['si_snri'] for row in both
-                    for result in many[0].results('alpha')])
+    mean = np.mean(
+        [result.rows[row['id']]['si_snri'] for row in both for result in many[0].results('alpha')]
+    )
     assert points[1].get_xdata()[0] == pytest.approx(mean)
     item = figures_common.by_kind(masks, 'fgbg-c2')
     labels = [[label.get_text() for label in ax.get_yticklabels()] for ax in item.figure.axes]
@@ -142,8 +171,13 @@ def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
 def test_no_kinds_where_rows_do_not_tell(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
     for path in (tmp_path / 'one/evaluation/alpha').rglob('examples.csv'):
-        path.write_text(path.read_text().replace(',F,', ',,').replace(',M,', ',,')
-                        .replace(',F,', ',,').replace(',M,', ',,'))
+        path.write_text(
+            path.read_text()
+            .replace(',F,', ',,')
+            .replace(',M,', ',,')
+            .replace(',F,', ',,')
+            .replace(',M,', ',,')
+        )
     assert figures_common.by_kind(groups_lib.by_seed(runs.find(str(tmp_path))), 'alpha') is None
 
 
@@ -155,12 +189,21 @@ def test_box_plots_have_the_medians_of_all_seeds(masks):
             ax = item.figure.axes[4 * i + j]
             # Of each box: the box is a patch, then two whiskers, two caps and the median.
             medians = [line.get_ydata()[0] for line in ax.lines[4::5]][:4]
-            expected = [np.median([row[metric] for result in group.results(f'fgbg-c{j + 1}')
-                                   for row in result.rows.values()]) for group in masks]
+            expected = [
+                np.median(
+                    [
+                        row[metric]
+                        for result in group.results(f'fgbg-c{j + 1}')
+                        for row in result.rows.values()
+                    ]
+                )
+                for group in masks
+            ]
             np.testing.assert_allclose(medians, expected)
             # Four models and two oracles, side by side.
             np.testing.assert_allclose(
-                [patch.get_path().get_extents().intervalx.mean() for patch in ax.patches], range(6))
+                [patch.get_path().get_extents().intervalx.mean() for patch in ax.patches], range(6)
+            )
     assert figures_foreground.box_plots(masks, 'nothing') is None
     assert 'M2 C3 SDR improvement' in item.description
 
@@ -172,25 +215,36 @@ def test_spectrograms_are_of_the_foreground(masks):
     titles = [ax.get_title(loc='left') for ax in with_images[:7]]
     assert titles == ['Mixture', 'Ground truth', 'M1', 'M1+', 'M2', 'M2+', 'IRM, mel bands']
     example = listening.common_example(masks, 'fgbg-c1')
-    (truth,) = [track for track in example.tracks
-                if (track.role, track.source) == ('reference', 'foreground')]
-    np.testing.assert_array_equal(with_images[1].images[0].get_array(),
-                                  sound.mel_db(*sound.read(truth.path)))
+    (truth,) = [
+        track
+        for track in example.tracks
+        if (track.role, track.source) == ('reference', 'foreground')
+    ]
+    np.testing.assert_array_equal(
+        with_images[1].images[0].get_array(), sound.mel_db(*sound.read(truth.path))
+    )
     assert figures_foreground.mel_spectrograms(masks, 'nothing') is None
 
 
 def test_a_missing_model_leaves_a_marked_panel(tmp_path):
     fabricate.run(tmp_path / 'm1', 'blstm_m1', trained_on='fgbg', test_sets=('fgbg',))
-    fabricate.run(tmp_path / 'm2', 'blstm_m2', trained_on='fgbg', test_sets=('fgbg',),
-                  sounds=False, oracle=False)
+    fabricate.run(
+        tmp_path / 'm2',
+        'blstm_m2',
+        trained_on='fgbg',
+        test_sets=('fgbg',),
+        sounds=False,
+        oracle=False,
+    )
     groups = groups_lib.by_seed(runs.find(str(tmp_path)))
     assert 'no run' in texts(figures_foreground.mel_spectrograms(groups, 'fgbg').figure)
 
 
 def test_files_are_the_same_each_time(speech):
     for kind in ('svg', 'png'):
-        first, second = (style.rendered(figures_speech.cross_dataset(speech, ['alpha']), kind)
-                         for _ in range(2))
+        first, second = (
+            style.rendered(figures_speech.cross_dataset(speech, ['alpha']), kind) for _ in range(2)
+        )
         assert first == second
     svg, _ = style.inline(figures_speech.cross_dataset(speech, ['alpha']))
     assert 'var(--ink)' in svg and style.INK not in svg
@@ -200,8 +254,11 @@ def test_figure_5_has_a_place_for_every_bar_of_the_papers(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
     item = figures_speech.cross_dataset(groups_lib.by_seed(runs.find(str(tmp_path))), ['alpha'])
     assert [text.get_text() for text in item.figure.legends[0].get_texts()] == [
-        'Conv-TasNet, SI-SNR', 'Conv-TasNet, SI-SNR + power law', 'Deep w/ PReLU, SI-SNR',
-        'Deep w/ PReLU, SI-SNR + power law']
+        'Conv-TasNet, SI-SNR',
+        'Conv-TasNet, SI-SNR + power law',
+        'Deep w/ PReLU, SI-SNR',
+        'Deep w/ PReLU, SI-SNR + power law',
+    ]
     (ax,) = item.figure.axes
     assert len(ax.patches) == 1 and len(ax.texts) == 3
 

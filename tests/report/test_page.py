@@ -10,8 +10,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from fgsep_jax.report import items, page
 import browser
+from fgsep_jax.report import items, page
 
 
 @pytest.fixture(scope='module')
@@ -33,8 +33,11 @@ def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(driver,
     assert driver.title == 'A <report>'
     assert driver.get_log('browser') == []
     asked = [json.loads(entry['message'])['message'] for entry in driver.get_log('performance')]
-    urls = [one['params']['request']['url'] for one in asked
-            if one['method'] == 'Network.requestWillBeSent']
+    urls = [
+        one['params']['request']['url']
+        for one in asked
+        if one['method'] == 'Network.requestWillBeSent'
+    ]
     assert urls and {url.split(':')[0] for url in urls} <= {'file', 'data'}
     assert sum(url.startswith('file') for url in urls) == 1  # the page itself
 
@@ -46,9 +49,10 @@ def column_of(driver, table, label):
     i = [head.get_attribute('textContent').strip() for head in heads].index(label)
 
     def cells():
-        return [driver.execute_script(
-            'return arguments[0].cells[arguments[1]]', row, i) for row in
-            table.find_elements(By.CSS_SELECTOR, 'tbody tr')]
+        return [
+            driver.execute_script('return arguments[0].cells[arguments[1]]', row, i)
+            for row in table.find_elements(By.CSS_SELECTOR, 'tbody tr')
+        ]
 
     return heads[i], cells
 
@@ -78,8 +82,11 @@ def test_sorting_sorts_and_keeps_missing_cells_last(driver):
     for order in ('descending', 'ascending'):
         other.click()
         assert other.find_element(By.XPATH, '..').get_attribute('aria-sort') == order
-    assert 'no run' in [cell.find_element(By.TAG_NAME, 'span').get_attribute('aria-label')
-                        for cell in cells() if cell.find_elements(By.TAG_NAME, 'span')]
+    assert 'no run' in [
+        cell.find_element(By.TAG_NAME, 'span').get_attribute('aria-label')
+        for cell in cells()
+        if cell.find_elements(By.TAG_NAME, 'span')
+    ]
 
 
 SOUNDS = """
@@ -122,8 +129,7 @@ def test_players_have_sound_of_the_right_duration_and_one_level(driver):
 
 
 def test_one_plays_at_a_time_and_a_click_on_the_picture_seeks(driver):
-    driver.execute_script(
-        'for (const one of document.querySelectorAll("details")) one.open = true')
+    driver.execute_script('for (const one of document.querySelectorAll("details")) one.open = true')
     first, second = driver.find_elements(By.TAG_NAME, 'audio')[:2]
     driver.execute_script('arguments[0].loop = true; return arguments[0].play()', first)
     assert not first.get_property('paused')
@@ -136,31 +142,40 @@ def test_one_plays_at_a_time_and_a_click_on_the_picture_seeks(driver):
     assert not second.get_property('paused')
     assert 'active' in look.get_attribute('class')
     for _ in range(3):  # quicker than they can start
-        driver.execute_script('for (const one of arguments) one.click()', look,
-                              first.find_element(By.XPATH, '../div[contains(@class, "look")]'))
+        driver.execute_script(
+            'for (const one of arguments) one.click()',
+            look,
+            first.find_element(By.XPATH, '../div[contains(@class, "look")]'),
+        )
     driver.execute_script('for (const one of arguments) one.pause()', first, second)
     assert driver.get_log('browser') == []
 
 
 @pytest.mark.parametrize('width', [360, 1280])
 def test_the_page_fits_a_phone_and_a_desk(driver, width):
-    driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
-        'width': width, 'height': 800, 'deviceScaleFactor': 2, 'mobile': width < 800})
+    driver.execute_cdp_cmd(
+        'Emulation.setDeviceMetricsOverride',
+        {'width': width, 'height': 800, 'deviceScaleFactor': 2, 'mobile': width < 800},
+    )
     wide, size = driver.execute_script(
         'return [document.documentElement.scrollWidth,'
-        ' parseFloat(getComputedStyle(document.querySelector("td")).fontSize)]')
+        ' parseFloat(getComputedStyle(document.querySelector("td")).fontSize)]'
+    )
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
     assert wide <= width and size >= 12
 
 
 def test_light_and_dark(driver):
     def contrast():
-        ink, paper = (sum(map(int, re.findall(r'\d+', color)[:3])) for color in
-                      driver.execute_script(
-                          'const s = getComputedStyle(document.body);'
-                          ' return [s.color, s.backgroundColor]'))
+        ink, paper = (
+            sum(map(int, re.findall(r'\d+', color)[:3]))
+            for color in driver.execute_script(
+                'const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]'
+            )
+        )
         label = driver.execute_script(
-            'return getComputedStyle(document.querySelector(".drawing text")).fill')
+            'return getComputedStyle(document.querySelector(".drawing text")).fill'
+        )
         return ink, paper, sum(map(int, re.findall(r'\d+', label)[:3]))
 
     toggle = driver.find_element(By.ID, 'theme')

@@ -10,30 +10,52 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax.report import __main__ as command, build, items, runs, style, write
 import fabricate
+from fgsep_jax.report import __main__ as command, build, items, runs, style, write
 
 
 def files_in(folder):
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in pathlib.Path(folder).rglob('*') if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in pathlib.Path(folder).rglob('*')
+        if path.is_file()
+    }
 
 
 def test_every_table_and_figure_of_both_papers_is_there(every_report):
     written = files_in(every_report)
-    tables = {'table_1-alpha', 'table_2-alpha', 'table_1-beta', 'table_2-beta', 'cross_dataset',
-              'cross_means', 'cross_differences', 'claims_speech-demo',
-              'claims_foreground-fgbg-demo', 'runs', 'worst_ten-alpha',
-              'worst_ten-fgbg-c4', 'sdri_foreground-fgbg', 'siri_foreground-fgbg',
-              'sar_foreground-fgbg'}
-    figures = {'figure_2-fgbg', 'figure_3-fgbg', 'figure_4', 'figure_5', 'curves_speech',
-               'curves_foreground', 'by_kind-alpha', 'by_kind-fgbg-c1'}
+    tables = {
+        'table_1-alpha',
+        'table_2-alpha',
+        'table_1-beta',
+        'table_2-beta',
+        'cross_dataset',
+        'cross_means',
+        'cross_differences',
+        'claims_speech-demo',
+        'claims_foreground-fgbg-demo',
+        'runs',
+        'worst_ten-alpha',
+        'worst_ten-fgbg-c4',
+        'sdri_foreground-fgbg',
+        'siri_foreground-fgbg',
+        'sar_foreground-fgbg',
+    }
+    figures = {
+        'figure_2-fgbg',
+        'figure_3-fgbg',
+        'figure_4',
+        'figure_5',
+        'curves_speech',
+        'curves_foreground',
+        'by_kind-alpha',
+        'by_kind-fgbg-c1',
+    }
     wanted = {f'tables/{name}.{kind}' for name in tables for kind in ('md', 'csv')}
     wanted |= {f'figures/{name}.{kind}' for name in figures for kind in ('svg', 'png')}
     assert wanted <= written.keys() and {'index.html', 'report.md'} <= written.keys()
     assert not [name for name in written if 'partial' in name]
-    assert json.loads(written['report_files.json']).keys() == written.keys() - {
-        'report_files.json'}
+    assert json.loads(written['report_files.json']).keys() == written.keys() - {'report_files.json'}
     assert written['figures/figure_5.png'].startswith(b'\x89PNG')
     rows = list(csv.DictReader(written['tables/cross_dataset.csv'].decode().splitlines()))
     assert len(rows) == 9 + 1 and float(rows[0]['on_alpha_low']) < float(rows[0]['on_alpha'])
@@ -93,7 +115,7 @@ def replaced(name, old, new):
 
 def torn_rows(folder):
     path = folder / 'evaluation/alpha/examples.csv'
-    path.write_text(path.read_text()[:path.read_text().index('alpha-011')])
+    path.write_text(path.read_text()[: path.read_text().index('alpha-011')])
 
 
 def stereo(folder):
@@ -109,22 +131,30 @@ DAMAGES = {
     'torn summary': (lambda run: (run / 'evaluation/alpha/summary.json').write_text('{'), 'alpha'),
     'no parameters': (summary_without('parameters'), 'summary.json lacks parameters'),
     'torn rows': (torn_rows, '11 rows in examples.csv'),
-    'an extra cell': (replaced('evaluation/alpha/examples.csv', 'alpha-003,', 'alpha-003,,'),
-                      'cannot be read'),
+    'an extra cell': (
+        replaced('evaluation/alpha/examples.csv', 'alpha-003,', 'alpha-003,,'),
+        'cannot be read',
+    ),
     'no level': (replaced('evaluation/alpha/examples.csv', 'snr_db', 'snr'), 'column snr_db'),
-    'torn gates': (lambda run: (run / 'gates/000000040.npz').write_bytes(b'PK'),
-                   '000000040.npz cannot be read'),
+    'torn gates': (
+        lambda run: (run / 'gates/000000040.npz').write_bytes(b'PK'),
+        '000000040.npz cannot be read',
+    ),
     'empty gates': (lambda run: (run / 'gates/000000002.npz').write_bytes(b''), '000000002.npz'),
     'other gates': (one_channel_less, 'gates of shape (50, 15)'),
-    'torn sound': (lambda run: (run / 'audio/alpha/alpha-003/mixture.wav').write_bytes(b'RIFF'),
-                   'its sounds are left out'),
+    'torn sound': (
+        lambda run: (run / 'audio/alpha/alpha-003/mixture.wav').write_bytes(b'RIFF'),
+        'its sounds are left out',
+    ),
     'stereo': (stereo, 'mixture.wav has 2 channels'),
     'no level of an example': (replaced(EXAMPLE, 'snr_db', 'snr'), 'its sounds are left out'),
     'a score that is no number': (replaced(EXAMPLE, '2.5', 'null'), 'its sounds are left out'),
     'a role that is none': (replaced(EXAMPLE, '"reference"', '"other"'), 'its sounds are left out'),
     'no training data': (lambda run: (run / 'training_data.json').unlink(), 'is missing; that it'),
-    'unreadable log': (lambda run: ((run / 'metrics.jsonl').unlink(),
-                                    (run / 'metrics.jsonl').mkdir()), 'metrics.jsonl cannot'),
+    'unreadable log': (
+        lambda run: ((run / 'metrics.jsonl').unlink(), (run / 'metrics.jsonl').mkdir()),
+        'metrics.jsonl cannot',
+    ),
 }
 
 
@@ -144,10 +174,18 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
     assert row[-1] is not None
 
 
-@pytest.mark.parametrize('lines', [
-    '', '[1]\n{"step": 45}\n{"ste', '{"step": null, "kind": "train", "loss": 1}\n',
-    '{"step": 5, "kind": ["x"], "loss": 1}\n', '{"step": 5, "kind": "train", "other": 1}\n',
-    '{"step": 5, "kind": "train", "loss": NaN}\n', '{"step": 5, "kind": "seen", "loss": 1}\n'])
+@pytest.mark.parametrize(
+    'lines',
+    [
+        '',
+        '[1]\n{"step": 45}\n{"ste',
+        '{"step": null, "kind": "train", "loss": 1}\n',
+        '{"step": 5, "kind": ["x"], "loss": 1}\n',
+        '{"step": 5, "kind": "train", "other": 1}\n',
+        '{"step": 5, "kind": "train", "loss": NaN}\n',
+        '{"step": 5, "kind": "seen", "loss": 1}\n',
+    ],
+)
 def test_logs_of_any_kind(tmp_path, lines):
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
     (tmp_path / 'run' / 'metrics.jsonl').write_bytes(lines.encode() + b'\xff\n')
@@ -155,8 +193,9 @@ def test_logs_of_any_kind(tmp_path, lines):
     assert build.sections(found, build.notes(found))
 
 
-@pytest.mark.parametrize('key, value', [
-    ('seed', None), ('experiment', ['x']), ('preset', 3), ('task', None)])
+@pytest.mark.parametrize(
+    'key, value', [('seed', None), ('experiment', ['x']), ('preset', 3), ('task', None)]
+)
 def test_a_config_that_is_none_is_named(tmp_path, capsys, key, value):
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
     path = tmp_path / 'run' / 'config.json'
@@ -173,8 +212,10 @@ def test_older_configs_will_do(tmp_path):
     del content['loss'], content['model']
     path.write_text(json.dumps(content))
     assert command.main([f'--runs={tmp_path}', f'--output_dir={tmp_path}/out']) == 0
-    assert '| 15.4 | demo | - | - | - |' in (
-        tmp_path / 'out' / 'tables' / 'table_1-alpha.md').read_text()
+    assert (
+        '| 15.4 | demo | - | - | - |'
+        in (tmp_path / 'out' / 'tables' / 'table_1-alpha.md').read_text()
+    )
 
 
 def parts(*names):
@@ -183,8 +224,10 @@ def parts(*names):
     for name in names:
         figure, axes = style.axes(width=1, height=1)
         axes[0, 0].set_title(name)
-        found += [items.Table(f'table_1-{name}', name, (items.Column('A', 'a'),), [[name]]),
-                  items.Figure(f'figure-{name}', name, name, figure)]
+        found += [
+            items.Table(f'table_1-{name}', name, (items.Column('A', 'a'),), [[name]]),
+            items.Figure(f'figure-{name}', name, name, figure),
+        ]
     return [items.Section('s', 'S', '', found)]
 
 
@@ -203,8 +246,9 @@ def test_the_users_own_files_are_safe(tmp_path):
     (tmp_path / 'precious.md').write_text('mine')
     # A list of files that somebody put there makes nothing a report's.
     manifest = json.loads((out / 'report_files.json').read_text())
-    (out / 'report_files.json').write_text(json.dumps(
-        {**manifest, '../precious.md': [], 'tables/mine.csv': ['00']}))
+    (out / 'report_files.json').write_text(
+        json.dumps({**manifest, '../precious.md': [], 'tables/mine.csv': ['00']})
+    )
     write.write(parts('beta'), str(out), 'T')
     names = files_in(out).keys()
     assert 'tables/mine.csv' in names and (tmp_path / 'precious.md').exists()
@@ -247,9 +291,19 @@ def test_a_folder_that_cannot_be_is_refused_first(tmp_path, capsys):
         assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize('name', [
-    'x"><img src=x onerror=alert(1)>', 'a$b$c', r'a\g<2>', r'$\frac$', '音 声', 'two\nlines',
-    'long' * 50, 'a%2Fb'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'x"><img src=x onerror=alert(1)>',
+        'a$b$c',
+        r'a\g<2>',
+        r'$\frac$',
+        '音 声',
+        'two\nlines',
+        'long' * 50,
+        'a%2Fb',
+    ],
+)
 def test_names_of_any_kind(tmp_path, name):
     """Of test sets; with --name a data set can be called almost anything."""
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False, test_sets=('alpha',))
@@ -285,6 +339,8 @@ def test_more_examples_can_be_asked_for(tmp_path):
     (second / 'example.json').write_text(json.dumps({**content, 'id': 'alpha-004'}))
     for count in (0, 1, 2):
         out = tmp_path / str(count)
-        assert command.main([f'--runs={tmp_path}/runs', f'--output_dir={out}',
-                             f'--examples={count}']) == 0
+        assert (
+            command.main([f'--runs={tmp_path}/runs', f'--output_dir={out}', f'--examples={count}'])
+            == 0
+        )
         assert (out / 'index.html').read_text().count('<details') == count

@@ -7,15 +7,21 @@ import sys
 
 import pytest
 
+import fabricate
 import fgsep_jax.report
 from fgsep_jax.report import build, compare, groups as groups_lib, results, runs, tables_common
-import fabricate
 from reading import groups_in, mean_of
 
 
-@pytest.mark.parametrize('key, value', [
-    ('data_fingerprint', 'another'), ('filter_taps', 64), ('sample_rate', 16000),
-    ('resampled_from', 16000)])
+@pytest.mark.parametrize(
+    'key, value',
+    [
+        ('data_fingerprint', 'another'),
+        ('filter_taps', 64),
+        ('sample_rate', 16000),
+        ('resampled_from', 16000),
+    ],
+)
 def test_results_made_otherwise_are_left_out_and_said_so(tmp_path, key, value):
     for seed in range(3):
         fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
@@ -35,13 +41,15 @@ def test_a_copy_of_a_run_is_no_other_seed(tmp_path):
     (group,) = groups_lib.by_seed(found)
     assert [run.name for run in group.runs] == ['a', 'b']
     assert build.notes(found) == [
-        'copy is left out: another run has its configuration and its seed, too.']
+        'copy is left out: another run has its configuration and its seed, too.'
+    ]
 
 
 def test_runs_that_differ_in_more_than_their_seed_stand_apart(tmp_path):
     fabricate.run(tmp_path / 'a', 'convtasnet', seed=0, sounds=False, oracle=False)
-    fabricate.run(tmp_path / 'b', 'convtasnet', seed=1, sounds=False, oracle=False,
-                  training__epochs=400)
+    fabricate.run(
+        tmp_path / 'b', 'convtasnet', seed=1, sounds=False, oracle=False, training__epochs=400
+    )
     fabricate.run(tmp_path / 'c', 'convtasnet', seed=2, sounds=False, oracle=False)
     path = tmp_path / 'c' / 'training_data.json'
     content = json.loads(path.read_text())
@@ -67,13 +75,15 @@ def test_examples_that_share_speakers_are_fewer(tmp_path):
                 writer.writeheader()
                 writer.writerows(rows)
         (group,) = groups_in(tmp_path)
-        found = [tables_common.level(group, 'alpha', 'si_snri'),
-                 tables_common.contrast([(1, group, 'alpha')], 'si_snri')]
+        found = [
+            tables_common.level(group, 'alpha', 'si_snri'),
+            tables_common.contrast([(1, group, 'alpha')], 'si_snri'),
+        ]
         widths = [one.high - one.low for one in found]
         assert widths[0] == pytest.approx(widths[1])
         return widths[0]
 
-    shared = interval(lambda i: 'ab cd'.split()[i % 2].replace('', ' ').strip())
+    shared = interval(lambda i: ['ab', 'cd'][i % 2].replace('', ' ').strip())
     assert shared > 1.5 * interval(lambda i: f'a{i} b{i}')
 
 
@@ -97,9 +107,14 @@ def test_damaged_folders_are_named_and_passed_over(tmp_path):
 def test_load_runs_is_tidy(speech, monkeypatch):
     frame = fgsep_jax.report.load_runs(str(speech))
     assert len(frame) == 24 * 3 * 2 * 12 + 3 * 12  # runs x data sets x (model, untrained) x rows
-    one = frame[(frame.model == 'Conv-TasNet') & (frame.objective == 'SI-SNR') & (frame.seed == 1)
-                & (frame.trained_on == 'beta') & (frame.data_set == 'alpha')
-                & (frame.system == 'model')]
+    one = frame[
+        (frame.model == 'Conv-TasNet')
+        & (frame.objective == 'SI-SNR')
+        & (frame.seed == 1)
+        & (frame.trained_on == 'beta')
+        & (frame.data_set == 'alpha')
+        & (frame.system == 'model')
+    ]
     by_hand = mean_of(speech / 'convtasnet-0.0-beta-1', 'alpha', 'sdri')
     assert one.sdri.mean() == pytest.approx(by_hand)
     monkeypatch.setitem(sys.modules, 'pandas', None)  # as if it were not installed
@@ -113,7 +128,7 @@ def test_load_runs_leaves_out_what_the_report_leaves_out(tmp_path):
         fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
     path = tmp_path / 's1' / 'evaluation' / 'alpha' / 'summary.json'
     path.write_text(path.read_text().replace('print of alpha', 'print of another'))
-    with pytest.warns(UserWarning, match="data_fingerprint is print of ano, not print of alp"):
+    with pytest.warns(UserWarning, match='data_fingerprint is print of ano, not print of alp'):
         frame = fgsep_jax.report.load_runs(str(tmp_path))
     assert set(frame[frame.system == 'model'].seed) == {0, 2}
 

@@ -27,10 +27,16 @@ def test_mel_spectrogram_is_librosas(rate):
     signal_T = np.random.default_rng(0).normal(size=rate // 2)
     window = 2048 if rate > 8000 else 512 if rate == 11025 else 2 ** round(np.log2(0.046 * rate))
     expected = librosa.feature.melspectrogram(
-        y=signal_T, sr=rate, n_fft=window, hop_length=window // 4, power=1, pad_mode='constant',
-        n_mels=128 if rate > 16000 else 64)
+        y=signal_T,
+        sr=rate,
+        n_fft=window,
+        hop_length=window // 4,
+        power=1,
+        pad_mode='constant',
+        n_mels=128 if rate > 16000 else 64,
+    )
     shown = 10 ** (sound.mel_db(signal_T, rate) / 20)
-    np.testing.assert_allclose(shown, expected[:, :shown.shape[1]], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(shown, expected[:, : shown.shape[1]], rtol=1e-4, atol=1e-4)
     assert shown.shape[1] >= expected.shape[1] - 1
 
 

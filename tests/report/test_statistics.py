@@ -11,23 +11,33 @@ from fgsep_jax.report import results, statistics
 
 def difference(first_SN, second_SN):
     """Of two systems' means on the same examples."""
-    return statistics.contrast([statistics.Term(1, second_SN, 'second'),
-                                statistics.Term(-1, first_SN, 'first')])
+    return statistics.contrast(
+        [statistics.Term(1, second_SN, 'second'), statistics.Term(-1, first_SN, 'first')]
+    )
 
 
 def drop(in_dataset_SN, cross_dataset_SN):
     """Of one system from its own data set to another."""
-    return statistics.contrast([statistics.Term(1, in_dataset_SN, data='in'),
-                                statistics.Term(-1, cross_dataset_SN, data='cross')])
+    return statistics.contrast(
+        [
+            statistics.Term(1, in_dataset_SN, data='in'),
+            statistics.Term(-1, cross_dataset_SN, data='cross'),
+        ]
+    )
 
 
 def crossed(rng, seeds, examples, seed_sd, example_sd, noise_sd, mean=0.0):
-    return (mean + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, example_sd, examples)
-            + rng.normal(0, noise_sd, (seeds, examples)))
+    return (
+        mean
+        + rng.normal(0, seed_sd, (seeds, 1))
+        + rng.normal(0, example_sd, examples)
+        + rng.normal(0, noise_sd, (seeds, examples))
+    )
 
 
-@pytest.mark.parametrize('seed_sd, example_sd', [
-    (0.0, 3.0), (0.3, 3.0), (0.6, 2.5), (0.6, 1.0), (0.6, 0.0)])
+@pytest.mark.parametrize(
+    'seed_sd, example_sd', [(0.0, 3.0), (0.3, 3.0), (0.6, 2.5), (0.6, 1.0), (0.6, 0.0)]
+)
 def test_intervals_of_crossed_data_cover(seed_sd, example_sd):
     rng = np.random.default_rng(1)
     inside, width = [], []
@@ -37,7 +47,7 @@ def test_intervals_of_crossed_data_cover(seed_sd, example_sd):
         width.append((found.high - found.low) / 2)
     assert 0.93 <= np.mean(inside) <= 0.985
     # Exact for three seeds alone: a median of 4.30 sqrt(ln 2) = 3.58 standard deviations.
-    true_sd = np.sqrt(seed_sd ** 2 / 3 + example_sd ** 2 / 60 + 0.5 ** 2 / 180)
+    true_sd = np.sqrt(seed_sd**2 / 3 + example_sd**2 / 60 + 0.5**2 / 180)
     assert np.median(width) < (3.65 if seed_sd else 2.2) * true_sd
 
 
@@ -50,10 +60,18 @@ def test_intervals_of_differences_and_drops_cover():
         second_SN = shared_N + crossed(rng, 3, 50, 0.3, 0.5, 0.5, 0.7)
         found = difference(first_SN, second_SN)
         shared_S1 = rng.normal(0, 3, (3, 1))  # good seeds are good everywhere: no part of a drop
-        lost = drop(shared_S1 + crossed(rng, 3, 50, 0.2, 2, 0.5, 8.0),
-                               shared_S1 + crossed(rng, 3, 70, 0.2, 2, 0.5, 5.0))
-        inside.append([found.low <= 0.7 <= found.high, lost.low <= 3.0 <= lost.high,
-                       found.high - found.low < 2.5, lost.high - lost.low < 5])
+        lost = drop(
+            shared_S1 + crossed(rng, 3, 50, 0.2, 2, 0.5, 8.0),
+            shared_S1 + crossed(rng, 3, 70, 0.2, 2, 0.5, 5.0),
+        )
+        inside.append(
+            [
+                found.low <= 0.7 <= found.high,
+                lost.low <= 3.0 <= lost.high,
+                found.high - found.low < 2.5,
+                lost.high - lost.low < 5,
+            ]
+        )
     covered = np.mean(inside, axis=0)
     assert (covered[:2] >= 0.93).all() and (covered[:2] <= 0.985).all()
     assert covered[2] > 0.9 and covered[3] > 0.9
@@ -80,14 +98,19 @@ def test_closed_forms():
     level_S = np.array([1.0, 2.0, 6.0])  # examples that agree: the interval of three seeds
     seeds = statistics.summarize(np.tile(level_S[:, None], 9))
     np.testing.assert_allclose(
-        [seeds.low, seeds.high], stats.t.interval(0.95, 2, 3, stats.sem(level_S)))
+        [seeds.low, seeds.high], stats.t.interval(0.95, 2, 3, stats.sem(level_S))
+    )
     flat = statistics.summarize(np.full((2, 7), 3.0))
     assert (flat.low, flat.value, flat.high) == (3, 3, 3)
 
     both = statistics.summarize(np.array([value_N, value_N + 1]))
-    np.testing.assert_allclose((both.high - both.value) ** 2, (
-        stats.t.ppf(0.975, 5) ** 2 * value_N.var(ddof=1) / 6
-        + stats.t.ppf(0.975, 1) ** 2 * 0.5 / 2))
+    np.testing.assert_allclose(
+        (both.high - both.value) ** 2,
+        (
+            stats.t.ppf(0.975, 5) ** 2 * value_N.var(ddof=1) / 6
+            + stats.t.ppf(0.975, 1) ** 2 * 0.5 / 2
+        ),
+    )
 
 
 def test_differences_are_paired_by_example_and_seeds_by_drop():
@@ -114,10 +137,12 @@ def test_a_contrast_is_the_average_of_what_it_is_made_of():
     found = statistics.contrast(terms)
     assert found.value == pytest.approx((a_SN.mean() + b_SN.mean()) / 2)
     parts = np.array([a_SN.mean(axis=0).var(ddof=1) / 30, b_SN.mean(axis=0).var(ddof=1) / 50]) / 4
-    freedom = parts.sum() ** 2 / (parts ** 2 / [29, 49]).sum()
+    freedom = parts.sum() ** 2 / (parts**2 / [29, 49]).sum()
     seeds = ((a_SN.mean(axis=1) + b_SN.mean(axis=1)) / 2).var(ddof=1) / 3
-    np.testing.assert_allclose((found.high - found.value) ** 2, (
-        stats.t.ppf(0.975, freedom) ** 2 * parts.sum() + stats.t.ppf(0.975, 2) ** 2 * seeds))
+    np.testing.assert_allclose(
+        (found.high - found.value) ** 2,
+        (stats.t.ppf(0.975, freedom) ** 2 * parts.sum() + stats.t.ppf(0.975, 2) ** 2 * seeds),
+    )
 
 
 def test_the_bootstrap_agrees_with_the_closed_form():
@@ -167,10 +192,14 @@ def test_fewer_than_three_seeds_are_marked():
 
 def test_the_fewest_speakers_of_any_data_set_count():
     rng = np.random.default_rng(4)
-    pairs = [np.array([(i % n, (i + 1) % n) for i in range(40)]) + shift
-             for n, shift in ((20, 0), (3, 100))]
-    terms = [statistics.Term(1, rng.normal(size=(3, 40)), 'm', name, (pair_N2,))
-             for name, pair_N2 in zip('ab', pairs)]
+    pairs = [
+        np.array([(i % n, (i + 1) % n) for i in range(40)]) + shift
+        for n, shift in ((20, 0), (3, 100))
+    ]
+    terms = [
+        statistics.Term(1, rng.normal(size=(3, 40)), 'm', name, (pair_N2,))
+        for name, pair_N2 in zip('ab', pairs)
+    ]
     assert statistics.contrast(terms[:1]).low is not None
     assert 'fewer than 4' in statistics.contrast(terms).note
 
@@ -180,8 +209,10 @@ def test_data_sets_that_share_recordings_are_drawn_together():
     rng = np.random.default_rng(7)
     label_N = np.arange(30)
     value_SN = np.tile(rng.normal(0, 2, 30), (2, 1))
-    terms = [statistics.Term(1, value_SN, 'm', 'a', (label_N,)),
-             statistics.Term(-1, value_SN, 'm', 'b', (label_N,))]
+    terms = [
+        statistics.Term(1, value_SN, 'm', 'a', (label_N,)),
+        statistics.Term(-1, value_SN, 'm', 'b', (label_N,)),
+    ]
     found = statistics.contrast(terms)
     np.testing.assert_allclose([found.low, found.high], 0, atol=1e-9)
     apart = statistics.contrast([terms[0], dataclasses.replace(terms[1], clusters=(label_N + 30,))])
@@ -189,18 +220,25 @@ def test_data_sets_that_share_recordings_are_drawn_together():
 
 
 def loaded(values, fingerprint='1', system='m'):
-    return results.Result(system, 'd', {'data_fingerprint': fingerprint},
-                          {name: {'id': name, 'sdri': value} for name, value in values.items()})
+    return results.Result(
+        system,
+        'd',
+        {'data_fingerprint': fingerprint},
+        {name: {'id': name, 'sdri': value} for name, value in values.items()},
+    )
 
 
 def test_scores_of_the_common_examples():
     ids, value_SN = statistics.scores(
-        [loaded({'b': 1.0, 'a': 2.0, 'c': 3.0}), loaded({'a': 5.0, 'b': np.nan, 'c': 6.0})], 'sdri')
+        [loaded({'b': 1.0, 'a': 2.0, 'c': 3.0}), loaded({'a': 5.0, 'b': np.nan, 'c': 6.0})], 'sdri'
+    )
     assert ids == ['a', 'c']
     np.testing.assert_array_equal(value_SN, [[2, 3], [5, 6]])
-    for wrong, text in (([loaded({'a': 1}), loaded({'a': 1}, '2')], 'different data called d'),
-                        ([loaded({'a': 1}), loaded({'b': 1})], 'no example with a sdri in common'),
-                        ([], 'no result')):
+    for wrong, text in (
+        ([loaded({'a': 1}), loaded({'a': 1}, '2')], 'different data called d'),
+        ([loaded({'a': 1}), loaded({'b': 1})], 'no example with a sdri in common'),
+        ([], 'no result'),
+    ):
         with pytest.raises(results.ResultsError, match=text):
             statistics.scores(wrong, 'sdri')
     with pytest.raises(results.ResultsError, match="no column 'sar'.*id, sdri"):

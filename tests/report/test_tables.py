@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from fgsep_jax.report import items, published, tables_common, tables_speech, text
 import fabricate
+from fgsep_jax.report import items, published, tables_common, tables_speech, text
 from reading import by_hand, groups_in, mean_of, rows_of
 
 
@@ -18,14 +18,16 @@ def test_table_1_has_both_numbers_and_marks_what_is_missing(speech):
     assert list(rows) == list(published.TABLE_1)
     assert [rows[name]['published_si_snri'] for name in rows] == [15.4, 15.3, 16.1, 16.0, 16.2]
     cell = rows['Conv-TasNet']['si_snri']
-    by_hand = np.mean([mean_of(speech / f'convtasnet-0.0-alpha-{seed}', 'alpha', 'si_snri')
-                       for seed in range(3)])
+    by_hand = np.mean(
+        [mean_of(speech / f'convtasnet-0.0-alpha-{seed}', 'alpha', 'si_snri') for seed in range(3)]
+    )
     assert cell.value == pytest.approx(by_hand) and cell.low < by_hand < cell.high
     assert rows['Conv-TasNet']['seeds'] == 3
     assert rows['Deep w/ GLU']['si_snri'].note == 'one seed'
     for missing in ('Big-Conv-TasNet', 'Deep w/ dilation'):
         assert {rows[missing][key] for key in ('preset', 'parameters', 'seeds', 'si_snri')} == {
-            None}
+            None
+        }
     shown = text.markdown(table)
     assert '| Big-Conv-TasNet | 1 | linear | 1,024 | 15.3 | - | - | - | - | - | - | - |' in shown
     assert 'published: SI-SNRi, WSJ0-2mix (dB)' in shown
@@ -35,16 +37,22 @@ def test_table_2_keeps_others_work_apart(speech):
     rows = {row['model']: row for row in rows_of(tables_speech.table_2(groups_in(speech), 'beta'))}
     assert rows['FurcaPy']['published_sdri'] == 18.4 and rows['FurcaPy']['sdri'] == "others' work"
     assert rows['Deep w/ PReLU']['published_parameters'] == '9.7M'
-    by_hand = np.mean([mean_of(speech / f'convtasnet_prelu-0.0-beta-{seed}', 'beta', 'sdri')
-                       for seed in range(3)])
+    by_hand = np.mean(
+        [mean_of(speech / f'convtasnet_prelu-0.0-beta-{seed}', 'beta', 'sdri') for seed in range(3)]
+    )
     assert rows['Deep w/ PReLU']['sdri'].value == pytest.approx(by_hand)
 
 
 def test_the_matrix(speech):
     groups = groups_in(speech)
     rows = rows_of(tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma']))
-    row = next(row for row in rows if row['model'] == 'Conv-TasNet'
-               and row['objective'] == 'SI-SNR' and row['trained_on'] == 'beta')
+    row = next(
+        row
+        for row in rows
+        if row['model'] == 'Conv-TasNet'
+        and row['objective'] == 'SI-SNR'
+        and row['trained_on'] == 'beta'
+    )
     own = by_hand(speech, 'convtasnet', 0.0, [('beta', 'beta')])
     other = by_hand(speech, 'convtasnet', 0.0, [('beta', 'alpha'), ('beta', 'gamma')])
     assert row['on_beta'].value == pytest.approx(own) and row['seeds'] == 3
@@ -66,18 +74,31 @@ def test_the_matrix_has_a_place_for_every_bar_of_figure_5(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
     rows = rows_of(tables_speech.cross_table(groups_in(tmp_path), ['alpha']))
     assert [(row['model'], row['objective'], row['seeds']) for row in rows] == [
-        ('Conv-TasNet', 'SI-SNR', 1), ('Conv-TasNet', 'SI-SNR + power law', None),
-        ('Deep w/ PReLU', 'SI-SNR', None), ('Deep w/ PReLU', 'SI-SNR + power law', None)]
+        ('Conv-TasNet', 'SI-SNR', 1),
+        ('Conv-TasNet', 'SI-SNR + power law', None),
+        ('Deep w/ PReLU', 'SI-SNR', None),
+        ('Deep w/ PReLU', 'SI-SNR + power law', None),
+    ]
     assert rows[1]['on_alpha'] is None
 
 
 def test_means_in_and_across_data_sets(speech):
     rows = rows_of(tables_speech.cross_means(groups_in(speech), ['alpha', 'beta', 'gamma']))
-    row = next(row for row in rows if (row['model'], row['objective']) == (
-        'Deep w/ PReLU', 'SI-SNR + power law'))
+    row = next(
+        row
+        for row in rows
+        if (row['model'], row['objective']) == ('Deep w/ PReLU', 'SI-SNR + power law')
+    )
     pairs = [(on, name) for on in ('alpha', 'beta') for name in ('alpha', 'beta', 'gamma')]
-    own, cross = (by_hand(speech, 'convtasnet_prelu', 0.01, [
-        pair for pair in pairs if (len(set(pair)) == 1) == same]) for same in (True, False))
+    own, cross = (
+        by_hand(
+            speech,
+            'convtasnet_prelu',
+            0.01,
+            [pair for pair in pairs if (len(set(pair)) == 1) == same],
+        )
+        for same in (True, False)
+    )
     assert row['trained_on'] == 'alpha, beta' and row['in_dataset'].value == pytest.approx(own)
     assert row['cross_dataset'].value == pytest.approx(cross)
     assert row['drop'].value == pytest.approx(own - cross)
@@ -88,13 +109,21 @@ def test_means_in_and_across_data_sets(speech):
 
 def test_differences_are_on_the_same_examples(speech):
     rows = rows_of(tables_speech.cross_differences(groups_in(speech), ['alpha', 'beta', 'gamma']))
-    row = next(row for row in rows if (row['model'], row['objective'], row['trained_on']) == (
-        'Deep w/ PReLU', 'SI-SNR', 'beta'))
+    row = next(
+        row
+        for row in rows
+        if (row['model'], row['objective'], row['trained_on'])
+        == ('Deep w/ PReLU', 'SI-SNR', 'beta')
+    )
     pair = [('beta', 'gamma')]
     assert row['on_gamma'].value == pytest.approx(
-        by_hand(speech, 'convtasnet_prelu', 0.0, pair) - by_hand(speech, 'convtasnet', 0.0, pair))
-    level = tables_common.level(next(
-        group for group in groups_in(speech) if group.model == 'Deep w/ PReLU'), 'gamma', 'si_snri')
+        by_hand(speech, 'convtasnet_prelu', 0.0, pair) - by_hand(speech, 'convtasnet', 0.0, pair)
+    )
+    level = tables_common.level(
+        next(group for group in groups_in(speech) if group.model == 'Deep w/ PReLU'),
+        'gamma',
+        'si_snri',
+    )
     # What all systems find hard or easy is no part of a difference.
     assert row['on_gamma'].high - row['on_gamma'].low < (level.high - level.low) / 3
     assert ('Conv-TasNet', 'SI-SNR') not in [(row['model'], row['objective']) for row in rows]
@@ -106,16 +135,29 @@ def test_the_worst_ten_are_the_worst(speech):
     assert 'Deep w/ PReLU' in table.title and len(table.rows) == 10
     shown = [row['si_snri'] for row in rows_of(table)]
     best = next(group for group in groups if f'of {group.label}, tested on alpha' in table.title)
-    every = np.mean([[row['si_snri'] for row in sorted(
-        one.rows.values(), key=lambda row: row['id'])] for one in best.results('alpha')], axis=0)
+    every = np.mean(
+        [
+            [row['si_snri'] for row in sorted(one.rows.values(), key=lambda row: row['id'])]
+            for one in best.results('alpha')
+        ],
+        axis=0,
+    )
     np.testing.assert_allclose(shown, np.sort(every)[:10])
     assert tables_common.worst_ten(groups, 'nowhere') is None
 
 
 def test_csv_has_full_numbers_and_empty_cells():
-    table = items.Table('t', 'T', (items.Column('A, b', 'a'), items.Column('B', 'b')), [
-        ['x|y', items.Estimate(1 / 3, 0.1, 0.5)], [None, None], ['z', 'text'],
-        ['w', items.Estimate(2.0, note='one seed')]])
+    table = items.Table(
+        't',
+        'T',
+        (items.Column('A, b', 'a'), items.Column('B', 'b')),
+        [
+            ['x|y', items.Estimate(1 / 3, 0.1, 0.5)],
+            [None, None],
+            ['z', 'text'],
+            ['w', items.Estimate(2.0, note='one seed')],
+        ],
+    )
     rows = list(csv.DictReader(io.StringIO(text.comma_separated(table))))
     assert float(rows[0]['b']) == 1 / 3 and rows[0]['b_low'] == '0.1'
     assert set(rows[1].values()) == {''} and rows[2]['b'] == 'text'

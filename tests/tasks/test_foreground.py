@@ -38,8 +38,9 @@ def test_every_shipped_config_takes_a_step(name):
 
     @jax.jit
     def step(params):
-        loss, gradient = jax.value_and_grad(
-            lambda p: task.loss(p, batch(task), None)[0].mean())(params)
+        loss, gradient = jax.value_and_grad(lambda p: task.loss(p, batch(task), None)[0].mean())(
+            params
+        )
         return loss, jax.tree.map(lambda p, g: p - 1e-3 * g / (1e-9 + jnp.abs(g)), params, gradient)
 
     first, params = step(params)
@@ -76,12 +77,16 @@ def test_the_mask_keeps_the_foreground():
 
 def test_pcen_features_are_the_configured_ones():
     values = {'smoothing': 0.1, 'eps': 1e-4, 'gain': 0.7, 'bias': 1.5, 'power': 0.3}
-    task, _ = make('blstm_m2', **{f'features.pcen_{k}': v for k, v in values.items()},
-                   **{'features.pcen_start': 'librosa'})
+    task, _ = make(
+        'blstm_m2',
+        **{f'features.pcen_{k}': v for k, v in values.items()},
+        **{'features.pcen_start': 'librosa'},
+    )
     mel_KM = np.random.default_rng(0).uniform(0, 1, (20, 8)).astype(np.float32)
     expected_KM = librosa.pcen(mel_KM.T, b=0.1, eps=1e-4, gain=0.7, bias=1.5, power=0.3).T
     np.testing.assert_allclose(
-        task._feature(mel_KM[None])[0], (expected_KM - 0.32) / 0.25, atol=1e-4)
+        task._feature(mel_KM[None])[0], (expected_KM - 0.32) / 0.25, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize('normalization', ['sum', 'frame', 'mean', 'energy'])
@@ -90,37 +95,56 @@ def test_the_loss_is_equation_5(normalization):
     made = batch(task)
     loss_B, values = task.loss(params, made, None)
     for b, source_ST in enumerate(made['source_BST'] / 32768):
+
         def mel(signal_T):
-            magnitude_FK = np.abs(librosa.stft(
-                signal_T, n_fft=128, hop_length=32, pad_mode='constant'))
+            magnitude_FK = np.abs(
+                librosa.stft(signal_T, n_fft=128, hop_length=32, pad_mode='constant')
+            )
             return librosa.filters.mel(sr=8000, n_fft=128, n_mels=8, htk=True) @ magnitude_FK
 
         mixture, foreground, background = map(mel, (source_ST.sum(axis=0), *source_ST))
         feature_BKM = np.float32((np.log(mixture + 1e-5).T[None] + 3.6) / 2.1)
         mask_MK = np.asarray(task.model.apply({'params': params}, feature_BKM))[0].T
         error = np.square(mask_MK * mixture - foreground).sum()
-        expected = error / {
-            'sum': 1, 'frame': mixture.shape[1], 'mean': mixture.size,
-            'energy': np.square(foreground).sum() + np.square(background).sum()}[normalization]
+        expected = (
+            error
+            / {
+                'sum': 1,
+                'frame': mixture.shape[1],
+                'mean': mixture.size,
+                'energy': np.square(foreground).sum() + np.square(background).sum(),
+            }[normalization]
+        )
         np.testing.assert_allclose(loss_B[b], expected, rtol=1e-3)
         np.testing.assert_allclose(
-            values['mel_snr'][b], 10 * np.log10(np.square(foreground).sum() / error), atol=1e-2)
+            values['mel_snr'][b], 10 * np.log10(np.square(foreground).sum() / error), atol=1e-2
+        )
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_padding_changes_neither_loss_nor_gradient_nor_estimate(name):
     task, params = make(name)
     short = batch(task, 500)
-    padded = {**short, 'length_B': np.full(3, 500, np.int32),
-              'source_BST': np.pad(short['source_BST'], ((0, 0), (0, 0), (0, 300)))}
-    gradient = jax.jit(jax.value_and_grad(
-        lambda params, batch: task.loss(params, batch, None)[0].mean()))
+    padded = {
+        **short,
+        'length_B': np.full(3, 500, np.int32),
+        'source_BST': np.pad(short['source_BST'], ((0, 0), (0, 0), (0, 300))),
+    }
+    gradient = jax.jit(
+        jax.value_and_grad(lambda params, batch: task.loss(params, batch, None)[0].mean())
+    )
     for one, other in zip(*[jax.tree.leaves(gradient(params, b)) for b in (short, padded)]):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
     separate = jax.jit(task.separate)
     alone, within = [
-        separate(params, np.float32(b['source_BST'].sum(axis=1) / 32768), b.get('length_B'),
-                 adaptation(b)) for b in (short, padded)]
+        separate(
+            params,
+            np.float32(b['source_BST'].sum(axis=1) / 32768),
+            b.get('length_B'),
+            adaptation(b),
+        )
+        for b in (short, padded)
+    ]
     np.testing.assert_allclose(alone, within[..., :500], atol=1e-6)
 
 
@@ -150,8 +174,12 @@ def test_oracles_by_hand_and_in_order():
     assert set(estimates) == {'ideal_mel_mask', 'ideal_ratio_mask'}
     magnitude_SFK = np.abs(librosa.stft(source_BST[0], n_fft=128, hop_length=32))
     spectrum_FK = librosa.stft(source_BST[0].sum(axis=0), n_fft=128, hop_length=32)
-    by_hand_T = librosa.istft(magnitude_SFK[0] / magnitude_SFK.sum(axis=0) * spectrum_FK,
-                              n_fft=128, hop_length=32, length=800)
+    by_hand_T = librosa.istft(
+        magnitude_SFK[0] / magnitude_SFK.sum(axis=0) * spectrum_FK,
+        n_fft=128,
+        hop_length=32,
+        length=800,
+    )
     np.testing.assert_allclose(estimates['ideal_ratio_mask'][0, 0], by_hand_T, atol=1e-5)
     matrix_MF = librosa.filters.mel(sr=8000, n_fft=128, n_mels=8)
     share_MK = (matrix_MF @ magnitude_SFK[0]) / (matrix_MF @ magnitude_SFK).sum(axis=0)
@@ -163,7 +191,14 @@ def test_oracles_by_hand_and_in_order():
     for oracle in task.oracles().values():
         alone, within = oracle(source_BST[:, :, :500]), oracle(padded_BST, np.full(3, 500))
         np.testing.assert_allclose(alone, within[..., :500], atol=1e-6)
-    score = {name: evaluate_example(estimate[0], source_BST[0], source_BST[0].sum(axis=0),
-                                    filter_length=32, fixed_order=True)['sdri']
-             for name, estimate in estimates.items()}
+    score = {
+        name: evaluate_example(
+            estimate[0],
+            source_BST[0],
+            source_BST[0].sum(axis=0),
+            filter_length=32,
+            fixed_order=True,
+        )['sdri']
+        for name, estimate in estimates.items()
+    }
     assert score['ideal_ratio_mask'] > score['ideal_mel_mask'] > 1

@@ -18,8 +18,15 @@ def batch(samples=800, sources=2):
 @pytest.mark.parametrize('name', [path.stem for path in CONFIGS if 'tasnet' in path.stem])
 def test_every_shipped_config_takes_a_step(name):
     deep = name not in ('convtasnet', 'convtasnet_big')
-    config = tiny.config('', name, **({'model.layers': 3, 'model.encoder': {
-        'convtasnet_glu': 'glu'}.get(name, 'prelu')} if deep else {}))
+    config = tiny.config(
+        '',
+        name,
+        **(
+            {'model.layers': 3, 'model.encoder': {'convtasnet_glu': 'glu'}.get(name, 'prelu')}
+            if deep
+            else {}
+        ),
+    )
     task = make_task(config)
     params = jax.jit(task.init)(jax.random.key(0))
     rng = jax.random.key(1)
@@ -56,11 +63,16 @@ def test_the_loss_is_negative_si_snr_under_the_best_order():
 def test_padding_changes_neither_loss_nor_gradient():
     task = make_task(tiny.config(''))
     params = jax.jit(task.init)(jax.random.key(0))
-    gradient = jax.jit(jax.value_and_grad(
-        lambda params, batch: task.loss(params, batch, jax.random.key(0))[0].mean()))
+    gradient = jax.jit(
+        jax.value_and_grad(
+            lambda params, batch: task.loss(params, batch, jax.random.key(0))[0].mean()
+        )
+    )
     short = {'source_BST': batch(500)['source_BST']}
-    padded = {'source_BST': np.pad(short['source_BST'], ((0, 0), (0, 0), (0, 300))),
-              'length_B': np.full(3, 500, np.int32)}
+    padded = {
+        'source_BST': np.pad(short['source_BST'], ((0, 0), (0, 0), (0, 300))),
+        'length_B': np.full(3, 500, np.int32),
+    }
     for one, other in zip(*[jax.tree.leaves(gradient(params, b)) for b in (short, padded)]):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 

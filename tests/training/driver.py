@@ -1,6 +1,6 @@
 """A training run in a process of its own, for tests that kill it, deal it over devices or hosts.
 
-    python driver.py DATA WORKDIR [--key=value ...]
+python driver.py DATA WORKDIR [--key=value ...]
 """
 
 import json
@@ -13,7 +13,7 @@ from fgsep_jax.data.source import RecordSource
 from fgsep_jax.training import loop
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-import tiny  # noqa: E402
+import tiny
 
 
 def main():
@@ -32,8 +32,12 @@ def main():
         jax.distributed.initialize(f'127.0.0.1:{port}', hosts[1], hosts[0])
     config = tiny.config(data, **overrides)
     try:
-        loop.train(config, workdir, train_source=RecordSource(data, 'train'),
-                   validation_source=RecordSource(data, 'validation'))
+        loop.train(
+            config,
+            workdir,
+            train_source=RecordSource(data, 'train'),
+            validation_source=RecordSource(data, 'validation'),
+        )
     except loop.Preempted as notice:
         print(notice)
         sys.exit(7)

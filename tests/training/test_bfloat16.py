@@ -43,13 +43,19 @@ def check(config, seconds):
     batch = {'source_BST': jax.ShapeDtypeStruct((2, 2, samples), jnp.int16)}
     if config.model.get('auxiliary'):
         batch['adaptation_BT'] = jax.ShapeDtypeStruct((2, samples), jnp.int16)
-    jaxpr = jax.make_jaxpr(jax.grad(
-        lambda params, batch: task.loss(params, batch, None)[0].mean()))(params, batch)
+    jaxpr = jax.make_jaxpr(
+        jax.grad(lambda params, batch: task.loss(params, batch, None)[0].mean())
+    )(params, batch)
     found = list(equations(jaxpr.jaxpr))
     products = [e for e in found if e.primitive.name in ('dot_general', 'conv_general_dilated')]
     assert any(e.invars[0].aval.dtype == jnp.bfloat16 for e in products)
-    rough = [e for e in found if e.primitive.name in SUMS and terms(e) > config.data.sources
-             and e.invars[0].aval.dtype == jnp.bfloat16]
+    rough = [
+        e
+        for e in found
+        if e.primitive.name in SUMS
+        and terms(e) > config.data.sources
+        and e.invars[0].aval.dtype == jnp.bfloat16
+    ]
     assert not rough, rough
 
 
@@ -60,14 +66,21 @@ def terms(equation):
     return equation.invars[0].aval.size // equation.outvars[0].aval.size
 
 
-@pytest.mark.parametrize('layer', [
-    layers.PReLU(), layers.Pointwise(8, 'bfloat16'), layers.Conv(dtype='bfloat16'),
-    layers.Depthwise()])
+@pytest.mark.parametrize(
+    'layer',
+    [
+        layers.PReLU(),
+        layers.Pointwise(8, 'bfloat16'),
+        layers.Conv(dtype='bfloat16'),
+        layers.Depthwise(),
+    ],
+)
 def test_gradients_summed_over_many_frames_are_exact(layer):
     x_BKN = -jnp.ones((16, 4000, 8), 'bfloat16')
     params = layer.init(jax.random.key(0), x_BKN)['params']
     out, gradient = jax.value_and_grad(
-        lambda params: layer.apply({'params': params}, x_BKN).astype('float32').sum())(params)
+        lambda params: layer.apply({'params': params}, x_BKN).astype('float32').sum()
+    )(params)
     last = 'slope' if 'slope' in params else 'bias'
     wanted = {'slope': -16 * 4000 * 8, 'bias': 16 * 4000}[last]
     np.testing.assert_allclose(gradient[last], wanted, rtol=1e-6)

@@ -45,8 +45,11 @@ def test_a_step_costs_no_more_than_recorded(name):
         config.data.batch_size = 2
     compiled = compiled_step(config)
     cost = compiled.cost_analysis()
-    found = (cost['flops'] / 1e9, cost['bytes accessed'] / 1e9,
-             compiled.memory_analysis().temp_size_in_bytes / 1e9)
+    found = (
+        cost['flops'] / 1e9,
+        cost['bytes accessed'] / 1e9,
+        compiled.memory_analysis().temp_size_in_bytes / 1e9,
+    )
     assert all(f <= SLACK * r for f, r in zip(found, RECORDED[name])), (found, RECORDED[name])
 
 
@@ -54,8 +57,12 @@ def test_a_step_multiplies_little_more_than_three_forward_passes():
     config = load('convtasnet')
     config.data.batch_size = 1
     compiled = compiled_step(config)
-    least = 3 * 2 * config.data.segment_seconds * multiply_accumulates(
-        make_task(config).model, sample_rate=config.data.sample_rate)
+    least = (
+        3
+        * 2
+        * config.data.segment_seconds
+        * multiply_accumulates(make_task(config).model, sample_rate=config.data.sample_rate)
+    )
     # Element by element the block does some 4 % more; once more through the expansion is 6 %.
     assert least <= compiled.cost_analysis()['flops'] <= 1.1 * least
 
@@ -83,10 +90,12 @@ def test_a_longer_run_compiles_nothing_more(tmp_path):
     try:
         for epochs in (1, 1, 3):
             compiled.append(0)
-            loop.train(tiny.config(data, **{'training.epochs': epochs}),
-                       str(tmp_path / f'run-{len(compiled)}'),
-                       train_source=RecordSource(data, 'train'),
-                       validation_source=RecordSource(data, 'validation'))
+            loop.train(
+                tiny.config(data, **{'training.epochs': epochs}),
+                str(tmp_path / f'run-{len(compiled)}'),
+                train_source=RecordSource(data, 'train'),
+                validation_source=RecordSource(data, 'validation'),
+            )
     finally:
         jax.monitoring.clear_event_listeners()
     # The first run also compiles what stays in JAX's own caches.

@@ -19,15 +19,24 @@ def test_a_run_that_takes_days_names_the_presets_that_fit():
 
 
 def test_a_run_that_fits_says_so_and_no_more():
-    text = cost.outlook(load('convtasnet_glu', 'demo'), seconds_per_step=0.1, steps_left=1500,
-                        examples=3000)
+    text = cost.outlook(
+        load('convtasnet_glu', 'demo'), seconds_per_step=0.1, steps_left=1500, examples=3000
+    )
     assert text == '80 examples/s (measured): the training ends in 2 min'
 
 
-@pytest.mark.parametrize('name, changes, said', [
-    ('convtasnet', {}, 'second of audio'), ('blstm_m2', {'dtype': 'bfloat16'}, 'audio, bfloat16'),
-    ('convtasnet', {'dtype': 'bfloat16', 'remat': True},
-     'audio, bfloat16, blocks computed again in the backward pass')])
+@pytest.mark.parametrize(
+    'name, changes, said',
+    [
+        ('convtasnet', {}, 'second of audio'),
+        ('blstm_m2', {'dtype': 'bfloat16'}, 'audio, bfloat16'),
+        (
+            'convtasnet',
+            {'dtype': 'bfloat16', 'remat': True},
+            'audio, bfloat16, blocks computed again in the backward pass',
+        ),
+    ],
+)
 def test_a_run_says_how_it_computes(name, changes, said):
     config = load(name, 'demo')
     config.model.update(changes)
@@ -39,8 +48,9 @@ def test_a_run_says_how_it_computes(name, changes, said):
 
 @pytest.mark.parametrize('gigabytes, fits', [(0.001, True), (1e6, False)])
 def test_a_step_larger_than_the_memory_is_refused(gigabytes, fits):
-    memory = types.SimpleNamespace(argument_size_in_bytes=0,
-                                   temp_size_in_bytes=int(gigabytes * 2**30))
+    memory = types.SimpleNamespace(
+        argument_size_in_bytes=0, temp_size_in_bytes=int(gigabytes * 2**30)
+    )
     compiled = types.SimpleNamespace(memory_analysis=lambda: memory)
     if fits:
         cost.check_memory(compiled)

@@ -24,8 +24,11 @@ def run(tmp_path_factory):
     data = synthetic.write(root / 'tones')
     config = tiny.config(data, **GLU)
     source = RecordSource(data, 'test')
-    sources = dict(train_source=RecordSource(data, 'train'),
-                   validation_source=RecordSource(data, 'validation'), probe_source=source)
+    sources = dict(
+        train_source=RecordSource(data, 'train'),
+        validation_source=RecordSource(data, 'validation'),
+        probe_source=source,
+    )
     state = loop.train(config, str(root / 'run'), **sources)
     return config, root / 'run', source, state
 
@@ -77,8 +80,15 @@ def test_a_run_says_what_it_was_trained_on(run):
     config, folder, source, _ = run
     about = json.loads((folder / 'training_data.json').read_text())
     train = source.metadata['splits']['train']
-    assert about == {'name': 'tones', 'dir': config.data.dir, 'sample_rate': 8000, 'train': {
-        'examples': 16, 'speakers': len(train['speakers']),
-        'fingerprint': train.get('fingerprint')}}
+    assert about == {
+        'name': 'tones',
+        'dir': config.data.dir,
+        'sample_rate': 8000,
+        'train': {
+            'examples': 16,
+            'speakers': len(train['speakers']),
+            'fingerprint': train.get('fingerprint'),
+        },
+    }
     found = runs.open_run(str(folder))
     assert found.trained_on == 'tones' and found.training_data == about['train']

@@ -49,8 +49,12 @@ def run(data, workdir, task=None, monkeypatch=None, **overrides):
     config = tiny.config(data, **overrides)
     if task:
         monkeypatch.setattr(loop, 'make_task', lambda config: task)
-    return loop.train(config, str(workdir), train_source=RecordSource(data, 'train'),
-                      validation_source=RecordSource(data, 'validation'))
+    return loop.train(
+        config,
+        str(workdir),
+        train_source=RecordSource(data, 'train'),
+        validation_source=RecordSource(data, 'validation'),
+    )
 
 
 def rows(workdir):
@@ -63,7 +67,8 @@ def test_a_tiny_model_learns_and_logs(data, tmp_path):
     assert int(state.step) == 20 and len(validation) == 5
     assert validation[-1] < validation[0] - 1
     assert {'loss', 'si_snr', 'gradient_norm', 'learning_rate', 'examples_per_second'} <= set(
-        rows(tmp_path / 'run')[0])
+        rows(tmp_path / 'run')[0]
+    )
     assert list((tmp_path / 'run' / 'tensorboard').iterdir())
 
 
@@ -84,8 +89,13 @@ def test_a_run_of_bad_steps_stops(data, tmp_path, monkeypatch):
     source = RecordSource(data, 'train')
     task = MeanTask(bad=[int(source[i].sources_ST[0, 0]) for i in range(len(source))])
     with pytest.raises(loop.TrainingError, match='3 steps in a row') as error:
-        run(data, tmp_path / 'run', task, monkeypatch,
-            **{'data.segment_seconds': 0.3, 'training.max_nonfinite_steps': 3})
+        run(
+            data,
+            tmp_path / 'run',
+            task,
+            monkeypatch,
+            **{'data.segment_seconds': 0.3, 'training.max_nonfinite_steps': 3},
+        )
     assert 'mixture_' in str(error.value)
 
 
@@ -104,9 +114,17 @@ def test_a_skipped_step_changes_nothing_but_the_counters():
     np.testing.assert_allclose(after.params['mean'], 0.9, rtol=1e-5)
 
 
-@pytest.mark.parametrize('losses, scale', [
-    ([-1.0] * 3, 1.0), ([-1.0] * 4, 0.5), ([-1.0] * 7, 0.25), ([-1, -2, -3, -4, -5], 1.0),
-    ([-1, -1, -1, -1.1, -1.1, -1.1], 1.0), ([float('nan')] * 3 + [-1.0], 0.5)])
+@pytest.mark.parametrize(
+    'losses, scale',
+    [
+        ([-1.0] * 3, 1.0),
+        ([-1.0] * 4, 0.5),
+        ([-1.0] * 7, 0.25),
+        ([-1, -2, -3, -4, -5], 1.0),
+        ([-1, -1, -1, -1.1, -1.1, -1.1], 1.0),
+        ([float('nan')] * 3 + [-1.0], 0.5),
+    ],
+)
 def test_the_rate_is_halved_after_three_epochs_without_improvement(losses, scale):
     plateau = make_plateau(tiny.config(''))
     state = plateau.init({})

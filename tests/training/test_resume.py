@@ -28,14 +28,22 @@ def data(tmp_path_factory):
 
 
 def start(data, workdir, *flags, devices=1):
-    environment = {**os.environ, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
-                   'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(DRIVER.parents[2]),
-                   # The runs of one kind are one program; it need be compiled once only.
-                   'JAX_COMPILATION_CACHE_DIR': os.path.join(os.path.dirname(data), 'compiled'),
-                   'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
-    return subprocess.Popen([sys.executable, str(DRIVER), data, str(workdir), *flags],
-                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            text=True)
+    environment = {
+        **os.environ,
+        'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+        'JAX_PLATFORMS': 'cpu',
+        'PYTHONPATH': str(DRIVER.parents[2]),
+        # The runs of one kind are one program; it need be compiled once only.
+        'JAX_COMPILATION_CACHE_DIR': os.path.join(os.path.dirname(data), 'compiled'),
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    }
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER), data, str(workdir), *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(*processes, code=0):
@@ -62,8 +70,7 @@ def parameters(data, workdir):
     shapes = jax.eval_shape(lambda: init_state(make_task(config), config))
     checkpoints = checkpoint.Checkpoints(workdir)
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    state, _ = checkpoints.restore(checkpoints.latest_step(),
-                                   checkpoint.abstract(shapes, sharding))
+    state, _ = checkpoints.restore(checkpoints.latest_step(), checkpoint.abstract(shapes, sharding))
     checkpoints.close()
     return state
 
@@ -97,8 +104,9 @@ def test_sigterm_saves_and_leaves_and_resumes(data, undisturbed, tmp_path):
     finish(process, code=7)
     assert 0 < int(parameters(data, tmp_path).step) < 12
     finish(start(data, tmp_path))
-    jax.tree.map(np.testing.assert_array_equal, parameters(data, undisturbed),
-                 parameters(data, tmp_path))
+    jax.tree.map(
+        np.testing.assert_array_equal, parameters(data, undisturbed), parameters(data, tmp_path)
+    )
 
 
 @pytest.mark.parametrize('devices', [2, 4])
@@ -114,5 +122,6 @@ def test_two_hosts_make_the_same_run_as_one(data, undisturbed, tmp_path):
         port = probe.getsockname()[1]
     finish(*[start(data, tmp_path, f'--host={i}/2', f'--port={port}') for i in range(2)])
     np.testing.assert_allclose(losses(tmp_path)[:3], losses(undisturbed)[:3], rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(losses(tmp_path, 'validation'), losses(undisturbed, 'validation'),
-                               rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        losses(tmp_path, 'validation'), losses(undisturbed, 'validation'), rtol=1e-3, atol=1e-3
+    )
