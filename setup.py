@@ -16,6 +16,8 @@ setup(
     name='fgsep_jax',
     version='0.1.0',
     description='Sound separation in JAX: Conv-TasNet variants and foreground-background masks',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
     python_requires='>=3.11',
     packages=find_packages(include=['fgsep_jax*', 'data_prep*']),
     # the class tables; style and script of the report's page
@@ -52,6 +54,9 @@ setup(
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
             'pandas',  # what report.load_runs gives where it is installed
             'pytest',
+            'pytest-xdist',  # the suite over all cores
+            'hypothesis',  # hostile names, files and settings
+            'ruff',  # format and lint
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
