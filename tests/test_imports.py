@@ -17,7 +17,7 @@ ALLOWED = {
     'fgsep_jax/data': {'config', 'data'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'tasks'},
     'fgsep_jax/training': {'tasks', 'data', 'metrics', 'config', 'defaults', 'training'},
-    'fgsep_jax/benchmark': {
+    'benchmarks': {
         'tasks',
         'data',
         'metrics',
@@ -32,7 +32,7 @@ ALLOWED = {
         'huge_pages',
         'losses',
         'configs',
-        'benchmark',
+        'benchmarks',
     },
     'fgsep_jax/launch': {'tasks', 'config', 'validate', 'training', 'launch'},
     'fgsep_jax/report': {'report'},
@@ -64,7 +64,7 @@ def imported(path):
     return {
         name.removeprefix('fgsep_jax.')
         for name in names
-        if name.split('.')[0] in ('fgsep_jax', 'data_prep', 'configs')
+        if name.split('.')[0] in ('fgsep_jax', 'data_prep', 'configs', 'benchmarks')
     }
 
 
@@ -86,3 +86,9 @@ def test_a_room_imports_only_what_it_may(room):
 def test_leaves_know_no_config(room):
     for path in sorted((ROOT / room).rglob('*.py')):
         assert 'ml_collections' not in path.read_text(), path
+
+
+@pytest.mark.parametrize('room', ['fgsep_jax', 'configs', 'data_prep'])
+def test_what_is_shipped_does_without_the_benchmarks(room):
+    for path in sorted((ROOT / room).rglob('*.py')):
+        assert not any(name.split('.')[0] == 'benchmarks' for name in imported(path)), path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fgsep_jax.benchmark.peers_mask_blstm import TorchMaskBLSTM
+from benchmarks.peers_mask_blstm import TorchMaskBLSTM
 from fgsep_jax.interop import torch_lstm
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
 

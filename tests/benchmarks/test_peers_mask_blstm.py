@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import mask_blstm, peers_mask_blstm
 from fgsep_jax import config as config_lib
-from fgsep_jax.benchmark import mask_blstm, peers_mask_blstm
 
 
 def test_gradients_agree_from_the_sources_on():

@@ -1,6 +1,6 @@
 """The README's table out of a results file.
 
-    python -m fgsep_jax.benchmark.table --results=docs/results/benchmarks.jsonl --readme=README.md
+    python -m benchmarks.table --results=docs/results/benchmarks.jsonl --readme=README.md
 
 Of each benchmark the latest complete run on each machine counts, or the latest if none is. The
 tables, one a machine, stand between two marks in the README, and are replaced there; without
@@ -15,14 +15,14 @@ import pathlib
 import statistics
 import sys
 
-from fgsep_jax.benchmark import harness
+from benchmarks import harness
 
 HEADER = (
     "| what | peer | ours | peer's | ratio [quartiles] | of all runs | target |"
     ' ours / roofline |\n'
     '|---|---|---:|---:|---:|---:|---:|---:|'
 )
-MARKS = ('<!-- benchmarks: written by fgsep_jax.benchmark.table -->', '<!-- /benchmarks -->')
+MARKS = ('<!-- benchmarks: written by benchmarks.table -->', '<!-- /benchmarks -->')
 
 
 def machine_line(machine: dict, rates: dict) -> str:
@@ -183,7 +183,7 @@ def read(path: str) -> list[dict]:
             ) from error
         rows.append(row)
     if not rows:
-        raise ValueError(f'{path} is empty: run python -m fgsep_jax.benchmark NAME first')
+        raise ValueError(f'{path} is empty: run python -m benchmarks NAME first')
     return rows
 
 
@@ -193,7 +193,7 @@ def main(arguments=None):
     parser.add_argument(
         '--results',
         default='benchmarks.jsonl',
-        help='what `python -m fgsep_jax.benchmark` appended to (%(default)s)',
+        help='what `python -m benchmarks` appended to (%(default)s)',
     )
     parser.add_argument('--readme', help='file to replace the table in')
     flags = parser.parse_args(arguments)

@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch')
 if importlib.util.find_spec('torchaudio') is None:
     pytest.skip('needs torchaudio', allow_module_level=True)
 
-from fgsep_jax.benchmark import conv_tasnet as bench, peers_conv_tasnet  # noqa: E402
+from benchmarks import conv_tasnet as bench, peers_conv_tasnet  # noqa: E402
 
 SMALL = dict(basis=12, bottleneck=6, hidden=10, skip=6, blocks=2, repeats=2)
 

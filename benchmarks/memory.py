@@ -7,7 +7,7 @@ and compiling the model left behind.
 
 import functools
 
-from fgsep_jax.benchmark import child, harness
+from benchmarks import child, harness
 
 
 def _megabytes(what, small):

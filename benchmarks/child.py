@@ -1,6 +1,6 @@
 """Compile time and peak memory of one train step, each measured in a process of its own.
 
-    python -m fgsep_jax.benchmark.child {compile,memory,memory_of_torch} [--small]
+    python -m benchmarks.child {compile,memory,memory_of_torch} [--small]
 
 The step is that of `configs/convtasnet_glu.py` at the paper's size on two mixtures of 4 s: forward,
 backward, clipping and Adam. Prints one number, seconds or bytes, on its last line.
@@ -16,8 +16,8 @@ import time
 import jax
 import numpy as np
 
+from benchmarks.train_step import TrainStep, noise
 from configs import convtasnet_glu
-from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
@@ -60,8 +60,8 @@ def peak_bytes_of_torch(config):
     """The same of PyTorch's twin of the model."""
     import torch
 
-    from fgsep_jax.benchmark import peers_conv_tasnet
-    from fgsep_jax.benchmark.peers import Descent
+    from benchmarks import peers_conv_tasnet
+    from benchmarks.peers import Descent
 
     before = _memory('VmRSS')
     task = make_task(config)
@@ -116,11 +116,11 @@ def measure(what, *, small=False, **environment):
     Raises:
       subprocess.CalledProcessError: the process failed.
     """
-    command = [sys.executable, '-m', 'fgsep_jax.benchmark.child', what, *['--small'] * small]
+    command = [sys.executable, '-m', 'benchmarks.child', what, *['--small'] * small]
     printed = subprocess.run(
         command,
         env={**os.environ, **environment},
-        cwd=pathlib.Path(__file__).parents[2],
+        cwd=pathlib.Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -130,7 +130,7 @@ def measure(what, *, small=False, **environment):
 
 def main(arguments=None):
     """Prints what the command line asks for."""
-    parser = argparse.ArgumentParser(prog='python -m fgsep_jax.benchmark.child')
+    parser = argparse.ArgumentParser(prog='python -m benchmarks.child')
     parser.add_argument('what', choices=MEASURED)
     parser.add_argument('--small', action='store_true')
     flags = parser.parse_args(arguments)

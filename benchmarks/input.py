@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import soundfile
 
+from benchmarks import harness, peers_input
 from configs import blstm_m1_plus, convtasnet
-from fgsep_jax.benchmark import harness, peers_input
 from fgsep_jax.config import adaptation_samples, segment_samples
 from fgsep_jax.data import pipeline, records
 from fgsep_jax.data.source import RecordSource

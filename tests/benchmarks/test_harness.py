@@ -11,8 +11,8 @@ import types
 import numpy as np
 import pytest
 
-from fgsep_jax.benchmark import __main__ as program, harness
-from fgsep_jax.benchmark.harness import Case
+from benchmarks import __main__ as program, harness
+from benchmarks.harness import Case
 
 RATES = {'flops': 100.0, 'bytes': 10.0}
 
@@ -108,7 +108,7 @@ def test_the_program_appends_rows_and_measures_the_machine_once(tmp_path, monkey
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, 'fast_bss_eval', None)
-    monkeypatch.delitem(sys.modules, 'fgsep_jax.benchmark.metrics', raising=False)
+    monkeypatch.delitem(sys.modules, 'benchmarks.metrics', raising=False)
     with pytest.raises(SystemExit, match=r"metrics needs fast_bss_eval: pip .* '.\[test\]'"):
         program.main(['metrics'])
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.signal
 import torch
 
-from fgsep_jax.benchmark.harness import Case
+from benchmarks.harness import Case
 from fgsep_jax.metrics import bss_eval
 
 

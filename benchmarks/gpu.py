@@ -1,6 +1,6 @@
 """On a GPU: Conv-TasNets and M2's network beside PyTorch's, and which of our ways is faster there.
 
-    python -m fgsep_jax.benchmark gpu
+    python -m benchmarks gpu
 
 Needs JAX and PyTorch built for CUDA (`pip install -e '.[cuda,test]'`). Precisions are named in
 each row: TF32 is what both sides make of float32 products here, bfloat16 is `model.dtype` of ours
@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from fgsep_jax.benchmark.conv_tasnet import MODELS, SMALL, Sides, flops
-from fgsep_jax.benchmark.harness import Case
-from fgsep_jax.benchmark.peers_mask_blstm import TorchMaskBLSTM
+from benchmarks.conv_tasnet import MODELS, SMALL, Sides, flops
+from benchmarks.harness import Case
+from benchmarks.peers_mask_blstm import TorchMaskBLSTM
 from fgsep_jax.config import ConfigError
 from fgsep_jax.models.lstm import BLSTM
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates

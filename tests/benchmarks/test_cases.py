@@ -6,15 +6,15 @@ import math
 
 import pytest
 
-from fgsep_jax.benchmark import gpu, harness, table
-from fgsep_jax.benchmark.__main__ import NAMES, main
+from benchmarks import gpu, harness, table
+from benchmarks.__main__ import NAMES, main
 from fgsep_jax.config import ConfigError
 
 
 @pytest.mark.parametrize('name', [*NAMES, 'gpu'])
 def test_small_cases_run_and_make_lines(name):
     names = []
-    for case in importlib.import_module(f'fgsep_jax.benchmark.{name}').cases(small=True):
+    for case in importlib.import_module(f'benchmarks.{name}').cases(small=True):
         case = dataclasses.replace(case, rounds=1)
         row = harness.compare(case, {'flops': 1e9, 'bytes': 1e9})
         assert row['ours'] > 0 and math.isfinite(row['ours'])

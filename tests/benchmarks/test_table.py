@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from fgsep_jax.benchmark import harness, table
+from benchmarks import harness, table
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / 'docs' / 'results' / 'benchmarks.jsonl'
@@ -176,8 +176,7 @@ def test_the_load_is_the_most_and_may_be_unknown():
 def test_the_readme_shows_what_was_measured():
     readme = (ROOT / 'README.md').read_text()
     assert table.replace(readme, table.render(table.read(RESULTS))) == readme, (
-        'run python -m fgsep_jax.benchmark.table --results=docs/results/benchmarks.jsonl'
-        ' --readme=README.md'
+        'run python -m benchmarks.table --results=docs/results/benchmarks.jsonl --readme=README.md'
     )
 
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks.conv_tasnet import SMALL
+from benchmarks.harness import Case
+from benchmarks.peers_conv_tasnet import pit_loss
+from benchmarks.train_step import TrainStep, noise
 from fgsep_jax import config as config_lib
-from fgsep_jax.benchmark.conv_tasnet import SMALL
-from fgsep_jax.benchmark.harness import Case
-from fgsep_jax.benchmark.peers_conv_tasnet import pit_loss
-from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.losses.pit import pit_of
 from fgsep_jax.losses.si_snr import si_snr
 

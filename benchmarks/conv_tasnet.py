@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import torch
 
+from benchmarks import peers_conv_tasnet
+from benchmarks.harness import Case
+from benchmarks.peers import Descent
+from benchmarks.train_step import TrainStep, noise
 from fgsep_jax import config as config_lib
-from fgsep_jax.benchmark import peers_conv_tasnet
-from fgsep_jax.benchmark.harness import Case
-from fgsep_jax.benchmark.peers import Descent
-from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.models.conv_tasnet import multiply_accumulates
 
 MODELS = {

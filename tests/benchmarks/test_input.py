@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fgsep_jax.benchmark import input as benchmark, peers_input
+from benchmarks import input as benchmark, peers_input
 from fgsep_jax.config import segment_samples
 import tiny
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks.harness import Case
+from benchmarks.peers_mask_blstm import Trainer
+from benchmarks.train_step import TrainStep, noise
 from fgsep_jax import config as config_lib
-from fgsep_jax.benchmark.harness import Case
-from fgsep_jax.benchmark.peers_mask_blstm import Trainer
-from fgsep_jax.benchmark.train_step import TrainStep, noise
 from fgsep_jax.dsp.mel import mel_matrix
 from fgsep_jax.dsp.stft import frames
 from fgsep_jax.models.mask_blstm import multiply_accumulates

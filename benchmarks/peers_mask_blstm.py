@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import torch
 
-from fgsep_jax.benchmark.peers import Descent
+from benchmarks.peers import Descent
 from fgsep_jax.interop import torch_lstm
 
 

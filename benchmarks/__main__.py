@@ -1,10 +1,10 @@
 """Measures this package beside its peers.
 
-    python -m fgsep_jax.benchmark NAME... [--results=FILE] [--rounds=N] [--small]
-    python -m fgsep_jax.benchmark all
+    python -m benchmarks NAME... [--results=FILE] [--rounds=N] [--small]
+    python -m benchmarks all
 
 Each NAME is a module here whose `cases()` yields `harness.Case`s. Prints a table, and appends
-what was measured to the results file; `python -m fgsep_jax.benchmark.table` makes the README's
+what was measured to the results file; `python -m benchmarks.table` makes the README's
 table of that file.
 """
 
@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 
-from fgsep_jax.benchmark import harness, table
+from benchmarks import harness, table
 from fgsep_jax.config import ConfigError
 
 if __name__ == '__main__':
@@ -42,7 +42,7 @@ NAMES = (
 def main(arguments=None):
     """Runs the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(
-        prog='python -m fgsep_jax.benchmark',
+        prog='python -m benchmarks',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,9 +83,7 @@ def main(arguments=None):
         *([f'--rounds={flags.rounds}'] if flags.rounds else []),
     ]
     for name in names:
-        done = subprocess.run(
-            [sys.executable, '-m', 'fgsep_jax.benchmark', name, *given], check=False
-        )
+        done = subprocess.run([sys.executable, '-m', 'benchmarks', name, *given], check=False)
         if done.returncode:
             sys.exit(f'error: benchmark {name} failed')
 
@@ -114,11 +112,11 @@ def _run(name, cases, flags):
 def _cases(name, small):
     """The cases of a benchmark, not yet made; what they need is looked for at once."""
     try:
-        return importlib.import_module(f'fgsep_jax.benchmark.{name}').cases(small=small)
+        return importlib.import_module(f'benchmarks.{name}').cases(small=small)
     except ConfigError as error:
         sys.exit(f'error: {error}')
     except ModuleNotFoundError as error:
-        if error.name.startswith('fgsep_jax'):
+        if error.name.split('.')[0] in ('fgsep_jax', 'benchmarks', 'configs'):
             raise
         sys.exit(f"error: benchmark {name} needs {error.name}: pip install -e '.[test]'")
 

@@ -3,7 +3,7 @@
 Same initial weights, data, batches, loss, clipping, optimiser and steps as `fgsep_jax.main` with
 the same configuration, so that curves and tables can be laid side by side:
 
-    python -m fgsep_jax.benchmark.torch_training --config=configs/convtasnet.py:small \
+    python -m benchmarks.torch_training --config=configs/convtasnet.py:small \
         --config.data.short=drop --workdir=DIR
 
 Needs torch and torchaudio (which needs no C extension here). No checkpoints: it starts afresh.
@@ -19,9 +19,9 @@ from ml_collections import config_flags
 import numpy as np
 import torch
 
+from benchmarks import peers_conv_tasnet
+from benchmarks.peers import Descent
 from fgsep_jax import experiment, validate
-from fgsep_jax.benchmark import peers_conv_tasnet
-from fgsep_jax.benchmark.peers import Descent
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 
-from fgsep_jax.benchmark.harness import Case
+from benchmarks.harness import Case
 from fgsep_jax.dsp.mel import mel_matrix, mel_of_signal
 from fgsep_jax.dsp.pcen import pcen
 from fgsep_jax.dsp.stft import frames, stft

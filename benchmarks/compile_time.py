@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 
-from fgsep_jax.benchmark import child, harness
+from benchmarks import child, harness
 
 
 def _compile(folder, *, cold, small):

@@ -1,1 +1,0 @@
-"""Comparisons with peers: `python -m fgsep_jax.benchmark NAME`, or all."""
