@@ -35,11 +35,11 @@ setup(
         'numpy',
         'optax>=0.2.5',
         'orbax-checkpoint>=0.11.20',
+        'pillow',  # pictures in TensorBoard's event files; matplotlib brings it anyway
         'protobuf',  # tf.train.Example without TensorFlow
         'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64
         'soundfile',  # reads and writes wav and flac
         'soxr',  # resampling; librosa's own default back end
-        'tensorboardX',  # TensorBoard event files without TensorFlow
         'tensorflow-datasets>=4.9.7',
         'tqdm',  # the progress bar
     ],
@@ -57,6 +57,7 @@ setup(
             'pytest-xdist',  # the suite over all cores
             'hypothesis',  # hostile names, files and settings
             'ruff',  # format and lint
+            'tensorboardX',  # second opinion on event files
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],

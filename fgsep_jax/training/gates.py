@@ -21,10 +21,11 @@ class GateLog:
       config: its ConfigDict.
       source: RecordSource whose first example is the utterance; None saves nothing.
       total: steps of the run.
+      say: called with the line that says that a file could not be written.
     """
 
-    def __init__(self, workdir, *, task, config, source, total):
-        self._folder, self._total = os.path.join(workdir, 'gates'), total
+    def __init__(self, workdir, *, task, config, source, total, say=print):
+        self._folder, self._total, self._say = os.path.join(workdir, 'gates'), total, say
         self._active = False
         if source is None or not len(source) or jax.process_index():
             return
@@ -50,10 +51,13 @@ class GateLog:
         gate_KN = np.asarray(gate_KN, np.float32)
         edges = np.linspace(0, len(gate_KN), min(FRAMES, len(gate_KN)) + 1).astype(int)
         pooled_KN = np.add.reduceat(gate_KN, edges[:-1]) / np.diff(edges)[:, None]
-        os.makedirs(self._folder, exist_ok=True)
         path = os.path.join(self._folder, f'{step:09d}.npz')
-        with open(path + '.partial', 'wb') as file:
-            np.savez_compressed(
-                file, gate_KN=np.rint(255 * pooled_KN).astype(np.uint8), **self._origin
-            )
-        os.replace(path + '.partial', path)
+        try:
+            os.makedirs(self._folder, exist_ok=True)
+            with open(path + '.partial', 'wb') as file:
+                np.savez_compressed(
+                    file, gate_KN=np.rint(255 * pooled_KN).astype(np.uint8), **self._origin
+                )
+            os.replace(path + '.partial', path)
+        except OSError as error:  # a training does not end for want of a picture
+            self._say(f'{path} could not be written ({error.strerror}); the training goes on')

@@ -1,5 +1,6 @@
 """What a run tells: metrics.jsonl, TensorBoard, and a progress bar or lines on the terminal."""
 
+import contextlib
 import json
 import math
 import os
@@ -7,12 +8,15 @@ import sys
 import time
 
 import numpy as np
-import tensorboardX
 import tqdm
+
+from fgsep_jax.training import tensorboard
 
 
 class RunLog:
     """Writes scalars, sounds and spectrograms of one run; silent on all but the first host.
+
+    What cannot be written, or printed, never ends the run nor holds it up.
 
     Args:
       workdir: run folder.
@@ -28,10 +32,11 @@ class RunLog:
             return
         path = os.path.join(workdir, 'metrics.jsonl')
         _drop_after(path, step)
-        self._lines = open(path, 'a')
-        self._board = tensorboardX.SummaryWriter(
-            os.path.join(workdir, 'tensorboard'), purge_step=step + 1
-        )
+        self._complained = False
+        self._lines = _Appended(path, self._cannot_write)
+        folder = os.path.join(workdir, 'tensorboard')
+        self._events = _Appended(tensorboard.path(folder), self._cannot_write)
+        self._board = tensorboard.EventWriter(self._events, purge_step=step + 1)
         self._bar = tqdm.tqdm(
             total=total,
             initial=step,
@@ -52,28 +57,19 @@ class RunLog:
         if not self._active:
             return
         plain = {name: float(value) for name, value in values.items()}
-        self._lines.write(
-            json.dumps(
-                {
-                    'step': step,
-                    'kind': kind,
-                    **{
-                        name: value if math.isfinite(value) else None
-                        for name, value in plain.items()
-                    },
-                }
-            )
-            + '\n'
-        )
-        self._lines.flush()
+        finite = {k: value if math.isfinite(value) else None for k, value in plain.items()}
+        self._line(step, kind, finite)
         for name, value in plain.items():
-            self._board.add_scalar(f'{kind}/{name}', value, step)
+            self._board.scalar(step, f'{kind}/{name}', value)
 
     def event(self, step, kind, **content):
         """Writes one line that is not a set of numbers, e.g. a skipped step and its ids."""
         if self._active:
-            self._lines.write(json.dumps({'step': step, 'kind': kind, **content}) + '\n')
-            self._lines.flush()
+            self._line(step, kind, content)
+
+    def _line(self, step, kind, content):
+        line = json.dumps({'step': step, 'kind': kind, **content}) + '\n'
+        self._lines.write(line.encode())
 
     def sound(self, step, name, signal_T, sample_rate):
         """Writes a signal, level-matched, and its spectrogram to TensorBoard."""
@@ -83,15 +79,17 @@ class RunLog:
         peak = np.abs(signal_T).max(initial=0.0)
         # SI-SNR leaves the scale free, so an estimate may be far outside [-1, 1].
         scaled_T = signal_T * (0.9 / peak) if peak > 0 else signal_T
-        self._board.add_audio(name, scaled_T[:, None], step, sample_rate)
-        self._board.add_image(f'{name}/spectrogram', _spectrogram(scaled_T), step, dataformats='HW')
+        self._board.sound(step, name, scaled_T, sample_rate)
+        picture_FK = np.rint(255 * _spectrogram(scaled_T)).astype(np.uint8)
+        self._board.image(step, f'{name}/spectrogram', picture_FK)
 
     def progress(self, step, *, loss, examples_per_second, seconds_left):
         """Moves the bar; without a terminal prints a line every quarter of a minute."""
         if not self._active:
             return
         self._bar.n = step
-        self._bar.set_postfix_str(f'loss {loss:.2f}, {examples_per_second:.1f} examples/s')
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self._bar.set_postfix_str(f'loss {loss:.2f}, {examples_per_second:.1f} examples/s')
         now = time.monotonic()
         if self._bar.disable and now - self._said > 15:
             self._said = now
@@ -103,15 +101,56 @@ class RunLog:
     def say(self, text):
         """Prints a line without breaking the bar."""
         if self._active:
-            tqdm.tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):  # the terminal, or the reader of a pipe, is gone
+                tqdm.tqdm.write(text, file=sys.stdout)
+                sys.stdout.flush()
+
+    def _cannot_write(self, path, error):
+        if not self._complained:
+            self._complained = True
+            self.say(
+                f'{path}: logging stopped ({error.strerror}); the training goes on, and what is to'
+                ' be logged waits for room'
+            )
 
     def close(self):
         """Closes the files."""
         if self._active:
-            self._bar.close()
-            self._board.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()
+            self._events.close()
             self._lines.close()
+
+
+class _Appended:
+    """A file that is only added to. What the disk does not take is kept and tried again, so that
+    nothing is left out or cut in two where there is room again.
+
+    Args:
+      path: made if missing, with its folder.
+      failed: called with the path and the OSError each time.
+      keep: bytes that wait at most; what does not fit is lost.
+    """
+
+    def __init__(self, path, failed, *, keep=1 << 24):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._file = open(path, 'ab', buffering=0)
+        self._path, self._failed, self._keep, self._pending = path, failed, keep, b''
+
+    def write(self, content):
+        """Adds bytes."""
+        if len(self._pending) + len(content) <= self._keep:
+            self._pending += content
+        try:
+            while self._pending:  # a disk that fills takes a part first
+                self._pending = self._pending[self._file.write(self._pending) :]
+        except OSError as error:
+            self._failed(self._path, error)
+
+    def close(self):
+        """Closes the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def duration(seconds):

@@ -81,6 +81,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             config=config,
             total=total,
             source=probe_source if config.training.gates else None,
+            say=log.say,
         )
         log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
         gates.save(step, state.params)

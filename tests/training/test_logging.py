@@ -1,0 +1,109 @@
+"""What a run logs is what TensorBoard reads, and a disk that is full neither ends nor holds it."""
+
+import errno
+import io
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+import soundfile
+
+from fgsep_jax.data import records
+from fgsep_jax.training import logging
+
+
+class Disk:
+    """Takes so many bytes; the file behind it is real."""
+
+    def __init__(self, room):
+        self.room = room
+
+    def open(self, path, mode='r', **keywords):
+        file = open(path, mode, **keywords)
+        if mode != 'ab':
+            return file
+        take = file.write
+
+        def write(content):
+            content = content[: self.room]
+            if not content:
+                raise OSError(errno.ENOSPC, 'No space left on device')
+            self.room -= len(content)
+            return take(content)
+
+        return type('File', (), {'write': staticmethod(write), 'close': file.close})
+
+
+def payloads(folder):
+    """Of all event files of a folder; every checksum holds."""
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        while content:
+            size = int.from_bytes(content[:8], 'little') + 16
+            yield records.read_record(content[:size])
+            content = content[size:]
+
+
+def events(folder):
+    event_pb2 = pytest.importorskip('tensorboardX.proto.event_pb2')
+    return [event_pb2.Event.FromString(payload) for payload in payloads(folder)]
+
+
+def test_event_files_hold_what_was_logged(tmp_path):
+    log = logging.RunLog(tmp_path, step=300, total=1000)
+    signal_T = np.sin(np.arange(800) / 5)
+    log.scalars(301, {'loss': -2.5, 'rate': float('nan')}, kind='train')
+    log.sound(302, '0/mixture', 8 * signal_T, 8000)
+    log._board.text(302, 'config', '# ü')
+    log.close()
+    version, start, loss, rate, sound, picture, text = events(tmp_path / 'tensorboard')
+    assert version.file_version == 'brain.Event:2' and version.wall_time > 1e9
+    assert (start.step, start.session_log.status) == (301, 1)
+    (value,) = loss.summary.value
+    assert (loss.step, value.tag, value.simple_value) == (301, 'train/loss', -2.5)
+    assert np.isnan(rate.summary.value[0].simple_value)
+    (value,) = sound.summary.value
+    assert (value.tag, value.audio.sample_rate, value.audio.length_frames) == (
+        '0/mixture',
+        8000,
+        800,
+    )
+    heard_T, rate = soundfile.read(io.BytesIO(value.audio.encoded_audio_string))
+    np.testing.assert_allclose(heard_T, 0.9 * signal_T / np.abs(signal_T).max(), atol=1e-4)
+    (value,) = picture.summary.value
+    image = np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)))
+    assert image.shape == (value.image.height, value.image.width) == (129, 9)
+    (value,) = text.summary.value
+    assert value.metadata.plugin_data.plugin_name == 'text'
+    assert (value.tag, value.tensor.string_val) == ('config', ['# ü'.encode()])
+    assert value.tensor.dtype == 7 and [d.size for d in value.tensor.tensor_shape.dim] == [1]
+
+
+@pytest.mark.parametrize('room', [0, 1, 100, 5000, 10**7])
+def test_a_full_disk_is_said_once_and_costs_nothing_where_there_is_room_again(
+    tmp_path, monkeypatch, capsys, room
+):
+    disk = Disk(room)
+    monkeypatch.setattr(logging, 'open', disk.open, raising=False)
+    log = logging.RunLog(tmp_path, step=0, total=9)
+    for step in range(1, 9):
+        log.scalars(step, {'loss': step}, kind='train')
+        log.sound(step, '0/mixture', np.ones(800), 8000)
+        if step == 7:
+            disk.room = 10**7
+    log.close()
+    assert len(list(payloads(tmp_path / 'tensorboard'))) == 2 + 3 * 8
+    rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert [row['step'] for row in rows] == list(range(1, 9))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == (room < 10**7)
+    assert all('logging stopped (No space left on device)' in line for line in said)
+
+
+def test_what_waits_for_room_is_bounded(tmp_path):
+    said = []
+    file = logging._Appended('/dev/full', lambda *words: said.append(words), keep=100)
+    for _ in range(50):
+        file.write(b'12345678')
+    assert len(file._pending) == 96 and len(said) == 50
