@@ -21,7 +21,7 @@ import torch
 
 from benchmarks import peers_conv_tasnet
 from benchmarks.peers import Descent
-from fgsep_jax import experiment, validate
+from fgsep_jax import data_sets, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -82,7 +82,7 @@ def _system(model, source_BST, length_B):
 
 def train(config, workdir):
     """Trains the peer and evaluates it on the test split."""
-    directory = experiment.open_data(config, splits=('train', 'validation', 'test'))
+    directory = data_sets.open_data(config, splits=('train', 'validation', 'test'))
     source, validation = (RecordSource(directory, s) for s in ('train', 'validation'))
     run_folder.check(workdir, config)
     run_folder.claim(workdir, config, source)

@@ -5,15 +5,20 @@
 below takes keyword arguments.
 """
 
+import ast
 import copy
 import difflib
+import importlib.machinery
+import importlib.util
 import json
 import os
 import re
+import traceback
 
 from ml_collections import config_dict
 
-from fgsep_jax import defaults
+from fgsep_jax import command_line, defaults
+from fgsep_jax.command_line import did_you_mean
 
 
 class ConfigError(ValueError):
@@ -105,9 +110,184 @@ def parse_argument(argument, *, task='speech'):
     return parsed
 
 
+def files():
+    """The configurations at hand, {path: first line of the file's docstring}."""
+    beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'configs')
+    for folder in ('configs', beside):
+        found = {}
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        for path in (os.path.join(folder, name) for name in names if name.endswith('.py')):
+            try:
+                with open(path) as file:
+                    tree = ast.parse(file.read())
+            except (OSError, ValueError, SyntaxError):
+                continue
+            if any(getattr(node, 'name', '') == 'get_config' for node in tree.body):
+                found[path] = (ast.get_docstring(tree) or '').partition('\n')[0]
+        if found:
+            return found
+    return {}
+
+
+def needed():
+    """The ConfigError of a command line without --config: it lists the configurations."""
+    lines = [f'  {path:33}{about}' for path, about in files().items()]
+    presets = ', '.join(f':{name}' for name in defaults.PRESETS['speech'])
+    return ConfigError(
+        '--config=FILE is needed, e.g. --config=configs/convtasnet_glu.py:demo; there are\n'
+        + '\n'.join(lines)
+        + f'\nand behind each a size ({presets}; the first if none is given), seed=N, or both:'
+        ' :demo,seed=1'
+    )
+
+
+def load(argument):
+    """The configuration that a file makes.
+
+    Args:
+      argument: FILE, or FILE:ARGUMENT with what its `get_config` takes, see `make`.
+
+    Returns:
+      A locked ConfigDict.
+
+    Raises:
+      ConfigError: there is no such file, or it makes no configuration.
+    """
+    path, _, rest = argument.partition(':')
+    try:
+        path = command_line.local_path(path)
+    except command_line.FlagError as error:
+        raise ConfigError(f'--config={argument}: {error}') from error
+    if not os.path.isfile(path):
+        raise ConfigError(_no_file(path))
+    spec = importlib.util.spec_from_loader(
+        'fgsep_jax_config', importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
+    )
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        config = module.get_config(*([rest] if rest else []))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a file of a user's own may raise
+        lines = [
+            one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == path
+        ]
+        line = getattr(error, 'lineno', None) or (lines or [None])[-1]
+        where = f'{path}, line {line}' if line else path
+        raise ConfigError(f'{where}: {type(error).__name__}: {error}') from error
+    if (
+        not isinstance(config, config_dict.ConfigDict)
+        or config.get('task') not in defaults.DEFAULTS
+    ):
+        raise ConfigError(
+            f'{path}: get_config must return what config.speech or config.foreground makes'
+        )
+    return config.lock()
+
+
+def _no_file(path):
+    known = files()
+    near = difflib.get_close_matches(
+        os.path.splitext(os.path.basename(path))[0],
+        [os.path.splitext(os.path.basename(name))[0] for name in known],
+        n=3,
+    )
+    what = f'{path} is a folder' if os.path.isdir(path) else f'there is no file {path}'
+    if near:
+        names = {os.path.splitext(os.path.basename(name))[0]: name for name in known}
+        return f'{what}; did you mean {" or ".join(names[one] for one in near)}?'
+    if known:
+        return f'{what}; the configurations are {", ".join(known)}'
+    return f'{what}; the configurations are in the folder configs/ of the repository'
+
+
+def split_overrides(argv):
+    """Takes --config.KEY=VALUE out of a command line.
+
+    Returns:
+      What is left, and {key: text}; the text of a key without a value is 'True'.
+    """
+    rest, overrides, words = [], {}, list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith('--config.'):
+            rest.append(word)
+            continue
+        key, separator, text = word.removeprefix('--config.').partition('=')
+        if not separator:
+            text = words.pop(0) if words and not words[0].startswith('--') else 'True'
+        overrides[key] = text
+    return rest, overrides
+
+
+def override(config, overrides):
+    """Sets values as they are typed on the command line.
+
+    Args:
+      config: ConfigDict, changed in place.
+      overrides: {'section.key': text}.
+
+    Raises:
+      ConfigError: there is no such key, or the text is no value of its type.
+    """
+    for key, text in overrides.items():
+        *sections, name = key.split('.')
+        parent = config
+        for section in sections:
+            parent = parent.get(section) if isinstance(parent, config_dict.ConfigDict) else None
+        if not isinstance(parent, config_dict.ConfigDict) or name not in parent:
+            raise ConfigError(f'no configuration key {key}{_where_it_is(config, key)}')
+        if isinstance(parent[name], config_dict.ConfigDict):
+            raise ConfigError(
+                f'--config.{key}={text}: {key} is a section; its keys are'
+                f' {", ".join(f"{key}.{one}" for one in parent[name])}'
+            )
+        parent[name] = _value(key, text, type(parent[name]))
+
+
+def _value(key, text, kind):
+    rules = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'text'}
+    try:
+        return command_line.boolean(text) if kind is bool else kind(text)
+    except ValueError:
+        raise ConfigError(f'--config.{key}={text}: must be {rules[kind]}') from None
+
+
+def _where_it_is(config, key):
+    """What is known of a key that is misspelt, in another section, or the other task's."""
+    tasks = sorted(defaults.DEFAULTS, key=lambda task: task != config.task)
+    for cutoff in (1.0, 0.6):  # the very name somewhere else, before one that is like it
+        for task in tasks:
+            known = _keys(task)
+            for word in (key, key.rpartition('.')[2]):
+                if close := difflib.get_close_matches(word, known, n=1, cutoff=cutoff):
+                    name = known[close[0]]
+                    return (
+                        f'; did you mean {name}?'
+                        if task == config.task
+                        else f'; {name} is one where the task is {task}'
+                    )
+    return '; fgsep_jax/defaults.py has them all'
+
+
+def _keys(task):
+    """{'section.name' and 'name': 'section.name'} of a task's configuration."""
+    found = {}
+    for section, keys in defaults.DEFAULTS[task].items():
+        for name in keys if isinstance(keys, dict) else []:
+            found[name] = found[f'{section}.{name}'] = f'{section}.{name}'
+    return found
+
+
 def embedded_dir(task='speech'):
-    """Folder of a task's embedded data set, in $FGSEP_DATA_DIR or else in data/."""
-    return os.path.join(os.environ.get('FGSEP_DATA_DIR') or 'data', defaults.EMBEDDED[task])
+    """Folder of a task's embedded data set, in $FGSEP_DATA_DIR or else in data/.
+
+    Raises:
+      ConfigError: the variable is no path.
+    """
+    folder = _path('FGSEP_DATA_DIR', os.environ.get('FGSEP_DATA_DIR') or 'data')
+    return os.path.join(folder, defaults.EMBEDDED[task])
 
 
 def data_dir(config):
@@ -117,7 +297,7 @@ def data_dir(config):
       ConfigError: a data set other than the embedded one is named, and no folder.
     """
     if config.data.dir:
-        return config.data.dir
+        return _path('data.dir', config.data.dir)
     if config.data.name in ('', defaults.EMBEDDED[config.task]):
         return embedded_dir(config.task)
     raise ConfigError(
@@ -125,6 +305,13 @@ def data_dir(config):
         f' data_prep.{config.data.name} --input_dir=... --output_dir=DIR`, then give'
         ' --config.data.dir=DIR.'
     )
+
+
+def _path(key, text):
+    try:
+        return command_line.path(text)
+    except command_line.FlagError as error:
+        raise ConfigError(f'{key} = {text!r}: {error}') from error
 
 
 def adaptation_samples(config):
@@ -164,7 +351,7 @@ def mistake(error):
         words = re.findall(r'[\w.]+', text)
         if len(words) > 4:
             return ConfigError(f'no configuration key {words[0]}; did you mean {words[4]}?')
-        return ConfigError(f'no configuration key {words[0]}{_where_it_is(words[0])}')
+        return ConfigError(f'no configuration key {words[0]}{_elsewhere(words[0])}')
     if missing := re.search(r"No such file or directory: '([^']+)'", text):
         folder = os.path.dirname(missing[1]) or '.'
         known = (
@@ -184,7 +371,7 @@ def mistake(error):
     return ConfigError(text.split('ConfigError: ')[-1].strip())
 
 
-def _where_it_is(leaf):
+def _elsewhere(leaf):
     """What is known of a key that stands in another section, or in the other task's."""
     found = {}
     for task, sections in defaults.DEFAULTS.items():
@@ -196,9 +383,3 @@ def _where_it_is(leaf):
             return f'; {name} is one where the task is {tasks[0]}'
         return f'; did you mean {name}?'
     return ' there'
-
-
-def did_you_mean(word, known):
-    """Returns "; did you mean 'x'?" for the nearest known word, else a full stop."""
-    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
-    return f"; did you mean '{close[0]}'?" if close else '.'

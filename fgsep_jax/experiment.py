@@ -2,75 +2,24 @@
 
 import collections
 import os
-import subprocess
-import sys
 
 import jax
 
-from fgsep_jax import config as config_lib, validate
-from fgsep_jax.data.source import RecordSource, open_dataset
+from fgsep_jax import config as config_lib, data_sets, validate
+from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.tasks import make_task
-from fgsep_jax.training import checkpoint, loop, mesh as mesh_lib, state as state_lib
-
-_EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
+from fgsep_jax.training import (
+    checkpoint,
+    loop,
+    mesh as mesh_lib,
+    run_folder,
+    state as state_lib,
+)
 
 
 def _say(text):
     print(text, flush=True)  # before what a child process, or stderr, says
-
-
-def open_data(config, *, splits=(), say=_say):
-    """Finds the experiment's data set, building the embedded one where none is given.
-
-    Args:
-      config: an experiment's ConfigDict.
-      splits: those that will be read.
-      say: called with the line that announces the data set.
-
-    Returns:
-      Folder of the data set.
-
-    Raises:
-      ConfigError: it is missing, or not what the configuration says.
-    """
-    directory = config_lib.data_dir(config)
-    embedded = not config.data.dir
-    if embedded and not os.path.exists(os.path.join(directory, 'dataset.json')):
-        if jax.process_count() > 1:
-            raise config_lib.ConfigError(
-                f'no embedded data in {directory}: build them once, where all hosts see them, with'
-                f' `python -m data_prep.embedded --task={config.task} --output_dir=DIR`, and set'
-                ' FGSEP_DATA_DIR'
-            )
-        say(f'no embedded data in {directory} yet: building them')
-        command = [
-            sys.executable,
-            '-m',
-            'data_prep.embedded',
-            f'--task={config.task}',
-            f'--output_dir={directory}',
-        ]
-        if subprocess.run(command, check=False).returncode:
-            raise config_lib.ConfigError(
-                f'the embedded data could not be built by `{" ".join(command[1:])}`, whose'
-                " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
-                ' give --config.data.dir=DIR.'
-            )
-    try:
-        metadata = open_dataset(directory)
-    except FileNotFoundError as error:
-        job = config.data.name or 'NAME'
-        raise config_lib.ConfigError(
-            f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
-            f' data_prep.{job} --input_dir=... --output_dir={directory}`.'
-        ) from error
-    validate.check_data(config, metadata, directory, splits)
-    say(
-        f'data               {metadata["name"]} in {directory}, {metadata["sample_rate"]} Hz'
-        + (f' (data.dir is unset: the embedded {_EMBEDDED[config.task]})' if embedded else '')
-    )
-    return directory
 
 
 def train(config, workdir, *, then=()):
@@ -82,7 +31,9 @@ def train(config, workdir, *, then=()):
       then: further splits that must be there, since they will be evaluated on.
     """
     say = _say if jax.process_index() == 0 else lambda text: None
-    directory = open_data(config, splits=('train', 'validation', *then), say=say)
+    directory = data_sets.open_data(
+        config, splits=('train', 'validation', *then), hosts=jax.process_count(), say=say
+    )
     say(f'run                {workdir}')
     source = RecordSource(directory, 'validation')
     split = next(
@@ -117,7 +68,11 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
       ConfigError: no checkpoint, or a data set that the model cannot be evaluated on.
     """
     say = _say if jax.process_index() == 0 else lambda text: None
-    directories = list(data_dirs) or [open_data(config, say=say if announce else lambda _: None)]
+    directories = list(data_dirs)
+    if not directories:
+        where = run_folder.data_dir(workdir, config)
+        tell = say if announce else lambda text: None
+        directories = [data_sets.open_data(config, where, hosts=jax.process_count(), say=tell)]
     sources = open_sources(directories, splits or config.evaluation.splits.split(','))
     for source in sources:
         check_source(config, source)
@@ -238,7 +193,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             data_set=metadata['name'],
             data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
-            trained_on=config.data.dir or f'the embedded {_EMBEDDED[config.task]}',
+            trained_on=config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}',
             sample_rate=rate,
             resampled_from=resampled,
             filter_taps=settings.filter_taps,

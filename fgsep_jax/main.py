@@ -6,128 +6,207 @@ python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR.
 """
 
 import os
+import shlex
 import sys
 
-from fgsep_jax import huge_pages
-
-if __name__ == '__main__':
-    huge_pages.use()
-
-from absl import app, flags, logging
-import jax
-from ml_collections import config_flags
-
-from fgsep_jax import compilation_cache, config as config_lib, cross, experiment, validate
+from fgsep_jax import command_line, config as config_lib, data_sets, huge_pages, validate
 from fgsep_jax.data.records import RecordError
-from fgsep_jax.training import loop, run_folder
+from fgsep_jax.data.source import open_dataset
+from fgsep_jax.training import run_folder
+from fgsep_jax.training.endings import Preempted, TrainingError
 
-_CONFIG = config_flags.DEFINE_config_file(
-    'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]'
-)
-_WORKDIR = flags.DEFINE_string('workdir', '', 'Run folder; default runs/EXPERIMENT-PRESET.')
-_MODE = flags.DEFINE_enum(
-    'mode',
-    'train_and_evaluate',
-    ['train_and_evaluate', 'train', 'evaluate', 'cross_evaluate'],
-    'What to do.',
-)
-_DATA_DIRS = flags.DEFINE_list(
-    'data_dirs',
-    [],
-    'With --mode=evaluate and cross_evaluate: data sets to evaluate on; default'
-    " of evaluate: the run's own.",
-)
-_RUNS = flags.DEFINE_list(
-    'runs', [], 'With --mode=cross_evaluate: folders with run folders in or below them.'
-)
-_SPLITS = flags.DEFINE_list(
-    'splits', [], 'Splits to evaluate on; default: those of evaluation.splits.'
-)
-_BASELINES = flags.DEFINE_bool(
-    'baselines',
-    False,
-    'With --mode=evaluate and cross_evaluate: score the untrained model and the oracles too.',
-)
-_MULTIHOST = flags.DEFINE_bool(
-    'multihost', False, 'Join the other processes of a pod before anything else.'
-)
+MODES = ('train_and_evaluate', 'train', 'evaluate', 'cross_evaluate')
 
 
-def _main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f'arguments not understood: {argv[1:]}')
-    if not flags.FLAGS['verbosity'].present:
-        logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
+def _parser():
+    parser = command_line.Parser(
+        'fgsep_jax.main',
+        __doc__,
+        epilog='--config.SECTION.KEY=VALUE sets any value of the configuration, e.g.'
+        ' --config.data.dir=DIR or --config.training.epochs=3; fgsep_jax/defaults.py has them all.',
+    )
+    parser.add_argument(
+        '--config',
+        metavar='FILE',
+        help='configs/NAME.py[:preset][,data set][,seed=N]; without it: the list of configurations',
+    )
+    parser.add_argument(
+        '--workdir',
+        type=command_line.local_path,
+        help='run folder; default: runs/EXPERIMENT-PRESET',
+    )
+    parser.add_argument('--mode', choices=MODES, default=MODES[0], help='what to do')
+    parser.add_argument(
+        '--data_dirs',
+        metavar='DIR[,DIR...]',
+        type=command_line.some(command_line.path),
+        default=[],
+        help='with --mode=evaluate and cross_evaluate: data sets to evaluate on; default of'
+        " evaluate: the run's own",
+    )
+    parser.add_argument(
+        '--runs',
+        metavar='DIR[,DIR...]',
+        type=command_line.some(command_line.local_path),
+        default=[],
+        help='with --mode=cross_evaluate: folders with run folders in or below them',
+    )
+    parser.add_argument(
+        '--splits',
+        metavar='NAME[,NAME...]',
+        type=command_line.some(str),
+        default=[],
+        help='splits to evaluate on; default: those of evaluation.splits',
+    )
+    parser.switch(
+        '--baselines',
+        'with --mode=evaluate and cross_evaluate: score the untrained model and the oracles too',
+    )
+    parser.switch('--multihost', 'join the other processes of a pod before anything else')
+    return parser
+
+
+def _begin(args):
+    """Imports JAX as this program uses it, once nothing is left to refuse without it."""
+    if args.restart:
+        huge_pages.use()
+    from absl import flags, logging
+    import jax
+
+    from fgsep_jax import compilation_cache
+
+    flags.FLAGS.mark_as_parsed()  # grain reads its own
+    logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
     compilation_cache.use()
-    if _MULTIHOST.value:
-        jax.distributed.initialize()
-    if _RUNS.value and _MODE.value != 'cross_evaluate':
-        raise config_lib.ConfigError('--runs goes with --mode=cross_evaluate')
-    if _MODE.value == 'cross_evaluate':
-        if _WORKDIR.value:
-            raise config_lib.ConfigError('--mode=cross_evaluate takes --runs=FOLDER, not --workdir')
-        cross.cross_evaluate(
-            _RUNS.value,
-            _DATA_DIRS.value,
-            splits=_SPLITS.value,
-            baselines=_BASELINES.value,
-            overrides=_CONFIG.value.evaluation if _CONFIG.value is not None else None,
-        )
-        return
-    if _MODE.value == 'evaluate':
-        if not _WORKDIR.value:
-            raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
-        config = run_folder.read_config(_WORKDIR.value)
-        if _CONFIG.value is not None:  # the model is the run's; how to evaluate may be overridden
-            config.evaluation.update(_CONFIG.value.evaluation)
-        experiment.evaluate(
-            config,
-            _WORKDIR.value,
-            data_dirs=_DATA_DIRS.value,
-            splits=_SPLITS.value,
-            baselines=_BASELINES.value,
-        )
-        return
-    config = _CONFIG.value
-    if config is None:
-        raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
-    if _DATA_DIRS.value:
-        raise config_lib.ConfigError('--data_dirs goes with --mode=evaluate and cross_evaluate')
-    if '://' in _WORKDIR.value:
-        raise config_lib.ConfigError(
-            f'--workdir={_WORKDIR.value}: must be a folder of a file system, on several hosts one'
-            ' that all of them see'
-        )
+    if args.multihost:
+        try:
+            jax.distributed.initialize()
+        except (ValueError, RuntimeError) as error:
+            raise config_lib.ConfigError(
+                f'--multihost: no other processes were found ({str(error).strip()}). JAX finds them'
+                ' on Cloud TPU, Slurm, Open MPI and Kubernetes; for one machine leave the flag out'
+            ) from error
+
+
+def _train(args, config):
+    _refuse(args, 'data_dirs', 'runs')
+    validate.validate(config)
+    workdir = args.workdir or os.path.join('runs', f'{config.experiment}-{config.preset}')
+    evaluating = args.mode == 'train_and_evaluate'
+    splits = args.splits or config.evaluation.splits.split(',')
+    run_folder.check(workdir, config)
+    then = splits if evaluating else []
+    data_sets.check(config, config_lib.data_dir(config), ('train', 'validation', *then))
+    _begin(args)
+    import jax
+
+    from fgsep_jax import experiment
+
     validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
-    workdir = _WORKDIR.value or os.path.join('runs', f'{config.experiment}-{config.preset}')
-    evaluating = _MODE.value == 'train_and_evaluate'
-    splits = _SPLITS.value or config.evaluation.splits.split(',')
-    experiment.train(config, workdir, then=splits if evaluating else [])
+    experiment.train(config, workdir, then=then)
     if evaluating:
         experiment.evaluate(config, workdir, splits=splits, baselines=True, announce=False)
+    elif jax.process_index() == 0:
+        command = f'python -m fgsep_jax.main --mode=evaluate --workdir={shlex.quote(workdir)}'
+        there = open_dataset(config_lib.data_dir(config))['splits']
+        if not there.keys() >= set(splits):
+            command += f' --splits={",".join(split for split in there if split != "train")}'
+        print(f'next               {command}')
 
 
-def _parse(argv):
-    """Parses the flags; a wrong key or argument of the configuration becomes one clear line."""
+def _evaluate(args, settings):
+    _refuse(args, 'runs')
+    if not args.workdir:
+        raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
+    config = run_folder.read_config(args.workdir)
+    config.evaluation.update(settings)
+    directories = args.data_dirs
+    if not directories:
+        directories = [run_folder.data_dir(args.workdir, config)]
+        data_sets.check(config, *directories)
+    if args.data_dirs or not data_sets.is_embedded(config):
+        data_sets.check_splits(directories, args.splits or config.evaluation.splits.split(','))
+    _begin(args)
+    from fgsep_jax import experiment
+
+    experiment.evaluate(
+        config,
+        args.workdir,
+        data_dirs=args.data_dirs,
+        splits=args.splits,
+        baselines=args.baselines,
+    )
+
+
+def _cross_evaluate(args, settings):
+    _refuse(args, 'workdir')
+    data_sets.check_splits(args.data_dirs, args.splits)
+    _begin(args)
+    from fgsep_jax import cross
+
+    cross.cross_evaluate(
+        args.runs,
+        args.data_dirs,
+        splits=args.splits,
+        baselines=args.baselines,
+        overrides=settings,
+    )
+
+
+def _settings(args, config, overrides):
+    """{key: value} that --config and --config.evaluation.KEY=VALUE lay over how a run evaluates."""
+    for key in overrides:
+        if not key.startswith('evaluation.'):
+            raise config_lib.ConfigError(
+                f'--config.{key}: --mode={args.mode} takes the model from the run, and'
+                ' evaluation.* alone can be changed; --data_dirs=DIR names other data'
+            )
+    changed = config or config_lib.speech('', experiment='')
+    config_lib.override(changed, overrides)
+    keys = [key.partition('.')[2] for key in overrides] if config is None else changed.evaluation
+    return {key: changed.evaluation[key] for key in keys}
+
+
+def _refuse(args, *names):
+    """Raises ConfigError where a flag is given that the mode has no use for."""
+    modes = {
+        'runs': '--mode=cross_evaluate',
+        'data_dirs': '--mode=evaluate and cross_evaluate',
+        'workdir': 'the other modes; --mode=cross_evaluate takes --runs=FOLDER',
+    }
+    for name in names:
+        if getattr(args, name):
+            raise config_lib.ConfigError(f'--{name} goes with {modes[name]}')
+
+
+def main(argv=None):
+    """Runs the program; mistakes of the user's end in one message and exit status 2.
+
+    Args:
+      argv: the command line; None for this process's.
+
+    Returns:
+      Exit status.
+    """
+    words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
+    args, _ = _parser().parse(words)
+    args.restart = argv is None
     try:
-        remaining = flags.FLAGS(argv)
-        # A file that could not be loaded says so only when something is read of it.
-        getattr(_CONFIG.value, 'experiment', None)
-        return remaining
-    except (KeyError, AttributeError, flags.Error, OSError) as error:
-        raise config_lib.mistake(error) from error
-
-
-def run():
-    """Runs the program; mistakes of the user's end in one message and exit status 2."""
-    try:
-        app.run(_main, flags_parser=_parse)
-    except loop.Preempted as notice:
+        config = config_lib.load(args.config) if args.config else None
+        if args.mode in ('evaluate', 'cross_evaluate'):
+            mode = _evaluate if args.mode == 'evaluate' else _cross_evaluate
+            mode(args, _settings(args, config, overrides))
+        else:
+            if config is None:
+                raise config_lib.needed()
+            config_lib.override(config, overrides)
+            _train(args, config)
+    except Preempted as notice:
         print(notice, file=sys.stderr)
-    except (config_lib.ConfigError, RecordError, OSError, loop.TrainingError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
+        return command_line.refuse(error)
+    return 0
 
 
 if __name__ == '__main__':
-    run()
+    sys.exit(main())

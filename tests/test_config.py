@@ -215,34 +215,7 @@ def test_a_preset_is_laid_over_a_copy():
     assert config_lib.to_json(config) == before
 
 
-@pytest.mark.parametrize(
-    'error, said',
-    [
-        (KeyError('batch_sise'), 'no configuration key batch_sise; did you mean data.batch_size?'),
-        (
-            KeyError('remat'),
-            'no configuration key remat; model.remat is one where the task is speech',
-        ),
-        (KeyError('zzzzz'), 'no configuration key zzzzz there'),
-        (
-            ValueError(
-                "flag --config.model.remat=yes: ('Non-boolean argument to boolean flag', 'yes')"
-            ),
-            'config.model.remat=yes: must be True or False',
-        ),
-        (
-            ValueError(
-                "flag --config.training.epochs=0.1: invalid literal for int() with base 10: '0.1'"
-            ),
-            'config.training.epochs=0.1: must be a whole number',
-        ),
-    ],
-)
-def test_a_mistake_says_where_and_what(error, said):
-    assert str(config_lib.mistake(error)) == said
-
-
-@pytest.mark.parametrize('program', ['fgsep_jax.main', 'fgsep_jax.launch.compile_ahead'])
+@pytest.mark.parametrize('program', ['fgsep_jax.launch.compile_ahead'])
 @pytest.mark.parametrize(
     'argument, said',
     [

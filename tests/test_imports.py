@@ -25,6 +25,7 @@ ALLOWED = {
         'training',
         'evaluation',
         'interop',
+        'data_sets',
         'experiment',
         'validate',
         'dsp',

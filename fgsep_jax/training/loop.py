@@ -14,19 +14,12 @@ from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract
+from fgsep_jax.training.endings import Preempted, TrainingError
 from fgsep_jax.training.gates import GateLog
 from fgsep_jax.training.logging import RunLog
 from fgsep_jax.training.optimizer import make_plateau, update_plateau
 from fgsep_jax.training.state import init_state
 from fgsep_jax.training.step import jit_train_step, jit_validation_step
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on."""
-
-
-class Preempted(Exception):
-    """The run was asked to leave; it has saved its state and can be resumed."""
 
 
 def train(config, workdir, *, train_source, validation_source, probe_source=None):

@@ -80,7 +80,7 @@ def claim(workdir, config, train_source):
     metadata = train_source.metadata
     about = {
         'name': metadata['name'],
-        'dir': train_source.directory,
+        'dir': _absolute(train_source.directory),
         'sample_rate': metadata['sample_rate'],
         'train': {
             'examples': len(train_source),
@@ -90,6 +90,33 @@ def claim(workdir, config, train_source):
     }
     write_text(os.path.join(workdir, 'training_data.json'), json.dumps(about, indent=2) + '\n')
     write_text(os.path.join(workdir, 'config.json'), config_lib.to_json(config))
+
+
+def data_dir(workdir, config):
+    """Folder of the data set that a run was trained on, from wherever the command is given.
+
+    A relative one is looked for where the run found it, here, and in the folders above the run's.
+    """
+    plain = config_lib.data_dir(config)
+    if _absolute(plain) == plain:
+        return plain
+    try:
+        with open(os.path.join(workdir, 'training_data.json')) as file:
+            recorded = json.load(file)['dir']
+    except (OSError, ValueError, KeyError, TypeError):
+        recorded = ''
+    above = os.path.abspath(workdir)
+    places = [recorded] if os.path.isabs(recorded) else []
+    places.append(os.path.abspath(plain))
+    while above != os.path.dirname(above):
+        above = os.path.dirname(above)
+        places.append(os.path.join(above, plain))
+    found = next((place for place in places if os.path.isdir(place)), places[0])
+    return plain if found == os.path.abspath(plain) else found
+
+
+def _absolute(folder):
+    return folder if '://' in folder else os.path.abspath(folder)
 
 
 def read_config(workdir):

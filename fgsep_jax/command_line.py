@@ -1,0 +1,164 @@
+"""How every program starts: flags and paths as people type them, and one line for a mistake.
+
+Nothing but the standard library is imported here: whoever mistypes gets an answer at once.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+
+
+class FlagError(argparse.ArgumentTypeError, ValueError):
+    """A value that a flag cannot have."""
+
+
+def path(text):
+    """A path or URL of a flag; `~` and `~user` in front become home folders.
+
+    Raises:
+      FlagError: it is empty, or there is no such home.
+    """
+    if not text:
+        raise FlagError('is empty, must be a path')
+    if '\0' in text:
+        raise FlagError(f'{text!r}: a path holds no zero byte')
+    expanded = os.path.expanduser(text)
+    if expanded.startswith('~'):
+        user = text.partition('/')[0]
+        raise FlagError(f'{text}: there is no home folder {user}; of a file write ./{text}')
+    return expanded
+
+
+def local_path(text):
+    """As `path`, of a file system.
+
+    Raises:
+      FlagError: it is a URL.
+    """
+    if '://' in text:
+        raise FlagError(
+            f'{text}: must be a path of a file system, not a URL; write to or read from a local'
+            ' folder and copy it'
+        )
+    return path(text)
+
+
+def words(text):
+    """What stands between commas, for argparse."""
+    return [word.strip() for word in text.split(',') if word.strip()]
+
+
+def some(kind):
+    """A list of `kind` between commas, one at least, for argparse."""
+
+    def parse(text):
+        found = [kind(word) for word in words(text)]
+        if not found:
+            raise FlagError('is empty, must name one at least')
+        return found
+
+    return parse
+
+
+def count(text):
+    """A whole number, 0 or more, for argparse."""
+    if not (text.isascii() and text.isdecimal()):
+        raise FlagError(f'{text}: must be a whole number, 0 or more')
+    return int(text)
+
+
+def boolean(text):
+    """True or False, for argparse."""
+    if text.lower() not in ('true', 'false', '1', '0'):
+        raise FlagError(f'{text}: must be True or False')
+    return text.lower() in ('true', '1')
+
+
+def did_you_mean(word, known, count=1):
+    """Returns "; did you mean 'x'?" for the nearest known words, else a full stop."""
+    close = difflib.get_close_matches(word, [str(k) for k in known], n=count)
+    return f'; did you mean {" or ".join(map(repr, close))}?' if close else '.'
+
+
+class Parser(argparse.ArgumentParser):
+    """The flags of one program; whatever it does not understand is one line, and exit status 2.
+
+    Args:
+      module: that is run, e.g. 'fgsep_jax.report'.
+      about: what it does, and how it is called; the first thing that --help shows.
+    """
+
+    def __init__(self, module, about, **settings):
+        super().__init__(
+            prog=f'python -m {module}',
+            usage='%(prog)s --FLAG=VALUE ...',
+            description=about.strip(),
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+            **settings,
+        )
+
+    def switch(self, flag, about):
+        """Adds a flag that is on or off: `--flag`, `--flag=True`, `--flag=False`."""
+        self.add_argument(
+            flag, nargs='?', type=boolean, const=True, default=False, metavar='BOOL', help=about
+        )
+
+    def parse(self, argv, others=()):
+        """Parses the command line.
+
+        Args:
+          argv: the command line; None for this process's.
+          others: further flags that are understood elsewhere.
+
+        Returns:
+          Namespace of the flags, and what belongs to the `others`.
+        """
+        argv = sys.argv[1:] if argv is None else list(argv)
+        known = {name for action in self._actions for name in action.option_strings}
+        for word in argv:
+            flag = word.partition('=')[0]
+            if re.match('--|-[a-zA-Z]', flag) and flag not in known | set(others):
+                near = did_you_mean(flag, sorted(known))
+                self.error(f'there is no flag {flag}{near.removesuffix(".")}')
+        args, rest = self.parse_known_args(argv)
+        if rest and not others:
+            self.error(f'{" ".join(rest)} not understood: flags are written --NAME=VALUE')
+        return args, rest
+
+    def error(self, message):
+        """Says what is wrong and leaves."""
+        message = message.removeprefix('argument ')
+        message = message.replace('expected one argument', 'needs a value: --NAME=VALUE')
+        self.exit(2, f'error: {message.rstrip(".")}. --help lists the flags.\n')
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows a flag as it is written here, --flag=VALUE, and what it is by default."""
+
+    def _format_action_invocation(self, action):
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._metavar_formatter(action, action.dest.upper())(1)[0]
+        value = f'[={value}]' if action.nargs == '?' else f'={value}'
+        return ', '.join(name + value for name in action.option_strings)
+
+    def _get_help_string(self, action):
+        shown = action.help or ''
+        if '%(default)' in shown or action.default in (None, False, '', argparse.SUPPRESS):
+            return shown
+        if isinstance(action.default, (list, tuple)):
+            return shown + (
+                '; default: ' + ','.join(map(str, action.default)) if action.default else ''
+            )
+        return f'{shown}; default: %(default)s'
+
+
+def refuse(error):
+    """Prints an exception as one line for the person at the terminal; returns exit status 2."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        error = f'{error.filename}: {error.strerror}'
+    print(f'error: {error}', file=sys.stderr)
+    return 2

@@ -1,0 +1,102 @@
+"""Which data sets a run reads: its own, found or built, and those to evaluate on."""
+
+import os
+import subprocess
+import sys
+
+from fgsep_jax import config as config_lib, validate
+from fgsep_jax.data.source import open_dataset
+
+EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
+
+
+def is_embedded(config):
+    """Whether a run reads its task's embedded data set."""
+    return not config.data.dir
+
+
+def check(config, directory, splits=()):
+    """Looks a run's own data set up before anything heavy is imported; as `open_data`, but that a
+    missing embedded one may still be built."""
+    if not (is_embedded(config) and _to_be_built(directory)):
+        _open(config, directory, splits)
+
+
+def check_splits(directories, splits):
+    """Looks data sets to evaluate on up before anything heavy is imported.
+
+    Raises:
+      ConfigError: one of them lacks one of the splits.
+      FileNotFoundError, RecordError: see `open_dataset`.
+    """
+    for directory in directories:
+        there = open_dataset(directory)['splits']
+        missing = [split for split in splits if split not in there]
+        if missing:
+            raise config_lib.ConfigError(
+                f'{directory} has no split {" and no split ".join(missing)}; it has'
+                f' {", ".join(there)}: choose with --splits={",".join(there)}'
+            )
+
+
+def open_data(config, directory='', *, splits=(), hosts=1, say=print):
+    """Finds the experiment's data set, building the embedded one where it is not there yet.
+
+    Args:
+      config: an experiment's ConfigDict.
+      directory: of the data set; that of the configuration if empty.
+      splits: those that will be read.
+      hosts: number of processes.
+      say: called with the line that announces the data set.
+
+    Returns:
+      Folder of the data set.
+
+    Raises:
+      ConfigError: it is missing, or not what the configuration says.
+    """
+    directory, embedded = directory or config_lib.data_dir(config), is_embedded(config)
+    if embedded and _to_be_built(directory):
+        if hosts > 1:
+            raise config_lib.ConfigError(
+                f'no embedded data in {directory}: build them once, where all hosts see them, with'
+                f' `python -m data_prep.embedded --task={config.task} --output_dir=DIR`, and set'
+                ' FGSEP_DATA_DIR'
+            )
+        say(f'no embedded data in {directory} yet: building them')
+        command = [
+            sys.executable,
+            '-m',
+            'data_prep.embedded',
+            f'--task={config.task}',
+            f'--output_dir={directory}',
+        ]
+        if subprocess.run(command, check=False).returncode:
+            raise config_lib.ConfigError(
+                f'the embedded data could not be built by `{" ".join(command[1:])}`, whose'
+                " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
+                ' give --config.data.dir=DIR.'
+            )
+    metadata = _open(config, directory, splits)
+    say(
+        f'data               {metadata["name"]} in {directory}, {metadata["sample_rate"]} Hz'
+        + (f' (data.dir is unset: the embedded {EMBEDDED[config.task]})' if embedded else '')
+    )
+    return directory
+
+
+def _to_be_built(directory):
+    return not os.path.exists(os.path.join(directory, 'dataset.json'))
+
+
+def _open(config, directory, splits):
+    try:
+        metadata = open_dataset(directory)
+    except FileNotFoundError as error:
+        job = config.data.name or 'NAME'
+        raise config_lib.ConfigError(
+            f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
+            f' data_prep.{job} --input_dir=... --output_dir={directory}`.'
+        ) from error
+    validate.check_data(config, metadata, directory, splits)
+    return metadata

@@ -1,0 +1,9 @@
+"""How a training may end before its last step."""
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+class Preempted(Exception):
+    """The run was asked to leave; it has saved its state and can be resumed."""

@@ -1,0 +1,188 @@
+"""What a person meets who types something else than was meant: one line, at once."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from fgsep_jax import command_line, config as config_lib, huge_pages, main
+
+ROOT = pathlib.Path(__file__).parents[1]
+HEAVY = 'jax flax orbax grain torch librosa tensorflow_datasets apache_beam matplotlib scipy'
+GLU = '--config=configs/convtasnet_glu.py:demo'
+
+
+@pytest.fixture(autouse=True)
+def at_the_top(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(main, '_begin', lambda args: pytest.fail('JAX would have been imported'))
+
+
+def refusal(capsys, *argv, program=main.main):
+    """What a program prints that refuses its command line."""
+    try:
+        status = program(list(argv))
+    except SystemExit as left:
+        status = left.code
+    captured = capsys.readouterr()
+    assert status == 2 and not captured.out, captured
+    assert captured.err.startswith('error: ') and 'Traceback' not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    'argv, said',
+    [
+        (['--nosuchflag'], 'error: there is no flag --nosuchflag. --help lists the flags.\n'),
+        (['--wrkdir=x'], "there is no flag --wrkdir; did you mean '--workdir'?"),
+        (['-config=x'], "there is no flag -config; did you mean '--config'?"),
+        (['train'], 'train not understood: flags are written --NAME=VALUE'),
+        (['--workdir'], '--workdir: needs a value'),
+        (['--workdir='], '--workdir: is empty'),
+        (['--workdir=~nobody_here/x'], 'there is no home folder ~nobody_here'),
+        (['--workdir=gs://bucket/run'], '--workdir: gs://bucket/run: must be a path of a file'),
+        (['--mode=trian'], "--mode: invalid choice: 'trian' (choose from 'train_and_evaluate'"),
+        (['--baselines=maybe'], '--baselines: maybe: must be True or False'),
+        ([], 'configs/convtasnet_glu.py        Conv-TasNet with a deep encoder/decoder of gated'),
+        (['--mode=train'], '--config=FILE is needed'),
+        (['--config=convtasnet_gul'], 'did you mean configs/convtasnet_glu.py or'),
+        (['--config=configs'], 'configs is a folder'),
+        (['--config=README.md'], 'README.md, line '),
+        (['--config=configs/convtasnet_glu.py:dmeo'], "did you mean 'demo'?"),
+        (
+            [GLU, '--config.model.hiden=3'],
+            'no configuration key model.hiden; did you mean model.hidden?',
+        ),
+        ([GLU, '--config.hidden=3'], 'no configuration key hidden; did you mean model.hidden?'),
+        ([GLU, '--config.model.low=3'], 'features.low is one where the task is foreground'),
+        ([GLU, '--config.zzzzz=3'], 'no configuration key zzzzz; fgsep_jax/defaults.py has'),
+        ([GLU, '--config.model=3'], 'model is a section; its keys are model.'),
+        ([GLU, '--config.training.epochs=0.1'], '--config.training.epochs=0.1: must be a whole'),
+        ([GLU, '--config.training.epochs'], '--config.training.epochs=True: must be a whole'),
+        ([GLU, '--config.model.remat=yes'], '--config.model.remat=yes: must be True or False'),
+        ([GLU, '--config.data.segment_seconds=x'], 'data.segment_seconds=x: must be a number'),
+        ([GLU, '--config.model.stride=7'], 'must be a multiple of model.stride = 7'),
+        ([GLU, '--config.data.dir=no/where'], "data.dir = 'no/where': no data set at no/where"),
+        ([GLU, '--config.data.dir=~nobody_here'], "data.dir = '~nobody_here': "),
+        ([GLU, '--data_dirs=x'], '--data_dirs goes with --mode=evaluate and cross_evaluate'),
+        ([GLU, '--runs=x'], '--runs goes with --mode=cross_evaluate'),
+        (['--mode=evaluate'], '--mode=evaluate needs --workdir=RUN'),
+        (['--mode=evaluate', '--workdir=no/run'], 'no/run holds no run'),
+        (['--mode=evaluate', '--config.model.hidden=3'], 'evaluation.* alone can be changed'),
+        (['--mode=evaluate', '--config.evaluation.batch=3'], 'did you mean evaluation.batch_size?'),
+        (['--mode=cross_evaluate', '--workdir=x'], '--mode=cross_evaluate takes --runs=FOLDER'),
+        (['--mode=cross_evaluate', '--runs=x', '--data_dirs=no'], 'no data set at no: the folder'),
+    ],
+)
+def test_a_mistake_is_refused_without_jax(capsys, argv, said):
+    text = refusal(capsys, *argv)
+    assert said in text
+    assert text.count('\n') == 1 or text.startswith(
+        ('error: this configuration cannot work:', 'error: --config=FILE is needed')
+    )
+
+
+@pytest.mark.parametrize(
+    'argv', [['--nosuchflag'], [], [GLU, '--config.model.hiden=3'], ['--help']]
+)
+def test_nothing_heavy_is_imported_before_a_mistake_is_known(argv):
+    code = (
+        'import sys\nfrom fgsep_jax import main\n'
+        f'try: main.main({argv})\nexcept SystemExit: pass\n'
+        f'print(sorted(set({HEAVY.split()}) & set(sys.modules)), file=sys.stderr)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == '[]'
+
+
+def test_help_shows_the_flags_of_the_project(capsys):
+    with pytest.raises(SystemExit) as left:
+        main.main(['--help'])
+    shown = capsys.readouterr().out
+    assert not left.value.code
+    for flag in ('--config=FILE', '--workdir=', '--data_dirs=DIR[,DIR...]', '--config.SECTION.KEY'):
+        assert flag in shown
+    assert 'verbosity' not in shown
+
+
+def test_a_home_is_meant_by_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert command_line.path('~') == str(tmp_path)
+    assert command_line.path('~/a b/ü') == f'{tmp_path}/a b/ü'
+    assert command_line.path('~root/x').startswith('/') and '~' not in command_line.path('~root/x')
+    assert command_line.path('./~/x') == './~/x' and command_line.path('a~b') == 'a~b'
+    assert command_line.path('gs://b/~x') == 'gs://b/~x'
+    given = main._parser().parse(
+        ['--workdir=~/w', '--data_dirs=~/a,b,~/c', '--runs', '~/r,s'], others=()
+    )[0]
+    assert given.workdir == f'{tmp_path}/w'
+    assert given.data_dirs == [f'{tmp_path}/a', 'b', f'{tmp_path}/c']
+    assert given.runs == [f'{tmp_path}/r', 's']
+    monkeypatch.setenv('FGSEP_DATA_DIR', '~/data')
+    assert config_lib.embedded_dir() == f'{tmp_path}/data/embedded'
+    (tmp_path / 'mine.py').write_text((ROOT / 'configs/blstm_m1.py').read_text())
+    config = config_lib.load('~/mine.py:demo')
+    config_lib.override(config, {'data.dir': '~/mine'})
+    assert config_lib.data_dir(config) == f'{tmp_path}/mine'
+
+
+def test_values_are_set_as_they_are_typed():
+    config = config_lib.load('configs/convtasnet_glu.py:demo,seed=2')
+    words, overrides = config_lib.split_overrides(
+        [
+            '--mode=train',
+            '--config.model.remat',
+            *('--config.training.epochs', '7'),
+            '--config.seed=5',
+            '--config.data.segment_seconds=2',
+            '--config.evaluation.splits=a,b=c',
+            '--baselines',
+        ]
+    )
+    assert words == ['--mode=train', '--baselines']
+    config_lib.override(config, overrides)
+    assert config.model.remat is True and config.training.epochs == 7 and config.seed == 5
+    assert config.data.segment_seconds == 2.0 and config.evaluation.splits == 'a,b=c'
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        (
+            'def get_config(argument=""):\n    return {}[argument]\n',
+            "mine.py, line 2: KeyError: ''",
+        ),
+        ('import nowhere_at_all\n', 'mine.py, line 1: ModuleNotFoundError'),
+        ('x = (\n', 'mine.py, line 1: SyntaxError'),
+        ('def get_config():\n    return {"task": "speech"}\n', 'mine.py: get_config must return'),
+        ('x = 1\n', "has no attribute 'get_config'"),
+    ],
+)
+def test_a_config_file_of_ones_own_that_fails_names_its_line(tmp_path, text, said):
+    (tmp_path / 'mine.py').write_text(text)
+    with pytest.raises(config_lib.ConfigError) as error:
+        config_lib.load(str(tmp_path / 'mine.py'))
+    assert said in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_program_starts_again_only_where_nobody_watches(monkeypatch):
+    started = []
+    monkeypatch.setattr(os, 'execv', lambda *args: started.append(args))
+    monkeypatch.setattr(os, 'environ', {})
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    for watch in (sys.settrace, sys.setprofile):
+        before = {sys.settrace: sys.gettrace, sys.setprofile: sys.getprofile}[watch]()
+        watch(lambda *args: None)
+        huge_pages.use()
+        watch(before)
+    assert not started and not os.environ
+    if not (sys.gettrace() or sys.getprofile()):
+        huge_pages.use()
+        assert started == [(sys.executable, sys.orig_argv)]
+        assert os.environ == {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+        huge_pages.use()
+        assert len(started) == 1

@@ -1,0 +1,86 @@
+"""Which data set a run reads, from wherever its commands are given."""
+
+import json
+import os
+import pathlib
+import types
+
+import pytest
+
+from fgsep_jax import config as config_lib, data_sets, main
+from fgsep_jax.data.source import RecordSource
+from fgsep_jax.training import run_folder
+import synthetic
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a data set and a configuration that names it as seen from there."""
+    project = tmp_path / 'a project'
+    synthetic.write(project / 'data' / 'tones', train=2, validation=2, test=2)
+    monkeypatch.chdir(project)
+    monkeypatch.delenv('FGSEP_DATA_DIR', raising=False)
+    config = config_lib.load(f'{ROOT}/configs/convtasnet.py:demo')
+    config.data.dir = 'data/tones'
+    return types.SimpleNamespace(path=project, config=config)
+
+
+def claim(project, workdir, directory):
+    run_folder.claim(str(workdir), project.config, RecordSource(directory, 'train'))
+
+
+def found(workdir):
+    return run_folder.data_dir(str(workdir), run_folder.read_config(str(workdir)))
+
+
+def test_a_relative_folder_is_found_from_elsewhere(project, tmp_path, monkeypatch):
+    there = str(project.path / 'data' / 'tones')
+    inside, outside = project.path / 'runs' / 'a', tmp_path / 'b'
+    for workdir in (inside, outside):
+        claim(project, workdir, 'data/tones')
+        assert found(workdir) == 'data/tones'  # as it was typed, where it was typed
+    assert run_folder.read_config(str(inside)).data.dir == 'data/tones'
+    monkeypatch.chdir(tmp_path)
+    assert found(inside) == found(outside) == there
+    # Another data set of that name, here: the run was not trained on it.
+    synthetic.write(tmp_path / 'data' / 'tones', train=2, validation=2, test=2)
+    assert found(inside) == there
+    # Runs of earlier versions recorded the folder as it was typed, or nothing at all.
+    about = inside / 'training_data.json'
+    about.write_text(json.dumps({**json.loads(about.read_text()), 'dir': 'data/tones'}))
+    monkeypatch.chdir('/')
+    assert found(inside) == there
+    about.unlink()
+    assert found(inside) == there
+    # Moved together, they are found together; a run on its own says what it looked for.
+    os.rename(project.path, tmp_path / 'moved')
+    assert found(tmp_path / 'moved' / 'runs' / 'a') == str(tmp_path / 'moved' / 'data' / 'tones')
+    os.rename(tmp_path / 'data', tmp_path / 'gone')
+    assert found(outside) == there
+
+
+def test_the_embedded_set_is_not_built_again_elsewhere(project, monkeypatch):
+    project.config.data.dir = ''
+    synthetic.write(project.path / 'data' / 'embedded', name='embedded')
+    claim(project, project.path / 'runs' / 'a', 'data/embedded')
+    monkeypatch.chdir('/')
+    assert found(project.path / 'runs' / 'a') == str(project.path / 'data' / 'embedded')
+
+
+def test_splits_that_are_not_there_are_named_with_their_flag(project):
+    with pytest.raises(config_lib.ConfigError, match=r'no split c1 and no split c2; .*--splits=te'):
+        data_sets.check_splits(['data/tones'], ['test', 'c1', 'c2'])
+    data_sets.check_splits(['data/tones'], ['test', 'validation'])
+
+
+def test_after_a_training_the_next_command_is_said(project, monkeypatch, capsys):
+    monkeypatch.setattr(main, '_begin', lambda args: None)
+    monkeypatch.setattr('fgsep_jax.experiment.train', lambda *args, **kwargs: None)
+    given = [f'--config={ROOT}/configs/convtasnet.py:demo', '--config.data.dir=data/tones']
+    assert main.main([*given, '--mode=train', '--workdir=my runs/a']) == 0
+    said = "python -m fgsep_jax.main --mode=evaluate --workdir='my runs/a'"
+    assert capsys.readouterr().out.split(maxsplit=1)[1] == f'{said}\n'
+    assert main.main([*given, '--mode=train', '--config.evaluation.splits=c1']) == 0
+    assert capsys.readouterr().out.endswith('/convtasnet-demo --splits=test,validation\n')
