@@ -80,7 +80,11 @@ def mel_spectrogram(spectrum_KF: jax.Array, matrix_FM: jax.Array) -> jax.Array:
 
     Returns:
         Magnitudes per band [..., K, M], float32.
+
+    Raises:
+        ValueError: The filters are for another number of bins.
     """
+    _check_axis('spectrum_KF', spectrum_KF, matrix_FM, 0)
     return jnp.matmul(jnp.abs(spectrum_KF), matrix_FM, precision=_PRECISION)
 
 
@@ -163,7 +167,11 @@ def mask_to_linear(mask_KM: jax.Array, matrix_FM: jax.Array) -> jax.Array:
 
     Returns:
         Mask over bins [..., K, F], in 0..1.
+
+    Raises:
+        ValueError: The filters are of another number of bands.
     """
+    _check_axis('mask_KM', mask_KM, matrix_FM, 1)
     matrix_FM = jnp.asarray(matrix_FM)
     bins = matrix_FM.shape[0]
     covered_F = matrix_FM.sum(axis=1) > 0
@@ -185,9 +193,27 @@ def apply_mask(spectrum_KF: jax.Array, mask_KF: jax.Array) -> tuple[jax.Array, j
     Returns:
         Spectra of foreground and background, both [..., K, F]; their sum is the mixture's.
 
+    Raises:
+        ValueError: The shapes differ.
+
     Reference:
         Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020,
         equation 4.
     """
+    if jnp.shape(spectrum_KF) != jnp.shape(mask_KF):
+        raise ValueError(
+            f'spectrum_KF{list(jnp.shape(spectrum_KF))} and mask_KF{list(jnp.shape(mask_KF))} must '
+            'have the same shape.'
+        )
     foreground_KF = mask_KF * spectrum_KF
     return foreground_KF, spectrum_KF - foreground_KF
+
+
+def _check_axis(name, array, matrix_FM, axis):
+    """Raises ValueError unless the array's last axis is an axis of the filters."""
+    if len(jnp.shape(matrix_FM)) != 2 or jnp.shape(array)[-1:] != jnp.shape(matrix_FM)[axis:][:1]:
+        raise ValueError(
+            f'{name}{list(jnp.shape(array))} does not go with matrix_FM'
+            f'{list(jnp.shape(matrix_FM))}:'
+            ' make the filters by `mel_matrix` with the same window and bands.'
+        )

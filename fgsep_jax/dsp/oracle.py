@@ -23,7 +23,16 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
 
     Returns:
       estimate_BST; the estimates sum to the mixture.
+
+    Raises:
+      ValueError: the sources do not have three axes, or there is not a length for each example.
     """
+    batch = source_BST.shape[:1]
+    if source_BST.ndim != 3 or length_B is not None and jnp.shape(length_B) != batch:
+        raise ValueError(
+            f'source_BST{list(source_BST.shape)} must be [batch, sources, samples], with a length'
+            f' for each of the batch, not length_B{list(jnp.shape(length_B))}'
+        )
     spectrum_BSKF = stft(source_BST, window=window, hop=hop)
     magnitude_BSKF = (
         jnp.abs(spectrum_BSKF) if matrix_FM is None else mel_spectrogram(spectrum_BSKF, matrix_FM)

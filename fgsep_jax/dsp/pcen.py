@@ -81,7 +81,13 @@ def smooth(mel_KM: jax.Array, before_1M: jax.Array, *, smoothing: float, block: 
 
     Returns:
         Averages [..., K, M].
+
+    Raises:
+        ValueError: The state's shape is not that of one frame.
     """
+    shapes = jnp.shape(mel_KM), jnp.shape(before_1M)
+    if shapes[1] != (*shapes[0][:-2], 1, *shapes[0][-1:]):
+        raise ValueError(f'before_1M{list(shapes[1])} is not one frame of mel_KM{list(shapes[0])}.')
     # Frames first, all else last: one plain matrix product a block.
     frame_KC = jnp.moveaxis(mel_KM, -2, 0)
     lead = frame_KC.shape[1:]

@@ -28,7 +28,11 @@ def pairwise(
 
     Returns:
         value_BRE: The value of reference r and estimate e.
+
+    Raises:
+        ValueError: The signals do not have three axes, or differ in batch or samples.
     """
+    _check_signals(estimate_BET, reference_BRT)
 
     def against_all(estimate_BT):
         def one(reference_BT):
@@ -62,7 +66,11 @@ def pit_of(
     Returns:
         loss_B: Mean of the negative function over the sources.
         permutation_BS: As of `pit`.
+
+    Raises:
+        ValueError: As `pairwise`, or there are not as many estimates as references.
     """
+    _check_signals(estimate_BET, reference_BRT)
     fixed_BET = jax.lax.stop_gradient(estimate_BET)
     loss_B, permutation_BS = pit(-pairwise(function, fixed_BET, reference_BRT, **kwargs))
 
@@ -114,7 +122,6 @@ def pit(loss_BRE: jax.Array) -> tuple[jax.Array, jax.Array]:
     return chosen_BR.mean(axis=1) * poison_B, permutation_BS
 
 
-@jax.jit
 def reorder(estimate_BST: jax.Array, permutation_BS: jax.Array) -> jax.Array:
     """Puts the estimates into the order of the references.
 
@@ -124,8 +131,42 @@ def reorder(estimate_BST: jax.Array, permutation_BS: jax.Array) -> jax.Array:
 
     Returns:
         estimate_BST, where source s belongs to reference s.
+
+    Raises:
+        ValueError: Batch or sources differ, or a row is no permutation. Inside of a transformation
+            such as jit its values are not known: there an index out of range gives nan.
     """
+    shapes = jnp.shape(estimate_BST), jnp.shape(permutation_BS)
+    if len(shapes[0]) != 3 or shapes[0][:2] != shapes[1]:
+        raise ValueError(
+            f'estimates {shapes[0]} cannot be put into the order {shapes[1]}: they must be [batch, '
+            'sources, samples] and [batch, sources].'
+        )
+    if not jnp.issubdtype(jnp.result_type(permutation_BS), jnp.integer):
+        raise ValueError(f'a permutation holds integers, not {jnp.result_type(permutation_BS)}.')
+    if not isinstance(permutation_BS, jax.core.Tracer):
+        sorted_BS = np.sort(permutation_BS, axis=1)
+        if (sorted_BS != np.arange(shapes[1][1])).any():
+            raise ValueError(
+                f'{np.asarray(permutation_BS).tolist()} has a row that is no permutation of 0 to '
+                f'{shapes[1][1] - 1}.'
+            )
+    return _reorder(estimate_BST, permutation_BS)
+
+
+@jax.jit
+def _reorder(estimate_BST, permutation_BS):
     return jnp.take_along_axis(estimate_BST, permutation_BS[:, :, None], axis=1)
+
+
+def _check_signals(estimate_BET, reference_BRT):
+    shapes = jnp.shape(estimate_BET), jnp.shape(reference_BRT)
+    # Else a batch of 1 would broadcast against any other.
+    if not len(shapes[0]) == len(shapes[1]) == 3 or shapes[0][::2] != shapes[1][::2]:
+        raise ValueError(
+            f'estimates have the shape {shapes[0]}, references {shapes[1]}: they must be [batch, '
+            'sources, samples] of the same batch and samples.'
+        )
 
 
 def _exhaustive(loss_BRE):

@@ -28,10 +28,17 @@ class Mean(NamedTuple):
 
         Returns:
             The mean of this batch, to be merged with others.
+
+        Raises:
+            ValueError: `mask_B` has another shape.
         """
         xp = value_B.__array_namespace__()
         if mask_B is None:
             mask_B = xp.ones(value_B.shape, dtype=value_B.dtype)
+        if mask_B.shape != value_B.shape:
+            raise ValueError(
+                f'mask_B{list(mask_B.shape)} must have the shape of value_B{list(value_B.shape)}.'
+            )
         total = xp.sum(xp.where(mask_B > 0, value_B, xp.zeros_like(value_B)))
         return cls(total, xp.sum(xp.asarray(mask_B > 0, dtype=value_B.dtype)))
 

@@ -14,6 +14,9 @@ and P on those of all references,
     SIR = |P_r x|^2 / |P x - P_r x|^2
     SAR = |P x|^2 / |x - P x|^2
 
+Nothing is taken off the signals, as in mir_eval: an offset counts as signal, and one that estimate
+and reference share as perfectly separated. `improvement.evaluate_example` takes off the means.
+
 The energies are taken of the signals themselves, so that a small error of the filter costs the SDR
 no more than that error squared.
 
@@ -55,7 +58,7 @@ def sdr(
         SDR [B, S] in dB, or [B, R, E] with `pairwise`; nan for silence.
 
     Raises:
-        ValueError: The shapes do not match, or a sample is not finite.
+        ValueError: The shapes do not match, a length is none, or a sample is not finite.
     """
     return _batched(estimate_BST, reference_BST, filter_length, length_B, pairwise, joint=False)[0]
 
@@ -82,7 +85,7 @@ def bss_eval(
         `sdr`, `sir` and `sar`, each [B, S] in dB, or [B, R, E] with `pairwise`; nan for silence.
 
     Raises:
-        ValueError: The shapes do not match, or a sample is not finite.
+        ValueError: The shapes do not match, a length is none, or a sample is not finite.
     """
     values = _batched(estimate_BST, reference_BST, filter_length, length_B, pairwise, joint=True)
     return dict(zip(('sdr', 'sir', 'sar'), values))
@@ -101,8 +104,17 @@ def _batched(estimate_BET, reference_BRT, filter_length, length_B, pairwise, joi
             '[batch, sources, samples] of equal shapes (with pairwise=True the numbers of sources '
             'may differ).'
         )
-    if length_B is None:
-        length_B = np.full(shapes[0][0], shapes[0][2])
+    batch, _, samples = shapes[0]
+    length_B = np.full(batch, samples) if length_B is None else np.asarray(length_B)
+    if (
+        length_B.shape != (batch,)
+        or not np.issubdtype(length_B.dtype, np.integer)
+        or ((length_B < 1) | (length_B > samples)).any()
+    ):
+        raise ValueError(
+            f'length_B = {length_B.tolist()} must hold a whole number of samples, 1 to {samples}, '
+            f'for each of the {batch} examples.'
+        )
     values = [
         _score(estimate_ET[:, :length], reference_RT[:, :length], filter_length, pairwise, joint)
         for estimate_ET, reference_RT, length in zip(estimate_BET, reference_BRT, length_B)

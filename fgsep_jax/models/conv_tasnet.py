@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fgsep_jax.models.encoders import Decoder, Encoder, check_framing, frame_count
 from fgsep_jax.models.layers import same_padding
-from fgsep_jax.models.norms import NORMS
+from fgsep_jax.models.norms import NORMS, check_causal
 from fgsep_jax.models.tcn import MASKS, TCN
 
 
@@ -153,7 +153,7 @@ def conv_tasnet(
         _require('layers', layers, layers >= 2, f'at least 2 with encoder={encoder!r}')
     dilations = tuple(dilations) or (1,) * (layers - 1)
     _require('dilations', dilations, len(dilations) == layers - 1, f'{layers - 1} (layers - 1)')
-    _require('norm', norm, not (causal and norm == 'gln'), "'cln' when causal=True: gLN sees ahead")
+    check_causal(norm=norm, causal=causal)
     deep = dict(
         window=window, stride=stride, dilations=dilations, activation=encoder, causal=causal,
         norm=norm, bias=bias, eps=eps, dtype=dtype,

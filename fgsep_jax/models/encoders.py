@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fgsep_jax.models.layers import Conv, PReLU, conv, sigmoid, torch_uniform, zero_padding
-from fgsep_jax.models.norms import Norm
+from fgsep_jax.models.norms import Norm, check_causal
 
 
 def check_framing(*, window: int, stride: int) -> None:
@@ -89,6 +89,7 @@ class DeepLayer(nn.Module):
             return PReLU(name='prelu')(Conv(**options, bias=self.bias, name='conv')(x_BKN))
         if self.activation != 'glu':
             raise ValueError(f"activation={self.activation!r}: must be 'prelu' or 'glu'")
+        check_causal(norm=self.norm, causal=self.causal)
         if self.is_initializing():
             for name in ('conv', 'gate_conv'):
                 Conv(**options, bias=self.bias, name=name)(x_BKN)

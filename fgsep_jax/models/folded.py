@@ -21,7 +21,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.layers import shift_frames, tap_shifts
+from fgsep_jax.models.layers import same_padding, shift_frames, tap_shifts
 from fgsep_jax.models.norms import (
     affine,
     affine_gradient,
@@ -57,7 +57,11 @@ def folded_block(
 
     Returns:
       [batch, frames, output channels] in `dtype`; what stands on padding means nothing.
+
+    Raises:
+      ValueError: an even number of taps, which has no middle.
     """
+    same_padding(kernel=len(weights['depthwise']['kernel']), dilation=dilation, causal=False)
     if frames_BK is not None:
         frames_BK = frames_BK.astype(FLOAT)
     return _block(weights, x_BKC, frames_BK, (dilation, eps, remat, jnp.dtype(dtype)))

@@ -61,6 +61,12 @@ def cumulative_layer_norm(
 NORMS = {'gln': global_layer_norm, 'cln': cumulative_layer_norm}
 
 
+def check_causal(*, norm: str, causal: bool) -> None:
+    """Raises ValueError where what is asked to be causal has a norm that is not."""
+    if causal and norm == 'gln':
+        raise ValueError("norm='gln': must be 'cln' when causal=True: gLN sees ahead")
+
+
 class Norm(nn.Module):
     """A layer norm with an affine map per channel; `kind` is a key of `NORMS`."""
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from fgsep_jax.models.folded import folded_block
 from fgsep_jax.models.layers import Depthwise, Pointwise, PReLU, zero_padding
-from fgsep_jax.models.norms import Norm
+from fgsep_jax.models.norms import Norm, check_causal
 
 MASKS = {
     'sigmoid': nn.sigmoid,
@@ -47,6 +47,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
+        check_causal(norm=self.norm, causal=self.causal)
         if folds(self) and not self.is_initializing():
             x_BKC = folded_block(
                 self.variables['params'],
@@ -84,7 +85,7 @@ class TCN(nn.Module):
       blocks: blocks in a repeat (X), with dilations 1, 2, 4, ... 2^(X-1).
       repeats: how often that is repeated (R).
       norm: 'gln' (global) or 'cln' (cumulative) layer norm.
-      causal: the depthwise convolutions look at the past only.
+      causal: no frame sees a later one; needs norm='cln'.
       mask: 'sigmoid', 'relu' or 'softmax' (over the sources).
       eps: of every norm.
       depthwise: see `conv_tasnet.conv_tasnet`.

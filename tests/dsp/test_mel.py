@@ -13,7 +13,8 @@ from fgsep_jax.dsp.mel import (
     mel_of_signal,
     mel_spectrogram,
 )
-from fgsep_jax.dsp.pcen import pcen
+from fgsep_jax.dsp.oracle import ideal_ratio_mask
+from fgsep_jax.dsp.pcen import pcen, smooth
 from fgsep_jax.dsp.stft import istft, stft
 
 
@@ -186,3 +187,32 @@ def test_of_signal_equals_mel_of_spectra_with_its_gradient(lead, samples):
     np.testing.assert_allclose(value_KM, expected_KM, rtol=1e-5, atol=1e-7)
     (expected_T,), (gradient_T,) = back(expected_KM), back_of_blocks(expected_KM)
     np.testing.assert_allclose(gradient_T, expected_T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'function, shapes, message',
+    [
+        (mel_spectrogram, ((5, 32), (33, 8)), 'spectrum_KF'),
+        (mel_spectrogram, ((5, 33), (33,)), 'spectrum_KF'),
+        (mask_to_linear, ((5, 1), (33, 8)), 'mask_KM'),
+        (apply_mask, ((2, 5, 33), (5, 33)), 'the same shape'),
+        (apply_mask, ((5, 33), (5, 1)), 'the same shape'),
+        (lambda mel, before: smooth(mel, before, smoothing=0.1), ((5, 8), (1, 1)), 'one frame'),
+        (lambda mel, before: smooth(mel, before, smoothing=0.1), ((2, 5, 8), (1, 8)), 'one frame'),
+        (
+            lambda source, length: ideal_ratio_mask(source, length, window=64, hop=16),
+            ((3, 2, 99), (1,)),
+            'a length for each',
+        ),
+        (
+            lambda source, length: ideal_ratio_mask(source, length, window=64, hop=16),
+            ((2, 99), (2,)),
+            'a length for each',
+        ),
+    ],
+)
+def test_shapes_never_broadcast(function, shapes, message):
+    arrays = [np.ones(shape, np.float32) for shape in shapes]
+    # As users have it.
+    with jax.numpy_rank_promotion('allow'), pytest.raises(ValueError, match=message):
+        function(*arrays)

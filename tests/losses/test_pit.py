@@ -142,3 +142,44 @@ def test_infinite_loss_is_avoided_where_it_can_be(sources):
 def test_unequal_numbers_are_refused():
     with pytest.raises(ValueError, match=r'\(1, 2, 3\).*as many estimates as references'):
         pit(np.zeros((1, 2, 3), np.float32))
+
+
+@pytest.mark.parametrize('function', [pairwise, pit_of])
+@pytest.mark.parametrize(
+    'estimate, reference',
+    [
+        ((5, 2, 9), (1, 2, 9)),
+        ((1, 2, 9), (5, 2, 9)),
+        ((5, 2, 9), (5, 2, 1)),
+        ((5, 2, 3, 9), (5, 2, 3, 9)),
+        ((2, 9), (2, 9)),
+    ],
+)
+def test_signals_never_broadcast(function, estimate, reference):
+    message = r'must be \[batch, sources, samples\]'
+    # As users have it.
+    with jax.numpy_rank_promotion('allow'), pytest.raises(ValueError, match=message):
+        function(si_snr, np.ones(estimate, np.float32), np.ones(reference, np.float32))
+
+
+@pytest.mark.parametrize(
+    'permutation, message',
+    [
+        (np.zeros((1, 2), int), r'\[batch, sources\]'),
+        (np.zeros((3, 3), int), r'\[batch, sources\]'),
+        (np.zeros(3, int), r'\[batch, sources\]'),
+        (np.zeros((3, 2)), 'holds integers, not float'),
+        (np.array([[0, 1], [1, 0], [1, 2]]), 'no permutation of 0 to 1'),
+        (np.array([[0, 1], [1, 0], [-1, 0]]), 'no permutation of 0 to 1'),
+        (np.array([[0, 1], [1, 0], [1, 1]]), 'no permutation of 0 to 1'),
+    ],
+)
+def test_a_permutation_that_is_none_is_refused(permutation, message):
+    estimate_BST = np.ones((3, 2, 9), np.float32)
+    with jax.numpy_rank_promotion('allow'), pytest.raises(ValueError, match=message):
+        reorder(estimate_BST, permutation)
+
+
+def test_a_permutation_out_of_range_is_nan_where_its_values_are_not_known():
+    reordered = jax.jit(reorder)(np.ones((1, 2, 9), np.float32), np.array([[0, 7]]))
+    assert np.isnan(reordered[0, 1]).all() and (reordered[0, 0] == 1).all()

@@ -28,6 +28,12 @@ def test_works_inside_jit_and_as_a_pytree():
     assert doubled.compute() == mean.compute() == 1.5
 
 
+def test_a_mask_of_another_shape_is_refused():
+    for mask in (np.ones(1), np.ones((3, 1)), np.ones((2, 3))):
+        with pytest.raises(ValueError, match='must have the shape of value_B'):
+            Mean.from_values(np.ones(3), mask)
+
+
 def test_nothing_counted_is_nan():
     assert np.isnan(Mean.from_values(np.ones(3), np.zeros(3)).compute())
 

@@ -235,3 +235,10 @@ def test_mistakes_are_named():
         sdr(signal_BST[..., :100], signal_BST, pairwise=True)
     with pytest.raises(ValueError, match='not finite'):
         sdr(signal_BST * np.nan, signal_BST)
+
+
+@pytest.mark.parametrize('length_B', [[9], [9, 9, 9], [9, 0], [9, 4001], [9, -1], [9.0, 8.0], 9])
+def test_lengths_that_are_none_are_refused(length_B):
+    signal_BST = coloured(0, batch=(2,))
+    with pytest.raises(ValueError, match='must hold a whole number of samples, 1 to 4000, for'):
+        sdr(signal_BST, signal_BST, length_B=np.array(length_B))

@@ -163,3 +163,10 @@ def test_initial_range_of_the_basis_is_that_of_torch():
     ]
     for kernel in kernels:
         assert 0.24 < float(jnp.abs(kernel).max()) <= 0.25
+
+
+def test_a_causal_gate_needs_a_norm_that_is_causal():
+    layer = encoders.DeepLayer('glu', causal=True)
+    with pytest.raises(ValueError, match="norm='gln': must be 'cln' when causal=True"):
+        layer.init(jax.random.key(0), np.zeros((1, 9, 4), np.float32))
+    encoders.DeepLayer('prelu', causal=True).init(jax.random.key(0), np.zeros((1, 9, 4)))

@@ -136,3 +136,11 @@ def test_what_one_example_spoils_stays_with_it(platform):
 
     gradient_BKC = jax.grad(loss)(x_BKC)
     assert np.isfinite(gradient_BKC[1:]).all() and np.abs(gradient_BKC[1:]).min() > 0
+
+
+def test_an_even_kernel_has_no_middle():
+    block = tcn.Block(**SIZES, kernel=3, dilation=1, depthwise='auto')
+    params = parameters(block, normal(1, 20, 6))
+    params['depthwise']['kernel'] = params['depthwise']['kernel'][:2]
+    with pytest.raises(ValueError, match='kernel=2 is even'):
+        block.apply({'params': params}, normal(1, 20, 6))

@@ -1,4 +1,6 @@
-"""The separator: wiring against a reference, masks, remat, bfloat16."""
+"""The separator: wiring against a reference, causality, masks, remat, bfloat16."""
+
+import itertools
 
 import flax
 import flax.linen as nn
@@ -69,6 +71,33 @@ def test_wiring(skip, unused_residual):
     mask_BSKN = jax.jit(module.apply)({'params': params}, x_BKN)
     expected_BSKN = jax.jit(reference, static_argnames='skip')(params, x_BKN, skip=skip)
     np.testing.assert_allclose(mask_BSKN, expected_BSKN, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'causal, norm, depthwise',
+    itertools.product([False, True], ['gln', 'cln'], ['auto', 'shift', 'conv']),
+)
+def test_what_is_called_causal_sees_no_later_frame_or_is_refused(causal, norm, depthwise):
+    """By the gradient's support; with the parameters of another module, which were not refused."""
+    x_BKN, at = normal(1, 20, 6), 9
+    how = dict(causal=causal, norm=norm, depthwise=depthwise)
+    sizes = dict(hidden=10, residual=6, skip=5, kernel=3, dilation=2, eps=1e-8, dtype='float32')
+    for module, plain in (
+        (tcn.Block(**sizes, **how), tcn.Block(**sizes, causal=False, norm=norm, depthwise='shift')),
+        (tcn.TCN(**SMALL, **how), tcn.TCN(**SMALL, norm=norm)),
+    ):
+        params = initial(plain, x_BKN)
+
+        def output(x_BKN, module=module, params=params):
+            out = module.apply({'params': params}, x_BKN)
+            return out[1][:, at].sum() if isinstance(out, tuple) else (out[:, :, at] ** 2).sum()
+
+        if causal and norm == 'gln':
+            with pytest.raises(ValueError, match="norm='gln': must be 'cln' when causal=True"):
+                output(x_BKN)
+            continue
+        seen_K = np.abs(jax.jit(jax.grad(output))(x_BKN)).sum(axis=(0, 2)) > 0
+        assert seen_K[: at + 1].any() and seen_K[at + 1 :].any() == (not causal)
 
 
 def test_masks():
