@@ -5,6 +5,10 @@ import scipy.optimize
 
 from fgsep_jax.metrics import bss_eval
 
+# dB that a score is kept within: the references have 16 bits, and a ratio of zero would have no
+# mean. An estimate without a signal has no ratio; it counts as the worst.
+LIMIT = 100.0
+
 
 class SkipExample(Exception):
     """An example that has no score. The caller counts it by `reason` and leaves it out.
@@ -30,7 +34,16 @@ def si_snr(estimate_ET: np.ndarray, reference_RT: np.ndarray, *, eps: float = 1e
 
     Returns:
         SI-SNR [R, E] in dB.
+
+    Raises:
+        ValueError: A signal does not have two axes, or the numbers of samples differ.
     """
+    shapes = np.shape(estimate_ET), np.shape(reference_RT)
+    if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1]:
+        raise ValueError(
+            f'estimates have the shape {shapes[0]}, references {shapes[1]}: they must be [signals, '
+            'samples] of the same samples.'
+        )
     estimate_ET = estimate_ET - estimate_ET.mean(axis=-1, keepdims=True)
     reference_RT = reference_RT - reference_RT.mean(axis=-1, keepdims=True)
     power_R = np.square(reference_RT).mean(axis=-1)
@@ -52,8 +65,15 @@ def evaluate_example(
 ) -> dict[str, float | np.ndarray]:
     """Scores one example, if need be under the permutation with the best mean SI-SNR.
 
+    All signals lose their mean first, which SI-SNR ignores by its definition and BSS-eval does not:
+    to it an offset that estimate and reference share is a perfectly separated signal.
+
+    An estimate is never a reason to leave an example out. One that is empty, that is, silent
+    (constant) or not finite, scores -LIMIT in every ratio, and what it improves is that less the
+    mixture's score. All ratios are kept within -LIMIT and LIMIT.
+
     Args:
-        estimate_ST: Separated signals in any order.
+        estimate_ST: Separated signals in any order and, where their order is free, at any scale.
         reference_ST: True signals.
         mixture_T: What was separated; it is scored against each reference in turn.
         filter_length: Taps of BSS-eval's distortion filter.
@@ -64,53 +84,78 @@ def evaluate_example(
         Means over the sources in dB: `si_snr`, `si_snr_mixture`, `si_snri` (their difference),
         `sdr`, `sdr_mixture`, `sdri`, with `full` also `sir`, `sir_mixture`, `siri` and `sar` (the
         mixture has no artifacts, hence no improvement in SAR); the values of each reference
-        under the same names with the suffix `_S`; and `permutation_S`, where permutation_S[r] is
-        the index of the estimate assigned to reference r.
+        under the same names with the suffix `_S`; `permutation_S`, where permutation_S[r] is
+        the index of the estimate assigned to reference r; and `empty_estimates`, how many are.
 
     Raises:
-        SkipExample: A signal is not finite, or silent (constant, for SI-SNR ignores the mean), or
-            no longer than the filter.
+        SkipExample: A reference or the mixture is not finite, or silent (constant), or the signals
+            are no longer than the filter.
         ValueError: The shapes do not match.
     """
-    signals = dict(reference=reference_ST, mixture=mixture_T, estimate=estimate_ST)
-    signals = {name: np.asarray(signal, np.float64) for name, signal in signals.items()}
-    reference_ST, mixture_T, estimate_ST = signals.values()
+    estimate_ST, reference_ST, mixture_T = (
+        np.asarray(signal, np.float64) for signal in (estimate_ST, reference_ST, mixture_T)
+    )
     if estimate_ST.shape != reference_ST.shape or reference_ST.shape[1:] != mixture_T.shape:
         raise ValueError(
             f'estimates {estimate_ST.shape}, references {reference_ST.shape} and mixture '
             f'{mixture_T.shape} do not match: they must be [sources, samples] twice and [samples].'
         )
-    for name, signal in signals.items():
+    given = dict(reference=reference_ST, mixture=mixture_T)
+    for name, signal in given.items():
         if not np.isfinite(signal).all():
             raise SkipExample(f'non-finite {name}')
-    for name, signal in signals.items():
-        if (np.ptp(signal, axis=-1) == 0).any():
+    for name, signal in given.items():
+        if _silent(signal).any():
             raise SkipExample(f'silent {name}')
 
     if len(mixture_T) <= filter_length:
         raise SkipExample('shorter than the distortion filter')  # which would explain anything
 
+    finite_S = np.isfinite(estimate_ST).all(axis=-1)
+    estimate_ST = np.where(finite_S[:, None], estimate_ST, 0)
+    empty_S = _silent(estimate_ST)
+    reference_ST, mixture_T = _zero_mean(reference_ST), _zero_mean(mixture_T)
+    # At the mixture's level, for an estimate of a free scale may be far below the floor of eps.
+    estimate_ST = np.where(empty_S[:, None], 0, _zero_mean(estimate_ST))
+    estimate_ST *= rms(mixture_T) / np.where(empty_S, 1, rms(estimate_ST))[:, None]
+
     si_snr_RE = si_snr(np.concatenate([estimate_ST, mixture_T[None]]), reference_ST)
     source_S = permutation_S = np.arange(len(reference_ST))
     if not fixed_order:
         _, permutation_S = scipy.optimize.linear_sum_assignment(si_snr_RE[:, :-1], maximize=True)
-    ordered_ST = estimate_ST[permutation_S]
-    per_source = dict(si_snr=si_snr_RE[source_S, permutation_S], si_snr_mixture=si_snr_RE[:, -1])
-    per_source['si_snri'] = per_source['si_snr'] - per_source['si_snr_mixture']
-
-    candidate_ET = np.concatenate([ordered_ST, mixture_T[None]])
+    ratio_RE = dict(si_snr=np.column_stack([si_snr_RE[:, permutation_S], si_snr_RE[:, -1]]))
+    candidate_ET = np.concatenate([estimate_ST[permutation_S], mixture_T[None]])
     keywords = dict(filter_length=filter_length, pairwise=True)
     if full:
         ratios = bss_eval.bss_eval(candidate_ET[None], reference_ST[None], **keywords)
-        per_source |= {name: ratios[name][0, source_S, source_S] for name in ('sir', 'sar')}
-        per_source['sir_mixture'] = ratios['sir'][0, :, -1]
-        per_source['siri'] = per_source['sir'] - per_source['sir_mixture']
-        sdr_RE = ratios['sdr'][0]
+        ratio_RE |= {name: ratio_BRE[0] for name, ratio_BRE in ratios.items()}
     else:
-        sdr_RE = bss_eval.sdr(candidate_ET[None], reference_ST[None], **keywords)[0]
-    per_source |= dict(sdr=sdr_RE[source_S, source_S], sdr_mixture=sdr_RE[:, -1])
-    per_source['sdri'] = per_source['sdr'] - per_source['sdr_mixture']
+        ratio_RE['sdr'] = bss_eval.sdr(candidate_ET[None], reference_ST[None], **keywords)[0]
 
+    per_source = {}
+    for name, value_RE in ratio_RE.items():
+        value_S = np.where(empty_S[permutation_S], -LIMIT, value_RE[source_S, source_S])
+        per_source[name] = np.clip(value_S, -LIMIT, LIMIT)
+        if name != 'sar':
+            per_source[f'{name}_mixture'] = np.clip(value_RE[:, -1], -LIMIT, LIMIT)
+            per_source[f'{name}i'] = per_source[name] - per_source[f'{name}_mixture']
     means = {name: float(value_S.mean()) for name, value_S in per_source.items()}
     per_source['permutation'] = permutation_S
-    return means | {f'{name}_S': value_S for name, value_S in per_source.items()}
+    return {
+        **means,
+        **{f'{name}_S': value_S for name, value_S in per_source.items()},
+        'empty_estimates': int(empty_S.sum()),
+    }
+
+
+def rms(signal_T: np.ndarray) -> np.ndarray:
+    """Root mean square over the last axis."""
+    return np.sqrt(np.square(signal_T).mean(axis=-1))
+
+
+def _silent(signal_T):
+    return np.ptp(signal_T, axis=-1) == 0
+
+
+def _zero_mean(signal_T):
+    return signal_T - signal_T.mean(axis=-1, keepdims=True)

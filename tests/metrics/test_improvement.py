@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fgsep_jax.losses import si_snr as si_snr_loss
-from fgsep_jax.metrics.improvement import SkipExample, evaluate_example, si_snr
+from fgsep_jax.metrics import bss_eval
+from fgsep_jax.metrics.improvement import LIMIT, SkipExample, evaluate_example, si_snr
 
 
 def example(sources=2, samples=3000, seed=0):
@@ -40,9 +41,14 @@ def test_si_snr_in_closed_form(decibel):
 
 @pytest.mark.filterwarnings('ignore::FutureWarning')
 @pytest.mark.parametrize('full, order', [(False, (1, 0)), (True, (0, 1))])
-def test_everything_against_mir_eval(full, order):
-    estimate_ST, reference_ST, mixture_T = example()
-    values = evaluate_example(estimate_ST[list(order)], reference_ST, mixture_T, full=full)
+@pytest.mark.parametrize('offset', [0.0, 0.3])
+def test_everything_against_mir_eval_of_zero_mean_signals(full, order, offset):
+    estimate_ST, reference_ST, mixture_T = (
+        signal_T - signal_T.mean(axis=-1, keepdims=True) for signal_T in example()
+    )
+    values = evaluate_example(
+        estimate_ST[list(order)] + offset, reference_ST - offset, mixture_T + 2 * offset, full=full
+    )
     np.testing.assert_array_equal(values['permutation_S'], np.argsort(order))
 
     def by_mir_eval(candidate_ST):
@@ -65,7 +71,9 @@ def test_everything_against_mir_eval(full, order):
         np.testing.assert_allclose(values[f'{name}_S'], value_S, atol=1e-3)
         np.testing.assert_allclose(values[name], np.mean(value_S), atol=1e-3)
         assert isinstance(values[name], float)
-    assert set(values) == {'permutation_S', *expected, *(f'{name}_S' for name in expected)}
+    others = {'permutation_S', 'empty_estimates'}
+    assert set(values) == {*others, *expected, *(f'{name}_S' for name in expected)}
+    assert values['empty_estimates'] == 0
 
 
 def test_a_fixed_order_is_kept_where_another_would_score_higher():
@@ -100,7 +108,7 @@ def test_identical_references_are_scored():
     assert np.isfinite([values[name] for name in ('si_snr', 'sdr', 'sdr_mixture', 'sar')]).all()
 
 
-@pytest.mark.parametrize('name', ['reference', 'mixture', 'estimate'])
+@pytest.mark.parametrize('name', ['reference', 'mixture'])
 @pytest.mark.parametrize('kind, value', [('silent', 0.0), ('silent', 0.5), ('non-finite', np.nan)])
 def test_what_has_no_score_is_skipped_by_reason(name, kind, value):
     signals = dict(zip(('estimate', 'reference', 'mixture'), example()))
@@ -108,6 +116,68 @@ def test_what_has_no_score_is_skipped_by_reason(name, kind, value):
     with pytest.raises(SkipExample) as caught:
         evaluate_example(signals['estimate'], signals['reference'], signals['mixture'])
     assert caught.value.reason == str(caught.value) == f'{kind} {name}'
+
+
+@pytest.mark.parametrize('full, fixed_order', [(False, False), (True, True)])
+@pytest.mark.parametrize('value', [0.0, 0.5, np.nan, np.inf])
+def test_an_empty_estimate_counts_as_the_worst(full, fixed_order, value):
+    estimate_ST, reference_ST, mixture_T = example()
+    how = dict(full=full, fixed_order=fixed_order)
+    whole = evaluate_example(estimate_ST, reference_ST, mixture_T, **how)
+    estimate_ST[0, 0 if np.isnan(value) else slice(None)] = value  # one nan spoils it
+    values = evaluate_example(estimate_ST, reference_ST, mixture_T, **how)
+    assert values['empty_estimates'] == 1
+    for name in ('si_snr', 'sdr', 'sir', 'sar')[: 4 if full else 2]:
+        assert values[f'{name}_S'][0] == -LIMIT
+        np.testing.assert_allclose(values[f'{name}_S'][1], whole[f'{name}_S'][1], atol=1e-6)
+        np.testing.assert_allclose(values[name], (values[f'{name}_S'][1] - LIMIT) / 2)
+        if name != 'sar':
+            assert values[f'{name}i_S'][0] == -LIMIT - whole[f'{name}_mixture_S'][0]
+
+
+@pytest.mark.parametrize('full', [False, True])
+def test_every_score_is_finite_and_within_the_limit(full):
+    """Perfect estimates (ratios without noise), and such that hold nothing of their reference."""
+    reference_ST = np.zeros((2, 700))
+    reference_ST[0, 1:3], reference_ST[1, 601:603] = (0.5, -0.5), (0.5, -0.5)
+    for estimate_ST in (reference_ST, reference_ST[::-1]):
+        values = evaluate_example(
+            estimate_ST, reference_ST, reference_ST.sum(0), full=full, fixed_order=True
+        )
+        for name, value in values.items():
+            assert np.isfinite(value).all(), name
+        assert np.abs(values['sdr_S']).max() <= LIMIT >= np.abs(values['si_snr_S']).max()
+
+
+@pytest.mark.parametrize('gain', [1e-12, 1e-6, 1e6, -1e12])
+def test_scores_do_not_depend_on_an_estimates_scale(gain):
+    estimate_ST, reference_ST, mixture_T = example()
+    plain = evaluate_example(estimate_ST, reference_ST, mixture_T)
+    scaled = evaluate_example(gain * estimate_ST, reference_ST, mixture_T)
+    for name, value in plain.items():
+        np.testing.assert_allclose(scaled[name], value, rtol=1e-6)
+
+
+def test_an_offset_is_no_separated_signal():
+    """In closed form: a mixture of equal and orthogonal signals scores 0 dB with any offset."""
+    impulse_ST = np.zeros((2, 4096))
+    impulse_ST[0, ::2048], impulse_ST[1, 1024::2048] = 1, 1  # no lag up to 511 makes one the other
+    reference_ST = 0.1 * (impulse_ST - impulse_ST.mean(axis=1, keepdims=True))
+    plain = evaluate_example(reference_ST[::-1], reference_ST, reference_ST.sum(axis=0))
+    np.testing.assert_allclose(plain['si_snr_mixture'], 0, atol=0.02)
+    np.testing.assert_allclose(plain['sdr_mixture'], 0, atol=2.5)
+    offset_S1 = np.array([[0.05], [-0.02]])
+    offset = evaluate_example(
+        reference_ST[::-1] + offset_S1[::-1],
+        reference_ST + offset_S1,
+        (reference_ST + offset_S1).sum(axis=0),
+    )
+    naive = bss_eval.sdr(
+        (reference_ST + offset_S1).sum(axis=0)[None, None], (reference_ST + 0.05)[None, :1]
+    )
+    assert naive > plain['sdr_mixture'] + 5  # what an offset is to BSS-eval itself
+    for name, value in plain.items():
+        np.testing.assert_allclose(offset[name], value, atol=1e-6)
 
 
 def test_one_sample_is_silent():
@@ -121,6 +191,9 @@ def test_shapes_that_differ_are_named():
         evaluate_example(estimate_ST[:, 1:], reference_ST, mixture_T)
     with pytest.raises(ValueError, match=r'mixture \(2999,\)'):
         evaluate_example(estimate_ST, reference_ST, mixture_T[1:])
+    for estimate, reference in (((2, 1), (2, 9)), ((9,), (9,)), ((1, 2, 9), (1, 2, 9))):
+        with pytest.raises(ValueError, match=r'must be \[signals, samples\]'):
+            si_snr(np.ones(estimate), np.ones(reference))
 
 
 def test_what_the_filter_could_explain_whole_is_skipped():
