@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+import contextlib
 import difflib
 import functools
 import json
@@ -13,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_prep import delimited, plans, shards
 from data_prep.corpora import TreeError
+from fgsep_jax import lock
 
 
 def parser(description: str, *, input_dir: bool = True, **defaults) -> argparse.ArgumentParser:
@@ -191,7 +193,8 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         argv: the command line.
         prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `shards.run`.
     Raises:
-        SystemExit: with one message, for the mistakes of the person who typed the command.
+        SystemExit: with one message and status 2, for the mistakes of the person who typed the
+            command; the folder is another job's.
     """
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
@@ -204,23 +207,31 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         if not key.endswith('_dir')
         and key not in ('name', 'overwrite', 'dry_run', 'classes', 'groups', 'speakers')
     }
+    if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
+        output = contextlib.nullcontext()
+    else:
+        output = lock.held(args.output_dir, 'data_prep', flag='--output_dir')
     try:
-        keywords = prepare(args)
-        job = keywords.pop('job')
-        report = shards.run(
-            name=args.name or job,
-            output_dir=args.output_dir,
-            extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
-            sample_rate=args.sample_rate,
-            min_seconds=args.min_seconds,
-            seed=args.seed,
-            argv=beam_argv,
-            dry_run=args.dry_run,
-            overwrite=args.overwrite,
-            **keywords,
-        )
+        with output:
+            keywords = prepare(args)
+            job = keywords.pop('job')
+            report = shards.run(
+                name=args.name or job,
+                output_dir=args.output_dir,
+                extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
+                sample_rate=args.sample_rate,
+                min_seconds=args.min_seconds,
+                seed=args.seed,
+                argv=beam_argv,
+                dry_run=args.dry_run,
+                overwrite=args.overwrite,
+                **keywords,
+            )
     except (TreeError, shards.DatasetExistsError, ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
+        print(f'error: {error}', file=sys.stderr)
+        stop = SystemExit(f'error: {error}')
+        stop.code = 2
+        raise stop from error
     if args.dry_run:
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 
-from fgsep_jax import config as config_lib, validate
+from fgsep_jax import config as config_lib, lock, validate
 from fgsep_jax.data.source import open_dataset
 
 EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
@@ -63,26 +64,41 @@ def open_data(config, directory='', *, splits=(), hosts=1, say=print):
                 f' `python -m data_prep.embedded --task={config.task} --output_dir=DIR`, and set'
                 ' FGSEP_DATA_DIR'
             )
-        say(f'no embedded data in {directory} yet: building them')
-        command = [
-            sys.executable,
-            '-m',
-            'data_prep.embedded',
-            f'--task={config.task}',
-            f'--output_dir={directory}',
-        ]
-        if subprocess.run(command, check=False).returncode:
-            raise config_lib.ConfigError(
-                f'the embedded data could not be built by `{" ".join(command[1:])}`, whose'
-                " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
-                ' give --config.data.dir=DIR.'
-            )
+        _build(config.task, directory, say)
     metadata = _open(config, directory, splits)
     say(
         f'data               {metadata["name"]} in {directory}, {metadata["sample_rate"]} Hz'
         + (f' (data.dir is unset: the embedded {EMBEDDED[config.task]})' if embedded else '')
     )
     return directory
+
+
+def _build(task, directory, say):
+    """Builds a task's embedded data set, or waits until another process has done so."""
+    command = [
+        sys.executable,
+        '-m',
+        'data_prep.embedded',
+        f'--task={task}',
+        f'--output_dir={directory}',
+    ]
+    waiting = False
+    while _to_be_built(directory):
+        if holder := lock.holder(directory):
+            if not waiting:
+                say(f'no embedded data in {directory} yet: waiting for {holder}')
+            waiting = True
+            time.sleep(1)
+            continue
+        say(f'no embedded data in {directory} yet: building them')
+        if not subprocess.run(command, check=False).returncode:
+            return
+        if not lock.holder(directory):  # else another process was quicker
+            raise config_lib.ConfigError(
+                f'the embedded data could not be built by `{" ".join(command[1:])}`, whose'
+                " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
+                ' give --config.data.dir=DIR.'
+            )
 
 
 def _to_be_built(directory):

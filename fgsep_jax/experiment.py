@@ -1,6 +1,7 @@
 """What the program does for one experiment: find the data, train, evaluate, print the table."""
 
 import collections
+import contextlib
 import os
 
 import jax
@@ -113,13 +114,17 @@ def check_source(config, source):
 def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
     """Scores a run's best checkpoint on RecordSources, writes the results, prints the tables."""
     task = make_task(config)
-    params, untrained, step = _load(config, workdir, task)
-    compared = {'': systems.model_system(task, params)}
-    if baselines:
-        compared['untrained'] = systems.model_system(task, untrained)
-        compared |= systems.oracle_systems(task)
-    for source in sources:
-        _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
+    with contextlib.ExitStack() as stack:
+        for source in sources:  # all at once, so that none is refused after hours
+            folder = os.path.join(workdir, 'evaluation', _folder_name(config, source))
+            stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
+        params, untrained, step = _load(config, workdir, task)
+        compared = {'': systems.model_system(task, params)}
+        if baselines:
+            compared['untrained'] = systems.model_system(task, untrained)
+            compared |= systems.oracle_systems(task)
+        for source in sources:
+            _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
 
 
 def best_step(workdir):
@@ -154,12 +159,16 @@ def result_name(source):
     return name if source.split == 'test' else f'{name}-{source.split}'
 
 
+def _folder_name(config, source):
+    """Name of the folder that an evaluation writes."""
+    first = config.evaluation.max_examples  # a part must not replace the results of the whole
+    return result_name(source) + (f'-first-{first}' if first else '')
+
+
 def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
-    name, split = result_name(source), source.split
-    if settings.max_examples:  # a part must not replace the results of the whole
-        name += f'-first-{settings.max_examples}'
+    name, split = _folder_name(config, source), source.split
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
         say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")

@@ -16,7 +16,7 @@ ALLOWED = {
     'fgsep_jax/interop': {'models'},
     'fgsep_jax/data': {'config', 'data'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'tasks'},
-    'fgsep_jax/training': {'tasks', 'data', 'metrics', 'config', 'defaults', 'training'},
+    'fgsep_jax/training': {'tasks', 'data', 'metrics', 'config', 'defaults', 'lock', 'training'},
     'benchmarks': {
         'tasks',
         'data',
@@ -36,7 +36,7 @@ ALLOWED = {
         'benchmarks',
     },
     'fgsep_jax/launch': {'tasks', 'config', 'validate', 'training', 'launch'},
-    'fgsep_jax/report': {'report'},
+    'fgsep_jax/report': {'lock', 'report'},
     'fgsep_jax/evaluation': {
         'tasks',
         'data',
@@ -49,7 +49,7 @@ ALLOWED = {
         'training.step',
         'training.state',
     },
-    'data_prep': {'data.records', 'config', 'data_prep'},
+    'data_prep': {'data.records', 'config', 'lock', 'data_prep'},
     'configs': {'config'},
 }
 

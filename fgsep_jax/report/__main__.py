@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 
+from fgsep_jax import lock
 from fgsep_jax.report import results, runs as runs_lib
 
 
@@ -56,13 +57,14 @@ def main(argv=None):
         )
         from fgsep_jax.report import build, write  # matplotlib takes a second to import
 
-        write.prepare(options.output_dir)
-        notes += build.notes(found)
-        path = write.write(
-            build.sections(found, notes, examples=options.examples),
-            options.output_dir,
-            options.title,
-        )
+        with lock.held(options.output_dir, 'a report', flag='--output_dir'):
+            write.prepare(options.output_dir)
+            notes += build.notes(found)
+            path = write.write(
+                build.sections(found, notes, examples=options.examples),
+                options.output_dir,
+                options.title,
+            )
     except (results.ResultsError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

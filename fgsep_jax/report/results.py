@@ -39,6 +39,8 @@ def data_sets(run):
     """
     folder = os.path.join(run, 'evaluation')
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    # An evaluation that is under way has locked its folder and nothing in it yet.
+    names = [name for name in names if os.path.exists(os.path.join(folder, name, 'summary.json'))]
     if not names:
         raise ResultsError(
             f'{run} holds no results; make them with `python -m fgsep_jax.main --mode=evaluate'

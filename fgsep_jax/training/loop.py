@@ -44,12 +44,13 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
       Preempted: SIGTERM (or the platform's notice) came; the state is saved.
     """
     hosts, host = jax.process_count(), jax.process_index()
-    run_folder.check(workdir, config)
     indices, short = pipeline.usable(train_source, config)
     epoch_steps = cost.steps_per_epoch(config, len(indices))
     total = epoch_steps * config.training.epochs
     mesh, task = mesh_lib.make_mesh(), make_task(config)
     with contextlib.ExitStack() as stack:
+        held = stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
+        run_folder.check(workdir, config)
         stop = stack.enter_context(_StopSignal())
         batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
         checkpoints = stack.enter_context(
@@ -89,6 +90,11 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                 state, loss = run.validate(state, step, step // epoch_steps)
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
+                if held and held.lost:
+                    raise TrainingError(
+                        f'the lock of {workdir} was removed, or taken by another process while this'
+                        ' one stood still: nothing more is written'
+                    )
                 checkpoints.save(
                     step,
                     state,

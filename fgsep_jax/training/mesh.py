@@ -1,11 +1,14 @@
 """One data axis over all devices of all hosts: parameters replicated, batches split."""
 
+import contextlib
 import json
 
 import jax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import numpy as np
+
+from fgsep_jax import lock
 
 
 def make_mesh(devices=None):
@@ -57,3 +60,25 @@ def gather(content):
     padded = np.pad(data, (0, int(sizes.max()) - data.size))
     everyone = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
     return [json.loads(bytes(row[:size]).decode()) for row, size in zip(everyone, sizes)]
+
+
+@contextlib.contextmanager
+def hold(folder, doing, *, flag=''):
+    """Locks a folder as `lock.held` does, on the first host in the name of all.
+
+    Yields:
+      The Lock; None on the other hosts.
+
+    Raises:
+      OSError: on all hosts, where another process holds it or it cannot be written to.
+    """
+    with contextlib.ExitStack() as stack:
+        held, refusal = None, ''
+        if jax.process_index() == 0:
+            try:
+                held = stack.enter_context(lock.held(folder, doing, flag=flag))
+            except OSError as error:
+                refusal = str(error)
+        if refusal := gather(refusal)[0]:
+            raise OSError(refusal)
+        yield held

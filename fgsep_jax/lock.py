@@ -1,0 +1,248 @@
+"""One writer at a time in a folder: a lock that nobody can take twice, and no dead process keeps.
+
+The lock of a folder is the folder `.fgsep_lock` in it, with one file that says who holds it and
+whose name is new each time. It is made whole beside and renamed into place, which fails where one
+with a file in it stands, on every file system. A dead owner's file is removed by its own name, so
+that of many who do so at once none can remove the file of the one who was quicker.
+
+Owners on this machine are asked for by process number and start. Those elsewhere (another host,
+another container) show by the time of the file, set every 15 s, that they live.
+"""
+
+import contextlib
+import datetime
+import errno
+import glob
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+
+NAME = '.fgsep_lock'
+BEAT = 15.0  # seconds between two signs of life
+SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
+
+_held = set()  # Locks of this process
+
+
+class Locked(OSError):
+    """Another process writes to the folder."""
+
+
+@contextlib.contextmanager
+def held(folder, doing, *, flag=''):
+    """Holds a folder while it is written to.
+
+    Args:
+      folder: on a file system; made if missing, and removed again if it is empty afterwards.
+      doing: what for, e.g. 'training'; others are told.
+      flag: of the command line that names another folder, told as well.
+
+    Yields:
+      A Lock.
+
+    Raises:
+      Locked: another process holds it.
+      OSError: the folder cannot be written to.
+    """
+    made = _missing(folder)
+    lock = Lock(folder, doing)
+    try:
+        lock.take(flag)
+        yield lock
+    finally:
+        lock.release()
+        for path in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+
+
+def holder(folder):
+    """Who holds a folder, in words; '' if nobody does, or a process that is dead."""
+    found = _owner(os.path.join(folder, NAME))
+    if found is None or _is_dead(*found, time.time()):
+        return ''
+    return _words(found[1])
+
+
+def release_all():
+    """Gives back all that this process holds, before it leaves without unwinding."""
+    for lock in list(_held):
+        lock.release()
+
+
+class Lock:
+    """The lock of one folder; see `held`.
+
+    Attributes:
+      lost: whether it was removed, or taken over after a long silence of this process.
+    """
+
+    def __init__(self, folder, doing):
+        self.lost = False
+        self._folder, self._doing, self._stopped = folder, doing, threading.Event()
+        self._path = os.path.join(folder, NAME)
+        key = uuid.uuid4().hex
+        self._name = f'{key}.json'
+        self._private = f'{self._path}-{key}'  # until it is renamed into place
+
+    def take(self, flag=''):
+        """Takes the lock, or that of a dead process; see `held`."""
+        try:
+            now = self._prepare()
+            for _ in range(1000):
+                with contextlib.suppress(OSError):
+                    os.rmdir(self._path)  # an empty one is nobody's
+                try:
+                    os.rename(self._private, self._path)
+                    break
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                found = _owner(self._path)
+                if found is None:
+                    continue
+                path, owner = found
+                if not _is_dead(path, owner, now):
+                    raise Locked(self._refusal(path, owner, flag))
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            else:
+                raise Locked(f'{self._path} is in the way: remove it')
+        except Locked:
+            raise
+        except OSError as error:
+            raise OSError(f'{self._folder} cannot be written to ({error.strerror})') from error
+        _held.add(self)
+        self._sweep(now)
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def release(self):
+        """Gives the lock back; once is enough, and more does no harm."""
+        self._stopped.set()
+        _held.discard(self)
+        for path in (self._path, self._private):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(path, self._name))
+                os.rmdir(path)
+
+    def _prepare(self):
+        """Makes the private folder; returns the time by the clock of the file system."""
+        os.makedirs(self._folder, exist_ok=True)
+        os.mkdir(self._private)
+        owner = {
+            **_here(),
+            'pid': os.getpid(),
+            'born': _born(os.getpid()),
+            'doing': self._doing,
+            'since': datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
+        }
+        path = os.path.join(self._private, self._name)
+        with open(path, 'w') as file:
+            json.dump(owner, file)
+        return os.stat(path).st_mtime
+
+    def _refusal(self, path, owner, flag):
+        text = f'{self._folder} is being written to by {_words(owner)}: wait for it'
+        if flag:
+            text += f', or give another {flag}'
+        if any(owner.get(key) != value for key, value in _here().items()):
+            text += (
+                f'. If that process is gone, start again {SILENCE:.0f} s after its end, or remove'
+                f' {os.path.dirname(path)}'
+            )
+        return text
+
+    def _beat(self):
+        while not self._stopped.wait(BEAT):
+            try:
+                os.utime(os.path.join(self._path, self._name))
+            except FileNotFoundError:
+                self.lost = not self._stopped.is_set()
+                return
+            except OSError:
+                continue  # a server that does not answer now
+
+    def _sweep(self, now):
+        """Removes what starts left that were killed before they had the lock."""
+        for path in glob.glob(f'{glob.escape(self._path)}-{"[0-9a-f]" * 32}'):
+            found = _owner(path)
+            with contextlib.suppress(OSError):
+                if found is None and now - os.stat(path).st_mtime > SILENCE:
+                    os.rmdir(path)
+                elif found is not None and _is_dead(*found, now):
+                    os.unlink(found[0])
+                    os.rmdir(path)
+
+
+def _owner(path):
+    """(path of the owner's file, its content) of a lock; None where there is none."""
+    name = ''
+    try:
+        name = next((name for name in os.listdir(path) if name.endswith('.json')), None)
+        if name is None:
+            return None
+        with open(os.path.join(path, name)) as file:
+            content = json.load(file)
+        return os.path.join(path, name), content if isinstance(content, dict) else {}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # cut short by a power failure, or another user's
+        return os.path.join(path, name), {}
+
+
+def _words(owner):
+    return (
+        f'process {owner.get("pid", "unknown")} on {owner.get("host", "an unknown host")} since'
+        f' {owner.get("since", "an unknown time")} ({owner.get("doing", "unknown")})'
+    )
+
+
+def _is_dead(path, owner, now):
+    """Whether an owner is gone, from what its file says; `now` by the file system's clock."""
+    if owner and all(owner.get(key) == value for key, value in _here().items()):
+        born = _born(owner.get('pid'))
+        return born is None or (born and owner.get('born') and born != owner['born'])
+    try:
+        return now - os.stat(path).st_mtime > SILENCE
+    except OSError:
+        return False
+
+
+def _born(pid):
+    """When a process was started, in the kernel's count; None if it is not alive, '' if unknown."""
+    if not isinstance(pid, int) or pid <= 0:
+        return None
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        pass  # another user's
+    except (OSError, OverflowError):
+        return None
+    try:
+        with open(f'/proc/{pid}/stat', 'rb') as file:
+            state, *rest = file.read().rpartition(b')')[2].split()
+    except OSError:
+        return ''
+    return None if state in b'ZX' else rest[18].decode()
+
+
+def _here():
+    """Where a process number is valid: host, start of the machine, container."""
+    here = {'host': socket.gethostname()}
+    with contextlib.suppress(OSError):  # Linux alone tells
+        with open('/proc/sys/kernel/random/boot_id') as file:
+            here['boot'] = file.read().strip()
+        here['container'] = os.readlink('/proc/self/ns/pid')
+    return here
+
+
+def _missing(folder):
+    """The folders that are to be made, the innermost first."""
+    paths, path = [], os.path.abspath(folder)
+    while not os.path.exists(path):
+        paths.append(path)
+        path = os.path.dirname(path)
+    return paths

@@ -1,0 +1,184 @@
+"""One writer a folder, whoever dies when."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fgsep_jax import lock
+
+# Processes that take one lock again and again, each kill -9'd after a while; `flock` on a file of
+# their own, which the kernel gives back, tells whether two were ever in at once.
+CROWD = """
+import fcntl, os, random, signal, sys, time
+from fgsep_jax import lock
+folder, processes, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+def live(seed):
+    random.seed(seed)
+    while True:
+        try:
+            with lock.held(folder + '/x', 'test'), open(folder + '/witness', 'w') as witness:
+                try:
+                    fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    open(folder + '/two', 'w')
+                os.write(2, b'.')
+                time.sleep(random.random() / 100)
+        except lock.Locked:
+            time.sleep(random.random() / 200)
+def start():
+    seed = random.random()
+    pid = os.fork()
+    if not pid:
+        live(seed)
+    return pid
+pids = {start() for _ in range(processes)}
+until = time.time() + seconds
+while time.time() < until:
+    time.sleep(random.random() / 30)
+    pid = random.choice(sorted(pids))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    pids = pids - {pid} | {start()}
+for pid in pids:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+"""
+
+
+def crowd(folder, processes, seconds):
+    environment = {**os.environ, 'PYTHONPATH': str(pathlib.Path(__file__).parent.parent)}
+    command = [sys.executable, '-c', CROWD, str(folder), str(processes), str(seconds)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def owner(folder, **changes):
+    """A lock as a process leaves it that is gone, or with some other content."""
+    content = {**lock._here(), 'pid': 2**22 + 1, 'born': '1', 'since': 'then', **changes}
+    path = folder / lock.NAME / 'a.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def age(path, seconds):
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_killed_at_any_instant_never_two_are_in_and_nothing_is_left(tmp_path):
+    ended = crowd(tmp_path, processes=24, seconds=2)
+    assert not (tmp_path / 'two').exists()
+    assert ended.stderr.count('.') > 5
+    for path in (tmp_path / 'x').rglob('*'):
+        age(path, lock.SILENCE + 5)
+    with lock.held(tmp_path / 'x', 'test'):
+        assert os.listdir(tmp_path / 'x') == [lock.NAME]
+
+
+def test_the_second_is_refused_in_one_line_and_the_folder_is_as_before(tmp_path):
+    folder = tmp_path / 'a' / 'run'
+    with lock.held(folder, 'training', flag='--workdir'):
+        assert lock.holder(folder).startswith(f'process {os.getpid()} on ')
+        with pytest.raises(lock.Locked) as error, lock.held(folder, 'training', flag='--workdir'):
+            pass
+        assert [entry.name for entry in folder.iterdir()] == [lock.NAME]
+    message = str(error.value)
+    for part in (str(folder), str(os.getpid()), lock._here()['host'], 'training', '--workdir'):
+        assert part in message
+    assert '\n' not in message and lock.holder(folder) == ''
+    assert not (tmp_path / 'a').exists()  # nothing was written: nothing is left
+    folder.mkdir(parents=True)
+    (folder / 'mine').touch()
+    with lock.held(folder, 'training'):
+        pass
+    assert [entry.name for entry in folder.iterdir()] == ['mine']
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        {'pid': os.getpid()},  # the number is another process's now
+        {'pid': -1},
+        {'pid': '7'},
+        {'pid': 10**30},
+        {'pid': None},
+    ],
+)
+def test_a_dead_owner_is_followed_at_once(tmp_path, changes):
+    owner(tmp_path, **changes)
+    assert lock.holder(tmp_path) == ''
+    with lock.held(tmp_path, 'training'):
+        assert json.loads(next((tmp_path / lock.NAME).iterdir()).read_text())['pid'] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    'changes', [{'host': 'other'}, {'boot': 'other'}, {'container': 'pid:[1]'}]
+)
+def test_an_owner_elsewhere_is_followed_after_a_silence(tmp_path, changes):
+    path = owner(tmp_path, **changes)
+    with pytest.raises(lock.Locked, match='remove .*fgsep_lock'), lock.held(tmp_path, 'training'):
+        pass
+    age(path, lock.SILENCE + 5)
+    with lock.held(tmp_path, 'training'):
+        pass
+
+
+@pytest.mark.parametrize('content', ['', '[]', '{"pid"', 'null', '"x"'])
+def test_a_damaged_lock_is_followed_after_a_silence(tmp_path, content):
+    path = owner(tmp_path)
+    path.write_text(content)
+    with pytest.raises(lock.Locked, match='unknown'), lock.held(tmp_path, 'training'):
+        pass
+    age(path, lock.SILENCE + 5)
+    with lock.held(tmp_path, 'training'):
+        pass
+
+
+def test_the_living_show_it_and_see_when_their_lock_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, 'BEAT', 0.02)
+    with lock.held(tmp_path, 'training') as mine:
+        path = next((tmp_path / lock.NAME).iterdir())
+        age(path, 1000)
+        until = time.monotonic() + 10
+        while time.time() - path.stat().st_mtime > 100 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert time.time() - path.stat().st_mtime < 100 and not mine.lost
+        path.unlink()
+        while not mine.lost and time.monotonic() < until:
+            time.sleep(0.01)
+        assert mine.lost
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    (tmp_path / 'file').touch()
+    with (
+        pytest.raises(OSError, match='file cannot be written to'),
+        lock.held(tmp_path / 'file', 'training'),
+    ):
+        pass
+    (tmp_path / lock.NAME / 'foreign').mkdir(parents=True)
+    with pytest.raises(lock.Locked, match='in the way'), lock.held(tmp_path, 'training'):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [lock.NAME, 'file']
+    assert os.listdir(tmp_path / lock.NAME) == ['foreign']
+
+
+def test_only_what_killed_starts_left_is_swept(tmp_path):
+    dead, young, empty = (f'{lock.NAME}-{letter * 32}' for letter in 'abc')
+    owner(tmp_path)
+    (tmp_path / lock.NAME).rename(tmp_path / dead)
+    (tmp_path / young).mkdir()
+    (tmp_path / empty).mkdir()
+    age(tmp_path / empty, lock.SILENCE + 5)
+    (tmp_path / f'{lock.NAME}-mine').mkdir()
+    with lock.held(tmp_path, 'training'):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [young, f'{lock.NAME}-mine']
