@@ -118,7 +118,7 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
         for source in sources:  # all at once, so that none is refused after hours
             folder = os.path.join(workdir, 'evaluation', _folder_name(config, source))
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
-        params, untrained, step = _load(config, workdir, task)
+        params, untrained, step = _load(config, workdir, task, say)
         compared = {'': systems.model_system(task, params)}
         if baselines:
             compared['untrained'] = systems.model_system(task, untrained)
@@ -133,22 +133,29 @@ def best_step(workdir):
     Raises:
       ConfigError: it has none.
     """
-    checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
-    step = checkpoints.best_step()
-    checkpoints.close()
+    with contextlib.closing(checkpoint.Checkpoints(workdir)) as checkpoints:
+        step = checkpoints.best_step()
     if step is None:
-        raise config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
+        raise _no_checkpoint(workdir)
     return step
 
 
-def _load(config, workdir, task):
-    """Parameters of the best checkpoint, of the untrained model, and the checkpoint's step."""
-    step = best_step(workdir)
-    checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
+def _no_checkpoint(workdir):
+    return config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
+
+
+def _load(config, workdir, task, say):
+    """Parameters of the best whole checkpoint, of the untrained model, and the step."""
     sharding = mesh_lib.replicated(mesh_lib.make_mesh())
     shapes = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    state, _ = checkpoints.restore(step, checkpoint.abstract(shapes, sharding))
-    checkpoints.close()
+    with contextlib.closing(checkpoint.Checkpoints(workdir)) as checkpoints:
+        restored = checkpoints.restore_best(checkpoint.abstract(shapes, sharding))
+    for note in checkpoints.notes:
+        say(f'note: {note}')
+    if restored is None:
+        raise _no_checkpoint(workdir)
+    step, state, position = restored
+    run_folder.check_saved(workdir, config, position.get('config', {}))
     untrained = jax.jit(task.init)(jax.random.key(config.seed))
     return mesh_lib.local_copy(state.params), untrained, step
 

@@ -1,13 +1,30 @@
-"""Checkpoints: state, data position and configuration in one atomic save."""
+"""Checkpoints: state, data position and configuration in one atomic save, with their digests."""
 
+import functools
+import json
 import math
 import os
+import re
+import sys
 
+import google_crc32c
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from fgsep_jax import files
 from fgsep_jax.config import ConfigError
+from fgsep_jax.training import mesh as mesh_lib
+
+# What Orbax takes for a checkpoint, by its name alone.
+_STEP = re.compile(r'0|[1-9]\d*')
+# Of Orbax and TensorStore: the machine's trouble, which says nothing about what was saved.
+_NOT_DAMAGE = re.compile(r'^(PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED)')
+
+
+class DamagedCheckpoint(ConfigError):
+    """A checkpoint that is not what was saved."""
 
 
 def _loss(metrics):
@@ -17,26 +34,39 @@ def _loss(metrics):
 class Checkpoints:
     """The last `keep` checkpoints of a run and the one of the lowest validation loss.
 
-    Saves are asynchronous; call `close` before the process ends. `read_only` leaves alone what a
-    training run may be writing at the same time.
+    Saves are asynchronous; call `close` before the process ends. Only `restore_latest` and `save`
+    write; the rest leaves alone what a training run may be writing at the same time.
+
+    Attributes:
+      notes: sentences about checkpoints that were passed over, or could not be checked.
     """
 
-    def __init__(self, workdir, *, keep=3, read_only=False):
+    def __init__(self, workdir, *, keep=3):
+        self._folder = os.path.abspath(os.path.join(workdir, 'checkpoints'))
+        self._keep = keep
+        self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler('state'))
+        self.notes = []
+        if getattr(sys.unraisablehook, 'func', None) is not _ignore_late_answers:
+            sys.unraisablehook = functools.partial(_ignore_late_answers, sys.unraisablehook)
+
+    @functools.cached_property
+    def _manager(self):
+        """What saves and keeps. It reads the losses of all that is there, so it is opened once what
+        is damaged has been set aside."""
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
-                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.LatestN(self._keep),
                 checkpoint_managers.BestN(get_metric_fn=_loss, reverse=True, n=1),
             ]
         )
-        self._manager = ocp.CheckpointManager(
-            os.path.abspath(os.path.join(workdir, 'checkpoints')),
+        return ocp.CheckpointManager(
+            self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
-                best_fn=_loss,
+                cleanup_tmp_directories=True,
+                best_fn=_loss,  # without it Orbax drops the metrics
                 best_mode='min',
-            ),  # without it Orbax drops the metrics
+            ),
             item_names=('state', 'position'),
         )
 
@@ -52,30 +82,66 @@ class Checkpoints:
         Raises:
           RuntimeError: the step has been saved already.
         """
-        measured = loss is not None and math.isfinite(loss)
+        loss = float(loss) if loss is not None and math.isfinite(loss) else None
+        position = {**position, 'step': step, 'loss': loss, 'arrays': _digests(state)}
+        position = json.loads(json.dumps(position))  # as it will be read
         saved = self._manager.save(
             step,
-            metrics={'loss': loss if measured else math.inf},
+            metrics={'loss': math.inf if loss is None else loss},
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
+                state=ocp.args.StandardSave(state),
+                position=ocp.args.JsonSave({**position, 'digest': _digest_of_json(position)}),
             ),
         )
         if not saved:
             raise RuntimeError(f'checkpoint {step} was refused: it exists already')
 
+    def _look(self):
+        """What the first host sees without reading arrays: {step: loss or None} of what is whole,
+        {name: what is wrong} of the rest."""
+        losses, damaged = {}, {}
+        for name in os.listdir(self._folder) if os.path.isdir(self._folder) else ():
+            if not _STEP.fullmatch(name):  # no checkpoint, and Orbax takes it for none
+                continue
+            try:
+                losses[int(name)] = self._read_loss(name)
+            except DamagedCheckpoint as error:
+                damaged[name] = str(error)
+        losses, damaged = mesh_lib.gather([list(losses.items()), damaged])[0]
+        return dict(losses), damaged
+
+    def _read_loss(self, name):
+        position = self._read_position(name)
+        path = os.path.join(self._folder, name, 'metrics', 'metrics')
+        loss = files.read_json(path, DamagedCheckpoint, finite=False).get('loss')
+        if not isinstance(loss, (int, float)):
+            raise DamagedCheckpoint(f'{path} holds no loss')
+        loss = loss if math.isfinite(loss) else None
+        if 'arrays' in position and position['loss'] != loss:
+            raise DamagedCheckpoint(f'{path} says {loss}, {position["loss"]} was saved')
+        return loss
+
+    def _read_position(self, name):
+        path = os.path.join(self._folder, str(name), 'position', 'metadata')
+        position = files.read_json(path, DamagedCheckpoint)
+        if 'digest' in position or 'arrays' in position:
+            content = {key: value for key, value in position.items() if key != 'digest'}
+            if position.get('digest') != _digest_of_json(content):
+                raise DamagedCheckpoint(f'{path}: its digest does not match, it is damaged')
+            if str(position['step']) != str(name):
+                raise DamagedCheckpoint(f'{path} is of step {position["step"]}, not of {name}')
+        return position
+
     def latest_step(self):
-        """Step of the newest whole checkpoint, or None."""
-        return self._manager.latest_step()
+        """Step of the newest whole checkpoint as far as its arrays are not read, or None."""
+        return max(self._look()[0], default=None)
 
     def best_step(self):
-        """Step of the lowest validation loss measured, else the newest; None if there is none."""
-        best = self._manager.best_step()
-        if best is None or math.isinf(_loss(self._manager.metrics(best))):
-            return self.latest_step()
-        return best
+        """As `latest_step`, of the lowest validation loss measured, else the newest."""
+        return next(iter(_best_first(self._look()[0])), None)
 
     def restore(self, step, abstract_state):
-        """Restores one checkpoint.
+        """Restores one checkpoint, every bit of it checked.
 
         Args:
           step: which.
@@ -85,20 +151,99 @@ class Checkpoints:
           (TrainState, position).
 
         Raises:
-          ConfigError: it holds other shapes than this model has.
+          DamagedCheckpoint: it is not what was saved.
+          ConfigError: it holds other arrays than this model has.
         """
+        path = os.path.join(self._folder, str(step))
+        position = self._read_position(step)
+        saved = position.get('arrays')
+        if saved is not None:
+            _check_fit(path, saved, abstract_state)
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract_state), position=ocp.args.JsonRestore()
-                ),
+            state = self._reader.restore(
+                path, ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+            )['state']
+        except (jax.errors.JaxRuntimeError, MemoryError):
+            raise
+        except Exception as error:  # whatever Orbax meets in damaged files
+            reason = ' '.join(str(error).split())[:200]
+            if _NOT_DAMAGE.match(reason):
+                raise ConfigError(f'{path} cannot be read: {reason}') from error
+            if saved is None and isinstance(error, ValueError):
+                reason = f'does not fit this model, or is damaged: {reason}'
+            raise DamagedCheckpoint(f'{path}: {type(error).__name__}: {reason}') from error
+        if saved is None:
+            self.notes.append(
+                f'{path} was saved by an earlier version without digests: its values are not'
+                ' checked'
             )
-        except ValueError as error:
+        elif wrong := [name for name, digest in _digests(state).items() if saved[name] != digest]:
+            raise DamagedCheckpoint(
+                f'{path}: the values of {len(wrong)} of {len(saved)} arrays are not those that were'
+                f' saved, e.g. of {wrong[0]}'
+            )
+        return state, position
+
+    def restore_latest(self, abstract_state):
+        """Restores the newest whole checkpoint for training to go on from; sets damaged ones aside.
+
+        A damaged one is renamed to NAME.torn, since its step will be saved again; nothing is
+        deleted, and nothing is renamed unless there is a whole one to go on from.
+
+        Returns:
+          (TrainState, position), or None where there is no checkpoint at all.
+
+        Raises:
+          ConfigError: all are damaged, or of another model.
+        """
+        losses, damaged = self._look()
+        restored = self._first_whole(sorted(losses, reverse=True), damaged, abstract_state)
+        for name in damaged:
+            aside = _free_name(os.path.join(self._folder, f'{name}.torn'))
+            if jax.process_index() == 0:
+                os.rename(os.path.join(self._folder, name), aside)
+            self.notes.append(f'checkpoint {name} is kept as {aside}')
+        mesh_lib.gather(None)  # no host looks before the first has renamed
+        _ = self._manager  # opened now, not in the middle of the first save
+        return restored and restored[1:]
+
+    def restore_best(self, abstract_state):
+        """Restores the whole checkpoint of the lowest validation loss, else the newest.
+
+        Returns:
+          (step, TrainState, position), or None where there is no checkpoint at all.
+
+        Raises:
+          ConfigError: as of `restore_latest`.
+        """
+        losses, damaged = self._look()
+        return self._first_whole(_best_first(losses), damaged, abstract_state)
+
+    def _first_whole(self, steps, damaged, abstract_state):
+        """(step, TrainState, position) of the first whole one, or None where there is none; adds
+        to `damaged` and notes what is not whole."""
+        found = None
+        for step in steps:
+            problem = ''
+            try:
+                found = (step, *self.restore(step, abstract_state))
+            except DamagedCheckpoint as error:
+                problem = str(error)
+            problem = next(filter(None, mesh_lib.gather(problem)), '')  # all hosts take the same
+            if not problem:
+                break
+            damaged[str(step)], found = problem, None
+        if damaged and not found:
             raise ConfigError(
-                f'checkpoint {step} in {self._manager.directory} does not fit this model: {error}'
-            ) from error
-        return restored['state'], restored['position']
+                f'no whole checkpoint in {self._folder}: {"; ".join(damaged.values())}. Copy one'
+                ' back, or move these away (nothing was changed) to start anew'
+            )
+        for problem in damaged.values():
+            self.notes.append(
+                f'a torn or damaged checkpoint is passed over ({problem}); checkpoint {found[0]},'
+                ' which is whole, is taken'
+            )
+        return found
 
     def reached_preemption(self, step):
         """Whether the platform has told the hosts to leave; they agree on the step."""
@@ -109,9 +254,11 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def close(self):
-        """Waits for the save under way and frees the manager."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for the save under way and frees what reads and saves."""
+        self._reader.close()
+        if '_manager' in self.__dict__:
+            self._manager.wait_until_finished()
+            self._manager.close()
 
 
 def abstract(state, sharding):
@@ -119,3 +266,60 @@ def abstract(state, sharding):
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
     )
+
+
+def _ignore_late_answers(otherwise, unraisable):
+    """Says nothing of what TensorStore's threads answer to a restore that has failed already."""
+    if str(unraisable.exc_value) != 'Event loop is closed':
+        otherwise(unraisable)
+
+
+def _named(tree):
+    """{path in the tree: leaf}."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _kind(leaf):
+    return f'{leaf.dtype}{list(leaf.shape)}'
+
+
+def _digests(state):
+    """{path: [type and shape, CRC-32C of the bytes]} of replicated arrays."""
+    return {
+        name: [_kind(leaf), f'{google_crc32c.value(np.asarray(leaf).tobytes()):08x}']
+        for name, leaf in _named(mesh_lib.local_copy(state)).items()
+    }
+
+
+def _digest_of_json(content):
+    return f'{google_crc32c.value(json.dumps(content, sort_keys=True).encode()):08x}'
+
+
+def _check_fit(path, saved, abstract_state):
+    """Raises ConfigError where the saved arrays are not those of this model."""
+    here = {name: _kind(leaf) for name, leaf in _named(abstract_state).items()}
+    there = {name: kind for name, (kind, _) in saved.items()}
+    differ = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
+    if differ:
+        raise ConfigError(
+            f'{path} does not fit this model: {len(differ)} arrays differ, e.g. {differ[0]} is'
+            f' {there.get(differ[0], "missing")} there and {here.get(differ[0], "missing")} here'
+        )
+
+
+def _best_first(losses):
+    """Steps by loss, those without one last; the newest of equals first."""
+    return sorted(losses, key=lambda step: (losses[step] is None, losses[step] or 0.0, -step))
+
+
+def _free_name(path):
+    """`path`, or with a number behind it where something has that name already."""
+    count = 1
+    free = path
+    while os.path.lexists(free):
+        count += 1
+        free = f'{path}-{count}'
+    return free

@@ -64,6 +64,8 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         log = stack.enter_context(
             contextlib.closing(RunLog(workdir, step=step, total=total, active=host == 0))
         )
+        for note in checkpoints.notes:
+            log.say(f'note: {note}')
         if step >= total:
             log.say(f'{workdir} is trained: {step} steps')
             return state
@@ -113,15 +115,15 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
 def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
     """Newest saved state with the iterator set behind its last batch, or a fresh one."""
     sharding = mesh_lib.replicated(mesh)
-    latest = checkpoints.latest_step()
-    if latest is None:
-        return jax.jit(lambda: init_state(task, config), out_shardings=sharding)()
     shapes = jax.eval_shape(lambda: init_state(task, config))
-    state, position = checkpoints.restore(latest, abstract(shapes, sharding))
+    restored = checkpoints.restore_latest(abstract(shapes, sharding))
+    if restored is None:
+        return jax.jit(lambda: init_state(task, config), out_shardings=sharding)()
+    state, position = restored
     for key, value in reads.items():
-        if position[key] != value:
+        if position.get(key) != value:
             raise config_lib.ConfigError(
-                f'the run was saved with {key} = {position[key]} and cannot resume with'
+                f'the run was saved with {key} = {position.get(key)} and cannot resume with'
                 f' {value}: its data position belongs to that. Give another --workdir.'
             )
     batches.set_state(position['iterator'])

@@ -67,6 +67,30 @@ def check(workdir, config):
         )
 
 
+def check_saved(workdir, config, saved):
+    """Holds the configuration of a run against the one that its checkpoint was saved with.
+
+    Args:
+      workdir: run folder.
+      config: the run's ConfigDict.
+      saved: {section: {key: value}} out of the checkpoint.
+
+    Raises:
+      ConfigError: they differ in what makes the model or its training.
+    """
+    saved, now = flatten(saved), flatten(config.to_dict())
+    changed = [
+        f'{key} = {now[key]!r}, saved with {saved[key]!r}'
+        for key in sorted(now.keys() & saved.keys())
+        if now[key] != saved[key] and key not in MAY_CHANGE
+    ]
+    if changed:
+        raise config_lib.ConfigError(
+            f'{os.path.join(workdir, "config.json")} was changed or damaged after the checkpoint'
+            f' was saved: {"; ".join(changed)}. Put these values back'
+        )
+
+
 def claim(workdir, config, train_source):
     """Makes the run folder and writes the configuration and what the run is trained on, once
     nothing can refuse it any more.

@@ -1,0 +1,133 @@
+"""Reads the small files that this project writes: whole, of limited size, and as what they are.
+
+Whatever is wrong with one (damage, a folder or a pipe in its place, another program's content)
+ends in one error of the caller's kind whose one line names the file.
+"""
+
+import json
+import math
+import os
+import stat
+
+MOST_BYTES = 64 << 20  # of one JSON file, or of one line of a .jsonl
+_MOST_DIGITS = 19  # of a whole number: more fit neither an index nor a float
+
+
+def read_bytes(path, error, *, most=MOST_BYTES):
+    """Content of a regular file.
+
+    Args:
+        path: of the file.
+        error: class of exception to raise.
+        most: bytes it may have.
+
+    Raises:
+        error: it is missing, no regular file, too large or cannot be read.
+    """
+    path = os.fspath(path)
+    try:
+        about = os.stat(path)  # before opening: a pipe would wait for its writer
+        if not stat.S_ISREG(about.st_mode):
+            raise error(f'{path} is no file{" but a folder" * stat.S_ISDIR(about.st_mode)}')
+        if about.st_size > most:
+            raise error(f'{path} has {about.st_size} bytes, more than such a file can have')
+        with open(path, 'rb') as file:
+            return file.read()
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, error):
+            raise
+        reason = getattr(problem, 'strerror', None) or problem
+        raise error(f'{path} cannot be read: {reason}') from problem
+
+
+def read_json(path, error, *, finite=True):
+    """The object in a JSON file.
+
+    Args:
+        path: of the file.
+        error: class of exception to raise.
+        finite: whether NaN and infinite numbers are errors, too.
+
+    Returns:
+        Dict.
+
+    Raises:
+        error: it cannot be read, or holds anything but one JSON object.
+    """
+    return parse_json(read_bytes(path, error), error, where=os.fspath(path), finite=finite)
+
+
+def parse_json(data, error, *, where, finite=True):
+    """The object in the bytes of a JSON file; as `read_json`.
+
+    Args:
+        where: name of the file, for the message.
+    """
+    try:
+        value = json.loads(
+            data.decode('utf-8-sig'),
+            object_pairs_hook=_without_repeats,
+            parse_int=_integer,
+            parse_float=_finite if finite else float,
+            parse_constant=_finite if finite else float,
+        )
+        if b'\\u' in data:  # half a character, or a zero byte: neither prints nor names a file
+            text = json.dumps(value, ensure_ascii=False)
+            text.encode()
+            if '\\u0000' in text:
+                raise ValueError('it holds a zero byte')
+    except RecursionError as problem:
+        raise error(f'{where} is nested too deeply') from problem
+    except ValueError as problem:
+        raise error(f'{where} is no valid JSON: {problem}') from problem
+    if not isinstance(value, dict):
+        raise error(f'{where} holds {type(value).__name__}, not a JSON object')
+    return value
+
+
+def _without_repeats(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'{next(n for n in names if names.count(n) > 1)!r} stands in it twice')
+    return value
+
+
+def _integer(text):
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f'a whole number of {len(text)} digits')
+    return int(text)
+
+
+def _finite(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f'{text} is no finite number')
+    return number
+
+
+def is_number(value):
+    """Whether a value read from JSON is a finite number (True and False are none)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def find(folder, name):
+    """Paths below `folder` of all files called `name`, sorted; each folder is entered once.
+
+    Links are followed, so that a folder of links to runs works; a loop of them ends.
+    """
+    found, seen = [], set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        try:
+            about = os.stat(parent)
+        except OSError:
+            folders.clear()
+            continue
+        if (about.st_dev, about.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        folders.sort()
+        # A folder in place of the file is named by whoever reads it.
+        found += [os.path.join(parent, one) for one in (*files, *folders) if one == name]
+    return sorted(found)

@@ -1,0 +1,235 @@
+"""A damaged checkpoint is found, named and passed over; what is restored is what was saved."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgsep_jax.config import ConfigError
+from fgsep_jax.training import checkpoint
+
+STATE = {
+    'step': jnp.int32(3),
+    'kernel': jnp.asarray(np.random.default_rng(0).normal(size=(40, 50)), jnp.float32),
+    'half': jnp.linspace(-1, 1, 300, dtype=jnp.bfloat16),
+}
+POSITION = {'data': 'tones', 'hosts': 1, 'iterator': {'next_index': 12}, 'config': {'seed': 7}}
+ABSTRACT = checkpoint.abstract(STATE, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    """Run folder with the checkpoints 1 (loss 2), 2 (loss 1, the best) and 3 (no loss)."""
+    workdir = tmp_path_factory.mktemp('saved')
+    checkpoints = checkpoint.Checkpoints(workdir)
+    for step, loss in ((1, 2.0), (2, 1.0), (3, None)):
+        checkpoints.save(step, _state(step), POSITION, loss=loss)
+    checkpoints.close()
+    return workdir
+
+
+@pytest.fixture
+def workdir(saved, tmp_path):
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def _state(step):
+    return {**STATE, 'step': jnp.int32(step)}
+
+
+def assert_whole(restored, step):
+    found, state, position = restored
+    assert found == step
+    assert {key: position[key] for key in POSITION} == POSITION
+    for name, array in _state(step).items():
+        assert state[name].dtype == array.dtype
+        assert np.asarray(state[name]).tobytes() == np.asarray(array).tobytes()
+
+
+def best(workdir):
+    """((step, state, position) of the best whole checkpoint, notes)."""
+    checkpoints = checkpoint.Checkpoints(workdir)
+    try:
+        return checkpoints.restore_best(ABSTRACT), checkpoints.notes
+    finally:
+        checkpoints.close()
+
+
+def latest(workdir):
+    """(position of the newest whole checkpoint as training goes on from it, notes)."""
+    checkpoints = checkpoint.Checkpoints(workdir)
+    try:
+        _, position = checkpoints.restore_latest(ABSTRACT)
+        return position, checkpoints.notes
+    finally:
+        checkpoints.close()
+
+
+def names(workdir):
+    return sorted(path.name for path in (workdir / 'checkpoints').iterdir())
+
+
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place // 8] ^= 1 << place % 8
+    path.write_bytes(data)
+
+
+def flips(workdir, draw, *, each):
+    """Flips single bits of every file of the best checkpoint; yields file and whether noticed."""
+    for path in sorted((workdir / 'checkpoints' / '2').rglob('*')):
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        for _ in range(each):
+            flip(path, draw.randrange(8 * len(data)))
+            restored, notes = best(workdir)
+            assert_whole(restored, 1 if notes else 2)
+            path.write_bytes(data)
+            yield path, bool(notes)
+
+
+def test_a_flipped_bit_is_found_or_harmless(workdir):
+    found = {}
+    for path, noticed in flips(workdir, random.Random(0), each=2):
+        part = path.relative_to(workdir / 'checkpoints' / '2').parts[0]
+        found.setdefault(part, []).append(noticed)
+    assert all(found['position'][2:]), 'commit_success.txt stands before metadata'
+    assert sum(found['state']) >= 4
+
+
+def test_a_flipped_bit_of_a_large_array_is_found(workdir):
+    """Orbax checks its nodes; what is too large to stand in them it does not."""
+    kernel = np.asarray(STATE['kernel'])
+    [path] = [
+        path
+        for path in (workdir / 'checkpoints' / '2' / 'state').rglob('d/*')
+        if path.stat().st_size > 0.8 * kernel.nbytes
+    ]
+    flip(path, 8 * (path.stat().st_size // 2))
+    restored, notes = best(workdir)
+    assert_whole(restored, 1)
+    assert 'the values of 1 of 3 arrays are not those that were saved, e.g. of kernel' in notes[0]
+
+
+def _remove(folder):
+    shutil.rmtree(folder / 'state')
+
+
+def _empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _no_folder(folder):
+    shutil.rmtree(folder)
+    folder.write_text('')
+
+
+def _cut(folder):
+    for path in (folder / 'state').rglob('*'):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-7])
+
+
+def _zero(folder):  # what a machine that loses its power leaves
+    for path in folder.rglob('*'):
+        if path.is_file():
+            path.write_bytes(bytes(path.stat().st_size))
+
+
+def _another_step(folder):
+    shutil.rmtree(folder)
+    shutil.copytree(folder.parent / '1', folder)
+
+
+def _other_loss(folder):
+    (folder / 'metrics' / 'metrics').write_text('{"loss": -50.0}')
+
+
+TEARS = (_remove, _empty, _no_folder, _cut, _zero, _another_step, _other_loss)
+
+
+@pytest.mark.parametrize('tear', TEARS)
+def test_a_torn_newest_checkpoint_is_set_aside_and_training_goes_on(workdir, tear):
+    tear(workdir / 'checkpoints' / '3')
+    position, notes = latest(workdir)
+    assert position['step'] == 2
+    assert f'{workdir}/checkpoints/3' in notes[0] and 'checkpoint 2, which is whole' in notes[0]
+    assert notes[1].endswith('checkpoints/3.torn')
+    assert names(workdir) == ['1', '2', '3.torn']  # nothing is deleted
+    checkpoints = checkpoint.Checkpoints(workdir)
+    checkpoints.save(3, _state(3), POSITION)  # its step is free again
+    checkpoints.close()
+    position, notes = latest(workdir)
+    assert position['step'] == 3 and not notes
+    _empty(workdir / 'checkpoints' / '3')
+    latest(workdir)
+    assert names(workdir) == ['1', '2', '3.torn', '3.torn-2']
+
+
+@pytest.mark.parametrize('tear', TEARS)
+def test_an_evaluation_takes_the_best_whole_one_and_changes_nothing(workdir, tear):
+    tear(workdir / 'checkpoints' / '2')
+    before = names(workdir)
+    restored, notes = best(workdir)
+    assert_whole(restored, 1)
+    assert f'{workdir}/checkpoints/2' in notes[0]
+    assert names(workdir) == before
+
+
+def test_without_a_whole_one_nothing_is_touched_and_all_are_named(workdir):
+    for step in '123':
+        _remove(workdir / 'checkpoints' / step)
+    for read in (best, latest):
+        with pytest.raises(ConfigError, match='no whole checkpoint in') as error:
+            read(workdir)
+        assert '\n' not in str(error.value)
+        assert all(f'checkpoints/{step}: ' in str(error.value) for step in '123')
+    assert names(workdir) == ['1', '2', '3']
+
+
+def test_strays_are_no_checkpoints(workdir):
+    folder = workdir / 'checkpoints'
+    for name in ('3 (copy)', 'best', '3.orbax-checkpoint-tmp', '-5', '007', '٣'):
+        (folder / name).mkdir()
+    (folder / 'notes.txt').write_text('')
+    os.symlink('nowhere', folder / 'link')
+    before = set(names(workdir)) - {'3.orbax-checkpoint-tmp'}
+    assert_whole(best(workdir)[0], 2)
+    position, notes = latest(workdir)
+    assert position['step'] == 3 and not notes
+    assert before <= set(names(workdir))
+
+
+def test_a_stray_folder_of_a_later_step_does_not_block_saving(workdir):
+    (workdir / 'checkpoints' / '99').mkdir()
+    (workdir / 'checkpoints' / '99' / 'mine').write_text('')
+    position, notes = latest(workdir)
+    assert position['step'] == 3 and 'checkpoints/99' in notes[0]
+    assert (workdir / 'checkpoints' / '99.torn' / 'mine').exists()
+
+
+def test_another_model_is_no_damage(workdir):
+    other = {**ABSTRACT, 'kernel': jax.ShapeDtypeStruct((40, 51), jnp.float32)}
+    checkpoints = checkpoint.Checkpoints(workdir)
+    with pytest.raises(ConfigError, match=r'kernel is float32\[40, 50\] there and float32\[40, 51'):
+        checkpoints.restore_latest(other)
+    checkpoints.close()
+    assert names(workdir) == ['1', '2', '3']
+
+
+def test_checkpoints_of_an_earlier_version_are_restored_with_a_note(workdir):
+    for path in pathlib.Path(workdir).glob('checkpoints/*/position/metadata'):
+        path.write_text(json.dumps(POSITION))
+    restored, notes = best(workdir)
+    assert_whole(restored, 2)
+    assert len(notes) == 1 and 'earlier version without digests' in notes[0]
+    assert latest(workdir)[0] == POSITION
