@@ -5,9 +5,8 @@ import io
 import math
 import os
 
-from apache_beam.io.filesystems import FileSystems
 import numpy as np
-import scipy.signal
+import scipy
 import soundfile
 
 from data_prep.corpora import Utterance
@@ -74,6 +73,8 @@ def _check_whole(head: bytes, size: int) -> None:
 
 def _open(path: str):
     if '://' in path:
+        from apache_beam.io.filesystems import FileSystems
+
         with FileSystems.open(path) as file:
             contents = file.read()
         _check_whole(contents[:12], len(contents))
@@ -163,6 +164,8 @@ def inspect(
     except BadInput as bad:
         return Inspected(item, problem=bad.kind, detail=bad.detail)
     except (OSError, RuntimeError) as error:
+        from apache_beam.io.filesystems import FileSystems
+
         problem = 'unreadable' if FileSystems.exists(item.path) else 'missing'
         return Inspected(item, problem=problem, detail=str(error))
     converted = (('resampled',) if native_rate != sample_rate else ()) + (

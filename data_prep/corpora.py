@@ -8,8 +8,6 @@ import os
 import posixpath
 import re
 
-from apache_beam.io.filesystems import FileSystems
-
 from data_prep.mixing import stable_hash
 
 AUDIO = ('.wav', '.flac', '.ogg')
@@ -78,6 +76,8 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
         TreeError: if `root` is not a folder.
     """
     if '://' in root:
+        from apache_beam.io.filesystems import FileSystems
+
         base = root.rstrip('/') + '/'
         found = [m.path[len(base) :] for m in FileSystems.match([base + '**'])[0].metadata_list]
     else:

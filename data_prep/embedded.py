@@ -16,6 +16,9 @@ import os
 import sys
 import tempfile
 
+from data_prep import options
+from fgsep_jax import command_line
+
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
 TASKS = ('speech', 'foreground')  # each is data_prep/embedded_<task>.py
@@ -62,13 +65,16 @@ def _prepare(args, *, maker, folder: str) -> dict:
     }
 
 
-def _parser(task: str) -> argparse.ArgumentParser:
-    from data_prep import options
+def _parser(task: str) -> command_line.Parser:
     from fgsep_jax.config import embedded_dir
 
     maker = importlib.import_module(f'data_prep.embedded_{task}')
     parser = options.parser(
-        maker.DESCRIPTION, input_dir=False, output_dir=embedded_dir(task), **maker.DEFAULTS
+        __spec__.name,
+        f'{maker.DESCRIPTION}\n{__doc__.partition(chr(10))[2]}',
+        input_dir=False,
+        output_dir=embedded_dir(task),
+        **maker.DEFAULTS,
     )
     # For --help alone: it is read before, and is no option of the data set.
     parser.add_argument(
@@ -81,7 +87,7 @@ def _parser(task: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_flags_of_others(parser: argparse.ArgumentParser, task: str, argv: list[str]) -> None:
+def _refuse_flags_of_others(parser: command_line.Parser, task: str, argv: list[str]) -> None:
     for other in (name for name in TASKS if name != task):
         foreign = _parser(other)._option_string_actions.keys() - parser._option_string_actions
         for flag in (word.split('=')[0] for word in argv):
@@ -94,12 +100,13 @@ def _refuse_flags_of_others(parser: argparse.ArgumentParser, task: str, argv: li
 
 def main(argv=None) -> None:
     """Runs the job."""
-    from data_prep import options
-
-    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser = command_line.Parser(__spec__.name, '', add_help=False)
     chooser.add_argument('--task', choices=TASKS, default=TASKS[0])
     chosen, argv = chooser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    parser = _parser(chosen.task)
+    try:
+        parser = _parser(chosen.task)
+    except ValueError as error:
+        raise command_line.refusal(error) from error
     _refuse_flags_of_others(parser, chosen.task, argv)
     maker = importlib.import_module(f'data_prep.embedded_{chosen.task}')
     with tempfile.TemporaryDirectory(prefix=f'fgsep-{chosen.task}-') as folder:

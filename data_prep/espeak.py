@@ -13,7 +13,7 @@ import math
 import os
 
 import numpy as np
-import scipy.signal
+import scipy
 
 _SYNCHRONOUS_RETRIEVAL = 2  # espeak_AUDIO_OUTPUT: samples go to the callback, in this thread
 _UTF8 = 1  # espeakCHARS_UTF8

@@ -17,6 +17,7 @@ import os
 
 from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
 from data_prep.corpora import TreeError
+from fgsep_jax import command_line
 
 TREES = {
     'input_dir': sound_bank.folder,
@@ -254,13 +255,18 @@ def read_trees(args: argparse.Namespace) -> dict:
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(
-        __doc__.splitlines()[0], input_dir=False, sample_rate=44100, min_seconds=0.1
+        __spec__.name, __doc__, input_dir=False, sample_rate=44100, min_seconds=0.1
     )
-    parser.add_argument('--input_dir', help='foreground/<class>/* and background/<class>/*')
-    parser.add_argument('--desed_dir', help='the DESED sound bank, as delivered')
-    parser.add_argument('--audioset_dir', help='AudioSet clips in folders by class')
-    parser.add_argument('--classes', help="class table; default: Table I's, data_prep/table_1.csv")
-    parser.add_argument('--groups', help='table with the columns path and source_group')
+    path, table = command_line.path, command_line.local_path
+    parser.add_argument(
+        '--input_dir', type=path, help='foreground/<class>/* and background/<class>/*'
+    )
+    parser.add_argument('--desed_dir', type=path, help='the DESED sound bank, as delivered')
+    parser.add_argument('--audioset_dir', type=path, help='AudioSet clips in folders by class')
+    parser.add_argument(
+        '--classes', type=table, help="class table; default: Table I's, data_prep/table_1.csv"
+    )
+    parser.add_argument('--groups', type=table, help='table with the columns path and source_group')
     add_flags(parser)
     options.run(parser, argv, read_trees)
 

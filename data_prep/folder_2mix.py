@@ -23,7 +23,7 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__doc__.splitlines()[0])
+    parser = options.parser(__spec__.name, __doc__)
     parser.add_argument('--validation_fraction', type=float, default=0.1, help='of the speakers')
     parser.add_argument('--test_fraction', type=float, default=0.1, help='of the speakers')
     options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})

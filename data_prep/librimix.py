@@ -27,7 +27,7 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__doc__.splitlines()[0], min_seconds=0.0)
+    parser = options.parser(__spec__.name, __doc__, min_seconds=0.0)
     parser.add_argument(
         '--train_parts', default='', help='e.g. train-360; default: all training parts there are'
     )

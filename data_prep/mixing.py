@@ -4,8 +4,7 @@ import hashlib
 import math
 
 import numpy as np
-import scipy.ndimage
-import scipy.signal
+import scipy
 
 
 def stable_hash(*parts) -> int:

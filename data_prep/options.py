@@ -3,33 +3,44 @@
 import argparse
 from collections.abc import Callable, Sequence
 import contextlib
-import difflib
 import functools
+import importlib.util
 import json
 import logging
 import math
-import sys
+import os
+import re
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from fgsep_jax import command_line, lock
 
-from data_prep import delimited, plans, shards
-from data_prep.corpora import TreeError
-from fgsep_jax import lock
+# Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
+# to be understood. That goes for the jobs, too.
 
 
-def parser(description: str, *, input_dir: bool = True, **defaults) -> argparse.ArgumentParser:
-    """A parser with the flags that every job has; `defaults` replaces their defaults."""
-    result = argparse.ArgumentParser(
-        description=description,
+def parser(module: str, about: str, *, input_dir: bool = True, **defaults) -> command_line.Parser:
+    """A parser with the flags that every job has; `defaults` replaces their defaults.
+
+    Args:
+        module: the job's `__spec__.name`.
+        about: the job's docstring.
+        input_dir: whether it has that flag.
+    """
+    result = command_line.Parser(
+        module,
+        about,
         epilog='Other flags go to Beam, e.g. --direct_running_mode=multi_processing '
         '--direct_num_workers=8, or --runner=DataflowRunner.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
+    path = command_line.path
     if input_dir:
-        result.add_argument('--input_dir', required=True, help='the corpus, as delivered')
+        result.add_argument(
+            '--input_dir', type=path, required=True, help='the corpus, as delivered'
+        )
     result.add_argument(
-        '--output_dir', required='output_dir' not in defaults, help='folder of the data set'
+        '--output_dir',
+        type=path,
+        required='output_dir' not in defaults,
+        help='folder of the data set',
     )
     result.add_argument('--name', default=None, help="of the data set; default: the job's name")
     result.add_argument('--sample_rate', type=int, default=8000, help='in hertz')
@@ -41,21 +52,33 @@ def parser(description: str, *, input_dir: bool = True, **defaults) -> argparse.
     return result
 
 
+def beam_flags() -> set[str]:
+    """Names of Beam's flags, read in its source, since to import it takes seconds."""
+    beam = importlib.util.find_spec('apache_beam')
+    if beam is None:
+        return set()
+    path = os.path.join(beam.submodule_search_locations[0], 'options', 'pipeline_options.py')
+    with open(path) as file:
+        return set(re.findall(r'[\'"](--[\w-]+)[\'"]', file.read()))
+
+
 def parse(
-    own: argparse.ArgumentParser, argv: Sequence[str] | None
+    own: command_line.Parser, argv: Sequence[str] | None
 ) -> tuple[argparse.Namespace, list[str]]:
     """Own flags, and the flags left for Beam; a flag that neither knows is an error."""
-    args, rest = own.parse_known_args(argv)
-    beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
-        cls._add_argparse_args(beam_parser)
-    _, unknown = beam_parser.parse_known_args(rest)
-    if unknown:
-        known = [s for p in (own, beam_parser) for a in p._actions for s in a.option_strings]
-        close = difflib.get_close_matches(unknown[0].split('=')[0], known, n=1)
-        hint = f'; did you mean {close[0]}?' if close else ''
-        own.error(f'neither this job nor Beam knows {" ".join(unknown)}{hint}')
+    args, rest = own.parse(argv, others=beam_flags())
     check(own, args)
+    if importlib.util.find_spec('apache_beam') is None:
+        own.error("this needs Apache Beam, which is not installed: pip install -e '.[data-prep]'")
+    if rest:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        beam = command_line.Parser(own.prog, '')
+        for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
+            cls._add_argparse_args(beam)
+        _, unknown = beam.parse_known_args(rest)
+        if unknown:
+            own.error(f'neither this job nor Beam knows {" ".join(unknown)}')
     return args, rest
 
 
@@ -143,6 +166,7 @@ def speakers_flag(own: argparse.ArgumentParser) -> None:
     """Add the flag of a table of speakers, for `sexes`."""
     own.add_argument(
         '--speakers',
+        type=command_line.local_path,
         default=None,
         help='csv or tsv with the columns speaker and sex (f, m), by which results are told apart',
     )
@@ -154,13 +178,15 @@ def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
     Raises:
         TreeError: it is no such table, or knows none of them.
     """
+    from data_prep import corpora, delimited
+
     if not args.speakers:
         return {}
     known = delimited.read_sexes(args.speakers)
     names = sorted({one.speaker for one in utterances})
     found = {name: known[name] for name in names if name in known}
     if not found:
-        raise TreeError(
+        raise corpora.TreeError(
             f'{args.speakers} knows none of the speakers, e.g. {names[0]}; it has '
             f'{", ".join(list(known)[:3]) or "no lines"}'
         )
@@ -176,6 +202,8 @@ def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
 
 def random_pairs(args: argparse.Namespace) -> Callable:
     """The plan that the flags of `pair_flags` ask for."""
+    from data_prep import plans
+
     suffix = '_pairs'
     return functools.partial(
         plans.random_pairs,
@@ -196,10 +224,12 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         SystemExit: with one message and status 2, for the mistakes of the person who typed the
             command; the folder is another job's.
     """
+    args, beam_argv = parse(own, argv)
+    from data_prep import corpora, shards
+
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
     logging.getLogger('apache_beam').setLevel(logging.ERROR)
-    args, beam_argv = parse(own, argv)
     # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
     config = {
         key: value
@@ -227,11 +257,8 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
                 overwrite=args.overwrite,
                 **keywords,
             )
-    except (TreeError, shards.DatasetExistsError, ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        stop = SystemExit(f'error: {error}')
-        stop.code = 2
-        raise stop from error
+    except (corpora.TreeError, shards.DatasetExistsError, ValueError, OSError) as error:
+        raise command_line.refusal(error) from error
     if args.dry_run:
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return

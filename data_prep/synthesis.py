@@ -7,8 +7,7 @@ generator gives the same samples.
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import scipy.fft
-import scipy.signal
+import scipy
 
 _TABLE = 8192  # samples of one period of an oscillator
 _HIGHEST = 0.45  # of the sample rate: partials above it are left out

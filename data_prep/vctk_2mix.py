@@ -16,7 +16,7 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__doc__.splitlines()[0])
+    parser = options.parser(__spec__.name, __doc__)
     options.pair_flags(parser, {'test': 4000})
     options.run(parser, argv, _prepare)
 

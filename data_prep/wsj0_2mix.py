@@ -7,6 +7,7 @@ python -m data_prep.wsj0_2mix --wsj0_dir=wsj0 --lists_dir=lists --output_dir=dat
 import functools
 
 from data_prep import mixers, mixture_trees, options, plans
+from fgsep_jax import command_line
 
 _RULE_MADE = (
     "snr_db is the difference of the two levels in the mixture's name (each source was brought "
@@ -40,10 +41,13 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__doc__.splitlines()[0], input_dir=False, min_seconds=0.0)
-    parser.add_argument('--input_dir', help='tree with 2speakers/wav8k/min/{tr,cv,tt}')
-    parser.add_argument('--wsj0_dir', help='WSJ0 itself, as wav files (or plain SPHERE .wv1)')
-    parser.add_argument('--lists_dir', help='folder of mix_2_spk_{tr,cv,tt}.txt')
+    parser = options.parser(__spec__.name, __doc__, input_dir=False, min_seconds=0.0)
+    path = command_line.path
+    parser.add_argument('--input_dir', type=path, help='tree with 2speakers/wav8k/min/{tr,cv,tt}')
+    parser.add_argument(
+        '--wsj0_dir', type=path, help='WSJ0 itself, as wav files (or plain SPHERE .wv1)'
+    )
+    parser.add_argument('--lists_dir', type=path, help='folder of mix_2_spk_{tr,cv,tt}.txt')
     options.run(parser, argv, _prepare)
 
 

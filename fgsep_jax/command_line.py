@@ -121,8 +121,9 @@ class Parser(argparse.ArgumentParser):
         for word in argv:
             flag = word.partition('=')[0]
             if re.match('--|-[a-zA-Z]', flag) and flag not in known | set(others):
-                near = did_you_mean(flag, sorted(known))
-                self.error(f'there is no flag {flag}{near.removesuffix(".")}')
+                near = did_you_mean(flag, known)
+                near = did_you_mean(flag, others) if near == '.' else near
+                self.error(f'there is no flag {flag}{near}')
         args, rest = self.parse_known_args(argv)
         if rest and not others:
             self.error(f'{" ".join(rest)} not understood: flags are written --NAME=VALUE')
@@ -132,7 +133,8 @@ class Parser(argparse.ArgumentParser):
         """Says what is wrong and leaves."""
         message = message.removeprefix('argument ')
         message = message.replace('expected one argument', 'needs a value: --NAME=VALUE')
-        self.exit(2, f'error: {message.rstrip(".")}. --help lists the flags.\n')
+        message += '' if message.endswith(('.', '?')) else '.'
+        raise refusal(f'{message} --help lists the flags.')
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -156,9 +158,18 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return f'{shown}; default: %(default)s'
 
 
-def refuse(error):
-    """Prints an exception as one line for the person at the terminal; returns exit status 2."""
+class Refusal(SystemExit):
+    """The end of a program that cannot do what was asked: exit status 2, the line is printed."""
+
+    def __init__(self, line):
+        super().__init__(line)
+        self.code = 2
+
+
+def refusal(error):
+    """Prints a mistake as one line for the person at the terminal; returns the Refusal to raise."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         error = f'{error.filename}: {error.strerror}'
-    print(f'error: {error}', file=sys.stderr)
-    return 2
+    line = f'error: {error}'
+    print(line, file=sys.stderr)
+    return Refusal(line)

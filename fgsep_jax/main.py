@@ -180,13 +180,13 @@ def _refuse(args, *names):
 
 
 def main(argv=None):
-    """Runs the program; mistakes of the user's end in one message and exit status 2.
+    """Runs the program.
 
     Args:
       argv: the command line; None for this process's.
 
-    Returns:
-      Exit status.
+    Raises:
+      SystemExit: a mistake of the user's, with status 2; its one message is printed.
     """
     words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
     args, _ = _parser().parse(words)
@@ -204,9 +204,8 @@ def main(argv=None):
     except Preempted as notice:
         print(notice, file=sys.stderr)
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
-        return command_line.refuse(error)
-    return 0
+        raise command_line.refusal(error) from error
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

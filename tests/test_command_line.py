@@ -1,5 +1,7 @@
 """What a person meets who types something else than was meant: one line, at once."""
 
+import argparse
+import importlib
 import os
 import pathlib
 import subprocess
@@ -7,10 +9,12 @@ import sys
 
 import pytest
 
+from data_prep import options
 from fgsep_jax import command_line, config as config_lib, huge_pages, main
+from fgsep_jax.report import __main__ as report_command, compare
 
 ROOT = pathlib.Path(__file__).parents[1]
-HEAVY = 'jax flax orbax grain torch librosa tensorflow_datasets apache_beam matplotlib scipy'
+HEAVY = 'jax flax orbax grain torch tensorflow_datasets apache_beam matplotlib scipy.signal numba'
 GLU = '--config=configs/convtasnet_glu.py:demo'
 
 
@@ -85,12 +89,18 @@ def test_a_mistake_is_refused_without_jax(capsys, argv, said):
 
 
 @pytest.mark.parametrize(
-    'argv', [['--nosuchflag'], [], [GLU, '--config.model.hiden=3'], ['--help']]
+    'program, argv',
+    [
+        ('fgsep_jax.main', ['--nosuchflag']),
+        ('fgsep_jax.main', [GLU, '--config.model.hiden=3']),
+        ('data_prep.fgbg', ['--nosuchflag']),
+        ('data_prep.embedded', ['--help']),
+    ],
 )
-def test_nothing_heavy_is_imported_before_a_mistake_is_known(argv):
+def test_nothing_heavy_is_imported_before_a_mistake_is_known(program, argv):
     code = (
-        'import sys\nfrom fgsep_jax import main\n'
-        f'try: main.main({argv})\nexcept SystemExit: pass\n'
+        f'import sys\nfrom {program} import main\n'
+        f'try: main({argv})\nexcept SystemExit: pass\n'
         f'print(sorted(set({HEAVY.split()}) & set(sys.modules)), file=sys.stderr)'
     )
     done = subprocess.run(
@@ -186,3 +196,63 @@ def test_a_program_starts_again_only_where_nobody_watches(monkeypatch):
         assert os.environ == {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
         huge_pages.use()
         assert len(started) == 1
+
+
+JOBS = ('folder_2mix', 'vctk_2mix', 'wsj0_2mix', 'libritts_2mix', 'librimix', 'fgbg', 'embedded')
+
+
+@pytest.mark.parametrize('job', JOBS)
+@pytest.mark.parametrize(
+    'argv, said',
+    [
+        (['--ouput_dir=x'], "error: there is no flag --ouput_dir; did you mean '--output_dir'?"),
+        (['--zzzzz'], 'error: there is no flag --zzzzz. --help lists the flags.\n'),
+        (['--output_dir='], '--output_dir: is empty, must be a path'),
+        (['--output_dir=~nobody_here'], '--output_dir: ~nobody_here: there is no home folder'),
+        (['--seed=x'], "--seed: invalid int value: 'x'"),
+    ],
+)
+def test_a_job_refuses_a_mistake_in_one_line(capsys, job, argv, said):
+    module = importlib.import_module(f'data_prep.{job}')
+    text = refusal(capsys, *argv, program=module.main)
+    assert said in text and text.count('\n') == 1
+
+
+def test_beams_flags_are_known_by_its_source():
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
+        cls._add_argparse_args(parser)
+    known = {name for action in parser._actions for name in action.option_strings}
+    assert known - {'-h', '--help'} <= options.beam_flags()
+
+
+@pytest.mark.parametrize('program', [report_command.main, compare.main])
+@pytest.mark.parametrize(
+    'argv, said',
+    [
+        ([], '--runs. --help lists the flags.'),
+        (['--run=x'], "there is no flag --run; did you mean '--runs'?"),
+        (['--runs='], '--runs: is empty'),
+        (['--runs=,'], '--runs: is empty'),
+        (['--runs=gs://b/runs'], 'gs://b/runs: must be a path of a file system, not a URL'),
+        (['--runs=a,~nobody_here/b'], 'there is no home folder ~nobody_here'),
+        (['--runs=no/where'], 'no/where'),
+        (['--runs=README.md'], 'README.md'),
+        (['--runs=fgsep_jax/losses'], 'fgsep_jax/losses holds no'),
+    ],
+)
+def test_a_report_refuses_a_mistake_in_one_line(capsys, tmp_path, program, argv, said):
+    if program is report_command.main:
+        argv = [*argv, f'--output_dir={tmp_path}/out']
+    text = refusal(capsys, *argv, program=program)
+    assert said in text and text.count('\n') == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_not_written_to_a_url(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = refusal(capsys, '--runs=x', '--output_dir=gs://b/r', program=report_command.main)
+    assert '--output_dir: gs://b/r: must be a path of a file system' in text
+    assert not list(tmp_path.iterdir())

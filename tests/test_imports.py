@@ -44,8 +44,8 @@ ALLOWED = {
         'configs',
         'benchmarks',
     },
-    'fgsep_jax/launch': {'tasks', 'config', 'validate', 'training', 'launch'},
-    'fgsep_jax/report': {'files', 'lock', 'report'},
+    'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},
+    'fgsep_jax/report': {'command_line', 'files', 'lock', 'report'},
     'fgsep_jax/evaluation': {
         'tasks',
         'data',
@@ -58,7 +58,7 @@ ALLOWED = {
         'training.step',
         'training.state',
     },
-    'data_prep': {'data.records', 'config', 'lock', 'data_prep'},
+    'data_prep': {'data.records', 'command_line', 'config', 'lock', 'data_prep'},
     'configs': {'config'},
 }
 

@@ -5,47 +5,34 @@
 Reads result files only: no jax, no model, no data set.
 """
 
-import argparse
 import os
 import sys
 
-from fgsep_jax import lock
+from fgsep_jax import command_line, lock
 from fgsep_jax.report import results, runs as runs_lib
-
-
-def _folders(text):
-    folders = [folder for folder in text.split(',') if folder]
-    if not folders:
-        raise argparse.ArgumentTypeError('names no folder')
-    return folders
-
-
-def _count(text):
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text}: must be a whole number, 0 or more')
-    return int(text)
 
 
 def main(argv=None):
     """Runs the command line; mistakes end in one line and exit status 2."""
-    parser = argparse.ArgumentParser(
-        prog='python -m fgsep_jax.report', description=__doc__.splitlines()[0]
-    )
+    parser = command_line.Parser('fgsep_jax.report', __doc__)
     parser.add_argument(
         '--runs',
+        metavar='DIR[,DIR...]',
         required=True,
-        type=_folders,
-        help='folders with run folders in or below them, separated by commas',
+        type=command_line.some(command_line.local_path),
+        help='folders with run folders in or below them',
     )
-    parser.add_argument('--output_dir', default='report', help='default: %(default)s')
+    parser.add_argument(
+        '--output_dir', metavar='DIR', type=command_line.local_path, default='report'
+    )
     parser.add_argument('--title', default='Sound separation: results')
     parser.add_argument(
         '--examples',
-        type=_count,
+        type=command_line.count,
         default=1,
-        help='to listen to, of each test set; default: %(default)s',
+        help='to listen to, of each test set',
     )
-    options = parser.parse_args(argv)
+    options, _ = parser.parse(argv)
     try:
         notes = []
         found = list(
@@ -66,8 +53,7 @@ def main(argv=None):
                 options.title,
             )
     except (results.ResultsError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        return command_line.refusal(error).code
     for note in notes:
         print(f'note: {note}', file=sys.stderr)
     print(f'{len(found)} run{"s" * (len(found) != 1)}; the report: {path}')

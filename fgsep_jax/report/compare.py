@@ -3,13 +3,12 @@
 python -m fgsep_jax.report.compare --runs=runs/m1,runs/m2 [--metrics=sdri_foreground,...]
 """
 
-import argparse
 import dataclasses
 import itertools
-import sys
 
 import numpy as np
 
+from fgsep_jax import command_line
 from fgsep_jax.report import results
 from fgsep_jax.report.statistics import check_same_data, resample, weighted_median
 
@@ -258,37 +257,42 @@ def compare(runs, *, names=(), metrics=(), clusters=CLUSTERS, classes=True):
 
 
 def main(argv=None):
-    """Prints the comparison."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Prints the comparison.
+
+    Args:
+        argv: the command line; None for this process's.
+
+    Raises:
+        SystemExit: a mistake of the user's, with status 2; its one line is printed.
+    """
+    parser = command_line.Parser('fgsep_jax.report.compare', __doc__)
+    parser.add_argument(
+        '--runs',
+        metavar='DIR[,DIR...]',
+        type=command_line.some(command_line.local_path),
+        required=True,
+        help='run folders',
     )
-
-    def words(text):
-        return [word for word in text.split(',') if word]
-
-    parser.add_argument('--runs', type=words, required=True, help='run folders')
     parser.add_argument(
         '--data_sets',
-        type=words,
+        type=command_line.words,
         default=[],
         help='folders under evaluation/; default: those that all runs have',
     )
     parser.add_argument(
         '--metrics',
-        type=words,
+        type=command_line.words,
         default=[],
         help='columns of examples.csv; default: those that the paper of the runs judges by',
     )
     parser.add_argument(
         '--clusters',
-        type=words,
+        type=command_line.words,
         default=list(CLUSTERS),
         help='columns whose groups the bootstrap draws; empty: single examples',
     )
-    parser.add_argument('--no_classes', action='store_true', help='leave out the tables by class')
-    args = parser.parse_args(argv)
+    parser.switch('--no_classes', 'leave out the tables by class')
+    args, _ = parser.parse(argv)
     try:
         print(
             compare(
@@ -299,8 +303,8 @@ def main(argv=None):
                 classes=not args.no_classes,
             )
         )
-    except results.ResultsError as error:
-        sys.exit(f'error: {error}')
+    except (results.ResultsError, OSError) as error:
+        raise command_line.refusal(error) from error
 
 
 if __name__ == '__main__':

@@ -162,7 +162,7 @@ def test_loudness_instead_of_rms(files):
 def test_loudness_without_its_library_is_refused(monkeypatch):
     from data_prep import fgbg, options
 
-    parser = options.parser('', input_dir=False, output_dir='x')
+    parser = options.parser('job', '', input_dir=False, output_dir='x')
     fgbg.add_flags(parser)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ValueError, match='pip install pyloudnorm'):

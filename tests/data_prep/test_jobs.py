@@ -218,7 +218,10 @@ def test_dry_run_writes_nothing(corpus, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     'flag, message',
-    [('--trian_pairs=5', 'did you mean --train_pairs'), ('--direct_num_workrs=2', '--direct_num')],
+    [
+        ('--trian_pairs=5', "did you mean '--train_pairs'"),
+        ('--direct_num_workrs=2', '--direct_num'),
+    ],
 )
 def test_misspelt_flags_are_errors(corpus, tmp_path, capsys, flag, message):
     with pytest.raises(SystemExit):
