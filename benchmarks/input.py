@@ -64,8 +64,11 @@ def write(directory, config, *, mixtures, longest):
                     os.path.join(directory, folder, f'{example.id}.wav'), signal_T, rate
                 )
             offset = file.tell()
-            index[i] = 0, offset, records.write_record(file, records.encode(example)), samples
-    np.save(os.path.join(directory, records.index_name('train')), index)
+            payload = records.encode(example)
+            size = records.write_record(file, payload)
+            index[i] = 0, offset, size, samples, records.checksum(payload)
+    with open(os.path.join(directory, records.index_name('train')), 'wb') as file:
+        file.write(records.write_index(index))
     split = {'examples': mixtures, 'shards': 1, 'hours': 0.0, 'speakers': []}
     metadata = {
         'schema_version': records.SCHEMA_VERSION,

@@ -31,13 +31,13 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
         shards.DatasetExistsError: it holds another data set, which may not be overwritten.
     """
     from data_prep import shards
+    from fgsep_jax import files
     from fgsep_jax.data import records
 
     path = os.path.join(args.output_dir, records.DATASET_FILE)
     if args.overwrite or args.dry_run or not os.path.exists(path):
         return False
-    with open(path) as file:
-        found = json.load(file)
+    found = files.read_json(path, shards.DatasetExistsError)
     wanted = json.loads(json.dumps(vars(args)))
     config = found.get('config', {})
     if (found.get('job'), found.get('synthesiser')) == (job, synthesiser) and all(

@@ -1,7 +1,6 @@
 """The last step: index files, TFDS metadata, report, and at the very end dataset.json."""
 
 import hashlib
-import io
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -25,6 +24,7 @@ def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
         'hours': round(sum(row[1] for row in stats) / 3600, 4),
         'speakers': speakers,
         'fingerprint': hashlib.sha256(digests.encode()).hexdigest()[:16],
+        'index': records.digest(records.write_index(index)),
     }
     histograms = {
         'snr_db': reports.histogram((row[0] for row in stats), width=1.0),
@@ -32,7 +32,7 @@ def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
         'source_rms_db': reports.histogram((x for row in stats for x in row[2]), width=2.0),
         'mixture_rms_db': reports.histogram((row[3] for row in stats), width=2.0),
     }
-    numbers = {k: v for k, v in entry.items() if k != 'speakers'}
+    numbers = {k: v for k, v in entry.items() if k not in ('speakers', 'index')}
     overlaps = [row[4] for row in stats if row[4] is not None]
     if overlaps:
         numbers['adaptation_disjoint'] = round(overlaps.count(0.0) / len(overlaps), 4)
@@ -73,9 +73,7 @@ class Finish(beam.DoFn):
                     f'split {split} has {len(index)} mixtures, {wanted} were planned; skipped '
                     f'mixtures: {kinds}'
                 )
-            buffer = io.BytesIO()
-            np.save(buffer, index)
-            write(records.index_name(split), buffer.getvalue())
+            write(records.index_name(split), records.write_index(index))
         first = next(one['stats'][0] for one in shards if one['stats'])
         num_sources, adaptation = len(first[2]), first[4] is not None
         contents = tfds_metadata.metadata_files(
@@ -107,15 +105,17 @@ class Finish(beam.DoFn):
             report['source_unit'] = job.metadata['source_unit']
         write('report.json', records.to_json(report).encode())
         write('report.md', reports.to_markdown(report).encode())
-        metadata = {
-            **job.metadata,
-            'schema_version': records.SCHEMA_VERSION,
-            'name': job.name,
-            'sample_rate': job.sample_rate,
-            'sources': num_sources,
-            'adaptation': adaptation,
-            'splits': entries,
-        }
+        metadata = records.with_digest(
+            {
+                **job.metadata,
+                'schema_version': records.SCHEMA_VERSION,
+                'name': job.name,
+                'sample_rate': job.sample_rate,
+                'sources': num_sources,
+                'adaptation': adaptation,
+                'splits': entries,
+            }
+        )
         records.check_metadata(metadata, where=records.DATASET_FILE)
         write(records.DATASET_FILE, records.to_json(metadata).encode())
         yield len(entries)

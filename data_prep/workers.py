@@ -246,7 +246,8 @@ class WriteShard(beam.DoFn):
                 payload = records.encode(example)
                 digest.update(payload)
                 size = records.write_record(file, payload)
-                rows.append((shard, offset, size, example.sources_ST.shape[1]))
+                samples, crc = example.sources_ST.shape[1], records.checksum(payload)
+                rows.append((shard, offset, size, samples, crc))
                 offset += size
                 speakers.update(example.source_ids)
                 stats.append(

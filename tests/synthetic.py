@@ -36,10 +36,13 @@ def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2
             for i in range(count):
                 one = example(first + i, samples=lengths[i % len(lengths)], **kwargs)
                 offset = file.tell()
-                size = records.write_record(file, records.encode(one))
-                index[i] = (0, offset, size, one.sources_ST.shape[1])
-        np.save(directory / records.index_name(split), index)
+                payload = records.encode(one)
+                size = records.write_record(file, payload)
+                index[i] = (0, offset, size, one.sources_ST.shape[1], records.checksum(payload))
+        data = records.write_index(index)
+        (directory / records.index_name(split)).write_bytes(data)
         splits[split] = {'examples': count, 'shards': 1, 'hours': 0.0, 'speakers': []}
+        splits[split]['index'] = records.digest(data)
         first += count
     metadata = {
         'schema_version': records.SCHEMA_VERSION,
@@ -50,5 +53,5 @@ def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2
         'splits': splits,
         'adaptation': kwargs.get('adaptation', False),
     }
-    (directory / records.DATASET_FILE).write_text(records.to_json(metadata))
+    (directory / records.DATASET_FILE).write_text(records.to_json(records.with_digest(metadata)))
     return str(directory)

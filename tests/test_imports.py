@@ -58,7 +58,7 @@ ALLOWED = {
         'training.step',
         'training.state',
     },
-    'data_prep': {'data.records', 'command_line', 'config', 'lock', 'data_prep'},
+    'data_prep': {'data.records', 'command_line', 'config', 'files', 'lock', 'data_prep'},
     'configs': {'config'},
 }
 

@@ -7,7 +7,10 @@ stored: it is the exact sum of the int16 sources.
 """
 
 import dataclasses
+import hashlib
+import io
 import json
+import math
 import struct
 from typing import BinaryIO
 
@@ -35,7 +38,12 @@ ADAPTATION = ('adaptation', 'adaptation_overlap')
 
 _FRAME = 16  # bytes around a TFRecord payload: uint64 length, its CRC, the payload's CRC
 
-INDEX_DTYPE = np.dtype([('shard', '<u4'), ('offset', '<u8'), ('size', '<u4'), ('samples', '<u4')])
+# A row of a split's index; `crc` is the record's own checksum, which early data sets lack.
+EARLY_INDEX_DTYPE = np.dtype(
+    [('shard', '<u4'), ('offset', '<u8'), ('size', '<u4'), ('samples', '<u4')]
+)
+INDEX_DTYPE = np.dtype([*EARLY_INDEX_DTYPE.descr, ('crc', '<u4')])
+_MOST_SHARDS = 99_999  # names have five digits
 
 
 class RecordError(ValueError):
@@ -182,29 +190,60 @@ def decode(payload: bytes) -> Example:
             f'features {missing} are missing, found {sorted(feature)}; '
             f'this reader knows schema version {SCHEMA_VERSION}'
         )
-    source_ids = tuple(s.decode() for s in feature['source_ids'].bytes_list.value)
-    pcm = np.frombuffer(feature['sources'].bytes_list.value[0], dtype='<i2')
-    if not source_ids or pcm.size % len(source_ids):
-        raise RecordError(f'{pcm.size} samples cannot be {len(source_ids)} sources of one length')
-    adaptation_T = adaptation_overlap = None
-    if 'adaptation' in feature:
-        adaptation_overlap = feature['adaptation_overlap'].float_list.value[0]
-        adaptation_T = np.frombuffer(feature['adaptation'].bytes_list.value[0], dtype='<i2')
+
+    def value(name, kind):
+        values = getattr(feature[name], f'{kind}_list').value
+        if len(values) != 1:
+            raise RecordError(f'feature {name!r} has {len(values)} values of its kind, not one')
+        return values[0]
+
+    def pcm(name):
+        data = value(name, 'bytes')
+        if len(data) % 2:
+            raise RecordError(f'feature {name!r} has {len(data)} bytes, which are no int16')
+        return np.frombuffer(data, dtype='<i2')
+
+    def text(data):
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise RecordError(f'{data[:40]} is no text: {error}') from error
+
+    source_ids, source_classes = (
+        tuple(text(one) for one in feature[name].bytes_list.value)
+        for name in ('source_ids', 'source_classes')
+    )
+    sources_T = pcm('sources')
+    if not source_ids or sources_T.size % len(source_ids):
+        raise RecordError(
+            f'{sources_T.size} samples cannot be {len(source_ids)} sources of one length'
+        )
+    if len(source_classes) != len(source_ids):
+        raise RecordError(f'{len(source_ids)} sources have {len(source_classes)} classes')
+    sample_rate, snr_db = value('sample_rate', 'int64'), value('snr_db', 'float')
+    if sample_rate < 1 or not math.isfinite(snr_db):
+        raise RecordError(f'it has sample_rate {sample_rate} and snr_db {snr_db}')
+    segment = 'adaptation' in feature
     return Example(
-        id=feature['id'].bytes_list.value[0].decode(),
-        sources_ST=pcm.reshape(len(source_ids), -1),
-        sample_rate=feature['sample_rate'].int64_list.value[0],
+        id=text(value('id', 'bytes')),
+        sources_ST=sources_T.reshape(len(source_ids), -1),
+        sample_rate=sample_rate,
         source_ids=source_ids,
-        source_classes=tuple(s.decode() for s in feature['source_classes'].bytes_list.value),
-        snr_db=feature['snr_db'].float_list.value[0],
-        adaptation_T=adaptation_T,
-        adaptation_overlap=adaptation_overlap,
+        source_classes=source_classes,
+        snr_db=snr_db,
+        adaptation_T=pcm('adaptation') if segment else None,
+        adaptation_overlap=value('adaptation_overlap', 'float') if segment else None,
     )
 
 
+def checksum(payload: bytes) -> int:
+    """TFRecord's masked CRC-32C, as it stands behind a record and in the index."""
+    crc = google_crc32c.value(payload)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+    return struct.pack('<I', checksum(data))
 
 
 def write_record(file: BinaryIO, payload: bytes) -> int:
@@ -214,15 +253,16 @@ def write_record(file: BinaryIO, payload: bytes) -> int:
     return len(payload) + _FRAME
 
 
-def read_record(frame: bytes, *, where: str = 'record') -> bytes:
+def read_record(frame: bytes, *, where: str = 'record', crc: int | None = None) -> bytes:
     """The payload of one whole TFRecord, both checksums verified.
 
     Args:
         frame: the bytes from the record's first to its last, framing included.
         where: file and offset, for the message of an error.
+        crc: checksum of the record that the index means, None where it does not say.
 
     Raises:
-        RecordError: if the record is cut short or a checksum does not match.
+        RecordError: if the record is cut short, a checksum does not match, or it is another one.
     """
     if len(frame) < _FRAME:
         raise RecordError(f'{where}: record is cut short ({len(frame)} bytes); prepare it again')
@@ -243,6 +283,11 @@ def read_record(frame: bytes, *, where: str = 'record') -> bytes:
             f'{where}: checksum of the data does not match: the file is damaged; '
             'prepare or copy the data set again'
         )
+    if crc is not None and frame[-4:] != struct.pack('<I', crc):
+        raise RecordError(
+            f'{where}: this is another record than the index means: the file is of another data'
+            ' set, or stands under the name of another shard; prepare or copy the data set again'
+        )
     return payload
 
 
@@ -256,9 +301,76 @@ def index_name(split: str) -> str:
     return f'index-{split}.npy'
 
 
+def digest(data: bytes) -> str:
+    """What dataset.json keeps of an index, and of itself."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def write_index(index: np.ndarray) -> bytes:
+    """Bytes of an index file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(index, INDEX_DTYPE))
+    return buffer.getvalue()
+
+
+def read_index(data: bytes, entry: dict, *, sources: int, where: str) -> np.ndarray:
+    """The index of a split, held against what dataset.json says of it.
+
+    Args:
+        data: bytes of the index file.
+        entry: the split's entry in dataset.json.
+        sources: of each mixture.
+        where: name of the file, for the message.
+
+    Raises:
+        RecordError: it is damaged, or the index of other shards.
+    """
+    again = 'prepare or copy the data set again'
+    if entry.get('index') not in (None, digest(data)):
+        raise RecordError(
+            f'{where}: its digest is not the one in {DATASET_FILE}: it is damaged, or the index of'
+            f' another data set; {again}'
+        )
+    examples, file = entry['examples'], io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    except Exception as error:  # NumPy's parser of headers has many
+        raise RecordError(f'{where} cannot be read ({error}); {again}') from error
+    if dtype not in (INDEX_DTYPE, EARLY_INDEX_DTYPE) or shape != (examples,):
+        raise RecordError(
+            f'{where}: {shape[0] if shape else "no"} rows of {len(dtype)} columns, dataset.json'
+            f' says {examples} examples; {again}'
+        )
+    if len(data) - file.tell() != examples * dtype.itemsize:
+        raise RecordError(f'{where} has {len(data)} bytes, too few or too many; {again}')
+    index = np.frombuffer(data, dtype, offset=file.tell())
+    wrong = (
+        (index['shard'] >= entry['shards'])
+        | (index['offset'] >= 1 << 62)
+        | (index['size'] < _FRAME + 2 * sources * index['samples'].astype(np.int64))
+    )
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise RecordError(
+            f'{where}: row {row} is {index[row].tolist()}, which cannot be a record of'
+            f' {sources} sources in one of {entry["shards"]} shards; {again}'
+        )
+    return index
+
+
 def to_json(value: dict) -> str:
     """Canonical JSON: sorted keys, so that equal contents are equal bytes."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + '\n'
+
+
+def with_digest(metadata: dict) -> dict:
+    """Contents of dataset.json with the digest of all the rest, that `check_metadata` asks for."""
+    metadata = json.loads(to_json(metadata))  # as it will be read
+    return {**metadata, 'digest': digest(to_json(metadata).encode())}
 
 
 def check_metadata(metadata: dict, *, where: str) -> dict:
@@ -266,13 +378,15 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
 
     Keys: `schema_version, name, job, sample_rate, sources` (how many), `adaptation` (bool),
     `snr_rule`, `config` (the job's options), `splits: {name: {examples, shards, hours, speakers,
-    fingerprint}}`, and whatever else the job adds.
+    fingerprint, index}}`, `digest`, and whatever else the job adds.
 
     Raises:
-        RecordError: if the schema version is another one or a key is missing.
+        RecordError: if the schema version is another one, a key is missing, or a value cannot be
+            what was written.
     """
+    again = 'prepare or copy the data set again'
     version = metadata.get('schema_version')
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise RecordError(
             f'{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; prepare '
             "the data set again with this version's data_prep, or check out the matching code"
@@ -280,4 +394,50 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
     missing = [k for k in ('name', 'sample_rate', 'sources', 'splits') if k not in metadata]
     if missing:
         raise RecordError(f'{where}: keys {missing} are missing; prepare the data set again')
+    content = {key: value for key, value in metadata.items() if key != 'digest'}
+    if metadata.get('digest', '') not in ('', with_digest(content)['digest']):
+        raise RecordError(
+            f'{where}: its digest does not match, it was damaged or changed by hand; {again}, or'
+            ' take out the key "digest" if you changed it on purpose'
+        )
+    rules = [
+        ('name', metadata, _is_name, 'a name'),
+        ('sample_rate', metadata, _whole(1, 10_000_000), 'hertz'),
+        ('sources', metadata, _whole(1, 1000), 'how many sources a mixture has'),
+        ('splits', metadata, lambda value: isinstance(value, dict), 'an object'),
+        ('adaptation', metadata, lambda value: isinstance(value, bool), 'true or false'),
+        ('speakers', metadata, _is_text_by_name, 'the sex of each speaker'),
+    ]
+    if isinstance(metadata['splits'], dict):
+        for split, entry in metadata['splits'].items():
+            if not _is_name(split) or not isinstance(entry, dict):
+                raise RecordError(f'{where}: split {split!r} is {entry!r:.60}; {again}')
+            if not {'examples', 'shards'} <= set(entry):
+                raise RecordError(f'{where}: split {split!r} lacks examples or shards; {again}')
+            rules += [
+                ('examples', entry, _whole(0, 1 << 40), 'a count'),
+                ('shards', entry, _whole(0, _MOST_SHARDS), f'at most {_MOST_SHARDS}'),
+                ('speakers', entry, _are_texts, 'a list of names'),
+                ('fingerprint', entry, lambda value: isinstance(value, str), 'a text'),
+                ('index', entry, lambda value: isinstance(value, str), 'a text'),
+            ]
+    for key, values, holds, what in rules:
+        if key in values and not holds(values[key]):
+            raise RecordError(f'{where}: {key} is {values[key]!r:.60}, not {what}; {again}')
     return metadata
+
+
+def _is_name(value) -> bool:
+    return isinstance(value, str) and bool(value) and not set(value) & set('/\\\0')
+
+
+def _whole(low: int, high: int):
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _are_texts(value) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_text_by_name(value) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())

@@ -1,12 +1,11 @@
 """A prepared data set as a random-access source for grain; every read is checksummed."""
 
-import io
-import json
 import os
 import threading
 
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.data import records
 
 
@@ -25,12 +24,22 @@ def _path(directory: str):
     return pathlib.Path(directory).expanduser()
 
 
+def _read_bytes(path) -> bytes:
+    """Content of one of the data set's small files."""
+    if not _is_remote(str(path)):
+        return files.read_bytes(path, records.RecordError, most=4 << 30)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise records.RecordError(f'{path} cannot be read: {error}') from error
+
+
 def open_dataset(directory: str) -> dict:
     """The metadata (contents of dataset.json) of the finished data set in `directory`.
 
     Raises:
         FileNotFoundError: if the folder is missing, or holds no finished data set.
-        records.RecordError: if it was written by another version of the schema.
+        records.RecordError: if it is damaged, or was written by another version of the schema.
     """
     root = _path(str(directory))
     file = root / records.DATASET_FILE
@@ -46,12 +55,7 @@ def open_dataset(directory: str) -> dict:
         raise FileNotFoundError(
             f'{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}'
         )
-    try:
-        metadata = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise records.RecordError(
-            f'{file} is not valid JSON ({error}); run the job again'
-        ) from error
+    metadata = files.parse_json(_read_bytes(file), records.RecordError, where=str(file))
     return records.check_metadata(metadata, where=str(file))
 
 
@@ -82,27 +86,34 @@ class RecordSource:
                 f'{directory} has no split {split!r}; it has {sorted(self.metadata["splits"])}'
             )
         info = self.metadata['splits'][split]
-        root = _path(self.directory)
-        try:
-            self._index = np.load(io.BytesIO((root / records.index_name(split)).read_bytes()))
-        except (OSError, EOFError, ValueError) as error:
-            raise records.RecordError(
-                f'{root / records.index_name(split)} cannot be read ({error}); prepare or copy the '
-                'data set again'
-            ) from error
-        if self._index.dtype != records.INDEX_DTYPE or len(self._index) != info['examples']:
-            raise records.RecordError(
-                f'{root / records.index_name(split)}: {len(self._index)} rows, dataset.json says '
-                f'{info["examples"]} examples; prepare or copy the data set again'
-            )
-        self._files = [
-            root / records.shard_name(self.metadata['name'], split, shard, info['shards'])
-            for shard in range(info['shards'])
-        ]
+        self._root, self._shards = _path(self.directory), info['shards']
+        index = self._root / records.index_name(split)
+        self._index = records.read_index(
+            _read_bytes(index), info, sources=self.metadata['sources'], where=str(index)
+        )
+        self._early = self._index.dtype == records.EARLY_INDEX_DTYPE
+        if not _is_remote(self.directory):  # where every question takes a tenth of a second
+            self._check_sizes()
         self.lengths = self._index['samples'].astype(np.int64)
         self.speakers = tuple(info.get('speakers', ()))
         self._open = {}
         self._lock = threading.Lock()
+
+    def _check_sizes(self) -> None:
+        """Raises RecordError where a shard is missing, or not as long as the index says."""
+        end = np.zeros(self._shards, np.int64)
+        ends = (self._index['offset'] + self._index['size']).astype(np.int64)
+        np.maximum.at(end, self._index['shard'], ends)
+        for shard in np.flatnonzero(end):
+            file = self._file(shard)
+            size = file.stat().st_size if file.is_file() else None
+            if size != end[shard]:
+                state = 'is missing' if size is None else f'has {size} bytes, not {end[shard]}'
+                raise records.RecordError(f'{file} {state}; prepare or copy the data set again')
+
+    def _file(self, shard: int):
+        name = records.shard_name(self.metadata['name'], self.split, shard, self._shards)
+        return self._root / name
 
     def __len__(self) -> int:
         return len(self._index)
@@ -135,18 +146,34 @@ class RecordSource:
         if not -len(self) <= i < len(self):
             raise IndexError(f'example {i} of {len(self)} in {self.split} of {self.directory}')
         row = self._index[i]
-        file, offset, size = self._files[row['shard']], int(row['offset']), int(row['size'])
-        where = f'{file} at byte {offset}'
-        payload = records.read_record(self._read(row['shard'], offset, size), where=where)
+        shard, offset, size = int(row['shard']), int(row['offset']), int(row['size'])
+        where = f'{self._file(shard)} at byte {offset}'
+        payload = records.read_record(
+            self._read(shard, offset, size),
+            where=where,
+            crc=None if self._early else int(row['crc']),
+        )
         try:
-            return records.decode(payload)
+            example = records.decode(payload)
         except records.RecordError as error:
             raise records.RecordError(f'{where}: {error}') from error
+        told = (self.metadata['sources'], int(row['samples'])), self.metadata['sample_rate']
+        segment = example.adaptation_T is not None
+        if (example.sources_ST.shape, example.sample_rate) != told or (
+            self.metadata.get('adaptation', segment) and not segment
+        ):
+            raise records.RecordError(
+                f'{where}: example {example.id!r} has {example.sources_ST.shape} samples at'
+                f' {example.sample_rate} Hz{"" if segment else " and no segment"}, index and'
+                f' {records.DATASET_FILE} say {told[0]} at {told[1]} Hz: it is another record, or'
+                ' they are damaged; prepare or copy the data set again'
+            )
+        return example
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         with self._lock:
             if shard not in self._open:
-                file = self._files[shard]
+                file = self._file(shard)
                 self._open[shard] = (
                     file.open('rb') if _is_remote(self.directory) else os.open(file, os.O_RDONLY)
                 )
