@@ -5,7 +5,9 @@ import scipy.fft
 import scipy.linalg
 
 _TOLERANCE = 1e-8  # of the projections' amplitude; measured, 5e-4 dB of an SIR of 101 dB
-_SHARE = 1e-8  # or of the energies of interference and artifacts; 4e-8 dB
+# Or of the energies of interference and artifacts. On pairs of voices SIR is then within 3e-5 dB of
+# the dense solver's, SAR within 2e-6; 1e-8 would save a twentieth of the time and give 1.5e-4 dB.
+_SHARE = 1e-10
 _MAX_STEPS = 60
 _COPIES = 1e-12  # of a reference's energy outside the other's span: they are one, but for rounding
 

@@ -129,6 +129,18 @@ def test_both_solvers_agree(monkeypatch):
         np.testing.assert_allclose(fast[name], slow[name], atol=1e-6)
 
 
+@pytest.mark.parametrize('leak, noise', [(0.3, 0.02), (0.01, 0.3), (0.5, 1e-3), (1e-3, 1e-2)])
+def test_few_steps_come_close_to_the_dense_solver(leak, noise, monkeypatch):
+    reference_ST = coloured(5, samples=6000)
+    reference_ST[1] = scipy.signal.lfilter([1, 0.3], [1], reference_ST[1]) + 0.5 * reference_ST[0]
+    estimate_ST = estimates(reference_ST, 26, leak, noise)
+    fast = bss_eval(estimate_ST[None], reference_ST[None])
+    monkeypatch.setattr(projection, '_conjugate_gradients', lambda *_: None)
+    dense = bss_eval(estimate_ST[None], reference_ST[None])
+    for name, tolerance in (('sdr', 1e-9), ('sir', 5e-5), ('sar', 5e-6)):
+        np.testing.assert_allclose(fast[name], dense[name], atol=tolerance)
+
+
 def test_equals_fast_bss_eval():
     reference_ST = coloured(8, sources=3)
     estimate_ST = estimates(reference_ST, 9, leak=0.1)
