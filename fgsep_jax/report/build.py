@@ -13,7 +13,14 @@ from fgsep_jax.report import (
     tables_foreground,
     tables_speech,
 )
-from fgsep_jax.report.tables_common import runs_table, test_sets, worst_ten
+from fgsep_jax.report.tables_common import (
+    SUBSETS,
+    other_splits,
+    runs_table,
+    split_table,
+    test_sets,
+    worst_ten,
+)
 
 
 def notes(runs):
@@ -45,7 +52,7 @@ def sections(runs, notes=(), *, examples=1):
     Args:
         runs: Runs.
         notes: sentences about what is left out.
-        examples: to listen to, of each test set.
+        examples: to listen to, of each split.
 
     Returns:
         Sections; what no run fills is left out, single missing runs leave empty cells.
@@ -67,6 +74,16 @@ def sections(runs, notes=(), *, examples=1):
         parts += _speech(speech)
     if masks:
         parts += _foreground(masks)
+    tables = [split_table(one, name) for one in (speech, masks) for name in other_splits(one)]
+    if tables:
+        parts.append(
+            items.Section(
+                'other_splits',
+                'Other splits',
+                'No claim rests on these: checkpoints are chosen by a validation split.',
+                tables,
+            )
+        )
     sounds = listening.examples(groups, examples)
     if sounds:
         parts.append(
@@ -134,7 +151,7 @@ def _foreground(groups):
         family: [
             group
             for group in groups
-            if any(name.startswith(f'{family}-') for run in group.runs for name in run.results)
+            if any(group.results(f'{family}-{subset}') for subset in SUBSETS)
         ]
         for family in families
     }

@@ -55,9 +55,9 @@ def by_seed(runs):
         runs: Runs.
 
     Returns:
-        Groups in the papers' order, with one run a seed: of those of one seed the first. Labels
-        say model, objective, training set and preset as far as they differ among the runs of that
-        task, and other keys that still tell them apart.
+        Groups in the papers' order, with one run a seed: of those of one seed the first of those
+        with the most results. Labels say model, objective, training set and preset as far as
+        they differ among the runs of that task, and other keys that still tell them apart.
     """
     found = {}
     for run in runs:
@@ -69,7 +69,9 @@ def by_seed(runs):
         key = json.dumps(
             [run.trained_on, run.training_data.get('fingerprint'), fixed], sort_keys=True
         )
-        found.setdefault(key, {}).setdefault(run.seed, run)
+        seeds = found.setdefault(key, {})
+        if run.seed not in seeds or _scored(run) > _scored(seeds[run.seed]):
+            seeds[run.seed] = run
     order = list(runs_lib.NAMES.values())
     members = sorted(
         (sorted(group.values(), key=lambda run: run.seed) for group in found.values()),
@@ -83,6 +85,11 @@ def by_seed(runs):
     )
     labels = _labels([group[0] for group in members])
     return [Group(label, tuple(group)) for label, group in zip(labels, members)]
+
+
+def _scored(run):
+    """How many results a run holds; a copy of its configuration may be an empty folder."""
+    return sum(len(systems) for systems in run.results.values())
 
 
 def short_labels(members, *, panels=False):

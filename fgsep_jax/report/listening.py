@@ -1,26 +1,26 @@
 """Which test examples a report lets its reader hear, and what is said of them."""
 
 from fgsep_jax.report import items
-from fgsep_jax.report.tables_common import SYSTEMS, test_sets
+from fgsep_jax.report.tables_common import SYSTEMS, other_splits, test_sets
 
 SEXES = {'F': 'female', 'M': 'male'}
 HIDDEN = ('untrained',)  # scored, but nothing to listen to
 
 
 def examples(groups, count=1):
-    """Listening examples of every test set.
+    """Listening examples of every test set and other split.
 
     Args:
         groups: Groups of both tasks.
-        count: of each test set, at most.
+        count: of each split, at most.
 
     Returns:
-        Listenings, of each test set those that most systems have sounds of.
+        Listenings, of each split those that most systems have sounds of.
     """
     found = []
     for task in ('speech', 'foreground'):
         members = [group for group in groups if group.task == task]
-        for data_set in test_sets(members):
+        for data_set in test_sets(members) + other_splits(members):
             found += [
                 _listening(members, data_set, name) for name in _ids(members, data_set)[:count]
             ]

@@ -5,7 +5,8 @@ import dataclasses
 import json
 import os
 
-TEXTS = ('id', 'sources', 'class_', 'recording_', 'sex_')  # columns that hold names, not numbers
+TEXTS = ('id', 'class_', 'recording_', 'sex_')  # columns that hold a name, not a number
+LISTS = ('sources',)  # columns that hold several names
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
 COLUMNS = ('id', 'seconds', 'snr_db')  # that every examples.csv has
 
@@ -22,7 +23,7 @@ class Result:
         system: experiment and preset, or an oracle's name.
         data_set: name of the results' folder, e.g. 'fgbg-c1'.
         summary: content of summary.json.
-        rows: {example id: {column: number, or name}}.
+        rows: {example id: {column: number, name, or list of names}}.
     """
 
     system: str
@@ -66,10 +67,7 @@ def load(run, data_set, system=''):
             summary = json.load(file)
         with open(os.path.join(folder, 'examples.csv'), newline='') as file:
             rows = {
-                row['id']: {
-                    key: value if key.startswith(TEXTS) else float(value)
-                    for key, value in row.items()
-                }
+                row['id']: {key: _read_cell(key, value) for key, value in row.items()}
                 for row in csv.DictReader(file)
             }
         missing = [key for key in REQUIRED if key not in summary]
@@ -93,6 +91,23 @@ def load(run, data_set, system=''):
         )
     name = summary['system']
     return Result(name if system else f'{name}:{summary["preset"]}', data_set, summary, rows)
+
+
+def _read_cell(column, text):
+    if column in LISTS:
+        return _read_names(text)
+    return text if column.startswith(TEXTS) else float(text)
+
+
+def _read_names(text):
+    """A list of names from its JSON or, as evaluations once wrote them, joined by spaces."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return text.split(' ')
 
 
 def oracles(run, data_set):

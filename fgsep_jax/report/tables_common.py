@@ -27,15 +27,27 @@ def metric_of(task):
 
 def test_sets(groups):
     """Names of the results on whole test sets, sorted; parts of one and other splits left out."""
-    names = set()
+    return sorted(_whole_splits(groups)[0])
+
+
+def other_splits(groups):
+    """Names of the results on other whole splits, such as validation, sorted."""
+    return sorted(_whole_splits(groups)[1])
+
+
+def _whole_splits(groups):
+    """(names of the results on test sets, on other splits), those on parts of one left out."""
+    tests, others = set(), set()
     for group in groups:
         for run in group.runs:
             for name, systems in run.results.items():
                 summary = next(iter(systems.values())).summary
                 split, base = summary['split'], summary['data_set']
                 if name == base or (split in SUBSETS and name == f'{base}-{split}'):
-                    names.add(name)
-    return sorted(names)
+                    tests.add(name)
+                elif name == f'{base}-{split}':
+                    others.add(name)
+    return tests, others
 
 
 def statistic_of(task):
@@ -51,7 +63,7 @@ def clusters_of(rows):
     """
     if all(column in rows[0] for column in RECORDINGS):
         return tuple(np.array([row[column] for row in rows]) for column in RECORDINGS)
-    speakers = [row.get('sources', '').split() for row in rows]
+    speakers = [row.get('sources', []) for row in rows]
     return (np.array(speakers),) if {len(one) for one in speakers} == {2} else ()
 
 
@@ -192,6 +204,50 @@ def runs_table(groups):
         columns,
         rows,
         'Evaluated is the checkpoint with the lowest validation loss.',
+    )
+
+
+SCORES = {
+    'speech': (('si_snri', 'SI-SNRi (dB)'), ('sdri', 'SDRi (dB)')),
+    'foreground': tuple(
+        (f'{metric}_foreground', f'foreground {label} (dB)')
+        for metric, label in (('sdri', 'SDRi'), ('siri', 'SIRi'), ('sar', 'SAR'))
+    ),
+}
+
+
+def split_table(groups, data_set):
+    """What all groups and baselines score on one split.
+
+    Args:
+        groups: Groups of one task.
+        data_set: name of the results.
+    """
+    task = groups[0].task
+    shown = [(group.label, group, '') for group in groups if group.results(data_set)]
+    for system, label in SYSTEMS.items():
+        owner = next((group for group in groups if group.results(data_set, system)), None)
+        if owner:
+            of = f' {owner.model}' if system == 'untrained' else ''
+            shown.append((label + of, owner, system))
+    rows = [
+        [
+            label,
+            '' if system else seeds_on(group, [data_set]),
+            *(level(group, data_set, metric, system=system) for metric, _ in SCORES[task]),
+        ]
+        for label, group, system in shown
+    ]
+    return items.Table(
+        f'scores-{data_set}',
+        f'Scores on {data_set}, {statistic_of(task)}',
+        (
+            items.Column('System', 'system'),
+            items.Column('Seeds', 'seeds', 0),
+            *(items.Column(label, metric) for metric, label in SCORES[task]),
+        ),
+        rows,
+        'IRM: ideal ratio mask.',
     )
 
 

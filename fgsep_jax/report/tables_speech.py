@@ -179,7 +179,7 @@ def _size(groups, data_set):
     rows = next(
         (result.rows.values() for group in groups for result in group.results(data_set)), ()
     )
-    speakers = {name for row in rows for name in row.get('sources', '').split()}
+    speakers = {name for row in rows for name in row.get('sources', [])}
     return f'{data_set}: {len(rows)} mixtures of {len(speakers)} speakers'
 
 

@@ -103,7 +103,7 @@ def _rows(config, name, level, count, seed):
         value = level + shared[i] + rng.normal(0, 0.3)
         row = {
             'id': f'{name}-{i:03d}',
-            'sources': f'a{i % 4} b{i % 5}',
+            'sources': json.dumps([f'a {i % 4}', f'b {i % 5}']),  # names may hold spaces
             'seconds': 1.5 + 0.25 * i,
             'snr_db': -5.0 + 10 * i / count,
         }

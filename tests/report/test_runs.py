@@ -45,6 +45,18 @@ def test_a_copy_of_a_run_is_no_other_seed(tmp_path):
     ]
 
 
+def test_of_two_runs_of_one_seed_the_one_with_results_stays(tmp_path):
+    fabricate.run(tmp_path / 'b', 'convtasnet', test_sets=('alpha',), sounds=False, oracle=False)
+    fabricate.run(tmp_path / 'a', 'convtasnet', test_sets=(), sounds=False)
+    fabricate.run(tmp_path / 'c', 'convtasnet', test_sets=('alpha', 'beta'), sounds=False)
+    found = runs.find(str(tmp_path))
+    assert [run.name for run in found] == ['a', 'b', 'c']
+    notes = build.notes(found)
+    assert [note.split()[0] for note in notes] == ['a', 'b']
+    (group,) = groups_lib.by_seed(found)
+    assert [run.name for run in group.runs] == ['c'] and group.results('beta')
+
+
 def test_runs_that_differ_in_more_than_their_seed_stand_apart(tmp_path):
     fabricate.run(tmp_path / 'a', 'convtasnet', seed=0, sounds=False, oracle=False)
     fabricate.run(
@@ -83,8 +95,24 @@ def test_examples_that_share_speakers_are_fewer(tmp_path):
         assert widths[0] == pytest.approx(widths[1])
         return widths[0]
 
-    shared = interval(lambda i: ['ab', 'cd'][i % 2].replace('', ' ').strip())
-    assert shared > 1.5 * interval(lambda i: f'a{i} b{i}')
+    shared = interval(lambda i: json.dumps([['Ann Lee', 'Bo Li'], ['Cy', 'Di Lee']][i % 2]))
+    assert shared > 1.5 * interval(lambda i: json.dumps([f'a {i}', f'b {i}']))
+    older = interval(lambda i: ['a b', 'c d'][i % 2])  # as evaluations once wrote them
+    assert older == shared
+
+
+@pytest.mark.parametrize(
+    'text, names',
+    [
+        ('["Ann Lee", "Bo"]', ['Ann Lee', 'Bo']),
+        ('["a\\"b", "\\u00e9", ""]', ['a"b', '\u00e9', '']),
+        ('19 26', ['19', '26']),
+        ('[19] [26]', ['[19]', '[26]']),
+        ('1234', ['1234']),
+    ],
+)
+def test_names_are_lists(text, names):
+    assert results._read_cell('sources', text) == names
 
 
 def test_damaged_folders_are_named_and_passed_over(tmp_path):
@@ -144,4 +172,48 @@ def test_other_splits_and_parts_are_no_test_sets(speech, tmp_path):
     config.data.dir = '/nowhere/alpha'
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False)
     fabricate.result(tmp_path / 'one', config, 'alpha-validation', '', 1.0, 6, 0)
-    assert tables_common.test_sets(groups_in(tmp_path)) == ['alpha']
+    fabricate.result(tmp_path / 'one', config, 'alpha-first-2', '', 1.0, 2, 0)
+    path = tmp_path / 'one' / 'evaluation' / 'alpha-first-2' / 'summary.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'split': 'test'}))
+    groups = groups_in(tmp_path)
+    assert tables_common.test_sets(groups) == ['alpha']
+    assert tables_common.other_splits(groups) == ['alpha-validation']
+
+
+@pytest.mark.parametrize('experiment, columns', [('convtasnet', 2), ('blstm_m1', 3)])
+def test_a_run_scored_on_validation_alone_has_its_table_and_sounds(tmp_path, experiment, columns):
+    fabricate.run(tmp_path / 'one', experiment, test_sets=(), sounds=False)
+    config = fabricate.load(experiment, 'demo')
+    config.data.dir = '/nowhere/alpha'
+    for system, level in (('', 1.0), ('ideal_ratio_mask', 9.0)):
+        fabricate.result(tmp_path / 'one', config, 'alpha-validation', system, level, 6, 0)
+    fabricate.listening(tmp_path / 'one', config, 'alpha-validation', ['', 'ideal_ratio_mask'])
+    sections = {section.name: section for section in build.sections(runs.find(str(tmp_path)))}
+    (table,) = sections['other_splits'].items
+    assert [row[0] for row in table.rows] == [groups_in(tmp_path)[0].label, 'IRM, STFT bins']
+    assert len(table.rows[0]) == 2 + columns and table.rows[1][2].value > table.rows[0][2].value
+    metric = tables_common.metric_of(config.task)[0]
+    assert table.rows[0][2].value == pytest.approx(
+        mean_of(tmp_path / 'one', 'alpha-validation', metric), abs=1
+    )
+    (heard,) = sections['listening'].items
+    assert heard.data_set == 'alpha-validation' and len(heard.tracks) == 3 + 2 * 2
+
+
+def test_a_data_set_called_as_the_beginning_of_another_is_another(tmp_path):
+    fabricate.run(tmp_path / 'one', 'blstm_m1', test_sets=('near',), sounds=False)
+    fabricate.run(tmp_path / 'two', 'blstm_m2', test_sets=(), sounds=False)
+    config = fabricate.load('blstm_m2', 'demo')
+    config.data.dir = '/nowhere/near'
+    fabricate.result(tmp_path / 'two', config, 'near-far-c1', '', 1.0, 6, 0)
+    for path, changed in (
+        ('config.json', {'preset': 'small'}),
+        ('evaluation/near-far-c1/summary.json', {'data_set': 'near-far', 'split': 'c1'}),
+    ):
+        content = json.loads((tmp_path / 'two' / path).read_text()) | changed
+        (tmp_path / 'two' / path).write_text(json.dumps(content))
+    sections = {section.name: section for section in build.sections(runs.find(str(tmp_path)))}
+    assert [item.name for item in sections['claims_foreground'].items] == [
+        'claims_foreground-near-demo',
+        'claims_foreground-near-far-small',
+    ]
