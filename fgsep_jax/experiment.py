@@ -9,6 +9,7 @@ import jax
 from fgsep_jax import config as config_lib, data_sets, validate
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
+from fgsep_jax.metrics.improvement import LIMIT
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import (
     checkpoint,
@@ -223,7 +224,9 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
         )
         own = content if not system_name else own
         rows_of_table[label] = content['metrics']
-    skips = ''.join(f', {n} skipped: {why}' for why, n in own['skipped'].items())
+    empty = own['empty_estimates']
+    skips = f', {empty} with an empty estimate at {-LIMIT:g} dB' if empty else ''
+    skips += ''.join(f', {n} skipped: {why}' for why, n in own['skipped'].items())
     shown = 'median [quartiles]' if task.source_names else 'mean ± 95 % interval'
     say(
         '\n'

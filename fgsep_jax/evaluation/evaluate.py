@@ -20,6 +20,7 @@ from fgsep_jax.training.run_folder import write_text
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
 FULL_METRICS = (*METRICS, 'sir', 'siri', 'sar', 'sir_mixture')
+BATCH_SECONDS = 16  # a batch holds no more audio than `batch_size` examples of this length
 
 
 def load(source, i, *, sample_rate):
@@ -57,54 +58,91 @@ def load_adaptation(examples, *, sample_rate, seconds):
     ).astype(np.float32)
 
 
-def separate(system, loaded, *, padded, batch_size, sample_rate, adaptation_seconds):
+def separate(system, loaded, *, padded, rows, sample_rate, adaptation_seconds):
     """Runs a system on a few examples as one batch of a fixed shape.
 
     Args:
       system: see `systems`.
-      loaded: (Example, source_ST) as `load` gives them, at most `batch_size`.
+      loaded: (Example, source_ST) as `load` gives them, at most `rows`.
       padded: samples that each is zero-padded to.
-      batch_size: rows of the batch; the first example fills it up.
+      rows: of the batch; the first example fills it up.
       sample_rate: in hertz.
       adaptation_seconds: of the background segment that the system is given; 0 for none.
 
     Returns:
       An estimate_ST for each example, of its own length.
     """
-    rows = loaded + [loaded[0]] * (batch_size - len(loaded))
+    filled = loaded + [loaded[0]] * (rows - len(loaded))
     source_BST = np.stack(
-        [np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in rows]
+        [np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in filled]
     ).astype(np.float32)
-    length_B = np.array([s_ST.shape[1] for _, s_ST in rows], np.int32)
+    length_B = np.array([s_ST.shape[1] for _, s_ST in filled], np.int32)
     estimate_BST = system(
         source_BST,
         length_B,
         load_adaptation(
-            [example for example, _ in rows], sample_rate=sample_rate, seconds=adaptation_seconds
+            [example for example, _ in filled], sample_rate=sample_rate, seconds=adaptation_seconds
         ),
     )
     return [estimate_ST[:, : s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
 
 
-def batches(lengths, *, batch_size, bucket):
+def pad_length(length, bucket):
+    """Samples that an example is padded to: a multiple of `bucket` or, from 16 buckets on, of a
+    power of two times it, so that there are 8 lengths an octave and at most an eighth is padded."""
+    buckets = -(-int(length) // bucket)
+    step = 2 ** max(buckets.bit_length() - 4, 0)
+    return -(-buckets // step) * step * bucket
+
+
+def batches(lengths, *, batch_size, bucket, most):
     """Groups examples of similar length, so that few shapes are compiled and little is padded.
+
+    The examples of one padded length are dealt over batches of one size, which are as few as may
+    be, so that less than one row a batch is a copy.
 
     Args:
       lengths: samples of each example.
-      batch_size: examples a batch.
-      bucket: padded lengths are multiples of this many samples.
+      batch_size: examples a batch, at most.
+      bucket: see `pad_length`.
+      most: samples of a batch, padding counted, at most; one example may have more.
 
     Returns:
-      List of (indices, padded length); every index stands in exactly one of them.
+      List of (indices, padded length, rows of the batch); every index stands in exactly one.
     """
     groups = collections.defaultdict(list)
     for i, length in enumerate(lengths):
-        groups[-(-int(length) // bucket) * bucket].append(i)
-    return [
-        (group[first : first + batch_size], padded)
-        for padded, group in sorted(groups.items())
-        for first in range(0, len(group), batch_size)
-    ]
+        groups[pad_length(length, bucket)].append(i)
+    made = []
+    for padded, group in sorted(groups.items()):
+        limit = max(min(batch_size, most // padded), 1)
+        rows = -(-len(group) // -(-len(group) // limit))
+        made += [
+            (group[first : first + rows], padded, rows) for first in range(0, len(group), rows)
+        ]
+    return made
+
+
+def plan(source, indices, *, sample_rate, batch_size, bucket_seconds):
+    """The `batches` of some examples of a RecordSource; see `evaluate_examples`."""
+    lengths = np.asarray(source.lengths)[indices] * sample_rate / source.metadata['sample_rate']
+    return batches(
+        np.ceil(lengths),
+        batch_size=batch_size,
+        bucket=bucket_samples(bucket_seconds, sample_rate),
+        most=round(batch_size * BATCH_SECONDS * sample_rate),
+    )
+
+
+def bucket_samples(seconds, sample_rate):
+    """Samples of a bucket, at least 1."""
+    return max(round(seconds * sample_rate), 1)
+
+
+def own_share(source, max_examples):
+    """Indices of the examples that this host scores: of all, or of the first `max_examples`."""
+    count = min(len(source), max_examples or len(source))
+    return np.arange(jax.process_index(), count, jax.process_count())
 
 
 def evaluate_examples(
@@ -126,8 +164,8 @@ def evaluate_examples(
       source: RecordSource.
       indices: examples to score.
       sample_rate: of the system, in hertz; data of another rate is resampled to it.
-      batch_size: examples the system gets at once.
-      bucket_seconds: lengths are padded to a multiple.
+      batch_size: examples the system gets at once, fewer of those longer than BATCH_SECONDS.
+      bucket_seconds: lengths are padded to multiples, see `pad_length`.
       filter_taps: of BSS-eval.
       source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
         are added and the columns carry these names. Empty: the best order counts.
@@ -138,10 +176,6 @@ def evaluate_examples(
     """
     rows, skipped = [], {}
     sexes = source.metadata.get('speakers', {})
-    lengths = np.ceil(
-        np.asarray(source.lengths)[indices] * sample_rate / source.metadata['sample_rate']
-    )
-    bucket = max(round(bucket_seconds * sample_rate), 1)
 
     def score(example, reference_ST, estimate_ST):
         try:
@@ -157,7 +191,7 @@ def evaluate_examples(
             return example.id, error.reason
         return {
             'id': example.id,
-            'sources': ' '.join(example.source_ids),
+            'sources': json.dumps(example.source_ids),
             'seconds': reference_ST.shape[1] / sample_rate,
             'snr_db': example.snr_db,
             **_identity(example, source_names, sexes),
@@ -174,8 +208,14 @@ def evaluate_examples(
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         pending = []
-        made = batches(lengths, batch_size=batch_size, bucket=bucket)
-        for members, padded in tqdm.tqdm(
+        made = plan(
+            source,
+            indices,
+            sample_rate=sample_rate,
+            batch_size=batch_size,
+            bucket_seconds=bucket_seconds,
+        )
+        for members, padded, batch_rows in tqdm.tqdm(
             made, 'evaluating', unit='batch', leave=False, disable=not sys.stderr.isatty()
         ):
             loaded = [load(source, int(indices[i]), sample_rate=sample_rate) for i in members]
@@ -183,7 +223,7 @@ def evaluate_examples(
                 system,
                 loaded,
                 padded=padded,
-                batch_size=batch_size,
+                rows=batch_rows,
                 sample_rate=sample_rate,
                 adaptation_seconds=adaptation_seconds,
             )
@@ -209,9 +249,7 @@ def evaluate(system, source, *, max_examples=0, **settings):
     Returns:
       (rows, skipped) over all hosts, rows sorted by id.
     """
-    count = min(len(source), max_examples or len(source))
-    mine = np.arange(jax.process_index(), count, jax.process_count())
-    rows, skipped = evaluate_examples(system, source, mine, **settings)
+    rows, skipped = evaluate_examples(system, source, own_share(source, max_examples), **settings)
     shares = gather({'rows': rows, 'skipped': skipped})
     rows = sorted((row for share in shares for row in share['rows']), key=lambda row: row['id'])
     return rows, {name: why for share in shares for name, why in share['skipped'].items()}
@@ -228,8 +266,9 @@ def summary(rows, skipped, *, source_names=(), **context):
 
     Returns:
       Dict with the statistics of each metric over all examples, of the system and of the mixture
-      itself, counts of examples and of skipped ones by reason; with source names the metrics of
-      each source too, and its classes' under 'classes'.
+      itself, counts of examples, of those with an estimate that is empty (see
+      `metrics.improvement.evaluate_example`) and of skipped ones by reason; with source names the
+      metrics of each source too, and its classes' under 'classes'.
     """
     metrics = METRICS
     if source_names:
@@ -249,6 +288,7 @@ def summary(rows, skipped, *, source_names=(), **context):
     return {
         **context,
         'examples': len(rows),
+        'empty_estimates': sum(row.get('empty_estimates', 0) > 0 for row in rows),
         'skipped': dict(collections.Counter(skipped.values())),
         'metrics': statistics,
         'mixture': mixture_statistics(statistics),

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax.evaluation import evaluate
-from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
+from fgsep_jax.metrics.improvement import SkipExample, as_references, evaluate_example
 
 SCORES = ('si_snr', 'si_snri', 'sdr', 'sdri', 'sir', 'siri', 'sar')
 
@@ -44,7 +44,18 @@ def write_examples(
         in `evaluate`.
     """
     total = min(len(source), max_examples or len(source))
-    bucket = max(round(bucket_seconds * sample_rate), 1)
+    bucket = evaluate.bucket_samples(bucket_seconds, sample_rate)
+    # The shapes that the evaluation has compiled.
+    rows = {
+        padded: rows
+        for _, padded, rows in evaluate.plan(
+            source,
+            evaluate.own_share(source, max_examples),
+            sample_rate=sample_rate,
+            batch_size=batch_size,
+            bucket_seconds=bucket_seconds,
+        )
+    }
     done, written = set(), set()
     for start in np.linspace(0, total, count, endpoint=False).astype(int):
         for i in range(start, total):
@@ -52,12 +63,13 @@ def write_examples(
                 continue
             loaded = evaluate.load(source, i, sample_rate=sample_rate)
             example, reference_ST = loaded
+            padded = evaluate.pad_length(reference_ST.shape[1], bucket)
             estimates = {
                 name: evaluate.separate(
                     system,
                     [loaded],
-                    padded=-(-reference_ST.shape[1] // bucket) * bucket,
-                    batch_size=batch_size,
+                    padded=padded,
+                    rows=rows.get(padded, 1),
                     sample_rate=sample_rate,
                     adaptation_seconds=adaptation_seconds,
                 )[0]
@@ -102,14 +114,16 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
       Name of the example's folder.
     """
     names = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
+    if not source_names:
+        estimates = {
+            system: as_references(estimate_ST, reference_ST)
+            for system, estimate_ST in estimates.items()
+        }
     sounds = {'mixture.wav': ({'role': 'mixture'}, reference_ST.sum(axis=0))}
     for s, name in enumerate(names):
         sounds[f'reference_{name}.wav'] = ({'role': 'reference', 'source': name}, reference_ST[s])
         for system, estimate_ST in estimates.items():
             values = scores[system]
-            estimate_T = estimate_ST[values['permutation_S'][s]]
-            if not source_names:  # SI-SNR leaves the scale free
-                estimate_T = estimate_T * _rms(reference_ST[s]) / max(_rms(estimate_T), 1e-9)
             about = {
                 'role': 'estimate',
                 'source': name,
@@ -120,7 +134,7 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
                     if f'{metric}_S' in values
                 },
             }
-            sounds[os.path.join(system, f'estimate_{name}.wav')] = about, estimate_T
+            sounds[os.path.join(system, f'estimate_{name}.wav')] = about, estimate_ST[s]
     # A path's parts may have 255 bytes; an id is made of the names of two files.
     short = example.id.encode()[:150].decode(errors='ignore')
     target = os.path.join(folder, short)
@@ -145,7 +159,3 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
     return short
-
-
-def _rms(signal_T):
-    return float(np.sqrt(np.mean(np.square(signal_T))))

@@ -122,7 +122,7 @@ def evaluate_example(
     si_snr_RE = si_snr(np.concatenate([estimate_ST, mixture_T[None]]), reference_ST)
     source_S = permutation_S = np.arange(len(reference_ST))
     if not fixed_order:
-        _, permutation_S = scipy.optimize.linear_sum_assignment(si_snr_RE[:, :-1], maximize=True)
+        _, permutation_S = _best_order(si_snr_RE[:, :-1])
     ratio_RE = dict(si_snr=np.column_stack([si_snr_RE[:, permutation_S], si_snr_RE[:, -1]]))
     candidate_ET = np.concatenate([estimate_ST[permutation_S], mixture_T[None]])
     keywords = dict(filter_length=filter_length, pairwise=True)
@@ -146,6 +146,31 @@ def evaluate_example(
         **{f'{name}_S': value_S for name, value_S in per_source.items()},
         'empty_estimates': int(empty_S.sum()),
     }
+
+
+def as_references(estimate_ST: np.ndarray, reference_ST: np.ndarray) -> np.ndarray:
+    """Estimates whose order, scale and sign SI-SNR leaves free, to be heard beside the references.
+
+    Args:
+        estimate_ST: Separated signals.
+        reference_ST: True signals.
+
+    Returns:
+        Estimates [S, T] in the order of the references, each at its reference's level and with the
+        sign of its projection on it; silence where an estimate is empty.
+    """
+    finite_S1 = np.isfinite(estimate_ST).all(axis=-1, keepdims=True)
+    estimate_ST = np.where(finite_S1, np.asarray(estimate_ST, np.float64), 0)
+    _, permutation_S = _best_order(si_snr(estimate_ST, reference_ST))
+    estimate_ST, zero_mean_ST = estimate_ST[permutation_S], _zero_mean(estimate_ST[permutation_S])
+    correlation_S = (zero_mean_ST * reference_ST).sum(axis=-1)
+    level_S, wanted_S = rms(zero_mean_ST), rms(_zero_mean(reference_ST))
+    gain_S = np.where(level_S > 0, wanted_S / np.where(level_S > 0, level_S, 1), 0)
+    return estimate_ST * np.where(correlation_S < 0, -gain_S, gain_S)[:, None]
+
+
+def _best_order(si_snr_RE):
+    return scipy.optimize.linear_sum_assignment(si_snr_RE, maximize=True)
 
 
 def rms(signal_T: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_the_sexes_arrive_in_the_rows_of_an_evaluation(tmp_path):
     assert rows
     for row in rows:
         assert [row['sex_1'], row['sex_2']] == [
-            sexes.get(name, '') for name in row['sources'].split()
+            sexes.get(name, '') for name in json.loads(row['sources'])
         ]
     assert any(row['sex_1'] for row in rows)
 

@@ -1,6 +1,7 @@
 import csv
 import json
 
+from hypothesis import given, settings, strategies as st
 import jax
 import numpy as np
 import pytest
@@ -30,11 +31,30 @@ def data(tmp_path):
 
 def test_batches_hold_every_example_once_and_pad_little():
     lengths = np.random.default_rng(0).integers(1, 5000, 100)
-    made = evaluate.batches(lengths, batch_size=8, bucket=500)
-    assert sorted(i for members, _ in made for i in members) == list(range(100))
-    for members, padded in made:
-        assert len(members) <= 8 and padded % 500 == 0
+    made = evaluate.batches(lengths, batch_size=8, bucket=500, most=8 * 5000)
+    assert sorted(i for members, *_ in made for i in members) == list(range(100))
+    for members, padded, rows in made:
+        assert len(members) <= rows <= 8 and padded % 500 == 0
         assert all(padded - 500 < lengths[i] <= padded for i in members)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 100_000), min_size=1, max_size=60),
+    batch_size=st.integers(1, 9),
+    most=st.integers(1, 50_000),
+)
+def test_batches_are_of_what_is_there_and_no_larger_than_asked(lengths, batch_size, most):
+    made = evaluate.batches(lengths, batch_size=batch_size, bucket=100, most=most)
+    assert sorted(i for members, *_ in made for i in members) == list(range(len(lengths)))
+    for padded in {padded for _, padded, _ in made}:
+        of_length = [(members, rows) for members, other, rows in made if other == padded]
+        (rows,) = {rows for _, rows in of_length}  # one shape is compiled a length
+        assert 1 <= rows <= batch_size and (rows == 1 or rows * padded <= most)
+        assert sum(rows - len(members) for members, rows in of_length) < len(of_length)
+        for i in (i for members, _ in of_length for i in members):
+            assert lengths[i] <= padded < lengths[i] + max(100, lengths[i] / 8 + 1)
+    assert len({evaluate.pad_length(i, 100) for i in range(100 * 2**9, 100 * 2**10)}) <= 9
 
 
 def test_rows_are_the_metrics_of_each_whole_example(data):
@@ -69,17 +89,47 @@ def test_a_model_gets_each_example_as_if_alone(data):
         np.testing.assert_allclose(row['sdr'], alone['sdr'], atol=1e-3)
 
 
-def test_what_has_no_score_is_skipped_and_counted(data):
+def test_long_examples_go_by_fewer_and_nobody_is_there_twice(data, monkeypatch):
+    monkeypatch.setattr(evaluate, 'BATCH_SECONDS', 0.1)
+    seen = []
+
+    def system(source_BST, length_B, adaptation_BT=None):
+        seen.append(source_BST.shape[::2])
+        return swap(source_BST, length_B)
+
+    rows, _ = evaluate.evaluate(system, RecordSource(data, 'test'), **SETTINGS)
+    assert len(rows) == 7
+    assert sorted(seen) == [(1, 1600), (1, 1600), (1, 2400), (1, 2400), (1, 2400), (2, 800)]
+
+
+def test_an_empty_estimate_is_counted_in_the_mean_and_said(data):
+    source = RecordSource(data, 'test')
+    whole, _ = evaluate.evaluate(swap, source, **SETTINGS)
+
     def broken(source_BST, length_B, adaptation_BT):
         estimate_BST = swap(source_BST, length_B)
-        estimate_BST[0] = np.nan
+        estimate_BST[0, 0], estimate_BST[1:2, 1, 5] = 0, np.nan
         return estimate_BST
 
-    rows, skipped = evaluate.evaluate(broken, RecordSource(data, 'test'), **SETTINGS)
+    rows, skipped = evaluate.evaluate(broken, source, **SETTINGS)
     content = evaluate.summary(rows, skipped, system='broken')
-    assert len(rows) + len(skipped) == 7 and skipped
-    assert content['skipped'] == {'non-finite estimate': len(skipped)}
-    assert content['examples'] == len(rows) == content['metrics']['sdr']['count']
+    assert len(rows) == 7 and not skipped and content['skipped'] == {}
+    empty = sum(row['empty_estimates'] for row in rows)
+    assert empty == content['empty_estimates'] > 3
+    for name in ('si_snri', 'sdri'):
+        assert content['metrics'][name]['count'] == 7
+        mean = np.mean([row[name] for row in whole])
+        np.testing.assert_allclose(
+            content['metrics'][name]['mean'], mean - empty * 75 / 7, atol=empty * 15 / 7
+        )
+
+
+def test_what_cannot_be_scored_is_skipped_and_counted(tmp_path):
+    tree = synthetic.write(tmp_path / 'tones', test=3, lengths=(2400, 20))
+    rows, skipped = evaluate.evaluate(swap, RecordSource(tree, 'test'), **SETTINGS)
+    content = evaluate.summary(rows, skipped, system='swap')
+    assert content['skipped'] == {'shorter than the distortion filter': 1}
+    assert content['examples'] == len(rows) == content['metrics']['sdr']['count'] == 2
 
 
 def test_the_oracle_beats_the_mixture_and_keeps_the_length(data):
@@ -137,7 +187,7 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     source = RecordSource(synthetic.write(tmp_path / 'tones', test=3), 'test')
 
     def soft(source_BST, length_B, adaptation_BT=None):
-        return 1e-3 * source_BST + 1e-5 * source_BST[:, ::-1]
+        return np.array([[1e-3], [-2e-3]], 'f') * (source_BST + 1e-2 * source_BST[:, ::-1])[:, ::-1]
 
     listen.write_examples(
         tmp_path / 'audio',
@@ -153,7 +203,8 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     (folder,) = (tmp_path / 'audio').iterdir()
     files = {path.stem: soundfile.read(path)[0] for path in folder.glob('*.wav')}
     assert len(files) == 5 and max(np.abs(x).max() for x in files.values()) < 0.91
-    np.testing.assert_allclose(files['estimate_1'], files['reference_1'], atol=0.03)
+    for s in (1, 2):  # in the order, at the level and with the sign of the references
+        np.testing.assert_allclose(files[f'estimate_{s}'], files[f'reference_{s}'], atol=0.03)
     about = json.loads((folder / 'example.json').read_text())
     assert about['files']['estimate_2.wav']['role'] == 'estimate'
     # A later evaluation replaces them.
