@@ -1,17 +1,26 @@
 """Read audio files and judge them: what is bad is named by kind and kept out of the data."""
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
+import errno
 import io
 import math
 import os
+import stat
+from typing import BinaryIO
 
 import numpy as np
 import scipy
 import soundfile
 
-from data_prep.corpora import Utterance
+from data_prep import containers
+from data_prep.corpora import Utterance, printable
 
 FULL_SCALE = 32768.0  # of int16: PCM sample / FULL_SCALE lies in [-1, 1)
+FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
+_BLOCK = 1 << 18  # samples decoded at a time
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
 
 
 class BadInput(Exception):
@@ -28,6 +37,19 @@ class BadInput(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Take:
+    """How the samples of a file become the sound that is used.
+
+    Attributes:
+        channel: the one that is taken.
+        scale: factor; a power of two, below 1 where float samples exceed full scale.
+    """
+
+    channel: int = 0
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Inspected:
     """An utterance that was looked into.
 
@@ -35,6 +57,7 @@ class Inspected:
         item: the utterance.
         samples: length at the target rate; 0 if bad.
         rms_db: level re full scale.
+        take: how it is to be read.
         converted: what reading changes (`resampled`, `first channel taken`).
         problem: kind of fault, empty if the file is good.
         detail: what was found.
@@ -43,6 +66,7 @@ class Inspected:
     item: Utterance
     samples: int = 0
     rms_db: float = -math.inf
+    take: Take = Take()
     converted: tuple[str, ...] = ()
     problem: str = ''
     detail: str = ''
@@ -59,70 +83,222 @@ def resampled_length(samples: int, native_rate: int, sample_rate: int) -> int:
     return -(-samples * up // down)
 
 
-def _check_whole(head: bytes, size: int) -> None:
-    """Refuse a file of `size` bytes that is empty, or whose RIFF header promises more."""
-    if not size:
-        raise BadInput('empty', '0 bytes')
-    if head[:4] == b'RIFF' and head[8:12] == b'WAVE':
-        promised = int.from_bytes(head[4:8], 'little') + 8
-        # Writers to a pipe leave 0, 0xFFFFFFFF or (sox, eSpeak) about 0x7FFFF000: length unknown.
-        # Some count the last chunk's padding byte and do not write it.
-        if size + 1 < promised < 0x7FFFF000:
-            raise BadInput('truncated', f'{size} bytes of the {promised} that its header promises')
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read block by block: some codecs cannot seek, some lengths are lies."""
+
+    def seekable(self) -> bool:
+        return False
 
 
-def _open(path: str):
+def _bytes_of(path: str) -> tuple[BinaryIO, int]:
+    """The file, open, and how many bytes it has.
+
+    Raises:
+        BadInput: if it is none: a pipe, a device, a folder, or a link to nothing.
+    """
     if '://' in path:
         from apache_beam.io.filesystems import FileSystems
 
         with FileSystems.open(path) as file:
             contents = file.read()
-        _check_whole(contents[:12], len(contents))
-        return soundfile.SoundFile(io.BytesIO(contents))
-    with open(path, 'rb') as file:
-        _check_whole(file.read(12), os.fstat(file.fileno()).st_size)
-    return soundfile.SoundFile(path)
+        return io.BytesIO(contents), len(contents)
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            kind = 'folder' if stat.S_ISDIR(status.st_mode) else 'pipe or device'
+            raise BadInput('not a file', f'a {kind}')
+        return open(path, 'rb'), status.st_size
+    except OSError as error:
+        broken = os.path.islink(path)
+        kind = {
+            errno.ENOENT: 'broken link' if broken else 'missing',
+            errno.ELOOP: 'broken link',
+            errno.EACCES: 'not permitted',
+            errno.EPERM: 'not permitted',
+        }.get(error.errno, 'unreadable')
+        raise BadInput(kind, error.strerror or repr(error)) from error
 
 
-def _read(file: soundfile.SoundFile, frames: int = -1) -> np.ndarray:
-    audio_T = file.read(frames, dtype='float32')
-    return audio_T if audio_T.ndim == 1 else np.ascontiguousarray(audio_T[:, 0])
+@contextlib.contextmanager
+def _opened(
+    path: str, *, check: bool = True, endless: bool = False
+) -> Iterator[tuple[_Stream, containers.Length]]:
+    """(sound file, what its structure says); whatever a decoder does is a `BadInput`.
+
+    Args:
+        path: of the file.
+        check: whether its structure is looked through first.
+        endless: decode a FLAC to its end, whatever its header says.
+    """
+    try:
+        raw, size = _bytes_of(path)
+        with raw:
+            length = containers.length(raw, size) if check else containers.Length()
+            if length.fault:
+                raise BadInput(length.fault, length.detail)
+            source = raw if '://' in path else os.fsencode(path)
+            if endless and containers.is_flac(raw):
+                source = containers.EndlessFlac(raw)
+            raw.seek(0)
+            with _Stream(source) as file:
+                yield file, length
+    except BadInput:
+        raise
+    except Exception as error:  # soundfile's, its wrapper's, NumPy's: none may end the job
+        raise BadInput('unreadable', printable(str(error) or repr(error))) from error
 
 
-def read(path: str, *, sample_rate: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Samples `start` to `stop`, counted at `sample_rate`, of the first channel.
+def _blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:
+    """float32 [frames, channels] blocks of the file, from where it stands to its end or `frames`
+    on."""
+    left = math.inf if frames is None else frames
+    while left > 0:
+        wanted = int(min(left, max(_BLOCK // file.channels, 1)))
+        block_TC = file.read(wanted, dtype='float32', always_2d=True)
+        if block_TC.size:
+            yield block_TC
+        left -= wanted
+        if len(block_TC) < wanted:
+            return
+
+
+def _can_seek(file: _Stream) -> bool:
+    """Whether seeking gives the very samples that decoding from the start would give."""
+    plain = file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW'))
+    return plain and file.format not in ('SDS', 'XI') and file.frames < _UNKNOWN_FRAMES
+
+
+def _span(file: _Stream, start: int, stop: int | None, channel: int) -> np.ndarray:
+    """Samples `start` to `stop`, at the file's own rate, of one channel."""
+    if start and _can_seek(file):
+        file.seek(min(start, file.frames))
+        skipped = start
+    else:
+        skipped = 0
+    if stop is None and file.frames < _UNKNOWN_FRAMES:
+        stop = file.frames  # what follows a FLAC's samples would be an error
+    pieces, at = [], skipped
+    for block_TC in _blocks(file, None if stop is None else max(stop - skipped, 0)):
+        pieces.append(block_TC[max(start - at, 0) :, channel])
+        at += len(block_TC)
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def read(
+    path: str,
+    *,
+    sample_rate: int,
+    start: int = 0,
+    stop: int | None = None,
+    take: Take = Take(),
+) -> np.ndarray:
+    """Samples `start` to `stop`, counted at `sample_rate`.
 
     Higher native rates are resampled by a polyphase filter (`scipy.signal.resample_poly`, linear
     phase, Kaiser 5.0), over the whole file, so that a cut does not depend on where it is made.
 
+    Args:
+        path: of the file.
+        sample_rate: wanted, in hertz.
+        start, stop: what is wanted, in samples; past the end there is nothing.
+        take: as `inspect` found it.
     Returns:
-        float32 [stop - start] in [-1, 1).
+        float32 [stop - start].
     Raises:
-        BadInput: `unreadable`, `empty`, `truncated` or `rate too low`.
+        BadInput: whatever is wrong with the file.
     """
-    try:
-        with _open(path) as file:
-            native_rate = file.samplerate
-            if native_rate == sample_rate:
-                file.seek(start)
-                return _read(file, -1 if stop is None else stop - start)
-            audio_T = _read(file)
-    except (OSError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
-        raise BadInput('unreadable', str(error)) from error
-    if native_rate < sample_rate:
-        raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
-    up, down = _ratio(native_rate, sample_rate)
-    return scipy.signal.resample_poly(audio_T, up, down)[start:stop].astype(np.float32)
+    with _opened(path, check=stop is None) as (file, _):
+        native_rate = file.samplerate
+        if native_rate < sample_rate:
+            raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
+        if take.channel >= file.channels:
+            raise BadInput('unreadable', f'{file.channels} channels, it had more')
+        if native_rate == sample_rate:
+            audio_T = _span(file, start, stop, take.channel)
+        else:
+            up, down = _ratio(native_rate, sample_rate)
+            whole_T = _span(file, 0, None, take.channel)
+            audio_T = scipy.signal.resample_poly(whole_T, up, down)[start:stop].astype(np.float32)
+    return audio_T if take.scale == 1.0 else audio_T * np.float32(take.scale)
 
 
-def clipped_fraction(audio_T: np.ndarray, *, threshold: float = 0.999, run: int = 3) -> float:
-    """Share of samples in runs of at least `run` samples at or above `threshold` of full scale."""
-    loud_T = np.abs(audio_T) >= threshold
-    if not loud_T.any():
-        return 0.0
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], loud_T.astype(np.int8), [0]])))
-    lengths = edges[1::2] - edges[::2]
-    return float(lengths[lengths >= run].sum() / audio_T.size)
+class _Statistics:
+    """What is in the channels of a sound, gathered block by block."""
+
+    def __init__(self, channels: int, *, clip: float, run: int = 3):
+        self.count, self._clip, self._run = 0, clip, run
+        self.sum_C, self.square_C = np.zeros(channels), np.zeros(channels)
+        self.low_C, self.high_C = np.full(channels, math.inf), np.full(channels, -math.inf)
+        self._clipped_C = np.zeros(channels, np.int64)
+        self._running_C = np.zeros(channels, np.int64)  # clipped samples up to the block's end
+
+    def add(self, block_TC: np.ndarray) -> None:
+        """Take one more block in."""
+        self.count += len(block_TC)
+        self.sum_C += block_TC.sum(axis=0, dtype=np.float64)
+        self.square_C += np.square(block_TC, dtype=np.float64).sum(axis=0)
+        self.low_C = np.minimum(self.low_C, block_TC.min(axis=0))
+        self.high_C = np.maximum(self.high_C, block_TC.max(axis=0))
+        loud_TC = np.abs(block_TC) >= self._clip
+        for channel in range(block_TC.shape[1]):
+            self._add_runs(channel, loud_TC[:, channel])
+
+    def _add_runs(self, channel: int, loud_T: np.ndarray) -> None:
+        before = self._running_C[channel]
+        if not before and not loud_T.any():
+            return
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], loud_T.astype(np.int8), [0]])))
+        lengths = edges[1::2] - edges[::2]
+        self._running_C[channel] = 0
+        if before and loud_T[0]:
+            lengths[0] += before
+        elif before:
+            lengths = np.concatenate([[before], lengths])
+        if loud_T[-1]:  # goes on in the next block
+            self._running_C[channel], lengths = lengths[-1], lengths[:-1]
+        self._clipped_C[channel] += lengths[lengths >= self._run].sum()
+
+    @property
+    def power_C(self) -> np.ndarray:
+        """Mean square of each channel without its mean."""
+        return np.maximum(self.square_C / self.count - np.square(self.sum_C / self.count), 0.0)
+
+    @property
+    def peak_C(self) -> np.ndarray:
+        """Largest distance of each channel from its mean."""
+        mean_C = self.sum_C / self.count
+        return np.maximum(self.high_C - mean_C, mean_C - self.low_C)
+
+    @property
+    def clipped_C(self) -> np.ndarray:
+        """Share of each channel's samples that lie in runs at full scale."""
+        last_C = np.where(self._running_C >= self._run, self._running_C, 0)
+        return (self._clipped_C + last_C) / self.count
+
+
+def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, bool]:
+    """(what is in the file, its rate, whether it says its own length), decoded to its end.
+
+    Raises:
+        BadInput: also where the length that it says is not the one that it has.
+    """
+    with _opened(path, endless=True) as (file, length):
+        statistics = _Statistics(file.channels, clip=0.999 * full_scale)
+        promised, declared = length.samples, length.declared
+        if promised is None and file.frames < _UNKNOWN_FRAMES:
+            promised = file.frames
+        exact = promised is not None and not length.tolerance
+        for block_TC in _blocks(file, promised if exact else None):
+            statistics.add(block_TC)
+        found = statistics.count
+        if exact and found == promised:
+            with contextlib.suppress(Exception):  # what no decoder takes for sound is none
+                found += len(file.read(1, dtype='float32', always_2d=True))
+        if promised is not None and abs(found - promised) > length.tolerance:
+            kind = 'truncated' if found < promised else 'longer than its header'
+            there = f'more than {promised}' if exact and found > promised else f'{found}'
+            raise BadInput(kind, f'{there} samples, its header counts {promised}')
+        return statistics, file.samplerate, declared
 
 
 def inspect(
@@ -135,45 +311,61 @@ def inspect(
 ) -> Inspected:
     """Look into one file; never raises for what the file holds.
 
+    Of several channels the first is taken, unless another one is louder by `FIRST_CHANNEL_DB`
+    (mean power without the mean): then the loudest, so that an event on one side is not lost, and
+    nothing cancels as it could in a sum. Float samples above full scale are not clipped: they
+    are scaled by a power of two, and full scale is where they are largest.
+
     Args:
         item: the utterance.
         sample_rate: of the data set; higher native rates are fine, lower ones are not.
         min_seconds: shorter files are `too short`.
         silence_db: files whose peak re full scale, offset removed, stays below are `silent`.
-        max_clipped: files with a larger `clipped_fraction` are `clipped`.
+        max_clipped: files with a larger share of samples in runs of three or more at (above
+            0.999 of) full scale are `clipped`.
     """
     try:
-        with _open(item.path) as file:
-            native_rate, channels = file.samplerate, file.channels
-            audio_T = _read(file)
-        if not audio_T.size:
+        statistics, native_rate, declared = _measure(item.path)
+        if not statistics.count:
             raise BadInput('empty', 'no samples')
         if native_rate < sample_rate:
             raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
-        if not np.isfinite(audio_T).all():
+        if not np.isfinite(statistics.square_C).all():
             raise BadInput('not finite', 'nan or inf samples')
-        peak = float(np.max(np.abs(audio_T - np.mean(audio_T, dtype=np.float64))))
+        power_C = statistics.power_C
+        channel = int(np.argmax(power_C))
+        if power_C[0] >= power_C[channel] * 10 ** (-FIRST_CHANNEL_DB / 10):
+            channel = 0
+        extreme = float(max(statistics.high_C[channel], -statistics.low_C[channel]))
+        scale = 1.0
+        if extreme > 1.0:
+            scale = 2.0 ** -math.ceil(math.log2(extreme))
+            statistics, *_ = _measure(item.path, full_scale=extreme)
+        peak = float(statistics.peak_C[channel]) * scale
         if peak < 10 ** (silence_db / 20):
             raise BadInput('silent', f'peak {20 * math.log10(max(peak, 1e-9)):.0f} dB full scale')
-        clipped = clipped_fraction(audio_T)
+        clipped = float(statistics.clipped_C[channel])
         if clipped > max_clipped:
             raise BadInput('clipped', f'{100 * clipped:.2f} % of the samples')
-        seconds = audio_T.size / native_rate
+        seconds = statistics.count / native_rate
         if seconds < min_seconds:
             raise BadInput('too short', f'{seconds:.2f} s, {min_seconds:g} s wanted')
     except BadInput as bad:
         return Inspected(item, problem=bad.kind, detail=bad.detail)
-    except (OSError, RuntimeError) as error:
-        from apache_beam.io.filesystems import FileSystems
-
-        problem = 'unreadable' if FileSystems.exists(item.path) else 'missing'
-        return Inspected(item, problem=problem, detail=str(error))
-    converted = (('resampled',) if native_rate != sample_rate else ()) + (
-        ('first channel taken',) if channels > 1 else ()
-    )
+    except Exception as error:
+        return Inspected(item, problem='unreadable', detail=printable(repr(error)))
+    converted = {
+        'resampled': native_rate != sample_rate,
+        'first channel taken': len(power_C) > 1 and not channel,
+        'loudest channel taken, the first is quieter': channel > 0,
+        'scaled, float samples were above full scale': scale != 1.0,
+        'taken as it is: whether it is whole cannot be told in its format': not declared,
+    }
+    square = float(statistics.square_C[channel]) / statistics.count * scale**2
     return Inspected(
         item,
-        samples=resampled_length(audio_T.size, native_rate, sample_rate),
-        rms_db=10 * math.log10(float(np.mean(np.square(audio_T, dtype=np.float64)))),
-        converted=converted,
+        samples=resampled_length(statistics.count, native_rate, sample_rate),
+        rms_db=10 * math.log10(square),
+        take=Take(channel, scale),
+        converted=tuple(note for note, applies in converted.items() if applies),
     )

@@ -1,20 +1,56 @@
 """Walk source trees as they are delivered: utterances with speaker, path and split."""
 
 import collections
+from collections.abc import Iterable
 import dataclasses
 import heapq
-import logging
 import os
 import posixpath
 import re
+import unicodedata
+
+import soundfile
 
 from data_prep.mixing import stable_hash
 
-AUDIO = ('.wav', '.flac', '.ogg')
+# Whose contents are looked into: what libsndfile knows, but for samples without any header.
+AUDIO = tuple(
+    sorted(
+        {f'.{name.lower()}' for name in soundfile.available_formats()} - {'.raw'}
+        | {'.wave', '.bwf', '.bw64', '.oga', '.opus', '.mp2', '.mpga'}
+        | {'.aif', '.aifc', '.snd', '.sph'}
+    )
+)
+# What systems and file servers leave beside the files of their users.
+_SYSTEM_NAMES = {
+    '__macosx', 'lost+found', 'found.000', 'system volume information', '$recycle.bin', 'recycler',
+    '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot',
+    'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
+}  # fmt: skip
 
 
 class TreeError(ValueError):
     """A tree that is not what the job expects."""
+
+
+def printable(text: str) -> str:
+    """The text on one line that any file and screen takes; bytes of no UTF-8 as `\\xe9`."""
+    if text.isprintable():
+        return text
+
+    def shown(character: str) -> str:
+        if '\udc80' <= character <= '\udcff':  # how Python keeps such a byte
+            return f'\\x{ord(character) - 0xDC00:02x}'
+        if unicodedata.category(character) in ('Cc', 'Cs', 'Zl', 'Zp'):
+            return character.encode('unicode_escape').decode()
+        return character
+
+    return ''.join(map(shown, text))
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file or folder of this name is a system's own, beside the user's files."""
+    return name.startswith('.') or name.lower() in _SYSTEM_NAMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,42 +71,84 @@ class Utterance:
     split: str
     source_class: str = 'speech'
 
+    def __post_init__(self):
+        # These two are written into records and reports; `path` must stay as the system has it.
+        object.__setattr__(self, 'id', printable(self.id))
+        object.__setattr__(self, 'speaker', printable(self.speaker))
 
-def _walk(root: str) -> list[str]:
-    """Relative paths (with `/`) of all files; each folder is entered once, links to it or not.
+
+@dataclasses.dataclass
+class Walked:
+    """What lies in a tree.
+
+    Attributes:
+        files: relative paths (with `/`) of all that is no folder.
+        companions: how many files and folders are the system's own; they are not looked into.
+        problems: (relative path, kind, detail) of folders that could not be looked into.
+    """
+
+    files: list[str] = dataclasses.field(default_factory=list)
+    companions: int = 0
+    problems: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
+
+
+def _walk(root: str) -> Walked:
+    """All of a local tree; each folder is entered once, links to it or not.
 
     True folders come before links and shallow links before deep ones, so that a speaker's folder
     is that speaker's even where another one links to it.
     """
-    found, visited = [], set()
+    tree, visited, named_like_sounds = Walked(), set(), []
     real_root = os.path.realpath(root)
     starts = [(0, '', real_root)]  # depth, relative path, folder; links wait here
+
     while starts:
         depth, start, top = heapq.heappop(starts)
         if top in visited:
-            logging.warning('%s/%s links to a folder of the same tree: skipped', root, start)
-        for folder, below, names in os.walk(top):
+            tree.problems.append((start, 'linked twice', 'links to a folder of the same tree'))
+
+        def inside(folder):
+            below = os.path.relpath(folder, top).replace(os.sep, '/')
+            return posixpath.normpath(posixpath.join(start, below))
+
+        def refused(error):
+            kind = 'not permitted' if isinstance(error, PermissionError) else 'unreadable'
+            detail = f'folder: {error.strerror or error!r}'
+            tree.problems.append((inside(error.filename), kind, detail))
+
+        for folder, below, names in os.walk(top, onerror=refused):
             if folder in visited:
                 below.clear()
                 continue
             visited.add(folder)
-            inside = posixpath.join(start, os.path.relpath(folder, top).replace(os.sep, '/'))
-            inside = posixpath.normpath(inside)
-            found += [posixpath.normpath(f'{inside}/{name}') for name in names]
+            kept = [name for name in below if not is_companion(name)]
+            tree.companions += len(below) - len(kept) + sum(map(is_companion, names))
+            below[:] = kept
+            here = inside(folder)
+            tree.files += [
+                posixpath.normpath(f'{here}/{name}') for name in names if not is_companion(name)
+            ]
             for name in below:
                 path = os.path.join(folder, name)
+                if name.lower().endswith(AUDIO):
+                    named_like_sounds.append(posixpath.normpath(f'{here}/{name}'))
                 if os.path.islink(path):
-                    target, link = os.path.realpath(path), posixpath.normpath(f'{inside}/{name}')
+                    target, link = os.path.realpath(path), posixpath.normpath(f'{here}/{name}')
                     above = os.path.join(target, '')
                     if any(os.path.join(at, '').startswith(above) for at in (folder, real_root)):
-                        logging.warning('%s/%s links to a folder above it: skipped', root, link)
+                        problem = (link, 'link loop', 'links to a folder above it')
+                        tree.problems.append(problem)
                     else:
                         heapq.heappush(starts, (link.count('/'), link, target))
-    return found
+    held = {posixpath.dirname(path) for path in tree.files if path.lower().endswith(AUDIO)}
+    for path in named_like_sounds:
+        if not any(f'{folder}/'.startswith(f'{path}/') for folder in held):
+            tree.problems.append((path, 'not a file', 'a folder'))
+    return tree
 
 
-def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
-    """Sorted relative paths (with `/`) of the files under `root` with one of `suffixes`.
+def walk(root: str) -> Walked:
+    """What lies under `root`, a local folder or any URL that Beam's file systems list.
 
     Raises:
         TreeError: if `root` is not a folder.
@@ -80,11 +158,58 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
 
         base = root.rstrip('/') + '/'
         found = [m.path[len(base) :] for m in FileSystems.match([base + '**'])[0].metadata_list]
-    else:
-        if not os.path.isdir(root):
-            raise TreeError(f'{root} is not a folder')
-        found = _walk(root)
-    return sorted(path for path in found if path.lower().endswith(suffixes))
+        kept = [path for path in found if not any(map(is_companion, path.split('/')))]
+        return Walked(kept, len(found) - len(kept))
+    if not os.path.isdir(root):
+        raise TreeError(f'{root} is not a folder')
+    return _walk(root)
+
+
+def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
+    """Sorted relative paths (with `/`) of the files under `root` with one of `suffixes`.
+
+    Raises:
+        TreeError: if `root` is not a folder.
+    """
+    return sorted(path for path in walk(root).files if path.lower().endswith(suffixes))
+
+
+def unused(roots: Iterable[str], used: Iterable[str]) -> dict:
+    """What lies under `roots` beside the `used` paths, for the report.
+
+    Returns:
+        `other`: {suffix: files that are no audio}; `audio`: {suffix: audio files that the job
+        does not take}; `example`: one of these; `companions`: how many; `problems`: [{name, path,
+        kind, detail}].
+    """
+
+    def plain(path: str) -> str:
+        return path if '://' in path else os.path.normpath(path)
+
+    used = {plain(path) for path in used}
+    counts = {'other': collections.Counter(), 'audio': collections.Counter()}
+    companions, problems, examples = 0, [], []
+    for root in roots:
+        tree = walk(root)
+        companions += tree.companions
+        for path, kind, detail in tree.problems:
+            name, path = printable(path), printable(_join(root, path))
+            problems.append({'name': name, 'path': path, 'kind': kind, 'detail': detail})
+        for path in tree.files:
+            if plain(_join(root, path)) in used:
+                continue
+            suffix = posixpath.splitext(path)[1].lower()
+            plausible = re.fullmatch(r'\.\w{1,8}', suffix)
+            kind = 'audio' if suffix in AUDIO else 'other'
+            counts[kind][suffix if plausible else 'no suffix'] += 1
+            if kind == 'audio':
+                examples.append(path)
+    return {
+        **{kind: dict(sorted(counter.items())) for kind, counter in counts.items()},
+        'example': printable(min(examples, default='')),
+        'companions': companions,
+        'problems': sorted(problems, key=lambda one: one['path']),
+    }
 
 
 def _join(root: str, path: str) -> str:
@@ -92,7 +217,7 @@ def _join(root: str, path: str) -> str:
 
 
 def _expected(root: str, layout: str, found: list[str]) -> TreeError:
-    examples = ', '.join(found[:5]) if found else 'no such audio files at all'
+    examples = ', '.join(map(printable, found[:5])) if found else 'no such audio files at all'
     return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 
 
@@ -128,7 +253,9 @@ def _ids(files: list[str]) -> dict[str, str]:
     """{relative path: id}: the path without suffix, white space and `/`, as far as it is unique."""
     stems = collections.Counter(_stem(path) for path in files)
     names = {path: _stem(path) if stems[_stem(path)] == 1 else path for path in files}
-    names = {path: re.sub(r'\s', '_', name).replace('/', '-') for path, name in names.items()}
+    names = {
+        path: printable(re.sub(r'\s', '_', name)).replace('/', '-') for path, name in names.items()
+    }
     counts = collections.Counter(names.values())
     return {
         path: name if counts[name] == 1 else f'{name}-{stable_hash(path):016x}'[: len(name) + 9]
@@ -139,17 +266,23 @@ def _ids(files: list[str]) -> dict[str, str]:
 def folder(
     root: str, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> list[Utterance]:
-    """Any `<speaker>/**/*.wav|flac|ogg` tree, split by speaker."""
-    files = list_files(root)
-    if not files or any('/' not in path for path in files):
-        alone = [path for path in files if '/' not in path]
-        raise _expected(root, '<speaker>/**/*.wav|flac|ogg, a folder for each speaker', alone)
+    """Any `<speaker>/**/*` tree of audio files, split by speaker; files beside the speakers'
+    folders are nobody's."""
+    found = list_files(root)
+    files = [path for path in found if '/' in path]
+    if not files:
+        raise _expected(
+            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', found
+        )
     splits = split_speakers(
-        {path.split('/')[0] for path in files}, validation=validation, test=test, seed=seed
+        {printable(path.split('/')[0]) for path in files},
+        validation=validation,
+        test=test,
+        seed=seed,
     )
     utterances = []
     for path, name in _ids(files).items():
-        speaker = path.split('/')[0]
+        speaker = printable(path.split('/')[0])
         utterances.append(Utterance(name, speaker, _join(root, path), splits[speaker]))
     return utterances
 
@@ -168,41 +301,49 @@ def libritts(root: str) -> list[Utterance]:
         f'[LibriTTS/]{{{",".join(LIBRITTS_SPLITS)}}}/<speaker>/<chapter>/'
         '<speaker>_<chapter>_<paragraph>_<utterance>.wav'
     )
-    files = list_files(root, ('.wav',))
+    files = list_files(root)
     pattern = re.compile(
         r'(?:.*/)?(?P<part>[^/]+)/(?P<speaker>\d+)/(?P<chapter>\d+)/'
-        r'(?P<name>(?P=speaker)_(?P=chapter)_\d+_\d+)\.wav'
+        r'(?P<name>(?P=speaker)_(?P=chapter)_\d+_\d+)\.\w+'
     )
-    utterances = []
+    utterances = {}  # of one utterance in two forms, the last by name, .wav
     for path in files:
         match = pattern.fullmatch(path)
         if match and match['part'] in LIBRITTS_SPLITS:
             split = LIBRITTS_SPLITS[match['part']]
-            utterances.append(Utterance(match['name'], match['speaker'], _join(root, path), split))
+            one = Utterance(match['name'], match['speaker'], _join(root, path), split)
+            utterances[one.id] = one
     if not utterances:
         raise _expected(root, layout, files)
-    return utterances
+    return list(utterances.values())
 
 
 def vctk(root: str) -> list[Utterance]:
     """VCTK 0.92 (`wav48_silence_trimmed/p225/p225_001_mic1.flac`, first microphone only) or 0.80
-    (`wav48/p225/p225_001.wav`); all of it is test."""
+    (`wav48/p225/p225_001.wav`), also converted to another form; all of it is test."""
     layout = (
         'wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or '
-        '[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80)'
+        '[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80), or .wav, .flac, ... of these names'
     )
     files = list_files(root)
     pattern = re.compile(
-        r'(?:.*/)?(?:wav48_silence_trimmed|wav48)/(?P<speaker>[^/]+)/'
-        r'(?P<name>(?P=speaker)_\d+)(?:_mic1\.flac|\.wav)'
+        r'(?:(?P<above>.*)/)?(?P<speaker>[ps]\d+)/(?P<name>(?P=speaker)_\d+)(?:_mic1)?\.\w+'
     )
-    utterances = []
-    for path in files:
-        match = pattern.fullmatch(path)
-        if match:
-            utterances.append(Utterance(match['name'], match['speaker'], _join(root, path), 'test'))
-    if not utterances:
+    matches = {path: match for path in files if (match := pattern.fullmatch(path))}
+    if not matches:
         raise _expected(root, layout, files)
-    if len({one.id for one in utterances}) < len(utterances):
-        raise TreeError(f'{root} holds both releases of VCTK; give the folder of one of them')
-    return utterances
+    named = collections.defaultdict(set)
+    for match in matches.values():
+        named[match['name']].add(match['above'])
+    twice = next((places for places in named.values() if len(places) > 1), None)
+    if twice:
+        places = ' and '.join(sorted(str(place or '.') for place in twice))
+        raise TreeError(
+            f'{root} holds both releases of VCTK, or one twice: {places}; give the folder of one '
+            'of them'
+        )
+    utterances = {}  # of one recording in two forms, the last by name, .wav
+    for path, match in matches.items():
+        one = Utterance(match['name'], match['speaker'], _join(root, path), 'test')
+        utterances[one.id] = one
+    return list(utterances.values())

@@ -1,55 +1,95 @@
 """Tables that users hand to a job as csv or tsv files."""
 
+import codecs
 import csv
 
-from data_prep.corpora import TreeError
+from data_prep.corpora import TreeError, printable
 
 SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file in UTF-8, or in UTF-16 with its mark, whatever ends them.
+
+    Raises:
+        TreeError: if it cannot be read as text.
+    """
+    try:
+        with open(path, 'rb') as file:
+            contents = file.read()
+        utf16 = contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = contents.decode('utf-16' if utf16 else 'utf-8-sig')
+    except OSError as error:
+        raise TreeError(f'{printable(path)} cannot be read: {error.strerror or error}') from error
+    except UnicodeDecodeError as error:
+        line = contents[: error.start].count(b'\n') + 1
+        raise TreeError(
+            f'{printable(path)} cannot be read as a table: line {line} is not UTF-8 ({error.reason}'
+            '); save it as UTF-8'
+        ) from error
+    lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
+    for number, line in enumerate(lines, 1):
+        if '\0' in line:
+            raise TreeError(
+                f'{printable(path)}, line {number}: holds a NUL; this is no table, or in another '
+                'encoding than UTF-8'
+            )
+    return lines
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= 200 else f'{line[:200]}...')
 
 
 def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 
-    A row is one line, with as many cells as the first one.
+    A row is one line, with as many cells as the first one. Cells may also stand between `|`, as
+    in LibriSpeech's SPEAKERS.TXT, whose comments start with `;`, the last of them naming the
+    columns; `|` in the last cell is text then.
 
     Raises:
         TreeError: with file, line, what was found and the rule, where it is no such table.
     """
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = file.read().split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise TreeError(f'{path} cannot be read as a table: {error}') from error
-    kept = [(n, x) for n, x in enumerate(lines, 1) if x.strip() and x.lstrip()[0] != '#']
+    lines = list(enumerate(read_lines(path), 1))
+    bars = [(n, x) for n, x in lines if x.lstrip()[:1] == ';' and '|' in x]
+    if bars:
+        lines = [(n, x) for n, x in lines if x.lstrip()[:1] != ';']
+        lines.insert(0, (bars[-1][0], bars[-1][1].lstrip().lstrip(';')))
+    kept = [(n, x) for n, x in lines if x.strip() and x.lstrip()[0] != '#']
+    path = printable(path)
     if not kept:
         raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
-    delimiter = '\t' if '\t' in kept[0][1] else ','
+    first = kept[0][1]
+    delimiter = '\t' if '\t' in first else '|' if '|' in first and ',' not in first else ','
 
-    def cells(number: int, line: str) -> list[str]:
+    def cells(number: int, line: str, most: int = 0) -> list[str]:
+        if delimiter == '|':
+            return [cell.strip() for cell in line.split('|', most - 1 if most else -1)]
         try:
             [row] = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
         except csv.Error as error:
             raise TreeError(
-                f'{path}, line {number}: found {line!r}: {error}; a quoted cell must end on its '
-                'line, before a separator'
+                f'{path}, line {number}: found {_shown(line)}: {error}; a quoted cell must end on '
+                'its line, before a separator'
             ) from error
         return [cell.strip() for cell in row]
 
     header = cells(*kept[0])
     if not set(columns) <= set(header):
         raise TreeError(
-            f'{path}, line {kept[0][0]}: found the columns {", ".join(header)}; the first line '
-            f'must name {", ".join(columns)}, separated by commas or tabs'
+            f'{path}, line {kept[0][0]}: found the columns {", ".join(header)[:200]}; the first '
+            f'line must name {", ".join(columns)}, separated by commas or tabs'
         )
     if len(set(header)) < len(header):
         raise TreeError(f'{path}, line {kept[0][0]}: a column is named twice: {", ".join(header)}')
     rows = []
     for number, line in kept[1:]:
-        row = cells(number, line)
+        row = cells(number, line, len(header))
         if len(row) != len(header):
             raise TreeError(
-                f'{path}, line {number}: found {line!r}, {len(row)} columns; the first line names '
-                f'{len(header)}, and a cell that holds a separator must be in double quotes'
+                f'{path}, line {number}: found {_shown(line)}, {len(row)} columns; the first line '
+                f'names {len(header)}, and a cell that holds a separator must be in double quotes'
             )
         rows.append((number, dict(zip(header, row))))
     return rows
@@ -58,7 +98,8 @@ def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
 def read_sexes(path: str) -> dict[str, str]:
     """{speaker: 'F', 'M' or ''} of a table with the columns speaker and sex.
 
-    LibriTTS's `speakers.tsv` (READER, GENDER) is one too.
+    LibriTTS's `speakers.tsv` (READER, GENDER) is one too, as is LibriSpeech's `SPEAKERS.TXT` (ID,
+    SEX, between `|`).
 
     Raises:
         TreeError: if it is not such a table, or a speaker stands on two lines that differ.
@@ -68,13 +109,13 @@ def read_sexes(path: str) -> dict[str, str]:
         row = {name.lower(): cell for name, cell in row.items()}
         speaker, sex = (
             next((row[name] for name in names if name in row), None)
-            for names in (('speaker', 'speaker_id', 'reader'), ('sex', 'gender'))
+            for names in (('speaker', 'speaker_id', 'reader', 'id'), ('sex', 'gender'))
         )
         if not speaker or sex is None:
             raise TreeError(
                 f'{path}, line {number}: found {", ".join(f"{k}={v!r}" for k, v in row.items())}; '
-                'a line needs a speaker (column speaker, speaker_id or READER) and a sex (column '
-                'sex or GENDER)'
+                'a line needs a speaker (column speaker, speaker_id, READER or ID) and a sex '
+                '(column sex or GENDER)'
             )
         if sex.lower() not in SEXES:
             raise TreeError(

@@ -16,7 +16,7 @@ import itertools
 import os
 
 from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
-from data_prep.corpora import TreeError
+from data_prep.corpora import TreeError, printable
 from fgsep_jax import command_line
 
 TREES = {
@@ -210,8 +210,8 @@ def check_apart(found: dict[str, list], roots: dict[str, str]) -> None:
         if shared := files[a] & files[b]:
             raise TreeError(
                 f'--{a}={roots[a]} and --{b}={roots[b]} name overlapping folders: '
-                f'{len(shared)} files are found in both, e.g. {min(shared)}; each file must come '
-                'by one flag'
+                f'{len(shared)} files are found in both, e.g. {printable(min(shared))}; each file '
+                'must come by one flag'
             )
 
 
@@ -235,8 +235,9 @@ def read_trees(args: argparse.Namespace) -> dict:
         unlisted = [x for x in sounds if not sound_tables.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):
             raise TreeError(
-                f'{args.groups} lists none of the {len(sounds)} sounds, e.g. {sounds[0].path}; its '
-                'column path must end as the files do (class folder and file name)'
+                f'{args.groups} lists none of the {len(sounds)} sounds, e.g. '
+                f'{printable(sounds[0].path)}; its column path must end as the files do (class '
+                'folder and file name)'
             )
         if unlisted:
             told.append(
@@ -245,7 +246,7 @@ def read_trees(args: argparse.Namespace) -> dict:
                 'are taken from their names'
             )
     if ignored:
-        named = ', '.join(f'{name} ({count})' for name, count in sorted(ignored.items()))
+        named = ', '.join(f'{printable(name)} ({count})' for name, count in sorted(ignored.items()))
         told.append(
             f'{ignored.total()} files lie in folders that the class table has no use for: {named}'
         )

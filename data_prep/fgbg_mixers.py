@@ -6,8 +6,9 @@ import numpy as np
 
 from data_prep import audio, augment, mixers, mixing
 from data_prep.audio import BadInput
+from data_prep.corpora import printable
 from data_prep.fgbg_plans import Scene
-from data_prep.plans import MixtureSpec
+from data_prep.plans import Clip, MixtureSpec
 from fgsep_jax.data.records import Example
 
 SILENCE_DB = -70.0  # RMS re full scale, offset removed: ten steps of int16
@@ -90,14 +91,16 @@ def foreground(sound_T: np.ndarray, scene: Scene, *, samples: int, sample_rate: 
     return place(sound_T, onset, position=position, samples=samples)
 
 
-def _looped(path: str, start: int, stop: int, *, sample_rate: int) -> np.ndarray:
-    """Samples `start` to `stop` of a file that begins again where it ends."""
-    excerpt_T = audio.read(path, sample_rate=sample_rate, start=start, stop=stop)
+def _looped(clip: Clip, start: int, stop: int, *, sample_rate: int) -> np.ndarray:
+    """Samples `start` to `stop` of a clip's file, which begins again where it ends."""
+    excerpt_T = audio.read(
+        clip.path, sample_rate=sample_rate, start=start, stop=stop, take=clip.take
+    )
     if excerpt_T.size == stop - start:
         return excerpt_T
-    whole_T = audio.read(path, sample_rate=sample_rate)
+    whole_T = audio.read(clip.path, sample_rate=sample_rate, take=clip.take)
     if not whole_T.size:
-        raise BadInput('unreadable', f'{path}: no samples left')
+        raise BadInput('unreadable', f'{printable(clip.path)}: no samples left')
     return np.resize(np.roll(whole_T, -start), stop - start)
 
 
@@ -134,20 +137,22 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     """
     scene = spec.extra[0]
     event, ground = spec.clips
-    sound_T = audio.read(event.path, sample_rate=sample_rate)
+    sound_T = audio.read(event.path, sample_rate=sample_rate, take=event.take)
     if not sound_T.size:
-        raise BadInput('unreadable', f'{event.path}: no samples left')
+        raise BadInput('unreadable', f'{printable(event.path)}: no samples left')
     pieces = {
         event.path: foreground(sound_T, scene, samples=spec.samples, sample_rate=sample_rate),
-        ground.path: _looped(ground.path, ground.start, ground.stop, sample_rate=sample_rate),
+        ground.path: _looped(ground, ground.start, ground.stop, sample_rate=sample_rate),
     }
-    adaptation_T = _looped(ground.path, *scene.adaptation, sample_rate=sample_rate)
+    adaptation_T = _looped(ground, *scene.adaptation, sample_rate=sample_rate)
     level_S = []
     for path, piece_T in (*pieces.items(), (ground.path, adaptation_T)):
         heard_db = _rms_db(piece_T - np.mean(piece_T, dtype=np.float64))
         measured = level_db(piece_T, sample_rate=sample_rate, rule=level)
         if heard_db < SILENCE_DB or not math.isfinite(measured):
-            raise BadInput('silent part', f'{path}: {heard_db:.0f} dB where it was cropped')
+            raise BadInput(
+                'silent part', f'{printable(path)}: {heard_db:.0f} dB where it was cropped'
+            )
         level_S.append(measured)
     gain_S = 10.0 ** ((np.asarray(spec.level_db) - level_S[:2]) / 20.0)
     sources_ST = np.stack(list(pieces.values())) * gain_S[:, None]
@@ -165,6 +170,7 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     )
     if not (example.sources_ST.any(axis=1).all() and example.adaptation_T.any()):
         raise BadInput(
-            'silent part', f'{spec.snr_db:.1f} dB of SNR leave nothing of one of {list(pieces)}'
+            'silent part',
+            f'{spec.snr_db:.1f} dB of SNR leave nothing of one of {list(map(printable, pieces))}',
         )
     return example

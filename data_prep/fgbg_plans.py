@@ -6,7 +6,7 @@ import dataclasses
 
 from data_prep.audio import Inspected
 from data_prep.mixing import stable_hash, uniform
-from data_prep.plans import Clip, MixtureSpec
+from data_prep.plans import MixtureSpec, clip
 
 # split of the data set -> split of the sounds, foreground seen?, background seen?
 SUBSETS = {
@@ -235,14 +235,10 @@ def mixtures(
             scene = Scene((segment, segment + adaptation), overlap, number('onset'), **changes)
             snr = number('snr', *snr_db)
             clips = (
-                _clip(foreground, 0, foreground.samples),
-                _clip(background, start, start + samples),
+                clip(foreground, 0, foreground.samples),
+                clip(background, start, start + samples),
             )
             specs.append(
                 MixtureSpec(name, split, clips, (snr / 2, -snr / 2), samples, snr, (scene,))
             )
     return specs
-
-
-def _clip(one: Inspected, start: int, stop: int) -> Clip:
-    return Clip(one.item.path, one.item.speaker, one.item.source_class, start, stop)

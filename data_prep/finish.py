@@ -65,13 +65,15 @@ class Finish(beam.DoFn):
                 return refuse(self.job_path, f'split {split!r}: {reason}')
             lengths[split] = np.bincount(index['shard'], minlength=len(members)).tolist()
             sizes[split] = int(index['size'].sum())
-            skipped = reports.by_kind([bad for one in members for bad in one['skipped']])
-            if skipped:
-                kinds = ', '.join(f'{kind}: {count}' for kind, count in skipped.items())
-                wanted = len(index) + sum(skipped.values())
+            lost = [*(one for one in files['lost'] if one['split'] == split)]
+            lost += [bad for one in members for bad in one['skipped']]
+            if lost:
+                kinds = ', '.join(
+                    f'{kind}: {count}' for kind, count in reports.by_kind(lost).items()
+                )
                 fewer.append(
-                    f'split {split} has {len(index)} mixtures, {wanted} were planned; skipped '
-                    f'mixtures: {kinds}'
+                    f'split {split} has {len(index)} mixtures, {len(index) + len(lost)} were asked '
+                    f'for; skipped mixtures: {kinds}'
                 )
             write(records.index_name(split), records.write_index(index))
         first = next(one['stats'][0] for one in shards if one['stats'])
@@ -90,17 +92,25 @@ class Finish(beam.DoFn):
             'name': job.name,
             'snr_rule': job.metadata['snr_rule'],
             'splits': numbers,
-            'files': {key: files[key] for key in ('total', 'good', 'converted', 'rms_db')},
+            'files': {
+                key: files[key] for key in ('total', 'good', 'converted', 'rms_db', 'beside')
+            },
             'skipped_files': files['skipped'],
             'skipped_mixtures': sorted(
-                (bad for one in shards for bad in one['skipped']), key=lambda bad: bad['name']
+                [
+                    *(bad for one in shards for bad in one['skipped']),
+                    *(
+                        {'name': one['id'], 'kind': one['kind'], 'detail': one['detail']}
+                        for one in files['lost']
+                    ),
+                ],
+                key=lambda bad: bad['name'],
             ),
+            'notes': {
+                **files['notes'],
+                'Warnings': [*files['notes']['Warnings'], *fewer],
+            },
         }
-        notes = files.get('notes', {})
-        if fewer:
-            notes = {**notes, 'Warnings': [*notes.get('Warnings', []), *fewer]}
-        if notes:
-            report['notes'] = notes
         if 'source_unit' in job.metadata:
             report['source_unit'] = job.metadata['source_unit']
         write('report.json', records.to_json(report).encode())

@@ -1,11 +1,13 @@
 """From a spec to an example: read the clips, apply the rules of `mixing`, pack."""
 
+import dataclasses
 import math
 
 import numpy as np
 
 from data_prep import audio, mixing
 from data_prep.audio import BadInput
+from data_prep.corpora import printable
 from data_prep.plans import MixtureSpec
 from fgsep_jax.data.records import Example
 
@@ -51,15 +53,25 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
     """
     clips, level_db_S = [], []
     for clip in spec.clips:
-        clip_T = audio.read(clip.path, sample_rate=sample_rate, start=clip.start, stop=clip.stop)
+        clip_T = audio.read(
+            clip.path,
+            sample_rate=sample_rate,
+            start=clip.start,
+            stop=clip.stop,
+            take=clip.take,
+        )
         if clip_T.size < spec.samples:
-            raise BadInput('unreadable', f'{clip.path}: {clip_T.size} samples left of {clip.stop}')
+            raise BadInput(
+                'unreadable', f'{printable(clip.path)}: {clip_T.size} samples left of {clip.stop}'
+            )
         level_db, _ = mixing.active_speech_level(clip_T, sample_rate=sample_rate)
         heard_db, offset = level_db, float(np.mean(clip_T, dtype=np.float64))
         if abs(offset) > 1e-3:  # a constant has a level, but nobody hears it
             heard_db, _ = mixing.active_speech_level(clip_T - offset, sample_rate=sample_rate)
         if heard_db < -60.0:
-            raise BadInput('silent part', f'{clip.path}: {heard_db:.0f} dB where it was cropped')
+            raise BadInput(
+                'silent part', f'{printable(clip.path)}: {heard_db:.0f} dB where it was cropped'
+            )
         clips.append(clip_T[: spec.samples])
         level_db_S.append(level_db)
     sources_ST = mixing.scale_to_levels(np.stack(clips), level_db_S, spec.level_db)
@@ -81,7 +93,14 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
     lengths = {clip.stop for clip in spec.clips}
     if len(lengths) > 1:
         raise BadInput('lengths differ', f'sources of {sorted(lengths)} samples')
-    sources_ST = np.stack([audio.read(c.path, sample_rate=sample_rate) for c in spec.clips])
+    # Unscaled, so that they add up to the mixture.
+    takes = [dataclasses.replace(clip.take, scale=1.0) for clip in spec.clips]
+    sources_ST = np.stack(
+        [
+            audio.read(clip.path, sample_rate=sample_rate, take=take)
+            for clip, take in zip(spec.clips, takes)
+        ]
+    )
     mixture_T = audio.read(spec.extra[0], sample_rate=sample_rate)
     if mixture_T.shape != sources_ST.shape[1:]:
         raise BadInput('lengths differ', f'mixture {mixture_T.size}, sources {sorted(lengths)}')

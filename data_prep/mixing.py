@@ -10,7 +10,9 @@ import scipy
 def stable_hash(*parts) -> int:
     """64-bit hash of the parts' texts; the same on every machine, in every process and version."""
     text = '\x1f'.join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'big')
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(errors='surrogatepass'), digest_size=8).digest(), 'big'
+    )
 
 
 def uniform(low: float, high: float, *parts) -> float:

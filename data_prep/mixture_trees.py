@@ -1,11 +1,12 @@
 """Walk trees that are mixed already (WSJ0-2mix as MERL's scripts leave it, LibriMix), and lists."""
 
 import logging
+import math
 import os
 import re
 
-from data_prep import corpora
-from data_prep.corpora import TreeError, Utterance
+from data_prep import corpora, delimited
+from data_prep.corpora import TreeError, Utterance, printable
 from data_prep.plans import Listed
 
 WSJ0_PARTS = {'tr': 'train', 'cv': 'validation', 'tt': 'test'}
@@ -61,7 +62,7 @@ def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout:
 
 def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_of, layout: str):
     """Two utterances and one line for each mixture of each part."""
-    utterances, listed = [], []
+    utterances, listed, strays = [], [], []
     for part, split in parts.items():
         if not os.path.isdir(os.path.join(base, part)):
             continue
@@ -69,20 +70,25 @@ def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_o
         missing = [folder for folder in folders if not os.path.isdir(folder)]
         if missing:
             raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
-        names = {name for folder in folders[1:] for name in corpora.list_files(folder, ('.wav',))}
+        names = {name for folder in folders[1:] for name in corpora.list_files(folder)}
         for name in sorted(names):
-            stem = name.removesuffix('.wav')
+            stem = os.path.splitext(name)[0]
             speakers = speakers_of(stem)
-            if speakers is None:
-                raise TreeError(f'{folders[1]}/{name} is not named as expected: {layout}')
-            ids = tuple(f'{part}/{stem}/s{i}' for i in (1, 2))
+            if speakers is None:  # not one of the mixtures; the report counts it
+                strays.append(f'{folders[1]}/{name}')
+                continue
+            ids = tuple(f'{part}/{printable(stem)}/s{i}' for i in (1, 2))
             utterances += [
                 Utterance(id_, speaker, os.path.join(folder, name), split)
                 for id_, speaker, folder in zip(ids, speakers, folders[1:])
             ]
-            listed.append(Listed(stem, split, ids, levels_of(stem), os.path.join(folders[0], name)))
+            listed.append(
+                Listed(printable(stem), split, ids, levels_of(stem), os.path.join(folders[0], name))
+            )
+    if strays and not listed:
+        raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
     if not listed:
-        raise TreeError(f'{base} has no .wav files in {list(parts)}.\n  expected: {layout}')
+        raise TreeError(f'{base} has no audio files in {list(parts)}.\n  expected: {layout}')
     return utterances, listed
 
 
@@ -192,29 +198,37 @@ def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Lis
             raise TreeError(
                 f"{path} is missing; --lists_dir must hold MERL's mix_2_spk_{{tr,cv,tt}}.txt"
             )
-        with open(path) as file:
-            for number, line in enumerate(file, start=1):
-                fields = line.split()
-                if len(fields) != 4:
-                    raise TreeError(f'{path}:{number}: expected `path snr path snr`: {line!r}')
-                ids, levels = [], (float(fields[1]), float(fields[3]))
-                for name in fields[::2]:
-                    key = _key(name)
-                    # cv and tr share files as well as speakers; ids are unique within a split.
-                    ids.append(f'{part}/{key}')
-                    found = by_key.get(key)
-                    utterances[ids[-1]] = Utterance(
-                        id=ids[-1],
-                        speaker=key.split('/')[-1][:3],
-                        path=os.path.join(wsj0_dir, found or name),
-                        split=split,
-                    )
-                stems = [id_.split('/')[-1] for id_ in ids]
-                mixture = '_'.join(f'{s}_{level:.5g}' for s, level in zip(stems, levels))
-                listed.append(Listed(mixture, split, tuple(ids), levels))
+        for number, line in enumerate(delimited.read_lines(path), start=1):
+            if not line.strip():
+                continue
+            fields = line.split()
+            try:
+                first, first_db, second, second_db = fields
+                levels = float(first_db), float(second_db)
+            except ValueError:
+                levels = (math.nan,)
+            if not all(map(math.isfinite, levels)):
+                raise TreeError(
+                    f'{path}:{number}: expected `path snr path snr`, found {line.strip()[:200]!r}'
+                )
+            ids = []
+            for name in (first, second):
+                key = _key(name)
+                # cv and tr share files as well as speakers; ids are unique within a split.
+                ids.append(f'{part}/{key}')
+                found = by_key.get(key)
+                utterances[ids[-1]] = Utterance(
+                    id=ids[-1],
+                    speaker=key.split('/')[-1][:3],
+                    path=os.path.join(wsj0_dir, found or name),
+                    split=split,
+                )
+            stems = [id_.split('/')[-1] for id_ in ids]
+            mixture = '_'.join(f'{s}_{level:.5g}' for s, level in zip(stems, levels))
+            listed.append(Listed(mixture, split, tuple(ids), levels))
     present = [one.path for one in utterances.values() if os.path.isfile(one.path)]
     if not present:
-        shown = ', '.join(files[:5]) or 'no such audio files at all'
+        shown = ', '.join(map(printable, files[:5])) or 'no such audio files at all'
         raise TreeError(
             f'{wsj0_dir} holds none of the listed files.\n  expected: {layout}\n  found: {shown}'
         )

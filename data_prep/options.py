@@ -213,6 +213,12 @@ def random_pairs(args: argparse.Namespace) -> Callable:
     )
 
 
+def _roots(args: argparse.Namespace) -> list[str]:
+    """The trees that the flags name."""
+    named = {key: value for key, value in vars(args).items() if key.endswith('_dir') and value}
+    return sorted({named[key] for key in named if key not in ('output_dir', 'lists_dir')})
+
+
 def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Callable) -> None:
     """Parse, let `prepare` walk the corpus, run the pipeline, print the counts.
 
@@ -245,6 +251,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         with output:
             keywords = prepare(args)
             job = keywords.pop('job')
+            used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
             report = shards.run(
                 name=args.name or job,
                 output_dir=args.output_dir,
@@ -255,6 +262,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
                 argv=beam_argv,
                 dry_run=args.dry_run,
                 overwrite=args.overwrite,
+                beside=corpora.unused(_roots(args), used),
                 **keywords,
             )
     except (corpora.TreeError, shards.DatasetExistsError, ValueError, OSError) as error:

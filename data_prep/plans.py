@@ -1,6 +1,7 @@
 """Which sources make which mixture: pure, deterministic, from inspected utterances to specs.
 
-A plan is a function `inspected -> list of MixtureSpec`; options are bound by
+A plan is a function `inspected -> list of MixtureSpec` (and `Lost`, where it must leave out one
+that is listed); options are bound by
 `functools.partial`. Orders and numbers come from hashes of ids, so neither the order in which
 the inspections arrive nor a library's random generator can change them.
 """
@@ -8,7 +9,7 @@ the inspections arrive nor a library's random generator can change them.
 from collections.abc import Iterable
 import dataclasses
 
-from data_prep.audio import Inspected
+from data_prep.audio import Inspected, Take
 from data_prep.mixing import stable_hash, uniform
 
 
@@ -21,6 +22,7 @@ class Clip:
         source_id: speaker (or clip) it counts as.
         source_class: `speech`, or the class of the sound.
         start, stop: in samples at the data set's rate.
+        take: how the file is to be read.
     """
 
     path: str
@@ -28,6 +30,13 @@ class Clip:
     source_class: str
     start: int
     stop: int
+    take: Take = Take()
+
+
+def clip(one: Inspected, start: int, stop: int) -> Clip:
+    """A stretch of a file that was found good."""
+    item = one.item
+    return Clip(item.path, item.speaker, item.source_class, start, stop, one.take)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +74,16 @@ class Listed:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lost:
+    """A listed mixture that cannot be made, and why."""
+
+    id: str
+    split: str
+    kind: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
 class _Segment:
     id: str
     speaker: str
@@ -80,7 +99,7 @@ def cut(inspected: Inspected, *, sample_rate: int, max_seconds: float) -> list[_
         _Segment(
             f'{item.id}@{part}' if parts > 1 else item.id,
             item.speaker,
-            Clip(item.path, item.speaker, item.source_class, start, stop),
+            clip(inspected, start, stop),
         )
         for part, (start, stop) in enumerate(zip(edges, edges[1:]))
     ]
@@ -171,11 +190,11 @@ def random_pairs(
         for a, b in chosen[: wanted or None]:
             mixture_id = f'{a.id}+{b.id}'
             clips = [a.clip, b.clip]
-            samples = min(clip.stop - clip.start for clip in clips)
-            for i, clip in enumerate(clips):
-                room = clip.stop - clip.start - samples
-                start = clip.start + int(uniform(0, room + 1, seed, mixture_id, 'crop'))
-                clips[i] = dataclasses.replace(clip, start=start, stop=start + samples)
+            samples = min(one.stop - one.start for one in clips)
+            for i, one in enumerate(clips):
+                room = one.stop - one.start - samples
+                start = one.start + int(uniform(0, room + 1, seed, mixture_id, 'crop'))
+                clips[i] = dataclasses.replace(one, start=start, stop=start + samples)
             snr = uniform(*snr_db, seed, mixture_id, 'snr')
             specs.append(
                 MixtureSpec(mixture_id, split, tuple(clips), (snr / 2, -snr / 2), samples, snr)
@@ -183,15 +202,20 @@ def random_pairs(
     return specs
 
 
-def listed_pairs(inspected: Iterable[Inspected], *, listed: list[Listed]) -> list[MixtureSpec]:
-    """The mixtures of `listed` whose sources are all good, cut to the shortest from the start.
+def listed_pairs(
+    inspected: Iterable[Inspected], *, listed: list[Listed]
+) -> list[MixtureSpec | Lost]:
+    """The mixtures of `listed`, cut to the shortest source from the start; lost without one.
 
     `snr_db` is the difference of the listed levels, nan where a list gives none.
     """
     good = {one.item.id: one for one in inspected}
     specs = []
     for line in listed:
-        if not all(name in good for name in line.utterances):
+        bad = [name for name in line.utterances if name not in good]
+        if bad:
+            detail = f'without {" and ".join(bad)}'
+            specs.append(Lost(line.id, line.split, 'source skipped', detail))
             continue
         parts = [good[name] for name in line.utterances]
         samples = min(part.samples for part in parts)
@@ -199,10 +223,7 @@ def listed_pairs(inspected: Iterable[Inspected], *, listed: list[Listed]) -> lis
             MixtureSpec(
                 id=line.id,
                 split=line.split,
-                clips=tuple(
-                    Clip(p.item.path, p.item.speaker, p.item.source_class, 0, p.samples)
-                    for p in parts
-                ),
+                clips=tuple(clip(part, 0, part.samples) for part in parts),
                 level_db=line.level_db,
                 samples=samples,
                 snr_db=line.level_db[0] - line.level_db[1] if line.level_db else float('nan'),

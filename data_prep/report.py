@@ -53,6 +53,24 @@ def _note(note: list[str] | dict[str, dict]) -> list[str]:
     return [f'| {" | ".join(row)} |' for row in rows]
 
 
+def beside(found: dict) -> list[str]:
+    """Lines on what lies in the trees beside the files of the job; see `corpora.unused`."""
+    lines = [
+        f'- {suffix}: {count} files, no audio' for suffix, count in found.get('other', {}).items()
+    ]
+    lines += [
+        f'- {suffix}: {count} files that are not where or named as this job expects them, e.g. '
+        f'{found["example"]}'
+        for suffix, count in found.get('audio', {}).items()
+    ]
+    if found.get('companions'):
+        lines.append(
+            f'- {found["companions"]} companions (hidden, system and thumbnail files and folders), '
+            'not looked into'
+        )
+    return lines
+
+
 def to_markdown(report: dict) -> str:
     """The report as a page."""
     lines = [f'# {report["name"]}', '', report['snr_rule'], '']
@@ -73,6 +91,7 @@ def to_markdown(report: dict) -> str:
     lines += ['', '## Files', '', f'{files["good"]} of {files["total"]} used.']
     for note, count in files['converted'].items():
         lines.append(f'- {note}: {count}')
+    lines += beside(files.get('beside', {}))
     for title in ('Skipped files', 'Skipped mixtures'):
         key = title.lower().replace(' ', '_')
         lines += ['', f'## {title}', '']

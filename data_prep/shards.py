@@ -35,6 +35,7 @@ from data_prep.workers import (
     make_plan,
     read_refusal,
     skipped_files,
+    warnings,
     write_whole,
 )
 from fgsep_jax.data import records
@@ -100,7 +101,7 @@ def _dry_run(job: Job) -> dict:
         chosen = [one for i, one in enumerate(members) if (i // 2) % stride == 0]
         inspected += [job.inspect(one) for one in chosen]
     good = [one for one in inspected if not one.problem]
-    specs = make_plan(job, inspected)
+    specs, lost = make_plan(job, inspected)
     report = {
         'name': job.name,
         'utterances': {
@@ -109,11 +110,15 @@ def _dry_run(job: Job) -> dict:
         },
         'looked_into': len(inspected),
         'skipped': reports.by_kind(skipped_files(inspected)),
+        'warnings': warnings(job, inspected),
+        'beside': job.beside,
         'mixtures_from_these': {
             split: sum(spec.split == split for spec in specs)
             for split in sorted({spec.split for spec in specs})
         },
     }
+    if lost:
+        report['lost_mixtures'] = len(lost)
     if job.notes:
         report['notes'] = job.notes(good, specs)
     for spec in specs:
@@ -150,6 +155,7 @@ def run(
     snr_rule: str = SPEECH_RULE,
     extra_metadata: dict | None = None,
     notes: Callable | None = None,
+    beside: dict | None = None,
 ) -> dict:
     """Make a data set of mixtures in `output_dir`.
 
@@ -172,6 +178,7 @@ def run(
         extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
         notes: `notes(inspected, specs) -> {title: lines, or {row: {column: value}}}`, more
             chapters for the report.
+        beside: what else lies in the trees, `corpora.unused`.
     Returns:
         The report (see report.json), or the dry run's counts; `seconds` is how long it took.
     Raises:
@@ -199,6 +206,7 @@ def run(
         output_dir=output_dir,
         metadata={'snr_rule': snr_rule, 'seed': seed, **(extra_metadata or {})},
         notes=notes,
+        beside=beside or {},
     )
     began = time.monotonic()
     if dry_run:

@@ -7,7 +7,7 @@ import posixpath
 import re
 
 from data_prep import corpora, sound_tables
-from data_prep.corpora import Utterance
+from data_prep.corpora import Utterance, printable
 from data_prep.mixing import stable_hash
 from data_prep.sound_tables import Groups, SoundClass, label
 
@@ -45,9 +45,10 @@ def _sound(
 
 
 def _none(root: str, layout: str, files: list[str], unknown: collections.Counter):
-    found = ', '.join(files[:5]) if files else 'no such audio files at all'
+    found = ', '.join(map(printable, files[:5])) if files else 'no such audio files at all'
     if unknown:
-        found += f'; folders that the class table does not name: {", ".join(sorted(unknown)[:12])}'
+        names = ', '.join(map(printable, sorted(unknown)[:12]))
+        found += f'; folders that the class table does not name: {names}'
     return corpora.TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}, with classes that the class '
         f'table (--classes) names\n  found: {found}'
@@ -129,7 +130,8 @@ def audioset(
     groups: Groups | None = None,
     ignored: collections.Counter | None = None,
 ) -> list[Sound]:
-    """AudioSet clips in folders by class: `**/<class>/[Y]<ytid>[_<start>[_<end>]].wav`.
+    """AudioSet clips in folders by class: `**/<class>/[Y]<ytid>[_<start>[_<end>]].wav`, or
+    `<ytid>_<start>-<end>.wav`.
 
     A class folder bears AudioSet's display name or mid, or the table's name. Clips of one video
     are one recording. Arguments and errors: see `folder`.
@@ -143,7 +145,9 @@ def audioset(
             ignored[folders[-1] if folders else '.'] += 1
             continue
         sound = _sound(path, root, one, groups)
-        video = re.fullmatch(r'Y?([\w-]{11})(?:_\d+(?:\.\d+)?){0,2}', posixpath.splitext(name)[0])
+        video = re.fullmatch(
+            r'Y?([\w-]{11})(?:[_-]\d+(?:\.\d+)?){0,2}', posixpath.splitext(name)[0]
+        )
         if video and not (groups and sound_tables.listed_group(sound.path, groups)):
             sound = dataclasses.replace(sound, speaker=f'yt{video[1]}')
         sounds.append(sound)

@@ -17,7 +17,7 @@ from apache_beam.metrics import Metrics
 import cloudpickle
 
 from data_prep import audio, plans, progress, report
-from data_prep.corpora import Utterance
+from data_prep.corpora import Utterance, printable
 from data_prep.mixing import stable_hash
 from fgsep_jax.data import records
 
@@ -43,6 +43,7 @@ class Job:
     output_dir: str
     metadata: dict
     notes: Callable | None = None
+    beside: dict = dataclasses.field(default_factory=dict)
 
 
 def write_whole(path: str, contents: bytes) -> None:
@@ -65,7 +66,7 @@ def _staging(job_path: str) -> str:
 
 def refuse(job_path: str, message: str) -> None:
     """Leave word for `run`: an error raised in a worker would come out as pages of Beam's."""
-    write_whole(f'{job_path}.refused', message.encode())
+    write_whole(f'{job_path}.refused', message.encode(errors='backslashreplace'))
 
 
 def read_refusal(job_path: str) -> str:
@@ -136,23 +137,71 @@ def check_unique(names: list[str], what: str) -> None:
         raise ValueError(f'{what} ids must be unique; {len(twice)} are not, e.g. {twice[:3]}')
 
 
-def why_skipped(inspected: list[audio.Inspected]) -> str:
-    """The end of a refusal: how many files were skipped for what, and the flag that rules it."""
-    skipped = skipped_files(inspected)
+def _kinds(skipped: list[dict]) -> str:
     told = []
     for kind, count in report.by_kind(skipped).items():
         detail = next(one['detail'] for one in skipped if one['kind'] == kind)
         flag = LIMITS.get(kind)
         told.append(f'{kind}: {count} (e.g. {detail}{f"; see {flag}" if flag else ""})')
-    return f'; skipped files: {", ".join(told)}' if told else ''
+    return ', '.join(told)
 
 
-def make_plan(job: Job, inspected: list[audio.Inspected]) -> list[plans.MixtureSpec]:
-    """The job's plan for the good ones; its refusal also says why files were skipped."""
+def why_skipped(inspected: list[audio.Inspected]) -> str:
+    """The end of a refusal: how many files were skipped for what, and the flag that rules it."""
+    skipped = skipped_files(inspected)
+    return f'; skipped files: {_kinds(skipped)}' if skipped else ''
+
+
+def warnings(job: Job, inspected: list[audio.Inspected]) -> list[str]:
+    """What was lost before mixing: files, and whose files are all lost."""
+    told = []
+    skipped = skipped_files(inspected)
+    if skipped:
+        told.append(f'{len(skipped)} of {len(inspected)} files are skipped: {_kinds(skipped)}')
+    for one in job.beside.get('problems', []):
+        told.append(f'{one["path"]} is skipped: {one["kind"]} ({one["detail"]})')
+    groups = {}
+    for one in inspected:  # a sound's recording is mostly one file: its class is what matters
+        role = getattr(one.item, 'role', '')
+        key = f'class {role} {one.item.source_class}' if role else f'speaker {one.item.speaker}'
+        groups.setdefault(key, []).append(one)
+    lost = {key: some for key, some in groups.items() if all(one.problem for one in some)}
+    told += [
+        f'{key} ends with nothing: none of its {len(some)} files is usable: '
+        f'{_kinds(skipped_files(some))}'
+        for key, some in sorted(lost.items())[: report.SHOWN]
+    ]
+    if len(lost) > report.SHOWN:
+        told.append(f'{len(lost) - report.SHOWN} more end with nothing, see the skipped files')
+    return told
+
+
+def make_plan(
+    job: Job, inspected: list[audio.Inspected]
+) -> tuple[list[plans.MixtureSpec], list[plans.Lost]]:
+    """The job's plan for the good ones, and the mixtures that it had to leave out.
+
+    Raises:
+        ValueError: if a split cannot be made; it also says why files were skipped.
+    """
     try:
-        return job.plan([one for one in inspected if not one.problem])
+        planned = job.plan([one for one in inspected if not one.problem])
+        lost = [one for one in planned if isinstance(one, plans.Lost)]
+        specs = [one for one in planned if not isinstance(one, plans.Lost)]
+        empty = sorted({one.split for one in lost} - {one.split for one in specs})
+        if empty:
+            members = [one for one in lost if one.split == empty[0]]
+            raise ValueError(
+                f'split {empty[0]!r}: none of its {len(members)} mixtures can be made, e.g. '
+                f'{members[0].id}: {members[0].detail}; --splits names those to make'
+            )
+        if not specs:
+            good = sum(not one.problem for one in inspected)
+            raise ValueError(f'no mixtures: {good} of {len(inspected)} files are usable')
     except ValueError as error:
         raise ValueError(f'{error}{why_skipped(inspected)}') from error
+    check_unique([f'{spec.split}/{spec.id}' for spec in specs], 'mixture')
+    return specs, lost
 
 
 class Plan(beam.DoFn):
@@ -172,7 +221,7 @@ class Plan(beam.DoFn):
             for i, result in sorted(inspections, key=lambda pair: pair[0])
         ]
         try:
-            specs = self._specs(job, inspected)
+            specs, lost = make_plan(job, inspected)
         except ValueError as error:
             refuse(self.job_path, str(error))
             yield beam.pvalue.TaggedOutput('files', {})
@@ -180,32 +229,29 @@ class Plan(beam.DoFn):
         for path in _own_files(job.output_dir):  # only now is it sure that a new one can be made
             FileSystems.delete([path])
         progress.write_total(_staging(self.job_path), 'mix', len(specs))
-        files = _summarise(inspected)
-        if job.notes:
-            files['notes'] = job.notes([one for one in inspected if not one.problem], specs)
+        good = [one for one in inspected if not one.problem]
+        notes = job.notes(good, specs) if job.notes else {}
+        notes = {**notes, 'Warnings': [*warnings(job, inspected), *notes.get('Warnings', [])]}
+        files = _summarise(job, inspected)
+        files |= {'notes': notes, 'lost': [dataclasses.asdict(one) for one in lost]}
         yield beam.pvalue.TaggedOutput('files', files)
         yield from assign_shards(specs)
-
-    def _specs(self, job, inspected):
-        specs = make_plan(job, inspected)
-        if not specs:
-            good = sum(not one.problem for one in inspected)
-            raise ValueError(
-                f'no mixtures: {good} of {len(inspected)} files are usable{why_skipped(inspected)}'
-            )
-        check_unique([f'{spec.split}/{spec.id}' for spec in specs], 'mixture')
-        return specs
 
 
 def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:
     return [
-        {'name': one.item.id, 'path': one.item.path, 'kind': one.problem, 'detail': one.detail}
+        {
+            'name': one.item.id,
+            'path': printable(one.item.path),
+            'kind': one.problem,
+            'detail': one.detail,
+        }
         for one in inspected
         if one.problem
     ]
 
 
-def _summarise(inspected: list[audio.Inspected]) -> dict:
+def _summarise(job: Job, inspected: list[audio.Inspected]) -> dict:
     good = [one for one in inspected if not one.problem]
     converted = [note for one in good for note in one.converted]
     return {
@@ -213,7 +259,8 @@ def _summarise(inspected: list[audio.Inspected]) -> dict:
         'good': len(good),
         'converted': {note: converted.count(note) for note in sorted(set(converted))},
         'rms_db': report.histogram((one.rms_db for one in good), width=2.0),
-        'skipped': skipped_files(inspected),
+        'skipped': [*skipped_files(inspected), *job.beside.get('problems', [])],
+        'beside': {key: value for key, value in job.beside.items() if key != 'problems'},
     }
 
 

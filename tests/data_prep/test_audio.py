@@ -63,10 +63,10 @@ def test_faults_are_named(tmp_path, kind):
     assert found.samples == (0 if kind else 16000)
 
 
-def test_a_folder_named_like_a_file_is_unreadable(tmp_path):
+def test_a_folder_named_like_a_file_is_no_file(tmp_path):
     (tmp_path / 'x.wav').mkdir()
     found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
-    assert found.problem == 'unreadable'
+    assert found.problem == 'not a file'
 
 
 def test_a_loud_file_is_not_clipped(tmp_path):
@@ -76,12 +76,17 @@ def test_a_loud_file_is_not_clipped(tmp_path):
     assert found.problem == ''
 
 
-def test_clipped_fraction_counts_runs_only():
-    audio_T = np.zeros(100)
+@pytest.mark.parametrize('block', [1, 2, 3, 5, 1000])
+def test_clipping_counts_runs_only_wherever_the_blocks_end(block):
+    audio_T = np.zeros(100, np.float32)
     audio_T[[3, 10, 11]] = 1.0
-    assert audio.clipped_fraction(audio_T) == 0.0
-    audio_T[20:24] = -1.0
-    assert audio.clipped_fraction(audio_T) == pytest.approx(0.04)
+    audio_T[20:24], audio_T[97:] = -1.0, 1.0
+    statistics = audio._Statistics(2, clip=0.999)
+    stereo_TC = np.stack([audio_T, 0.5 * audio_T], axis=1)
+    for start in range(0, 100, block):
+        statistics.add(stereo_TC[start : start + block])
+    np.testing.assert_allclose(statistics.clipped_C, [0.07, 0.0])
+    np.testing.assert_allclose(statistics.power_C, stereo_TC.var(axis=0, dtype=np.float64))
 
 
 @pytest.mark.parametrize('native', [8000, 16000, 22050, 24000, 44100, 48000])
@@ -122,7 +127,7 @@ def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path, size):
 
 def test_a_truncated_wav_is_not_read(tmp_path):
     make(tmp_path / 'x.wav', 'truncated')
-    with pytest.raises(audio.BadInput, match='truncated.*20000 bytes of the 32044'):
+    with pytest.raises(audio.BadInput, match='truncated.*19956 bytes of the 32000'):
         audio.read(str(tmp_path / 'x.wav'), sample_rate=8000)
 
 

@@ -42,7 +42,7 @@ def test_folder_keeps_names_apart_that_differ_in_suffix_only(tmp_path):
 
 
 def test_folder_refuses_files_without_speaker_and_too_few_speakers(tmp_path):
-    root = touch(tmp_path, 's1/a.wav', 'b.wav')
+    root = touch(tmp_path, 's1/a.txt', 'b.wav')
     with pytest.raises(corpora.TreeError, match=r'(?s)expected: <speaker>.*found: b.wav'):
         corpora.folder(root)
     with pytest.raises(ValueError, match='3 speakers cannot'):
@@ -83,6 +83,12 @@ def test_libritts(tmp_path, prefix):
             'VCTK-Corpus/wav48/p280/p280_001.wav',
             'VCTK-Corpus/txt/p225/p225_001.txt',
         ),
+        (  # converted, some of it twice
+            'wav16/p225/p225_001_mic1.wav',
+            'wav16/p225/p225_001_mic1.flac',
+            'wav16/p225/p225_001_mic2.wav',
+            'wav16/p280/p280_001_mic1.wav',
+        ),
     ],
 )
 def test_vctk_both_releases(tmp_path, names):
@@ -90,6 +96,12 @@ def test_vctk_both_releases(tmp_path, names):
     assert by_split(found) == {'test': ['p225_001', 'p280_001']}
     assert [u.speaker for u in found] == ['p225', 'p280']
     assert not any('mic2' in u.path for u in found)
+
+
+def test_vctk_twice_is_refused_with_both_places(tmp_path):
+    root = touch(tmp_path, 'wav48/p225/p225_001.wav', 'wav16/p225/p225_001_mic1.wav')
+    with pytest.raises(corpora.TreeError, match='wav16 and wav48; give the folder of one'):
+        corpora.vctk(root)
 
 
 @pytest.mark.parametrize('walk', [corpora.libritts, corpora.vctk])
@@ -188,6 +200,26 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
         mixture_trees.wsj0_lists(str(shorten), lists)
     with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt is missing'):
         mixture_trees.wsj0_lists(other, str(tmp_path))
-    bad = write_lists(tmp_path / 'bad', ['one two three'])
-    with pytest.raises(corpora.TreeError, match='txt:1: expected'):
-        mixture_trees.wsj0_lists(other, bad)
+    for number, line in enumerate(
+        ('one two three', 'a x b 1', 'a nan b 1', 'a 1 b 1 c', b'caf\xe9 1 b 1', 'a\0 1 b 1')
+    ):
+        bad = write_lists(tmp_path / f'bad{number}', [LINE])
+        contents = line if isinstance(line, bytes) else line.encode()
+        (tmp_path / f'bad{number}' / 'mix_2_spk_tr.txt').write_bytes(b'\r\n' + contents)
+        with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt.*(:2: expected|line 2)'):
+            mixture_trees.wsj0_lists(other, bad)
+
+
+@pytest.mark.parametrize('walk', [mixture_trees.wsj0_2mix, mixture_trees.librimix])
+def test_a_stray_file_is_not_a_mixture(tmp_path, walk):
+    parts, mixture = (
+        (('tr', 'cv', 'tt'), 'mix')
+        if walk is mixture_trees.wsj0_2mix
+        else (('train-100', 'dev', 'test'), 'mix_clean')
+    )
+    for i, part in enumerate(parts):
+        name = f'{i}1a1-1_1.5_{i}2a1-1_-1.5' if mixture == 'mix' else f'{i}1-1-1_{i}2-1-1'
+        for folder in (mixture, 's1', 's2'):
+            touch(tmp_path, *(f'{part}/{folder}/{x}.wav' for x in (name, f'._{name}', 'noise')))
+    utterances, listed = walk(str(tmp_path))
+    assert len(listed) == 3 and len(utterances) == 6

@@ -252,7 +252,7 @@ def test_skipped_mixtures_are_a_warning(bank, tmp_path, capsys):
     assert 0 < made < 40 and skipped
     lines = [x for x in report['notes']['Warnings'] if x.startswith('split train')]
     assert lines == [
-        f'split train has {made} mixtures, 40 were planned; skipped mixtures: '
+        f'split train has {made} mixtures, 40 were asked for; skipped mixtures: '
         f'silent part: {40 - made}'
     ]
     assert f'warning: {lines[0]}' in capsys.readouterr().out

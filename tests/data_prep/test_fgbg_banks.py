@@ -200,6 +200,17 @@ def test_audioset_with_names_mids_and_all_forms_of_a_clip(tmp_path, classes):
     assert ignored == {'Music': 4}
 
 
+@pytest.mark.parametrize(
+    'form', ['{}_30_40', 'Y{}_30_40', '{}_30-40', '{}_30.0-40.0', 'Y{}_30.000_40.000', '{}', 'Y{}']
+)
+@pytest.mark.parametrize('video', ['a-_45678_1z', 'Yabc_2-4567', '-_-_-_-_-_-', '12345678_90'])
+def test_clips_of_one_video_are_one_recording_in_any_form(tmp_path, classes, form, video):
+    path = tmp_path / 'Mechanical fan' / f'{form.format(video)}.wav'
+    sound_trees.trees.write(path, sound_trees.ground(1), sound_trees.RATE)
+    (sound,) = sound_bank.audioset(str(tmp_path), classes=classes)
+    assert sound.speaker == f'yt{video}'
+
+
 @pytest.mark.parametrize('reader', [sound_bank.folder, sound_bank.desed, sound_bank.audioset])
 def test_another_tree_is_refused(tmp_path, classes, reader):
     sound_trees.trees.write(tmp_path / 'Miaow' / 'a.wav', sound_trees.event(1))

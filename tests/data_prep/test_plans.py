@@ -118,12 +118,13 @@ def test_cut_makes_equal_parts_and_loses_nothing(samples, parts):
     assert len({segment.id for segment in segments}) == parts
 
 
-def test_listed_pairs_skip_lines_with_a_bad_source():
+def test_listed_pairs_lose_lines_with_a_bad_source():
     inspected = corpus('ab', files=2)
     lines = [
         plans.Listed('m1', 'test', ('a-0', 'b-1'), (1.5, -1.5)),
         plans.Listed('m2', 'test', ('a-0', 'gone'), (1.0, -1.0)),
     ]
-    (spec,) = plans.listed_pairs(inspected, listed=lines)
+    spec, lost = plans.listed_pairs(inspected, listed=lines)
+    assert lost == plans.Lost('m2', 'test', 'source skipped', 'without gone')
     assert (spec.id, spec.samples, spec.snr_db) == ('m1', 16000, 3.0)
     assert [clip.stop for clip in spec.clips] == [16000, 16100]

@@ -16,11 +16,13 @@ import trees
     [
         'speaker,sex\n1,f\n2,M\n3,\n',
         'speaker_id\tseconds\tsex\n1\t5\tFemale\n2\t6\tmale\n3\t7\t?\n',
+        '; of LibriSpeech\n;ID |SEX| SUBSET | NAME\n1 | F | x | |y| z\n2 | M | x | y\n3|-|x|y\n',
+        'speaker|sex\r\n1|f\r\n2|m\r\n3|\r\n',
         '# LibriTTS\nREADER\tGENDER\tSUBSET\tNAME\n1\tF\tx\ty\n2\tM\tx\ty\n3\t-\tx\ty\n',
     ],
 )
 def test_known_tables(tmp_path, text):
-    (tmp_path / 'speakers.tsv').write_text(text)
+    (tmp_path / 'speakers.tsv').write_bytes(text.encode('utf-16' if '?' in text else 'utf-8'))
     assert delimited.read_sexes(str(tmp_path / 'speakers.tsv')) == {'1': 'F', '2': 'M', '3': ''}
 
 
@@ -33,12 +35,17 @@ def test_known_tables(tmp_path, text):
         ('', 'is empty'),
         ('speaker,sex\nx,woman\n', "line 2: found the sex 'woman'"),
         ('speaker,sex,sex\nx,f,m\n', 'named twice'),
+        ('speaker,sex\nx\0,f\n', 'line 2: holds a NUL'),
+        ('speaker,sex\n' + 'x' * 200_000 + ',f\n', r'line 2: found .{,300}\.\.\..*field larger'),
+        (b'speaker,sex\ny,f\nJos\xe9,m\n', 'line 3 is not UTF-8'),
+        (b'\xff\xfes\0x', 'not UTF-8|truncated'),
     ],
 )
 def test_other_tables_are_refused(tmp_path, text, said):
-    (tmp_path / 't.csv').write_text(text)
-    with pytest.raises(TreeError, match=said):
+    (tmp_path / 't.csv').write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(TreeError, match=said) as refused:
         delimited.read_sexes(str(tmp_path / 't.csv'))
+    assert len(str(refused.value)) < 600
 
 
 def test_the_sexes_arrive_in_the_rows_of_an_evaluation(tmp_path):

@@ -1,0 +1,369 @@
+"""How long an audio file says it is, in its own header, against how long it is.
+
+libsndfile believes a header that counts too little, and reads what is left of most files that
+were cut. So the length is checked here, format by format, before and beside the decoding.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import io
+import re
+import struct
+from typing import BinaryIO
+
+# Writers to a pipe leave 0, all ones or (sox, eSpeak) about 2 GiB: they do not know the length.
+_FROM_A_PIPE = 0x7FFFF000
+_TAGS = (b'APETAGEX', b'LYRICSBEGIN', b'ID3', b'3DI')  # that players append
+_W64 = bytes.fromhex('f3acd3118cd100c04f8edb8a')  # ends the names of a W64's chunks
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """What a file's structure tells.
+
+    Attributes:
+        fault: `truncated`, `longer than its header` or `empty`; empty if there is none.
+        detail: what was found.
+        declared: whether the file says how long it is.
+        samples: that the decoder must give; None: as many as it says itself.
+        tolerance: of `samples`.
+    """
+
+    fault: str = ''
+    detail: str = ''
+    declared: bool = True
+    samples: int | None = None
+    tolerance: int = 0
+
+
+_UNDECLARED = Length(declared=False)
+
+
+def length(file: BinaryIO, size: int) -> Length:
+    """Look through the structure of a file of `size` bytes.
+
+    Args:
+        file: seekable, at any position.
+        size: in bytes.
+    """
+    if not size:
+        return Length('empty', '0 bytes')
+    start = _id3_bytes(file)
+    head = _read(file, start, 16)
+    if head[:4] == b'fLaC':
+        return _flac(file, start)
+    if len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0:
+        return _mpeg(file, size, start)
+    if start:  # no tag stands before any other form
+        return _UNDECLARED
+    if head[:4] in (b'RIFF', b'RIFX', b'RF64', b'BW64') and head[8:12] == b'WAVE':
+        return _riff(file, size, head)
+    if head[:4] == b'FORM':
+        return _form(file, size, head)
+    if head[:4] == b'riff' and head[4:16] == bytes.fromhex('2e91cf11a5d628db04c10000'):
+        return _w64(file, size)
+    if head[:4] == b'caff':
+        return _caf(file, size)
+    if head[:4] in (b'.snd', b'dns.'):
+        order = 'big' if head[:4] == b'.snd' else 'little'
+        first, promised = (int.from_bytes(head[at : at + 4], order) for at in (4, 8))
+        if promised == 0xFFFFFFFF:
+            return _UNDECLARED
+        return _compare(file, size, first, promised)
+    if head[:7] == b'NIST_1A':
+        return _nist(file, size)
+    if head[:4] == b'OggS':
+        return _ogg(file, size)
+    return _UNDECLARED
+
+
+def is_flac(file: BinaryIO) -> bool:
+    """Whether the file is a native FLAC."""
+    return _read(file, _id3_bytes(file), 4) == b'fLaC'
+
+
+def _read(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
+
+
+def _id3_bytes(file: BinaryIO) -> int:
+    """Bytes of the ID3v2 tags that stand before the sound."""
+    at = 0
+    while (head := _read(file, at, 10))[:3] == b'ID3' and len(head) == 10:
+        at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
+        at += 10 if head[5] & 0x10 else 0
+    return at
+
+
+def _nothing_follows(file: BinaryIO, at: int, size: int) -> bool:
+    """Whether from `at` on there is nothing that could be sound: the end, zeros or a tag."""
+    head = _read(file, at, 16)
+    if len(head) <= 1 or head.startswith(_TAGS) or (head[:3] == b'TAG' and at + 128 >= size):
+        return True
+    file.seek(at)
+    while block := file.read(1 << 20):
+        if block.strip(b'\0'):
+            return False
+    return True
+
+
+def _compare(file: BinaryIO, size: int, first: int, promised: int) -> Length:
+    """Sound of `promised` bytes begins at `first`; what follows it is no sound."""
+    if first + promised > size:
+        there = max(size - first, 0)
+        return Length('truncated', f'{there} bytes of the {promised} that its header promises')
+    if not _nothing_follows(file, first + promised, size):
+        more = size - first - promised
+        return Length(
+            'longer than its header', f'{more} bytes after the {promised} that its header counts'
+        )
+    return Length()
+
+
+def _chunks(
+    file: BinaryIO, at: int, size: int, *, order: str, wide: int = 4
+) -> Iterator[tuple[bytes, int, int]]:
+    """(name, first byte, bytes) of each chunk, as long as what follows looks like one."""
+    while at + 4 + wide <= size:
+        head = _read(file, at, 4 + wide)
+        name, count = head[:4], int.from_bytes(head[4:], order)
+        if not re.fullmatch(rb'[ -~]{4}', name) or name in (b'RIFF', b'FORM'):
+            return
+        yield name, at + 4 + wide, count
+        at += 4 + wide + count + (count & 1 if wide == 4 else 0)
+
+
+def _only_chunks(file: BinaryIO, at: int, size: int, **form) -> bool:
+    """Whether everything from `at` on is chunks, zeros or a tag."""
+    end = at
+    for _, first, count in _chunks(file, at, size, **form):
+        end = first + count
+        if end > size:
+            return False
+    return _nothing_follows(file, end + (end & 1), size) or _nothing_follows(file, end, size)
+
+
+def _data_chunk(
+    file: BinaryIO, size: int, first: int, count: int, *, unknown: bool, **form
+) -> Length:
+    """A chunk of sound: whole, followed by chunks alone; or of unknown length, up to the end."""
+    after = [first + count + (count & 1), first + count]  # some writers leave the padding out
+    if unknown:
+        if count == 0 and size > first and _only_chunks(file, first, size, **form):
+            return Length('empty', 'no samples')
+        return _UNDECLARED
+    if first + count <= size and any(_only_chunks(file, at, size, **form) for at in after):
+        return Length()
+    return _compare(file, size, first, count)
+
+
+def _riff(file: BinaryIO, size: int, head: bytes) -> Length:
+    order = 'big' if head[:4] == b'RIFX' else 'little'
+    promised, wide_data = int.from_bytes(head[4:8], order) + 8, None
+    found = None
+    for name, first, count in _chunks(file, 12, size, order=order):
+        if name == b'ds64':
+            promised, wide_data = struct.unpack('<QQ', _read(file, first, 16))
+            promised += 8
+        elif name == b'data':
+            # 0 in a file that was never closed; libsndfile then reads up to the end.
+            unknown = count == 0 or count >= _FROM_A_PIPE
+            if wide_data is not None and count == 0xFFFFFFFF:
+                count, unknown = wide_data, wide_data == 0
+            found = _data_chunk(file, size, first, count, unknown=unknown, order=order)
+            break
+    limit = (1 << 63) if wide_data is not None else _FROM_A_PIPE
+    # Some count the last chunk's padding byte and do not write it.
+    if (found is None or not found.fault) and size + 1 < promised < limit:
+        return Length('truncated', f'{size} bytes of the {promised} that its header promises')
+    return found or Length()
+
+
+def _form(file: BinaryIO, size: int, head: bytes) -> Length:
+    """AIFF, AIFC, 8SVX: big-endian chunks; the sound is SSND or BODY."""
+    promised, frames, bytes_a_frame = int.from_bytes(head[4:8], 'big') + 8, None, 0
+    found = Length()
+    for name, first, count in _chunks(file, 12, size, order='big'):
+        if name == b'COMM':
+            comm = _read(file, first, 22)
+            channels, frames, bits = struct.unpack('>HIH', comm[:8])
+            # Compressed forms count packets.
+            plain = head[8:12] == b'AIFF' or comm[18:] in (b'NONE', b'sowt', b'twos', b'raw ')
+            bytes_a_frame = channels * -(-bits // 8) if plain else 0
+        elif name in (b'SSND', b'BODY'):
+            found = _data_chunk(
+                file, size, first, count, unknown=count == 0 or count >= _FROM_A_PIPE, order='big'
+            )
+            sound = count - 8
+            if not found.fault and found.declared and name == b'SSND' and bytes_a_frame and frames:
+                counted = frames * bytes_a_frame
+                if abs(sound - counted) > max(1, bytes_a_frame - 1):
+                    kind = 'truncated' if sound < counted else 'longer than its header'
+                    found = Length(kind, f'{sound} bytes of sound, its header counts {counted}')
+            break
+    if not found.fault and size + 1 < promised < _FROM_A_PIPE:
+        return Length('truncated', f'{size} bytes of the {promised} that its header promises')
+    return found
+
+
+def _w64(file: BinaryIO, size: int) -> Length:
+    at = 40
+    while at + 24 <= size:
+        head = _read(file, at, 24)
+        count = int.from_bytes(head[16:], 'little')
+        if head[4:16] != _W64 or count < 24:
+            break
+        if head[:4] == b'data':
+            if count >= 1 << 62:
+                return _UNDECLARED
+            after = at + -(-count // 8) * 8
+            if after + 24 <= size and _read(file, after + 4, 12) == _W64:
+                return Length()
+            found = _compare(file, size, at + 24, count - 24)
+            padded = found.fault == 'longer than its header' and after >= size
+            return Length() if padded else found
+        at += -(-count // 8) * 8
+    return _UNDECLARED
+
+
+def _caf(file: BinaryIO, size: int) -> Length:
+    form = {'order': 'big', 'wide': 8}
+    for name, first, count in _chunks(file, 8, size, **form):
+        if name == b'data':
+            return _data_chunk(file, size, first, count, unknown=count >= 1 << 63, **form)
+    return _UNDECLARED
+
+
+def _nist(file: BinaryIO, size: int) -> Length:
+    head = _read(file, 0, 1024)
+    fields = dict(re.findall(rb'^(\w+) -i (\d+)\s*$', head, re.M))
+    names = (b'sample_count', b'channel_count', b'sample_n_bytes')
+    if b'shorten' in head or any(name not in fields for name in names):
+        return _UNDECLARED
+    count, channels, width = (int(fields[name]) for name in names)
+    first = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
+    return _compare(file, size, first, count * channels * width)
+
+
+def _flac(file: BinaryIO, start: int) -> Length:
+    samples = int.from_bytes(_read(file, start + 21, 5), 'big') & ((1 << 36) - 1)
+    # Two files joined: the decoder stops at the second one's header.
+    file.seek(start + 4)
+    kept = b''
+    while block := file.read(1 << 20):
+        if b'fLaC\0\0\0"' in kept + block:
+            return Length('longer than its header', 'a second FLAC stream follows')
+        kept = block[-8:]
+    return Length(samples=samples) if samples else _UNDECLARED
+
+
+class EndlessFlac:
+    """A FLAC in which the number of samples reads as 0, unknown, so that libsndfile decodes all."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._first = _id3_bytes(self._file) + 21  # 36 bits, the last ones of these five bytes
+        self.seek, self.tell = file.seek, file.tell
+        self.seek(0)
+
+    def readinto(self, buffer) -> int:
+        at = self._file.tell()
+        count = self._file.readinto(buffer)
+        view = memoryview(buffer).cast('B')
+        for i in range(max(at, self._first), min(at + count, self._first + 5)):
+            view[i - at] = view[i - at] & 0xF0 if i == self._first else 0
+        return count
+
+    def read(self, count: int = -1) -> bytes:
+        buffer = bytearray(count)
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def write(self, _):
+        raise OSError('read only')
+
+
+def _ogg(file: BinaryIO, size: int) -> Length:
+    """Pages; a stream's last page is marked. Only the first of streams in a row is decoded."""
+    at, ended, last = 0, False, 0
+    while True:
+        head = _read(file, at, 27)
+        if head[:4] != b'OggS' or len(head) < 27:
+            break
+        table = file.read(head[26])
+        end = at + 27 + head[26] + sum(table)
+        if len(table) < head[26] or end > size:
+            return Length('truncated', f'its page at byte {at} is cut')
+        if head[5] & 2 and ended:
+            return Length('longer than its header', f'a second stream begins at byte {at}')
+        ended, last, at = bool(head[5] & 4) or ended, at, end
+    if not ended:
+        return Length('truncated', f'its last page, at byte {last}, is not marked as the end')
+    if not _nothing_follows(file, at, size):
+        return Length('longer than its header', f'{size - at} bytes after its last page')
+    return Length()
+
+
+_BIT_RATES = {  # (MPEG 1?, layer): kbit/s
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_BIT_RATES[False, 3] = _BIT_RATES[False, 2]
+
+
+def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
+    """(bytes, samples) of an MPEG audio frame from its header; None if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    bit_rate, rate = head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer == 4 or bit_rate in (0, 15) or rate == 3:
+        return None
+    first = version == 3
+    sample_rate = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    bits = 1000 * _BIT_RATES[first, layer][bit_rate - 1]
+    padding = head[2] >> 1 & 1
+    if layer == 1:
+        return 4 * (12 * bits // sample_rate + padding), 384
+    samples = 1152 if first or layer == 2 else 576
+    return samples // 8 * bits // sample_rate + padding, samples
+
+
+def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
+    """MPEG audio: frames to the end; a first frame named Xing, Info or VBRI counts the others."""
+    at, frames, samples, counted = start, 0, 0, 0
+    contents = _read(file, start, size - start)
+    while True:
+        frame = _mpeg_frame(contents[at - start : at - start + 4])
+        if not frame:
+            name = contents[at - start : at - start + 3]
+            if name == b'TAG' and at + 128 < size:
+                at += 128  # the end of a file that another one was joined to
+            elif name == b'ID3' and at + 10 <= size:
+                at += _id3_bytes(io.BytesIO(contents[at - start :]))
+            else:
+                break
+            continue
+        if not frames:
+            first = contents[at - start : at - start + frame[0]]
+            samples = frame[1]
+            if tag := re.search(rb'Xing|Info', first[:48]):
+                fields = first[tag.start() + 4 : tag.start() + 12]
+                if fields[3:4] and fields[3] & 1:
+                    counted = int.from_bytes(fields[4:], 'big')
+            elif first[36:40] == b'VBRI':
+                counted = int.from_bytes(first[50:54], 'big')
+        if at + frame[0] > size:
+            return Length('truncated', f'its last frame, at byte {at}, is cut')
+        frames, at = frames + 1, at + frame[0]
+    if not frames or not _nothing_follows(file, at, size):
+        return _UNDECLARED  # free format, or something between the frames: the decoder's to judge
+    # Encoders differ in whether they count the frame that holds the count.
+    if counted and abs(frames - 1 - counted) > 1:
+        kind = 'truncated' if frames - 1 < counted else 'longer than its header'
+        return Length(kind, f'{frames - 1} frames, its header counts {counted}')
+    # Delay and padding, which the decoder takes off where it is told them, are within four frames.
+    return Length(declared=bool(counted), samples=frames * samples, tolerance=4 * samples)

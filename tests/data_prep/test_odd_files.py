@@ -1,0 +1,341 @@
+"""What people's folders hold beside good files: nothing ends a job, nothing passes for another."""
+
+import io
+import json
+import os
+
+from hypothesis import given, settings, strategies as st
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep import audio, corpora, folder_2mix, mixers, plans
+from data_prep.corpora import Utterance
+import trees
+
+RATE, SAMPLES = 8000, 12000
+SOUND_T = trees.speechlike(SAMPLES / RATE, seed=1)
+
+
+def written(form, subtype=None, audio_T=SOUND_T):
+    file = io.BytesIO()
+    soundfile.write(file, audio_T, RATE, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+FORMS = {
+    f'{form} {subtype}': written(form, subtype)
+    for form, subtype in (
+        ('WAV', 'PCM_16'), ('WAV', 'PCM_U8'), ('WAV', 'PCM_24'), ('WAV', 'PCM_32'),
+        ('WAV', 'FLOAT'), ('WAV', 'ULAW'), ('WAV', 'GSM610'), ('WAV', 'G721_32'),
+        ('WAV', 'IMA_ADPCM'), ('WAVEX', 'PCM_24'), ('RF64', 'PCM_16'), ('AIFF', 'PCM_16'),
+        ('AIFF', 'FLOAT'), ('AU', 'PCM_16'), ('AU', 'G721_32'), ('W64', 'PCM_16'),
+        ('CAF', 'PCM_16'), ('NIST', 'PCM_16'), ('SVX', 'PCM_16'), ('FLAC', 'PCM_16'),
+        ('OGG', 'VORBIS'), ('OGG', 'OPUS'), ('MP3', 'MPEG_LAYER_III'),
+    )
+}  # fmt: skip
+FAULTS = {'truncated', 'unreadable', 'empty'}
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp('odd') / 'x.wav'  # what it is, its contents say
+
+
+def inspect(place, contents=None, **keywords):
+    if contents is not None:
+        place.write_bytes(contents)
+    return audio.inspect(Utterance('x', 's', str(place), 't'), sample_rate=RATE, **keywords)
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_each_form_is_read_whole_and_only_whole(place, form):
+    contents = FORMS[form]
+    found = inspect(place, contents)
+    assert not found.problem and found.samples == pytest.approx(SAMPLES, abs=600)  # codec's blocks
+    assert audio.read(str(place), sample_rate=RATE).size == found.samples
+    assert inspect(place, contents[: len(contents) // 2]).problem in FAULTS
+    joined = inspect(place, contents + contents)
+    assert joined.problem == 'longer than its header', joined
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(FORMS)), st.data())
+def test_a_file_cut_anywhere_is_not_taken(place, form, data):
+    contents = FORMS[form]
+    found = inspect(place, contents[: data.draw(st.integers(0, len(contents) - 1))])
+    assert found.problem in FAULTS or found.samples >= SAMPLES  # a tag's or padding's last bytes
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(FORMS)),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=4),
+)
+def test_a_damaged_header_never_raises(place, form, changes):
+    contents = bytearray(FORMS[form])
+    for at, byte in changes:
+        contents[at] = byte
+    found = inspect(place, bytes(contents))
+    assert bool(found.problem) == bool(found.detail) and '\n' not in found.detail
+
+
+def wav(*, riff=None, data=None, tail=b''):
+    contents = bytearray(FORMS['WAV PCM_16'])
+    for at, value in ((4, riff), (40, data)):
+        if value is not None:
+            contents[at : at + 4] = value.to_bytes(4, 'little')
+    return bytes(contents) + tail
+
+
+def flac(samples):
+    contents = bytearray(FORMS['FLAC PCM_16'])
+    counted = int.from_bytes(contents[18:26], 'big') >> 36 << 36 | samples
+    contents[18:26] = counted.to_bytes(8, 'big')
+    return bytes(contents)
+
+
+@pytest.mark.parametrize(
+    'contents, problem',
+    [
+        (wav(data=1000), 'longer than its header'),
+        (wav(riff=1036, data=1000), 'longer than its header'),
+        (wav(data=1_000_000), 'truncated'),
+        (wav(riff=0), ''),
+        (wav(riff=0)[:9000], 'truncated'),
+        (wav(riff=8, data=0), ''),  # a recorder that was switched off
+        (wav(riff=0, data=0), 'empty'),
+        (wav(tail=b'LIST\x04\0\0\0abcd'), ''),
+        (wav(tail=bytes(512)), ''),
+        (wav(tail=b'TAG' + bytes(125)), ''),
+        (wav(data=0)[:44] + b'LIST\x04\0\0\0abcd', 'empty'),
+        (flac(0), ''),
+        (flac(2**36 - 1), 'truncated'),
+        (flac(500), 'longer than its header'),
+        (flac(SAMPLES) + b'TAG' + bytes(125), ''),
+        (b'ID3\x04\0\0\0\0\0\x05hello' + flac(SAMPLES), ''),
+        (FORMS['AU PCM_16'][:8] + b'\xff' * 4 + FORMS['AU PCM_16'][12:], ''),
+        (
+            FORMS['AU PCM_16'][:8] + b'\0\0\x10\0' + FORMS['AU PCM_16'][12:],
+            'longer than its header',
+        ),
+        (b'', 'empty'),
+    ],
+)
+def test_lengths_that_lie(place, contents, problem):
+    found = inspect(place, contents)
+    assert found.problem == problem, found
+    assert problem or (found.samples == SAMPLES == audio.read(str(place), sample_rate=RATE).size)
+
+
+def test_what_cannot_be_told_whole_is_counted(place):
+    unknown = 'taken as it is: whether it is whole cannot be told in its format'
+    assert unknown in inspect(place, flac(0)).converted
+    assert unknown not in inspect(place, flac(SAMPLES)).converted
+
+
+def test_no_error_of_the_decoder_ends_the_job(place, monkeypatch):
+    place.write_bytes(FORMS['WAV PCM_16'])
+    for error in (MemoryError('256 GiB'), ValueError('array is too big'), SystemError()):
+
+        def fail(self, *args, error=error, **keywords):
+            raise error
+
+        monkeypatch.setattr(audio._Stream, 'read', fail)
+        assert inspect(place).problem == 'unreadable' and inspect(place).detail
+        with pytest.raises(audio.BadInput):
+            audio.read(str(place), sample_rate=RATE)
+
+
+def test_what_is_no_file_is_named(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / 'fifo')
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'dangling').symlink_to('nowhere')
+    (tmp_path / 'loop').symlink_to('loop')
+    (tmp_path / 'device').symlink_to('/dev/zero')
+    kinds = {name: inspect(tmp_path / name).problem for name in os.listdir(tmp_path)}
+    assert kinds == {
+        'fifo': 'not a file',
+        'folder': 'not a file',
+        'dangling': 'broken link',
+        'loop': 'broken link',
+        'device': 'not a file',
+    }
+    trees.write(tmp_path / 'mine.wav', SOUND_T)
+
+    def refuse(*args):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(audio, 'open', refuse, raising=False)
+    assert inspect(tmp_path / 'mine.wav').problem == 'not permitted'
+
+
+def stereo(left, right):
+    noise_T = 0.001 * np.random.default_rng(0).normal(size=SAMPLES)
+    return written('WAV', 'PCM_16', np.stack([left * SOUND_T + noise_T, right * SOUND_T], axis=1))
+
+
+@pytest.mark.parametrize(
+    'left, right, taken',
+    [(1, 0, 0), (0, 1, 1), (1, 1, 0), (0.8, 1, 0), (0.5, 1, 1), (1, -1, 0), (1, 0.2, 0)],
+)
+def test_the_channel_with_the_event_is_taken_whole(place, left, right, taken):
+    found = inspect(place, stereo(left, right))
+    assert not found.problem and found.take.channel == taken
+    heard_T = audio.read(str(place), sample_rate=RATE, take=found.take)
+    np.testing.assert_allclose(heard_T, (left, right)[taken] * SOUND_T, atol=0.005)
+    mono = inspect(place, written('WAV', 'PCM_16', (left, right)[taken] * SOUND_T))
+    assert found.rms_db == pytest.approx(mono.rms_db, abs=0.05)
+
+
+@pytest.mark.parametrize('gain', [1.5, 4.0, 30000.0])
+def test_float_samples_above_full_scale_are_scaled_not_lost(place, gain):
+    loud_T = gain * SOUND_T / np.abs(SOUND_T).max()
+    found = inspect(place, written('WAV', 'FLOAT', loud_T))
+    assert not found.problem and any('scaled' in note for note in found.converted)
+    heard_T = audio.read(str(place), sample_rate=RATE, take=found.take)
+    assert 0.5 <= np.abs(heard_T).max() <= 1.0
+    np.testing.assert_array_equal(heard_T, (loud_T * found.take.scale).astype(np.float32))
+    flat_T = np.clip(4 * loud_T, -gain, gain)
+    assert inspect(place, written('WAV', 'FLOAT', flat_T)).problem == 'clipped'
+
+
+def test_a_mixture_takes_what_was_inspected(tmp_path):
+    quiet = tmp_path / 'a.wav'
+    quiet.write_bytes(stereo(0, 1))
+    loud = tmp_path / 'b.wav'
+    loud.write_bytes(written('WAV', 'FLOAT', 3.0 * trees.speechlike(SAMPLES / RATE, seed=2)[::-1]))
+    inspected = [
+        audio.inspect(Utterance(p.stem, p.stem, str(p), 'test'), sample_rate=RATE)
+        for p in (quiet, loud)
+    ]
+    for spec in plans.random_pairs(inspected, sample_rate=RATE):
+        example = mixers.mix_at_levels(spec, sample_rate=RATE)
+        source_T = example.sources_ST[example.source_ids.index('a')]
+        assert np.corrcoef(source_T, SOUND_T)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize('form', ['WAV PCM_16', 'FLAC PCM_16', 'WAV GSM610', 'OGG VORBIS'])
+def test_a_part_is_what_the_whole_holds_there(place, form):
+    place.write_bytes(FORMS[form])
+    whole_T = audio.read(str(place), sample_rate=RATE)
+    for start, stop in ((0, 100), (5000, 5001), (11000, 20000), (13000, 14000), (700, 700)):
+        part_T = audio.read(str(place), sample_rate=RATE, start=start, stop=stop)
+        np.testing.assert_array_equal(part_T, whole_T[start:stop])
+
+
+COMPANIONS = (
+    '._u0.wav', '.DS_Store', '.hidden/a.wav', '@eaDir/u0.wav/SYNOAUDIO_0.wav', 'Thumbs.db',
+    '__MACOSX/spk/._u0.wav', 'lost+found/x.wav', '$RECYCLE.BIN/x.wav', 'desktop.ini',
+)  # fmt: skip
+
+
+def put(folder, name, contents=FORMS['WAV PCM_16']):
+    path = os.path.join(os.fsencode(folder), name if isinstance(name, bytes) else name.encode())
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'wb') as file:
+        file.write(contents)
+
+
+@pytest.mark.parametrize('inside', ['', 'spk0'])
+def test_companions_are_nobodys_recordings(tmp_path, inside):
+    for i in range(3):
+        put(tmp_path, f'spk{i}/u.wav')
+    for name in COMPANIONS:
+        put(tmp_path / inside, name)
+    found = corpora.folder(str(tmp_path), validation=0, test=0)
+    assert sorted(one.id for one in found) == ['spk0-u', 'spk1-u', 'spk2-u']
+    beside = corpora.unused([str(tmp_path)], [one.path for one in found])
+    assert beside['companions'] == len(COMPANIONS)
+    assert not beside['audio'] and not beside['other'] and not beside['problems']
+
+
+@given(st.binary(min_size=1, max_size=8))
+def test_printable_is_one_line_of_text(name):
+    text = corpora.printable(os.fsdecode(name))
+    assert text.encode() and len(text.splitlines()) <= 1
+    assert corpora.printable('Zoë 犬 a\u00a0b') == 'Zoë 犬 a\u00a0b'
+
+
+def test_a_folder_that_may_not_be_listed_is_counted(tmp_path, monkeypatch):
+    for i in range(3):
+        put(tmp_path, f'spk{i}/u.wav')
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('spk1'):
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    found = corpora.folder(str(tmp_path), validation=0, test=0)
+    assert {one.speaker for one in found} == {'spk0', 'spk2'}
+    (problem,) = corpora.unused([str(tmp_path)], [])['problems']
+    assert (problem['name'], problem['kind']) == ('spk1', 'not permitted')
+
+
+def hostile_tree(root):
+    trees.folder(root, speakers=7, files=3)
+    speaker = root / 'spk0'
+    for name in COMPANIONS:
+        put(root, name)
+        put(speaker, name)
+    put(speaker, b'caf\xe9.wav')
+    put(speaker, 'two\nlines.wav')
+    put(speaker, b'cut\xe9.wav', FORMS['WAV PCM_16'][:9000])
+    put(speaker, 'notes.txt', b'')
+    put(root, b'spk\xff/u.flac', FORMS['FLAC PCM_16'])
+    put(root, b'spk\xff/v.mp3', FORMS['MP3 MPEG_LAYER_III'])
+    put(root, 'clipped/a.wav', written('WAV', 'PCM_16', np.clip(30 * SOUND_T, -1, 1)))
+    put(root, 'stray.wav')
+    for name, contents in (('endless', flac(0)), ('claims', flac(2**36 - 1))):
+        put(speaker, f'{name}.flac', contents)
+    put(speaker, 'phone.wav', FORMS['WAV GSM610'])
+    (speaker / 'folder.wav').mkdir()
+    (speaker / 'up').symlink_to('..')
+    (speaker / 'dangling.wav').symlink_to('nowhere')
+    os.mkfifo(speaker / 'fifo.wav')
+    return root
+
+
+@pytest.mark.parametrize(
+    'beam_flags',
+    [
+        (),
+        pytest.param(
+            ('--direct_running_mode=multi_processing', '--direct_num_workers=2'),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_tree_of_odd_files_becomes_a_data_set_and_a_report(tmp_path, capsys, beam_flags):
+    root = hostile_tree(tmp_path / 'in')
+    before = {path: path.lstat().st_mode for path in root.rglob('*')}
+    flags = ('--validation_fraction=0', '--test_fraction=0', *beam_flags)
+    folder_2mix.main([f'--input_dir={root}', f'--output_dir={tmp_path / "out"}', *flags])
+    assert {path: path.lstat().st_mode for path in root.rglob('*')} == before
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    kinds = {os.path.basename(one['path']): one['kind'] for one in report['skipped_files']}
+    assert kinds == {
+        'cut\\xe9.wav': 'truncated',
+        'a.wav': 'clipped',
+        'claims.flac': 'truncated',
+        'folder.wav': 'not a file',
+        'fifo.wav': 'not a file',
+        'dangling.wav': 'broken link',
+        'up': 'link loop',
+    }
+    beside = report['files']['beside']
+    assert (beside['other'], beside['audio']) == ({'.txt': 1}, {'.wav': 1})
+    assert beside['companions'] == 2 * len(COMPANIONS)
+    used = {name for one in trees.examples(tmp_path / 'out', 'train') for name in one.id.split('+')}
+    assert {'spk0-caf\\xe9', 'spk0-two_lines', 'spk\\xff-u', 'spk\\xff-v', 'spk0-phone'} <= used
+    page = (tmp_path / 'out' / 'report.md').read_text()
+    for line in (
+        '- speaker clipped ends with nothing: none of its 1 files is usable: clipped: 1',
+        '- 5 of 32 files are skipped: broken link: 1',
+        '- .txt: 1 files, no audio',
+        'e.g. stray.wav',
+    ):
+        assert line in page
+    assert 'warning: speaker clipped ends with nothing' in capsys.readouterr().out
