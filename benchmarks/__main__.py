@@ -4,8 +4,8 @@
     python -m benchmarks all
 
 Each NAME is a module here whose `cases()` yields `harness.Case`s. Prints a table, and appends
-what was measured to the results file; `python -m benchmarks.table` makes the README's
-table of that file.
+what was measured to the results file; `python -m benchmarks.table` makes the tables of
+docs/speed.md of that file.
 """
 
 from fgsep_jax import huge_pages
@@ -72,7 +72,7 @@ def main(arguments=None):
         try:  # now, not when hours of measuring are to be written
             harness.append(flags.results, [])
         except OSError as error:
-            sys.exit(f'error: --results={flags.results}: {error}')
+            harness.stop(f'--results={flags.results}: {error}')
     if len(names) == 1:
         _run(names[0], cases, flags)
         return
@@ -85,7 +85,7 @@ def main(arguments=None):
     for name in names:
         done = subprocess.run([sys.executable, '-m', 'benchmarks', name, *given], check=False)
         if done.returncode:
-            sys.exit(f'error: benchmark {name} failed')
+            harness.stop(f'benchmark {name} failed')
 
 
 def _run(name, cases, flags):
@@ -114,11 +114,11 @@ def _cases(name, small):
     try:
         return importlib.import_module(f'benchmarks.{name}').cases(small=small)
     except ConfigError as error:
-        sys.exit(f'error: {error}')
+        harness.stop(error)
     except ModuleNotFoundError as error:
         if error.name.split('.')[0] in ('fgsep_jax', 'benchmarks', 'configs'):
             raise
-        sys.exit(f"error: benchmark {name} needs {error.name}: pip install -e '.[test]'")
+        harness.stop(f"benchmark {name} needs {error.name}: pip install -e '.[test]'")
 
 
 if __name__ == '__main__':

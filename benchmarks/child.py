@@ -16,7 +16,7 @@ import time
 import jax
 import numpy as np
 
-from benchmarks.train_step import TrainStep, noise
+from benchmarks.train_step import SMALL, TrainStep, noise
 from configs import convtasnet_glu
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
@@ -29,7 +29,8 @@ def make_config(*, small):
     config = convtasnet_glu.get_config('demo' if small else 'paper').copy_and_resolve_references()
     config.data.batch_size = 2
     if small:
-        config.data.segment_seconds, config.model.basis, config.model.repeats = 0.1, 8, 1
+        config.data.segment_seconds = 0.0505
+        config.model.update(SMALL, layers=2)
     return config
 
 
@@ -60,8 +61,7 @@ def peak_bytes_of_torch(config):
     """The same of PyTorch's twin of the model."""
     import torch
 
-    from benchmarks import peers_conv_tasnet
-    from benchmarks.peers import Descent
+    from benchmarks import torch_twins
 
     before = _memory('VmRSS')
     task = make_task(config)
@@ -71,15 +71,15 @@ def peak_bytes_of_torch(config):
         lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32),
         jax.eval_shape(task.init, jax.random.key(0)),
     )
-    model = peers_conv_tasnet.make_model(task.model, params)
+    model = torch_twins.make_model(task.model, params)
     del params
-    descend = Descent(model, config)
+    descend = torch_twins.Descent(model, config)
     source = torch.from_numpy(noise(config))
     for _ in range(STEPS):
         _reset_peak()
         source_BST = source.float() / 32768
         estimate_BST = model(source_BST.sum(1, keepdim=True))
-        loss = descend(peers_conv_tasnet.pit_loss(estimate_BST, source_BST).mean())
+        loss = descend(torch_twins.pit_loss(estimate_BST, source_BST).mean())
     assert np.isfinite(loss)
     return _memory('VmHWM') - before
 

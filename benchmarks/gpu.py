@@ -15,28 +15,31 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.conv_tasnet import MODELS, SMALL, Sides, flops
+from benchmarks.conv_tasnet import MODELS, Sides, flops, sizes
 from benchmarks.harness import Case
-from benchmarks.peers_mask_blstm import TorchMaskBLSTM
+from benchmarks.torch_twins import TorchMaskBLSTM
 from fgsep_jax.config import ConfigError
 from fgsep_jax.models.lstm import BLSTM
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
 
 
-def cases(*, small=False):
-    """An iterator of the cases; `small` ones run on any device and mean nothing.
+def cases(*, small=False, device='cuda'):
+    """An iterator of the cases.
+
+    Args:
+      small: tiny sizes, which mean nothing.
+      device: PyTorch's; 'cpu' shows that the code runs where no GPU is at hand.
 
     Raises:
       ConfigError: JAX or PyTorch sees no GPU.
     """
     on_gpu = jax.default_backend() == 'gpu' and torch.cuda.is_available()
-    if not (small or on_gpu):
+    if device == 'cuda' and not on_gpu:
         raise ConfigError(
             f'benchmark gpu: JAX runs on {jax.default_backend()}, PyTorch'
             f' {"sees" if torch.cuda.is_available() else "sees no"} GPU; both need one.'
             " Install with pip install -e '.[cuda,test]' on a machine that has one."
         )
-    device = 'cuda' if on_gpu else 'cpu'
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     return itertools.chain(_conv_tasnet_cases(device, small), _mask_blstm_cases(device, small))
 
@@ -52,10 +55,10 @@ def _waiting(run, device):
 
 
 def _conv_tasnet_cases(device, small):
-    size = dict(batch=1, seconds=0.2) if small else dict(batch=16, seconds=4)
+    size = dict(batch=2, seconds=0.0505) if small else dict(batch=16, seconds=4)
     what = f'{size["batch"]} x {size["seconds"]} s'
-    for name, model in MODELS.items():
-        model = {**model, **(SMALL if small else {})}
+    for name, model in list(MODELS.items())[: 1 if small else None]:
+        model = sizes(model, small=small)
         for dtype, label in (('float32', 'TF32'), ('bfloat16', 'bfloat16')):
             sides = Sides({**model, 'dtype': dtype}, **size, device=device, peer_dtype=dtype)
             peers = {'PyTorch': _waiting(sides.peer_step, device)}
@@ -69,7 +72,7 @@ def _conv_tasnet_cases(device, small):
                 flops=3 * flops(sides.task.model, **size),
             )
     ways = {
-        how: Sides({**(SMALL if small else {}), 'depthwise': how}, **size, device=device)
+        how: Sides({**sizes({}, small=small), 'depthwise': how}, **size, device=device)
         for how in ('auto', 'shift', 'conv')
     }
     yield Case(

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import soundfile
 
-from benchmarks import harness, peers_input
+from benchmarks import harness, wav_loader
 from configs import blstm_m1_plus, convtasnet
 from fgsep_jax.config import adaptation_samples, segment_samples
 from fgsep_jax.data import pipeline, records
@@ -91,7 +91,7 @@ def _case(directory, config, *, name, mixtures, longest, batches, **kwargs):
         adaptation_samples(config),
     )
     source = write(directory, config, mixtures=mixtures, longest=longest)
-    wavs = peers_input.WavMixtures(
+    wavs = wav_loader.WavMixtures(
         directory,
         [source[i].id for i in range(mixtures)],
         source.lengths,
@@ -105,7 +105,7 @@ def _case(directory, config, *, name, mixtures, longest, batches, **kwargs):
                 next(stream)
 
     def peer(workers):
-        loader = peers_input.make_loader(wavs, batches=batches, batch_size=size, workers=workers)
+        loader = wav_loader.make_loader(wavs, batches=batches, batch_size=size, workers=workers)
 
         def run():
             for _ in loader:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Case
-from benchmarks.peers_mask_blstm import Trainer
+from benchmarks.torch_twins import Trainer
 from benchmarks.train_step import TrainStep, noise
 from fgsep_jax import config as config_lib
 from fgsep_jax.dsp.mel import mel_matrix

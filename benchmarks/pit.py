@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.conv_tasnet import SMALL
 from benchmarks.harness import Case
-from benchmarks.peers_conv_tasnet import pit_loss
-from benchmarks.train_step import TrainStep, noise
+from benchmarks.torch_twins import pit_loss
+from benchmarks.train_step import SMALL, TrainStep, noise
 from fgsep_jax import config as config_lib
 from fgsep_jax.losses.pit import pit_of
 from fgsep_jax.losses.si_snr import si_snr

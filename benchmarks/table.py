@@ -1,10 +1,10 @@
-"""The README's table out of a results file.
+"""The tables of docs/speed.md out of a results file.
 
-    python -m benchmarks.table --results=docs/results/benchmarks.jsonl --readme=README.md
+    python -m benchmarks.table --results=docs/results/benchmarks.jsonl --page=docs/speed.md
 
 Of each benchmark the latest complete run on each machine counts, or the latest if none is. The
-tables, one a machine, stand between two marks in the README, and are replaced there; without
---readme they are printed.
+tables, one a machine, stand between two marks in the page, and are replaced there; without
+--page they are printed.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import statistics
-import sys
 
 from benchmarks import harness
 
@@ -151,16 +150,16 @@ def _complete_rows(case, by_time):
     ]
 
 
-def replace(readme: str, text: str) -> str:
-    """Puts a text between the marks of a README.
+def replace(page: str, text: str) -> str:
+    """Puts a text between the marks of a page.
 
     Raises:
       ValueError: the marks are not there, in order.
     """
-    before, first, rest = readme.partition(MARKS[0])
+    before, first, rest = page.partition(MARKS[0])
     _, second, after = rest.partition(MARKS[1])
     if not first or not second:
-        raise ValueError(f'the README must hold {MARKS[0]!r} and, after it, {MARKS[1]!r}.')
+        raise ValueError(f'the page must hold {MARKS[0]!r} and, after it, {MARKS[1]!r}.')
     return f'{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}'
 
 
@@ -188,24 +187,24 @@ def read(path: str) -> list[dict]:
 
 
 def main(arguments=None):
-    """Prints the table, or puts it into a README."""
+    """Prints the tables, or puts them into a page."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument(
         '--results',
         default='benchmarks.jsonl',
         help='what `python -m benchmarks` appended to (%(default)s)',
     )
-    parser.add_argument('--readme', help='file to replace the table in')
+    parser.add_argument('--page', help='file to replace the tables in')
     flags = parser.parse_args(arguments)
     try:
         text = render(read(flags.results))
-        if not flags.readme:
+        if not flags.page:
             print(text)
             return
-        path = pathlib.Path(flags.readme)
+        path = pathlib.Path(flags.page)
         replaced = replace(path.read_text(), text)
     except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        harness.stop(error)
     beside = path.with_name(path.name + '.new')
     beside.write_text(replaced)
     os.replace(beside, path)

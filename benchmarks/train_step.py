@@ -7,6 +7,9 @@ from fgsep_jax import config as config_lib
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
+# Of a Conv-TasNet where all that counts is that it runs: keys of the config's section `model`.
+SMALL = dict(basis=8, bottleneck=4, hidden=8, skip=4, blocks=1, repeats=1)
+
 
 def noise(config, *, seed=0):
     """Sources of a batch: 16-bit noise [batch, sources, samples], a tenth of full scale."""

@@ -35,6 +35,7 @@ ALLOWED = {
         'evaluation',
         'interop',
         'data_sets',
+        'launch',
         'experiment',
         'validate',
         'dsp',

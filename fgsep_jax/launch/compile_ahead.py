@@ -2,9 +2,10 @@
 
     python -m fgsep_jax.launch.compile_ahead --config=configs/convtasnet.py --topology=v5e:4x4
     python -m fgsep_jax.launch.compile_ahead --config=configs/blstm_m2.py --topology=v5p:2x2x1 \\
-        --per_chip_batch=16 --by_op --largest_batch
+        --per_chip_batch=16 --largest_batch
 
-The function is the one that a run uses, sharded over the pod's chips; nothing is allocated.
+The function is the one that a run uses, sharded over the pod's chips; nothing is allocated. All
+counts are XLA's own.
 """
 
 import re
@@ -22,7 +23,6 @@ import jax.numpy as jnp
 from ml_collections import config_flags
 
 from fgsep_jax import config as config_lib, validate
-from fgsep_jax.launch import hlo_bytes
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
@@ -69,117 +69,61 @@ def peak_memory(compiled):
     )
 
 
-def analyse(compiled, chip, chips):
+def analyse(compiled, chip, *, chips, gradient_bytes):
     """Everything that the report says of a compiled step, as numbers of one chip.
 
+    Args:
+      compiled: the step.
+      chip: a tpu.Chip.
+      chips: how many it was compiled for.
+      gradient_bytes: what they sum up over one another.
+
     Returns:
-      {'flops', 'xla_flops', 'hbm_bytes', 'xla_bytes', 'arguments', 'temporaries', 'peak',
-      'collectives', 'bounds' [s], 'cycles', 'costs', 'custom_calls', 'unknown_loops'}.
+      {'flops', 'bytes', 'arguments', 'temporaries', 'peak', 'gradients', 'loops', 'bounds' [s]};
+      FLOPs and bytes are XLA's count, which takes the body of a loop once.
     """
-    found, unknown = hlo_bytes.costs(compiled.as_text())
     cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    flops, moved = (sum(getattr(one, name) for one in found) for name in ('flops', 'bytes'))
-    collectives = hlo_bytes.collectives(found)
     return {
-        'flops': flops,
-        'xla_flops': cost['flops'],
-        'hbm_bytes': moved,
-        'xla_bytes': cost['bytes accessed'],
+        'flops': cost['flops'],
+        'bytes': cost['bytes accessed'],
         'arguments': memory.argument_size_in_bytes,
         'temporaries': memory.temp_size_in_bytes,
         'peak': peak_memory(compiled),
-        'collectives': collectives,
-        'cycles': sum(one.cycles for one in found),
+        'gradients': gradient_bytes,
+        'loops': len(re.findall(r' while\(', compiled.as_text())),
         'bounds': tpu.bounds(
-            chip, flops=flops, hbm_bytes=moved, chips=chips, reduced_bytes=sum(collectives.values())
+            chip,
+            flops=cost['flops'],
+            hbm_bytes=cost['bytes accessed'],
+            chips=chips,
+            reduced_bytes=gradient_bytes,
         ),
-        'costs': found,
-        'custom_calls': hlo_bytes.custom_calls(found),
-        'unknown_loops': unknown,
     }
 
 
 def report(found, chip, *, batch, seconds_of_audio):
     """The lines of the report on what `analyse` found; `batch` is that of one chip."""
     bounds, bound = found['bounds'], max(found['bounds'], key=found['bounds'].get)
-    calls = [
-        f'{len(group)} x {name}, {_gb(sum(one.bytes for one in group))} in HBM by their'
-        ' operands, '
-        + (
-            'claiming ' + _gb(sum(one.claimed for one in group))
-            if all(one.claimed is not None for one in group)
-            else 'claiming nothing'
-        )
-        for name, group in found['custom_calls'].items()
+    lines = [
+        f'FLOPs              {found["flops"] / 1e12:.4g} T',
+        f'bytes accessed     {_gb(found["bytes"])}, of HBM and of the memory in a core',
+        f'peak memory        {_gb(found["peak"])} of {_gb(chip.hbm)}: arguments'
+        f' {_gb(found["arguments"])}, temporaries {_gb(found["temporaries"])}',
+        f'gradients          {found["gradients"] / 1e6:.4g} MB in float32, summed over the chips',
+        tpu.roofline(bounds),
+        f'bound by           {bound}: {1e3 * bounds[bound]:.2f} ms a step,'
+        f' {batch * seconds_of_audio / bounds[bound]:,.0f} s of audio a second and chip',
     ]
-    return '\n'.join(
-        [
-            f'FLOPs              {found["flops"] / 1e12:.3f} T of matrix products'
-            f" (XLA's count of everything, loops once: {found['xla_flops'] / 1e12:.3f} T)",
-            f'bytes in HBM       {_gb(found["hbm_bytes"])}'
-            f" (XLA's count, vector memory too, loops once: {_gb(found['xla_bytes'])})",
-            f'peak memory        {_gb(found["peak"])} of {_gb(chip.hbm)}: arguments'
-            f' {_gb(found["arguments"])}, temporaries {_gb(found["temporaries"])}',
-            'collectives        '
-            + (
-                ', '.join(
-                    f'{kind} {size / 1e6:.3f} MB' for kind, size in found['collectives'].items()
-                )
-                or 'none'
-            ),
-            'custom calls       ' + ('; '.join(calls) or 'none'),
-            f'compiler expects   {found["cycles"] / 1e6:.1f} M cycles of a core, copies left out',
-            'roofline           '
-            + ', '.join(f'{name} {1e3 * seconds:.2f} ms' for name, seconds in bounds.items()),
-            f'bound by           {bound}: {1e3 * bounds[bound]:.2f} ms a step,'
-            f' {batch * seconds_of_audio / bounds[bound]:,.0f} s of audio a second and chip'
-            ' at best',
-            *(
-                [
-                    f'loops              {len(found["unknown_loops"])} whose trips are not known'
-                    ' count once'
-                ]
-                if found['unknown_loops']
-                else []
-            ),
-        ]
-    )
-
-
-def table(costs, *, rows=40):
-    """Where the bytes go, by direction and place: a text, most bytes first."""
-    total = sum(one.bytes for one in costs) or 1.0
-    lines = ['   GB in HBM      %  GB anywhere  GFLOP  Mcycles  where']
-    for (direction, place), group in list(hlo_bytes.by_place(costs).items())[:rows]:
-        moved, touched, flops, cycles = (
-            sum(getattr(one, name) for one in group)
-            for name in ('bytes', 'touched', 'flops', 'cycles')
-        )
-        if moved or touched:
-            lines.append(
-                f'{moved / 1e9:12.3f} {100 * moved / total:6.1f} {touched / 1e9:12.3f}'
-                f' {flops / 1e9:6.0f} {cycles / 1e6:8.2f}  {direction:9}{place}'
-            )
-    return '\n'.join(lines)
-
-
-def largest(costs, rows):
-    """The instructions that move most in HBM: a text, one a line with its shapes."""
-    lines = ['   GB read  written  times  instruction']
-    for one in sorted(costs, key=lambda one: -one.bytes)[:rows]:
-        made = ' '.join(
-            f'{s.kind}[{",".join(map(str, s.dims))}]' for s in one.instruction.results[:3]
-        )
+    if found['loops']:
         lines.append(
-            f'{one.read / 1e9:10.3f} {one.written / 1e9:8.3f} {one.times:6}'
-            f'  {one.instruction.name} -> {made}  {hlo_bytes.direction(one.op_name)}'
-            f' {hlo_bytes.place(one.op_name)}/{one.op_name.rpartition("/")[2]}'
+            f'loops              {found["loops"]}, of which XLA counts the body once, as of an LSTM'
+            ' over frames; `python -m benchmarks.hlo` counts trips in what --hlo=FILE writes'
         )
     return '\n'.join(lines)
 
 
 def _gb(size):
-    return f'{size / 1e9:.3f} GB'
+    return f'{size / 1e9:.4g} GB'
 
 
 def _needed(error):
@@ -188,6 +132,38 @@ def _needed(error):
     if 'RESOURCE_EXHAUSTED' not in str(error) or size is None:
         raise error
     return float(size[1]) * 2.0 ** {'K': 10, 'M': 20, 'G': 30, 'T': 40}[size[2]]
+
+
+def split(config, chips, *, per_chip=0):
+    """Sets `data.batch_size` to as many mixtures a chip and validates the configuration.
+
+    Args:
+      config: an experiment's ConfigDict.
+      chips: how many.
+      per_chip: mixtures; 0 for those of the configuration, over all chips.
+
+    Returns:
+      Mixtures a chip.
+
+    Raises:
+      ConfigError: they cannot be split, or the configuration cannot work.
+    """
+    if per_chip < 0:
+        raise config_lib.ConfigError(f'--per_chip_batch={per_chip}: must not be negative')
+    if per_chip:
+        config.data.batch_size = per_chip * chips
+    elif config.data.batch_size % chips:
+        raise config_lib.ConfigError(
+            f'data.batch_size = {config.data.batch_size} cannot be split over {chips} chips:'
+            ' --per_chip_batch=N says how many mixtures each gets'
+        )
+    validate.validate(config, devices=chips)
+    return config.data.batch_size // chips
+
+
+def _gradient_bytes(config):
+    """Bytes of a gradient of every parameter, in float32."""
+    return 4 * state_lib.parameter_count(jax.eval_shape(make_task(config).init, jax.random.key(0)))
 
 
 def _find_largest(config, devices, chip, known):
@@ -218,17 +194,7 @@ def _main(argv):
     if config is None:
         raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
     chip, devices = tpu.describe(_TOPOLOGY.value)
-    if _BATCH.value < 0:
-        raise config_lib.ConfigError(f'--per_chip_batch={_BATCH.value}: must not be negative')
-    if _BATCH.value:
-        config.data.batch_size = _BATCH.value * len(devices)
-    elif config.data.batch_size % len(devices):
-        raise config_lib.ConfigError(
-            f'data.batch_size = {config.data.batch_size} cannot be split over {len(devices)} chips:'
-            ' --per_chip_batch=N says how many mixtures each gets'
-        )
-    validate.validate(config, devices=len(devices))
-    batch = config.data.batch_size // len(devices)
+    batch = split(config, len(devices), per_chip=_BATCH.value)
     print(
         f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
         f' {config.data.segment_seconds:g} s a chip on {_TOPOLOGY.value}, {len(devices)} chips;'
@@ -250,15 +216,11 @@ def _main(argv):
         print(_find_largest(config, devices, chip, {batch: _needed(error)}))
         return
     print(f'compiled in        {time.monotonic() - began:.0f} s')
-    found = analyse(compiled, chip, len(devices))
+    found = analyse(compiled, chip, chips=len(devices), gradient_bytes=_gradient_bytes(config))
     print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
     if _HLO.value:
         with open(_HLO.value, 'w') as file:
             file.write(compiled.as_text())
-    if _BY_OP.value:
-        print('\n' + table(found['costs']))
-    if _LARGEST.value:
-        print('\n' + largest(found['costs'], _LARGEST.value))
     if _LARGEST_BATCH.value:
         print(_find_largest(config, devices, chip, {batch: found['peak']}))
 
@@ -295,11 +257,9 @@ if __name__ == '__main__':
     _PADDED = flags.DEFINE_bool(
         'padded', False, 'Some mixtures are shorter than a segment: batches carry lengths.'
     )
-    _BY_OP = flags.DEFINE_bool('by_op', False, 'List where in the model the bytes go.')
-    _LARGEST = flags.DEFINE_integer(
-        'instructions', 0, 'List that many instructions, those that move most bytes.'
+    _HLO = flags.DEFINE_string(
+        'hlo', '', 'File to write the compiled program to; `python -m benchmarks.hlo` reads it.'
     )
-    _HLO = flags.DEFINE_string('hlo', '', 'File to write the optimised HLO to.')
     _LARGEST_BATCH = flags.DEFINE_bool(
         'largest_batch', False, 'Search the largest batch of a chip, by compiling some more.'
     )

@@ -60,23 +60,18 @@ def set_environment():
     os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
 
 
-def describe(name):
-    """Describes a pod that need not be there.
+def parse(name):
+    """Reads the name of a pod.
 
     Args:
       name: generation and shape, e.g. 'v5e:4x4'.
 
     Returns:
-      (Chip, its devices, one a chip).
+      (Chip, how many there are).
 
     Raises:
-      ConfigError: no libtpu, or no such pod.
+      ConfigError: there is no such pod.
     """
-    if importlib.util.find_spec('libtpu') is None:
-        raise ConfigError(
-            'compiling for a TPU needs its compiler, libtpu, which is not installed: `pip install'
-            " -e '.[compile-ahead]'`, on Linux; no TPU is needed"
-        )
     generation = name.partition(':')[0]
     if generation not in CHIPS:
         raise ConfigError(
@@ -92,6 +87,27 @@ def describe(name):
         raise ConfigError(
             f'--topology={name}: the shape of {generation} must be {len(chip.largest)} numbers from'
             f' 1 to {"x".join(map(str, chip.largest))}, e.g. {", ".join(EXAMPLES)}.'
+        )
+    return chip, math.prod(map(int, shape))
+
+
+def describe(name):
+    """Describes a pod that need not be there.
+
+    Args:
+      name: as of `parse`.
+
+    Returns:
+      (Chip, its devices, one a chip).
+
+    Raises:
+      ConfigError: no such pod, or no libtpu.
+    """
+    chip, _ = parse(name)
+    if importlib.util.find_spec('libtpu') is None:
+        raise ConfigError(
+            'compiling for a TPU needs its compiler, libtpu, which is not installed: `pip install'
+            " -e '.[compile-ahead]'`, on Linux; no TPU is needed"
         )
     from jax.experimental import topologies  # after set_environment
 
@@ -124,6 +140,12 @@ def bounds(chip, *, flops, hbm_bytes, reduced_bytes, chips):
         'HBM': hbm_bytes / chip.hbm_bandwidth,
         'ICI': 2 * (chips - 1) / chips * reduced_bytes / chip.ici_bandwidth,
     }
+
+
+def roofline(seconds):
+    """The line of a report on what `bounds` found."""
+    each = ', '.join(f'{name} {1e3 * least:.2f} ms' for name, least in seconds.items())
+    return f'roofline           {each}'
 
 
 def largest_batch(peak, limit, known, *, compiles):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.peers_mask_blstm import TorchMaskBLSTM
+from benchmarks.torch_twins import TorchMaskBLSTM
 from fgsep_jax.interop import torch_lstm
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
 

@@ -1,4 +1,7 @@
-"""Random crops out of wav files with PyTorch's DataLoader, as asteroid's loaders read LibriMix."""
+"""Random crops out of wav files with PyTorch's DataLoader, as asteroid's loaders read LibriMix.
+
+Imports little: each worker process of the loader imports this file.
+"""
 
 import os
 
