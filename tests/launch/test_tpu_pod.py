@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from fgsep_jax import config, main
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 SCRIPT = ROOT / 'fgsep_jax/launch/tpu_pod.sh'
 
@@ -68,7 +70,8 @@ def test_every_host_runs_the_same_command(tmp_path):
     command = call[7].removeprefix('--command=')
     words = shlex.split(command[command.index('~/venv') :])
     assert words == ['~/venv/bin/python', '-m', 'fgsep_jax.main', '--multihost', *given]
-    assert "'multihost'" in (ROOT / 'fgsep_jax/main.py').read_text()
+    flags, overrides = config.split_overrides(words[3:])
+    assert main._parser().parse(flags)[0].multihost and overrides == {'data.dir': 'gs://b/a folder'}
 
 
 def test_an_install_needs_a_shared_folder(tmp_path):
