@@ -14,10 +14,9 @@ import importlib
 import json
 import os
 import sys
-import tempfile
 
 from data_prep import options
-from fgsep_jax import command_line
+from fgsep_jax import command_line, lock
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
@@ -109,7 +108,7 @@ def main(argv=None) -> None:
         raise command_line.refusal(error) from error
     _refuse_flags_of_others(parser, chosen.task, argv)
     maker = importlib.import_module(f'data_prep.embedded_{chosen.task}')
-    with tempfile.TemporaryDirectory(prefix=f'fgsep-{chosen.task}-') as folder:
+    with lock.scratch(f'fgsep-{chosen.task}-') as folder:
         options.run(parser, argv, functools.partial(_prepare, maker=maker, folder=folder))
 
 

@@ -11,4 +11,11 @@ so that `mixture_BT` is a batch of mixtures, `source_BST` the sources they are t
 `estimate_BST` what a model makes of them and `loss_BRE` the loss of every pair.
 """
 
+import sys
+
+from fgsep_jax import stopping
+
+if sys.argv[:1] == ['-m']:  # a program of ours is being loaded: Ctrl-C ends it in one line already
+    stopping.use()
+
 __version__ = '0.1.0'

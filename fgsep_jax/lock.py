@@ -15,7 +15,9 @@ import errno
 import glob
 import json
 import os
+import shutil
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -24,7 +26,7 @@ NAME = '.fgsep_lock'
 BEAT = 15.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
 
-_held = set()  # Locks of this process
+_held, _scratch = set(), set()  # Locks, and temporary folders, of this process
 
 
 class Locked(OSError):
@@ -67,10 +69,31 @@ def holder(folder):
     return _words(found[1])
 
 
+@contextlib.contextmanager
+def scratch(prefix):
+    """A new folder for temporary files; those that dead processes left are removed.
+
+    Args:
+      prefix: of its name, in the system's folder of temporary files.
+
+    Yields:
+      Its path, for as long as it is there.
+    """
+    for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f'{prefix}*')):
+        if os.path.isdir(os.path.join(path, NAME)) and not holder(path):
+            shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder, held(folder, prefix):
+        _scratch.add(folder)
+        yield folder
+        _scratch.discard(folder)
+
+
 def release_all():
     """Gives back all that this process holds, before it leaves without unwinding."""
     for lock in list(_held):
         lock.release()
+    for folder in list(_scratch):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Lock:

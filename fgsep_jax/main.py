@@ -9,7 +9,14 @@ import os
 import shlex
 import sys
 
-from fgsep_jax import command_line, config as config_lib, data_sets, huge_pages, validate
+from fgsep_jax import (
+    command_line,
+    config as config_lib,
+    data_sets,
+    huge_pages,
+    stopping,
+    validate,
+)
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.training import run_folder
@@ -77,6 +84,9 @@ def _begin(args):
 
     flags.FLAGS.mark_as_parsed()  # grain reads its own
     logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
+    # Threads of Orbax print pages of what is then raised here, too, and is said in one line.
+    logging.get_absl_logger().addFilter(lambda record: not record.exc_info)
+    sys.unraisablehook = lambda unraisable: None
     compilation_cache.use()
     if args.multihost:
         try:
@@ -186,7 +196,8 @@ def main(argv=None):
       argv: the command line; None for this process's.
 
     Raises:
-      SystemExit: a mistake of the user's, with status 2; its one message is printed.
+      SystemExit: a mistake of the user's, with status 2, or a training stopped early, with 128 and
+        the signal's number; its one message is printed.
     """
     words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
     args, _ = _parser().parse(words)
@@ -202,10 +213,11 @@ def main(argv=None):
             config_lib.override(config, overrides)
             _train(args, config)
     except Preempted as notice:
-        print(notice, file=sys.stderr)
+        stopping.say(notice)
+        raise SystemExit(128 + notice.number) from notice
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
         raise command_line.refusal(error) from error
 
 
 if __name__ == '__main__':
-    main()
+    stopping.run(main)

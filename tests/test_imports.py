@@ -24,6 +24,7 @@ ALLOWED = {
         'defaults',
         'files',
         'lock',
+        'stopping',
         'training',
     },
     'benchmarks': {
@@ -59,7 +60,15 @@ ALLOWED = {
         'training.step',
         'training.state',
     },
-    'data_prep': {'data.records', 'command_line', 'config', 'files', 'lock', 'data_prep'},
+    'data_prep': {
+        'data.records',
+        'command_line',
+        'config',
+        'files',
+        'lock',
+        'stopping',
+        'data_prep',
+    },
     'configs': {'config'},
 }
 

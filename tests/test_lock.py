@@ -182,3 +182,15 @@ def test_only_what_killed_starts_left_is_swept(tmp_path):
     with lock.held(tmp_path, 'training'):
         pass
     assert sorted(os.listdir(tmp_path)) == [young, f'{lock.NAME}-mine']
+
+
+def test_temporary_folders_of_the_dead_alone_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock.tempfile, 'tempdir', str(tmp_path))
+    for name in ('fgsep-x-dead', 'fgsep-x-foreign', 'fgsep-y-dead'):
+        (tmp_path / name).mkdir()
+    for name in ('fgsep-x-dead', 'fgsep-y-dead'):
+        owner(tmp_path / name)
+    with lock.scratch('fgsep-x-') as mine, lock.scratch('fgsep-x-') as other:
+        names = {os.path.basename(path) for path in (mine, other)}
+        assert set(os.listdir(tmp_path)) == names | {'fgsep-x-foreign', 'fgsep-y-dead'}
+    assert sorted(os.listdir(tmp_path)) == ['fgsep-x-foreign', 'fgsep-y-dead']

@@ -1,5 +1,6 @@
 """Checkpoints: state, data position and configuration in one atomic save, with their digests."""
 
+import contextlib
 import functools
 import json
 import math
@@ -16,6 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import mesh as mesh_lib
+from fgsep_jax.training.endings import TrainingError
 
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
@@ -81,18 +83,20 @@ class Checkpoints:
 
         Raises:
           RuntimeError: the step has been saved already.
+          TrainingError: this checkpoint, or the one before, cannot be written.
         """
         loss = float(loss) if loss is not None and math.isfinite(loss) else None
         position = {**position, 'step': step, 'loss': loss, 'arrays': _digests(state)}
         position = json.loads(json.dumps(position))  # as it will be read
-        saved = self._manager.save(
-            step,
-            metrics={'loss': math.inf if loss is None else loss},
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                position=ocp.args.JsonSave({**position, 'digest': _digest_of_json(position)}),
-            ),
-        )
+        with self._writing():
+            saved = self._manager.save(
+                step,
+                metrics={'loss': math.inf if loss is None else loss},
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    position=ocp.args.JsonSave({**position, 'digest': _digest_of_json(position)}),
+                ),
+            )
         if not saved:
             raise RuntimeError(f'checkpoint {step} was refused: it exists already')
 
@@ -250,15 +254,31 @@ class Checkpoints:
         return self._manager.reached_preemption(step)
 
     def wait(self):
-        """Blocks until the save under way has been committed."""
-        self._manager.wait_until_finished()
+        """Blocks until the save under way has been committed; raises TrainingError as `save`."""
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self):
-        """Waits for the save under way and frees what reads and saves."""
+        """Waits as `wait` does and frees what reads and saves."""
         self._reader.close()
         if '_manager' in self.__dict__:
-            self._manager.wait_until_finished()
-            self._manager.close()
+            with self._writing():
+                self._manager.wait_until_finished()
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except ocp.checkpoint_manager.StepAlreadyExistsError:
+            raise
+        except Exception as error:  # of many kinds, from the threads that write
+            full = 'RESOURCE_EXHAUSTED' in str(error) or 'No space left' in str(error)
+            reason = 'no space left' if full else str(error).strip().split('\n')[0]
+            raise TrainingError(
+                f'a checkpoint could not be written in {self._folder} ({reason}). The'
+                ' whole ones before it are kept; once it can be written the same command resumes'
+            ) from error
 
 
 def abstract(state, sharding):

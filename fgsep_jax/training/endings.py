@@ -6,4 +6,12 @@ class TrainingError(RuntimeError):
 
 
 class Preempted(Exception):
-    """The run was asked to leave; it has saved its state and can be resumed."""
+    """The run was asked to leave; it has saved its state and can be resumed.
+
+    Attributes:
+      number: of the signal that asked.
+    """
+
+    def __init__(self, message, number):
+        super().__init__(message)
+        self.number = number

@@ -2,13 +2,14 @@
 
 import contextlib
 import functools
+import os
 import signal
 import time
 
 import jax
 import numpy as np
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.tasks import make_task
@@ -41,7 +42,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
       ConfigError: the folder holds another run.
       TrainingError: `training.max_nonfinite_steps` steps in a row had a loss or gradient that
         was not finite.
-      Preempted: SIGTERM (or the platform's notice) came; the state is saved.
+      Preempted: SIGTERM, SIGHUP, Ctrl-C or the platform's notice came; the state is saved.
     """
     hosts, host = jax.process_count(), jax.process_index()
     indices, short = pipeline.usable(train_source, config)
@@ -51,7 +52,6 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
         run_folder.check(workdir, config)
-        stop = stack.enter_context(_StopSignal())
         batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
         checkpoints = stack.enter_context(
             contextlib.closing(Checkpoints(workdir, keep=config.training.keep_checkpoints))
@@ -81,12 +81,15 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         )
         log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
         gates.save(step, state.params)
+        # From here on there is something to lose. On a pod JAX itself listens to SIGTERM.
+        numbers = [n for n in stopping.NAMES if hosts == 1 or n != signal.SIGTERM]
+        stop = _Stop(stack.enter_context(stopping.deferred(numbers)), checkpoints)
         while step < total:
             state = run.step(state, step, total - step)
             step += 1
             gates.save(step, state.params)
             epoch_end = step % epoch_steps == 0
-            leaving = stop.requested(checkpoints, step)
+            leaving = stop.requested(step)
             loss = None
             if epoch_end:
                 state, loss = run.validate(state, step, step // epoch_steps)
@@ -103,12 +106,15 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                     {**reads, 'iterator': batches.get_state(), 'config': config.to_dict()},
                     loss=loss,
                 )
-            if leaving and step < total:
-                checkpoints.wait()
-                raise Preempted(
-                    f'asked to stop: saved step {step} of {total} in {workdir};'
-                    ' the same command resumes it'
-                )
+            if leaving:
+                break
+        checkpoints.wait()
+        if stop.number:
+            raise Preempted(
+                f'asked to stop by {stopping.NAMES[stop.number]}: saved step {step} of {total} in'
+                f' {workdir}; the same command resumes it',
+                stop.number,
+            )
         return state
 
 
@@ -292,25 +298,26 @@ class _Run:
                 self._log.sound(step, f'{i}/estimate_{s + 1}', estimate_T, rate)
 
 
-class _StopSignal:
-    """SIGTERM as a request, agreed upon by all hosts; restores the old handler on leaving."""
+class _Stop:
+    """A request to stop on which all hosts agree.
 
-    def __enter__(self):
-        self._asked = False
-        if jax.process_count() == 1:  # on a pod JAX itself listens and lets the hosts agree
-            self._old = signal.signal(signal.SIGTERM, self._ask)
-        return self
+    Attributes:
+      number: of the signal; None as long as there is none.
+    """
 
-    def _ask(self, number, frame):
-        del number, frame
-        self._asked = True
+    def __init__(self, request, checkpoints):
+        self._request, self._checkpoints = request, checkpoints
+        self._alone, self._agreed = jax.process_count() == 1, None
 
-    def requested(self, checkpoints, step):
+    @property
+    def number(self):
+        return self._request.number if self._alone else self._agreed
+
+    def requested(self, step):
         """Whether the run should save and leave after this step."""
-        if jax.process_count() == 1:
-            return self._asked
-        return checkpoints.reached_preemption(step)
-
-    def __exit__(self, *error):
-        if jax.process_count() == 1:
-            signal.signal(signal.SIGTERM, self._old)
+        if not self._alone and self._agreed is None:
+            if self._request.number:
+                os.kill(os.getpid(), signal.SIGTERM)  # which JAX tells the other hosts
+            if self._checkpoints.reached_preemption(step):
+                self._agreed = self._request.number or signal.SIGTERM
+        return self.number is not None

@@ -40,7 +40,7 @@ def main():
         )
     except loop.Preempted as notice:
         print(notice)
-        sys.exit(7)
+        sys.exit(128 + notice.number)
 
 
 if __name__ == '__main__':

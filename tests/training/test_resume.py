@@ -101,7 +101,7 @@ def test_sigterm_saves_and_leaves_and_resumes(data, undisturbed, tmp_path):
     while not lines(tmp_path, 'train') and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    finish(process, code=7)
+    finish(process, code=128 + signal.SIGTERM)
     assert 0 < int(parameters(data, tmp_path).step) < 12
     finish(start(data, tmp_path))
     jax.tree.map(

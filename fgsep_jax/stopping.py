@@ -1,0 +1,164 @@
+"""Ctrl-C, SIGTERM and SIGHUP: a program leaves at once, or saves first where it has something.
+
+Python runs a signal's handler in the main thread alone, and not before XLA's compiler gives that
+back; what a handler raises may be swallowed by whoever called back into Python. So a handler here
+does nothing, and a thread that waits for the signals' numbers acts on them.
+"""
+
+import atexit
+import contextlib
+import glob
+import os
+import signal
+import sys
+import threading
+import time
+
+from fgsep_jax import lock
+
+NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIGHUP'}
+
+_mutex = threading.Lock()
+_listening = False
+_request = None
+
+
+class Request:
+    """A wish to stop.
+
+    Attributes:
+      number: of the signal that was the first; None as long as there is none.
+    """
+
+    def __init__(self):
+        self.number, self._since = None, 0.0
+
+    def take(self, number):
+        """Whether the signal is dealt with by stopping when it suits; else it is to be at once."""
+        if self.number is None:
+            self.number, self._since = number, time.monotonic()
+            say(f'{NAMES[number]}: saves after this step and stops; a Ctrl-C now stops at once')
+            return True
+        # Some wrappers of commands pass on a Ctrl-C that the terminal has sent already.
+        return number != signal.SIGINT or time.monotonic() - self._since < 0.5
+
+
+def use():
+    """From now on these signals end this process in one line, with status 128 + their number.
+
+    Those that were ignored when it was started (nohup, `&` in a script) stay ignored. Processes
+    that it starts do not see Ctrl-C, and are ended with it.
+    """
+    if _listening:
+        return
+    _listen(NAMES)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextlib.contextmanager
+def deferred(numbers=tuple(NAMES)):
+    """Within, the first signal is a request only, and a Ctrl-C after it ends the process.
+
+    Args:
+      numbers: signals to listen to where `use` has not been called; nothing is listened to where
+        this is not the main thread.
+
+    Yields:
+      A Request.
+    """
+    global _request
+    with contextlib.ExitStack() as stack:
+        if not _listening and threading.current_thread() is threading.main_thread():
+            stack.callback(_listen(numbers))
+        with _mutex:
+            before, _request = _request, Request()
+            mine = _request
+        try:
+            yield mine
+        finally:
+            with _mutex:
+                _request = before
+
+
+def run(program):
+    """Runs a program, and ends the process even where the terminal is gone or threads hang."""
+    try:
+        program()
+    except SystemExit as stop:
+        if not isinstance(stop.code, int) or not stop.code:
+            raise
+        atexit._run_exitfuncs()  # JAX's hosts say goodbye to one another
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(stop.code)
+
+
+def say(text):
+    """Writes a line to standard error, if there is one."""
+    with contextlib.suppress(OSError):
+        os.write(2, f'\n{text}\n'.encode() if os.isatty(2) else f'{text}\n'.encode())
+
+
+def _listen(numbers):
+    """Starts to listen; returns what stops it."""
+    global _listening
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
+    thread = threading.Thread(target=_watch, args=(read, set(numbers)), daemon=True)
+    thread.start()
+    _listening = True
+
+    def stop():
+        global _listening
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.write(write, b'\0')
+        thread.join()
+        for end in (read, write):
+            os.close(end)
+        _listening = False
+
+    return stop
+
+
+def _watch(read, numbers):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    while number := os.read(read, 1)[0]:
+        if number in numbers:
+            with _mutex:
+                if _request is not None and _request.take(number):
+                    continue
+            _leave(number)
+
+
+def _leave(number):
+    say(f'stopped by {NAMES[number]}')
+    lock.release_all()
+    for child in _children():
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGTERM)
+    os._exit(128 + number)
+
+
+def _children():
+    """Processes that this one has started, where /proc tells."""
+    for path in glob.glob('/proc/[0-9]*/stat'):
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            process, rest = file.read().split(' ', 1)
+            if int(rest.rpartition(')')[2].split()[1]) == os.getpid():
+                yield int(process)
+
+
+def _forget():
+    """In a forked process, which shares nothing of this but the pipe."""
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
+        for number in NAMES:
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
