@@ -17,7 +17,7 @@ import traceback
 
 from ml_collections import config_dict
 
-from fgsep_jax import command_line, defaults
+from fgsep_jax import command_line, defaults, files as files_lib
 from fgsep_jax.command_line import did_you_mean
 
 
@@ -103,8 +103,10 @@ def parse_argument(argument, *, task='speech'):
             raise ConfigError(f"config argument '{item}': {key} is given twice in '{argument}'.")
         seen.add(key)
         if key == 'seed':
-            if not value.isdigit():
-                raise ConfigError(f"config argument 'seed={value}': a whole number is needed.")
+            if not (value.isascii() and value.isdecimal() and len(value) <= 10):
+                raise ConfigError(
+                    f"config argument 'seed={value}': a whole number below 2**32 is needed."
+                )
             value = int(value)
         parsed[key] = value
     return parsed
@@ -329,10 +331,32 @@ def to_json(config):
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
 
 
-def from_json(text):
-    """Inverse of `to_json`; a locked ConfigDict. Keys that the text lacks get their default."""
-    content = json.loads(text)
-    config = config_dict.ConfigDict(copy.deepcopy(defaults.DEFAULTS[content['task']]))
+def from_json(data, *, where='the configuration'):
+    """Inverse of `to_json`; a locked ConfigDict. Keys that the text lacks get their default.
+
+    Args:
+      data: text or bytes.
+      where: name of the file, for the message.
+
+    Raises:
+      ConfigError: it is damaged, or of a version that has other keys.
+    """
+    data = data.encode() if isinstance(data, str) else data
+    content = files_lib.parse_json(data, ConfigError, where=where)
+    task = content.get('task')
+    if not isinstance(task, str) or task not in defaults.DEFAULTS:
+        raise ConfigError(
+            f'{where}: task is {task!r:.60}, must be one of {", ".join(defaults.DEFAULTS)}'
+        )
+    unknown, wrong = files_lib.misfits(content, defaults.DEFAULTS[task])
+    if wrong:
+        raise ConfigError(f'{where} is damaged: {"; ".join(wrong)}')
+    if unknown:
+        raise ConfigError(
+            f'{where} has {", ".join(unknown)}, which this version of fgsep_jax does not know: use'
+            ' the version that wrote it, or take out what it can do without'
+        )
+    config = config_dict.ConfigDict(copy.deepcopy(defaults.DEFAULTS[task]))
     config.update(content)
     return config.lock()
 

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, experiment
+from fgsep_jax import config as config_lib, experiment, validate
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.report import (
     groups as groups_lib,
@@ -103,9 +103,14 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             + ', '.join(f'{run.name} ({run.task})' for run in found)
         )
     for run in found:
-        config = run_folder.read_config(run.path)
-        if overrides is not None:
-            config.evaluation.update(overrides)
+        try:
+            config = run_folder.read_config(run.path)
+            if overrides is not None:
+                config.evaluation.update(overrides)
+            validate.validate(config)
+        except config_lib.ConfigError as error:
+            problems.append(f'{run.name}: {error}')
+            continue
         try:
             step = experiment.best_step(run.path)
         except config_lib.ConfigError as error:

@@ -111,6 +111,26 @@ def is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def misfits(tree, pattern, prefix=''):
+    """What sets an object apart from an example of it: (unknown keys, sentences on wrong types).
+
+    Keys that it lacks are no misfits; a whole number may stand where the example has a fraction.
+    """
+    unknown, wrong = [], []
+    for name, value in tree.items():
+        key = f'{prefix}{name}'
+        if name not in pattern:
+            unknown.append(key)
+        elif isinstance(pattern[name], dict) and isinstance(value, dict):
+            below = misfits(value, pattern[name], f'{key}.')
+            unknown, wrong = unknown + below[0], wrong + below[1]
+        else:
+            kind = type(pattern[name])
+            if not (type(value) is kind or (kind is float and type(value) is int)):
+                wrong.append(f'{key} = {value!r:.60} must be of type {kind.__name__}')
+    return unknown, wrong
+
+
 def find(folder, name):
     """Paths below `folder` of all files called `name`, sorted; each folder is entered once.
 

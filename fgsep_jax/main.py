@@ -130,6 +130,7 @@ def _evaluate(args, settings):
         raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
     config = run_folder.read_config(args.workdir)
     config.evaluation.update(settings)
+    validate.validate(config)
     directories = args.data_dirs
     if not directories:
         directories = [run_folder.data_dir(args.workdir, config)]

@@ -34,6 +34,15 @@ class _Rules:
 
     def at_least_one(self, section, names):
         self._each(section, names, lambda value: value >= 1, 'must be at least 1')
+        self._each(section, names, lambda value: value < 2**31, 'must be below 2**31')
+
+    def at_most(self, section, limits):
+        for name, most in limits.items():
+            self.rule(
+                not self._config[section][name] > most,
+                f'{section}.{name}',
+                f'must be at most {most}',
+            )
 
     def positive(self, section, names):
         self._each(
@@ -84,7 +93,11 @@ def validate(config, *, devices=1, hosts=1):
     rules.not_negative('data', 'adaptation_seconds')
     rules.not_negative('training', 'audio_examples')
     rules.not_negative('evaluation', 'max_examples listen_examples')
-    rules.rule(config.seed >= 0, 'seed', 'must not be negative')
+    # What is far beyond these fills the memory before anything can tell.
+    rules.at_most('data', {'segment_seconds': 86_400, 'adaptation_seconds': 86_400})
+    rules.at_most('data', {'sample_rate': 10_000_000, 'sources': 1000})
+    rules.at_most('evaluation', {'batch_size': 4096, 'filter_taps': 8192, 'bucket_seconds': 3600})
+    rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
     rules.rule(
         0 < config.training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]'
     )
@@ -220,7 +233,7 @@ def _foreground(config, rules):
     rules.rule(data.sources == 2, 'data.sources', 'must be 2: the foreground and the background')
     rules.rule(_segment(config) >= 1, 'data.segment_seconds', 'holds no sample')
     rules.rule(
-        not config.model.auxiliary or adaptation_samples(config) >= 1,
+        not config.model.auxiliary or _adaptation(config) >= 1,
         'data.adaptation_seconds',
         'holds no sample: the auxiliary network reads an adaptation segment',
     )
@@ -233,7 +246,11 @@ def _foreground(config, rules):
 
 def _segment(config):
     seconds = config.data.segment_seconds
-    return segment_samples(config) if math.isfinite(seconds) and seconds > 0 else 0
+    return segment_samples(config) if 0 < seconds <= 86_400 else 0
+
+
+def _adaptation(config):
+    return adaptation_samples(config) if 0 < config.data.adaptation_seconds <= 86_400 else 0
 
 
 def check_adaptation(config, metadata, directory):

@@ -3,7 +3,7 @@
 import json
 import os
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, files
 
 # What may change between two starts of one run without making it another run.
 MAY_CHANGE = (
@@ -125,12 +125,12 @@ def data_dir(workdir, config):
     if _absolute(plain) == plain:
         return plain
     try:
-        with open(os.path.join(workdir, 'training_data.json')) as file:
-            recorded = json.load(file)['dir']
-    except (OSError, ValueError, KeyError, TypeError):
-        recorded = ''
+        path = os.path.join(workdir, 'training_data.json')
+        recorded = files.read_json(path, config_lib.ConfigError).get('dir')
+    except config_lib.ConfigError:
+        recorded = None
     above = os.path.abspath(workdir)
-    places = [recorded] if os.path.isabs(recorded) else []
+    places = [recorded] if isinstance(recorded, str) and os.path.isabs(recorded) else []
     places.append(os.path.abspath(plain))
     while above != os.path.dirname(above):
         above = os.path.dirname(above)
@@ -147,7 +147,7 @@ def read_config(workdir):
     """Configuration of the run in a folder.
 
     Raises:
-      ConfigError: there is no run.
+      ConfigError: there is no run, or its configuration cannot be read.
     """
     path = os.path.join(workdir, 'config.json')
     if not os.path.exists(path):
@@ -155,5 +155,5 @@ def read_config(workdir):
             f'{workdir} holds no run: {path} is missing. Train one with `python -m fgsep_jax.main'
             f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'
         )
-    with open(path) as file:
-        return config_lib.from_json(file.read())
+    data = files.read_bytes(path, config_lib.ConfigError)
+    return config_lib.from_json(data, where=path)
