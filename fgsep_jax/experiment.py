@@ -125,6 +125,11 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
             compared['untrained'] = systems.model_system(task, untrained)
             compared |= systems.oracle_systems(task)
         for source in sources:
+            if jax.process_index() == 0:
+                for system in compared:
+                    evaluate_lib.settle(
+                        os.path.join(workdir, 'evaluation', _folder_name(config, source), system)
+                    )
             _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
 
 

@@ -1,16 +1,62 @@
-"""Reads the small files that this project writes: whole, of limited size, and as what they are.
+"""Writes and reads small files: whole or not at all, of limited size, and as what they are.
 
-Whatever is wrong with one (damage, a folder or a pipe in its place, another program's content)
-ends in one error of the caller's kind whose one line names the file.
+Whatever is wrong with one that is read (damage, a folder or a pipe in its place, another program's
+content) ends in one error of the caller's kind whose one line names the file.
 """
 
+import contextlib
+import hashlib
 import json
 import math
 import os
+import shutil
 import stat
 
+PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
 MOST_BYTES = 64 << 20  # of one JSON file, or of one line of a .jsonl
 _MOST_DIGITS = 19  # of a whole number: more fit neither an index nor a float
+
+
+def write(contents):
+    """Writes files beside themselves, and when all are there renames them in the given order.
+
+    Args:
+        contents: {path: text or bytes}.
+    """
+    try:
+        for path, content in contents.items():
+            with open(partial(path), 'wb') as file:
+                file.write(content if isinstance(content, bytes) else content.encode())
+    except BaseException:
+        for path in contents:
+            with contextlib.suppress(OSError):
+                os.unlink(partial(path))
+        raise
+    for path in contents:
+        os.replace(partial(path), path)
+
+
+def partial(path):
+    """Name of a file, or folder, as long as it is being written; see `clean`."""
+    folder, name = os.path.split(os.fspath(path))
+    return os.path.join(folder, PARTIAL + name)
+
+
+def clean(folder):
+    """Removes what killed processes left half written in a folder that this process has locked."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        if not name.startswith(PARTIAL):
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
+def digest(content):
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_bytes(path, error, *, most=MOST_BYTES):

@@ -54,6 +54,7 @@ ALLOWED = {
         'metrics',
         'config',
         'evaluation',
+        'files',
         'training.run_folder',
         'training.checkpoint',
         'training.mesh',

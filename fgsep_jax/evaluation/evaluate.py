@@ -2,9 +2,11 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import csv
 import io
 import json
+import math
 import os
 import sys
 
@@ -13,10 +15,10 @@ import librosa
 import numpy as np
 import tqdm
 
+from fgsep_jax import files
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
 from fgsep_jax.training.mesh import gather
-from fgsep_jax.training.run_folder import write_text
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
 FULL_METRICS = (*METRICS, 'sir', 'siri', 'sar', 'sir_mixture')
@@ -317,15 +319,37 @@ def mixture_statistics(metrics):
 
 
 def write(folder, rows, content):
-    """Writes examples.csv and summary.json, each beside itself and renamed."""
+    """Writes examples.csv and summary.json as one.
+
+    The summary says of which examples it is. Killed between the two renames, this leaves a summary
+    that does not, and beside it the new one still under its partial name: readers take that, and
+    `settle` puts it into its place.
+    """
     os.makedirs(folder, exist_ok=True)
     text = io.StringIO()
     columns = list(rows[0]) if rows else ['id']
     writer = csv.DictWriter(text, columns, lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    write_text(os.path.join(folder, 'examples.csv'), text.getvalue())
-    write_text(os.path.join(folder, 'summary.json'), json.dumps(content, indent=2) + '\n')
+    examples = text.getvalue().encode()
+    content = {**content, 'examples_digest': files.digest(examples)}
+    files.write(
+        {
+            os.path.join(folder, 'examples.csv'): examples,
+            os.path.join(folder, 'summary.json'): json.dumps(content, indent=2) + '\n',
+        }
+    )
+
+
+def settle(folder):
+    """Ends what a killed evaluation left between two renames, and removes what it left else."""
+    summary = os.path.join(folder, 'summary.json')
+    with contextlib.suppress(OSError, ValueError):
+        examples = files.read_bytes(os.path.join(folder, 'examples.csv'), ValueError, most=math.inf)
+        content = files.read_json(files.partial(summary), ValueError)
+        if content.get('examples_digest') == files.digest(examples):
+            os.replace(files.partial(summary), summary)
+    files.clean(folder)
 
 
 def _identity(example, source_names, sexes):

@@ -1,9 +1,14 @@
 """Reads what evaluations left in run folders."""
 
+import contextlib
 import csv
 import dataclasses
+import errno
+import io
 import json
 import os
+
+from fgsep_jax import files
 
 TEXTS = ('id', 'class_', 'recording_', 'sex_')  # columns that hold a name, not a number
 LISTS = ('sources',)  # columns that hold several names
@@ -63,13 +68,11 @@ def load(run, data_set, system=''):
     """
     folder = os.path.join(run, 'evaluation', data_set, system)
     try:
-        with open(os.path.join(folder, 'summary.json')) as file:
-            summary = json.load(file)
-        with open(os.path.join(folder, 'examples.csv'), newline='') as file:
-            rows = {
-                row['id']: {key: _read_cell(key, value) for key, value in row.items()}
-                for row in csv.DictReader(file)
-            }
+        summary, examples, together = _read_both(folder)
+        rows = {
+            row['id']: {key: _read_cell(key, value) for key, value in row.items()}
+            for row in csv.DictReader(io.StringIO(examples.decode(), newline=''))
+        }
         missing = [key for key in REQUIRED if key not in summary]
         if missing:
             raise ValueError(f'summary.json lacks {", ".join(missing)}')
@@ -89,8 +92,34 @@ def load(run, data_set, system=''):
             f'{folder}: {len(rows)} rows in examples.csv, summary.json says'
             f' {summary["examples"]}; evaluate again'
         )
+    if not together:
+        raise ResultsError(f'{folder}: summary.json is not of this examples.csv; evaluate again')
     name = summary['system']
     return Result(name if system else f'{name}:{summary["preset"]}', data_set, summary, rows)
+
+
+def _read_both(folder):
+    """Content of summary.json, bytes of examples.csv, and whether they belong together.
+
+    Between the renames of a new one's two files, and where it was killed there, the summary of the
+    new examples has its partial name still.
+    """
+    path = os.path.join(folder, 'summary.json')
+    for _ in range(3):  # they may be replaced while they are read
+        with open(os.path.join(folder, 'examples.csv'), 'rb') as file:
+            examples = file.read()
+        summaries = []
+        for name in (path, files.partial(path)):
+            with contextlib.suppress(FileNotFoundError), open(name) as file:
+                summaries.append(json.load(file))
+        if not summaries:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        for summary in summaries:
+            if summary.get('examples_digest') == files.digest(examples):
+                return summary, examples, True
+        if 'examples_digest' not in summaries[0]:  # of an earlier version
+            return summaries[0], examples, True
+    return summaries[0], examples, False
 
 
 def _read_cell(column, text):

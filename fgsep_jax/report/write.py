@@ -1,12 +1,12 @@
 """Writes a report: Markdown and CSV tables, SVG and PNG figures, one page."""
 
 import contextlib
-import hashlib
 import json
 import os
 import re
 import tempfile
 
+from fgsep_jax import files as files_lib
 from fgsep_jax.report import items, page, results, style
 from fgsep_jax.report.text import comma_separated, markdown
 
@@ -49,6 +49,10 @@ def write(sections, output_dir, title):
         name: content if isinstance(content, bytes) else content.encode()
         for name, content in files.items()
     }
+
+    def put(name, content):
+        files_lib.write({os.path.join(output_dir, name): content})
+
     before = _manifest(output_dir)
     for name in files:
         if not _may_replace(output_dir, name, before):
@@ -58,19 +62,18 @@ def write(sections, output_dir, title):
             )
     prepare(output_dir)
     # Killed at any instant, the manifest knows old and new files alike.
-    now = {name: [_digest(content)] for name, content in files.items()}
-    _put(
-        output_dir,
+    now = {name: [files_lib.digest(content)] for name, content in files.items()}
+    put(
         MANIFEST,
         _json({name: before.get(name, []) + now.get(name, []) for name in {*before, *now}}),
     )
     for name, content in files.items():
-        _put(output_dir, name, content)
+        put(name, content)
     for name in before.keys() - files.keys():
         if _may_replace(output_dir, name, before):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(output_dir, name))
-    _put(output_dir, MANIFEST, _json(now))
+    put(MANIFEST, _json(now))
     return os.path.join(output_dir, 'index.html')
 
 
@@ -83,6 +86,8 @@ def prepare(output_dir):
     try:
         for folder in ('tables', 'figures'):
             os.makedirs(os.path.join(output_dir, folder), exist_ok=True)
+        for folder in ('', 'tables', 'figures'):
+            files_lib.clean(os.path.join(output_dir, folder))
         with tempfile.TemporaryFile(dir=output_dir):
             pass
     except OSError as error:
@@ -109,38 +114,15 @@ def _may_replace(output_dir, name, manifest):
     """Whether a file is missing, or as a report wrote it."""
     try:
         with open(os.path.join(output_dir, name), 'rb') as file:
-            return _digest(file.read()) in manifest.get(name, [])
+            return files_lib.digest(file.read()) in manifest.get(name, [])
     except FileNotFoundError:
         return True
     except OSError:
         return False
 
 
-def _digest(content):
-    return hashlib.sha256(content).hexdigest()
-
-
 def _json(content):
     return (json.dumps(content, indent=1, sort_keys=True) + '\n').encode()
-
-
-def _put(folder, name, content):
-    path = os.path.join(folder, name)
-    handle, partial = tempfile.mkstemp(dir=os.path.dirname(path), prefix='.partial-')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-        os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def whole_markdown(sections, title):

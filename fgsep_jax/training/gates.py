@@ -1,10 +1,12 @@
 """Gate outputs over training (paper 2, Fig. 4): a small file at chosen steps of a run."""
 
+import io
 import os
 
 import jax
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.data import pipeline
 from fgsep_jax.training.mesh import local_copy
 
@@ -54,10 +56,9 @@ class GateLog:
         path = os.path.join(self._folder, f'{step:09d}.npz')
         try:
             os.makedirs(self._folder, exist_ok=True)
-            with open(path + '.partial', 'wb') as file:
-                np.savez_compressed(
-                    file, gate_KN=np.rint(255 * pooled_KN).astype(np.uint8), **self._origin
-                )
-            os.replace(path + '.partial', path)
+            content = io.BytesIO()
+            gate_KN = np.rint(255 * pooled_KN).astype(np.uint8)
+            np.savez_compressed(content, gate_KN=gate_KN, **self._origin)
+            files.write({path: content.getvalue()})
         except OSError as error:  # a training does not end for want of a picture
             self._say(f'{path} could not be written ({error.strerror}); the training goes on')

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import tqdm
 
+from fgsep_jax import files
 from fgsep_jax.training import tensorboard
 
 
@@ -173,9 +174,7 @@ def _drop_after(path, step):
                 kept.append(line)
         except json.JSONDecodeError:  # the last line of a run that was killed while writing it
             continue
-    with open(path + '.partial', 'w') as file:
-        file.writelines(kept)
-    os.replace(path + '.partial', path)
+    files.write({path: ''.join(kept)})
 
 
 def _spectrogram(signal_T, *, window=256, hop=64, floor_db=-80.0):

@@ -36,14 +36,6 @@ def flatten(tree, prefix=''):
     return flat
 
 
-def write_text(path, text):
-    """Writes a file beside itself and renames it, so that it is whole or not there."""
-    partial = f'{path}.partial'
-    with open(partial, 'w') as file:
-        file.write(text)
-    os.replace(partial, path)
-
-
 def check(workdir, config):
     """Checks that a folder holds no run, or one of the same configuration.
 
@@ -112,8 +104,14 @@ def claim(workdir, config, train_source):
             'fingerprint': metadata['splits'][train_source.split].get('fingerprint'),
         },
     }
-    write_text(os.path.join(workdir, 'training_data.json'), json.dumps(about, indent=2) + '\n')
-    write_text(os.path.join(workdir, 'config.json'), config_lib.to_json(config))
+    for folder in (workdir, os.path.join(workdir, 'gates')):
+        files.clean(folder)
+    files.write(
+        {
+            os.path.join(workdir, 'training_data.json'): json.dumps(about, indent=2) + '\n',
+            os.path.join(workdir, 'config.json'): config_lib.to_json(config),
+        }
+    )
 
 
 def data_dir(workdir, config):

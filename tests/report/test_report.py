@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import pathlib
 import re
 import warnings
@@ -260,21 +261,22 @@ def test_the_users_own_files_are_safe(tmp_path):
 
 @pytest.mark.parametrize('writes', range(8))
 def test_killed_at_any_instant_the_next_report_is_whole(tmp_path, monkeypatch, writes):
-    out, put, done = tmp_path / 'out', write._put, []
+    out, replace, done = tmp_path / 'out', os.replace, []
     write.write(parts('alpha', 'both'), str(out), 'Old')
     old = (out / 'index.html').read_bytes()
 
-    def killed(folder, name, content):
+    def killed(source, target):
         if len(done) == writes:
             raise KeyboardInterrupt
-        done.append(name)
-        put(folder, name, content)
+        done.append(os.path.basename(target))
+        replace(source, target)
 
-    monkeypatch.setattr(write, '_put', killed)
-    with pytest.raises(KeyboardInterrupt):
-        write.write(parts('beta', 'both'), str(out), 'New')
+    with monkeypatch.context() as patch:
+        patch.setattr(write.files_lib.os, 'replace', killed)
+        with pytest.raises(KeyboardInterrupt):
+            write.write(parts('beta', 'both'), str(out), 'New')
     assert (out / 'index.html').read_bytes() == old or done[-1] == 'index.html'
-    monkeypatch.setattr(write, '_put', put)
+    assert any(path.name.startswith(write.files_lib.PARTIAL) for path in out.rglob('*'))
     write.write(parts('beta', 'both'), str(out), 'New')
     write.write(parts('beta', 'both'), str(tmp_path / 'new'), 'New')
     assert files_in(out) == files_in(tmp_path / 'new')
