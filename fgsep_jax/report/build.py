@@ -68,6 +68,18 @@ def sections(runs, notes=(), *, examples=1):
             tuple(notes),
         )
     ]
+    sounds = listening.examples(groups, examples)
+    if sounds:
+        parts.append(
+            items.Section(
+                'listening',
+                'Listen',
+                'All tracks of an example are played at the same loudness. Of each group its first'
+                ' seed is heard, and the scores are of what is heard. Spectrograms are on mel bands'
+                ' up to half the sample rate, in dB below the loudest of the example.',
+                sounds,
+            )
+        )
     speech = [group for group in groups if group.task == 'speech']
     masks = [group for group in groups if group.task == 'foreground']
     if speech:
@@ -82,18 +94,6 @@ def sections(runs, notes=(), *, examples=1):
                 'Other splits',
                 'No claim rests on these: checkpoints are chosen by a validation split.',
                 tables,
-            )
-        )
-    sounds = listening.examples(groups, examples)
-    if sounds:
-        parts.append(
-            items.Section(
-                'listening',
-                'Listen',
-                'All tracks of an example are played at the same loudness. Of each group its first'
-                ' seed is heard, and the scores are of what is heard. Spectrograms are on mel bands'
-                ' up to half the sample rate, in dB below the loudest of the example.',
-                sounds,
             )
         )
     return parts

@@ -53,7 +53,9 @@ function setTheme(dark) {
   root.dataset.theme = dark ? 'dark' : 'light';
   toggle.setAttribute('aria-pressed', String(dark));
 }
-setTheme(matchMedia('(prefers-color-scheme: dark)').matches);
+const prefersDark = matchMedia('(prefers-color-scheme: dark)');
+setTheme(prefersDark.matches);
+prefersDark.addEventListener('change', () => setTheme(prefersDark.matches));
 toggle.addEventListener('click', () => setTheme(root.dataset.theme !== 'dark'));
 
 // A link to an example opens it.

@@ -170,7 +170,7 @@ def _listening(example):
         for system, parts in players.items()
     )
     return (
-        f'<details class="item example" id="{example.name}"><summary><h3>'
+        f'<details class="item example" open id="{example.name}"><summary><h3>'
         f'{_text(example.title)}</h3></summary><dl>{facts}</dl>{rows}</details>'
     )
 

@@ -129,6 +129,8 @@ def whole_markdown(sections, title):
     """The report without its sounds as one Markdown document."""
     parts = [f'# {title}\n']
     for section in sections:
+        if all(isinstance(item, items.Listening) for item in section.items or [None]):
+            continue
         parts.append(f'## {section.title}\n')
         if section.text:
             parts.append(f'{section.text}\n')

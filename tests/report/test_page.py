@@ -151,7 +151,28 @@ def test_one_plays_at_a_time_and_a_click_on_the_picture_seeks(driver):
     assert driver.get_log('browser') == []
 
 
-@pytest.mark.parametrize('width', [360, 1280])
+def test_sounds_stand_before_the_claims_and_unfolded(driver):
+    order = driver.execute_script(
+        'return [...document.querySelectorAll("section, nav a")].map((one) => one.id || one.hash)'
+    )
+    for prefix in ('part-', '#part-'):
+        listening = order.index(f'{prefix}listening')
+        assert listening < min(
+            i for i, one in enumerate(order) if one.startswith(f'{prefix}claims')
+        )
+    assert driver.execute_script(
+        'return [...document.querySelectorAll("audio")].every((one) => one.checkVisibility())'
+    )
+
+
+OUTSIDE = """return [...document.querySelectorAll('body *')].filter((one) => {
+  const box = one.getBoundingClientRect();
+  return !one.closest('.scroll') && !one.matches('.skip') && box.width
+    && (box.right > innerWidth + 1 || box.left < -1);
+}).map((one) => one.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.parametrize('width', [360, 390, 1280])
 def test_the_page_fits_a_phone_and_a_desk(driver, width):
     driver.execute_cdp_cmd(
         'Emulation.setDeviceMetricsOverride',
@@ -161,8 +182,9 @@ def test_the_page_fits_a_phone_and_a_desk(driver, width):
         'return [document.documentElement.scrollWidth,'
         ' parseFloat(getComputedStyle(document.querySelector("td")).fontSize)]'
     )
+    outside = driver.execute_script(OUTSIDE)
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
-    assert wide <= width and size >= 12
+    assert wide <= width and size >= 12 and not outside
 
 
 def test_light_and_dark(driver):
@@ -188,6 +210,17 @@ def test_light_and_dark(driver):
     ink, paper, label = contrast()
     assert paper < 200 < 600 < ink and label == ink
     toggle.click()
+    for scheme in ('dark', 'light'):  # the system's own changes while the page is open
+        driver.execute_cdp_cmd(
+            'Emulation.setEmulatedMedia',
+            {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]},
+        )
+        WebDriverWait(driver, 10).until(
+            lambda _: (toggle.get_attribute('aria-pressed') == 'true') == (scheme == 'dark')
+        )
+        ink, paper, label = contrast()
+        assert (paper < 200 < 600 < ink) == (scheme == 'dark') and label == ink
+    driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
 
 
 def test_a_reader_that_sees_nothing_is_told_everything(report):
