@@ -12,7 +12,6 @@ import importlib.machinery
 import importlib.util
 import json
 import os
-import re
 import traceback
 
 from ml_collections import config_dict
@@ -359,51 +358,3 @@ def from_json(data, *, where='the configuration'):
     config = config_dict.ConfigDict(copy.deepcopy(defaults.DEFAULTS[task]))
     config.update(content)
     return config.lock()
-
-
-def mistake(error):
-    """What a mistake on the command line, as absl and ml_collections report it, means to its maker.
-
-    Args:
-      error: KeyError or AttributeError of an unknown key, else what loading the file raised.
-
-    Returns:
-      A ConfigError of one clear line.
-    """
-    text = str(error).replace('\\n', ' ')
-    if isinstance(error, (KeyError, AttributeError)):
-        words = re.findall(r'[\w.]+', text)
-        if len(words) > 4:
-            return ConfigError(f'no configuration key {words[0]}; did you mean {words[4]}?')
-        return ConfigError(f'no configuration key {words[0]}{_elsewhere(words[0])}')
-    if missing := re.search(r"No such file or directory: '([^']+)'", text):
-        folder = os.path.dirname(missing[1]) or '.'
-        known = (
-            [
-                os.path.join(folder, name)
-                for name in sorted(os.listdir(folder))
-                if name.endswith('.py')
-            ]
-            if os.path.isdir(folder)
-            else []
-        )
-        return ConfigError(f'there is no file {missing[1]}{did_you_mean(missing[1], known)}')
-    if wrong := re.search(r"flag --([\w.]+)=(.*?): \('Non-boolean", text):
-        return ConfigError(f'{wrong[1]}={wrong[2]}: must be True or False')
-    if wrong := re.search(r'flag --([\w.]+)=(.*?): invalid literal for int', text):
-        return ConfigError(f'{wrong[1]}={wrong[2]}: must be a whole number')
-    return ConfigError(text.split('ConfigError: ')[-1].strip())
-
-
-def _elsewhere(leaf):
-    """What is known of a key that stands in another section, or in the other task's."""
-    found = {}
-    for task, sections in defaults.DEFAULTS.items():
-        for section, keys in sections.items():
-            for key in difflib.get_close_matches(leaf, keys if isinstance(keys, dict) else [], n=1):
-                found.setdefault(f'{section}.{key}', []).append(task)
-    for name, tasks in found.items():
-        if len(tasks) < len(defaults.DEFAULTS):
-            return f'; {name} is one where the task is {tasks[0]}'
-        return f'; did you mean {name}?'
-    return ' there'

@@ -11,6 +11,7 @@ import pytest
 
 from data_prep import options
 from fgsep_jax import command_line, config as config_lib, huge_pages, main
+from fgsep_jax.launch import compile_ahead
 from fgsep_jax.report import __main__ as report_command, compare
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -94,6 +95,7 @@ def test_a_mistake_is_refused_without_jax(capsys, argv, said):
         ('fgsep_jax.main', ['--nosuchflag']),
         ('fgsep_jax.main', [GLU, '--config.model.hiden=3']),
         ('data_prep.fgbg', ['--nosuchflag']),
+        ('fgsep_jax.launch.compile_ahead', [GLU, '--topology=v5x:2x2']),
         ('data_prep.embedded', ['--help']),
     ],
 )
@@ -256,3 +258,21 @@ def test_a_report_is_not_written_to_a_url(capsys, tmp_path, monkeypatch):
     text = refusal(capsys, '--runs=x', '--output_dir=gs://b/r', program=report_command.main)
     assert '--output_dir: gs://b/r: must be a path of a file system' in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'argv, said',
+    [
+        ([], 'error: --config=FILE is needed'),
+        (['--toplogy=v5e:4x4'], "there is no flag --toplogy; did you mean '--topology'?"),
+        ([GLU, '--topology=v5x:2x2'], 'the generation must be one of v4, v5e, v5p, v6e'),
+        ([GLU, '--topology=v5e:0x4'], 'the shape of v5e must be 2 numbers from 1 to 16x16'),
+        (['--config=configs/convtasnet.py', '--topology=v5e:4x8'], 'cannot be split over 32 chips'),
+        ([GLU, '--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
+        ([GLU, '--per_chip_batch=x'], "--per_chip_batch: invalid int value: 'x'"),
+        ([GLU, '--config.model.nothing=1'], 'no configuration key model.nothing'),
+        ([GLU, '--hlo=gs://b/x'], '--hlo: gs://b/x: must be a path of a file system'),
+    ],
+)
+def test_compile_ahead_refuses_a_mistake(capsys, argv, said):
+    assert said in refusal(capsys, *argv, program=compile_ahead.main)

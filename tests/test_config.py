@@ -1,9 +1,6 @@
 import importlib.util
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
@@ -213,31 +210,3 @@ def test_a_preset_is_laid_over_a_copy():
     before = config_lib.to_json(config)
     assert config_lib.with_preset(config, 'demo').model.basis == 64
     assert config_lib.to_json(config) == before
-
-
-@pytest.mark.parametrize('program', ['fgsep_jax.launch.compile_ahead'])
-@pytest.mark.parametrize(
-    'argument, said',
-    [
-        (
-            'configs/convtasnet.py:demo --config.model.hiden=3',
-            'error: no configuration key hiden; did you mean hidden?\n',
-        ),
-        ('configs/convtasnet.py:larg', "error: config argument 'larg' is not known"),
-        (
-            'configs/convtasnett.py',
-            "error: there is no file configs/convtasnett.py; did you mean 'configs/convtasnet.py'?",
-        ),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_line(program, argument, said):
-    done = subprocess.run(
-        [sys.executable, '-m', program, *f'--config={argument}'.split()],
-        cwd=pathlib.Path(__file__).parents[1],
-        env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2 and done.stderr.startswith(said), done.stderr
-    assert done.stderr.count('\n') == 1

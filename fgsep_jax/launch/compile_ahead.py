@@ -12,19 +12,10 @@ import re
 import sys
 import time
 
+from fgsep_jax import command_line, config as config_lib, validate
 from fgsep_jax.launch import tpu
 
-if __name__ == '__main__':
-    tpu.set_environment()
-
-from absl import app, flags
-import jax
-import jax.numpy as jnp
-from ml_collections import config_flags
-
-from fgsep_jax import config as config_lib, validate
-from fgsep_jax.tasks import make_task
-from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
+# JAX is imported where it is used: once the command line is understood, and told of no TPU.
 
 
 def compile_step(config, devices, *, padded=False):
@@ -39,6 +30,12 @@ def compile_step(config, devices, *, padded=False):
     Returns:
       The compiled step.
     """
+    import jax
+    import jax.numpy as jnp
+
+    from fgsep_jax.tasks import make_task
+    from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
+
     task, data = make_task(config), config.data
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
     batch = {
@@ -163,105 +160,126 @@ def split(config, chips, *, per_chip=0):
 
 def _gradient_bytes(config):
     """Bytes of a gradient of every parameter, in float32."""
+    import jax
+
+    from fgsep_jax.tasks import make_task
+    from fgsep_jax.training import state as state_lib
+
     return 4 * state_lib.parameter_count(jax.eval_shape(make_task(config).init, jax.random.key(0)))
 
 
-def _find_largest(config, devices, chip, known):
+def _find_largest(config, devices, chip, known, args):
     """Says the largest batch of a chip that fits; `known` as for `tpu.largest_batch`."""
+    import jax
 
     def peak(batch):
         began = time.monotonic()
         with config.unlocked():
             config.data.batch_size = batch * len(devices)
         try:
-            size = peak_memory(compile_step(config, devices, padded=_PADDED.value))
+            size = peak_memory(compile_step(config, devices, padded=args.padded))
         except jax.errors.JaxRuntimeError as error:
             size = _needed(error)
         print(f'  {batch} a chip: {_gb(size)} ({time.monotonic() - began:.0f} s)', flush=True)
         return size
 
-    good, bad = tpu.largest_batch(peak, chip.hbm, known, compiles=_COMPILES.value)
+    good, bad = tpu.largest_batch(peak, chip.hbm, known, compiles=args.compiles)
     return (
         f'largest batch      {f"{good} a chip" if good else "none was found"};'
         f' {f"{bad} does not fit" if bad else "what does not fit was not found"}'
     )
 
 
-def _main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f'arguments not understood: {argv[1:]}')
-    config = _CONFIG.value
-    if config is None:
-        raise config_lib.ConfigError('--config=configs/NAME.py[:preset] is needed')
-    chip, devices = tpu.describe(_TOPOLOGY.value)
-    batch = split(config, len(devices), per_chip=_BATCH.value)
+def _run(args, config):
+    batch = split(config, tpu.parse(args.topology)[1], per_chip=args.per_chip_batch)
+    chip, devices = tpu.describe(args.topology)
+    import jax
+
     print(
         f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
-        f' {config.data.segment_seconds:g} s a chip on {_TOPOLOGY.value}, {len(devices)} chips;'
+        f' {config.data.segment_seconds:g} s a chip on {args.topology}, {len(devices)} chips;'
         ' all numbers are of one chip and step',
         flush=True,
     )
     print('compiling; a large model takes minutes', file=sys.stderr, flush=True)
     began = time.monotonic()
     try:
-        compiled = compile_step(config, devices, padded=_PADDED.value)
+        compiled = compile_step(config, devices, padded=args.padded)
     except jax.errors.JaxRuntimeError as error:
-        if not _LARGEST_BATCH.value:
+        if not args.largest_batch:
             raise config_lib.ConfigError(
                 f'{batch} mixtures a chip do not fit: they take {_gb(_needed(error))} of'
                 f' {_gb(chip.hbm)}. Lower --per_chip_batch, set --config.model.remat=True (of a'
                 ' Conv-TasNet), or let --largest_batch search'
             ) from error
         print(f'  {batch} a chip: {_gb(_needed(error))}', flush=True)
-        print(_find_largest(config, devices, chip, {batch: _needed(error)}))
+        print(_find_largest(config, devices, chip, {batch: _needed(error)}, args))
         return
     print(f'compiled in        {time.monotonic() - began:.0f} s')
     found = analyse(compiled, chip, chips=len(devices), gradient_bytes=_gradient_bytes(config))
     print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
-    if _HLO.value:
-        with open(_HLO.value, 'w') as file:
+    if args.hlo:
+        with open(args.hlo, 'w') as file:
             file.write(compiled.as_text())
-    if _LARGEST_BATCH.value:
-        print(_find_largest(config, devices, chip, {batch: found['peak']}))
+    if args.largest_batch:
+        print(_find_largest(config, devices, chip, {batch: found['peak']}, args))
 
 
-def _parse(argv):
+def _parser():
+    parser = command_line.Parser('fgsep_jax.launch.compile_ahead', __doc__)
+    parser.add_argument(
+        '--config', metavar='FILE', help='configs/NAME.py[:preset][,data set][,seed=N]'
+    )
+    parser.add_argument(
+        '--topology',
+        default='v5e:4x4',
+        help=f'generation and shape of the pod: {", ".join(tpu.EXAMPLES)}, ...',
+    )
+    parser.add_argument(
+        '--per_chip_batch',
+        type=int,
+        default=0,
+        help='mixtures a chip; 0: those of data.batch_size over all chips',
+    )
+    parser.switch('--padded', 'some mixtures are shorter than a segment: batches carry lengths')
+    parser.add_argument(
+        '--hlo',
+        metavar='FILE',
+        type=command_line.local_path,
+        help='to write the compiled program to; `python -m benchmarks.hlo` reads it',
+    )
+    parser.switch('--largest_batch', 'search the largest batch of a chip, by compiling some more')
+    parser.add_argument(
+        '--compiles',
+        type=command_line.count,
+        default=5,
+        help='how many compilations the search may take',
+    )
+    return parser
+
+
+def main(argv=None):
+    """Runs the program; mistakes of the user's end in one message and exit status 2.
+
+    Args:
+      argv: the command line; None for this process's.
+
+    Raises:
+      SystemExit: such a mistake.
+    """
+    words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
+    args, _ = _parser().parse(words)
     try:
-        remaining = flags.FLAGS(argv)
-        # A file that could not be loaded says so only when something is read of it.
-        getattr(_CONFIG.value, 'experiment', None)
-        return remaining
-    except (KeyError, AttributeError, flags.Error, OSError) as error:
-        raise config_lib.mistake(error) from error
-
-
-def run():
-    """Runs the program; mistakes of the user's end in one message and exit status 2."""
-    try:
-        app.run(_main, flags_parser=_parse)
+        if not args.config:
+            raise config_lib.needed()
+        config = config_lib.load(args.config)
+        config_lib.override(config, overrides)
+        if argv is None:
+            tpu.set_environment()
+        _run(args, config)
     except (config_lib.ConfigError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        raise command_line.refusal(error) from error
 
 
 if __name__ == '__main__':
-    _CONFIG = config_flags.DEFINE_config_file(
-        'config', help_string='configs/NAME.py[:preset][,data set][,seed=N]'
-    )
-    _TOPOLOGY = flags.DEFINE_string(
-        'topology', 'v5e:4x4', f'Generation and shape of the pod: {", ".join(tpu.EXAMPLES)}, ...'
-    )
-    _BATCH = flags.DEFINE_integer(
-        'per_chip_batch', 0, 'Mixtures a chip; 0: those of data.batch_size over all chips.'
-    )
-    _PADDED = flags.DEFINE_bool(
-        'padded', False, 'Some mixtures are shorter than a segment: batches carry lengths.'
-    )
-    _HLO = flags.DEFINE_string(
-        'hlo', '', 'File to write the compiled program to; `python -m benchmarks.hlo` reads it.'
-    )
-    _LARGEST_BATCH = flags.DEFINE_bool(
-        'largest_batch', False, 'Search the largest batch of a chip, by compiling some more.'
-    )
-    _COMPILES = flags.DEFINE_integer('compiles', 5, 'How many compilations the search may take.')
-    run()
+    main()
