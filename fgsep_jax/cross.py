@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, experiment, validate
+from fgsep_jax import config as config_lib, experiment, names as names_lib, validate
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.report import (
     groups as groups_lib,
@@ -49,7 +49,8 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
         if chief:
             there = f' (kept: {", ".join(kept)})' if kept else ''
             what = ', '.join(map(experiment.result_name, pending)) or 'nothing to do'
-            print(f'\nrun {number} of {len(jobs)}    {run.name}: {what}{there}', flush=True)
+            line = names_lib.shown(f'{run.name}: {what}{there}')
+            print(f'\nrun {number} of {len(jobs)}    {line}', flush=True)
         if pending:
             experiment.evaluate_on(
                 config,
@@ -65,7 +66,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
 def _print_matrix(jobs):
     runs = [run for run, *_ in jobs]
     for note in runs_lib.reconcile(runs) + [problem for run in runs for problem in run.problems]:
-        print(f'note: {note}')
+        print(f'note: {names_lib.shown(note)}')
     groups = groups_lib.by_seed(runs)
     names = tables_common.test_sets(groups)
     if runs[0].task == 'speech':
@@ -170,7 +171,7 @@ def _misfits(config, source):
 
 def _is_there(path, source, config, step, baselines):
     """Whether the run holds results of this checkpoint on these very examples."""
-    settings, name = config.evaluation, experiment.result_name(source)
+    settings, name = config.evaluation, names_lib.part(experiment.result_name(source))
     wanted = {
         'step': step,
         'filter_taps': settings.filter_taps,

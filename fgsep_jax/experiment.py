@@ -6,7 +6,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, data_sets, validate
+from fgsep_jax import config as config_lib, data_sets, names, validate
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.metrics.improvement import LIMIT
@@ -92,10 +92,10 @@ def open_sources(directories, splits):
         for directory in directories
         for split in dict.fromkeys(splits)
     ]
-    names = [result_name(source) for source in sources]
-    if len(set(names)) < len(names):
+    called = [result_name(source) for source in sources]
+    if names.alike(called):
         raise config_lib.ConfigError(
-            f"data sets of one name, {names}, would overwrite each other's results: evaluate them"
+            f"data sets of one name, {called}, would overwrite each other's results: evaluate them"
             ' in separate run folders, or build one anew with another --name'
         )
     return sources
@@ -117,8 +117,9 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
     task = make_task(config)
     with contextlib.ExitStack() as stack:
         for source in sources:  # all at once, so that none is refused after hours
-            folder = os.path.join(workdir, 'evaluation', _folder_name(config, source))
+            folder = _folder(config, workdir, source)
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
+            evaluate_lib.check_folder(folder, source.metadata['name'], source.split)
         params, untrained, step = _load(config, workdir, task, say)
         compared = {'': systems.model_system(task, params)}
         if baselines:
@@ -127,9 +128,7 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
         for source in sources:
             if jax.process_index() == 0:
                 for system in compared:
-                    evaluate_lib.settle(
-                        os.path.join(workdir, 'evaluation', _folder_name(config, source), system)
-                    )
+                    evaluate_lib.settle(_folder(config, workdir, source, system))
             _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
 
 
@@ -167,24 +166,33 @@ def _load(config, workdir, task, say):
 
 
 def result_name(source):
-    """Name of the folder of results on a RecordSource."""
+    """Name of the results on a whole RecordSource."""
     name = source.metadata['name']
     return name if source.split == 'test' else f'{name}-{source.split}'
 
 
-def _folder_name(config, source):
-    """Name of the folder that an evaluation writes."""
+def _called(config, source):
+    """Name of the results of an evaluation."""
     first = config.evaluation.max_examples  # a part must not replace the results of the whole
     return result_name(source) + (f'-first-{first}' if first else '')
+
+
+def _folder(config, workdir, source, system=''):
+    """Folder that an evaluation writes a system's results to; the model's own system is ''."""
+    parts = [_called(config, source), *([system] if system else [])]
+    return os.path.join(workdir, 'evaluation', *map(names.part, parts))
 
 
 def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
-    name, split = _folder_name(config, source), source.split
+    name, split = _called(config, source), source.split
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
-        say(f"note: {name} is at {resampled} Hz and is resampled to the model's {rate} Hz")
+        say(
+            f"note: {names.shown(name)} is at {resampled} Hz and is resampled to the model's"
+            f' {rate} Hz'
+        )
     how = dict(
         sample_rate=rate,
         batch_size=settings.batch_size,
@@ -211,6 +219,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             step=step,
             seed=config.seed,
             parameters=_count(task),
+            results=name,
             split=split,
             data_set=metadata['name'],
             data_dir=source.directory,
@@ -221,9 +230,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             filter_taps=settings.filter_taps,
         )
         if jax.process_index() == 0:
-            evaluate_lib.write(
-                os.path.join(workdir, 'evaluation', name, system_name), rows, content
-            )
+            evaluate_lib.write(_folder(config, workdir, source, system_name), rows, content)
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
             system_name, system_name.replace('_', ' ')
         )
@@ -236,13 +243,13 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     say(
         '\n'
         + table.render(
-            f'{name} ({own["examples"]} mixtures{skips}; {shown})',
+            f'{names.shown(name)} ({own["examples"]} mixtures{skips}; {shown})',
             {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
             table.columns(task.source_names),
         )
     )
     if settings.listen_examples and jax.process_index() == 0:
-        folder = os.path.join(workdir, 'audio', name)
+        folder = os.path.join(workdir, 'audio', names.part(name))
         listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)
         say(f'\nlisten             {folder}/*/*.wav')
 

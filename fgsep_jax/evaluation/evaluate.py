@@ -3,8 +3,6 @@
 import collections
 import concurrent.futures
 import contextlib
-import csv
-import io
 import json
 import math
 import os
@@ -15,7 +13,7 @@ import librosa
 import numpy as np
 import tqdm
 
-from fgsep_jax import files
+from fgsep_jax import config as config_lib, files, names
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
 from fgsep_jax.training.mesh import gather
@@ -318,6 +316,25 @@ def mixture_statistics(metrics):
     return row
 
 
+def check_folder(folder, data_set, split):
+    """Holds results that are in a folder against those to come.
+
+    Raises:
+      ConfigError: they are of a data set, or a split, of another name, and would be lost.
+    """
+    try:
+        with open(os.path.join(folder, 'summary.json')) as file:
+            content = json.load(file)
+        there = content['data_set'], content['split']
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    if there != (data_set, split):
+        raise config_lib.ConfigError(
+            f'{folder} holds results on {there}, which those on {(data_set, split)} would replace:'
+            ' move it away, or evaluate in another run folder'
+        )
+
+
 def write(folder, rows, content):
     """Writes examples.csv and summary.json as one.
 
@@ -326,12 +343,10 @@ def write(folder, rows, content):
     `settle` puts it into its place.
     """
     os.makedirs(folder, exist_ok=True)
-    text = io.StringIO()
     columns = list(rows[0]) if rows else ['id']
-    writer = csv.DictWriter(text, columns, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    examples = text.getvalue().encode()
+    cells = [[row.get(column) for column in columns] for row in rows]
+    # An id may be no UTF-8.
+    examples = names.csv_text([columns, *cells]).encode(errors='surrogatepass')
     content = {**content, 'examples_digest': files.digest(examples)}
     files.write(
         {

@@ -1,14 +1,20 @@
 """Separated examples as files to listen to, the same examples for every run."""
 
+import contextlib
 import json
 import os
-import shutil
 
 import numpy as np
 import soundfile
 
+from fgsep_jax import files as files_lib, names
 from fgsep_jax.evaluation import evaluate
 from fgsep_jax.metrics.improvement import SkipExample, as_references, evaluate_example
+
+ABOUT = 'example.json'
+# In the folder of the examples: {folder of one: its files}, all that evaluations wrote there.
+# Nothing else is ever removed. The dot: no example's folder has this name.
+WRITTEN = '.written.json'
 
 SCORES = ('si_snr', 'si_snri', 'sdr', 'sdri', 'sir', 'siri', 'sar')
 
@@ -31,11 +37,11 @@ def write_examples(
     """Separates a few examples with every system and writes their sounds.
 
     The examples stand at even distances in the split; one that cannot be scored gives way to the
-    next. Those of an earlier evaluation are replaced.
+    next. Those of an earlier evaluation are replaced; what else lies there stays.
 
     Args:
       folder: where the examples' folders go.
-      data_set: name of the folder of results that they belong to.
+      data_set: name of the results that they belong to.
       source: RecordSource.
       compared: {name: system}; the model's name is ''.
       count: examples to write.
@@ -56,7 +62,7 @@ def write_examples(
             bucket_seconds=bucket_seconds,
         )
     }
-    done, written = set(), set()
+    done, now, before = set(), {}, _written(folder, data_set)
     for start in np.linspace(0, total, count, endpoint=False).astype(int):
         for i in range(start, total):
             if i in done:
@@ -90,43 +96,51 @@ def write_examples(
             except SkipExample:
                 continue
             done.add(i)
-            written.add(
-                _write(
-                    folder,
-                    data_set,
-                    example,
-                    reference_ST,
-                    estimates,
-                    scores,
-                    sample_rate,
-                    source_names,
-                )
-            )
+            about, sounds = _sounds(reference_ST, estimates, scores, source_names)
+            content = {
+                'id': example.id,
+                'data_set': data_set,
+                'sample_rate': sample_rate,
+                'snr_db': float(example.snr_db),
+                'seconds': reference_ST.shape[1] / sample_rate,
+                'files': about,
+            }
+            _write(folder, content, sounds, before, now)
             break
-    for name in set(os.listdir(folder) if os.path.isdir(folder) else ()) - written:
-        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    for name, files in before.items():
+        _remove(os.path.join(folder, name), files)
+    if now or before:
+        files_lib.write({os.path.join(folder, WRITTEN): json.dumps(now, indent=1)})
 
 
-def _write(folder, data_set, example, reference_ST, estimates, scores, sample_rate, source_names):
-    """Writes one example: the sounds beside, example.json last, then the folder renamed.
+def _sounds(reference_ST, estimates, scores, source_names):
+    """Names the sounds of one example.
 
     Returns:
-      Name of the example's folder.
+      ({path: what it is}, {path: signal_T}), the paths below the example's folder.
     """
-    names = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
+    labels = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
+    sources = _parts(labels)
+    files = [f'{role}_{one}.wav' for role in ('reference', 'estimate') for one in sources.values()]
+    folders = _parts(estimates, taken=('mixture.wav', ABOUT, *files))
     if not source_names:
         estimates = {
             system: as_references(estimate_ST, reference_ST)
             for system, estimate_ST in estimates.items()
         }
-    sounds = {'mixture.wav': ({'role': 'mixture'}, reference_ST.sum(axis=0))}
-    for s, name in enumerate(names):
-        sounds[f'reference_{name}.wav'] = ({'role': 'reference', 'source': name}, reference_ST[s])
+    about = {'mixture.wav': {'role': 'mixture'}}
+    sounds = {'mixture.wav': reference_ST.sum(axis=0)}
+    for s, label in enumerate(labels):
+        path = f'reference_{sources[label]}.wav'
+        about[path], sounds[path] = {'role': 'reference', 'source': label}, reference_ST[s]
         for system, estimate_ST in estimates.items():
             values = scores[system]
-            about = {
+            path = f'estimate_{sources[label]}.wav'
+            path = f'{folders[system]}/{path}' if system else path
+            sounds[path] = estimate_ST[s]
+            about[path] = {
                 'role': 'estimate',
-                'source': name,
+                'source': label,
                 'system': system,
                 'scores': {
                     metric: float(values[f'{metric}_S'][s])
@@ -134,28 +148,94 @@ def _write(folder, data_set, example, reference_ST, estimates, scores, sample_ra
                     if f'{metric}_S' in values
                 },
             }
-            sounds[os.path.join(system, f'estimate_{name}.wav')] = about, estimate_ST[s]
-    # A path's parts may have 255 bytes; an id is made of the names of two files.
-    short = example.id.encode()[:150].decode(errors='ignore')
-    target = os.path.join(folder, short)
-    partial = target + '.partial'
-    shutil.rmtree(partial, ignore_errors=True)
     # One gain for all, so that nothing clips and levels can be compared.
-    peak = max(np.abs(signal_T).max(initial=0.0) for _, signal_T in sounds.values())
-    for path, (_, signal_T) in sounds.items():
-        path = os.path.join(partial, path)
+    peak = max(np.abs(signal_T).max(initial=0.0) for signal_T in sounds.values())
+    gain = 0.9 / max(peak, 0.9)
+    return about, {path: gain * signal_T for path, signal_T in sounds.items()}
+
+
+def _parts(wanted, taken=()):
+    """{name: part of a path}, none of them alike."""
+    found = {}
+    for name in wanted:
+        found[name] = names.part(name, taken=(*taken, *found.values()))
+    return found
+
+
+def _write(folder, content, sounds, before, now):
+    """Writes one example in a folder that is new or was ours: the sounds, then example.json.
+
+    Args:
+      folder: where the examples' folders go.
+      content: of example.json.
+      sounds: {path: signal_T}.
+      before: {folder: files} of earlier evaluations.
+      now: the same of this one, to which the example is added.
+    """
+    os.makedirs(folder, exist_ok=True)
+    taken = {*os.listdir(folder), *now} - before.keys()
+    while True:
+        name = names.part(content['id'], taken=taken)
+        for earlier in [one for one in before if names.alike([one, name])]:
+            _remove(os.path.join(folder, earlier), before.pop(earlier))
+        if not os.path.lexists(os.path.join(folder, name)):
+            break
+        taken.add(name)  # somebody put something of their own into it
+    now[name] = [*sounds]
+    # Killed at any instant, the list knows old and new files alike.
+    files_lib.write({os.path.join(folder, WRITTEN): json.dumps({**before, **now}, indent=1)})
+    for path, signal_T in sounds.items():
+        path = os.path.join(folder, name, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        soundfile.write(path, signal_T * 0.9 / max(peak, 0.9), sample_rate, 'PCM_16')
-    content = {
-        'id': example.id,
-        'data_set': data_set,
-        'sample_rate': sample_rate,
-        'snr_db': float(example.snr_db),
-        'seconds': reference_ST.shape[1] / sample_rate,
-        'files': {path: about for path, (about, _) in sounds.items()},
+        soundfile.write(path, signal_T, content['sample_rate'], 'PCM_16')
+    files_lib.write({os.path.join(folder, name, ABOUT): json.dumps(content, indent=2)})
+
+
+def _written(folder, data_set):
+    """{example's folder: its files} of earlier evaluations, as their list says. Where there is
+    none yet, what has an example.json of ours under the name that its id was cut to then."""
+    if os.path.lexists(os.path.join(folder, WRITTEN)):
+        found = {
+            name: files
+            for name, files in _read(os.path.join(folder, WRITTEN)).items()
+            if names.is_part(name)
+        }
+    else:
+        found = {}
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            content = _read(os.path.join(folder, name, ABOUT))
+            cut = str(content.get('id')).encode(errors='replace')[:150].decode(errors='ignore')
+            if content.get('data_set') == data_set and name == cut:
+                found[name] = content.get('files')
+    return {
+        name: [path for path in files if isinstance(path, str)]
+        for name, files in found.items()
+        if isinstance(files, (list, dict))
     }
-    with open(os.path.join(partial, 'example.json'), 'w') as file:
-        json.dump(content, file, indent=2)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
-    return short
+
+
+def _read(path):
+    """A file's JSON object; {} of what is none."""
+    try:
+        with open(path) as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _remove(folder, files):
+    """Removes an example's files, the description first, and the folders that this empties."""
+    if os.path.islink(folder):
+        return
+    files_lib.clean(folder)
+    for path in (ABOUT, *files):
+        if names.is_below(path, folder):
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, path))
+    for path in {os.path.dirname(path) for path in files}:
+        if names.is_below(path, folder):
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(folder, path))
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)

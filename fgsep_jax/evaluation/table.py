@@ -1,5 +1,7 @@
 """Text tables of evaluations."""
 
+from fgsep_jax.names import markdown
+
 # (heading, metric, how it is shown). The papers give means (2) and box plots (1).
 COLUMNS = (
     ('SI-SNR', 'si_snr', 'mean'),
@@ -44,13 +46,16 @@ def render(title, systems, columns=COLUMNS):
     lines = [
         title,
         '',
-        '| system | ' + ' | '.join(f'{label} (dB)' for label, _, _ in columns) + ' |',
+        _row(['system', *(f'{label} (dB)' for label, _, _ in columns)]),
         '|---|' + '---:|' * len(columns),
     ]
     for name, metrics in systems.items():
-        cells = [_cell(metrics[key], style) for _, key, style in columns]
-        lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+        lines.append(_row([name, *(_cell(metrics[key], style) for _, key, style in columns)]))
     return '\n'.join(lines)
+
+
+def _row(cells):
+    return '| ' + ' | '.join(markdown(cell, cell=True) for cell in cells) + ' |'
 
 
 def _cell(value, style):

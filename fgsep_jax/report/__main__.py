@@ -9,6 +9,7 @@ import os
 import sys
 
 from fgsep_jax import command_line, lock
+from fgsep_jax.names import shown
 from fgsep_jax.report import results, runs as runs_lib
 
 
@@ -55,8 +56,8 @@ def main(argv=None):
     except (results.ResultsError, OSError) as error:
         return command_line.refusal(error).code
     for note in notes:
-        print(f'note: {note}', file=sys.stderr)
-    print(f'{len(found)} run{"s" * (len(found) != 1)}; the report: {path}')
+        print(f'note: {shown(note)}', file=sys.stderr)
+    print(f'{len(found)} run{"s" * (len(found) != 1)}; the report: {shown(path)}')
     return 0
 
 

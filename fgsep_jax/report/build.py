@@ -1,5 +1,8 @@
 """Which tables, figures and sounds a report has, from the runs that there are."""
 
+import dataclasses
+
+from fgsep_jax import names
 from fgsep_jax.report import (
     claims_foreground,
     claims_speech,
@@ -96,7 +99,23 @@ def sections(runs, notes=(), *, examples=1):
                 tables,
             )
         )
-    return parts
+    return _told_apart(parts)
+
+
+def _told_apart(parts):
+    """Parts whose items' names differ in more than case, since files and anchors have them."""
+    taken, found = [], []
+    for section in parts:
+        ours = []
+        for item in section.items:
+            count = 1
+            while names.alike([*taken, item.name]):
+                count += 1
+                item = dataclasses.replace(item, name=f'{item.name}-{count}')
+            taken.append(item.name)
+            ours.append(item)
+        found.append(dataclasses.replace(section, items=ours))
+    return found
 
 
 def _speech(groups):

@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 
 from fgsep_jax import command_line
+from fgsep_jax.names import markdown, shown
 from fgsep_jax.report import results
 from fgsep_jax.report.statistics import check_same_data, resample, weighted_median
 
@@ -99,15 +100,18 @@ def statistics_table(loaded, metric, names):
         if skipped:
             rows[one.system][one.data_set] = {**one.summary['metrics'][metric], 'skipped': skipped}
     lines = [
-        f'| {metric} (dB), median [quartiles] | ' + ' | '.join(names) + ' |',
+        _row([f'{metric} (dB), median [quartiles]', *names]),
         '|---|' + '---:|' * len(names),
     ]
     for system, found in rows.items():
-        cells = [_cell(found.get(name)) for name in names]
-        lines.append(f'| {system} | ' + ' | '.join(cells) + ' |')
+        lines.append(_row([system, *(_cell(found.get(name)) for name in names)]))
     counts = {one.data_set: one.summary['examples'] for one in loaded[::-1]}
-    lines.append('| examples | ' + ' | '.join(str(counts[name]) for name in names) + ' |')
+    lines.append(_row(['examples', *(counts[name] for name in names)]))
     return '\n'.join(lines)
+
+
+def _row(cells):
+    return '| ' + ' | '.join(markdown(cell, cell=True) for cell in cells) + ' |'
 
 
 def _cell(value):
@@ -129,9 +133,7 @@ def difference_table(models, metric, names, *, clusters):
         clusters: see `paired_difference`.
     """
     lines = [
-        f'| {metric} (dB), difference of medians [95 %] / mean difference [95 %] | '
-        + ' | '.join(names)
-        + ' |',
+        _row([f'{metric} (dB), difference of medians [95 %] / mean difference [95 %]', *names]),
         '|---|' + '---:|' * len(names),
     ]
     for first, second in itertools.combinations(models, 2):
@@ -144,7 +146,7 @@ def difference_table(models, metric, names, *, clusters):
                     for name, ci95 in (('median', got['median_ci95']), ('mean', got['mean_ci95']))
                 )
             )
-        lines.append(f'| {second[0].system} - {first[0].system} | ' + ' | '.join(cells) + ' |')
+        lines.append(_row([f'{second[0].system} - {first[0].system}', *cells]))
     return '\n'.join(lines)
 
 
@@ -165,25 +167,23 @@ def class_table(models, metric, source):
                 if np.isfinite(row[metric]):
                     group[m].append(row[metric])
     lines = [
-        f'| data set | {source} class | examples | '
-        + ' | '.join(model[0].system for model in models)
-        + ' |',
+        _row(['data set', f'{source} class', 'examples', *(model[0].system for model in models)]),
         '|---|---|---:|' + '---:|' * len(models),
     ]
     for (name, label), values in sorted(groups.items()):
         cells = [f'{np.median(one):.2f}' if one else '-' for one in values]
         counts = sorted({len(one) for one in values})
         count = '-'.join(map(str, (counts[0], counts[-1])[: len(counts)]))
-        lines.append(f'| {name} | {label} | {count} | ' + ' | '.join(cells) + ' |')
+        lines.append(_row([name, label, count, *cells]))
     return '\n'.join(lines)
 
 
-def compare(runs, *, names=(), metrics=(), clusters=CLUSTERS, classes=True):
+def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
     """All tables of a comparison as one Markdown text.
 
     Args:
         runs: run folders; differences are the later's over the earlier's.
-        names: data sets; those that all runs were evaluated on if empty.
+        folders: of evaluation/; those that all runs were evaluated on if empty.
         metrics: columns of examples.csv; those that the paper of the runs' task judges by if empty.
         clusters: see `paired_difference`; left out where a data set does not have them.
         classes: whether to add the tables by class, of the first metric.
@@ -194,13 +194,14 @@ def compare(runs, *, names=(), metrics=(), clusters=CLUSTERS, classes=True):
     if not runs:
         raise results.ResultsError('give at least one run')
     left_out = []
-    if not names:
+    if not folders:
         found = [set(results.data_sets(run)) for run in runs]
-        names = sorted(set.intersection(*found))
-        left_out = sorted(set.union(*found).difference(names))
-        if not names:
+        folders = sorted(set.intersection(*found))
+        left_out = sorted(set.union(*found).difference(folders))
+        if not folders:
             raise results.ResultsError(f'no data set that all of {", ".join(runs)} have results on')
-    models = [[results.load(run, name) for name in names] for run in runs]
+    models = [[results.load(run, folder) for folder in folders] for run in runs]
+    names = [one.data_set for one in models[0]]
     metrics = metrics or next(
         (
             names
@@ -232,9 +233,9 @@ def compare(runs, *, names=(), metrics=(), clusters=CLUSTERS, classes=True):
     if clusters == CLUSTERS and not all(column in first_rows for column in CLUSTERS):
         clusters = ()
     upper = []
-    for name in names:  # the oracles are the same for all runs: of the first that has them
-        run = next((run for run in runs if results.oracles(run, name)), runs[0])
-        upper += [results.load(run, name, oracle) for oracle in results.oracles(run, name)]
+    for folder in folders:  # the oracles are the same for all runs: of the first that has them
+        run = next((run for run in runs if results.oracles(run, folder)), runs[0])
+        upper += [results.load(run, folder, oracle) for oracle in results.oracles(run, folder)]
     reference = {one.data_set: one for one in models[0]}
     for one in upper:
         check_same_data([reference[one.data_set], one])
@@ -252,7 +253,9 @@ def compare(runs, *, names=(), metrics=(), clusters=CLUSTERS, classes=True):
             f'[-]: fewer than {MIN_GROUPS} recordings (or examples) to draw from: no interval'
         )
     if left_out:
-        tables.append(f'left out, since not all runs were evaluated on them: {", ".join(left_out)}')
+        tables.append(
+            shown(f'left out, since not all runs were evaluated on them: {", ".join(left_out)}')
+        )
     return '\n\n'.join(tables)
 
 
@@ -297,7 +300,7 @@ def main(argv=None):
         print(
             compare(
                 args.runs,
-                names=args.data_sets,
+                folders=args.data_sets,
                 metrics=args.metrics,
                 clusters=tuple(args.clusters),
                 classes=not args.no_classes,

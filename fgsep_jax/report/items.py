@@ -1,24 +1,16 @@
 """What a report is made of: tables, figures and sounds, before anything is drawn or written."""
 
 import dataclasses
-import re
 from typing import Any
-import zlib
 
-LONGEST = 80  # letters of a name
-
-
-def safe(name):
-    """A name that can be part of a file's name and of an id; another for each that is not yet."""
-    plain = re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[:LONGEST]
-    return plain if plain == name else f'{plain}-{zlib.crc32(name.encode()):08x}'
+from fgsep_jax import names
 
 
 class _Named:
     """Brings the name of an item into a form that files and pages can have."""
 
     def __post_init__(self):
-        object.__setattr__(self, 'name', safe(self.name))
+        object.__setattr__(self, 'name', names.part(self.name, ascii=True))
 
 
 @dataclasses.dataclass(frozen=True)

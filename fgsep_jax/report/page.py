@@ -4,6 +4,7 @@ import html
 import importlib.resources
 import re
 
+from fgsep_jax import names
 from fgsep_jax.report import items, sound, style
 from fgsep_jax.report.text import cell_text, is_numeric
 
@@ -32,7 +33,7 @@ def render(sections, *, title):
 
 
 def _text(value):
-    return html.escape(str(value))
+    return html.escape(names.shown(value))
 
 
 def _section(section):

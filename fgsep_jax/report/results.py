@@ -8,7 +8,7 @@ import io
 import json
 import os
 
-from fgsep_jax import files
+from fgsep_jax import files, names as names_lib
 
 TEXTS = ('id', 'class_', 'recording_', 'sex_')  # columns that hold a name, not a number
 LISTS = ('sources',)  # columns that hold several names
@@ -26,7 +26,7 @@ class Result:
 
     Attributes:
         system: experiment and preset, or an oracle's name.
-        data_set: name of the results' folder, e.g. 'fgbg-c1'.
+        data_set: name of the results, e.g. 'fgbg-c1'.
         summary: content of summary.json.
         rows: {example id: {column: number, name, or list of names}}.
     """
@@ -38,21 +38,21 @@ class Result:
 
 
 def data_sets(run):
-    """Names of the results in a run folder, sorted.
+    """Folders of the results in a run folder, sorted.
 
     Raises:
         ResultsError: there are none.
     """
     folder = os.path.join(run, 'evaluation')
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    found = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     # An evaluation that is under way has locked its folder and nothing in it yet.
-    names = [name for name in names if os.path.exists(os.path.join(folder, name, 'summary.json'))]
-    if not names:
+    found = [name for name in found if os.path.exists(os.path.join(folder, name, 'summary.json'))]
+    if not found:
         raise ResultsError(
             f'{run} holds no results; make them with `python -m fgsep_jax.main --mode=evaluate'
             f' --workdir={run}`'
         )
-    return names
+    return found
 
 
 def load(run, data_set, system=''):
@@ -69,13 +69,17 @@ def load(run, data_set, system=''):
     folder = os.path.join(run, 'evaluation', data_set, system)
     try:
         summary, examples, together = _read_both(folder)
-        rows = {
-            row['id']: {key: _read_cell(key, value) for key, value in row.items()}
-            for row in csv.DictReader(io.StringIO(examples.decode(), newline=''))
-        }
+        text = io.StringIO(examples.decode(errors='surrogatepass'), newline='')
+        rows = [
+            {key: _read_cell(key, value) for key, value in row.items()}
+            for row in csv.DictReader(text)
+        ]
+        rows = {row['id']: row for row in rows}
         missing = [key for key in REQUIRED if key not in summary]
         if missing:
             raise ValueError(f'summary.json lacks {", ".join(missing)}')
+        if not isinstance(summary.get('results', ''), str):
+            raise ValueError(f'summary.json has results = {summary["results"]!r}')
         for column in COLUMNS:
             if column not in next(iter(rows.values()), COLUMNS):
                 raise ValueError(f'examples.csv has no column {column}')
@@ -94,8 +98,19 @@ def load(run, data_set, system=''):
         )
     if not together:
         raise ResultsError(f'{folder}: summary.json is not of this examples.csv; evaluate again')
-    name = summary['system']
-    return Result(name if system else f'{name}:{summary["preset"]}', data_set, summary, rows)
+    return Result(
+        _called(str(summary['system']), system)
+        if system
+        else f'{summary["system"]}:{summary["preset"]}',
+        _called(summary.get('results', data_set), data_set),
+        summary,
+        rows,
+    )
+
+
+def _called(name, folder):
+    """The name that a folder was made of; its own where it was made of none, or is a copy."""
+    return name if names_lib.part(name) == folder else folder
 
 
 def _read_both(folder):
@@ -125,7 +140,7 @@ def _read_both(folder):
 def _read_cell(column, text):
     if column in LISTS:
         return _read_names(text)
-    return text if column.startswith(TEXTS) else float(text)
+    return names_lib.from_cell(text) if column.startswith(TEXTS) else float(text)
 
 
 def _read_names(text):

@@ -10,6 +10,8 @@ import zlib
 import numpy as np
 import soundfile
 
+from fgsep_jax import names
+
 RATES = (1000, 400_000)  # hertz; what can be a sample rate
 
 
@@ -122,6 +124,8 @@ def _check_example(content, where):
         if about['role'] == 'estimate':
             words.append(about['system'])
             numbers += about['scores'].values()
+        if not names.is_below(name, where):
+            raise ValueError(f'{name!r} is no file in its folder')
         info = soundfile.info(os.path.join(where, name))
         if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
             raise ValueError(

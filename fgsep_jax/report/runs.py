@@ -73,16 +73,15 @@ class Run:
     @functools.cached_property
     def results(self):
         """{data set: {system: results.Result}}; the model's own system is ''."""
-        folder = os.path.join(self.path, 'evaluation')
-        found = {}
-        for path in sorted(glob.glob('**/summary.json', root_dir=folder, recursive=True)):
-            data_set, _, system = os.path.dirname(path).partition(os.sep)
+        root, found = os.path.join(self.path, 'evaluation'), {}
+        for path in sorted(glob.glob('**/summary.json', root_dir=root, recursive=True)):
+            folder, _, system = os.path.dirname(path).partition(os.sep)
             try:
-                loaded = results.load(self.path, data_set, system)
+                loaded = results.load(self.path, folder, system)
             except results.ResultsError as error:
                 self.problems.append(f'{self.name}: {error}')
                 continue
-            found.setdefault(data_set, {})[system] = loaded
+            found.setdefault(loaded.data_set, {})[system and loaded.system] = loaded
         return found
 
     @functools.cached_property

@@ -10,6 +10,8 @@ import matplotlib
 from matplotlib import figure as mpl_figure
 import matplotlib.image
 
+from fgsep_jax import names
+
 INK, GRID = '#1c2128', '#d4d9df'  # `inline` turns these into the page's own
 COLORS = {
     'Conv-TasNet': '#3b82c4',
@@ -123,7 +125,8 @@ def looks_of(pairs):
 
 
 def short(label, longest=28):
-    """A label cut to some letters, so that it leaves room for what it labels."""
+    """A label that can be drawn, cut to some letters, so that it leaves room for what it labels."""
+    label = names.shown(label)
     return label if len(label) <= longest else label[: longest - 1] + '\N{HORIZONTAL ELLIPSIS}'
 
 

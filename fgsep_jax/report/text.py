@@ -1,8 +1,6 @@
 """Tables as text: Markdown to read, CSV to compute with."""
 
-import csv
-import io
-
+from fgsep_jax.names import csv_text, markdown as escaped
 from fgsep_jax.report import items
 
 
@@ -29,7 +27,7 @@ def markdown(table):
     """A Table as Markdown, with its title and note."""
 
     def line(cells):
-        return '| ' + ' | '.join(_escaped(cell) for cell in cells) + ' |'
+        return '| ' + ' | '.join(escaped(cell, cell=True) for cell in cells) + ' |'
 
     heads = [
         f'published: {column.label}' if column.published else column.label
@@ -37,17 +35,12 @@ def markdown(table):
     ]
     # Columns of numbers are set to the right.
     sides = ['---:' if is_numeric(table, i) else '---' for i in range(len(heads))]
-    lines = [f'### {table.title}', '', line(heads), '|' + '|'.join(sides) + '|']
+    lines = [f'### {escaped(table.title)}', '', line(heads), '|' + '|'.join(sides) + '|']
     lines += [
         line(cell_text(cell, column.digits) for cell, column in zip(row, table.columns))
         for row in table.rows
     ]
-    return '\n'.join(lines) + '\n' + (f'\n{table.note}\n' if table.note else '')
-
-
-def _escaped(cell):
-    """Text that stays one cell, and text, in Markdown."""
-    return ' '.join(str(cell).replace('|', r'\|').replace('<', '&lt;').split())
+    return '\n'.join(lines) + '\n' + (f'\n{escaped(table.note)}\n' if table.note else '')
 
 
 def comma_separated(table):
@@ -57,19 +50,16 @@ def comma_separated(table):
         for i in range(len(table.columns))
         if any(isinstance(row[i], items.Estimate) for row in table.rows)
     }
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(
-        [
-            name
-            for i, column in enumerate(table.columns)
-            for name in (
-                [column.key, f'{column.key}_low', f'{column.key}_high', f'{column.key}_note']
-                if i in wide
-                else [column.key]
-            )
-        ]
-    )
+    heads = [
+        name
+        for i, column in enumerate(table.columns)
+        for name in (
+            [column.key, f'{column.key}_low', f'{column.key}_high', f'{column.key}_note']
+            if i in wide
+            else [column.key]
+        )
+    ]
+    rows = []
     for row in table.rows:
         cells = []
         for i, cell in enumerate(row):
@@ -79,5 +69,5 @@ def comma_separated(table):
                 cells += [cell.value, cell.low, cell.high, cell.note]
             else:
                 cells += [cell, None, None, None]
-        writer.writerow(['' if cell is None else cell for cell in cells])
-    return text.getvalue()
+        rows.append(cells)
+    return csv_text([heads, *rows])

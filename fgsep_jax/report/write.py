@@ -7,6 +7,7 @@ import re
 import tempfile
 
 from fgsep_jax import files as files_lib
+from fgsep_jax.names import is_path, markdown as escaped
 from fgsep_jax.report import items, page, results, style
 from fgsep_jax.report.text import comma_separated, markdown
 
@@ -46,7 +47,7 @@ def write(sections, output_dir, title):
     files['report.md'] = whole_markdown(sections, title)
     files['index.html'] = page.render(sections, title=title)
     files = {
-        name: content if isinstance(content, bytes) else content.encode()
+        name: content if isinstance(content, bytes) else content.encode(errors='backslashreplace')
         for name, content in files.items()
     }
 
@@ -104,7 +105,7 @@ def _manifest(output_dir):
         return {
             name: list(digests)
             for name, digests in content.items()
-            if re.fullmatch(r'((tables|figures)/)?[\w.-]+', name)
+            if is_path(name) and os.path.dirname(name) in ('', 'tables', 'figures')
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
@@ -125,6 +126,11 @@ def _json(content):
     return (json.dumps(content, indent=1, sort_keys=True) + '\n').encode()
 
 
+def _alternative(text):
+    """Text for those who do not see a picture, in Markdown: any bracket would end it."""
+    return re.sub(r'(\\.)|[][]', lambda found: found[1] or f'\\{found[0]}', escaped(text))
+
+
 def whole_markdown(sections, title):
     """The report without its sounds as one Markdown document."""
     parts = [f'# {title}\n']
@@ -134,13 +140,14 @@ def whole_markdown(sections, title):
         parts.append(f'## {section.title}\n')
         if section.text:
             parts.append(f'{section.text}\n')
-        parts += [f'- {note}\n' for note in section.notes]
+        parts += [f'- {escaped(note)}\n' for note in section.notes]
         for item in section.items:
             if isinstance(item, items.Table):
                 parts.append(markdown(item))
             elif isinstance(item, items.Figure):
                 parts.append(
-                    f'### {item.title}\n\n![{item.description}](figures/{item.name}.svg)\n'
-                    + (f'\n{item.note}\n' if item.note else '')
+                    f'### {escaped(item.title)}\n\n'
+                    f'![{_alternative(item.description)}](figures/{item.name}.svg)\n'
+                    + (f'\n{escaped(item.note)}\n' if item.note else '')
                 )
     return '\n'.join(parts)

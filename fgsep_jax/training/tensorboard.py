@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 import soundfile
 
+from fgsep_jax import names
 from fgsep_jax.data import records
 
 
@@ -60,10 +61,11 @@ class EventWriter:
         """Writes text, shown as Markdown."""
         plugin = _bytes(1, _bytes(1, b'text'))
         tensor = _integer(1, 7) + _bytes(2, _bytes(2, _integer(1, 1)))  # strings [1]
-        tensor += _bytes(8, markdown.encode())
+        tensor += _bytes(8, markdown.encode(errors='backslashreplace'))
         self._summary(step, tag, _bytes(8, tensor) + _bytes(9, plugin))
 
     def _summary(self, step, tag, value):
+        tag = '/'.join(map(names.part, tag.split('/')))
         self._event(step, _bytes(5, _bytes(1, _bytes(1, tag.encode()) + value)))
 
     def _event(self, step, what):

@@ -200,7 +200,7 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
         bucket_seconds=0.1,
         filter_taps=32,
     )
-    (folder,) = (tmp_path / 'audio').iterdir()
+    (folder,) = (tmp_path / 'audio').glob('[!.]*')
     files = {path.stem: soundfile.read(path)[0] for path in folder.glob('*.wav')}
     assert len(files) == 5 and max(np.abs(x).max() for x in files.values()) < 0.91
     for s in (1, 2):  # in the order, at the level and with the sign of the references
@@ -220,5 +220,5 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
         bucket_seconds=0.1,
         filter_taps=32,
     )
-    assert [path.name for path in (tmp_path / 'audio').iterdir()] == [others[0].id]
+    assert [path.name for path in (tmp_path / 'audio').glob('[!.]*')] == [others[0].id]
     assert others[0].id != folder.name

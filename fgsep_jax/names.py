@@ -1,0 +1,136 @@
+"""Names that come from data, where they leave the program: paths, cells of a CSV, Markdown.
+
+An id, a class, a speaker, a data set's name may be any text: '..', two lines, '=1+1', '<script>'.
+Inside it stays as it is, and what reads files gets it back; on the way out it passes one of these.
+"""
+
+import csv
+import hashlib
+import io
+import itertools
+import os
+import re
+import unicodedata
+
+LONGEST = 150  # bytes of a part; file systems take 255, or 143 less a suffix where they encrypt
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)', re.IGNORECASE)
+_CHANGED = re.compile(r'--[0-9a-f]{16}$')  # what `part` gives to names that it had to change
+_FORMULA = re.compile("'*[=+@\t\r\n＝＋＠－-]")  # a spreadsheet runs cells that begin so
+
+
+def part(name, *, ascii=False, taken=()):
+    """Makes a name one part of a path, on every system, that no other name has.
+
+    Args:
+      name: any text.
+      ascii: whether letters, digits, '_', '-' and '.' of ASCII are all that may stand in it, as in
+        the ids and addresses of a page.
+      taken: parts that belong to other names; one that differs in case or accents alone counts.
+
+    Returns:
+      The name itself where it is such a part (`is_part`) and not taken. Else what is left of it,
+      and a digest: two names, of which one had to change, never share a part.
+    """
+    there = {_folded(one) for one in taken}
+    if is_part(name, ascii=ascii) and not _CHANGED.search(name) and _folded(name) not in there:
+        return name
+    plain = unicodedata.normalize('NFC', name)
+    plain = re.sub(r'[^\w-]+', '-', plain, flags=re.ASCII if ascii else 0).strip('-')
+    plain = plain.encode()[: LONGEST - 18].decode(errors='ignore').strip('-') or 'unnamed'
+    for attempt in itertools.count():
+        content = f'{attempt}\0{name}'.encode('utf-8', 'surrogatepass')
+        made = f'{plain}--{hashlib.sha256(content).hexdigest()[:16]}'
+        if _folded(made) not in there:
+            return made
+
+
+def is_part(text, *, ascii=False, longest=LONGEST):
+    """Whether a text can be one part of a path as it is, on every system.
+
+    It is printable, in Unicode's composed form, of at most `longest` bytes; it names no folder
+    above, hidden file, option, home or device.
+    """
+    return (
+        text.isprintable()
+        and 0 < len(text.encode()) <= longest
+        and text[0] not in '.~- '
+        and text[-1] not in '. '
+        and not _FORBIDDEN.search(text)
+        and not _DEVICE.match(text)
+        and unicodedata.is_normalized('NFC', text)
+        and (not ascii or re.fullmatch(r'[\w.-]+', text, re.ASCII) is not None)
+    )
+
+
+def is_path(text):
+    """Whether a text is parts with '/' between them: a path below wherever it starts."""
+    return all(is_part(one, longest=255) for one in text.split('/'))
+
+
+def is_below(path, folder):
+    """Whether an `is_path` stays below a folder where links are followed, too."""
+    root = os.path.realpath(folder)
+    there = os.path.realpath(os.path.join(root, path)) if is_path(path) else root
+    return there.startswith(os.path.join(root, ''))
+
+
+def alike(parts):
+    """Whether two of some parts are one file on a system that does not tell case apart."""
+    return len({_folded(one) for one in parts}) < len(parts)
+
+
+def _folded(text):
+    return unicodedata.normalize('NFKC', text).casefold()
+
+
+def shown(name):
+    r"""A name as text of one line that can be printed: 'a\nb' with the backslash for two lines."""
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in str(name))
+
+
+def markdown(text, *, cell=False):
+    """A line with names in it as Markdown that shows it as it is: no HTML, link, code or formula.
+
+    Args:
+      text: the line.
+      cell: whether it stands in a table.
+    """
+    text = shown(' '.join(str(text).split()) if cell else text)
+    text = re.sub(r'[\\`*$~]|(?<![^\W_])_|_(?![^\W_])|](?=[\[(:])|#(?=#*\s*$)', r'\\\g<0>', text)
+    text = re.sub(r'&(?=#?\w+;)', '&amp;', text).replace('<', '&lt;')
+    if cell:
+        return text.replace('|', r'\|')
+    return re.sub(r'^(\s*)([#>+=-])|^(\s*\d+)([.)])(?=\s|$)', r'\1\3\\\2\4', text)
+
+
+def csv_text(rows):
+    """Rows of cells as CSV; a text that a spreadsheet would run begins with an apostrophe.
+
+    Numbers stay numbers, as text too; `from_cell` gives a text back.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO()  # each by itself: csv quotes a '\r' only if it ends lines with it
+        csv.writer(line, lineterminator='\r\n').writerow([_cell(cell) for cell in row])
+        lines.append(line.getvalue().removesuffix('\r\n') + '\n')
+    return ''.join(lines)
+
+
+def _cell(value):
+    return f"'{value}" if isinstance(value, str) and _runs(value) else value
+
+
+def _runs(text):
+    if not _FORMULA.match(text):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
+
+
+def from_cell(text):
+    """The text that `csv_text` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
