@@ -13,7 +13,6 @@ import functools
 import json
 import logging
 import os
-import shutil
 import time
 import uuid
 
@@ -27,17 +26,24 @@ from data_prep import audio, mixers, plans, progress, report as reports
 from data_prep.corpora import Utterance
 from data_prep.finish import Finish
 from data_prep.workers import (
+    FILES,
+    METADATA_FILES,
     Inspect,
     Job,
     Plan,
     WriteShard,
     check_unique,
+    delete,
+    listing,
     make_plan,
+    own_files,
+    read_json,
     read_refusal,
     skipped_files,
     warnings,
     write_whole,
 )
+from fgsep_jax import names
 from fgsep_jax.data import records
 
 DRY_RUN_FILES = 200  # looked into for each split
@@ -62,19 +68,27 @@ def _prepare_output(output_dir: str, overwrite: bool) -> None:
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     staging = FileSystems.join(output_dir, _STAGING)
-    if FileSystems.exists(staging):
-        _remove(staging)
-    for folder in (output_dir, staging):
-        if '://' not in folder and not FileSystems.exists(folder):
-            FileSystems.mkdirs(folder)
+    earlier = own_files(output_dir, staging)
+    there = listing(output_dir) if FileSystems.exists(output_dir) else []
+    if not FileSystems.exists(staging):
+        foreign = sorted(set(METADATA_FILES).intersection(there).difference(earlier))
+        if foreign:
+            raise DatasetExistsError(
+                f'{FileSystems.join(output_dir, foreign[0])} is there, and no data set that it '
+                'belongs to: move it away, or give another --output_dir'
+            )
+        if '://' not in staging:
+            os.makedirs(staging)
+    _clear(staging)
 
 
-def _remove(folder: str) -> None:
-    if '://' in folder:
-        found = FileSystems.match([folder.rstrip('/') + '/**'])[0].metadata_list
-        FileSystems.delete([m.path for m in found])
-    else:
-        shutil.rmtree(folder)
+def _clear(staging: str, *, all: bool = False) -> None:
+    """Empties the staging folder but for the list of files; with `all` removes it."""
+    for name in listing(staging):
+        if all or name != FILES:
+            delete(staging, name)
+    if all and '://' not in staging:
+        os.rmdir(staging)
 
 
 def _runner(options: PipelineOptions):
@@ -186,8 +200,11 @@ def run(
         ValueError: if ids repeat or no mixture can be made.
         OSError: if `output_dir` cannot be written.
     """
-    if not name.isidentifier() or not name.islower():
-        raise ValueError(f'name {name!r}: use small letters, digits and _, first a letter')
+    if not name.isidentifier() or not name.islower() or names.part(name) != name:
+        raise ValueError(
+            f'name {name!r}: use small letters, digits and _, first a letter, at most '
+            f'{names.LONGEST} bytes'
+        )
     check_unique([one.id for one in utterances], 'utterance')
     if getattr(plan, 'func', plan) is plans.random_pairs:
         plan = functools.partial(plan, sample_rate=sample_rate, seed=seed)
@@ -242,11 +259,12 @@ def run(
         reporter.stop()
     refusal = read_refusal(job_path)
     if refusal:
-        _remove(staging)
+        # What an earlier job left unfinished must stay known as ours.
+        _clear(staging, all=not read_json(FileSystems.join(staging, FILES)))
         raise ValueError(refusal)
     with FileSystems.open(FileSystems.join(output_dir, 'report.json')) as file:
         report = json.loads(file.read())
-    _remove(staging)
+    _clear(staging, all=True)
     report['seconds'] = time.monotonic() - began
     hours = sum(one['hours'] for one in report['splits'].values())
     logging.info(

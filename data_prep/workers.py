@@ -6,7 +6,10 @@ Only names and numbers travel between workers; audio goes from the source file i
 from collections.abc import Callable
 import dataclasses
 import functools
+import glob
 import hashlib
+import json
+import os
 import posixpath
 import re
 import uuid
@@ -24,6 +27,9 @@ from fgsep_jax.data import records
 SHARD_BYTES = 128 << 20
 MIN_SHARDS = 8  # so that a small data set still keeps several workers busy
 EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
+# Beside shards, indices and the completeness marker.
+METADATA_FILES = ('dataset_info.json', 'features.json', 'report.json', 'report.md')
+FILES = 'files.json'  # in the staging folder: what in the output folder a data set's job wrote
 LIMITS = {'rate too low': '--sample_rate', 'too short': '--min_seconds'}  # kind of fault: flag
 
 
@@ -78,19 +84,68 @@ def read_refusal(job_path: str) -> str:
         return file.read().decode()
 
 
-def _own_files(output_dir: str) -> list[str]:
-    """Files of an earlier data set in `output_dir`, the completeness marker first."""
+def listing(folder: str) -> list[str]:
+    """Names of the files in a folder, whatever its own name is (Beam takes it for a pattern)."""
+    if '://' not in folder:
+        return [one.name for one in os.scandir(folder) if not one.is_dir(follow_symlinks=False)]
+    found = FileSystems.match([FileSystems.join(glob.escape(folder), '*')])[0].metadata_list
+    return [posixpath.basename(m.path) for m in found if not m.path.endswith('/')]
+
+
+def delete(folder: str, name: str) -> None:
+    """Delete one file of a folder."""
+    path = FileSystems.join(folder, name)
+    if '://' in folder:
+        FileSystems.delete([glob.escape(path)])
+    else:
+        os.remove(path)
+
+
+def read_json(path: str) -> dict:
+    """The object in a file; an empty one where there is none."""
+    try:
+        with FileSystems.open(path, 'application/octet-stream') as file:
+            content = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_list(staging: str, files: list[str]) -> None:
+    """Say which files in the output folder are a data set's: nothing else is ever deleted there."""
+    write_whole(FileSystems.join(staging, FILES), records.to_json({'files': files}).encode())
+
+
+def own_files(output_dir: str, staging: str) -> list[str]:
+    """Files of an earlier data set in `output_dir`, the completeness marker first.
+
+    They are those that its dataset.json tells of, or, where it did not get so far, its list.
+    """
     if not FileSystems.exists(output_dir):
         return []
-    found = FileSystems.match([FileSystems.join(output_dir, '*')])[0].metadata_list
-    ours = re.compile(
-        r'.+\.tfrecord-.+|index-.+\.npy.*|(dataset|dataset_info|features|report)\.(json|md).*'
-    )
-    names = {posixpath.basename(m.path.rstrip('/')) for m in found}
-    if records.DATASET_FILE not in names and not any('.tfrecord-' in name for name in names):
-        return []  # somebody else's folder: its report.md is not ours to delete
-    paths = [m.path for m in found if ours.fullmatch(posixpath.basename(m.path))]
-    return sorted(paths, key=lambda path: not path.endswith('/' + records.DATASET_FILE))
+    metadata = read_json(FileSystems.join(output_dir, records.DATASET_FILE))
+    name, splits = metadata.get('name'), metadata.get('splits')
+    listed = {records.DATASET_FILE}
+    if isinstance(name, str) and isinstance(splits, dict):
+        listed |= {*METADATA_FILES, *map(records.index_name, splits)}
+    else:
+        splits = {}
+    listed.update(map(str, read_json(FileSystems.join(staging, FILES)).get('files', ())))
+
+    def is_ours(entry):
+        entry = re.sub(r'\.tmp-[0-9a-f]{32}$', '', entry)  # of a job that was killed
+        shard = re.search(r'\.tfrecord-(\d{5,})-of-(\d{5,})$', entry)
+        return entry in listed or (
+            shard is not None
+            and any(
+                entry == records.shard_name(name, split, int(shard[1]), int(shard[2]))
+                for split, one in splits.items()
+                if isinstance(one, dict) and one.get('shards') == int(shard[2])
+            )
+        )
+
+    found = [entry for entry in listing(output_dir) if is_ours(entry)]
+    return sorted(found, key=lambda entry: entry != records.DATASET_FILE)
 
 
 class Inspect(beam.DoFn):
@@ -226,8 +281,16 @@ class Plan(beam.DoFn):
             refuse(self.job_path, str(error))
             yield beam.pvalue.TaggedOutput('files', {})
             return
-        for path in _own_files(job.output_dir):  # only now is it sure that a new one can be made
-            FileSystems.delete([path])
+        work = assign_shards(specs)
+        staging = _staging(self.job_path)
+        earlier = own_files(job.output_dir, staging)
+        new = [records.shard_name(job.name, *one[:3]) for one in work]
+        new += [records.DATASET_FILE, *METADATA_FILES]
+        new += [records.index_name(split) for split in sorted({one[0] for one in work})]
+        # Killed at any instant, the list knows old and new files alike.
+        write_list(staging, sorted({*earlier, *new}))
+        for name in earlier:  # only now is it sure that a new one can be made
+            delete(job.output_dir, name)
         progress.write_total(_staging(self.job_path), 'mix', len(specs))
         good = [one for one in inspected if not one.problem]
         notes = job.notes(good, specs) if job.notes else {}
@@ -235,7 +298,7 @@ class Plan(beam.DoFn):
         files = _summarise(job, inspected)
         files |= {'notes': notes, 'lost': [dataclasses.asdict(one) for one in lost]}
         yield beam.pvalue.TaggedOutput('files', files)
-        yield from assign_shards(specs)
+        yield from work
 
 
 def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:

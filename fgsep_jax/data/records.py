@@ -18,6 +18,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 import google_crc32c
 import numpy as np
 
+from fgsep_jax.names import part
+
 SCHEMA_VERSION = 1
 
 DATASET_FILE = 'dataset.json'  # written last: its presence means that the data set is whole
@@ -293,12 +295,12 @@ def read_record(frame: bytes, *, where: str = 'record', crc: int | None = None) 
 
 def shard_name(name: str, split: str, shard: int, num_shards: int) -> str:
     """File name of one shard, in TFDS's pattern."""
-    return f'{name}-{split}.tfrecord-{shard:05d}-of-{num_shards:05d}'
+    return f'{part(name)}-{part(split)}.tfrecord-{shard:05d}-of-{num_shards:05d}'
 
 
 def index_name(split: str) -> str:
     """File name of a split's index: a `.npy` array of `INDEX_DTYPE`, one row an example."""
-    return f'index-{split}.npy'
+    return f'index-{part(split)}.npy'
 
 
 def digest(data: bytes) -> str:

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import corpora, folder_2mix, mixers, mixing, plans, shards
+from data_prep import corpora, folder_2mix, mixers, mixing, plans, shards, workers
 from fgsep_jax.data import records, source
 import trees
 
@@ -297,3 +297,76 @@ def test_runs_as_a_module(job):
         [sys.executable, '-m', f'data_prep.{job}', '--help'], capture_output=True, text=True
     )
     assert done.returncode == 0 and '--output_dir' in done.stdout
+
+
+def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
+    """In a folder whose name is a pattern, among files that look like ours and are not."""
+    out = tmp_path / 'a[b]*?'
+    out.mkdir()
+    mine = [
+        *(
+            'x.tfrecord-1',
+            'index-mine.npy',
+            'index-train.npy.old',
+            'report.md.bak',
+            'features.json~',
+        ),
+        *('made-train.tfrecord-00000-of-00009', 'other-train.tfrecord-00000-of-00001'),
+        *('dataset.json.tmp-mine', 'notes.txt'),
+    ]
+    twin = tmp_path / 'ab12'  # what the pattern stands for
+    run_folder(corpus, twin, '--train_pairs=2', '--name=made')
+    before = {path.name: path.read_bytes() for path in twin.iterdir()}
+
+    def run(*flags):
+        for name in mine:
+            (out / name).write_text('mine')
+        run_folder(corpus, out, '--name=made', *flags)
+        assert all((out / name).read_text() == 'mine' for name in mine)
+        return {path.name for path in out.iterdir()} - set(mine)
+
+    first = run('--train_pairs=40')
+    assert len([name for name in first if '-train.tfrecord' in name]) == 2
+    expected = {path.name for path in twin.iterdir()}
+    assert run('--train_pairs=2', '--overwrite') == expected
+
+    def die(*_, **__):
+        raise RuntimeError('power cut')
+
+    monkeypatch.setattr(shards.Finish, 'process', die)
+    with pytest.raises(RuntimeError, match='power cut'):
+        run('--train_pairs=70', '--overwrite')
+    monkeypatch.undo()
+    (out / f'report.md.tmp-{"0" * 32}').write_text('cut short')
+    # A job that is refused keeps the list of what the killed one left.
+    with pytest.raises(SystemExit, match='5000 mixtures wanted'):
+        run('--train_pairs=5000')
+    assert run('--train_pairs=2') == expected
+    assert {path.name: path.read_bytes() for path in twin.iterdir()} == before
+
+
+@pytest.mark.parametrize('name', ['report.md', 'report.json', 'features.json'])
+def test_a_file_in_the_way_is_not_replaced(corpus, tmp_path, name):
+    (tmp_path / name).write_text('mine')
+    with pytest.raises(SystemExit, match=f'{name} is there, and no data set that it belongs to'):
+        run_folder(corpus, tmp_path, '--train_pairs=2')
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == 'mine'
+
+
+@pytest.mark.parametrize(
+    'metadata',
+    [
+        {'name': '../x', 'splits': {'..': {'shards': 10**9}, '/': {}, '': 3}},
+        {'name': 'folder_2mix', 'splits': {'train': {'shards': '1'}}},
+        {'name': ['x'], 'splits': []},
+        {},
+    ],
+)
+def test_metadata_that_is_not_ours_deletes_nothing(tmp_path, metadata):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (tmp_path / 'x-train.tfrecord-00000-of-00001').write_text('mine')
+    (out / 'folder_2mix-train.tfrecord-00000-of-00001').write_text('mine')
+    (out / 'dataset.json').write_text(json.dumps(metadata))
+    assert workers.own_files(str(out), str(out / 'staging')) == ['dataset.json']
