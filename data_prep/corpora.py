@@ -7,11 +7,11 @@ import heapq
 import os
 import posixpath
 import re
-import unicodedata
 
 import soundfile
 
 from data_prep.mixing import stable_hash
+from fgsep_jax.names import shown as printable
 
 # Whose contents are looked into: what libsndfile knows, but for samples without any header.
 AUDIO = tuple(
@@ -31,21 +31,6 @@ _SYSTEM_NAMES = {
 
 class TreeError(ValueError):
     """A tree that is not what the job expects."""
-
-
-def printable(text: str) -> str:
-    """The text on one line that any file and screen takes; bytes of no UTF-8 as `\\xe9`."""
-    if text.isprintable():
-        return text
-
-    def shown(character: str) -> str:
-        if '\udc80' <= character <= '\udcff':  # how Python keeps such a byte
-            return f'\\x{ord(character) - 0xDC00:02x}'
-        if unicodedata.category(character) in ('Cc', 'Cs', 'Zl', 'Zp'):
-            return character.encode('unicode_escape').decode()
-        return character
-
-    return ''.join(map(shown, text))
 
 
 def is_companion(name: str) -> bool:

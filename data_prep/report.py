@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from fgsep_jax.names import markdown
+
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
 
 
@@ -46,21 +48,26 @@ def _note(note: list[str] | dict[str, dict]) -> list[str]:
     if not note:
         return ['None.']
     if isinstance(note, list):
-        return [f'- {line}' for line in note]
+        return [f'- {markdown(line)}' for line in note]
     columns = list(next(iter(note.values())))
     rows = [['', *columns], ['---'] * (len(columns) + 1)]
-    rows += [[name, *(str(row[column]) for column in columns)] for name, row in note.items()]
-    return [f'| {" | ".join(row)} |' for row in rows]
+    rows += [[name, *(row[column] for column in columns)] for name, row in note.items()]
+    return [_row(row) for row in rows]
+
+
+def _row(cells: list) -> str:
+    return f'| {" | ".join(markdown(cell, cell=True) for cell in cells)} |'
 
 
 def beside(found: dict) -> list[str]:
     """Lines on what lies in the trees beside the files of the job; see `corpora.unused`."""
     lines = [
-        f'- {suffix}: {count} files, no audio' for suffix, count in found.get('other', {}).items()
+        f'- {markdown(suffix)}: {count} files, no audio'
+        for suffix, count in found.get('other', {}).items()
     ]
     lines += [
-        f'- {suffix}: {count} files that are not where or named as this job expects them, e.g. '
-        f'{found["example"]}'
+        f'- {markdown(suffix)}: {count} files that are not where or named as this job expects '
+        f'them, e.g. {markdown(found["example"])}'
         for suffix, count in found.get('audio', {}).items()
     ]
     if found.get('companions'):
@@ -77,10 +84,8 @@ def to_markdown(report: dict) -> str:
     unit = report.get('source_unit', 'speakers')
     lines += [f'| split | mixtures | hours | {unit} | shards |', '|---|---|---|---|---|']
     for split, one in report['splits'].items():
-        lines.append(
-            f'| {split} | {one["examples"]} | {one["hours"]:.2f} | {one["num_speakers"]} '
-            f'| {one["shards"]} |'
-        )
+        hours = f'{one["hours"]:.2f}'
+        lines.append(_row([split, one['examples'], hours, one['num_speakers'], one['shards']]))
     for split, one in report['splits'].items():
         if 'adaptation_disjoint' in one:
             share = 100 * one['adaptation_disjoint']
@@ -90,7 +95,7 @@ def to_markdown(report: dict) -> str:
     files = report['files']
     lines += ['', '## Files', '', f'{files["good"]} of {files["total"]} used.']
     for note, count in files['converted'].items():
-        lines.append(f'- {note}: {count}')
+        lines.append(f'- {markdown(note)}: {count}')
     lines += beside(files.get('beside', {}))
     for title in ('Skipped files', 'Skipped mixtures'):
         key = title.lower().replace(' ', '_')
@@ -98,9 +103,11 @@ def to_markdown(report: dict) -> str:
         if not report[key]:
             lines.append('None.')
         for kind, count in by_kind(report[key]).items():
-            lines.append(f'- {kind}: {count}')
+            lines.append(f'- {markdown(kind)}: {count}')
             named = [one for one in report[key] if one['kind'] == kind]
-            lines += [f'  - {one["name"]}: {one["detail"]}' for one in named[:SHOWN]]
+            lines += [
+                f'  - {markdown(one["name"])}: {markdown(one["detail"])}' for one in named[:SHOWN]
+            ]
             if count > SHOWN:
                 lines.append(f'  - and {count - SHOWN} more, see report.json')
     for split, one in report['splits'].items():

@@ -16,6 +16,7 @@ LONGEST = 150  # bytes of a part; file systems take 255, or 143 less a suffix wh
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)', re.IGNORECASE)
 _CHANGED = re.compile(r'--[0-9a-f]{16}$')  # what `part` gives to names that it had to change
+_TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'LRI', 'RLI', 'FSI')  # of direction
 _FORMULA = re.compile("'*[=+@\t\r\n＝＋＠－-]")  # a spreadsheet runs cells that begin so
 
 
@@ -85,8 +86,17 @@ def _folded(text):
 
 
 def shown(name):
-    r"""A name as text of one line that can be printed: 'a\nb' with the backslash for two lines."""
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in str(name))
+    r"""A name as one line that any file and screen takes: 'a\nb' with the backslash for two lines,
+    `\xe9` for a byte that is no UTF-8, `\u202e` for what would turn the line around."""
+    text = str(name)
+    return text if text.isprintable() else ''.join(map(_visible, text))
+
+
+def _visible(c):
+    if '\udc80' <= c <= '\udcff':  # how Python keeps such a byte
+        return f'\\x{ord(c) - 0xDC00:02x}'
+    kept = unicodedata.category(c) in ('Cf', 'Zs') and unicodedata.bidirectional(c) not in _TURNS
+    return c if kept or c.isprintable() else c.encode('unicode_escape').decode()
 
 
 def markdown(text, *, cell=False):

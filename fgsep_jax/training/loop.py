@@ -12,6 +12,7 @@ import numpy as np
 from fgsep_jax import config as config_lib, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
+from fgsep_jax.names import shown
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract
@@ -234,15 +235,16 @@ class _Run:
         # Where every loss is finite and the gradient is not, any of them may be at fault.
         bad = [name for name, finite in rows if not finite] or [name for name, _ in rows]
         self._log.event(step, 'skipped', ids=bad)
+        told = ', '.join(map(shown, bad))
         self._log.say(
             f'step {step} skipped: loss or gradient not finite ({in_row} in a row);'
-            f' examples: {", ".join(bad)}'
+            f' examples: {told}'
         )
         if in_row >= self._limit:
             raise TrainingError(
                 f'{in_row} steps in a row had a loss or gradient that was not finite'
                 f' (training.max_nonfinite_steps = {self._limit}), the last at step {step} with'
-                f' {", ".join(bad)}. Lower training.learning_rate or training.clip_norm, or look'
+                f' {told}. Lower training.learning_rate or training.clip_norm, or look'
                 ' at these examples; the last checkpoint is kept.'
             )
 

@@ -9,8 +9,10 @@ from PIL import Image
 import pytest
 import soundfile
 
+from fgsep_jax import names
 from fgsep_jax.data import records
 from fgsep_jax.training import logging
+import test_names
 
 
 class Disk:
@@ -107,3 +109,19 @@ def test_what_waits_for_room_is_bounded(tmp_path):
     for _ in range(50):
         file.write(b'12345678')
     assert len(file._pending) == 96 and len(said) == 50
+
+
+@pytest.mark.parametrize('name', test_names.HOSTILE)
+def test_tags_of_any_name_are_parts(tmp_path, name):
+    log = logging.RunLog(tmp_path, step=0, total=1)
+    log.scalars(1, {name: 1.0}, kind='train')
+    log._board.text(1, name, f'of {name}')
+    log.close()
+    *_, scalar, text = events(tmp_path / 'tensorboard')
+    for event in (scalar, text):
+        parts = event.summary.value[0].tag.removeprefix('train/').split('/')
+        assert all(map(names.is_part, parts))
+        assert parts == [name] or '/' in name or names.part(name) == parts[0] != name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['metrics.jsonl', 'tensorboard']
+    line = json.loads((tmp_path / 'metrics.jsonl').read_text())
+    assert line == {'step': 1, 'kind': 'train', name: 1.0}
