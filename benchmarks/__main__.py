@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 from benchmarks import harness, table
+from fgsep_jax import command_line
 from fgsep_jax.config import ConfigError
 
 if __name__ == '__main__':
@@ -72,7 +73,7 @@ def main(arguments=None):
         try:  # now, not when hours of measuring are to be written
             harness.append(flags.results, [])
         except OSError as error:
-            harness.stop(f'--results={flags.results}: {error}')
+            raise command_line.refusal(f'--results={flags.results}: {error}') from error
     if len(names) == 1:
         _run(names[0], cases, flags)
         return
@@ -85,7 +86,7 @@ def main(arguments=None):
     for name in names:
         done = subprocess.run([sys.executable, '-m', 'benchmarks', name, *given], check=False)
         if done.returncode:
-            harness.stop(f'benchmark {name} failed')
+            raise command_line.refusal(f'benchmark {name} failed')
 
 
 def _run(name, cases, flags):
@@ -114,11 +115,12 @@ def _cases(name, small):
     try:
         return importlib.import_module(f'benchmarks.{name}').cases(small=small)
     except ConfigError as error:
-        harness.stop(error)
+        raise command_line.refusal(error) from error
     except ModuleNotFoundError as error:
         if error.name.split('.')[0] in ('fgsep_jax', 'benchmarks', 'configs'):
             raise
-        harness.stop(f"benchmark {name} needs {error.name}: pip install -e '.[test]'")
+        needed = f"benchmark {name} needs {error.name}: pip install -e '.[test]'"
+        raise command_line.refusal(needed) from error
 
 
 if __name__ == '__main__':

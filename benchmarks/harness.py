@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import sys
 import time
 from typing import Any
 
@@ -207,12 +206,6 @@ def _processor():
     features = found.get('flags', '').split()
     widest = [name for flag, name in VECTORS.items() if flag in features][:1]
     return ', '.join([found.get('model name', platform.machine()), *widest])
-
-
-def stop(error):
-    """Ends the program as `fgsep_jax.main` does on a mistake: one line, exit status 2."""
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
 
 
 def append(path: str, rows: list[dict]) -> None:

@@ -21,7 +21,7 @@ import math
 import pathlib
 import re
 
-from benchmarks import harness
+from fgsep_jax import command_line
 from fgsep_jax.config import ConfigError
 from fgsep_jax.launch import tpu
 
@@ -587,7 +587,7 @@ def main(arguments=None):
         pod = flags.topology and tpu.parse(flags.topology)
         found, unknown = costs(pathlib.Path(flags.file).read_text())
     except (ConfigError, OSError, ValueError) as error:
-        harness.stop(error)
+        raise command_line.refusal(error) from error
     print(summary(found, unknown))
     if pod:
         bounds = tpu.bounds(

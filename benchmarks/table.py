@@ -15,6 +15,7 @@ import pathlib
 import statistics
 
 from benchmarks import harness
+from fgsep_jax import command_line
 
 HEADER = (
     "| what | peer | ours | peer's | ratio [quartiles] | of all runs | target |"
@@ -204,7 +205,7 @@ def main(arguments=None):
         path = pathlib.Path(flags.page)
         replaced = replace(path.read_text(), text)
     except (OSError, ValueError) as error:
-        harness.stop(error)
+        raise command_line.refusal(error) from error
     beside = path.with_name(path.name + '.new')
     beside.write_text(replaced)
     os.replace(beside, path)

@@ -18,14 +18,13 @@ import os
 import sys
 import time
 
-from absl import app, flags
+from absl import flags
 import jax
-from ml_collections import config_flags
 import numpy as np
 import scipy.optimize
 import torch
 
-from fgsep_jax import data_sets, validate
+from fgsep_jax import command_line, config as config_lib, data_sets, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -479,18 +478,27 @@ def train(config, workdir):
     log.say(table.render(test.metadata['name'], {'torchaudio': content['metrics']}))
 
 
-def _main(argv):
-    del argv
-    validate.validate(_CONFIG.value)
-    check_training(_CONFIG.value)
-    train(_CONFIG.value, _WORKDIR.value)
+def main(argv=None):
+    """Runs the training that the command line asks for."""
+    words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
+    parser = command_line.Parser('benchmarks.torch_twins', __doc__)
+    parser.add_argument('--config', metavar='FILE', help='configs/NAME.py[:preset][,seed=N]')
+    parser.add_argument('--workdir', type=command_line.local_path, help='run folder')
+    args, _ = parser.parse(words)
+    try:
+        if not args.config:
+            raise config_lib.needed()
+        if not args.workdir:
+            raise ConfigError('--workdir=DIR is needed')
+        config = config_lib.load(args.config)
+        config_lib.override(config, overrides)
+        validate.validate(config)
+        check_training(config)
+        flags.FLAGS.mark_as_parsed()  # grain reads its own
+        train(config, args.workdir)
+    except (ConfigError, OSError) as error:
+        raise command_line.refusal(error) from error
 
 
 if __name__ == '__main__':
-    _CONFIG = config_flags.DEFINE_config_file('config')
-    _WORKDIR = flags.DEFINE_string('workdir', None, 'Run folder.', required=True)
-    try:
-        app.run(_main)
-    except ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    main()

@@ -31,6 +31,7 @@ ALLOWED = {
         'training',
     },
     'benchmarks': {
+        'command_line',
         'tasks',
         'data',
         'metrics',

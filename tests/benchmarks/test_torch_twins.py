@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -13,7 +14,6 @@ if importlib.util.find_spec('torchaudio') is None:
 
 from benchmarks import conv_tasnet as bench, mask_blstm, torch_twins  # noqa: E402
 from fgsep_jax import config as config_lib  # noqa: E402
-from fgsep_jax.config import ConfigError  # noqa: E402
 from fgsep_jax.models.conv_tasnet import conv_tasnet  # noqa: E402
 import synthetic  # noqa: E402
 import tiny  # noqa: E402
@@ -111,7 +111,20 @@ def test_a_twin_is_trained_as_a_run_is(tmp_path):
     assert summary['step'] == 4 and summary['system'] == 'torchaudio ConvTasNet'
 
 
-def test_a_training_without_a_twin_is_refused():
-    config = tiny.config('', 'convtasnet_glu', **{'model.skip': 2})
-    with pytest.raises(ConfigError, match=r"model.skip = 2, not 4.*data.short = 'pad', not 'drop'"):
-        torch_twins.check_training(config)
+@pytest.mark.parametrize(
+    'arguments, said',
+    [
+        ([], '--config=FILE is needed'),
+        (['--config=configs/convtasnet.py:demo'], '--workdir=DIR is needed'),
+        (
+            ['--config=configs/convtasnet_glu.py:demo', '--config.model.skip=2', '--workdir=x'],
+            "model.encoder = 'glu', not 'linear'; model.skip = 2, not 32; data.short = 'pad', not",
+        ),
+    ],
+)
+def test_a_training_without_a_twin_is_refused(monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(pathlib.Path(__file__).parents[2])
+    monkeypatch.setattr(torch_twins, 'train', None)
+    with pytest.raises(SystemExit) as left:
+        torch_twins.main(arguments)
+    assert left.value.code == 2 and said in capsys.readouterr().err

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax.config import ConfigError
 from fgsep_jax.launch import compile_ahead, tpu
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import state as state_lib
@@ -64,18 +63,6 @@ def test_numbers_are_those_of_xla_and_of_the_chip(step):
     assert 'loops' not in compile_ahead.report(
         found | {'loops': 0}, CHIP, batch=8, seconds_of_audio=6
     )
-
-
-@pytest.mark.parametrize(
-    'per_chip, chips, message',
-    [
-        (0, 32, r'data.batch_size = 4 cannot be split over 32 chips: --per_chip_batch=N'),
-        (-1, 4, r'--per_chip_batch=-1: must not be negative'),
-    ],
-)
-def test_a_batch_that_cannot_be_split_is_refused(per_chip, chips, message):
-    with pytest.raises(ConfigError, match=message):
-        compile_ahead.split(tiny.config(''), chips, per_chip=per_chip)
 
 
 def test_a_batch_is_split_over_the_chips():
