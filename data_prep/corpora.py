@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Iterable
 import dataclasses
+import glob
 import heapq
 import os
 import posixpath
@@ -142,7 +143,10 @@ def walk(root: str) -> Walked:
         from apache_beam.io.filesystems import FileSystems
 
         base = root.rstrip('/') + '/'
-        found = [m.path[len(base) :] for m in FileSystems.match([base + '**'])[0].metadata_list]
+        found = [
+            m.path[len(base) :]
+            for m in FileSystems.match([glob.escape(base) + '**'])[0].metadata_list
+        ]
         kept = [path for path in found if not any(map(is_companion, path.split('/')))]
         return Walked(kept, len(found) - len(kept))
     if not os.path.isdir(root):
@@ -217,17 +221,24 @@ def split_speakers(
 
     Args:
         speakers: all of them.
-        validation, test: shares of the speakers; rounded, at least two speakers unless 0.
+        validation, test: shares of the speakers; rounded, at least two speakers unless 0. Where
+            they are all, nobody is left for training.
         seed: of the job.
     Raises:
-        ValueError: if fewer than two speakers are left for training.
+        ValueError: if a split would have fewer than two speakers.
     """
     order = sorted(speakers, key=lambda speaker: stable_hash(seed, 'split', speaker))
     counts = [max(2, round(share * len(order))) if share else 0 for share in (test, validation)]
-    if sum(counts) + 2 > len(order) and test + validation < 1:
+    rest = test + validation < 1
+    if not rest:
+        counts[0 if test else 1] += len(order) - sum(counts)
+    if sum(counts) + 2 * rest > len(order) or any(0 < count < 2 for count in counts):
+        names = [name for name, share in (('test', test), ('validation', validation)) if share]
+        names += ['training'] * rest
+        ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
         raise ValueError(
-            f'{len(order)} speakers cannot make test ({counts[0]}), validation ({counts[1]}) and '
-            'training with two each; set a fraction to 0 or add speakers'
+            f'{len(order)} speakers cannot make {", ".join(names)} with two each, and mixtures '
+            f'need two; {f"{ways} leaves one out, or " if ways else ""}add speakers'
         )
     names = ['test'] * counts[0] + ['validation'] * counts[1]
     names += ['train'] * (len(order) - len(names))

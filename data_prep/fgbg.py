@@ -47,6 +47,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f'--{split}_mixtures', type=int, default=count, help=f'0: no such split{note}'
         )
+    parser.add_argument(
+        '--subsets',
+        type=options.names_of(fgbg_plans.TEST_SUBSETS),
+        default=fgbg_plans.TEST_SUBSETS,
+        help='of the evaluation set: classes of both sides seen in training, the background '
+        'unseen, the foreground unseen, both unseen',
+    )
     parser.add_argument('--seconds', type=float, default=2.0, help='length of a mixture')
     parser.add_argument(
         '--adaptation_seconds',
@@ -92,9 +99,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def notes(inspected, specs, *, counts: dict, absent: list[str], told: list[str]) -> dict:
+def notes(inspected, specs, *, absent: list[str], told: list[str]) -> dict:
     """What report.md says beside the numbers of every job; see `shards.run`."""
-    lacking = fgbg_plans.missing(inspected, counts)
     made = collections.Counter(spec.split for spec in specs)
     table = {}
     for one in sorted(inspected, key=lambda one: (one.item.role, one.item.source_class)):
@@ -119,10 +125,7 @@ def notes(inspected, specs, *, counts: dict, absent: list[str], told: list[str])
             'length changed': sum(spec.extra[0].stretch != 1.0 for spec in chosen),
         }
     return {
-        'Warnings': [
-            *(f'split {split} is left out: {why}' for split, why in lacking.items()),
-            *told,
-        ],
+        'Warnings': list(told),
         'Classes of the table without a sound': absent,
         'Usable sounds by class and split': table,
         'What the mixtures are made of': used,
@@ -152,7 +155,7 @@ def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dic
         sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed
     )
     counts = {'train': args.train_mixtures, 'validation': args.validation_mixtures}
-    counts |= dict.fromkeys(('c1', 'c2', 'c3', 'c4'), args.test_mixtures)
+    counts |= dict.fromkeys(args.subsets, args.test_mixtures)
     there = {one.source_class for one in sounds}
     rows = dict.fromkeys((classes or {}).values())
     absent = [f'{x.role} {x.name}' for x in rows if x.name not in there]
@@ -175,7 +178,7 @@ def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dic
         ),
         mix=functools.partial(fgbg_mixers.mix, level=args.level),
         max_clipped=args.max_clipped,
-        notes=functools.partial(notes, counts=counts, absent=absent, told=[*told, *split_told]),
+        notes=functools.partial(notes, absent=absent, told=[*told, *split_told]),
         snr_rule=(
             f"snr_db is the difference of foreground's and background's {LEVELS[args.level]} over "
             'the whole mixture; then one common factor brings the largest peak of mixture and '
@@ -245,6 +248,13 @@ def read_trees(args: argparse.Namespace) -> dict:
                 f'{os.path.basename(args.groups)}, e.g. {unlisted[0].id}; their source recordings '
                 'are taken from their names'
             )
+    cut = [one for one in found.get('input_dir', ()) if sound_tables.looks_cut(one.path)]
+    if cut and groups is None:
+        told.append(
+            f'{len(cut)} sounds are named as cuts of a recording could be, e.g. {cut[0].id}; each '
+            'counts as a recording of its own; if they are cuts, say so with --groups, or give '
+            'AudioSet clips by --audioset_dir'
+        )
     if ignored:
         named = ', '.join(f'{printable(name)} ({count})' for name, count in sorted(ignored.items()))
         told.append(

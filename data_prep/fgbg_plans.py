@@ -18,6 +18,8 @@ SUBSETS = {
     'c4': ('test', False, False),
 }
 
+TEST_SUBSETS = tuple(name for name, (source, *_) in SUBSETS.items() if source == 'test')
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
@@ -189,8 +191,7 @@ def mixtures(
             and in new length over old.
         seed: of the job.
     Raises:
-        ValueError: if training is asked for and has no pair of sounds, or no split has one.
-            Other splits are left out.
+        ValueError: if a split that is asked for has no pair of sounds, or none is asked for.
     """
     inspected = sorted(inspected, key=lambda one: one.item.id)
     samples, adaptation = round(seconds * sample_rate), round(adaptation_seconds * sample_rate)
@@ -200,16 +201,19 @@ def mixtures(
             'at least one must be above 0'
         )
     lacking = missing(inspected, counts)
-    if 'train' in lacking:
-        raise ValueError(
-            f'no training mixtures: {lacking["train"]} (of {len(inspected)} usable files); look at '
-            'the class table and the folders, or set --train_mixtures=0'
-        )
-    if all(split in lacking for split, count in counts.items() if count):
+    if lacking:
         whys = '; '.join(f'{split}: {why}' for split, why in lacking.items())
-        raise ValueError(f'no mixtures: {whys} (of {len(inspected)} usable files)')
+        ways = [f'--{name}_mixtures=0' for name in ('train', 'validation') if name in lacking]
+        tests = [name for name in TEST_SUBSETS if counts.get(name)]
+        left = [name for name in tests if name not in lacking]
+        if len(left) < len(tests):
+            ways.append(f'--subsets={",".join(left)}' if left else '--test_mixtures=0')
+        raise ValueError(
+            f'no mixtures for {whys} (of {len(inspected)} usable files); look at the class table '
+            f'and the folders, or do without: {" ".join(ways)}'
+        )
     specs = []
-    for split in (name for name in SUBSETS if counts.get(name) and name not in lacking):
+    for split in (name for name in SUBSETS if counts.get(name)):
         chosen = pairs(
             sounds_of(inspected, split), counts[split], by_class=draw == 'class', key=(seed, split)
         )

@@ -13,6 +13,16 @@ def _prepare(args) -> dict:
         test=args.test_fraction,
         seed=args.seed,
     )
+    shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
+    shares['train'] = max(0.0, 1 - sum(shares.values()))
+    for split, share in shares.items():
+        pairs = f'{split}_pairs'
+        if not share and getattr(args, pairs):
+            raise ValueError(
+                f'--{pairs}={getattr(args, pairs)}, but the fractions leave no speakers for {split}'
+            )
+        if not share:
+            setattr(args, pairs, 0)
     return dict(
         job='folder_2mix',
         utterances=utterances,
@@ -26,7 +36,7 @@ def main(argv=None) -> None:
     parser = options.parser(__spec__.name, __doc__)
     parser.add_argument('--validation_fraction', type=float, default=0.1, help='of the speakers')
     parser.add_argument('--test_fraction', type=float, default=0.1, help='of the speakers')
-    options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})
+    options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))
     options.speakers_flag(parser)
     options.run(parser, argv, _prepare)
 

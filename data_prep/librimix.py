@@ -15,7 +15,9 @@ _RULE = (
 
 def _prepare(args) -> dict:
     train_parts = tuple(part for part in args.train_parts.split(',') if part)
-    utterances, listed = mixture_trees.librimix(args.input_dir, train_parts=train_parts)
+    utterances, listed = mixture_trees.librimix(
+        args.input_dir, train_parts=train_parts, splits=args.splits
+    )
     return dict(
         job='librimix',
         utterances=utterances,
@@ -32,6 +34,7 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--train_parts', default='', help='e.g. train-360; default: all training parts there are'
     )
+    options.splits_flag(parser, mixture_trees.SPLITS, default=())
     options.run(parser, argv, _prepare)
 
 

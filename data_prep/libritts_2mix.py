@@ -19,7 +19,7 @@ def _prepare(args) -> dict:
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(__spec__.name, __doc__)
-    options.pair_flags(parser, {'train': 0, 'validation': 0, 'test': 0})
+    options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))
     options.speakers_flag(parser)
     options.run(parser, argv, _prepare)
 

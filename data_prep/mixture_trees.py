@@ -1,6 +1,6 @@
 """Walk trees that are mixed already (WSJ0-2mix as MERL's scripts leave it, LibriMix), and lists."""
 
-import logging
+import collections
 import math
 import os
 import re
@@ -9,6 +9,7 @@ from data_prep import corpora, delimited
 from data_prep.corpora import TreeError, Utterance, printable
 from data_prep.plans import Listed
 
+SPLITS = ('train', 'validation', 'test')
 WSJ0_PARTS = {'tr': 'train', 'cv': 'validation', 'tt': 'test'}
 WSJ0_COUNTS = {'train': 20000, 'validation': 5000, 'test': 3000}
 LIBRIMIX_PARTS = {
@@ -60,8 +61,21 @@ def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout:
     )
 
 
-def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_of, layout: str):
-    """Two utterances and one line for each mixture of each part."""
+def _mixed(
+    base: str,
+    parts: dict[str, str],
+    mixture: str,
+    speakers_of,
+    levels_of,
+    layout: str,
+    *,
+    splits: tuple[str, ...],
+):
+    """Two utterances and one line for each mixture of each part.
+
+    Raises:
+        TreeError: if one of `splits` has none.
+    """
     utterances, listed, strays = [], [], []
     for part, split in parts.items():
         if not os.path.isdir(os.path.join(base, part)):
@@ -87,8 +101,15 @@ def _mixed(base: str, parts: dict[str, str], mixture: str, speakers_of, levels_o
             )
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
-    if not listed:
-        raise TreeError(f'{base} has no audio files in {list(parts)}.\n  expected: {layout}')
+    there = {line.split for line in listed}
+    for split in splits:
+        if split not in there:
+            folders = ' or '.join(part for part, name in parts.items() if name == split)
+            left = ','.join(name for name in splits if name in there)
+            way = f'--splits={left} does without it' if left else f'expected: {layout}'
+            raise TreeError(
+                f'{base} has no mixtures for the split {split} (folder {folders}); {way}'
+            )
     return utterances, listed
 
 
@@ -107,33 +128,41 @@ def _wsj0_levels(stem: str) -> tuple[float, float]:
     return float(match['g1']), float(match['g2'])
 
 
-def warn_if_incomplete(listed: list[Listed], counts: dict[str, int]) -> None:
-    """Log splits that are not as large as published."""
-    for split, count in counts.items():
-        found = sum(line.split == split for line in listed)
-        if found != count:
-            logging.warning('WSJ0-2mix has %d mixtures in %s, found %d', count, split, found)
+def incomplete(listed: list[Listed]) -> list[str]:
+    """A line for each split of WSJ0-2mix that is not as large as published."""
+    found = collections.Counter(line.split for line in listed)
+    return [
+        f'WSJ0-2mix has {WSJ0_COUNTS[split]} mixtures in {split}, {count} are here'
+        for split, count in sorted(found.items())
+        if count != WSJ0_COUNTS[split]
+    ]
 
 
-def wsj0_2mix(root: str) -> tuple[list[Utterance], list[Listed]]:
+def wsj0_2mix(
+    root: str, *, splits: tuple[str, ...] = SPLITS
+) -> tuple[list[Utterance], list[Listed]]:
     """`2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav`.
 
     Speakers are the first three letters of an utterance; levels are those in the name.
     """
     layout = '[2speakers/wav8k/min/]{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav'
     base = _find_base(root, ('min', 'wav8k/min', '2speakers/wav8k/min'), WSJ0_PARTS, layout)
-    return _mixed(base, WSJ0_PARTS, 'mix', _wsj0_speakers, _wsj0_levels, layout)
+    parts = {part: split for part, split in WSJ0_PARTS.items() if split in splits}
+    return _mixed(base, parts, 'mix', _wsj0_speakers, _wsj0_levels, layout, splits=splits)
 
 
-def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, list]:
+def librimix(
+    root: str, *, train_parts: tuple[str, ...] = (), splits: tuple[str, ...] = ()
+) -> tuple[list[Utterance], list[Listed]]:
     """`[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav`, or
     MiniLibriMix's `{train,val}`.
 
     Args:
         root: the folder.
         train_parts: which of the training parts to take; empty: all that are there.
+        splits: to take; empty: all that the corpus is published with (MiniLibriMix has no test).
     Raises:
-        TreeError: if the tree is another one, or a speaker is in two splits.
+        TreeError: if the tree is another one, a split is not there, or a speaker is in two.
     """
     layout = (
         '[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, '
@@ -145,10 +174,13 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
         for below in ('wav8k/min', '')
     ]
     base = _find_base(root, tuple(inner), LIBRIMIX_PARTS, layout)
+    if not splits:
+        mini = any(os.path.isdir(os.path.join(base, part)) for part in ('train', 'val'))
+        splits = SPLITS[:2] if mini else SPLITS
     parts = {
         part: split
         for part, split in LIBRIMIX_PARTS.items()
-        if split != 'train' or not train_parts or part in train_parts
+        if split in splits and (split != 'train' or not train_parts or part in train_parts)
     }
     absent = [part for part in train_parts if not os.path.isdir(os.path.join(base, part))]
     if absent:
@@ -158,7 +190,9 @@ def librimix(root: str, *, train_parts: tuple[str, ...] = ()) -> tuple[list, lis
         names = stem.split('_')
         return tuple(name.split('-')[0] for name in names) if len(names) == 2 else None
 
-    utterances, listed = _mixed(base, parts, 'mix_clean', speakers_of, lambda stem: (), layout)
+    utterances, listed = _mixed(
+        base, parts, 'mix_clean', speakers_of, lambda stem: (), layout, splits=splits
+    )
     _refuse_shared_speakers(root, utterances)
     return utterances, listed
 
@@ -178,7 +212,9 @@ def _refuse_shorten(path: str) -> None:
             )
 
 
-def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Listed]]:
+def wsj0_lists(
+    wsj0_dir: str, lists_dir: str, *, splits: tuple[str, ...] = SPLITS
+) -> tuple[list[Utterance], list[Listed]]:
     """WSJ0 itself (`si_tr_s/01t/01to030v.wav` or `.wv1`) and the MERL lists
     `mix_2_spk_{tr,cv,tt}.txt` with lines `path snr path snr`.
 
@@ -193,6 +229,8 @@ def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Lis
     by_key = {_key(path): path for path in sorted(files, key=lambda p: not p.endswith('.wv1'))}
     utterances, listed = {}, []
     for part, split in WSJ0_PARTS.items():
+        if split not in splits:
+            continue
         path = os.path.join(lists_dir, f'mix_2_spk_{part}.txt')
         if not os.path.isfile(path):
             raise TreeError(
@@ -226,12 +264,28 @@ def wsj0_lists(wsj0_dir: str, lists_dir: str) -> tuple[list[Utterance], list[Lis
             stems = [id_.split('/')[-1] for id_ in ids]
             mixture = '_'.join(f'{s}_{level:.5g}' for s, level in zip(stems, levels))
             listed.append(Listed(mixture, split, tuple(ids), levels))
-    present = [one.path for one in utterances.values() if os.path.isfile(one.path)]
+    present = {one.path: None for one in utterances.values() if os.path.isfile(one.path)}
     if not present:
         shown = ', '.join(map(printable, files[:5])) or 'no such audio files at all'
         raise TreeError(
             f'{wsj0_dir} holds none of the listed files.\n  expected: {layout}\n  found: {shown}'
         )
-    if present[0].endswith('.wv1'):
-        _refuse_shorten(present[0])
+    first = next(iter(present))
+    if first.endswith('.wv1'):
+        _refuse_shorten(first)
+    there = {
+        line.split
+        for line in listed
+        if all(utterances[name].path in present for name in line.utterances)
+    }
+    for split in splits:
+        if split not in there:
+            listed_here = [one for one in utterances.values() if one.split == split]
+            absent = next((one.path for one in listed_here if one.path not in present), '')
+            left = ','.join(name for name in splits if name in there)
+            raise TreeError(
+                f'{wsj0_dir}: no mixture of the split {split} has its files, e.g. {absent} is '
+                f'missing (expected: {layout}); '
+                + (f'--splits={left} does without it' if left else 'look at --wsj0_dir')
+            )
     return list(utterances.values()), listed

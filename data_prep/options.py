@@ -11,7 +11,7 @@ import math
 import os
 import re
 
-from fgsep_jax import command_line, lock
+from fgsep_jax import command_line, lock, names
 
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
 # to be understood. That goes for the jobs, too.
@@ -42,7 +42,7 @@ def parser(module: str, about: str, *, input_dir: bool = True, **defaults) -> co
         required='output_dir' not in defaults,
         help='folder of the data set',
     )
-    result.add_argument('--name', default=None, help="of the data set; default: the job's name")
+    result.add_argument('--name', default=None, help="of the data set; default: its folder's name")
     result.add_argument('--sample_rate', type=int, default=8000, help='in hertz')
     result.add_argument('--min_seconds', type=float, default=1.0, help='skip shorter files')
     result.add_argument('--seed', type=int, default=0, help='of pairs, levels and crops')
@@ -98,17 +98,15 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         require(flag, lambda x: x * args.sample_rate >= 1, 'one sample or more')
     require('max_clipped', lambda x: 0 <= x <= 1, 'between 0 and 1')
     for flag in sorted(given):
-        if flag.endswith('_pairs'):
-            require(flag, lambda x: x >= 0, '0 (each utterance once on either side) or more')
-        if flag.endswith('_mixtures'):
+        if flag.endswith(('_pairs', '_mixtures')):
             require(flag, lambda x: x >= 0, '0 (no such split) or more')
         if flag.endswith('_fraction'):
             require(flag, lambda x: 0 <= x <= 1, 'between 0 and 1')
     total = sum(value for flag, value in given.items() if flag.endswith('_fraction'))
-    if total >= 1:
+    if total > 1:
         own.error(
             f'--validation_fraction={given["validation_fraction"]:g} and '
-            f'--test_fraction={given["test_fraction"]:g}: their sum must be below 1, '
+            f'--test_fraction={given["test_fraction"]:g}: their sum must be at most 1, '
             'the rest is for training'
         )
     for flag, least, most, unit in (
@@ -142,14 +140,31 @@ def numbers(text: str) -> tuple[float, float]:
     return low, high
 
 
-def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
-    """Add the flags of random pairs; `splits` maps each split to its default number of pairs."""
+def names_of(known: Sequence[str]) -> Callable:
+    """A type for argparse: `c1,c3` -> ('c1', 'c3'), some of the `known` names, in their order."""
+
+    def chosen(text: str) -> tuple[str, ...]:
+        given = [name.strip() for name in text.split(',') if name.strip()]
+        unknown = [name for name in given if name not in known]
+        if unknown or not given:
+            raise argparse.ArgumentTypeError(
+                f'{text!r}: must be one or more of {", ".join(known)}, separated by commas'
+            )
+        return tuple(name for name in known if name in given)
+
+    return chosen
+
+
+def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int | None]) -> None:
+    """Add the flags of random pairs; `splits` maps each split to its default number of pairs, None
+    where each utterance is used once on either side."""
     for split, pairs in splits.items():
         own.add_argument(
             f'--{split}_pairs',
             type=int,
             default=pairs,
-            help=f'mixtures in {split}; 0: each utterance once on either side',
+            help=f'mixtures in {split}; 0: no such split; default: '
+            + (str(pairs) if pairs else 'each utterance once on either side'),
         )
     own.add_argument(
         '--snr_db', type=numbers, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
@@ -159,6 +174,17 @@ def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int]) -> None:
         type=float,
         default=0.0,
         help='cut longer utterances into equal segments; 0: never',
+    )
+
+
+def splits_flag(own: argparse.ArgumentParser, splits: Sequence[str], default=None) -> None:
+    """Add the flag of the splits to make, by default all; `()`: as the corpus is published."""
+    own.add_argument(
+        '--splits',
+        type=names_of(splits),
+        default=tuple(splits) if default is None else default,
+        help='to make; the job stops where one of them is not there'
+        + ('; default: all that the corpus is published with' if default == () else ''),
     )
 
 
@@ -213,6 +239,15 @@ def random_pairs(args: argparse.Namespace) -> Callable:
     )
 
 
+def name_of(output_dir: str, job: str) -> str:
+    """What a data set in a folder is called: as the folder, in small letters, digits and `_`."""
+    folder = output_dir if '://' in output_dir else os.path.abspath(output_dir)
+    name = re.sub(r'[^a-z0-9]+', '_', folder.rstrip('/').split('/')[-1].lower())[:100].strip('_')
+    if name[:1].isalpha() and names.is_part(name):
+        return name
+    return f'{job}_{name}'.rstrip('_')
+
+
 def _roots(args: argparse.Namespace) -> list[str]:
     """The trees that the flags name."""
     named = {key: value for key, value in vars(args).items() if key.endswith('_dir') and value}
@@ -253,7 +288,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
             job = keywords.pop('job')
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
             report = shards.run(
-                name=args.name or job,
+                name=args.name or name_of(args.output_dir, job),
                 output_dir=args.output_dir,
                 extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
                 sample_rate=args.sample_rate,

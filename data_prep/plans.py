@@ -148,7 +148,7 @@ def random_pairs(
     Args:
         inspected: good utterances of all splits, in any order.
         sample_rate: of the data set.
-        pairs: {split: mixtures}; 0 or absent: one pass.
+        pairs: {split: mixtures}; None or absent: one pass; 0: no such split.
         snr_db: lowest and highest level of the first source over the second.
         max_seconds: longer utterances are cut into equal segments (0: not cut).
         seed: of the job.
@@ -167,27 +167,36 @@ def random_pairs(
         segments.setdefault(one.item.split, []).extend(
             cut(one, sample_rate=sample_rate, max_seconds=max_seconds)
         )
-    specs = []
-    for split in sorted(segments):
-        wanted = (pairs or {}).get(split, 0)
+    pairs, specs = pairs or {}, []
+    if pairs and not any(count != 0 for count in pairs.values()):
+        flags = ', '.join(f'--{split}_pairs' for split in pairs)
+        raise ValueError(f'no mixtures: {flags} are all 0; at least one must be above 0')
+    for split in sorted(segments.keys() | pairs.keys()):
+        wanted = pairs.get(split)
+        if wanted == 0:
+            continue
+        without = f'--{split}_pairs=0 makes the data set without it'
+        if not segments.get(split):
+            raise ValueError(f'split {split!r} has no usable file; {without}')
         speakers = {segment.speaker for segment in segments[split]}
         if len(speakers) < 2:
             raise ValueError(
                 f'split {split!r} has {len(speakers)} speaker(s) with usable files, mixtures need '
-                'two; give it more speakers or lower the limits on length'
+                f'two; give it more speakers, lower the limits on length, or {without}'
             )
         used, turn, chosen = set(), 0, []
-        while turn == 0 or len(chosen) < wanted:
+        while turn == 0 or len(chosen) < (wanted or 0):
             found = _pair(segments[split], seed, split, turn, used)
             if not found:
                 raise ValueError(
-                    f'split {split!r}: {wanted} mixtures wanted, {len(segments[split])} utterances '
-                    f'of {len(speakers)} speakers give {len(chosen)} different pairs; ask for fewer'
+                    f'split {split!r}: {wanted or "some"} mixtures wanted, {len(segments[split])} '
+                    f'utterances of {len(speakers)} speakers give {len(chosen)} different pairs; '
+                    f'ask for fewer (--{split}_pairs)'
                 )
             used.update((a.id, b.id) for a, b in found)
             chosen += found
             turn += 1
-        for a, b in chosen[: wanted or None]:
+        for a, b in chosen[:wanted]:
             mixture_id = f'{a.id}+{b.id}'
             clips = [a.clip, b.clip]
             samples = min(one.stop - one.start for one in clips)

@@ -124,7 +124,7 @@ def _dry_run(job: Job) -> dict:
         },
         'looked_into': len(inspected),
         'skipped': reports.by_kind(skipped_files(inspected)),
-        'warnings': warnings(job, inspected),
+        'warnings': warnings(job, inspected, specs),
         'beside': job.beside,
         'mixtures_from_these': {
             split: sum(spec.split == split for spec in specs)
@@ -169,6 +169,7 @@ def run(
     snr_rule: str = SPEECH_RULE,
     extra_metadata: dict | None = None,
     notes: Callable | None = None,
+    told: Sequence[str] = (),
     beside: dict | None = None,
 ) -> dict:
     """Make a data set of mixtures in `output_dir`.
@@ -192,6 +193,7 @@ def run(
         extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
         notes: `notes(inspected, specs) -> {title: lines, or {row: {column: value}}}`, more
             chapters for the report.
+        told: lines to add to the report's warnings.
         beside: what else lies in the trees, `corpora.unused`.
     Returns:
         The report (see report.json), or the dry run's counts; `seconds` is how long it took.
@@ -223,6 +225,7 @@ def run(
         output_dir=output_dir,
         metadata={'snr_rule': snr_rule, 'seed': seed, **(extra_metadata or {})},
         notes=notes,
+        told=tuple(told),
         beside=beside or {},
     )
     began = time.monotonic()

@@ -28,13 +28,19 @@ class Sound(Utterance):
 
 
 def _sound(
-    path: str, root: str, one: SoundClass, groups: Groups | None, *, bank: str = ''
+    path: str,
+    root: str,
+    one: SoundClass,
+    groups: Groups | None,
+    *,
+    tree: str = 'folder',
+    bank: str = '',
 ) -> Sound:
     full = posixpath.join(root, path)
     stem = posixpath.splitext(posixpath.basename(path))[0]
     return Sound(
         id=re.sub(r'[\s/]', '_', f'{one.name}-{stem}'),
-        speaker=sound_tables.group_of(full, source_class=one.name, groups=groups),
+        speaker=sound_tables.group_of(full, source_class=one.name, groups=groups, tree=tree),
         path=full,
         split='',
         source_class=one.name,
@@ -62,7 +68,7 @@ def folder(
     groups: Groups | None = None,
     ignored: collections.Counter | None = None,
 ) -> list[Sound]:
-    """The general form: `foreground/<class>/**/*.wav|flac|ogg`, `background/<class>/**/*`.
+    """The general form: audio files in `foreground/<class>/**/*`, `background/<class>/**/*`.
 
     Args:
         root: the folder that holds `foreground` and `background`.
@@ -116,7 +122,7 @@ def desed(
             ignored[match['label']] += 1
             continue
         bank = {'eval': 'test', 'test': 'test', 'validation': 'validation'}.get(match['bank'], '')
-        sounds.append(_sound(path, root, one, groups, bank=bank))
+        sounds.append(_sound(path, root, one, groups, tree='desed', bank=bank))
     if not sounds:
         form = 'audio/{train,eval}/soundbank/{foreground,background}/<Label>/*.wav'
         raise _none(root, form, files, ignored)
@@ -139,18 +145,12 @@ def audioset(
     ignored = collections.Counter() if ignored is None else ignored
     files, sounds = corpora.list_files(root), []
     for path in files:
-        *folders, name = path.split('/')
+        folders = path.split('/')[:-1]
         one = next((classes[label(x)] for x in reversed(folders) if label(x) in classes), None)
         if not one:
             ignored[folders[-1] if folders else '.'] += 1
             continue
-        sound = _sound(path, root, one, groups)
-        video = re.fullmatch(
-            r'Y?([\w-]{11})(?:[_-]\d+(?:\.\d+)?){0,2}', posixpath.splitext(name)[0]
-        )
-        if video and not (groups and sound_tables.listed_group(sound.path, groups)):
-            sound = dataclasses.replace(sound, speaker=f'yt{video[1]}')
-        sounds.append(sound)
+        sounds.append(_sound(path, root, one, groups, tree='audioset'))
     if not sounds:
         raise _none(root, '<class>/Y<ytid>_<start>_<end>.wav', files, ignored)
     return sounds
@@ -190,6 +190,7 @@ def split(
     ordered by hash: the first to test, the next to validation, the rest to training; at least one
     to each where the class has three, and all to training where it has fewer. A class that is
     delivered with an evaluation bank keeps that, and the rest becomes training and validation.
+    Where the two shares are all, nothing is kept for training.
 
     Args:
         sounds: of all classes.
@@ -224,22 +225,23 @@ def split(
         pool = sorted(groups - splits.keys(), key=lambda g: stable_hash(seed, 'split', key[1], g))
         delivered = any(one.bank == 'test' for one in members[key])
         have = collections.Counter(splits[g] for g in groups if g in splits)
-        if len(groups) < 3:
+        rest = validation + test < 1
+        if len(groups) < 3 and rest:
             told.append(
                 f'{key[0]} {key[1]}: {len(groups)} source recording(s), fewer than the three that '
                 f'make three splits; {len(pool)} in training'
             )
             wanted = [0, 0]
         elif delivered:
-            share = validation / (1 - test)
+            share = validation / (1 - test) if test < 1 else 0.0
             wanted = [0, max(1, round(share * len(pool))) if validation else 0]
         else:
             wanted = [max(1, round(x * len(groups))) if x else 0 for x in (test, validation)]
-        room = len(pool) - 1  # one stays for training
+        room = len(pool) - rest  # one stays for training
         for name, count in zip(('test', 'validation'), wanted):
             count = min(max(0, count - have[name]), max(0, room))
             room -= count
             splits.update(dict.fromkeys(pool[:count], name))
             pool = pool[count:]
-        splits.update(dict.fromkeys(pool, 'train'))
+        splits.update(dict.fromkeys(pool, 'train' if rest else 'test' if test else 'validation'))
     return [dataclasses.replace(one, split=splits[one.speaker]) for one in sounds], told

@@ -111,29 +111,50 @@ def listed_group(path: str, groups: Groups) -> str | None:
     return next(iter(best), None)
 
 
-def recording(stem: str, *, source_class: str) -> str:
+# Names that may say which recording a file is cut from. Other people's names look like them
+# (`dog_barking_1_2`, `2023_01`), so they are read so only where the kind of tree says it.
+_CLIP_OF_AUDIOSET = re.compile(r'Y?([\w-]{11})(?:[_-]\d+(?:\.\d+)?){0,2}')
+_CUT_OF_FREESOUND = re.compile(r'([1-9]\d{3,})_\d+')
+_LOOKS_CUT = re.compile(r'Y?[\w-]{11}(?:[_-]\d+(?:\.\d+)?){2}|\d+_\d+')
+
+
+def recording(stem: str, *, source_class: str, tree: str = 'folder') -> str:
     """The recording that a file is cut from, as far as its name tells; else the name itself.
 
-    Known forms: AudioSet `[Y]<11 characters>_<start>_<end>`, ESC-50 `1-<freesound id>-A-12`,
-    UrbanSound8K `<freesound id>-<class>-<occurrence>-<slice>`, freesound `<id>_<n>` and
-    `<id>__<user>__<title>`. Bare counters such as `017` are told apart by class; any other name
-    is taken as one recording wherever it appears.
+    In any tree: ESC-50 `1-<freesound id>-A-12`, UrbanSound8K `<freesound
+    id>-<class>-<occurrence>-<slice>` (unless it could be a date), freesound `<id>` and
+    `<id>__<user>__<title>`. Names that are numbers are told apart by class; any other name is
+    taken as one recording wherever it appears.
+
+    Args:
+        stem: file name without its suffix.
+        source_class: of the file.
+        tree: `audioset`, where clips are `[Y]<11 characters>[_<start>[_<end>]]`; `desed`, where
+            sounds are `<freesound id>_<n>`; else `folder`.
     """
-    if match := re.fullmatch(r'Y?([\w-]{11})(?:_\d+(?:\.\d+)?){2}', stem):
+    if tree == 'audioset' and (match := _CLIP_OF_AUDIOSET.fullmatch(stem)):
         return f'yt{match[1]}'
-    if match := re.fullmatch(r'(\d{3,})-\d-\d+-\d+', stem):
+    if tree == 'desed' and (match := _CUT_OF_FREESOUND.fullmatch(stem)):
+        return f'fs{match[1]}'
+    if match := re.fullmatch(r'(?!(?:19|20)\d\d-)(\d{3,})-\d-\d+-\d+', stem):
         return f'fs{match[1]}'
     if match := re.fullmatch(r'(?:.*_)?\d-(\d+)-[A-Z](?:-\d+)?', stem):
         return f'fs{match[1]}'
-    if match := re.fullmatch(r'([1-9]\d{3,})(?:_\d+|__.+)?', stem):
+    if match := re.fullmatch(r'([1-9]\d{3,})(?:__.+)?', stem):
         return f'fs{match[1]}'
-    if match := re.fullmatch(r'(\d+)(?:_\d+)?', stem):
-        return f'{source_class}/{match[1]}'
+    if re.fullmatch(r'\d+(?:_\d+)?', stem):
+        return f'{source_class}/{stem}'
     return stem
 
 
-def group_of(path: str, *, source_class: str, groups: Groups | None) -> str:
+def group_of(path: str, *, source_class: str, groups: Groups | None, tree: str = 'folder') -> str:
     """Source recording of a file: by the table of groups where that knows it, else by its name."""
     listed = listed_group(path, groups) if groups else None
     stem = posixpath.splitext(posixpath.basename(path))[0]
-    return listed or recording(stem, source_class=source_class)
+    return listed or recording(stem, source_class=source_class, tree=tree)
+
+
+def looks_cut(path: str) -> bool:
+    """Whether a file of a general folder is named as a cut of a recording might be."""
+    stem = posixpath.splitext(posixpath.basename(path))[0]
+    return bool(_LOOKS_CUT.fullmatch(stem))

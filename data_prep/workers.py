@@ -30,6 +30,7 @@ EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
 # Beside shards, indices and the completeness marker.
 METADATA_FILES = ('dataset_info.json', 'features.json', 'report.json', 'report.md')
 FILES = 'files.json'  # in the staging folder: what in the output folder a data set's job wrote
+FEW_TO_TRAIN_ON, FEW_TO_SCORE, FEW_SPEAKERS = 100, 10, 5  # below these the report says so
 LIMITS = {'rate too low': '--sample_rate', 'too short': '--min_seconds'}  # kind of fault: flag
 
 
@@ -49,6 +50,7 @@ class Job:
     output_dir: str
     metadata: dict
     notes: Callable | None = None
+    told: tuple[str, ...] = ()
     beside: dict = dataclasses.field(default_factory=dict)
 
 
@@ -207,8 +209,38 @@ def why_skipped(inspected: list[audio.Inspected]) -> str:
     return f'; skipped files: {_kinds(skipped)}' if skipped else ''
 
 
-def warnings(job: Job, inspected: list[audio.Inspected]) -> list[str]:
-    """What was lost before mixing: files, and whose files are all lost."""
+def few(job: Job, specs: list[plans.MixtureSpec]) -> list[str]:
+    """Splits that came out small without having been asked for so, with the flags that help."""
+    flags, told = job.metadata.get('config', {}), []
+    unit = job.metadata.get('source_unit', 'speakers')
+    for split in sorted({spec.split for spec in specs}):
+        members = [spec for spec in specs if spec.split == split]
+        speakers = {clip.source_id for spec in members for clip in spec.clips}
+        seconds = sum(spec.samples for spec in members) / job.sample_rate
+        training = split == 'train'
+        counts = [flag for flag in (f'{split}_pairs', f'{split}_mixtures') if flag in flags]
+        asked = any(flags[flag] is not None for flag in counts)
+        ways = []
+        if not asked and len(members) < (FEW_TO_TRAIN_ON if training else FEW_TO_SCORE):
+            ways += [f'--{flag}=N makes more of the same files' for flag in counts]
+            if flags.get('max_seconds') == 0 and seconds > 10 * len(members):
+                ways.append('--max_seconds=4 cuts long files into several')
+            what = f'{len(members)} mixtures of {len(speakers)} {unit}, {seconds / 60:.1f} minutes'
+        elif len(speakers) < FEW_SPEAKERS and training:
+            what = f'{len(speakers)} {unit}'
+        else:
+            continue
+        if len(speakers) < FEW_SPEAKERS and 'test_fraction' in flags:
+            ways.append(f'--validation_fraction, --test_fraction deal the {unit}')
+        way = f'; {"; ".join(ways)}' if ways else ''
+        told.append(f'split {split} has only {what}{way}')
+    return told
+
+
+def warnings(
+    job: Job, inspected: list[audio.Inspected], specs: list[plans.MixtureSpec]
+) -> list[str]:
+    """What was lost before mixing: files, and whose files are all lost; and what is very small."""
     told = []
     skipped = skipped_files(inspected)
     if skipped:
@@ -228,7 +260,7 @@ def warnings(job: Job, inspected: list[audio.Inspected]) -> list[str]:
     ]
     if len(lost) > report.SHOWN:
         told.append(f'{len(lost) - report.SHOWN} more end with nothing, see the skipped files')
-    return told
+    return [*told, *job.told, *few(job, specs)]
 
 
 def make_plan(
@@ -294,7 +326,10 @@ class Plan(beam.DoFn):
         progress.write_total(_staging(self.job_path), 'mix', len(specs))
         good = [one for one in inspected if not one.problem]
         notes = job.notes(good, specs) if job.notes else {}
-        notes = {**notes, 'Warnings': [*warnings(job, inspected), *notes.get('Warnings', [])]}
+        notes = {
+            **notes,
+            'Warnings': [*warnings(job, inspected, specs), *notes.get('Warnings', [])],
+        }
         files = _summarise(job, inspected)
         files |= {'notes': notes, 'lost': [dataclasses.asdict(one) for one in lost]}
         yield beam.pvalue.TaggedOutput('files', files)

@@ -24,12 +24,13 @@ def _prepare(args) -> dict:
     if bool(args.input_dir) == bool(args.wsj0_dir) or bool(args.wsj0_dir) != bool(args.lists_dir):
         raise ValueError('give either --input_dir (mixed tree), or --wsj0_dir and --lists_dir')
     if args.input_dir:
-        utterances, listed = mixture_trees.wsj0_2mix(args.input_dir)
+        utterances, listed = mixture_trees.wsj0_2mix(args.input_dir, splits=args.splits)
         mix, rule = mixers.mix_as_made, _RULE_MADE
     else:
-        utterances, listed = mixture_trees.wsj0_lists(args.wsj0_dir, args.lists_dir)
+        utterances, listed = mixture_trees.wsj0_lists(
+            args.wsj0_dir, args.lists_dir, splits=args.splits
+        )
         mix, rule = mixers.mix_at_levels, _RULE_LISTED
-    mixture_trees.warn_if_incomplete(listed, mixture_trees.WSJ0_COUNTS)
     return dict(
         job='wsj0_2mix',
         utterances=utterances,
@@ -37,6 +38,7 @@ def _prepare(args) -> dict:
         plan=functools.partial(plans.listed_pairs, listed=listed),
         mix=mix,
         snr_rule=rule,
+        told=mixture_trees.incomplete(listed),
     )
 
 
@@ -49,6 +51,7 @@ def main(argv=None) -> None:
         '--wsj0_dir', type=path, help='WSJ0 itself, as wav files (or plain SPHERE .wv1)'
     )
     parser.add_argument('--lists_dir', type=path, help='folder of mix_2_spk_{tr,cv,tt}.txt')
+    options.splits_flag(parser, mixture_trees.SPLITS)
     options.run(parser, argv, _prepare)
 
 

@@ -45,8 +45,13 @@ def test_folder_refuses_files_without_speaker_and_too_few_speakers(tmp_path):
     root = touch(tmp_path, 's1/a.txt', 'b.wav')
     with pytest.raises(corpora.TreeError, match=r'(?s)expected: <speaker>.*found: b.wav'):
         corpora.folder(root)
-    with pytest.raises(ValueError, match='3 speakers cannot'):
+    with pytest.raises(ValueError, match='3 speakers cannot.*--test_fraction=0 or --validation_f'):
         corpora.split_speakers(set('abc'), validation=0.1, test=0.1)
+    with pytest.raises(ValueError, match='1 speakers cannot make test with two'):
+        corpora.split_speakers(set('a'), validation=0, test=1)
+    for test, split in ((1, 'test'), (0, 'validation')):
+        found = corpora.split_speakers(set('abc'), validation=1 - test, test=test)
+        assert set(found.values()) == {split}
     with pytest.raises(corpora.TreeError, match='not a folder'):
         corpora.folder(str(tmp_path / 'nowhere'))
 
@@ -148,7 +153,10 @@ def test_librimix(tmp_path, inside, parts):
     for i, part in enumerate(parts):
         name = f'{i}77-13754-0001_{i}5142-33396-0065'
         touch(tmp_path / inside, *(f'{part}/{f}/{name}.wav' for f in ('mix_clean', 's1', 's2')))
-    utterances, listed = mixture_trees.librimix(str(tmp_path))
+    only = tuple(dict.fromkeys(mixture_trees.LIBRIMIX_PARTS[part] for part in parts))
+    utterances, listed = mixture_trees.librimix(str(tmp_path), splits=only)
+    if len(parts) > 1:
+        assert mixture_trees.librimix(str(tmp_path)) == (utterances, listed)
     assert [line.split for line in listed] == [mixture_trees.LIBRIMIX_PARTS[p] for p in parts]
     assert [u.speaker for u in utterances[:2]] == ['077', '05142']
     if 'train-360' in parts:
@@ -208,6 +216,34 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
         (tmp_path / f'bad{number}' / 'mix_2_spk_tr.txt').write_bytes(b'\r\n' + contents)
         with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt.*(:2: expected|line 2)'):
             mixture_trees.wsj0_lists(other, bad)
+
+
+@pytest.mark.parametrize('gone', ['tr', 'cv', 'tt'])
+@pytest.mark.parametrize('left', ['no folder', 'no files', 'strays'])
+def test_a_missing_part_of_a_mixed_tree_is_refused_with_the_flag(tmp_path, gone, left):
+    for part, (name, *_) in trees.WSJ0_NAMES.items():
+        name = {'no files': '', 'strays': 'noise'}.get(left) if part == gone else name
+        for folder in ('mix', 's1', 's2'):
+            if name is not None:
+                (tmp_path / part / folder).mkdir(parents=True)
+            if name:
+                touch(tmp_path, f'{part}/{folder}/{name}.wav')
+    split = mixture_trees.WSJ0_PARTS[gone]
+    others = tuple(name for name in mixture_trees.SPLITS if name != split)
+    with pytest.raises(corpora.TreeError, match=f'{split}.*{gone}.*--splits={",".join(others)} '):
+        mixture_trees.wsj0_2mix(str(tmp_path))
+    _, listed = mixture_trees.wsj0_2mix(str(tmp_path), splits=others)
+    assert {line.split for line in listed} == set(others)
+
+
+def test_wsj0_lists_without_the_test_folder_are_refused_with_the_flag(tmp_path):
+    root = touch(tmp_path, *(name for name in LINE.split()[::2]))
+    lists = write_lists(tmp_path / 'lists', [LINE])
+    (tmp_path / 'lists' / 'mix_2_spk_tt.txt').write_text(LINE.replace('si_tr_s', 'si_et_05'))
+    with pytest.raises(corpora.TreeError, match='split test.*si_et_05.*--splits=train,validation'):
+        mixture_trees.wsj0_lists(root, lists)
+    _, listed = mixture_trees.wsj0_lists(root, lists, splits=('train',))
+    assert [line.split for line in listed] == ['train']
 
 
 @pytest.mark.parametrize('walk', [mixture_trees.wsj0_2mix, mixture_trees.librimix])

@@ -89,7 +89,11 @@ def test_mixtures_are_whole(made, split):
 def test_the_same_bytes_from_another_process(made, tmp_path):
     again = tmp_path / 'again'
     command = [sys.executable, '-m', 'data_prep.embedded', '--task', 'foreground']
-    subprocess.run([*command, f'--output_dir={again}', *SMALL], check=True, capture_output=True)
+    subprocess.run(
+        [*command, f'--output_dir={again}', '--name=embedded_fgbg', *SMALL],
+        check=True,
+        capture_output=True,
+    )
     assert _hashes(again) == _hashes(made)
 
 

@@ -36,6 +36,7 @@ def run(root, output, *flags):
             f'--input_dir={root}/sounds',
             f'--classes={root}/classes.csv',
             f'--output_dir={output}',
+            '--name=made',
             *SMALL,
             *flags,
         ]
@@ -180,18 +181,25 @@ def test_partial_mirror_names_what_is_missing(tmp_path, bank):
     assert set(report['splits']) == {'train', 'validation', 'c1', 'c2', 'c3', 'c4'}
 
 
-def test_a_subset_that_cannot_be_made_is_told(tmp_path, bank):
+def test_a_subset_that_cannot_be_made_is_refused(tmp_path, bank):
     table = sound_trees.CLASSES.replace('background,noise,unseen', 'background,noise,seen')
     (tmp_path / 'classes.csv').write_text(table)
     (tmp_path / 'sounds').symlink_to(bank / 'sounds')
-    run(tmp_path, tmp_path / 'out', '--train_mixtures=4')
+    with pytest.raises(SystemExit, match='for c2: no usable.*; c4: no.*--subsets=c1,c3'):
+        run(tmp_path, tmp_path / 'out', '--train_mixtures=4')
+    assert not (tmp_path / 'out').exists()
+    run(tmp_path, tmp_path / 'out', '--train_mixtures=4', '--subsets=c3,c1')
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert set(report['splits']) == {'train', 'validation', 'c1', 'c3'}
-    assert report['notes']['Warnings'][:2] == [
-        f'split {split} is left out: no usable sound of an unseen background class in the '
-        'evaluation split'
-        for split in ('c2', 'c4')
-    ]
+
+
+def test_a_test_set_alone(tmp_path, bank):
+    flags = ['--train_mixtures=0', '--validation_mixtures=0']
+    run(bank, tmp_path, *flags, '--validation_fraction=0', '--test_fraction=1', '--subsets=c1')
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert set(report['splits']) == {'c1'}
+    table = report['notes']['Usable sounds by class and split']
+    assert {(row['train'], row['validation'], row['test']) for row in table.values()} == {(0, 0, 6)}
 
 
 def test_groups_from_a_table(tmp_path, bank, capsys):
@@ -241,7 +249,7 @@ def test_numbers_that_make_no_sense(bank, tmp_path, capsys, flags, message):
     ],
 )
 def test_a_refusal_says_why_files_were_skipped(bank, tmp_path, flags, why, dry_run):
-    with pytest.raises(SystemExit, match=f'no training mixtures: .*skipped files: {why}$'):
+    with pytest.raises(SystemExit, match=f'no mixtures for train: .*skipped files: {why}$'):
         run(bank, tmp_path / 'out', *flags, *dry_run)
 
 
@@ -277,7 +285,9 @@ def test_one_recording_for_both_sides_is_refused(tmp_path):
     (tmp_path / 'classes.csv').write_text(sound_trees.CLASSES)
     with pytest.raises(SystemExit, match="pair in the train split shares one recording, 'a'"):
         run(tmp_path, tmp_path / 'out')
-    with pytest.raises(SystemExit, match='no mixtures: validation: no usable sound of .*: no us'):
+    with pytest.raises(
+        SystemExit, match='no mixtures for validation: no usable sound of .*: no us'
+    ):
         run(tmp_path, tmp_path / 'out', '--train_mixtures=0')
 
 
@@ -289,7 +299,7 @@ def test_errors_for_humans(bank, tmp_path):
     (tmp_path / 'groups.csv').write_text('path,source_group\nx/y.wav,z\n')
     with pytest.raises(SystemExit, match='lists none of the 36 sounds'):
         run(bank, tmp_path / 'out', f'--groups={tmp_path}/groups.csv')
-    with pytest.raises(SystemExit, match='no training mixtures.*a seen foreground'):
+    with pytest.raises(SystemExit, match='no mixtures for train: .*a seen foreground'):
         (tmp_path / 'unseen.csv').write_text(sound_trees.CLASSES.replace(',seen', ',unseen'))
         run(bank, tmp_path / 'out', f'--classes={tmp_path}/unseen.csv')
     assert not (tmp_path / 'out' / 'dataset.json').exists()

@@ -119,22 +119,48 @@ def test_classes_are_named_in_any_script(tmp_path):
 @pytest.mark.parametrize(
     'stem, group',
     [
-        ('Y-_345678901_30.000_40.000', 'yt-_345678901'),
-        ('-_345678901_30000_40000', 'yt-_345678901'),
+        ('Y-_345678901_30.000_40.000', 'Y-_345678901_30.000_40.000'),
+        ('dog_barking_1_2', 'dog_barking_1_2'),
+        ('dog_barking', 'dog_barking'),
+        ('2023_01', 'dog/2023_01'),
+        ('2023-1-12-30', '2023-1-12-30'),
         ('1-1234-A-12', 'fs1234'),
         ('esc10_5-9032-A', 'fs9032'),
         ('k20_0-173319-B-0', 'fs173319'),
         ('100032-3-0-0', 'fs100032'),
         ('518-4-12-107', 'fs518'),
-        ('173319_2', 'fs173319'),
+        ('173319_2', 'dog/173319_2'),
+        ('173319', 'fs173319'),
         ('173319__anna__dog-barks', 'fs173319'),
         ('017', 'dog/017'),
-        ('3_1', 'dog/3'),
+        ('3_1', 'dog/3_1'),
         ('kitchen', 'kitchen'),
     ],
 )
 def test_recording_from_a_name(stem, group):
     assert sound_tables.recording(stem, source_class='dog') == group
+
+
+@pytest.mark.parametrize(
+    'tree, stem, group',
+    [
+        ('audioset', 'Y-_345678901_30.000_40.000', 'yt-_345678901'),
+        ('audioset', '-_345678901_30000_40000', 'yt-_345678901'),
+        ('audioset', 'a walk', 'a walk'),
+        ('desed', '173319_2', 'fs173319'),
+        ('desed', 'dog_barking_1_2', 'dog_barking_1_2'),
+    ],
+)
+def test_what_a_tree_says_of_its_names(tree, stem, group):
+    assert sound_tables.recording(stem, source_class='dog', tree=tree) == group
+
+
+def test_a_class_named_like_clips_of_one_video_keeps_its_splits(tmp_path, classes):
+    for i in range(6):
+        path = tmp_path / 'foreground' / 'dog' / f'dog_barking_{i}_{i + 1}.wav'
+        sound_trees.trees.write(path, sound_trees.event(i), sound_trees.RATE)
+    sounds, told = sound_bank.split(sound_bank.folder(str(tmp_path), classes=classes))
+    assert set(by_split(sounds)) == {'train', 'validation', 'test'} and not told
 
 
 def test_listed_groups_match_the_longest_tail(tmp_path):
@@ -302,6 +328,14 @@ def test_a_delivered_evaluation_bank_is_the_evaluation():
     split = by_split(sound_bank.split(train + held)[0])
     assert split['test'] == {x.speaker for x in held}
     assert len(split['validation']) == 3 and len(split['train']) == 16  # 0.14 / 0.79 of 19
+
+
+@pytest.mark.parametrize('recordings', [1, 2, 7])
+def test_a_fraction_of_one_leaves_nothing_for_training(recordings):
+    bank = sounds('dog', [f'd{i}' for i in range(recordings)])
+    for shares, splits in (((0, 1), {'test'}), ((1, 0), {'validation'})):
+        found, _ = sound_bank.split(bank, validation=shares[0], test=shares[1])
+        assert {x.split for x in found} == splits
 
 
 def test_fractions_of_zero_leave_out_a_split():

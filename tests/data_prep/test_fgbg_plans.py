@@ -78,7 +78,7 @@ def test_a_recording_never_meets_itself():
     assert len(pairs) == 6 and set(pairs.values()) == {2}
     assert all(a != b for a, b in pairs)
     alone = "every pair in the train split shares one recording, 'r0'.*--groups"
-    with pytest.raises(ValueError, match=f'no training mixtures: {alone}'):
+    with pytest.raises(ValueError, match=f'no mixtures for train: {alone}'):
         plan(shared[::3], {'train': 3})
 
 
@@ -99,34 +99,40 @@ def test_only_training_is_augmented():
         assert (scene.anywhere, scene.semitones, scene.stretch) == (False, 0.0, 1.0)
 
 
-def test_a_subset_without_sounds_is_left_out_but_training_is_not():
+def test_a_split_without_sounds_is_refused_with_the_flag_that_does_without():
     seen = [one for one in bank() if one.item.source_class != 'v']
-    assert {spec.split for spec in plan(seen)} == {'train', 'validation', 'c1', 'c3'}
+    with pytest.raises(ValueError, match='^no mixtures for c2: .*; c4: .*without: --subsets=c1,c3'):
+        plan(seen)
+    some = {name: count for name, count in COUNTS.items() if name not in ('c2', 'c4')}
+    assert {spec.split for spec in plan(seen, some)} == {'train', 'validation', 'c1', 'c3'}
     assert fgbg_plans.missing(seen, COUNTS) == dict.fromkeys(
         ('c2', 'c4'), 'no usable sound of an unseen background class in the evaluation split'
     )
     none = [one for one in bank() if one.item.split != 'train']
-    with pytest.raises(ValueError, match='no training mixtures: .*--train_mixtures=0'):
+    with pytest.raises(ValueError, match='no mixtures for train: .*--train_mixtures=0'):
         plan(none)
     assert {spec.split for spec in plan(none, COUNTS | {'train': 0})} == set(COUNTS) - {'train'}
 
 
 def test_no_split_at_all_is_refused_with_the_reason():
     none = [one for one in bank() if one.item.split != 'validation']
-    with pytest.raises(ValueError, match='^no mixtures: validation: no usable sound of a seen f'):
+    with pytest.raises(
+        ValueError, match='^no mixtures for validation: no usable sound of a seen f'
+    ):
         plan(none, {'train': 0, 'validation': 5})
     with pytest.raises(ValueError, match='^no mixtures: --train_mixtures.*all 0'):
         plan(bank(), dict.fromkeys(COUNTS, 0))
 
 
-def test_a_split_of_one_recording_is_left_out():
+def test_a_split_of_one_recording_is_refused():
     one = [
         Inspected(Sound(f'{role}-v', 'r', role, 'validation', role, role), samples=4000)
         for role in ('foreground', 'background')
     ]
     inspected = [x for x in bank() if x.item.split == 'train'] + one
     counts = {'train': 4, 'validation': 4}
-    assert {spec.split for spec in plan(inspected, counts)} == {'train'}
+    with pytest.raises(ValueError, match="'r'.*--groups.*--validation_mixtures=0"):
+        plan(inspected, counts)
     assert (
         "validation split shares one recording, 'r'"
         in fgbg_plans.missing(inspected, counts)['validation']

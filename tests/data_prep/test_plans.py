@@ -98,11 +98,24 @@ def test_one_speaker_with_most_files():
 
 
 @pytest.mark.parametrize(
-    'speakers, wanted, message', [('a', 0, '1 speaker'), ('ab', 99, 'ask for')]
+    'speakers, wanted, message',
+    [
+        ('a', None, '1 speaker.*--train_pairs=0'),
+        ('ab', 99, 'ask for'),
+        ('ab', 0, 'all 0'),
+        ('', 4, 'no usable file.*--train_pairs=0'),
+    ],
 )
 def test_impossible_requests(speakers, wanted, message):
     with pytest.raises(ValueError, match=message):
         plans.random_pairs(corpus(speakers), sample_rate=8000, pairs={'train': wanted})
+
+
+def test_a_split_that_is_not_asked_for_is_not_made():
+    inspected = corpus('abcd') + corpus('efgh', split='test')
+    pairs = {'train': 0, 'test': 5}
+    specs = plans.random_pairs(inspected, sample_rate=8000, pairs=pairs)
+    assert {spec.split for spec in specs} == {'test'} and len(specs) == 5
 
 
 @pytest.mark.parametrize('samples, parts', [(16000, 1), (16001, 2), (100000, 7), (1, 1)])

@@ -80,7 +80,7 @@ def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
         (['--test_fraction=1.5'], '--test_fraction=1.5: must be between 0 and 1'),
         (['--validation_fraction=-0.1'], '--validation_fraction=-0.1: must be between'),
         (['--test_fraction=nan'], '--test_fraction=nan: must be between'),
-        (['--validation_fraction=0.5', '--test_fraction=0.5'], 'sum must be below 1'),
+        (['--validation_fraction=0.6', '--test_fraction=0.5'], 'sum must be at most 1'),
         (['--sample_rate=0'], '--sample_rate=0: must be above 0'),
         (['--min_seconds=-1'], '--min_seconds=-1: must be 0 or more'),
         (['--min_seconds=inf'], '--min_seconds=inf: must be 0 or more'),

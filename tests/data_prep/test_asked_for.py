@@ -1,0 +1,84 @@
+"""What was asked for is made, or refused before anything is mixed, with the flag that helps."""
+
+import json
+
+import pytest
+
+from data_prep import folder_2mix, libritts_2mix, options
+import trees
+
+
+def make(root, output, *flags):
+    folder_2mix.main([f'--input_dir={root}', f'--output_dir={output}', *flags])
+    return json.loads((output / 'report.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+    return trees.folder(tmp_path_factory.mktemp('corpus'), speakers=7, files=2)
+
+
+def test_a_test_set_alone_called_after_its_folder(corpus, tmp_path):
+    output = tmp_path / 'My set-2'
+    report = make(corpus, output, '--validation_fraction=0', '--test_fraction=1')
+    assert list(report['splits']) == ['test'] and report['splits']['test']['num_speakers'] == 7
+    assert report['name'] == json.loads((output / 'dataset.json').read_text())['name'] == 'my_set_2'
+
+
+@pytest.mark.parametrize(
+    'folder, name',
+    [
+        ('a/b', 'b'),
+        ('a/B.1/', 'b_1'),
+        ('gs://x/Voices', 'voices'),
+        ('2023', 'job_2023'),
+        ('犬', 'job'),
+        ('a b\n', 'a_b'),
+        ('CON', 'job_con'),
+        ('x' * 999, 'x' * 100),
+    ],
+)
+def test_the_name_of_a_folder(folder, name):
+    assert options.name_of(folder, 'job') == name
+
+
+@pytest.mark.parametrize(
+    'flags, said',
+    [
+        (['--test_fraction=0', '--test_pairs=5'], '--test_pairs=5.*no speakers for test'),
+        (
+            ['--validation_fraction=0.5', '--test_fraction=0.5', '--train_pairs=9'],
+            '--train_pairs=9',
+        ),
+        (['--train_pairs=0', '--validation_pairs=0', '--test_pairs=0'], 'are all 0'),
+        (['--validation_fraction=0.4', '--test_fraction=0.4'], '--validation_fraction=0'),
+        (['--min_seconds=100'], "split 'test' has no usable file; --test_pairs=0 .*--min_seconds"),
+        (['--test_pairs=99'], r"split 'test': 99 mixtures wanted.*ask for fewer \(--test_pairs\)"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(corpus, tmp_path, flags, said):
+    with pytest.raises(SystemExit, match=said):
+        make(corpus, tmp_path / 'out', *flags)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_small_results_are_said_with_the_flags_that_help(corpus, tmp_path):
+    report = make(corpus, tmp_path, '--test_pairs=4')
+    train, validation = report['notes']['Warnings']
+    assert train.startswith('split train has only 6 mixtures of 3 speakers, 0.1 minutes; ')
+    assert '--train_pairs=N' in train and '--test_fraction' in train
+    assert (
+        validation.startswith('split validation has only 4 mixtures')
+        and '--validation_p' in validation
+    )
+
+
+def test_a_corpus_without_one_of_its_parts_is_refused(tmp_path):
+    for speaker in ('10', '11'):
+        path = tmp_path / 'train-clean-100' / speaker / '1' / f'{speaker}_1_000001_000000.wav'
+        trees.write(path, trees.speechlike(1.2, seed=int(speaker)))
+    flags = [f'--input_dir={tmp_path}', f'--output_dir={tmp_path}/out']
+    with pytest.raises(SystemExit, match="split 'test' has no usable file; --test_pairs=0"):
+        libritts_2mix.main(flags)
+    libritts_2mix.main([*flags, '--test_pairs=0', '--validation_pairs=0'])
+    assert set(json.loads((tmp_path / 'out/report.json').read_text())['splits']) == {'train'}
