@@ -32,6 +32,7 @@ from fgsep_jax.evaluation import evaluate, table
 from fgsep_jax.interop import torch_lstm
 from fgsep_jax.interop.torch_weights import to_torchaudio
 from fgsep_jax.tasks import make_task
+from fgsep_jax.tasks.base import sounding
 from fgsep_jax.training import cost, run_folder
 from fgsep_jax.training.logging import RunLog
 from fgsep_jax.training.optimizer import make_plateau, update_plateau
@@ -402,7 +403,8 @@ def _validation_loss(model, source, config):
     total = count = 0.0
     with torch.no_grad():
         for batch in pipeline.validation_batches(source, config):
-            source_BST, mask_B = _sources(batch), torch.from_numpy(batch['mask_B'])
+            source_BST = _sources(batch)
+            mask_B = torch.from_numpy(batch['mask_B'] * np.asarray(sounding(batch).all(axis=1)))
             loss_B = pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST)
             total, count = total + float((loss_B * mask_B).sum()), count + float(mask_B.sum())
     return total / count

@@ -5,8 +5,9 @@ import numpy as np
 from fgsep_jax.data import records
 
 
-def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False):
-    """Two (or more) gated tones, a function of `i` alone; if asked, a segment of the last's."""
+def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False, silent=0):
+    """Two (or more) gated tones, a function of `i` alone; if asked, a segment of the last's; the
+    last is silent for the first `silent` samples."""
     rng = np.random.default_rng(i)
     time_T = np.arange(samples) / sample_rate
     frequency_S = 200 + 300 * np.arange(sources) + rng.uniform(0, 100, sources)
@@ -14,6 +15,7 @@ def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False):
     gate_ST = np.sin(2 * np.pi * rng.uniform(1, 4, (sources, 1)) * time_T) > -0.5
     noise_ST = rng.normal(0, 0.02, (sources, samples))
     pcm_ST = ((0.3 * tone_ST * gate_ST + noise_ST) * 20000).astype(np.int16)
+    pcm_ST[-1, :silent] = 0
     segment = {'adaptation_T': pcm_ST[-1, :500], 'adaptation_overlap': 0.0} if adaptation else {}
     return records.Example(
         id=f'mixture_{i:04d}',
@@ -26,15 +28,27 @@ def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False):
     )
 
 
-def write(directory, *, train=16, validation=4, test=4, name='tones', lengths=(2400,), **kwargs):
-    """Writes a finished data set; `lengths` are cycled through; returns its folder as str."""
+def write(
+    directory,
+    *,
+    train=16,
+    validation=4,
+    test=4,
+    name='tones',
+    lengths=(2400,),
+    silent=(0,),
+    **kwargs,
+):
+    """Writes a finished data set; `lengths` and `silent` are cycled through; returns its folder as
+    str."""
     directory.mkdir(parents=True, exist_ok=True)
     splits, first = {}, 0
     for split, count in (('train', train), ('validation', validation), ('test', test)):
         index = np.zeros(count, records.INDEX_DTYPE)
         with open(directory / records.shard_name(name, split, 0, 1), 'wb') as file:
             for i in range(count):
-                one = example(first + i, samples=lengths[i % len(lengths)], **kwargs)
+                how = dict(samples=lengths[i % len(lengths)], silent=silent[i % len(silent)])
+                one = example(first + i, **how, **kwargs)
                 offset = file.tell()
                 payload = records.encode(one)
                 size = records.write_record(file, payload)

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 
 INT16_SCALE = 32768.0
 
@@ -32,8 +33,12 @@ class Task(Protocol):
           rng: key for whatever the model draws.
 
         Returns:
-          (loss_B, {name: value_B}), per example; the caller masks and reduces.
+          (loss_B, {name: value_B}), per example; the caller masks and reduces. A value that an
+          example does not have is nan.
         """
+
+    def scored(self, batch) -> jax.Array:
+        """Returns which examples of a batch have a loss [B]; the others count for nothing."""
 
     def oracles(self):
         """Upper bounds: {name: function (source_BST, length_B) -> estimate_BST}."""
@@ -62,3 +67,13 @@ class Task(Protocol):
         Returns:
           Arrays by name; {} for a model that has none of them.
         """
+
+
+def sounding(batch) -> jax.Array:
+    """Which sources of a batch, as `Task.loss` takes it, are not silent (constant) [B, S]."""
+    source_BST, length_B = jnp.asarray(batch['source_BST']), batch.get('length_B')
+    varies_BST = source_BST != source_BST[..., :1]
+    if length_B is not None:
+        valid_BT = jnp.arange(source_BST.shape[-1])[None] < jnp.asarray(length_B)[:, None]
+        varies_BST &= valid_BT[:, None]
+    return varies_BST.any(axis=-1)

@@ -71,13 +71,17 @@ class ForegroundTask:
             for name, matrix_FM in (('ideal_mel_mask', self._matrix_FM), ('ideal_ratio_mask', None))
         }
 
+    def scored(self, batch):
+        """Returns all [B]: equation 5 has a value where a source is silent, too."""
+        return jnp.ones(batch['source_BST'].shape[:1], bool)
+
     def loss(self, params, batch, rng):
         """Equation 5: || M * |X|_mel - |F|_mel ||^2, normalised as `loss.normalization` says.
 
         'sum' is the equation itself; 'frame' divides it by the number of frames, 'mean' by that
         of frames and bands, 'energy' by ||F_mel||^2 + ||B_mel||^2, so that loud and soft mixtures
-        count alike. 'mel_snr' is ||F_mel||^2 over the equation in dB. See `base.Task` for
-        arguments and returns.
+        count alike. 'mel_snr' is ||F_mel||^2 over the equation in dB, nan without foreground. See
+        `base.Task` for arguments and returns.
         """
         del rng
         source_BST = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
@@ -102,7 +106,7 @@ class ForegroundTask:
             'energy': sum((_energy(m, frame_BK) for m in background_BKM), foreground_B) + 1e-8,
         }[self._normalization]
         mel_snr_B = 10 * jnp.log10((foreground_B + 1e-8) / (error_B + 1e-8))
-        return error_B / normalizer_B, {'mel_snr': mel_snr_B}
+        return error_B / normalizer_B, {'mel_snr': jnp.where(foreground_B > 0, mel_snr_B, jnp.nan)}
 
     def _mel(self, spectrum_KF):
         return mel_lib.mel_spectrogram(spectrum_KF, self._matrix_FM)

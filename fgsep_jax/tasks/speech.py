@@ -9,7 +9,7 @@ from fgsep_jax.losses.pit import pit_of, reorder
 from fgsep_jax.losses.si_snr import si_snr, snr
 from fgsep_jax.losses.spectral import power_law
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
-from fgsep_jax.tasks.base import INT16_SCALE
+from fgsep_jax.tasks.base import INT16_SCALE, sounding
 
 
 class SpeechTask:
@@ -46,6 +46,10 @@ class SpeechTask:
             {'params': params['encoder']}, mixture_BT, mutable=['intermediates']
         )
         return {'gate_BKN': sown['intermediates']['layer_1']['gate'][0]}
+
+    def scored(self, batch):
+        """Returns where all sources sound [B]: no ratio to silence has a value."""
+        return sounding(batch).all(axis=1)
 
     def oracles(self):
         """The ideal ratio mask on a Hann STFT of 32 ms at 8 kHz."""

@@ -40,7 +40,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
       The final TrainState.
 
     Raises:
-      ConfigError: the folder holds another run.
+      ConfigError: the folder holds another run, or no validation mixture has a loss.
       TrainingError: `training.max_nonfinite_steps` steps in a row had a loss or gradient that
         was not finite.
       Preempted: SIGTERM, SIGHUP, Ctrl-C or the platform's notice came; the state is saved.
@@ -50,6 +50,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
     epoch_steps = cost.steps_per_epoch(config, len(indices))
     total = epoch_steps * config.training.epochs
     mesh, task = mesh_lib.make_mesh(), make_task(config)
+    _check_validation(task, validation_source, config)
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
         run_folder.check(workdir, config)
@@ -58,7 +59,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             contextlib.closing(Checkpoints(workdir, keep=config.training.keep_checkpoints))
         )
         reads = {'data': repr(train_source), 'hosts': hosts}
-        state = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
+        state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step = int(state.step)
         if host == 0:
             run_folder.claim(workdir, config, train_source)
@@ -71,6 +72,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             log.say(f'{workdir} is trained: {step} steps')
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
+        run.unscored = position.get('unscored', 0)
         run.compile(state, len(indices), short, total - step)
         gates = GateLog(
             workdir,
@@ -104,7 +106,12 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                 checkpoints.save(
                     step,
                     state,
-                    {**reads, 'iterator': batches.get_state(), 'config': config.to_dict()},
+                    {
+                        **reads,
+                        'iterator': batches.get_state(),
+                        'unscored': run.unscored,
+                        'config': config.to_dict(),
+                    },
                     loss=loss,
                 )
             if leaving:
@@ -120,12 +127,12 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
 
 
 def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
-    """Newest saved state with the iterator set behind its last batch, or a fresh one."""
+    """(state, position) as newly saved, the iterator behind its last batch; or a fresh one, {}."""
     sharding = mesh_lib.replicated(mesh)
     shapes = jax.eval_shape(lambda: init_state(task, config))
     restored = checkpoints.restore_latest(abstract(shapes, sharding))
     if restored is None:
-        return jax.jit(lambda: init_state(task, config), out_shardings=sharding)()
+        return jax.jit(lambda: init_state(task, config), out_shardings=sharding)(), {}
     state, position = restored
     for key, value in reads.items():
         if position.get(key) != value:
@@ -134,7 +141,21 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
                 f' {value}: its data position belongs to that. Give another --workdir.'
             )
     batches.set_state(position['iterator'])
-    return state
+    return state, position
+
+
+def _check_validation(task, source, config):
+    """Raises ConfigError where no validation mixture has a loss, before anything is compiled."""
+    # All rows on every host, so that all say the same.
+    for batch in pipeline.validation_batches(source, config):
+        if (np.asarray(task.scored(batch)) & (batch['mask_B'] > 0)).any():
+            return
+    seconds = config.data.segment_seconds
+    raise config_lib.ConfigError(
+        f'data.segment_seconds = {seconds:g}: in the first {seconds:g} s of each of the'
+        f' {len(source)} validation mixtures in {source.directory} a source is silent throughout,'
+        ' so that none can be scored; raise data.segment_seconds'
+    )
 
 
 class _Run:
@@ -151,6 +172,7 @@ class _Run:
             out_shardings=mesh_lib.replicated(mesh),
         )
         self._limit = config.training.max_nonfinite_steps
+        self.unscored = 0  # examples of the whole run that counted for nothing
         self._pending = None
         self._window = (0, 0.0)
 
@@ -200,6 +222,8 @@ class _Run:
             return
         (step, steps_left, ids, metrics, finite_B), self._pending = self._pending, None
         metrics = jax.device_get(metrics)
+        self.unscored += int(metrics.pop('unscored'))
+        metrics['unscored'] = self.unscored
         if not metrics.pop('finite'):
             self._report_skipped(step, ids, finite_B, int(metrics['skipped_in_row']))
         first, began = self._window
@@ -265,16 +289,15 @@ class _Run:
             sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
             totals = sums if totals is None else merge_all(totals, sums)
         values = {name: mean.compute() for name, mean in totals.items()}
-        if not float(totals['loss'].count):
-            raise TrainingError(
-                'no validation mixture could be scored: in the first'
-                f' {self._config.data.segment_seconds:g} s of each a source is'
-                ' silent throughout; raise data.segment_seconds'
-            )
         plateau = self._update_plateau(state.plateau, values['loss'])
         state = state.replace(plateau=plateau)
         rate = self._config.training.learning_rate * float(plateau.scale)
-        self._log.scalars(step, {**values, 'next_learning_rate': rate}, kind='validation')
+        unscored = len(self._validation_source) - int(totals['loss'].count)
+        self._log.scalars(
+            step,
+            {**values, 'next_learning_rate': rate, 'unscored': unscored},
+            kind='validation',
+        )
         self._log.say(
             f'epoch {epoch}  step {step}  '
             + '  '.join(f'validation {k} {v:.3f}' for k, v in values.items())

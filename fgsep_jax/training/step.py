@@ -14,6 +14,9 @@ from fgsep_jax.training.optimizer import make_optimizer
 def train_step(state, batch, *, task, optimizer, learning_rate, seed):
     """One step of gradient descent; skipped whole where loss or gradient is not finite.
 
+    The loss is the mean over the examples that the task scores; a step without any changes nothing
+    but the counters, and its loss is nan.
+
     Args:
       state: TrainState.
       batch: arrays as `task.loss` takes them.
@@ -23,14 +26,18 @@ def train_step(state, batch, *, task, optimizer, learning_rate, seed):
       seed: of the run; the step's key is folded from it, so that no key need be saved.
 
     Returns:
-      (TrainState, {'loss', 'gradient_norm', 'learning_rate', 'skipped', 'skipped_in_row',
-      'finite', and the task's own values} as scalars, whether each loss was finite [B]).
+      (TrainState, {'loss', 'gradient_norm', 'learning_rate', 'unscored' (examples), 'skipped',
+      'skipped_in_row', 'finite', and the task's own values} as scalars, whether each loss was
+      finite [B]).
     """
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
+    scored_B = task.scored(batch)
+    count = scored_B.sum()
 
     def mean_loss(params):
         loss_B, values = task.loss(params, batch, rng)
-        return loss_B.mean(), (loss_B, values)
+        total = jnp.where(scored_B, loss_B, 0).sum()
+        return total / jnp.maximum(count, 1), (loss_B, values)
 
     (loss, (loss_B, values)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     norm = optax.tree.norm(gradient)
@@ -40,7 +47,8 @@ def train_step(state, batch, *, task, optimizer, learning_rate, seed):
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
 
     def keep(new, old):
-        return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        taken = finite & (count > 0)  # momentum would move the parameters without a gradient
+        return jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
 
     bad = 1 - finite.astype(jnp.int32)
     state = state.replace(
@@ -53,16 +61,29 @@ def train_step(state, batch, *, task, optimizer, learning_rate, seed):
     return (
         state,
         {
-            **{name: value_B.mean() for name, value_B in values.items()},
-            'loss': loss,
+            **{name: _divided(mean) for name, mean in _means(values, scored_B).items()},
+            'loss': jnp.where(count > 0, loss, jnp.nan),
             'gradient_norm': norm,
             'learning_rate': rate,
             'finite': finite,
+            'unscored': scored_B.size - count,
             'skipped': state.skipped,
             'skipped_in_row': state.skipped_in_row,
         },
-        jnp.isfinite(loss_B),
+        jnp.isfinite(loss_B) | ~scored_B,
     )
+
+
+def _means(values, scored_B):
+    """Mean of each value over the examples that are scored and have it, as sum and count."""
+    return {
+        name: Mean.from_values(value_B, scored_B & ~jnp.isnan(value_B))
+        for name, value_B in values.items()
+    }
+
+
+def _divided(mean):
+    return jnp.where(mean.count > 0, mean.total / jnp.maximum(mean.count, 1), jnp.nan)
 
 
 def validation_step(params, batch, *, task):
@@ -77,8 +98,8 @@ def validation_step(params, batch, *, task):
       {'loss': Mean, name: Mean}, to be merged over batches and divided once.
     """
     loss_B, values = task.loss(params, batch, jax.random.key(0))
-    values = {'loss': loss_B, **values}
-    return {name: Mean.from_values(value_B, batch['mask_B']) for name, value_B in values.items()}
+    scored_B = task.scored(batch) & (batch['mask_B'] > 0)
+    return {'loss': Mean.from_values(loss_B, scored_B), **_means(values, scored_B)}
 
 
 def jit_train_step(task, config, mesh):

@@ -6,6 +6,7 @@ import pytest
 from fgsep_jax.losses.si_snr import si_snr
 from fgsep_jax.losses.spectral import power_law
 from fgsep_jax.tasks import make_task
+from fgsep_jax.tasks.base import sounding
 from test_config import CONFIGS
 import tiny
 
@@ -82,3 +83,22 @@ def test_four_sources():
     params = jax.jit(task.init)(jax.random.key(0))
     loss_B, _ = jax.jit(task.loss)(params, batch(sources=4), jax.random.key(0))
     assert loss_B.shape == (3,) and np.isfinite(loss_B).all()
+
+
+@pytest.mark.parametrize(
+    'source_ST, length, expected',
+    [
+        ([[0, 0, 1], [1, 2, 3]], None, [True, True]),
+        ([[0, 0, 0], [1, 2, 3]], None, [False, True]),
+        ([[7, 7, 7], [1, 2, 3]], None, [False, True]),  # an offset alone
+        ([[7, 7, 0], [1, 2, 0]], 2, [False, True]),  # padding is no sound
+        ([[7, 7, 9], [1, 1, 1]], 2, [False, False]),
+        ([[7, 8, 0], [1, 0, 0]], 1, [False, False]),
+    ],
+)
+def test_which_sources_sound(source_ST, length, expected):
+    batch = {'source_BST': np.array([source_ST], np.int16)}
+    if length:
+        batch['length_B'] = np.array([length], np.int32)
+    assert sounding(batch).tolist() == [expected]
+    assert make_task(tiny.config('')).scored(batch).tolist() == [all(expected)]

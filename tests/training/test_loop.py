@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -7,6 +8,7 @@ import pytest
 
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
+from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, run_folder, step as step_lib
 from fgsep_jax.training.optimizer import make_optimizer, make_plateau, update_plateau
 from fgsep_jax.training.state import init_state
@@ -26,6 +28,9 @@ class MeanTask:
 
     def multiply_accumulates(self):
         return 1
+
+    def scored(self, batch):
+        return jnp.ones(len(batch['source_BST']), bool)
 
     def loss(self, params, batch, rng):
         del rng
@@ -97,6 +102,88 @@ def test_a_run_of_bad_steps_stops(data, tmp_path, monkeypatch):
             **{'data.segment_seconds': 0.3, 'training.max_nonfinite_steps': 3},
         )
     assert 'mixture_' in str(error.value)
+
+
+def silent_batch(silent, rows=4, samples=200, length=150):
+    """A batch in which a source of some rows is silent where it counts."""
+    source_BST = np.random.default_rng(0).integers(-8000, 8000, (rows, 2, samples))
+    source_BST[..., length:] = 0
+    for row, value in silent.items():
+        source_BST[row, row % 2, :length] = value
+    return {
+        'source_BST': source_BST.astype(np.int16),
+        'length_B': np.full(rows, length, np.int32),
+        'mask_B': np.ones(rows, np.float32),
+    }
+
+
+@pytest.fixture(scope='module')
+def tiny_step():
+    """(state, train step, validation step) of SI-SNR with a power-law term."""
+    config = tiny.config('', **{'loss.power_law_weight': 0.01, 'loss.power_law_window': 64})
+    config.loss.power_law_hop = 16
+    task, optimizer = make_task(config), make_optimizer(config)
+    state = jax.jit(lambda: init_state(task, config))()
+    how = dict(task=task, optimizer=optimizer, learning_rate=0.1, seed=0)
+    train = jax.jit(functools.partial(step_lib.train_step, **how))
+    return state, train, jax.jit(functools.partial(step_lib.validation_step, task=task))
+
+
+def test_a_segment_with_a_silent_source_counts_for_nothing(tiny_step):
+    state, train, validate = tiny_step
+    batch = silent_batch({1: 0, 2: 321})  # zeros, and an offset alone
+    heard = {name: value[[0, 3, 0, 3]] for name, value in batch.items()}
+    (after, metrics, finite_B), (expected, alone, _) = train(state, batch), train(state, heard)
+    assert int(metrics.pop('unscored')) == 2 and int(alone.pop('unscored')) == 0
+    assert finite_B.all()
+    for name in alone:
+        np.testing.assert_allclose(metrics[name], alone[name], rtol=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        (after.params, after.optimizer),
+        (expected.params, expected.optimizer),
+    )
+    means = {name: mean.compute() for name, mean in validate(state.params, batch).items()}
+    assert validate(state.params, batch)['loss'].count == 2
+    np.testing.assert_allclose(means['loss'], alone['loss'], rtol=1e-4)
+    assert set(means) == {'loss', 'si_snr', 'power_law'}
+
+
+def test_a_step_without_a_single_score_changes_nothing_but_the_counters(tiny_step):
+    state, train, _ = tiny_step
+    state, *_ = train(state, silent_batch({}))  # now there is momentum
+    after, metrics, _ = train(state, silent_batch(dict.fromkeys(range(4), 0)))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (after.params, after.optimizer),
+        (state.params, state.optimizer),
+    )
+    assert int(after.step) == 2 and int(after.skipped) == 0 and metrics['finite']
+    assert int(metrics['unscored']) == 4 and np.isnan(metrics['loss'])
+
+
+def test_a_foreground_that_is_silent_trains_but_has_no_ratio():
+    config = tiny.config('', 'blstm_m1')
+    task = make_task(config)
+    batch = silent_batch({0: 0}, rows=3, samples=800, length=800)
+    assert np.asarray(task.scored(batch)).all()
+    params = jax.jit(task.init)(jax.random.key(0))
+    means = jax.jit(functools.partial(step_lib.validation_step, task=task))(params, batch)
+    assert means['loss'].count == 3 and means['mel_snr'].count == 2
+    assert np.isfinite([mean.compute() for mean in means.values()]).all()
+
+
+def test_a_validation_split_that_cannot_be_scored_is_told_first(tmp_path):
+    one_can = synthetic.write(tmp_path / 'one', train=8, silent=(900, 900, 900, 0))
+    none_can = synthetic.write(tmp_path / 'none', train=8, silent=(900,))
+    config = tiny.config(one_can)
+    loop._check_validation(make_task(config), RecordSource(one_can, 'validation'), config)
+    with pytest.raises(ConfigError) as error:
+        run(none_can, tmp_path / 'run')
+    assert str(error.value).startswith(
+        'data.segment_seconds = 0.1: in the first 0.1 s of each of the 4 validation mixtures in '
+    )
+    assert not (tmp_path / 'run' / 'config.json').exists()
 
 
 def test_a_skipped_step_changes_nothing_but_the_counters():
