@@ -22,6 +22,7 @@ ALLOWED = {
     'fgsep_jax/training': {
         'tasks',
         'data',
+        'dsp',
         'metrics',
         'config',
         'defaults',

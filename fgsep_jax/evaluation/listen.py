@@ -9,7 +9,12 @@ import soundfile
 
 from fgsep_jax import files as files_lib, names
 from fgsep_jax.evaluation import evaluate
-from fgsep_jax.metrics.improvement import SkipExample, as_references, evaluate_example
+from fgsep_jax.metrics.improvement import (
+    SkipExample,
+    as_references,
+    evaluate_example,
+    finite,
+)
 
 ABOUT = 'example.json'
 # In the folder of the examples: {folder of one: its files}, all that evaluations wrote there.
@@ -123,11 +128,10 @@ def _sounds(reference_ST, estimates, scores, source_names):
     sources = _parts(labels)
     files = [f'{role}_{one}.wav' for role in ('reference', 'estimate') for one in sources.values()]
     folders = _parts(estimates, taken=('mixture.wav', ABOUT, *files))
-    if not source_names:
-        estimates = {
-            system: as_references(estimate_ST, reference_ST)
-            for system, estimate_ST in estimates.items()
-        }
+    estimates = {
+        system: finite(estimate_ST) if source_names else as_references(estimate_ST, reference_ST)
+        for system, estimate_ST in estimates.items()
+    }
     about = {'mixture.wav': {'role': 'mixture'}}
     sounds = {'mixture.wav': reference_ST.sum(axis=0)}
     for s, label in enumerate(labels):

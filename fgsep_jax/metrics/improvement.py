@@ -111,8 +111,7 @@ def evaluate_example(
     if len(mixture_T) <= filter_length:
         raise SkipExample('shorter than the distortion filter')  # which would explain anything
 
-    finite_S = np.isfinite(estimate_ST).all(axis=-1)
-    estimate_ST = np.where(finite_S[:, None], estimate_ST, 0)
+    estimate_ST = finite(estimate_ST)
     empty_S = _silent(estimate_ST)
     reference_ST, mixture_T = _zero_mean(reference_ST), _zero_mean(mixture_T)
     # At the mixture's level, for an estimate of a free scale may be far below the floor of eps.
@@ -159,14 +158,18 @@ def as_references(estimate_ST: np.ndarray, reference_ST: np.ndarray) -> np.ndarr
         Estimates [S, T] in the order of the references, each at its reference's level and with the
         sign of its projection on it; silence where an estimate is empty.
     """
-    finite_S1 = np.isfinite(estimate_ST).all(axis=-1, keepdims=True)
-    estimate_ST = np.where(finite_S1, np.asarray(estimate_ST, np.float64), 0)
+    estimate_ST = finite(np.asarray(estimate_ST, np.float64))
     _, permutation_S = _best_order(si_snr(estimate_ST, reference_ST))
     estimate_ST, zero_mean_ST = estimate_ST[permutation_S], _zero_mean(estimate_ST[permutation_S])
     correlation_S = (zero_mean_ST * reference_ST).sum(axis=-1)
     level_S, wanted_S = rms(zero_mean_ST), rms(_zero_mean(reference_ST))
     gain_S = np.where(level_S > 0, wanted_S / np.where(level_S > 0, level_S, 1), 0)
     return estimate_ST * np.where(correlation_S < 0, -gain_S, gain_S)[:, None]
+
+
+def finite(estimate_ST: np.ndarray) -> np.ndarray:
+    """Silence in the place of each estimate that is not finite throughout."""
+    return np.where(np.isfinite(estimate_ST).all(axis=-1, keepdims=True), estimate_ST, 0)
 
 
 def _best_order(si_snr_RE):

@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from fgsep_jax import files
+from fgsep_jax.dsp.mel import mel_matrix, mel_of_signal
 from fgsep_jax.training import tensorboard
 
 
@@ -72,17 +73,27 @@ class RunLog:
         line = json.dumps({'step': step, 'kind': kind, **content}) + '\n'
         self._lines.write(line.encode())
 
-    def sound(self, step, name, signal_T, sample_rate):
-        """Writes a signal, level-matched, and its spectrogram to TensorBoard."""
+    def text(self, step, name, markdown):
+        """Writes text to TensorBoard."""
+        if self._active:
+            self._board.text(step, name, markdown)
+
+    def sounds(self, step, signals, sample_rate):
+        """Writes the signals of one example and their spectrograms to TensorBoard, all at one gain
+        and in one range of levels.
+
+        Args:
+          step: step they belong to.
+          signals: {tag: signal_T}, of one length.
+          sample_rate: in hertz.
+        """
         if not self._active:
             return
-        signal_T = np.asarray(signal_T, np.float32)
-        peak = np.abs(signal_T).max(initial=0.0)
-        # SI-SNR leaves the scale free, so an estimate may be far outside [-1, 1].
-        scaled_T = signal_T * (0.9 / peak) if peak > 0 else signal_T
-        self._board.sound(step, name, scaled_T, sample_rate)
-        picture_FK = np.rint(255 * _spectrogram(scaled_T)).astype(np.uint8)
-        self._board.image(step, f'{name}/spectrogram', picture_FK)
+        signal_ST = np.stack(list(signals.values())).astype(np.float32)
+        signal_ST *= 0.9 / max(np.abs(signal_ST).max(initial=0.0), 1e-9)
+        for tag, signal_T, picture in zip(signals, signal_ST, _pictures(signal_ST, sample_rate)):
+            self._board.sound(step, tag, signal_T, sample_rate)
+            self._board.image(step, f'{tag}/spectrogram', picture)
 
     def progress(self, step, *, loss, examples_per_second, seconds_left):
         """Moves the bar; without a terminal prints a line every quarter of a minute."""
@@ -177,10 +188,21 @@ def _drop_after(path, step):
     files.write({path: ''.join(kept)})
 
 
-def _spectrogram(signal_T, *, window=256, hop=64, floor_db=-80.0):
-    """Log-magnitude picture [F, K] in 0..1, low frequencies at the bottom."""
-    signal_T = np.pad(signal_T, (0, max(window - len(signal_T), 0)))
-    frames_KW = np.lib.stride_tricks.sliding_window_view(signal_T, window)[::hop]
-    power_KF = np.abs(np.fft.rfft(frames_KW * np.hanning(window))) ** 2
-    level_KF = 10 * np.log10(power_KF / max(power_KF.max(initial=0.0), 1e-12) + 1e-12)
-    return np.clip(1 - level_KF / floor_db, 0, 1).T[::-1]
+def _pictures(signal_ST, sample_rate, *, range_db=80.0, height=256, width=512):
+    """Mel spectrograms as uint8 [S, height at least, width at least, 3], low frequencies at the
+    bottom, in dB below the loudest of all."""
+    window = 2 ** round(np.log2(0.046 * sample_rate))
+    matrix_FM = mel_matrix(
+        sample_rate=sample_rate, window=window, bands=128 if sample_rate > 16000 else 64
+    )
+    mel_SKM = mel_of_signal(signal_ST, matrix_FM, window=window, hop=window // 8)
+    level_SMK = 20 * np.log10(np.asarray(mel_SKM) + 1e-9).swapaxes(1, 2)[:, ::-1]
+    shade_SMK = np.clip(1 + (level_SMK - level_SMK.max()) / range_db, 0, 1)
+    for axis, least in ((1, height), (2, width)):
+        shade_SMK = shade_SMK.repeat(-(-least // shade_SMK.shape[axis]), axis=axis)
+    shades = np.linspace(0, 1, len(_COLOURS))
+    channels = [np.interp(shade_SMK, shades, colour) for colour in np.transpose(_COLOURS)]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+_COLOURS = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))  # magma

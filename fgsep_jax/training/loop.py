@@ -12,6 +12,7 @@ import numpy as np
 from fgsep_jax import config as config_lib, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
+from fgsep_jax.metrics.improvement import as_references, finite
 from fgsep_jax.names import shown
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
@@ -82,6 +83,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             source=probe_source if config.training.gates else None,
             say=log.say,
         )
+        log.text(step, 'config', f'```\n{config_lib.to_json(config)}\n```')
         log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
         gates.save(step, state.params)
         # From here on there is something to lose. On a pod JAX itself listens to SIGTERM.
@@ -315,12 +317,22 @@ class _Run:
         params = mesh_lib.local_copy(state.params)
         for i in range(count):
             batch = pipeline.first_segments([self._validation_source[i]], self._config)
-            mixture_BT = pipeline.to_float(batch['source_BST']).sum(axis=1)
+            reference_BST = pipeline.to_float(batch['source_BST'])
+            mixture_BT = reference_BST.sum(axis=1)
             adaptation_BT = pipeline.to_float(batch.get('adaptation_BT'))
-            estimate_BST = self._separate(params, mixture_BT, None, adaptation_BT)
-            self._log.sound(step, f'{i}/mixture', mixture_BT[0], rate)
-            for s, estimate_T in enumerate(np.asarray(estimate_BST[0])):
-                self._log.sound(step, f'{i}/estimate_{s + 1}', estimate_T, rate)
+            estimate_BST = self._separate(params, mixture_BT, batch['length_B'], adaptation_BT)
+            reference_ST, estimate_ST = reference_BST[0], finite(np.asarray(estimate_BST[0]))
+            names = self._task.source_names
+            if not names:
+                names = [f'speaker {s + 1}' for s in range(len(reference_ST))]
+                estimate_ST = as_references(estimate_ST, reference_ST)
+            signals = {f'{i}/mixture': mixture_BT[0]}
+            for name, reference_T, estimate_T in zip(names, reference_ST, estimate_ST):
+                signals |= {
+                    f'{i}/{name}/reference': reference_T,
+                    f'{i}/{name}/estimate': estimate_T,
+                }
+            self._log.sounds(step, signals, rate)
 
 
 class _Stop:

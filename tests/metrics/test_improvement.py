@@ -6,7 +6,13 @@ import pytest
 
 from fgsep_jax.losses import si_snr as si_snr_loss
 from fgsep_jax.metrics import bss_eval
-from fgsep_jax.metrics.improvement import LIMIT, SkipExample, evaluate_example, si_snr
+from fgsep_jax.metrics.improvement import (
+    LIMIT,
+    SkipExample,
+    as_references,
+    evaluate_example,
+    si_snr,
+)
 
 
 def example(sources=2, samples=3000, seed=0):
@@ -178,6 +184,17 @@ def test_an_offset_is_no_separated_signal():
     assert naive > plain['sdr_mixture'] + 5  # what an offset is to BSS-eval itself
     for name, value in plain.items():
         np.testing.assert_allclose(offset[name], value, atol=1e-6)
+
+
+def test_estimates_are_heard_in_order_at_level_and_with_the_sign_of_the_references():
+    _, reference_ST, _ = example(sources=3)
+    gain_S1 = np.array([[1e-5], [-300.0], [-1.0]])
+    shuffled_ST = gain_S1 * reference_ST[[2, 0, 1]]
+    np.testing.assert_allclose(as_references(shuffled_ST, reference_ST), reference_ST, atol=1e-4)
+    shuffled_ST[0, 5] = np.nan
+    heard_ST = as_references(shuffled_ST, reference_ST)
+    np.testing.assert_allclose(heard_ST[:2], reference_ST[:2], atol=1e-4)
+    np.testing.assert_array_equal(heard_ST[2], 0)
 
 
 def test_one_sample_is_silent():

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 
+from librosa import hz_to_mel
 import numpy as np
 from PIL import Image
 import pytest
@@ -56,10 +57,11 @@ def test_event_files_hold_what_was_logged(tmp_path):
     log = logging.RunLog(tmp_path, step=300, total=1000)
     signal_T = np.sin(np.arange(800) / 5)
     log.scalars(301, {'loss': -2.5, 'rate': float('nan')}, kind='train')
-    log.sound(302, '0/mixture', 8 * signal_T, 8000)
-    log._board.text(302, 'config', '# ü')
+    both = {'0/mixture': 8 * signal_T, '0/speaker 1/estimate': 0.08 * signal_T}
+    log.sounds(302, both, 8000)
+    log.text(302, 'config', '# ü')
     log.close()
-    version, start, loss, rate, sound, picture, text = events(tmp_path / 'tensorboard')
+    version, start, loss, rate, sound, picture, soft, dark, text = events(tmp_path / 'tensorboard')
     assert version.file_version == 'brain.Event:2' and version.wall_time > 1e9
     assert (start.step, start.session_log.status) == (301, 1)
     (value,) = loss.summary.value
@@ -75,7 +77,21 @@ def test_event_files_hold_what_was_logged(tmp_path):
     np.testing.assert_allclose(heard_T, 0.9 * signal_T / np.abs(signal_T).max(), atol=1e-4)
     (value,) = picture.summary.value
     image = np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)))
-    assert image.shape == (value.image.height, value.image.width) == (129, 9)
+    assert image.shape == (value.image.height, value.image.width, 3)
+    assert image.shape[0] >= 256 and image.shape[1] >= 512
+    # A tone is a line at its height on the mel scale, below which and above which it is dark.
+    bright_F = image.sum(axis=(1, 2), dtype=float)
+    tone = hz_to_mel(8000 / (2 * np.pi * 5)) / hz_to_mel(4000)
+    assert abs(1 - bright_F.argmax() / len(bright_F) - tone) < 0.05
+    assert bright_F.max() > 3 * np.median(bright_F)
+    # One gain and one range of levels for all of an example: 40 dB less is soft and dark.
+    (value,) = soft.summary.value
+    assert value.tag == '0/speaker 1/estimate'
+    soft_T, _ = soundfile.read(io.BytesIO(value.audio.encoded_audio_string))
+    np.testing.assert_allclose(soft_T, heard_T / 100, atol=1e-4)
+    (value,) = dark.summary.value
+    darker = np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)))
+    assert darker.max(axis=(0, 1)).sum() < 0.7 * image.max(axis=(0, 1)).sum()
     (value,) = text.summary.value
     assert value.metadata.plugin_data.plugin_name == 'text'
     assert (value.tag, value.tensor.string_val) == ('config', ['# ü'.encode()])
@@ -91,7 +107,7 @@ def test_a_full_disk_is_said_once_and_costs_nothing_where_there_is_room_again(
     log = logging.RunLog(tmp_path, step=0, total=9)
     for step in range(1, 9):
         log.scalars(step, {'loss': step}, kind='train')
-        log.sound(step, '0/mixture', np.ones(800), 8000)
+        log.sounds(step, {'0/mixture': np.ones(800)}, 8000)
         if step == 7:
             disk.room = 10**7
     log.close()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fgsep_jax.config import ConfigError
+from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, run_folder, step as step_lib
@@ -75,6 +76,30 @@ def test_a_tiny_model_learns_and_logs(data, tmp_path):
         rows(tmp_path / 'run')[0]
     )
     assert list((tmp_path / 'run' / 'tensorboard').iterdir())
+
+
+@pytest.mark.parametrize('names', [(), ('foreground', 'background')])
+def test_references_are_heard_beside_estimates_by_their_names(data, tmp_path, monkeypatch, names):
+    """Of a model that separates perfectly, where it may in another order, scale and sign."""
+    task = MeanTask()
+    segments = pipeline.first_segments([RecordSource(data, 'validation')[0]], tiny.config(data))
+    reference_BST = jnp.asarray(pipeline.to_float(segments['source_BST']))
+    estimate_BST = reference_BST if names else -3 * reference_BST[:, ::-1]
+    task.source_names, task.separate = names, lambda *_: estimate_BST
+    heard, texts = [], []
+    monkeypatch.setattr(loop.RunLog, 'sounds', lambda _, *what: heard.append(what))
+    monkeypatch.setattr(loop.RunLog, 'text', lambda _, *what: texts.append(what))
+    run(data, tmp_path, task, monkeypatch, **{'training.epochs': 1, 'training.audio_examples': 1})
+    ((step, signals, rate),) = heard
+    assert (step, rate) == (4, 8000)
+    names = names or ('speaker 1', 'speaker 2')
+    pairs = [f'0/{name}/{what}' for name in names for what in ('reference', 'estimate')]
+    assert list(signals) == ['0/mixture', *pairs]
+    for name, reference_T in zip(names, reference_BST[0]):
+        np.testing.assert_array_equal(signals[f'0/{name}/reference'], reference_T)
+        np.testing.assert_allclose(signals[f'0/{name}/estimate'], reference_T, atol=1e-3)
+    ((step, tag, markdown),) = texts
+    assert (step, tag) == (0, 'config') and '"segment_seconds": 0.1' in markdown
 
 
 def test_bad_steps_are_skipped_and_counted_with_their_ids(data, tmp_path, monkeypatch, capsys):
