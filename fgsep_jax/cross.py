@@ -6,6 +6,7 @@ import jax
 
 from fgsep_jax import config as config_lib, experiment, names as names_lib, validate
 from fgsep_jax.data.records import RecordError
+from fgsep_jax.metrics.improvement import RULES
 from fgsep_jax.report import (
     groups as groups_lib,
     results,
@@ -175,6 +176,7 @@ def _is_there(path, source, config, step, baselines):
     wanted = {
         'step': step,
         'filter_taps': settings.filter_taps,
+        'rules': RULES,
         'data_fingerprint': source.metadata['splits'][source.split].get('fingerprint'),
     }
     systems = ['']

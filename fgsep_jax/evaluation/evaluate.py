@@ -15,7 +15,7 @@ import tqdm
 
 from fgsep_jax import config as config_lib, files, names
 from fgsep_jax.metrics.aggregate import summarize
-from fgsep_jax.metrics.improvement import SkipExample, evaluate_example
+from fgsep_jax.metrics.improvement import RULES, SkipExample, evaluate_example
 from fgsep_jax.training.mesh import gather
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
@@ -266,9 +266,9 @@ def summary(rows, skipped, *, source_names=(), **context):
 
     Returns:
       Dict with the statistics of each metric over all examples, of the system and of the mixture
-      itself, counts of examples, of those with an estimate that is empty (see
-      `metrics.improvement.evaluate_example`) and of skipped ones by reason; with source names the
-      metrics of each source too, and its classes' under 'classes'.
+      itself, the version of the rules, counts of examples, of those with an estimate that is
+      empty (see `metrics.improvement.evaluate_example`) and of skipped ones by reason; with source
+      names the metrics of each source too, and its classes' under 'classes'.
     """
     metrics = METRICS
     if source_names:
@@ -287,6 +287,7 @@ def summary(rows, skipped, *, source_names=(), **context):
         }
     return {
         **context,
+        'rules': RULES,
         'examples': len(rows),
         'empty_estimates': sum(row.get('empty_estimates', 0) > 0 for row in rows),
         'skipped': dict(collections.Counter(skipped.values())),

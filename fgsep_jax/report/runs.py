@@ -22,7 +22,7 @@ NAMES = {
 
 
 # What results must have in common to stand beside one another.
-MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from')
+MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

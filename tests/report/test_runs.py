@@ -20,6 +20,7 @@ from reading import groups_in, mean_of
         ('filter_taps', 64),
         ('sample_rate', 16000),
         ('resampled_from', 16000),
+        ('rules', None),  # as results were before rules had versions
     ],
 )
 def test_results_made_otherwise_are_left_out_and_said_so(tmp_path, key, value):
