@@ -74,7 +74,8 @@ def read_bytes(path, error, *, most=MOST_BYTES):
     try:
         about = os.stat(path)  # before opening: a pipe would wait for its writer
         if not stat.S_ISREG(about.st_mode):
-            raise error(f'{path} is no file{" but a folder" * stat.S_ISDIR(about.st_mode)}')
+            kind = 'a folder' if stat.S_ISDIR(about.st_mode) else 'no regular file'
+            raise error(f'{path} cannot be read: it is {kind}')
         if about.st_size > most:
             raise error(f'{path} has {about.st_size} bytes, more than such a file can have')
         with open(path, 'rb') as file:
@@ -86,13 +87,14 @@ def read_bytes(path, error, *, most=MOST_BYTES):
         raise error(f'{path} cannot be read: {reason}') from problem
 
 
-def read_json(path, error, *, finite=True):
+def read_json(path, error, *, finite=True, halves=False):
     """The object in a JSON file.
 
     Args:
         path: of the file.
         error: class of exception to raise.
         finite: whether NaN and infinite numbers are errors, too.
+        halves: whether texts may hold half characters, which cannot be printed.
 
     Returns:
         Dict.
@@ -100,10 +102,11 @@ def read_json(path, error, *, finite=True):
     Raises:
         error: it cannot be read, or holds anything but one JSON object.
     """
-    return parse_json(read_bytes(path, error), error, where=os.fspath(path), finite=finite)
+    data = read_bytes(path, error)
+    return parse_json(data, error, where=os.fspath(path), finite=finite, halves=halves)
 
 
-def parse_json(data, error, *, where, finite=True):
+def parse_json(data, error, *, where, finite=True, halves=False):
     """The object in the bytes of a JSON file; as `read_json`.
 
     Args:
@@ -117,11 +120,8 @@ def parse_json(data, error, *, where, finite=True):
             parse_float=_finite if finite else float,
             parse_constant=_finite if finite else float,
         )
-        if b'\\u' in data:  # half a character, or a zero byte: neither prints nor names a file
-            text = json.dumps(value, ensure_ascii=False)
-            text.encode()
-            if '\\u0000' in text:
-                raise ValueError('it holds a zero byte')
+        if not halves and b'\\u' in data:
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as problem:
         raise error(f'{where} is nested too deeply') from problem
     except ValueError as problem:

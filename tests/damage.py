@@ -108,7 +108,6 @@ NOT_JSON = {
     'not UTF-8': b'{"name": "\xff\xfe"}',
     'UTF-16': '{"a": 1}'.encode('utf-16'),
     'half a character': b'{"name": "\\ud800"}',
-    'zero byte': b'{"name": "\\u0000"}',
     'zeros': bytes(300),
     'twice': b'{"a": 1, "a": 2}',
     'huge': b'{"a": ' + b'9' * 5000 + b'}',

@@ -52,7 +52,7 @@ ALLOWED = {
         'benchmarks',
     },
     'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},
-    'fgsep_jax/report': {'command_line', 'files', 'lock', 'report'},
+    'fgsep_jax/report': {'command_line', 'defaults', 'files', 'lock', 'report'},
     'fgsep_jax/evaluation': {
         'tasks',
         'data',

@@ -96,7 +96,7 @@ def statistics_table(loaded, metric, names):
     rows = {'mixture': {one.data_set: one.summary.get('mixture', {}).get(metric) for one in loaded}}
     for one in loaded:
         rows.setdefault(one.system, {})[one.data_set] = one.summary['metrics'][metric]
-        skipped = sum(one.summary['skipped'].values())
+        skipped = sum(one.summary.get('skipped', {}).values())
         if skipped:
             rows[one.system][one.data_set] = {**one.summary['metrics'][metric], 'skipped': skipped}
     lines = [
@@ -119,7 +119,7 @@ def _cell(value):
         return '-'
     text = '{median:.2f}' if value['q25'] is None else '{median:.2f} [{q25:.2f}, {q75:.2f}]'
     if value.get('skipped'):
-        text += ' ({skipped} of ' + str(value['count'] + value['skipped']) + ' not scored)'
+        text += ' ({skipped} of ' + str(value.get('count', 0) + value['skipped']) + ' not scored)'
     return text.format(**value)
 
 

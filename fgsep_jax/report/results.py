@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import dataclasses
-import errno
 import io
 import json
 import os
@@ -13,6 +12,9 @@ from fgsep_jax import files, names as names_lib
 TEXTS = ('id', 'class_', 'recording_', 'sex_')  # columns that hold a name, not a number
 LISTS = ('sources',)  # columns that hold several names
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
+# What results must have in common to stand beside one another.
+MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules')
+STATISTICS = ('median', 'q25', 'q75')  # of a metric, at least
 COLUMNS = ('id', 'seconds', 'snr_db')  # that every examples.csv has
 
 
@@ -67,30 +69,25 @@ def load(run, data_set, system=''):
         ResultsError: it is not there.
     """
     folder = os.path.join(run, 'evaluation', data_set, system)
+    for path in (os.path.join(folder, name) for name in ('summary.json', 'examples.csv')):
+        if not os.path.lexists(path):
+            raise ResultsError(
+                f'{path} is missing; {run} has results on {", ".join(data_sets(run))}'
+            )
+    summary, examples, together = _read_both(folder)
     try:
-        summary, examples, together = _read_both(folder)
+        _check_summary(summary)
         text = io.StringIO(examples.decode(errors='surrogatepass'), newline='')
         rows = [
             {key: _read_cell(key, value) for key, value in row.items()}
             for row in csv.DictReader(text)
         ]
         rows = {row['id']: row for row in rows}
-        missing = [key for key in REQUIRED if key not in summary]
-        if missing:
-            raise ValueError(f'summary.json lacks {", ".join(missing)}')
-        if not isinstance(summary.get('results', ''), str):
-            raise ValueError(f'summary.json has results = {summary["results"]!r}')
         for column in COLUMNS:
             if column not in next(iter(rows.values()), COLUMNS):
                 raise ValueError(f'examples.csv has no column {column}')
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error
-    except FileNotFoundError as error:
-        raise ResultsError(
-            f'{error.filename} is missing; {run} has results on {", ".join(data_sets(run))}'
-        ) from error
-    except OSError as error:
-        raise ResultsError(f'{folder} cannot be read ({error})') from error
     if len(rows) != summary['examples']:
         raise ResultsError(
             f'{folder}: {len(rows)} rows in examples.csv, summary.json says'
@@ -99,7 +96,7 @@ def load(run, data_set, system=''):
     if not together:
         raise ResultsError(f'{folder}: summary.json is not of this examples.csv; evaluate again')
     return Result(
-        _called(str(summary['system']), system)
+        _called(summary['system'], system)
         if system
         else f'{summary["system"]}:{summary["preset"]}',
         _called(summary.get('results', data_set), data_set),
@@ -121,14 +118,13 @@ def _read_both(folder):
     """
     path = os.path.join(folder, 'summary.json')
     for _ in range(3):  # they may be replaced while they are read
-        with open(os.path.join(folder, 'examples.csv'), 'rb') as file:
-            examples = file.read()
-        summaries = []
-        for name in (path, files.partial(path)):
-            with contextlib.suppress(FileNotFoundError), open(name) as file:
-                summaries.append(json.load(file))
-        if not summaries:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        examples = files.read_bytes(
+            os.path.join(folder, 'examples.csv'), ResultsError, most=1 << 30
+        )
+        summaries = [files.read_json(path, ResultsError, finite=False, halves=True)]
+        with contextlib.suppress(ResultsError):
+            partial = files.partial(path)
+            summaries.append(files.read_json(partial, ResultsError, finite=False, halves=True))
         for summary in summaries:
             if summary.get('examples_digest') == files.digest(examples):
                 return summary, examples, True
@@ -137,7 +133,38 @@ def _read_both(folder):
     return summaries[0], examples, False
 
 
+def _check_summary(summary):
+    """Raises ValueError where something that a report reads is missing or of another type."""
+    missing = [key for key in REQUIRED if key not in summary]
+    if missing:
+        raise ValueError(f'summary.json lacks {", ".join(missing)}')
+    kinds = {
+        **dict.fromkeys(('system', 'preset', 'data_set', 'split', 'results'), str),
+        **dict.fromkeys(('step', 'parameters', 'examples'), int),
+        **dict.fromkeys(('metrics', 'mixture', 'skipped'), dict),
+    }
+    for key, kind in kinds.items():
+        if key in summary and type(summary[key]) is not kind:
+            raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
+    for key in ('metrics', 'mixture'):
+        for name, statistics in summary.get(key, {}).items():
+            found = statistics if isinstance(statistics, dict) else {}
+            types = [type(found.get(one, '')) for one in STATISTICS]
+            if not set(types) <= {int, float, type(None)} or (
+                (found['q25'] is None) != (found['q75'] is None)
+            ):
+                raise ValueError(f'summary.json has {key}.{name} = {statistics!r:.60}')
+    for key, value in (*summary.get('skipped', {}).items(), ('examples', summary['examples'])):
+        if type(value) is not int or value < 0:
+            raise ValueError(f'summary.json has {key} = {value!r:.60}')
+    for key in MADE_BY:
+        if type(summary.get(key)) not in (int, str, type(None)):
+            raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
+
+
 def _read_cell(column, text):
+    if column is None or text is None:
+        raise ValueError('a row of examples.csv has more or fewer cells than the first')
     if column in LISTS:
         return _read_names(text)
     return names_lib.from_cell(text) if column.startswith(TEXTS) else float(text)
@@ -147,9 +174,10 @@ def _read_names(text):
     """A list of names from its JSON or, as evaluations once wrote them, joined by spaces."""
     try:
         names = json.loads(text)
-    except ValueError:
-        names = None
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        ''.join(names).encode()  # half a character cannot be printed
+    except (ValueError, TypeError, RecursionError):
+        return text.split(' ')
+    if isinstance(names, list):
         return names
     return text.split(' ')
 

@@ -1,16 +1,15 @@
 """Reads the parts of a run folder; what is damaged is named and left out."""
 
 import glob
-import json
-import math
+import io
 import os
 import zipfile
-import zlib
 
 import numpy as np
 import soundfile
 
-from fgsep_jax import names
+from fgsep_jax import files, names
+from fgsep_jax.report import results
 
 RATES = (1000, 400_000)  # hertz; what can be a sample rate
 
@@ -23,27 +22,29 @@ def read_curves(folder, problems):
         problems: list to which a sentence is added for a file that cannot be read.
     """
     path, points = os.path.join(folder, 'metrics.jsonl'), {}
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return {}
     try:
-        with open(path, errors='replace') as file:
-            lines = file.readlines()
-    except OSError as error:
-        problems.append(f'{path} cannot be read ({error})')
+        lines = files.read_bytes(path, results.ResultsError, most=1 << 30).splitlines(keepends=True)
+    except results.ResultsError as error:
+        problems.append(str(error))
         return {}
+    bad = 0
     for line in lines:
         try:
-            row = json.loads(line)
-        except ValueError:  # the last line of a run that was killed
+            row = files.parse_json(line, results.ResultsError, where=path)
+        except results.ResultsError:
+            bad += line.endswith(b'\n')  # else the last line of a run that was killed
             continue
-        if not (
-            isinstance(row, dict) and isinstance(row.get('kind'), str) and _number(row.get('step'))
-        ):
+        if not isinstance(row.get('kind'), str) or not files.is_number(row.get('step')):
+            bad += 1
             continue
         for name, value in row.items():
-            if name not in ('kind', 'step') and _number(value):
+            if name not in ('kind', 'step') and files.is_number(value) and abs(value) < 1e30:
                 points.setdefault((row['kind'], name), []).append((row['step'], value))
-    return {key: tuple(np.array(value).T) for key, value in points.items()}
+    if bad:
+        problems.append(f'{path}: {bad} of {len(lines)} lines cannot be read and are left out')
+    return {key: tuple(np.array(value, float).T) for key, value in points.items()}
 
 
 def read_gates(folder, problems):
@@ -55,28 +56,24 @@ def read_gates(folder, problems):
     found, probe = {}, 'an utterance that its files do not name'
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
         try:
-            with np.load(path) as content:
-                step = int(os.path.splitext(os.path.basename(path))[0])
-                gate_KN = content['gate_KN'].astype(np.float32) / 255
+            file = io.BytesIO(files.read_bytes(path, ValueError))
+            with zipfile.ZipFile(file) as packed:
+                if sum(one.file_size for one in packed.infolist()) > files.MOST_BYTES:
+                    raise ValueError('more than gates can be')
+            file.seek(0)
+            with np.load(file) as content:
+                step, gate_KN = int(os.path.splitext(os.path.basename(path))[0]), content['gate_KN']
                 if (
                     gate_KN.ndim != 2
+                    or gate_KN.dtype != np.uint8
                     or not gate_KN.size
                     or any(gate_KN.shape[1] != other.shape[1] for other in found.values())
                 ):
                     raise ValueError(f'gates of shape {gate_KN.shape}')
-                found[step] = gate_KN
+                found[step] = gate_KN.astype(np.float32) / 255
                 if 'id' in content:
                     probe = f'{content["split"]} utterance {content["id"]}'
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except Exception as error:  # parsers of zip, of npy and of what is packed in them
             problems.append(f'{path} cannot be read ({error!r}) and is left out')
     return found, probe
 
@@ -92,17 +89,9 @@ def read_examples(folder, problems):
     for path in sorted(glob.glob(pattern)):
         where = os.path.dirname(path)
         try:
-            with open(path) as file:
-                content = json.load(file)
+            content = files.read_json(path, ValueError, halves=True)
             _check_example(content, where)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            soundfile.LibsndfileError,
-        ) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             problems.append(f'{where}: its sounds are left out ({error!r})')
             continue
         found.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
@@ -126,15 +115,13 @@ def _check_example(content, where):
             numbers += about['scores'].values()
         if not names.is_below(name, where):
             raise ValueError(f'{name!r} is no file in its folder')
+        if not os.path.isfile(os.path.join(where, name)):  # a pipe would wait for its writer
+            raise ValueError(f'{name!r} is no file')
         info = soundfile.info(os.path.join(where, name))
         if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
             raise ValueError(
                 f'{name} has {info.channels} channels, {info.frames} samples at'
                 f' {info.samplerate} Hz; one channel with sound is needed'
             )
-    if not all(map(_number, numbers)) or not all(isinstance(word, str) for word in words):
+    if not all(map(files.is_number, numbers)) or not all(isinstance(word, str) for word in words):
         raise ValueError('a number or a name is missing')
-
-
-def _number(value):
-    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import glob
-import json
 import os
 
+from fgsep_jax import defaults, files
 from fgsep_jax.report import results, run_files
 
 NAMES = {
@@ -21,8 +20,7 @@ NAMES = {
 }
 
 
-# What results must have in common to stand beside one another.
-MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules')
+IDENTITY = ('task', 'experiment', 'preset', 'seed', 'data.dir')  # keys that every config.json has
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,8 +72,8 @@ class Run:
     def results(self):
         """{data set: {system: results.Result}}; the model's own system is ''."""
         root, found = os.path.join(self.path, 'evaluation'), {}
-        for path in sorted(glob.glob('**/summary.json', root_dir=root, recursive=True)):
-            folder, _, system = os.path.dirname(path).partition(os.sep)
+        for path in files.find(root, 'summary.json'):
+            folder, _, system = os.path.relpath(os.path.dirname(path), root).partition(os.sep)
             try:
                 loaded = results.load(self.path, folder, system)
             except results.ResultsError as error:
@@ -127,41 +125,50 @@ def open_run(path, name=''):
         ResultsError: config.json or training_data.json cannot be read, or lacks what it needs.
     """
     try:
-        with open(os.path.join(path, 'config.json')) as file:
-            config = flatten(json.load(file))
-        for key, kind in (
-            ('task', str),
-            ('experiment', str),
-            ('preset', str),
-            ('seed', int),
-            ('data.dir', str),
+        return _open_run(path, name)
+    except results.ResultsError as error:
+        raise results.ResultsError(f'{path} is no readable run folder ({error})') from error
+
+
+def _open_run(path, name):
+    content = files.read_json(os.path.join(path, 'config.json'), results.ResultsError)
+    task = content.get('task')
+    wrong = [f'task = {task!r:.60}']
+    if isinstance(task, str) and task in defaults.DEFAULTS:
+        _, wrong = files.misfits(content, defaults.DEFAULTS[task])
+    config = flatten(content)
+    wrong += [f'{key} is missing' for key in IDENTITY if key not in config]
+    if wrong:
+        raise results.ResultsError(f'config.json has {"; ".join(wrong)}')
+    about, problems = os.path.join(path, 'training_data.json'), []
+    if os.path.lexists(about):
+        content = files.read_json(about, results.ResultsError)
+        trained_on, training_data = content.get('name'), content.get('train', {})
+        if not (
+            trained_on
+            and isinstance(trained_on, str)
+            and isinstance(training_data, dict)
+            and type(training_data.get('speakers', 0)) is int
+            and type(training_data.get('fingerprint')) in (str, type(None))
         ):
-            if not isinstance(config.get(key), kind):
-                raise ValueError(f'config.json has {key} = {config.get(key)!r}')
-        about, problems = os.path.join(path, 'training_data.json'), []
-        if os.path.exists(about):
-            with open(about) as file:
-                content = json.load(file)
-            trained_on, training_data = content['name'], dict(content.get('train', {}))
-            if not (isinstance(trained_on, str) and trained_on):
-                raise ValueError(f'training_data.json has name = {trained_on!r}')
-        else:
-            trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
-            training_data = {}
-            problems.append(
-                f'{name or path}: training_data.json is missing; that it was trained on'
-                f' {trained_on} is taken from the name of its data.dir.'
+            raise results.ResultsError(
+                f'{about} has {content!r:.100}; train again, or copy it back'
             )
-        return Run(
-            path,
-            name or os.path.basename(os.path.normpath(path)),
-            config,
-            trained_on,
-            training_data,
-            problems,
+    else:
+        trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
+        training_data = {}
+        problems.append(
+            f'{name or path}: training_data.json is missing; that it was trained on'
+            f' {trained_on} is taken from the name of its data.dir.'
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise results.ResultsError(f'{path} is no readable run folder ({error!r})') from error
+    return Run(
+        path,
+        name or os.path.basename(os.path.normpath(path)),
+        config,
+        trained_on,
+        training_data,
+        problems,
+    )
 
 
 def find(folder, problems=None):
@@ -177,14 +184,8 @@ def find(folder, problems=None):
     """
     if not folder:
         raise results.ResultsError('the name of a folder with runs is empty')
-    paths = sorted(
-        os.path.dirname(path)
-        for path in glob.glob(
-            os.path.join(glob.escape(folder), '**', 'config.json'), recursive=True
-        )
-    )
     found = []
-    for path in paths:
+    for path in map(os.path.dirname, files.find(folder, 'config.json')):
         try:
             name = os.path.relpath(path, folder)  # '.' of a folder that is a run itself
             found.append(open_run(path, '' if name == os.curdir else name))
@@ -203,7 +204,8 @@ def find(folder, problems=None):
 
 
 def reconcile(runs):
-    """Leaves out results that cannot stand beside the others, since they differ in MADE_BY.
+    """Leaves out results that cannot stand beside the others, since they differ in
+    `results.MADE_BY`.
 
     Args:
         runs: Runs; the results of the fewer are taken out of them.
@@ -215,7 +217,7 @@ def reconcile(runs):
     for run in runs:
         for data_set, systems in run.results.items():
             for system, result in systems.items():
-                how = tuple((key, result.summary.get(key)) for key in MADE_BY)
+                how = tuple((key, result.summary.get(key)) for key in results.MADE_BY)
                 made.setdefault((run.task, data_set), {}).setdefault(how, []).append((run, system))
     for (_, data_set), ways in made.items():
         most = max(ways, key=lambda how: len(ways[how]))

@@ -100,15 +100,16 @@ def prepare(output_dir):
 def _manifest(output_dir):
     """{name: digests} of an earlier report, names that no report would write left out."""
     try:
-        with open(os.path.join(output_dir, MANIFEST)) as file:
-            content = json.load(file)
-        return {
-            name: list(digests)
-            for name, digests in content.items()
-            if is_path(name) and os.path.dirname(name) in ('', 'tables', 'figures')
-        }
-    except (OSError, ValueError, AttributeError, TypeError):
+        content = files_lib.read_json(os.path.join(output_dir, MANIFEST), results.ResultsError)
+    except results.ResultsError:
         return {}
+    return {
+        name: digests
+        for name, digests in content.items()
+        if isinstance(digests, list)
+        and is_path(name)
+        and os.path.dirname(name) in ('', 'tables', 'figures')
+    }
 
 
 def _may_replace(output_dir, name, manifest):

@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from fgsep_jax import files
+from fgsep_jax.config import ConfigError
 from fgsep_jax.dsp.mel import mel_matrix, mel_of_signal
 from fgsep_jax.training import tensorboard
 
@@ -174,18 +175,18 @@ def duration(seconds):
 
 
 def _drop_after(path, step):
-    if not os.path.exists(path):
+    """Takes the lines of later steps out of a log; those that cannot be read stay, but the last."""
+    if not os.path.lexists(path):
         return
-    with open(path) as file:
-        lines = file.readlines()
+    lines = files.read_bytes(path, ConfigError, most=4 << 30).splitlines(keepends=True)
     kept = []
     for line in lines:
         try:
-            if json.loads(line)['step'] <= step:
-                kept.append(line)
-        except json.JSONDecodeError:  # the last line of a run that was killed while writing it
-            continue
-    files.write({path: ''.join(kept)})
+            keep = files.parse_json(line, ConfigError, where=path)['step'] <= step
+        except (ConfigError, KeyError, TypeError):
+            keep = line.endswith(b'\n')  # else a run was killed while writing it
+        kept += [line] * keep
+    files.write({path: b''.join(kept)})
 
 
 def _pictures(signal_ST, sample_rate, *, range_db=80.0, height=256, width=512):

@@ -1,0 +1,152 @@
+"""A damaged run folder is named and left out; a report, and a comparison, never end by one."""
+
+import contextlib
+import json
+import os
+import shutil
+
+from hypothesis import given, settings, strategies as st
+import pytest
+
+import damage
+import fabricate
+from fgsep_jax.report import (
+    __main__ as command,
+    build,
+    compare,
+    frame,
+    results,
+    run_files,
+    runs,
+    tables_common,
+)
+
+SPEECH, SOUNDS = 'speech', 'sounds'
+FILES = (
+    'config.json',
+    'training_data.json',
+    'metrics.jsonl',
+    'gates/000000004.npz',
+    'evaluation/alpha/summary.json',
+    'evaluation/alpha/examples.csv',
+    'evaluation/alpha/ideal_ratio_mask/summary.json',
+    'audio/alpha/alpha-003/example.json',
+    'audio/alpha/alpha-003/mixture.wav',
+)
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """A speech run with gates and sounds, and a whole one beside it."""
+    folder = tmp_path_factory.mktemp('made')
+    for name, seed in (('damaged', 0), ('whole', 1)):
+        fabricate.run(folder / name, 'convtasnet_glu', seed=seed, test_sets=('alpha',), examples=5)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def read(folder):
+    """Everything that is read of the runs, and the tables; figures take seconds to draw."""
+    notes = []
+    found = runs.find(str(folder), notes)
+    notes += build.notes(found)
+    tables_common.runs_table(build.groups_lib.by_seed(found))
+    for run in found:
+        build.groups_lib.by_seed([run])
+    return found, notes
+
+
+def contents_at(path):
+    return path.read_bytes() if path.is_file() else None
+
+
+@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('kind', ['folder', 'pipe', 'loop', 'huge'])
+def test_what_stands_in_a_files_place_is_named(folder, name, kind):
+    damage.not_a_file(folder / 'damaged' / name, kind)
+    found, notes = read(folder)
+    assert 'whole' in [run.name for run in found]
+    assert any('damaged' in note for note in notes), notes
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name.endswith('.json')])
+@pytest.mark.parametrize('kind', list(damage.NOT_JSON))
+def test_json_that_is_none_is_named(folder, name, kind):
+    if (name, kind) == ('evaluation/alpha/summary.json', 'not finite'):
+        pytest.skip('a metric may be infinite; what is missing is named')
+    (folder / 'damaged' / name).write_bytes(damage.NOT_JSON[kind])
+    found, notes = read(folder)
+    assert 'whole' in [run.name for run in found]
+    assert any('damaged' in note for note in notes), notes
+
+
+def test_a_report_of_damaged_runs_names_them_at_its_top(folder):
+    (folder / 'damaged' / 'config.json').write_bytes(damage.NOT_JSON['deep'])
+    (folder / 'whole' / 'evaluation/alpha/summary.json').write_text('{"metrics": 3}')
+    assert command.main([f'--runs={folder}', f'--output_dir={folder}/out', '--examples=0']) == 0
+    text = (folder / 'out' / 'report.md').read_text()
+    for words in ('config.json is nested too deeply', 'summary.json lacks system'):
+        assert words in text
+
+
+def test_loops_of_links_end(folder):
+    for path in (folder / 'damaged', folder / 'damaged' / 'evaluation', folder):
+        for i in range(3):
+            os.symlink(folder, path / f'up_{i}')
+            os.symlink('.', path / f'here_{i}')
+    found, _ = read(folder)
+    assert sorted(os.path.basename(os.path.realpath(run.path)) for run in found) == [
+        'damaged',
+        'whole',
+    ]
+    assert list(next(run for run in found if run.name == 'whole').results) == ['alpha']
+
+
+def test_runs_behind_a_link_are_found(made, tmp_path):
+    os.symlink(made / 'whole', tmp_path / 'linked')
+    assert [run.name for run in runs.find(str(tmp_path))] == ['linked']
+
+
+def test_lines_of_a_log_that_cannot_be_read_are_counted(folder):
+    path = folder / 'damaged' / 'metrics.jsonl'
+    lines = path.read_bytes().splitlines()
+    lines[2:2] = [b'{"step": 1', b'\xff', b'[' * 5000, b'{"step": 1e999, "kind": "train"}', b'{}']
+    path.write_bytes(b'\n'.join(lines) + b'\n{"st')
+    problems = []
+    curves = run_files.read_curves(str(folder / 'damaged'), problems)
+    whole = run_files.read_curves(str(folder / 'whole'), problems)
+    assert {key: len(steps) for key, (steps, _) in curves.items()} == {
+        key: len(steps) for key, (steps, _) in whole.items()
+    }
+    assert len(problems) == 1 and '5 of ' in problems[0]
+
+
+@pytest.mark.parametrize('name', FILES)
+@settings(deadline=None, max_examples=60)
+@given(draw=st.data())
+def test_random_damage(made, name, draw):
+    """Of any file: the runs are read, the comparison and the table of all scores are made, or
+    refused by our own error."""
+    path = made / 'damaged' / name
+    data = path.read_bytes()
+    if name.endswith('.json') and draw.draw(st.booleans()):
+        damaged = draw.draw(damage.damaged_json(json.loads(data)))
+    else:
+        damaged = draw.draw(damage.damaged_bytes(data))
+    try:
+        path.write_bytes(damaged)
+        found, notes = read(made)
+        assert 'whole' in [run.name for run in found] and all(isinstance(n, str) for n in notes)
+        for note in notes:
+            note.encode()
+        with contextlib.suppress(results.ResultsError):
+            compare.compare([str(made / 'damaged'), str(made / 'whole')])
+        with contextlib.suppress(results.ResultsError):
+            frame.load_runs(str(made))
+    finally:
+        path.write_bytes(data)
