@@ -5,7 +5,6 @@ python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DI
 python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR...]
 """
 
-import os
 import shlex
 import sys
 
@@ -40,7 +39,7 @@ def _parser():
     parser.add_argument(
         '--workdir',
         type=command_line.local_path,
-        help='run folder; default: runs/EXPERIMENT-PRESET',
+        help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]',
     )
     parser.add_argument('--mode', choices=MODES, default=MODES[0], help='what to do')
     parser.add_argument(
@@ -101,7 +100,7 @@ def _begin(args):
 def _train(args, config):
     _refuse(args, 'data_dirs', 'runs')
     validate.validate(config)
-    workdir = args.workdir or os.path.join('runs', f'{config.experiment}-{config.preset}')
+    workdir = args.workdir or run_folder.default(config)
     evaluating = args.mode == 'train_and_evaluate'
     splits = args.splits or config.evaluation.splits.split(',')
     run_folder.check(workdir, config)

@@ -36,6 +36,12 @@ def flatten(tree, prefix=''):
     return flat
 
 
+def default(config):
+    """Folder of a run that was given none: runs of several seeds do not share one."""
+    seed = f'-seed{config.seed}' if config.seed else ''
+    return os.path.join('runs', f'{config.experiment}-{config.preset}{seed}')
+
+
 def check(workdir, config):
     """Checks that a folder holds no run, or one of the same configuration.
 

@@ -1,11 +1,13 @@
 import functools
 import json
+import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fgsep_jax import stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -258,6 +260,28 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
     checkpoints.close()
 
 
+@pytest.mark.parametrize('number', stopping.NAMES)
+def test_a_signal_saves_and_leaves_within_a_step(data, tmp_path, monkeypatch, number):
+    step, at = loop._Run.step, []
+
+    def signalled(self, state, before, steps_left):
+        if before == 5:
+            at.append(before)
+            os.kill(os.getpid(), number)
+        return step(self, state, before, steps_left)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, 'step', signalled)
+        with pytest.raises(loop.Preempted, match='the same command resumes') as notice:
+            run(data, tmp_path / 'run', MeanTask(), patch)
+    assert notice.value.number == number
+    saved = max(int(path.name) for path in (tmp_path / 'run' / 'checkpoints').iterdir())
+    assert at == [5] and saved in (6, 7)
+    ended = run(data, tmp_path / 'run', MeanTask(), monkeypatch)
+    undisturbed = run(data, tmp_path / 'other', MeanTask(), monkeypatch)
+    jax.tree.map(np.testing.assert_array_equal, ended, undisturbed)
+
+
 def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
     run_folder.claim(tmp_path, tiny.config(data), RecordSource(data, 'train'))
     run_folder.check(tmp_path, tiny.config(data, **{'training.epochs': 9}))
@@ -279,3 +303,11 @@ def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
     with pytest.raises(ConfigError, match='examples=16.*cannot resume with.*examples=17'):
         run(other, tmp_path / 'run', **{'training.epochs': 9})
     assert run_folder.read_config(str(tmp_path / 'run')) == tiny.config(data)
+
+
+def test_seeds_do_not_share_a_folder(data):
+    config = tiny.config(data)
+    assert run_folder.default(config) == 'runs/convtasnet_glu-demo'
+    with config.unlocked():
+        config.seed = 3
+    assert run_folder.default(config) == 'runs/convtasnet_glu-demo-seed3'

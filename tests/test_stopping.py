@@ -1,0 +1,128 @@
+"""Signals end a program in one line, or are a request where there is something to save."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from fgsep_jax import lock, stopping
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Says when it is ready, and is then inside C code that gives nothing back for a long time.
+BUSY = """
+import ctypes, subprocess, sys
+from fgsep_jax import lock, stopping
+stopping.use()
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+with lock.held(sys.argv[1], 'test'):
+    print(child.pid, flush=True)
+    while True:
+        ctypes.CDLL(None).sleep(60)
+"""
+SAVING = """
+import sys, time
+from fgsep_jax import stopping
+stopping.use()
+with stopping.deferred() as request:
+    print('ready', flush=True)
+    while not request.number:
+        time.sleep(0.01)
+    print('saving', flush=True)
+    time.sleep(float(sys.argv[1]))
+stopping.run(lambda: sys.exit(128 + request.number))
+"""
+
+
+def start(program, *arguments, **keywords):
+    process = subprocess.Popen(
+        [sys.executable, '-c', program, *map(str, arguments)],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **keywords,
+    )
+    return process, process.stdout.readline().strip()
+
+
+def end(process, status):
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == status and 'Traceback' not in errors
+    return errors.splitlines()
+
+
+@pytest.mark.parametrize('number, name', stopping.NAMES.items())
+def test_a_program_leaves_at_once_with_all_that_is_its(tmp_path, number, name):
+    process, child = start(BUSY, tmp_path / 'held')
+    assert lock.holder(tmp_path / 'held')
+    os.killpg(process.pid, number)  # as a terminal does
+    assert end(process, 128 + number) == [f'stopped by {name}']
+    assert not (tmp_path / 'held' / lock.NAME).exists()
+    until = time.monotonic() + 10
+    while lock._born(int(child)) is not None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert lock._born(int(child)) is None
+
+
+@pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGINT])
+def test_what_was_ignored_stays_ignored(tmp_path, number):
+    process, _ = start(BUSY, tmp_path, preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
+    process.send_signal(number)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert end(process, 143) == ['stopped by SIGTERM']
+
+
+@pytest.mark.parametrize('number', stopping.NAMES)
+def test_where_there_is_something_to_save_it_is_saved(number):
+    process, _ = start(SAVING, 0)
+    process.send_signal(number)
+    assert process.stdout.readline() == 'saving\n'
+    assert len(end(process, 128 + number)) == 1
+
+
+def test_only_a_second_ctrl_c_leaves_at_once():
+    process, _ = start(SAVING, 60)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
+        process.send_signal(number)
+        time.sleep(0.3)
+    assert process.stdout.readline() == 'saving\n' and process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert end(process, 130)[1:] == ['stopped by Ctrl-C']
+
+
+def test_a_library_listens_while_it_has_to_only():
+    before = [signal.getsignal(number) for number in stopping.NAMES]
+    wakeup = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(wakeup)
+    for number in stopping.NAMES:
+        with stopping.deferred() as request:
+            os.kill(os.getpid(), number)
+            until = time.monotonic() + 10
+            while request.number is None and time.monotonic() < until:
+                time.sleep(0.001)
+            assert request.number == number
+        assert [signal.getsignal(number) for number in stopping.NAMES] == before
+    assert signal.set_wakeup_fd(wakeup) == wakeup
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(stopping.deferred().__enter__().number))
+    thread.start()
+    thread.join()
+    assert seen == [None]  # another thread cannot listen, and goes on without
+
+
+def test_programs_listen_from_their_first_line():
+    code = 'import data_prep, signal, sys; print(signal.getsignal(15) == 0)'
+    command = [sys.executable, '-c', f'import sys; sys.argv[0] = "-m"; {code}']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == 'False\n'
+    command[2] = code
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == 'True\n'
