@@ -108,6 +108,8 @@ def main(argv=None) -> None:
         raise command_line.refusal(error) from error
     _refuse_flags_of_others(parser, chosen.task, argv)
     maker = importlib.import_module(f'data_prep.embedded_{chosen.task}')
+    # Stopped with Ctrl-C, Python's own helper of the processes that render would speak up.
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore:resource_tracker')
     with lock.scratch(f'fgsep-{chosen.task}-') as folder:
         options.run(parser, argv, functools.partial(_prepare, maker=maker, folder=folder))
 

@@ -139,20 +139,33 @@ def _watch(read, numbers):
 
 def _leave(number):
     say(f'stopped by {NAMES[number]}')
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # what threads have to say of the end of their processes
+        os.dup2(nowhere, stream)
     lock.release_all()
-    for child in _children():
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGTERM)
+    _end_children()
     os._exit(128 + number)
 
 
-def _children():
-    """Processes that this one has started, where /proc tells."""
-    for path in glob.glob('/proc/[0-9]*/stat'):
-        with contextlib.suppress(OSError, ValueError), open(path) as file:
-            process, rest = file.read().split(' ', 1)
-            if int(rest.rpartition(')')[2].split()[1]) == os.getpid():
-                yield int(process)
+def _end_children():
+    """Ends the processes that this one, and they, have started, where /proc tells.
+
+    One that handles SIGTERM is given the chance to do so, and one that ignores it ends by itself.
+    """
+    children = {}
+    for path in glob.glob('/proc/[0-9]*/status'):
+        with contextlib.suppress(OSError, ValueError, KeyError), open(path) as file:
+            about = {name: text.strip() for name, _, text in (one.partition(':') for one in file)}
+            bit = 1 << signal.SIGTERM - 1
+            sets = [int(about[name], 16) & bit for name in ('SigCgt', 'SigIgn')]
+            children.setdefault(int(about['PPid']), []).append((int(about['Pid']), *sets))
+    pending = children.pop(os.getpid(), [])
+    while pending:
+        child, catches, ignores = pending.pop()
+        if not catches and not ignores:
+            pending += children.pop(child, [])
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGTERM if catches or ignores else signal.SIGKILL)
 
 
 def _forget():
