@@ -266,6 +266,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
             command; the folder is another job's.
     """
     args, beam_argv = parse(own, argv)
+    command_line.lend_caches()
     from data_prep import corpora, shards
 
     # Beam logs at import already, which would make this call do nothing without `force`.

@@ -4,10 +4,13 @@ Nothing but the standard library is imported here: whoever mistypes gets an answ
 """
 
 import argparse
+import atexit
 import difflib
 import os
 import re
+import shutil
 import sys
+import tempfile
 
 
 class FlagError(argparse.ArgumentTypeError, ValueError):
@@ -156,6 +159,21 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
                 '; default: ' + ','.join(map(str, action.default)) if action.default else ''
             )
         return f'{shown}; default: %(default)s'
+
+
+def lend_caches():
+    """Gives libraries a folder for their caches, until this process ends, where there is no home.
+
+    A container's user may have no name, no $HOME, or one that cannot be written to. librosa and
+    numba do not even import then, and matplotlib complains.
+    """
+    home = os.path.expanduser('~')
+    if os.path.isabs(home) and os.access(home, os.W_OK | os.X_OK):
+        return
+    folder = tempfile.mkdtemp(prefix='fgsep-caches-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'MPLCONFIGDIR', 'NUMBA_CACHE_DIR'):
+        os.environ.setdefault(name, folder)
 
 
 class Refusal(SystemExit):

@@ -1,5 +1,6 @@
 """What XLA compiled is kept for the next start of the same program."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -11,10 +12,18 @@ import jax
 def use():
     """Sets JAX's persistent compilation cache to `folder`, unless JAX was told what to do.
 
-    $JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty.
+    $JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty. Where there is no home,
+    or none to write to, as in a container, nothing is kept: in a folder that all may write to, what
+    is kept could be another's.
     """
-    if 'JAX_COMPILATION_CACHE_DIR' not in os.environ and not jax.config.jax_compilation_cache_dir:
-        jax.config.update('jax_compilation_cache_dir', folder())
+    if 'JAX_COMPILATION_CACHE_DIR' in os.environ or jax.config.jax_compilation_cache_dir:
+        return
+    place = folder()
+    if os.path.isabs(place):  # else a `~` that stands for nothing
+        with contextlib.suppress(OSError):
+            os.makedirs(place, exist_ok=True)
+        if os.access(place, os.W_OK | os.X_OK):
+            jax.config.update('jax_compilation_cache_dir', place)
 
 
 def folder():

@@ -76,6 +76,7 @@ def _begin(args):
     """Imports JAX as this program uses it, once nothing is left to refuse without it."""
     if args.restart:
         huge_pages.use()
+    command_line.lend_caches()
     from absl import flags, logging
     import jax
 

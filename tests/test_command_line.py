@@ -276,3 +276,18 @@ def test_a_report_is_not_written_to_a_url(capsys, tmp_path, monkeypatch):
 )
 def test_compile_ahead_refuses_a_mistake(capsys, argv, said):
     assert said in refusal(capsys, *argv, program=compile_ahead.main)
+
+
+def test_libraries_have_a_cache_where_there_is_no_home(monkeypatch, tmp_path):
+    given = {'PATH': os.environ['PATH'], 'HOME': str(tmp_path)}
+    monkeypatch.setattr(os, 'environ', dict(given))
+    command_line.lend_caches()
+    assert os.environ == given
+    for home in ('~', str(tmp_path / 'nowhere')):
+        monkeypatch.setattr(os, 'environ', {**given, 'MPLCONFIGDIR': 'mine'})
+        monkeypatch.setattr(os.path, 'expanduser', lambda path, home=home: home)
+        command_line.lend_caches()
+        folder = os.environ['XDG_CACHE_HOME']
+        assert os.environ['NUMBA_CACHE_DIR'] == folder and os.environ['MPLCONFIGDIR'] == 'mine'
+        assert os.access(folder, os.W_OK) and os.environ['HOME'] == str(tmp_path)
+        os.rmdir(folder)

@@ -36,6 +36,17 @@ def test_what_jax_was_told_wins(monkeypatch, tmp_path):
     assert jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / 'home'))
 
 
+def test_without_a_home_to_write_to_nothing_is_kept(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').write_text('mine')
+    for home in ('', '~', 'relative', str(tmp_path / 'file')):
+        monkeypatch.setenv('XDG_CACHE_HOME', home)
+        monkeypatch.setattr(os.path, 'expanduser', lambda path: path)  # no such user, no $HOME
+        compilation_cache.use()
+        assert jax.config.jax_compilation_cache_dir is None
+        assert os.listdir(tmp_path) == ['file']
+
+
 def test_every_kind_of_processor_has_a_folder_of_its_own(monkeypatch):
     here = compilation_cache.folder()
     assert compilation_cache.folder() == here

@@ -34,6 +34,7 @@ def main(argv=None):
         help='to listen to, of each test set',
     )
     options, _ = parser.parse(argv)
+    command_line.lend_caches()
     try:
         notes = []
         found = list(
