@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import sys
 import types
 
 import pytest
@@ -73,6 +74,23 @@ def test_splits_that_are_not_there_are_named_with_their_flag(project):
     with pytest.raises(config_lib.ConfigError, match=r'no split c1 and no split c2; .*--splits=te'):
         data_sets.check_splits(['data/tones'], ['test', 'c1', 'c2'])
     data_sets.check_splits(['data/tones'], ['test', 'validation'])
+
+
+@pytest.mark.parametrize('url', ['gs://bucket/x', 's3://bucket/x', 'http://host/x', 'hdfs://x'])
+def test_a_url_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, url):
+    for name in ('gcsfs', 's3fs'):
+        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+    monkeypatch.setattr(main, '_begin', lambda args: pytest.fail('nothing is to be begun'))
+    config = f'--config={ROOT}/configs/convtasnet.py:demo'
+    for argv in (
+        [config, f'--config.data.dir={url}'],
+        ['--mode=cross_evaluate', f'--data_dirs={url}'],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main.main(argv)
+        text = capsys.readouterr().err
+        assert stopped.value.code == 2 and url in text and text.count('\n') == 1
+        assert any(word in text for word in ('gcsfs', 's3fs', 'read are folders, and URLs'))
 
 
 def test_after_a_training_the_next_command_is_said(project, monkeypatch, capsys):

@@ -18,7 +18,20 @@ def _path(directory: str):
     if _is_remote(directory):
         from etils import epath
 
-        return epath.Path(directory)
+        try:
+            path = epath.Path(directory)
+            path.exists()
+        except KeyError as error:
+            raise FileNotFoundError(
+                f'{directory}: read are folders, and URLs that begin with gs:// or s3://'
+            ) from error
+        except ImportError as error:  # says what to install
+            raise FileNotFoundError(f'{directory} cannot be read: {error}') from error
+        except Exception as error:  # of the network, or of whoever asks for credentials
+            raise FileNotFoundError(
+                f'{directory} cannot be reached ({type(error).__name__}: {error})'
+            ) from error
+        return path
     import pathlib
 
     return pathlib.Path(directory).expanduser()
