@@ -41,6 +41,7 @@ def untaken(monkeypatch):
     monkeypatch.setattr(child, 'TrainStep', Untaken)
 
 
+@pytest.mark.slow
 def test_what_a_gpu_would_run_is_made(untaken, run):
     names = run(gpu.cases(small=True, device='cpu'))
     assert [sum(word in name for name in names) for word in ('TF32', 'bfloat16', 'M2')] == [1, 1, 1]
@@ -56,6 +57,7 @@ def test_without_a_gpu_its_benchmark_ends_in_one_line(arguments, capsys):
     assert 'gpu' not in program.NAMES  # nor is it part of all
 
 
+@pytest.mark.slow
 def test_what_is_measured_in_a_fresh_process_is_printed(untaken, capsys):
     values = {}
     for what in child.MEASURED:

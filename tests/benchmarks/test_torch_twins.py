@@ -33,6 +33,7 @@ def norm(arrays):
     return np.sqrt(sum(float(np.square(array).sum()) for array in arrays))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DEEP)
 def test_conv_tasnets_are_the_same(cases, run, name):
     sides = cases[name][0].peers['PyTorch'].__self__
@@ -66,6 +67,7 @@ def test_a_dilated_encoder_is_the_same():
     np.testing.assert_allclose(ours_BST, theirs_BST, atol=2e-5 * np.abs(ours_BST).max())
 
 
+@pytest.mark.slow
 def test_mask_estimators_are_the_same(run):
     made = list(mask_blstm.cases(small=True))  # checks the gradients, features included
     assert [case.target for case in made] == [1.0, None, None]

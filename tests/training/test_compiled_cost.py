@@ -82,6 +82,7 @@ def test_a_step_costs_no_more_than_recorded(name):
         assert 1 <= cost['flops'] / (3 * 2 * audio * macs) <= 1.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != 'cpu', reason="XLA's compiler for CPU drops barriers")
 def test_remat_saves_memory_on_cpu_too():
     narrow = dict(basis=16, bottleneck=8, skip=8, hidden=128, blocks=3)
@@ -94,6 +95,7 @@ def test_remat_saves_memory_on_cpu_too():
     assert size < 0.8 * without, (size, without)
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_after_the_first_epoch(tmp_path, monkeypatch):
     data = synthetic.write(tmp_path / 'tones')
     compiled, at_epoch_end, scalars = [], [], RunLog.scalars
