@@ -6,6 +6,8 @@ carried over as well.
 
 import numpy as np
 
+from fgsep_jax.interop.torch_weights import check_array
+
 _SUFFIXES = ('_l0', '_l0_reverse')
 
 
@@ -28,18 +30,32 @@ def from_torch(state: dict[str, np.ndarray]) -> dict:
     """Maps the state dict of a one-layer bidirectional LSTM to the parameters of a `BLSTM`.
 
     Raises:
-      ValueError: the state dict is not that of one bidirectional layer with biases.
+      ValueError: the state dict is not that of one bidirectional layer with biases, or the shapes
+        do not belong together.
     """
     kinds = ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')
     names = [kind + suffix for suffix in _SUFFIXES for kind in kinds]
-    if sorted(state) != sorted(names):
-        raise ValueError(f'state dict has {sorted(state)}: must be {sorted(names)}, one layer')
+    if set(state) != set(names):
+        raise ValueError(
+            f'state dict has {sorted(map(str, state))}: must be {sorted(names)}, one layer'
+        )
+    sizes = {}
+    # G: the four gates of all units H.
+    shapes = {'weight_ih': 'GI', 'weight_hh': 'GH', 'bias_ih': 'G', 'bias_hh': 'G'}
 
-    def stack(name):
-        return np.stack([np.asarray(state[name + suffix]).T for suffix in _SUFFIXES])
+    def stack(kind):
+        return np.stack(
+            [
+                check_array(kind + suffix, state[kind + suffix], shapes[kind], sizes).T
+                for suffix in _SUFFIXES
+            ]
+        )
 
+    recurrent = stack('weight_hh')
+    if sizes['G'] != 4 * sizes['H']:
+        raise ValueError(f'weight_hh has {sizes["G"]} gates of {sizes["H"]} units: must be 4 each')
     return {
         'kernel': stack('weight_ih'),
-        'recurrence': {'kernel': stack('weight_hh')},
+        'recurrence': {'kernel': recurrent},
         'bias': stack('bias_ih') + stack('bias_hh'),
     }
