@@ -16,7 +16,7 @@ ALLOWED = {
     'fgsep_jax/losses': {'losses', 'dsp'},
     'fgsep_jax/models': {'models'},
     'fgsep_jax/metrics': {'losses.si_snr', 'metrics'},
-    'fgsep_jax/interop': {'models'},
+    'fgsep_jax/interop': {'interop', 'models'},
     'fgsep_jax/data': {'config', 'data', 'files'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'tasks'},
     'fgsep_jax/training': {
