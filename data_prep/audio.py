@@ -11,13 +11,15 @@ import stat
 from typing import BinaryIO
 
 import numpy as np
-import scipy
 import soundfile
 
 from data_prep import containers
 from data_prep.corpora import Utterance, printable
+from fgsep_jax.data.resample import length as resampled_length, resample
 
 FULL_SCALE = 32768.0  # of int16: PCM sample / FULL_SCALE lies in [-1, 1)
+OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves a level by 0.04 dB
+MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
 _BLOCK = 1 << 18  # samples decoded at a time
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
@@ -42,10 +44,12 @@ class Take:
 
     Attributes:
         channel: the one that is taken.
+        offset: taken off it; 0 where a mean is no matter, see `inspect`.
         scale: factor; a power of two, below 1 where float samples exceed full scale.
     """
 
     channel: int = 0
+    offset: float = 0.0
     scale: float = 1.0
 
 
@@ -75,12 +79,6 @@ class Inspected:
 def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
     common = math.gcd(native_rate, sample_rate)
     return sample_rate // common, native_rate // common
-
-
-def resampled_length(samples: int, native_rate: int, sample_rate: int) -> int:
-    """Samples that `read` returns for a file of `samples` at `native_rate`."""
-    up, down = _ratio(native_rate, sample_rate)
-    return -(-samples * up // down)
 
 
 class _Stream(soundfile.SoundFile):
@@ -194,8 +192,8 @@ def read(
 ) -> np.ndarray:
     """Samples `start` to `stop`, counted at `sample_rate`.
 
-    Higher native rates are resampled by a polyphase filter (`scipy.signal.resample_poly`, linear
-    phase, Kaiser 5.0), over the whole file, so that a cut does not depend on where it is made.
+    No more than these is decoded, and what `resample` needs around them: up to rounding, they are
+    the samples that the whole file would have there.
 
     Args:
         path: of the file.
@@ -213,13 +211,21 @@ def read(
             raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
         if take.channel >= file.channels:
             raise BadInput('unreadable', f'{file.channels} channels, it had more')
-        if native_rate == sample_rate:
-            audio_T = _span(file, start, stop, take.channel)
-        else:
-            up, down = _ratio(native_rate, sample_rate)
-            whole_T = _span(file, 0, None, take.channel)
-            audio_T = scipy.signal.resample_poly(whole_T, up, down)[start:stop].astype(np.float32)
-    return audio_T if take.scale == 1.0 else audio_T * np.float32(take.scale)
+        begin, end, native_start, native_stop = 0, None, start, stop
+        if native_rate != sample_rate:
+            up, down = _ratio(native_rate, sample_rate)  # `down` native samples become `up`
+            margin = math.ceil(MARGIN * sample_rate / up)
+            first = max(start // up - margin, 0)
+            begin, native_start = start - first * up, first * down
+            if stop is not None:
+                end = begin + max(stop - start, 0)
+                native_stop = (-(-stop // up) + margin) * down
+        audio_T = _span(file, native_start, native_stop, take.channel)
+    if take.offset:
+        audio_T = audio_T - np.float32(take.offset)
+    if take.scale != 1.0:
+        audio_T = audio_T * np.float32(take.scale)
+    return resample(audio_T, native_rate, sample_rate)[begin:end]
 
 
 class _Statistics:
@@ -313,8 +319,10 @@ def inspect(
 
     Of several channels the first is taken, unless another one is louder by `FIRST_CHANNEL_DB`
     (mean power without the mean): then the loudest, so that an event on one side is not lost, and
-    nothing cancels as it could in a sum. Float samples above full scale are not clipped: they
-    are scaled by a power of two, and full scale is where they are largest.
+    nothing cancels as it could in a sum. A mean whose power is within `OFFSET_DB` of the rest's is
+    an offset: nobody hears it, yet it would set levels and onsets, so it is taken off. Float
+    samples above full scale are not clipped: they are scaled by a power of two, and full scale is
+    where they are largest.
 
     Args:
         item: the utterance.
@@ -336,6 +344,8 @@ def inspect(
         channel = int(np.argmax(power_C))
         if power_C[0] >= power_C[channel] * 10 ** (-FIRST_CHANNEL_DB / 10):
             channel = 0
+        mean = float(statistics.sum_C[channel]) / statistics.count
+        offset = mean if mean**2 > power_C[channel] * 10 ** (OFFSET_DB / 10) else 0.0
         extreme = float(max(statistics.high_C[channel], -statistics.low_C[channel]))
         scale = 1.0
         if extreme > 1.0:
@@ -358,14 +368,15 @@ def inspect(
         'resampled': native_rate != sample_rate,
         'first channel taken': len(power_C) > 1 and not channel,
         'loudest channel taken, the first is quieter': channel > 0,
+        'offset taken off (in ready mixtures left, and no part of a level)': bool(offset),
         'scaled, float samples were above full scale': scale != 1.0,
         'taken as it is: whether it is whole cannot be told in its format': not declared,
     }
-    square = float(statistics.square_C[channel]) / statistics.count * scale**2
+    square = float(statistics.square_C[channel]) / statistics.count - offset * mean
     return Inspected(
         item,
         samples=resampled_length(statistics.count, native_rate, sample_rate),
-        rms_db=10 * math.log10(square),
-        take=Take(channel, scale),
+        rms_db=10 * math.log10(square * scale**2),
+        take=Take(channel, offset, scale),
         converted=tuple(note for note, applies in converted.items() if applies),
     )

@@ -4,7 +4,8 @@ import math
 
 import librosa
 import numpy as np
-import soxr
+
+from fgsep_jax.data.resample import resample
 
 WINDOW = 0.046  # seconds, 2048 samples at 44.1 kHz
 SHORTEST = 64  # samples; less has no pitch to change, and is repeated or cut to the new length
@@ -35,5 +36,5 @@ def change(
     window = min(window, 2 ** int(math.log2(sound_T.size)))
     changed_T = librosa.effects.time_stretch(sound_T, rate=1.0 / (stretch * faster), n_fft=window)
     if semitones:
-        changed_T = soxr.resample(changed_T, faster * sample_rate, sample_rate)
+        changed_T = resample(changed_T, faster * sample_rate, sample_rate)
     return librosa.util.fix_length(np.asarray(changed_T, np.float32), size=samples)

@@ -9,11 +9,12 @@ import _ctypes
 import ctypes
 import dataclasses
 import importlib.metadata
-import math
 import os
 
 import numpy as np
-import scipy
+import soxr
+
+from fgsep_jax.data.resample import resample
 
 _SYNCHRONOUS_RETRIEVAL = 2  # espeak_AUDIO_OUTPUT: samples go to the callback, in this thread
 _UTF8 = 1  # espeakCHARS_UTF8
@@ -104,7 +105,8 @@ def version() -> str:
         number = library.espeak_Info(None).decode()
     finally:
         _unload(library)
-    return f'eSpeak NG {number} (espeakng-loader {importlib.metadata.version("espeakng-loader")})'
+    wheel = importlib.metadata.version('espeakng-loader')
+    return f'eSpeak NG {number} (espeakng-loader {wheel}, soxr {soxr.__version__})'
 
 
 def render(voice: Voice, text: str, *, sample_rate: int = 8000) -> np.ndarray:
@@ -134,10 +136,7 @@ def render(voice: Voice, text: str, *, sample_rate: int = 8000) -> np.ndarray:
         raise ValueError(f'voice {voice.name!r} clips at volume {voice.volume}: lower its volume')
     if sample_rate > native_rate:
         raise ValueError(f'eSpeak NG speaks at {native_rate} Hz, {sample_rate} Hz are asked for')
-    common = math.gcd(native_rate, sample_rate)
-    speech_T = scipy.signal.resample_poly(
-        samples_T / np.float32(_FULL_SCALE), sample_rate // common, native_rate // common
-    )
+    speech_T = resample(samples_T / np.float32(_FULL_SCALE), native_rate, sample_rate)
     return trim(speech_T, sample_rate=sample_rate)
 
 

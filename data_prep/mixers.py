@@ -1,6 +1,5 @@
 """From a spec to an example: read the clips, apply the rules of `mixing`, pack."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -81,7 +80,7 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
 def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> Example:
     """Sources of a tree that is already mixed, sample for sample.
 
-    Without a listed level the SNR is the ratio of the sources' mean powers.
+    Without a listed level the SNR is the ratio of the sources' mean powers, offsets not counted.
 
     Args:
         spec: its `extra[0]` is the path of the ready mixture, checked against the sum.
@@ -93,8 +92,8 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
     lengths = {clip.stop for clip in spec.clips}
     if len(lengths) > 1:
         raise BadInput('lengths differ', f'sources of {sorted(lengths)} samples')
-    # Unscaled, so that they add up to the mixture.
-    takes = [dataclasses.replace(clip.take, scale=1.0) for clip in spec.clips]
+    # As they are, so that they add up to the mixture.
+    takes = [audio.Take(clip.take.channel) for clip in spec.clips]
     sources_ST = np.stack(
         [
             audio.read(clip.path, sample_rate=sample_rate, take=take)
@@ -109,6 +108,7 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
         raise BadInput('mixture is not the sum', f'differs by {error:.0f} steps of int16')
     snr_db = spec.snr_db
     if math.isnan(snr_db):
-        power_S = np.mean(np.square(sources_ST, dtype=np.float64), axis=1)
+        offset_S1 = np.array([[clip.take.offset] for clip in spec.clips], np.float32)
+        power_S = np.mean(np.square(sources_ST - offset_S1, dtype=np.float64), axis=1)
         snr_db = float(10.0 * np.log10(power_S[0] / power_S[1]))
     return pack(spec, sources_ST, sample_rate=sample_rate, snr_db=snr_db)

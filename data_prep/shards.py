@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 import cloudpickle
 import numpy as np
 
-from data_prep import audio, mixers, plans, progress, report as reports
+from data_prep import audio, mixers, mixing, plans, progress, report as reports
 from data_prep.corpora import Utterance
 from data_prep.finish import Finish
 from data_prep.workers import (
@@ -223,7 +223,12 @@ def run(
         plan=plan,
         mix=functools.partial(mix, sample_rate=sample_rate),
         output_dir=output_dir,
-        metadata={'snr_rule': snr_rule, 'seed': seed, **(extra_metadata or {})},
+        metadata={
+            'rules_version': mixing.RULES_VERSION,
+            'snr_rule': snr_rule,
+            'seed': seed,
+            **(extra_metadata or {}),
+        },
         notes=notes,
         told=tuple(told),
         beside=beside or {},

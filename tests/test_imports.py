@@ -68,6 +68,7 @@ ALLOWED = {
     },
     'data_prep': {
         'data.records',
+        'data.resample',
         'command_line',
         'config',
         'files',

@@ -9,11 +9,11 @@ import os
 import sys
 
 import jax
-import librosa
 import numpy as np
 import tqdm
 
 from fgsep_jax import config as config_lib, files, names
+from fgsep_jax.data.resample import resample
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import RULES, SkipExample, evaluate_example
 from fgsep_jax.training.mesh import gather
@@ -30,13 +30,7 @@ def load(source, i, *, sample_rate):
       (Example, source_ST in [-1, 1]); resampled by soxr where the rates differ.
     """
     example = source[i]
-    return example, _at_rate(example.sources_ST / 32768.0, example.sample_rate, sample_rate)
-
-
-def _at_rate(signal_T, native_rate, sample_rate):
-    if native_rate == sample_rate:
-        return signal_T
-    return librosa.resample(signal_T, orig_sr=native_rate, target_sr=sample_rate)
+    return example, resample(example.sources_ST / 32768.0, example.sample_rate, sample_rate)
 
 
 def load_adaptation(examples, *, sample_rate, seconds):
@@ -50,7 +44,7 @@ def load_adaptation(examples, *, sample_rate, seconds):
     return np.stack(
         [
             np.resize(
-                _at_rate(one.adaptation_T / 32768.0, one.sample_rate, sample_rate),
+                resample(one.adaptation_T / 32768.0, one.sample_rate, sample_rate),
                 round(seconds * sample_rate),
             )
             for one in examples

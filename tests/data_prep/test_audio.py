@@ -103,7 +103,7 @@ def test_read_resamples_and_cuts(tmp_path, native, suffix):
     expected_T = 0.5 * np.sin(2 * np.pi * 440 * np.arange(whole_T.size) / rate)
     np.testing.assert_allclose(whole_T[200:-200], expected_T[200:-200], atol=0.003)
     part_T = audio.read(path, sample_rate=rate, start=1000, stop=3000)
-    np.testing.assert_array_equal(part_T, whole_T[1000:3000])
+    np.testing.assert_allclose(part_T, whole_T[1000:3000], atol=0 if native == rate else 1e-6)
 
 
 def test_first_channel_is_taken_and_said(tmp_path):

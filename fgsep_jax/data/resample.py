@@ -1,0 +1,33 @@
+"""One resampler for everything: preparation of data, synthetic voices, augmentation, evaluation."""
+
+import numpy as np
+import soxr
+
+
+def length(samples, native_rate, sample_rate):
+    """Samples that `resample` makes of so many."""
+    return int(-(-samples * sample_rate // native_rate))
+
+
+def resample(signal_T, native_rate, sample_rate):
+    """A signal at another rate, by soxr's `HQ`, librosa's default: linear phase, flat up to 91 % of
+    the lower rate's half, 100 dB and more down from there on, so that nothing folds back.
+
+    (SciPy's polyphase filter with its defaults, which this replaces, is 6 dB down at that half.)
+
+    Args:
+      signal_T: [..., T], float.
+      native_rate, sample_rate: in hertz; need not be whole.
+
+    Returns:
+      [..., `length(T)`] in the signal's own type; the signal itself where the rates agree.
+    """
+    if native_rate == sample_rate:
+        return signal_T
+    signal_T = np.asarray(signal_T)
+    samples = length(signal_T.shape[-1], native_rate, sample_rate)
+    made_T = np.zeros((*signal_T.shape[:-1], samples), signal_T.dtype)
+    for index in np.ndindex(signal_T.shape[:-1]):
+        row_T = soxr.resample(np.ascontiguousarray(signal_T[index]), native_rate, sample_rate)
+        made_T[index][: row_T.size] = row_T[:samples]  # rounded by soxr, up here
+    return made_T
