@@ -191,7 +191,8 @@ def _write(folder, content, sounds, before, now):
     for path, signal_T in sounds.items():
         path = os.path.join(folder, name, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        soundfile.write(path, signal_T, content['sample_rate'], 'PCM_16')
+        # As bytes: soundfile takes no text that is no UTF-8.
+        soundfile.write(os.fsencode(path), signal_T, content['sample_rate'], 'PCM_16')
     files_lib.write({os.path.join(folder, name, ABOUT): json.dumps(content, indent=2)})
 
 

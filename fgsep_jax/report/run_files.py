@@ -117,7 +117,7 @@ def _check_example(content, where):
             raise ValueError(f'{name!r} is no file in its folder')
         if not os.path.isfile(os.path.join(where, name)):  # a pipe would wait for its writer
             raise ValueError(f'{name!r} is no file')
-        info = soundfile.info(os.path.join(where, name))
+        info = soundfile.info(os.fsencode(os.path.join(where, name)))
         if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
             raise ValueError(
                 f'{name} has {info.channels} channels, {info.frames} samples at'

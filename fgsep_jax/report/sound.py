@@ -3,6 +3,7 @@
 import base64
 import functools
 import io
+import os
 
 import librosa
 import numpy as np
@@ -20,7 +21,7 @@ def read(path):
         OSError: it cannot be read.
     """
     try:
-        return soundfile.read(path)
+        return soundfile.read(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise OSError(f'{path} cannot be read: {error}') from error
 

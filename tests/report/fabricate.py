@@ -187,7 +187,7 @@ def listening(folder, config, name, systems):
             )
     for path, (_, signal_T) in files.items():
         os.makedirs(os.path.dirname(os.path.join(where, path)), exist_ok=True)
-        soundfile.write(os.path.join(where, path), signal_T, rate, 'PCM_16')
+        soundfile.write(os.fsencode(os.path.join(where, path)), signal_T, rate, 'PCM_16')
     write(
         os.path.join(where, 'example.json'),
         json.dumps(
