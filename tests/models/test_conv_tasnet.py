@@ -65,7 +65,7 @@ def test_parameter_counts_are_the_papers():
 def test_as_many_samples_out_as_in(options):
     model = conv_tasnet(**SMALL | options | dict(blocks=1))
     variables = shapes(model)
-    for samples in [*range(1, 18), 101, 4001]:
+    for samples in (1, 16, 17, 4001):  # tests of the encoders go through all of them
         mixture_BT = jax.ShapeDtypeStruct((2, samples), jnp.float32)
         estimate_BST = jax.eval_shape(model.apply, variables, mixture_BT)
         assert estimate_BST.shape == (2, model.sources, samples)
@@ -80,12 +80,17 @@ def test_padding_changes_nothing(options):
     lengths = [1, 37, 90]
     mixture_BT = normal(len(lengths), 90)  # noise after the lengths: it must not be read
     together_BST = apply(variables, mixture_BT, jnp.asarray(lengths))
+    valid_BT = np.arange(90)[None] < np.array(lengths)[:, None]
+    other_BT = np.where(valid_BT, mixture_BT, normal(len(lengths), 90, seed=1))
+    np.testing.assert_array_equal(apply(variables, other_BT, jnp.asarray(lengths)), together_BST)
     for mixture_T, together_ST, length in zip(mixture_BT, together_BST, lengths):
-        alone_ST = apply(variables, mixture_T[None, :length])[0]
-        assert (jnp.abs(alone_ST) > 0).mean() > 0.95, 'every sample is reached'
-        scale = float(jnp.abs(alone_ST).max())
-        np.testing.assert_allclose(together_ST[:, :length], alone_ST, atol=3e-6 * scale)
         np.testing.assert_array_equal(together_ST[:, length:], 0)
+        # Each length is a program of its own: all of them for the two models that differ most.
+        if length == 37 or options in (VARIANTS['glu'], VARIANTS['causal']):
+            alone_ST = apply(variables, mixture_T[None, :length])[0]
+            assert (jnp.abs(alone_ST) > 0).mean() > 0.95, 'every sample is reached'
+            scale = float(jnp.abs(alone_ST).max())
+            np.testing.assert_allclose(together_ST[:, :length], alone_ST, atol=3e-6 * scale)
 
 
 def test_gradients_do_not_see_padding():

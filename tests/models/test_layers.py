@@ -1,5 +1,7 @@
 """Layers against closed forms, each other and PyTorch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,8 @@ def test_depthwise_implementations_are_equal(taps, dilation, causal):
         return
     x_BKN, kernel_PN, cotangent_BKN = normal(2, 40, 6), normal(taps, 6), normal(2, 40, 6, seed=1)
 
-    def value_and_gradients(implementation):
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(implementation, x_BKN, kernel_PN):
         value, pullback = jax.vjp(
             lambda x, kernel: layers.depthwise_conv(
                 x, kernel, dilation=dilation, causal=causal, implementation=implementation
@@ -32,7 +35,8 @@ def test_depthwise_implementations_are_equal(taps, dilation, causal):
         )
         return value, *pullback(jnp.asarray(cotangent_BKN))
 
-    for shift, conv in zip(value_and_gradients('shift'), value_and_gradients('conv')):
+    made = (value_and_gradients(name, x_BKN, kernel_PN) for name in ('shift', 'conv'))
+    for shift, conv in zip(*made):
         assert shift.shape == conv.shape
         np.testing.assert_allclose(shift, conv, atol=2e-5)
 
@@ -79,8 +83,8 @@ def test_cln_equals_gln_of_every_prefix():
 def test_norm_of_a_constant_is_finite_with_its_gradient(norm, level):
     x_BKN = jnp.full((2, 1000, 64), level)
     one_N, zero_N = jnp.ones(64), jnp.zeros(64)
-    assert jnp.isfinite(norm(x_BKN, one_N, zero_N)).all()
-    assert jnp.isfinite(jax.grad(lambda x: norm(x, one_N, zero_N).sum())(x_BKN)).all()
+    value_and_gradient = jax.jit(jax.value_and_grad(lambda x: norm(x, one_N, zero_N).sum()))
+    assert all(np.isfinite(made).all() for made in value_and_gradient(x_BKN))
 
 
 @pytest.mark.parametrize('norm', [norms.global_layer_norm, norms.cumulative_layer_norm])

@@ -33,12 +33,9 @@ def data(tmp_path_factory):
 def start(data, workdir, *flags, devices=1):
     environment = {
         **os.environ,
-        'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+        'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}',
         'JAX_PLATFORMS': 'cpu',
         'PYTHONPATH': str(DRIVER.parents[2]),
-        # The runs of one kind are one program; it need be compiled once only.
-        'JAX_COMPILATION_CACHE_DIR': os.path.join(os.path.dirname(data), 'compiled'),
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     }
     return subprocess.Popen(
         [sys.executable, str(DRIVER), data, str(workdir), *flags],
