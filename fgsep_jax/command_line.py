@@ -5,6 +5,7 @@ Nothing but the standard library is imported here: whoever mistypes gets an answ
 
 import argparse
 import atexit
+import contextlib
 import difflib
 import os
 import re
@@ -120,6 +121,8 @@ class Parser(argparse.ArgumentParser):
           Namespace of the flags, and what belongs to the `others`.
         """
         argv = sys.argv[1:] if argv is None else list(argv)
+        with contextlib.suppress(AttributeError):  # a path may be no UTF-8, and is printed
+            sys.stdout.reconfigure(errors='backslashreplace')
         known = {name for action in self._actions for name in action.option_strings}
         for word in argv:
             flag = word.partition('=')[0]

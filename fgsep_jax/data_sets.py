@@ -7,6 +7,7 @@ import time
 
 from fgsep_jax import config as config_lib, lock, validate
 from fgsep_jax.data.source import open_dataset
+from fgsep_jax.names import shown
 
 EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
 
@@ -67,7 +68,7 @@ def open_data(config, directory='', *, splits=(), hosts=1, say=print):
         _build(config.task, directory, say)
     metadata = _open(config, directory, splits)
     say(
-        f'data               {metadata["name"]} in {directory}, {metadata["sample_rate"]} Hz'
+        f'data               {shown(metadata["name"])} in {directory}, {metadata["sample_rate"]} Hz'
         + (f' (data.dir is unset: the embedded {EMBEDDED[config.task]})' if embedded else '')
     )
     return directory

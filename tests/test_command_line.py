@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import pathlib
 import subprocess
@@ -291,3 +292,11 @@ def test_libraries_have_a_cache_where_there_is_no_home(monkeypatch, tmp_path):
         assert os.environ['NUMBA_CACHE_DIR'] == folder and os.environ['MPLCONFIGDIR'] == 'mine'
         assert os.access(folder, os.W_OK) and os.environ['HOME'] == str(tmp_path)
         os.rmdir(folder)
+
+
+def test_a_path_that_is_no_utf_8_can_be_printed(monkeypatch):
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(screen, 'utf-8', write_through=True))
+    command_line.Parser('fgsep_jax.something', 'Does it.').parse([])
+    print(os.fsdecode(b'runs/\xff'))
+    assert screen.getvalue() == b'runs/\\udcff\n'
