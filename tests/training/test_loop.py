@@ -131,6 +131,44 @@ def test_a_run_of_bad_steps_stops(data, tmp_path, monkeypatch):
     assert 'mixture_' in str(error.value)
 
 
+class Picky(MeanTask):
+    """Squares of the distance to an example's first sample; 0 is not scored, 3 has no 'square'."""
+
+    def scored(self, batch):
+        return batch['source_BST'][:, 0, 0] != 0
+
+    def loss(self, params, batch, rng):
+        first_B = batch['source_BST'][:, 0, 0].astype(jnp.float32)
+        loss_B = jnp.square(params['mean'] - first_B) + 1e6 * (first_B == 0)
+        return loss_B, {'square': jnp.where(first_B == 3, jnp.nan, loss_B)}
+
+
+@pytest.mark.parametrize(
+    'first, loss, gradient, square',
+    [
+        ([2, 0, 4, 0], 5.0, 4.0, 5.0),
+        ([2, 3, 4, 0], 14 / 3, 4.0, 5.0),
+        ([0, 0, 3, 0], 4.0, 4.0, np.nan),
+        ([0, 0, 0, 0], np.nan, 0.0, np.nan),
+    ],
+)
+def test_means_are_over_the_examples_that_are_scored(first, loss, gradient, square):
+    task, config = Picky(), tiny.config('')
+    state = init_state(task, config)  # mean = 1
+    batch = {'source_BST': jnp.array(first, jnp.int16)[:, None, None], 'mask_B': jnp.ones(4)}
+    how = dict(task=task, optimizer=make_optimizer(config), learning_rate=0.1, seed=0)
+    after, metrics, finite_B = step_lib.train_step(state, batch, **how)
+    np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics['gradient_norm'], gradient, rtol=1e-6)
+    np.testing.assert_allclose(metrics['square'], square, rtol=1e-6)
+    assert int(metrics['unscored']) == first.count(0) and metrics['finite'] and finite_B.all()
+    assert (after.params['mean'] != state.params['mean']) == any(first)
+    means = step_lib.validation_step(state.params, batch, task=task)
+    assert int(means['loss'].count) == 4 - first.count(0)
+    np.testing.assert_allclose(means['loss'].compute(), loss, rtol=1e-6)
+    np.testing.assert_allclose(means['square'].compute(), square, rtol=1e-6)
+
+
 def silent_batch(silent, rows=4, samples=200, length=150):
     """A batch in which a source of some rows is silent where it counts."""
     source_BST = np.random.default_rng(0).integers(-8000, 8000, (rows, 2, samples))
@@ -156,6 +194,7 @@ def tiny_step():
     return state, train, jax.jit(functools.partial(step_lib.validation_step, task=task))
 
 
+@pytest.mark.slow
 def test_a_segment_with_a_silent_source_counts_for_nothing(tiny_step):
     state, train, validate = tiny_step
     batch = silent_batch({1: 0, 2: 321})  # zeros, and an offset alone
@@ -176,6 +215,7 @@ def test_a_segment_with_a_silent_source_counts_for_nothing(tiny_step):
     assert set(means) == {'loss', 'si_snr', 'power_law'}
 
 
+@pytest.mark.slow
 def test_a_step_without_a_single_score_changes_nothing_but_the_counters(tiny_step):
     state, train, _ = tiny_step
     state, *_ = train(state, silent_batch({}))  # now there is momentum
