@@ -1,4 +1,4 @@
-"""Two-speaker mixtures from any `<speaker>/**/*.wav|flac|ogg` tree, split by speaker.
+"""Two-speaker mixtures from any `<speaker>/**/*` tree of audio files, split by speaker.
 
 python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 """

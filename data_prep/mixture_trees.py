@@ -85,8 +85,7 @@ def _mixed(
         if missing:
             raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
         names = {name for folder in folders[1:] for name in corpora.list_files(folder)}
-        for name in sorted(names):
-            stem = os.path.splitext(name)[0]
+        for stem, name in {os.path.splitext(name)[0]: name for name in sorted(names)}.items():
             speakers = speakers_of(stem)
             if speakers is None:  # not one of the mixtures; the report counts it
                 strays.append(f'{folders[1]}/{name}')

@@ -218,7 +218,8 @@ def few(job: Job, specs: list[plans.MixtureSpec]) -> list[str]:
         speakers = {clip.source_id for spec in members for clip in spec.clips}
         seconds = sum(spec.samples for spec in members) / job.sample_rate
         training = split == 'train'
-        counts = [flag for flag in (f'{split}_pairs', f'{split}_mixtures') if flag in flags]
+        part = split if split in ('train', 'validation') else 'test'
+        counts = [flag for flag in (f'{part}_pairs', f'{part}_mixtures') if flag in flags]
         asked = any(flags[flag] is not None for flag in counts)
         ways = []
         if not asked and len(members) < (FEW_TO_TRAIN_ON if training else FEW_TO_SCORE):

@@ -257,5 +257,6 @@ def test_a_stray_file_is_not_a_mixture(tmp_path, walk):
         name = f'{i}1a1-1_1.5_{i}2a1-1_-1.5' if mixture == 'mix' else f'{i}1-1-1_{i}2-1-1'
         for folder in (mixture, 's1', 's2'):
             touch(tmp_path, *(f'{part}/{folder}/{x}.wav' for x in (name, f'._{name}', 'noise')))
+            touch(tmp_path, f'{part}/{folder}/{name}.flac')  # the same once more
     utterances, listed = walk(str(tmp_path))
     assert len(listed) == 3 and len(utterances) == 6

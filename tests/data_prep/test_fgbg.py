@@ -200,6 +200,7 @@ def test_a_test_set_alone(tmp_path, bank):
     assert set(report['splits']) == {'c1'}
     table = report['notes']['Usable sounds by class and split']
     assert {(row['train'], row['validation'], row['test']) for row in table.values()} == {(0, 0, 6)}
+    assert not [line for line in report['notes']['Warnings'] if 'only' in line]  # 5 were asked for
 
 
 def test_groups_from_a_table(tmp_path, bank, capsys):
