@@ -267,7 +267,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
     """
     args, beam_argv = parse(own, argv)
     command_line.lend_caches()
-    from data_prep import corpora, shards
+    from data_prep import corpora
 
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
@@ -288,6 +288,8 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
             keywords = prepare(args)
             job = keywords.pop('job')
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
+            from data_prep import shards  # Beam, once there is something to mix
+
             report = shards.run(
                 name=args.name or name_of(args.output_dir, job),
                 output_dir=args.output_dir,
@@ -301,7 +303,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
                 beside=corpora.unused(_roots(args), used),
                 **keywords,
             )
-    except (corpora.TreeError, shards.DatasetExistsError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise command_line.refusal(error) from error
     if args.dry_run:
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))

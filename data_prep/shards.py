@@ -56,7 +56,7 @@ SPEECH_RULE = (
 )
 
 
-class DatasetExistsError(RuntimeError):
+class DatasetExistsError(ValueError):
     """The output folder holds a finished data set."""
 
 

@@ -1,11 +1,12 @@
 """Which data sets a run reads: its own, found or built, and those to evaluate on."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
 
-from fgsep_jax import config as config_lib, lock, validate
+from fgsep_jax import config as config_lib, defaults, lock, validate
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import shown
 
@@ -28,11 +29,14 @@ def check_splits(directories, splits):
     """Looks data sets to evaluate on up before anything heavy is imported.
 
     Raises:
-      ConfigError: one of them lacks one of the splits.
-      FileNotFoundError, RecordError: see `open_dataset`.
+      ConfigError: one of them is missing, or lacks one of the splits.
+      RecordError: see `open_dataset`.
     """
     for directory in directories:
-        there = open_dataset(directory)['splits']
+        try:
+            there = open_dataset(directory)['splits']
+        except FileNotFoundError as error:
+            raise config_lib.ConfigError(f'--data_dirs={directory}: {error}') from error
         missing = [split for split in splits if split not in there]
         if missing:
             raise config_lib.ConfigError(
@@ -110,10 +114,12 @@ def _open(config, directory, splits):
     try:
         metadata = open_dataset(directory)
     except FileNotFoundError as error:
-        job = config.data.name or 'NAME'
+        jobs = [job for job in defaults.JOBS[config.task] if job not in defaults.EMBEDDED.values()]
+        job = config.data.name or jobs[-1]
+        others = f' (or another of {", ".join(jobs)})' if not config.data.name and jobs[1:] else ''
         raise config_lib.ConfigError(
             f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
-            f' data_prep.{job} --input_dir=... --output_dir={directory}`.'
+            f' data_prep.{job} --input_dir=... --output_dir={shlex.quote(directory)}`{others}.'
         ) from error
     validate.check_data(config, metadata, directory, splits)
     return metadata

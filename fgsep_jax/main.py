@@ -18,6 +18,7 @@ from fgsep_jax import (
 )
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.data.source import open_dataset
+from fgsep_jax.report import results, runs as runs_lib
 from fgsep_jax.training import run_folder
 from fgsep_jax.training.endings import Preempted, TrainingError
 
@@ -151,7 +152,15 @@ def _evaluate(args, settings):
 
 def _cross_evaluate(args, settings):
     _refuse(args, 'workdir')
+    for name, value in (('runs', args.runs), ('data_dirs', args.data_dirs)):
+        if not value:
+            raise config_lib.ConfigError(f'--mode=cross_evaluate needs --{name}=DIR[,DIR...]')
     data_sets.check_splits(args.data_dirs, args.splits)
+    try:
+        for folder in args.runs:
+            runs_lib.find(folder)
+    except results.ResultsError as error:
+        raise config_lib.ConfigError(f'--runs: {error}') from error
     _begin(args)
     from fgsep_jax import cross
 

@@ -291,8 +291,15 @@ def check_data(config, metadata, directory, splits=()):
     check_adaptation(config, metadata, directory)
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:
+        there = ', '.join(metadata['splits'])
+        way_out = (
+            'A data set for evaluation alone goes with --mode=evaluate --workdir=RUN'
+            ' --data_dirs=DIR; flags like --validation_fraction make the jobs of data_prep split'
+            if {'train', 'validation'} & set(missing)
+            else 'Choose among them with --splits=NAME, e.g. --splits=validation, or train alone'
+            ' with --mode=train'
+        )
         raise ConfigError(
-            f'the data set in {directory} has no {" and no ".join(missing)} split; it has'
-            f' {", ".join(metadata["splits"])}. Data sets for evaluation only go with'
-            ' --mode=evaluate --data_dirs=DIR; training without a test split with --mode=train.'
+            f'the data set in {directory} has no {" and no ".join(missing)} split; it has {there}.'
+            f' {way_out}.'
         )

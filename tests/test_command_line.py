@@ -79,7 +79,12 @@ def refusal(capsys, *argv, program=main.main):
         (['--mode=evaluate', '--config.model.hidden=3'], 'evaluation.* alone can be changed'),
         (['--mode=evaluate', '--config.evaluation.batch=3'], 'did you mean evaluation.batch_size?'),
         (['--mode=cross_evaluate', '--workdir=x'], '--mode=cross_evaluate takes --runs=FOLDER'),
-        (['--mode=cross_evaluate', '--runs=x', '--data_dirs=no'], 'no data set at no: the folder'),
+        (['--mode=cross_evaluate', '--runs=x', '--data_dirs=no'], '--data_dirs=no: no data set at'),
+        (['--mode=cross_evaluate', '--data_dirs=no'], 'cross_evaluate needs --runs=DIR'),
+        (['--mode=cross_evaluate', '--runs=x'], 'cross_evaluate needs --data_dirs=DIR'),
+        ([GLU, '--workdir=README.md'], 'README.md is a file, not a folder'),
+        ([GLU, '--workdir=README.md/x/y'], 'README.md is a file, not a folder'),
+        ([GLU, '--config.data.dir=x'], 'data_prep.folder_2mix --input_dir=... --output_dir=x`'),
     ],
 )
 def test_a_mistake_is_refused_without_jax(capsys, argv, said):

@@ -74,6 +74,10 @@ def test_splits_that_are_not_there_are_named_with_their_flag(project):
     with pytest.raises(config_lib.ConfigError, match=r'no split c1 and no split c2; .*--splits=te'):
         data_sets.check_splits(['data/tones'], ['test', 'c1', 'c2'])
     data_sets.check_splits(['data/tones'], ['test', 'validation'])
+    with pytest.raises(
+        config_lib.ConfigError, match='--splits=validation, or train alone with --m'
+    ):
+        data_sets.check(project.config, 'data/tones', ['train', 'validation', 'c1'])
 
 
 @pytest.mark.parametrize('url', ['gs://bucket/x', 's3://bucket/x', 'http://host/x', 'hdfs://x'])
@@ -84,7 +88,7 @@ def test_a_url_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, url
     config = f'--config={ROOT}/configs/convtasnet.py:demo'
     for argv in (
         [config, f'--config.data.dir={url}'],
-        ['--mode=cross_evaluate', f'--data_dirs={url}'],
+        ['--mode=cross_evaluate', '--runs=x', f'--data_dirs={url}'],
     ):
         with pytest.raises(SystemExit) as stopped:
             main.main(argv)

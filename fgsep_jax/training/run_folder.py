@@ -43,11 +43,20 @@ def default(config):
 
 
 def check(workdir, config):
-    """Checks that a folder holds no run, or one of the same configuration.
+    """Checks that a folder can be written to, and holds no run or one of the same configuration.
 
     Raises:
-      ConfigError: the folder holds a run of another configuration.
+      ConfigError: the folder cannot be, or holds a run of another configuration.
     """
+    above = os.path.abspath(workdir)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        raise config_lib.ConfigError(f'--workdir={workdir}: {above} is a file, not a folder')
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise config_lib.ConfigError(
+            f'--workdir={workdir}: {above} cannot be written to; give another --workdir'
+        )
     if not os.path.exists(os.path.join(workdir, 'config.json')):
         return
     before = flatten(read_config(workdir).to_dict())
