@@ -305,3 +305,9 @@ def test_a_path_that_is_no_utf_8_can_be_printed(monkeypatch):
     command_line.Parser('fgsep_jax.something', 'Does it.').parse([])
     print(os.fsdecode(b'runs/\xff'))
     assert screen.getvalue() == b'runs/\\udcff\n'
+
+
+def test_a_training_starts_without_torch():
+    code = 'import sys, fgsep_jax.experiment, fgsep_jax.cross; print("torch" in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == 'False\n', done.stderr
