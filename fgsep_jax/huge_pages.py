@@ -18,4 +18,10 @@ def use():
 
 def _watched():
     tools = getattr(sys, 'monitoring', None)  # of Python 3.12 and later
-    return bool(sys.gettrace() or sys.getprofile() or tools and any(map(tools.get_tool, range(6))))
+    return bool(
+        # A debugger without a breakpoint yet traces nothing; it is there all the same.
+        {'bdb', 'pydevd'} & sys.modules.keys()
+        or sys.gettrace()
+        or sys.getprofile()
+        or (tools and any(map(tools.get_tool, range(6))))
+    )

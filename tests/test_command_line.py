@@ -197,7 +197,10 @@ def test_a_program_starts_again_only_where_nobody_watches(monkeypatch):
         watch(lambda *args: None)
         huge_pages.use()
         watch(before)
+    monkeypatch.setattr(sys, 'modules', {'bdb': None})
+    huge_pages.use()
     assert not started and not os.environ
+    monkeypatch.setattr(sys, 'modules', {})
     if not (sys.gettrace() or sys.getprofile()):
         huge_pages.use()
         assert started == [(sys.executable, sys.orig_argv)]
