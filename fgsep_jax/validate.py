@@ -118,7 +118,10 @@ def validate(config, *, devices=1, hosts=1):
     )
     {'speech': _speech, 'foreground': _foreground}[config.task](config, rules)
     if rules.problems:
-        raise ConfigError('this configuration cannot work:\n  ' + '\n  '.join(rules.problems))
+        separator = '\n  ' if len(rules.problems) > 1 else ' '
+        raise ConfigError(
+            f'this configuration cannot work:{separator}' + separator.join(rules.problems)
+        )
 
 
 def _speech(config, rules):

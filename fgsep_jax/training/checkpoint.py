@@ -163,6 +163,8 @@ class Checkpoints:
         saved = position.get('arrays')
         if saved is not None:
             _check_fit(path, saved, abstract_state)
+        if not os.path.isdir(os.path.join(path, 'state')):
+            raise DamagedCheckpoint(f'{path}: its arrays, the folder state, are missing')
         try:
             state = self._reader.restore(
                 path, ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
