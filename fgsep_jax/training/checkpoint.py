@@ -72,7 +72,7 @@ class Checkpoints:
             item_names=('state', 'position'),
         )
 
-    def save(self, step, state, position, *, loss=None):
+    def save(self, step, state, position, *, loss=None, replace=False):
         """Starts saving one checkpoint.
 
         Args:
@@ -80,6 +80,7 @@ class Checkpoints:
           state: TrainState.
           position: JSON-able: state of the data iterator, what it reads, the configuration.
           loss: validation loss, where one was just measured.
+          replace: whether this very step has been saved, without its loss.
 
         Raises:
           RuntimeError: the step has been saved already.
@@ -89,6 +90,8 @@ class Checkpoints:
         position = {**position, 'step': step, 'loss': loss, 'arrays': _digests(state)}
         position = json.loads(json.dumps(position))  # as it will be read
         with self._writing():
+            if replace:
+                self._manager.delete(step)
             saved = self._manager.save(
                 step,
                 metrics={'loss': math.inf if loss is None else loss},

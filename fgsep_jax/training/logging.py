@@ -27,14 +27,15 @@ class RunLog:
         it is about to be computed again.
       total: steps of the whole run, for the progress bar.
       active: False on hosts that must not write.
+      unvalidated: whether the validation of this step, too, is about to be computed again.
     """
 
-    def __init__(self, workdir, *, step, total, active=True):
+    def __init__(self, workdir, *, step, total, active=True, unvalidated=False):
         self._active = active
         if not active:
             return
         path = os.path.join(workdir, 'metrics.jsonl')
-        _drop_after(path, step)
+        _drop_after(path, step, unvalidated)
         self._complained = False
         self._lines = _Appended(path, self._cannot_write)
         folder = os.path.join(workdir, 'tensorboard')
@@ -174,7 +175,7 @@ def duration(seconds):
     return f'{seconds / 3600:.1f} h' if seconds < 172800 else f'{seconds / 86400:.0f} days'
 
 
-def _drop_after(path, step):
+def _drop_after(path, step, unvalidated):
     """Takes the lines of later steps out of a log; those that cannot be read stay, but the last."""
     if not os.path.lexists(path):
         return
@@ -182,7 +183,9 @@ def _drop_after(path, step):
     kept = []
     for line in lines:
         try:
-            keep = files.parse_json(line, ConfigError, where=path)['step'] <= step
+            row = files.parse_json(line, ConfigError, where=path)
+            again = unvalidated and (row['step'], row['kind']) == (step, 'validation')
+            keep = row['step'] <= step and not again
         except (ConfigError, KeyError, TypeError):
             keep = line.endswith(b'\n')  # else a run was killed while writing it
         kept += [line] * keep

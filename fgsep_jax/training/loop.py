@@ -61,15 +61,17 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         )
         reads = {'data': repr(train_source), 'hosts': hosts}
         state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
-        step = int(state.step)
+        step, unvalidated = int(state.step), position.get('unvalidated', False)
         if host == 0:
             run_folder.claim(workdir, config, train_source)
         log = stack.enter_context(
-            contextlib.closing(RunLog(workdir, step=step, total=total, active=host == 0))
+            contextlib.closing(
+                RunLog(workdir, step=step, total=total, active=host == 0, unvalidated=unvalidated)
+            )
         )
         for note in checkpoints.notes:
             log.say(f'note: {note}')
-        if step >= total:
+        if step >= total and not unvalidated:
             log.say(f'{workdir} is trained: {step} steps')
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
@@ -89,15 +91,21 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         # From here on there is something to lose. On a pod JAX itself listens to SIGTERM.
         numbers = [n for n in stopping.NAMES if hosts == 1 or n != signal.SIGTERM]
         stop = _Stop(stack.enter_context(stopping.deferred(numbers)), checkpoints)
-        while step < total:
-            state = run.step(state, step, total - step)
-            step += 1
-            gates.save(step, state.params)
+        while step < total or unvalidated:
+            saved = unvalidated  # by a process that was stopped before it had validated
+            if not saved:
+                state = run.step(state, step, total - step)
+                step += 1
+                gates.save(step, state.params)
             epoch_end = step % epoch_steps == 0
             leaving = stop.requested(step)
             loss = None
             if epoch_end:
-                state, loss = run.validate(state, step, step // epoch_steps)
+                validated = run.validate(state, step, step // epoch_steps, stop)
+                unvalidated = validated is None
+                if saved and unvalidated:
+                    break
+                state, loss = validated or (state, None)
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
                 if held and held.lost:
@@ -112,11 +120,13 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                         **reads,
                         'iterator': batches.get_state(),
                         'unscored': run.unscored,
+                        'unvalidated': unvalidated,
                         'config': config.to_dict(),
                     },
                     loss=loss,
+                    replace=saved,
                 )
-            if leaving:
+            if leaving or unvalidated:
                 break
         checkpoints.wait()
         if stop.number:
@@ -274,11 +284,11 @@ class _Run:
                 ' at these examples; the last checkpoint is kept.'
             )
 
-    def validate(self, state, step, epoch):
+    def validate(self, state, step, epoch, stop):
         """Measures the validation loss and lets the learning-rate rule see it.
 
         Returns:
-          (state, validation loss).
+          (state, validation loss); None where it is to stop at once.
         """
         self.read_metrics()
         totals = None
@@ -288,6 +298,8 @@ class _Run:
             host=jax.process_index(),
             hosts=jax.process_count(),
         ):
+            if stop.at_once:
+                return None
             sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
             totals = sums if totals is None else merge_all(totals, sums)
         values = {name: mean.compute() for name, mean in totals.items()}
@@ -349,6 +361,11 @@ class _Stop:
     @property
     def number(self):
         return self._request.number if self._alone else self._agreed
+
+    @property
+    def at_once(self):
+        """Whether a validation is to be left; hosts agree after a step only."""
+        return self._alone and self.number is not None
 
     def requested(self, step):
         """Whether the run should save and leave after this step."""

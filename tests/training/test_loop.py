@@ -1,6 +1,8 @@
 import functools
 import json
 import os
+import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -320,6 +322,37 @@ def test_a_signal_saves_and_leaves_within_a_step(data, tmp_path, monkeypatch, nu
     ended = run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     undisturbed = run(data, tmp_path / 'other', MeanTask(), monkeypatch)
     jax.tree.map(np.testing.assert_array_equal, ended, undisturbed)
+
+
+@pytest.mark.parametrize('epoch', [1, 3])
+def test_a_validation_is_left_at_once_and_made_up_for(data, tmp_path, monkeypatch, epoch):
+    validate, stopped = loop._Run.validate, []
+
+    def signalled(self, state, step, current, stop):
+        if current == epoch and len(stopped) < 2:
+            stopped.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+            until = time.monotonic() + 10
+            while not stop.at_once and time.monotonic() < until:
+                time.sleep(0.001)
+        return validate(self, state, step, current, stop)
+
+    monkeypatch.setattr(loop._Run, 'validate', signalled)
+    for _ in range(2):  # the second time as the first thing after the resumption
+        with pytest.raises(loop.Preempted):
+            run(data, tmp_path / 'run', MeanTask(), monkeypatch)
+    assert stopped == [4 * epoch] * 2
+    ended = run(data, tmp_path / 'run', MeanTask(), monkeypatch)
+    undisturbed = run(data, tmp_path / 'other', MeanTask(), monkeypatch)
+    jax.tree.map(np.testing.assert_array_equal, ended, undisturbed)
+    for kind in ('train', 'validation'):
+        losses = [
+            [(row['step'], row['loss']) for row in rows(tmp_path / name) if row['kind'] == kind]
+            for name in ('run', 'other')
+        ]
+        assert losses[0] == losses[1]
+    best = [checkpoint.Checkpoints(tmp_path / name).best_step() for name in ('run', 'other')]
+    assert best[0] == best[1]
 
 
 def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
