@@ -15,6 +15,8 @@ import unicodedata
 LONGEST = 150  # bytes of a part; file systems take 255, or 143 less a suffix where they encrypt
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)', re.IGNORECASE)
+# Files that are searched for below a folder: nothing else may be called so.
+_SEARCHED = ('config.json', 'summary.json', 'examples.csv', 'example.json')
 _CHANGED = re.compile(r'--[0-9a-f]{16}$')  # what `part` gives to names that it had to change
 _TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'LRI', 'RLI', 'FSI')  # of direction
 _FORMULA = re.compile("'*[=+@\t\r\n＝＋＠－-]")  # a spreadsheet runs cells that begin so
@@ -30,10 +32,10 @@ def part(name, *, ascii=False, taken=()):
       taken: parts that belong to other names; one that differs in case or accents alone counts.
 
     Returns:
-      The name itself where it is such a part (`is_part`) and not taken. Else what is left of it,
-      and a digest: two names, of which one had to change, never share a part.
+      The name itself where it is such a part (`is_part`), neither taken nor searched for. Else
+      what is left of it, and a digest: two names never share a part.
     """
-    there = {_folded(one) for one in taken}
+    there = {_folded(one) for one in (*taken, *_SEARCHED)}
     if is_part(name, ascii=ascii) and not _CHANGED.search(name) and _folded(name) not in there:
         return name
     plain = unicodedata.normalize('NFC', name)

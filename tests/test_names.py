@@ -54,7 +54,16 @@ HOSTILE = (
         '&lt;',
         '$x$',
     ),
-    *('example.json', 'mixture.wav', '.written.json', 'a--0123456789abcdef', 'con--' + '0' * 16),
+    *(
+        'config.json',
+        'Summary.json',
+        'examples.csv',
+        'example.json',
+        'mixture.wav',
+        '.written.json',
+        'a--0123456789abcdef',
+        'con--' + '0' * 16,
+    ),
 )
 ORDINARY = (
     *(

@@ -46,11 +46,11 @@ def rename(run, name):
     whole = name.encode(errors='replace').decode()  # half characters are refused in these
     change(run / 'config.json', experiment=whole, preset=whole)
     change(run / 'training_data.json', name=whole)
-    for path in run.rglob('summary.json'):
+    for path in list(run.rglob('summary.json')):
         change(path, data_set=name, results=name, preset=name)
     for room in ('evaluation', 'audio'):
         (run / room / 'alpha').rename(run / room / names.part(name))
-    for path in run.rglob('example.json'):
+    for path in list(run.rglob('example.json')):
         files = json.loads(path.read_text())['files']
         for about in files.values():
             about |= {key: name for key in ('source',) if key in about}
