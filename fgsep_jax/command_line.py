@@ -80,10 +80,10 @@ def boolean(text):
     return text.lower() in ('true', '1')
 
 
-def did_you_mean(word, known, count=1):
-    """Returns "; did you mean 'x'?" for the nearest known words, else a full stop."""
-    close = difflib.get_close_matches(word, [str(k) for k in known], n=count)
-    return f'; did you mean {" or ".join(map(repr, close))}?' if close else '.'
+def did_you_mean(word, known):
+    """Returns "; did you mean 'x'?" for the nearest known word, else a full stop."""
+    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
+    return f"; did you mean '{close[0]}'?" if close else '.'
 
 
 class Parser(argparse.ArgumentParser):
@@ -155,7 +155,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action):
         shown = action.help or ''
-        if '%(default)' in shown or action.default in (None, False, '', argparse.SUPPRESS):
+        if '%(default)' in shown or action.default is False:
+            return shown
+        if action.default in (None, '', argparse.SUPPRESS):
             return shown
         if isinstance(action.default, (list, tuple)):
             return shown + (
