@@ -13,15 +13,19 @@ import fabricate
 from fgsep_jax.report import (
     __main__ as command,
     build,
+    claims_speech,
     compare,
     frame,
+    groups as groups_lib,
+    listening,
     results,
     run_files,
     runs,
     tables_common,
+    tables_speech,
+    text,
 )
 
-SPEECH, SOUNDS = 'speech', 'sounds'
 FILES = (
     'config.json',
     'training_data.json',
@@ -55,14 +59,16 @@ def read(folder):
     notes = []
     found = runs.find(str(folder), notes)
     notes += build.notes(found)
-    tables_common.runs_table(build.groups_lib.by_seed(found))
-    for run in found:
-        build.groups_lib.by_seed([run])
+    groups = groups_lib.by_seed(found)
+    sets = tables_common.test_sets(groups)
+    made = [tables_common.runs_table(groups), claims_speech.speech(groups, 'demo')]
+    made += [tables_speech.table_1(groups, name) for name in sets]
+    made += [tables_speech.cross_table(groups, sets), tables_speech.cross_means(groups, sets)]
+    made += [tables_common.worst_ten(groups, name) for name in sets]
+    for table in filter(None, made):
+        text.markdown(table).encode()
+    listening.examples(groups, 1)
     return found, notes
-
-
-def contents_at(path):
-    return path.read_bytes() if path.is_file() else None
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -89,9 +95,9 @@ def test_a_report_of_damaged_runs_names_them_at_its_top(folder):
     (folder / 'damaged' / 'config.json').write_bytes(damage.NOT_JSON['deep'])
     (folder / 'whole' / 'evaluation/alpha/summary.json').write_text('{"metrics": 3}')
     assert command.main([f'--runs={folder}', f'--output_dir={folder}/out', '--examples=0']) == 0
-    text = (folder / 'out' / 'report.md').read_text()
+    report = (folder / 'out' / 'report.md').read_text()
     for words in ('config.json is nested too deeply', 'summary.json lacks system'):
-        assert words in text
+        assert words in report
 
 
 def test_loops_of_links_end(folder):
@@ -127,7 +133,7 @@ def test_lines_of_a_log_that_cannot_be_read_are_counted(folder):
 
 
 @pytest.mark.parametrize('name', FILES)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(draw=st.data())
 def test_random_damage(made, name, draw):
     """Of any file: the runs are read, the comparison and the table of all scores are made, or
