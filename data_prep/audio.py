@@ -291,7 +291,8 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
     with _opened(path, endless=True) as (file, length):
         statistics = _Statistics(file.channels, clip=0.999 * full_scale)
         promised, declared = length.samples, length.declared
-        if promised is None and file.frames < _UNKNOWN_FRAMES:
+        # Of MPEG audio libsndfile estimates it where nothing counts its frames.
+        if promised is None and file.frames < _UNKNOWN_FRAMES and file.format != 'MP3':
             promised = file.frames
         exact = promised is not None and not length.tolerance
         for block_TC in _blocks(file, promised if exact else None):
@@ -300,9 +301,13 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
         if exact and found == promised:
             with contextlib.suppress(Exception):  # what no decoder takes for sound is none
                 found += len(file.read(1, dtype='float32', always_2d=True))
-        if promised is not None and abs(found - promised) > length.tolerance:
+        if length.tolerance and abs(found - promised) > length.tolerance:
+            # All frames are there, but libsndfile guessed at how many there are.
+            detail = f'the decoder gives {found} samples, its frames hold {promised}'
+            raise BadInput('unreadable', detail)
+        if exact and found != promised:
             kind = 'truncated' if found < promised else 'longer than its header'
-            there = f'more than {promised}' if exact and found > promised else f'{found}'
+            there = f'more than {promised}' if found > promised else f'{found}'
             raise BadInput(kind, f'{there} samples, its header counts {promised}')
         return statistics, file.samplerate, declared
 
