@@ -21,7 +21,7 @@ from fgsep_jax.training.endings import TrainingError
 
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
-# Of Orbax and TensorStore: the machine's trouble, which says nothing about what was saved.
+# The machine's trouble, which says nothing about what was saved, as TensorStore words it.
 _NOT_DAMAGE = re.compile(r'^(PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED)')
 
 
@@ -176,7 +176,10 @@ class Checkpoints:
             raise
         except Exception as error:  # whatever Orbax meets in damaged files
             reason = ' '.join(str(error).split())[:200]
-            if _NOT_DAMAGE.match(reason):
+            gone = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+            if _NOT_DAMAGE.match(reason) or (
+                isinstance(error, OSError) and not isinstance(error, gone)
+            ):
                 raise ConfigError(f'{path} cannot be read: {reason}') from error
             if saved is None and isinstance(error, ValueError):
                 reason = f'does not fit this model, or is damaged: {reason}'
