@@ -8,6 +8,7 @@ runner, the number of workers nor the order in which anything arrives.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import dataclasses
 import functools
 import json
@@ -88,7 +89,8 @@ def _clear(staging: str, *, all: bool = False) -> None:
         if all or name != FILES:
             delete(staging, name)
     if all and '://' not in staging:
-        os.rmdir(staging)
+        with contextlib.suppress(OSError):  # something in it is not ours
+            os.rmdir(staging)
 
 
 def _runner(options: PipelineOptions):

@@ -318,10 +318,10 @@ def check_folder(folder, data_set, split):
       ConfigError: they are of a data set, or a split, of another name, and would be lost.
     """
     try:
-        with open(os.path.join(folder, 'summary.json')) as file:
-            content = json.load(file)
+        path = os.path.join(folder, 'summary.json')
+        content = files.read_json(path, ValueError, finite=False, halves=True)
         there = content['data_set'], content['split']
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError):
         return
     if there != (data_set, split):
         raise config_lib.ConfigError(
@@ -356,7 +356,7 @@ def settle(folder):
     summary = os.path.join(folder, 'summary.json')
     with contextlib.suppress(OSError, ValueError):
         examples = files.read_bytes(os.path.join(folder, 'examples.csv'), ValueError, most=math.inf)
-        content = files.read_json(files.partial(summary), ValueError)
+        content = files.read_json(files.partial(summary), ValueError, finite=False, halves=True)
         if content.get('examples_digest') == files.digest(examples):
             os.replace(files.partial(summary), summary)
     files.clean(folder)

@@ -222,11 +222,9 @@ def _written(folder, data_set):
 def _read(path):
     """A file's JSON object; {} of what is none."""
     try:
-        with open(path) as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError):
+        return files_lib.read_json(path, ValueError, finite=False, halves=True)
+    except ValueError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _remove(folder, files):
