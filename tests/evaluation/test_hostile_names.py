@@ -218,6 +218,8 @@ def test_two_ids_alike_in_their_first_bytes(tree):
     found = ours(tree)
     assert found.keys() == set(ids) and len(set(found.values())) == len(ids)
     assert found['x' * 150] == 'x' * 150
+    evaluate(tree, Source(ids), count=len(ids))
+    assert ours(tree) == found  # a folder stays an id's, evaluated again
 
 
 def test_what_was_put_among_ours_stays(tree):

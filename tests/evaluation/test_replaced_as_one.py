@@ -18,7 +18,8 @@ def content(value, *, count=3):
         {'id': f'{i}', 'sources': '["a"]', 'seconds': 1.0, 'snr_db': 0.0, 'sdr': value}
         for i in range(count)
     ]
-    summary = dict.fromkeys(results.REQUIRED, 'x') | {'examples': count, 'value': value}
+    summary = dict.fromkeys(results.REQUIRED, 'x') | {'step': 1, 'parameters': 1, 'metrics': {}}
+    summary |= {'examples': count, 'value': value}
     return rows, summary
 
 
