@@ -116,7 +116,7 @@ def _listen(numbers):
     def stop():
         global _listening
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: it was not Python's
         signal.set_wakeup_fd(wakeup)
         os.write(write, b'\0')
         thread.join()
