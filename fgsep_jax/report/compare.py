@@ -244,7 +244,11 @@ def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
     if len(models) > 1:
         tables += [difference_table(models, metric, names, clusters=clusters) for metric in metrics]
     for source in ('foreground', 'background') if classes else ():
-        if f'class_{source}' in first_rows:
+        if first_rows and all(
+            f'class_{source}' in row
+            for one in itertools.chain(*models)
+            for row in one.rows.values()
+        ):
             tables.append(
                 f'{metrics[0]} (dB), median by class\n\n' + class_table(models, metrics[0], source)
             )

@@ -83,8 +83,9 @@ def load(run, data_set, system=''):
             for row in csv.DictReader(text)
         ]
         rows = {row['id']: row for row in rows}
-        for column in COLUMNS:
-            if column not in next(iter(rows.values()), COLUMNS):
+        first = next(iter(rows.values()), None)
+        for column in (*COLUMNS, *summary['metrics']) if first else ():
+            if column not in first:
                 raise ValueError(f'examples.csv has no column {column}')
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error

@@ -100,6 +100,19 @@ def test_a_report_of_damaged_runs_names_them_at_its_top(folder):
         assert words in report
 
 
+def test_a_column_that_is_missing_is_named_where_no_digest_tells(folder):
+    """Results of versions that wrote no digest of examples.csv."""
+    where = folder / 'damaged' / 'evaluation' / 'alpha'
+    summary = json.loads((where / 'summary.json').read_text())
+    summary.pop('examples_digest', None)
+    (where / 'summary.json').write_text(json.dumps(summary))
+    text = (where / 'examples.csv').read_text()
+    results.load(str(folder / 'damaged'), 'alpha')
+    (where / 'examples.csv').write_text(text.replace(',si_snri,', ',other,'))
+    with pytest.raises(results.ResultsError, match='examples.csv has no column si_snri'):
+        compare.compare([str(folder / 'damaged'), str(folder / 'whole')])
+
+
 def test_loops_of_links_end(folder):
     for path in (folder / 'damaged', folder / 'damaged' / 'evaluation', folder):
         for i in range(3):
