@@ -13,7 +13,7 @@ import shutil
 import stat
 
 PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
-MOST_BYTES = 64 << 20  # of one JSON file, or of one line of a .jsonl
+MOST_BYTES = 64 << 20  # of one JSON file
 _MOST_DIGITS = 19  # of a whole number: more fit neither an index nor a float
 
 

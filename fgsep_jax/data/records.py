@@ -7,7 +7,6 @@ stored: it is the exact sum of the int16 sources.
 """
 
 import dataclasses
-import hashlib
 import io
 import json
 import math
@@ -18,6 +17,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 import google_crc32c
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.names import part
 
 SCHEMA_VERSION = 1
@@ -305,7 +305,7 @@ def index_name(split: str) -> str:
 
 def digest(data: bytes) -> str:
     """What dataset.json keeps of an index, and of itself."""
-    return hashlib.sha256(data).hexdigest()[:16]
+    return files.digest(data)[:16]
 
 
 def write_index(index: np.ndarray) -> bytes:
