@@ -25,8 +25,7 @@ def write(contents):
     """
     try:
         for path, content in contents.items():
-            with open(partial(path), 'wb') as file:
-                file.write(content if isinstance(content, bytes) else content.encode())
+            write_in_place(partial(path), content)
     except BaseException:
         for path in contents:
             with contextlib.suppress(OSError):
@@ -34,6 +33,15 @@ def write(contents):
         raise
     for path in contents:
         os.replace(partial(path), path)
+
+
+def write_in_place(path, content):
+    """Writes text or bytes; unlike `open`, a full disk's error names the file, too."""
+    try:
+        with open(path, 'wb') as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def partial(path):

@@ -1,6 +1,7 @@
 """Separated examples as files to listen to, the same examples for every run."""
 
 import contextlib
+import io
 import json
 import os
 
@@ -191,8 +192,10 @@ def _write(folder, content, sounds, before, now):
     for path, signal_T in sounds.items():
         path = os.path.join(folder, name, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        # As bytes: soundfile takes no text that is no UTF-8.
-        soundfile.write(os.fsencode(path), signal_T, content['sample_rate'], 'PCM_16')
+        # By way of memory: libsndfile does not say that a disk is full.
+        sound = io.BytesIO()
+        soundfile.write(sound, signal_T, content['sample_rate'], 'PCM_16', format='WAV')
+        files_lib.write_in_place(path, sound.getvalue())
     files_lib.write({os.path.join(folder, name, ABOUT): json.dumps(content, indent=2)})
 
 

@@ -95,3 +95,8 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(OSError):
         files.write({tmp_path / 'a': 'new', tmp_path / 'nowhere' / 'b': 'new'})
     assert os.listdir(tmp_path) == ['a'] and (tmp_path / 'a').read_text() == 'old'
+
+
+def test_a_full_disk_names_the_file():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        files.write_in_place('/dev/full', 'x')
