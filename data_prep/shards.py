@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import os
+import re
 import time
 import uuid
 
@@ -265,6 +266,11 @@ def run(
                 | 'Finish'
                 >> beam.ParDo(Finish(job_path), files=beam.pvalue.AsSingleton(planned.files))
             )
+    except RuntimeError as error:  # Beam's, around whatever a worker raised
+        if full := re.search(r'\[Errno (28|122)\] ([^[:]*)', str(error)):
+            message = f'{output_dir} cannot be written to ({full[2].strip()})'
+            raise OSError(message) from error
+        raise
     finally:
         reporter.stop()
     refusal = read_refusal(job_path)

@@ -171,6 +171,18 @@ def test_a_part_that_is_silent_after_the_crop_is_listed(tmp_path):
     assert not {one['name'] for one in report['skipped_mixtures']} & {one.id for one in made}
 
 
+def test_a_full_disk_ends_the_job_in_one_line(corpus, tmp_path, monkeypatch, capsys):
+    def fail(file, payload):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(records, 'write_record', fail)
+    with pytest.raises(SystemExit) as stop:
+        run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
+    assert stop.value.code == 2
+    message = f'error: {tmp_path}/out cannot be written to (No space left on device)'
+    assert message in capsys.readouterr().err.splitlines()
+
+
 def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
     run_folder(corpus, tmp_path, '--train_pairs=40')
     before = (tmp_path / 'dataset.json').read_bytes()
