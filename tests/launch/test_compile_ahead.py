@@ -170,7 +170,10 @@ def test_a_step_for_a_pod(tmp_path, name, gigabytes, least):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['--topology=v5e:3x5'], 'is not a shape that XLA knows (INVALID_ARGUMENT'),
+        (
+            ['--topology=v5e:3x5', '--per_chip_batch=1'],
+            'is not a shape that XLA knows (INVALID_ARGUMENT',
+        ),
         (
             ['--topology=v5e:2x2', '--per_chip_batch=65536'],
             'error: 65536 mixtures a chip do not fit: they take',
