@@ -8,12 +8,10 @@ other data set. The same versions of the programs that make the sounds give the 
 are meant for demonstrations and tests; results on them say little about people and real sounds.
 """
 
-import argparse
 import functools
 import importlib
 import json
 import os
-import sys
 
 from data_prep import options
 from fgsep_jax import command_line, lock
@@ -75,23 +73,22 @@ def _parser(task: str) -> command_line.Parser:
         output_dir=embedded_dir(task),
         **maker.DEFAULTS,
     )
-    # For --help alone: it is read before, and is no option of the data set.
+    # For --help: main has read it, and it is no option of the data set.
     parser.add_argument(
         '--task',
         choices=TASKS,
-        default=argparse.SUPPRESS,
         help=f'whose data set, {TASKS[0]} by default; the other flags shown are those of {task}',
     )
     maker.add_flags(parser)
     return parser
 
 
-def _refuse_flags_of_others(parser: command_line.Parser, task: str, argv: list[str]) -> None:
+def _refuse_flags_of_others(parsers: dict, task: str, argv: list[str]) -> None:
     for other in (name for name in TASKS if name != task):
-        foreign = _parser(other)._option_string_actions.keys() - parser._option_string_actions
+        foreign = parsers[other].known.keys() - parsers[task].known
         for flag in (word.split('=')[0] for word in argv):
             if flag in foreign:
-                parser.error(
+                parsers[task].error(
                     f'{flag} is a flag of --task={other}, this is --task={task}: leave it out, or '
                     f'give --task={other}'
                 )
@@ -99,19 +96,22 @@ def _refuse_flags_of_others(parser: command_line.Parser, task: str, argv: list[s
 
 def main(argv=None) -> None:
     """Runs the job."""
-    chooser = command_line.Parser(__spec__.name, '', add_help=False)
-    chooser.add_argument('--task', choices=TASKS, default=TASKS[0])
-    chosen, argv = chooser.parse_known_args(sys.argv[1:] if argv is None else argv)
     try:
-        parser = _parser(chosen.task)
+        parsers = {task: _parser(task) for task in TASKS}
     except ValueError as error:
         raise command_line.refusal(error) from error
-    _refuse_flags_of_others(parser, chosen.task, argv)
+    chooser = command_line.Parser(__spec__.name, '')
+    chooser.add_argument('--task', choices=TASKS, default=TASKS[0])
+    others = options.beam_flags().union(*(parser.known for parser in parsers.values()))
+    chosen, argv = chooser.parse(argv, others)
+    _refuse_flags_of_others(parsers, chosen.task, argv)
     maker = importlib.import_module(f'data_prep.embedded_{chosen.task}')
     # Stopped with Ctrl-C, Python's own helper of the processes that render would speak up.
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:resource_tracker')
     with lock.scratch(f'fgsep-{chosen.task}-') as folder:
-        options.run(parser, argv, functools.partial(_prepare, maker=maker, folder=folder))
+        options.run(
+            parsers[chosen.task], argv, functools.partial(_prepare, maker=maker, folder=folder)
+        )
 
 
 if __name__ == '__main__':

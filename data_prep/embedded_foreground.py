@@ -4,12 +4,12 @@ The sounds are those of `synthetic_events` and `synthetic_backgrounds`; embedded
 their class table. They become a tree as a user would deliver it, which `data_prep.fgbg` mixes.
 """
 
-import argparse
 import concurrent.futures
 import functools
 import logging
 import multiprocessing
 import os
+import types
 
 import librosa
 import numpy as np
@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from data_prep import synthesis, synthetic_backgrounds, synthetic_events
+from fgsep_jax import command_line
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
@@ -30,7 +31,7 @@ LICENCE = 'Synthetic sounds made by rule by this program, no recordings; no righ
 _VERSION = 1  # of the sounds: to be raised with any change that is heard
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: command_line.Parser) -> None:
     """Adds the task's own flags."""
     from data_prep import fgbg
 
@@ -50,7 +51,7 @@ def version() -> str:
     return f'data_prep.synthesis {_VERSION} ({libraries})'
 
 
-def job(args: argparse.Namespace, folder: str) -> dict:
+def job(args: types.SimpleNamespace, folder: str) -> dict:
     """A sound bank in `folder` and the arguments of the pipeline that mixes it.
 
     Raises:

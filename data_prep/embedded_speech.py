@@ -3,17 +3,18 @@
 Every voice says sentences of its own and is heard in one split only.
 """
 
-import argparse
 import concurrent.futures
 import functools
 import logging
 import multiprocessing
 import os
+import types
 
 import numpy as np
 import soundfile
 
 from data_prep import espeak, sentences
+from fgsep_jax import command_line
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
@@ -27,7 +28,7 @@ LICENCE = (
 )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: command_line.Parser) -> None:
     """Adds the task's own flags."""
     from data_prep import options
 
@@ -42,7 +43,7 @@ def version() -> str:
     return espeak.version()
 
 
-def job(args: argparse.Namespace, folder: str) -> dict:
+def job(args: types.SimpleNamespace, folder: str) -> dict:
     """Speech in `folder` and the arguments of the pipeline that mixes it."""
     from data_prep import options
 

@@ -8,12 +8,12 @@ delivered, folders of AudioSet clips, or several of them together. What is not t
 the report; nothing is downloaded.
 """
 
-import argparse
 import collections
 import functools
 import importlib.util
 import itertools
 import os
+import types
 
 from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
 from data_prep.corpora import TreeError, printable
@@ -30,7 +30,7 @@ LEVELS = {
 }
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: command_line.Parser) -> None:
     """Add the flags of splits, mixtures, levels and augmentation, by default the paper's."""
     for split, fraction in (('validation', 0.14), ('test', 0.21)):
         parser.add_argument(
@@ -79,11 +79,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default='sound',
         help='use all sounds equally often, or all classes',
     )
-    parser.add_argument(
+    parser.switch(
         '--augment_onset',
-        action=argparse.BooleanOptionalAction,
+        'training events begin anywhere in the window, with at least half of them inside',
         default=True,
-        help='training events begin anywhere in the window, with at least half of them inside',
     )
     parser.add_argument(
         '--augment_pitch',
@@ -132,7 +131,7 @@ def notes(inspected, specs, *, absent: list[str], told: list[str]) -> dict:
     }
 
 
-def job(args: argparse.Namespace, sounds: list, *, classes=None, told=()) -> dict:
+def job(args: types.SimpleNamespace, sounds: list, *, classes=None, told=()) -> dict:
     """Arguments of the pipeline (`options.run`'s `prepare`) for the flags of `add_flags`.
 
     Args:
@@ -218,7 +217,7 @@ def check_apart(found: dict[str, list], roots: dict[str, str]) -> None:
             )
 
 
-def read_trees(args: argparse.Namespace) -> dict:
+def read_trees(args: types.SimpleNamespace) -> dict:
     """Walk the trees that the flags name; arguments of the pipeline."""
     roots = {flag: getattr(args, flag) for flag in TREES if getattr(args, flag)}
     if not roots:

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import re
+import types
 
 from fgsep_jax import command_line, lock, names
 
@@ -46,8 +47,8 @@ def parser(module: str, about: str, *, input_dir: bool = True, **defaults) -> co
     result.add_argument('--sample_rate', type=int, default=8000, help='in hertz')
     result.add_argument('--min_seconds', type=float, default=1.0, help='skip shorter files')
     result.add_argument('--seed', type=int, default=0, help='of pairs, levels and crops')
-    result.add_argument('--overwrite', action='store_true', help='replace a finished data set')
-    result.add_argument('--dry_run', action='store_true', help='counts and one mixture only')
+    result.switch('--overwrite', 'replace a finished data set')
+    result.switch('--dry_run', 'counts and one mixture only')
     result.set_defaults(**defaults)
     return result
 
@@ -64,7 +65,7 @@ def beam_flags() -> set[str]:
 
 def parse(
     own: command_line.Parser, argv: Sequence[str] | None
-) -> tuple[argparse.Namespace, list[str]]:
+) -> tuple[types.SimpleNamespace, list[str]]:
     """Own flags, and the flags left for Beam; a flag that neither knows is an error."""
     args, rest = own.parse(argv, others=beam_flags())
     check(own, args)
@@ -73,7 +74,8 @@ def parse(
     if rest:
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        beam = command_line.Parser(own.prog, '')
+        beam = argparse.ArgumentParser(allow_abbrev=False)
+        beam.error = lambda message: own.error(message.removeprefix('argument '))
         for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
             cls._add_argparse_args(beam)
         _, unknown = beam.parse_known_args(rest)
@@ -82,7 +84,7 @@ def parse(
     return args, rest
 
 
-def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
     """Stop with the flag, its value and the rule where a number makes no sense."""
     given = vars(args)
 
@@ -128,34 +130,34 @@ def check(own: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 
 def numbers(text: str) -> tuple[float, float]:
-    """`-5,5` -> (-5.0, 5.0), for argparse."""
+    """`-5,5` -> (-5.0, 5.0)."""
     try:
         low, high = (float(part) for part in text.split(','))
     except ValueError:
-        raise argparse.ArgumentTypeError(f'{text}: must be two numbers, low,high') from None
+        raise command_line.FlagError('must be two numbers, low,high') from None
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise argparse.ArgumentTypeError(f'{text}: both must be finite')
+        raise command_line.FlagError('both must be finite')
     if low > high:
-        raise argparse.ArgumentTypeError(f'{text}: the first must not exceed the second')
+        raise command_line.FlagError('the first must not exceed the second')
     return low, high
 
 
 def names_of(known: Sequence[str]) -> Callable:
-    """A type for argparse: `c1,c3` -> ('c1', 'c3'), some of the `known` names, in their order."""
+    """A kind of flag: `c1,c3` -> ('c1', 'c3'), some of the `known` names, in their order."""
 
     def chosen(text: str) -> tuple[str, ...]:
         given = [name.strip() for name in text.split(',') if name.strip()]
         unknown = [name for name in given if name not in known]
         if unknown or not given:
-            raise argparse.ArgumentTypeError(
-                f'{text!r}: must be one or more of {", ".join(known)}, separated by commas'
+            raise command_line.FlagError(
+                f'must be one or more of {", ".join(known)}, separated by commas'
             )
         return tuple(name for name in known if name in given)
 
     return chosen
 
 
-def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int | None]) -> None:
+def pair_flags(own: command_line.Parser, splits: dict[str, int | None]) -> None:
     """Add the flags of random pairs; `splits` maps each split to its default number of pairs, None
     where each utterance is used once on either side."""
     for split, pairs in splits.items():
@@ -177,7 +179,7 @@ def pair_flags(own: argparse.ArgumentParser, splits: dict[str, int | None]) -> N
     )
 
 
-def splits_flag(own: argparse.ArgumentParser, splits: Sequence[str], default=None) -> None:
+def splits_flag(own: command_line.Parser, splits: Sequence[str], default=None) -> None:
     """Add the flag of the splits to make, by default all; `()`: as the corpus is published."""
     own.add_argument(
         '--splits',
@@ -188,7 +190,7 @@ def splits_flag(own: argparse.ArgumentParser, splits: Sequence[str], default=Non
     )
 
 
-def speakers_flag(own: argparse.ArgumentParser) -> None:
+def speakers_flag(own: command_line.Parser) -> None:
     """Add the flag of a table of speakers, for `sexes`."""
     own.add_argument(
         '--speakers',
@@ -198,7 +200,7 @@ def speakers_flag(own: argparse.ArgumentParser) -> None:
     )
 
 
-def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
+def sexes(args: types.SimpleNamespace, utterances: Sequence) -> dict:
     """Metadata that says the sex of every speaker in `utterances` that the table knows.
 
     Raises:
@@ -226,7 +228,7 @@ def sexes(args: argparse.Namespace, utterances: Sequence) -> dict:
     return {'speakers': {name: sex for name, sex in found.items() if sex}}
 
 
-def random_pairs(args: argparse.Namespace) -> Callable:
+def random_pairs(args: types.SimpleNamespace) -> Callable:
     """The plan that the flags of `pair_flags` ask for."""
     from data_prep import plans
 
@@ -248,13 +250,13 @@ def name_of(output_dir: str, job: str) -> str:
     return f'{job}_{name}'.rstrip('_')
 
 
-def _roots(args: argparse.Namespace) -> list[str]:
+def _roots(args: types.SimpleNamespace) -> list[str]:
     """The trees that the flags name."""
     named = {key: value for key, value in vars(args).items() if key.endswith('_dir') and value}
     return sorted({named[key] for key in named if key not in ('output_dir', 'lists_dir')})
 
 
-def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Callable) -> None:
+def run(own: command_line.Parser, argv: Sequence[str] | None, prepare: Callable) -> None:
     """Parse, let `prepare` walk the corpus, run the pipeline, print the counts.
 
     Args:
@@ -277,7 +279,7 @@ def run(own: argparse.ArgumentParser, argv: Sequence[str] | None, prepare: Calla
         key: value
         for key, value in vars(args).items()
         if not key.endswith('_dir')
-        and key not in ('name', 'overwrite', 'dry_run', 'classes', 'groups', 'speakers')
+        and key not in ('name', 'overwrite', 'dry_run', 'task', 'classes', 'groups', 'speakers')
     }
     if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
         output = contextlib.nullcontext()

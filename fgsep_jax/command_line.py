@@ -1,20 +1,25 @@
 """How every program starts: flags and paths as people type them, and one line for a mistake.
 
-Nothing but the standard library is imported here: whoever mistypes gets an answer at once.
+Nothing heavier than absl's flags is imported here: whoever mistypes gets an answer at once.
 """
 
-import argparse
 import atexit
 import contextlib
 import difflib
+import functools
 import os
 import re
 import shutil
 import sys
 import tempfile
+import types
+
+from absl import flags
+
+from fgsep_jax.names import shown
 
 
-class FlagError(argparse.ArgumentTypeError, ValueError):
+class FlagError(ValueError):
     """A value that a flag cannot have."""
 
 
@@ -27,11 +32,11 @@ def path(text):
     if not text:
         raise FlagError('is empty, must be a path')
     if '\0' in text:
-        raise FlagError(f'{text!r}: a path holds no zero byte')
+        raise FlagError('a path holds no zero byte')
     expanded = os.path.expanduser(text)
     if expanded.startswith('~'):
         user = text.partition('/')[0]
-        raise FlagError(f'{text}: there is no home folder {user}; of a file write ./{text}')
+        raise FlagError(f'there is no home folder {user}; of a file write ./{text}')
     return expanded
 
 
@@ -43,19 +48,19 @@ def local_path(text):
     """
     if '://' in text:
         raise FlagError(
-            f'{text}: must be a path of a file system, not a URL; write to or read from a local'
+            'must be a path of a file system, not a URL; write to or read from a local'
             ' folder and copy it'
         )
     return path(text)
 
 
 def words(text):
-    """What stands between commas, for argparse."""
+    """What stands between commas."""
     return [word.strip() for word in text.split(',') if word.strip()]
 
 
 def some(kind):
-    """A list of `kind` between commas, one at least, for argparse."""
+    """A list of `kind` between commas, one at least."""
 
     def parse(text):
         found = [kind(word) for word in words(text)]
@@ -67,17 +72,26 @@ def some(kind):
 
 
 def count(text):
-    """A whole number, 0 or more, for argparse."""
+    """A whole number, 0 or more."""
     if not (text.isascii() and text.isdecimal()):
-        raise FlagError(f'{text}: must be a whole number, 0 or more')
+        raise FlagError('must be a whole number, 0 or more')
     return int(text)
 
 
 def boolean(text):
-    """True or False, for argparse."""
+    """True or False."""
     if text.lower() not in ('true', 'false', '1', '0'):
-        raise FlagError(f'{text}: must be True or False')
+        raise FlagError('must be True or False')
     return text.lower() in ('true', '1')
+
+
+def value(kind, text):
+    """A text as bool, int, float, str or what another function makes of it, or a FlagError."""
+    try:
+        return boolean(text) if kind is bool else kind(text)
+    except ValueError as error:
+        rules = {int: 'a whole number', float: 'a number'}
+        raise FlagError(f'must be {rules[kind]}' if kind in rules else error) from None
 
 
 def did_you_mean(word, known):
@@ -86,32 +100,54 @@ def did_you_mean(word, known):
     return f"; did you mean '{close[0]}'?" if close else '.'
 
 
-class Parser(argparse.ArgumentParser):
-    """The flags of one program; whatever it does not understand is one line, and exit status 2.
+class _Kind(flags.ArgumentParser):
+    """absl's parser of a flag: a function of its text, and the form that --help shows."""
+
+    def __init__(self, read, form):
+        self._read, self.syntactic_help = read, form
+
+    def parse(self, argument):
+        return self._read(argument) if isinstance(argument, str) else argument  # a default
+
+
+class Parser:
+    """absl's flags of one program; whatever they do not understand is one line, and exit status 2.
 
     Args:
       module: that is run, e.g. 'fgsep_jax.report'.
       about: what it does, and how it is called; the first thing that --help shows.
+      epilog: the last.
     """
 
-    def __init__(self, module, about, **settings):
-        super().__init__(
-            prog=f'python -m {module}',
-            usage='%(prog)s --FLAG=VALUE ...',
-            description=about.strip(),
-            formatter_class=_Formatter,
-            allow_abbrev=False,
-            **settings,
-        )
+    def __init__(self, module, about, *, epilog=''):
+        self._about = f'usage: python -m {module} --FLAG=VALUE ...\n\n{about.strip()}\n\nflags:'
+        self._epilog, self._required = epilog, []
+        self._values = flags.FlagValues()  # of its own: a process may run several programs
+        self.known = {'--help': False, '-h': False}  # what may be typed: whether it needs a value
 
-    def switch(self, flag, about):
-        """Adds a flag that is on or off: `--flag`, `--flag=True`, `--flag=False`."""
-        self.add_argument(
-            flag, nargs='?', type=boolean, const=True, default=False, metavar='BOOL', help=about
-        )
+    def add_argument(
+        self, flag, *, type=str, default=None, help='', metavar='', choices=(), required=False
+    ):
+        """Adds a flag; the arguments mean what they do in argparse."""
+        name = flag.removeprefix('--')
+        read = flags.EnumParser(choices).parse if choices else functools.partial(value, type)
+        form = metavar or ('{' + ','.join(choices) + '}' if choices else name.upper())
+        kind = _Kind(read, '[=BOOL]' if type is bool else f'={form}')
+        flags.DEFINE(kind, name, default, help, self._values, boolean=type is bool)
+        self._required += [flag] if required else []
+        self.known |= {flag: False, f'--no{name}': False} if type is bool else {flag: True}
+
+    def switch(self, flag, about, *, default=False):
+        """Adds a flag that is on or off: `--flag`, `--flag=True`, `--flag=False`, `--noflag`."""
+        self.add_argument(flag, type=bool, default=default, help=about)
+
+    def set_defaults(self, **defaults):
+        """Replaces defaults of flags."""
+        for name, default in defaults.items():
+            self._values.set_default(name, default)
 
     def parse(self, argv, others=()):
-        """Parses the command line.
+        """Parses the command line, once.
 
         Args:
           argv: the command line; None for this process's.
@@ -123,47 +159,44 @@ class Parser(argparse.ArgumentParser):
         argv = sys.argv[1:] if argv is None else list(argv)
         with contextlib.suppress(AttributeError):  # a path may be no UTF-8, and is printed
             sys.stdout.reconfigure(errors='backslashreplace')
-        known = {name for action in self._actions for name in action.option_strings}
-        for word in argv:
+        for word, following in zip(argv, [*argv[1:], '--']):
             flag = word.partition('=')[0]
-            if re.match('--|-[a-zA-Z]', flag) and flag not in known | set(others):
-                near = did_you_mean(flag, known)
+            if re.match('--|-[a-zA-Z]', flag) and flag not in {*self.known, *others}:
+                near = did_you_mean(flag, self.known)
                 near = did_you_mean(flag, others) if near == '.' else near
                 self.error(f'there is no flag {flag}{near}')
-        args, rest = self.parse_known_args(argv)
+            if self.known.get(word) and following.startswith('--'):  # absl takes it for the value
+                self.error(f'{word}: needs a value: --NAME=VALUE')
+        if {'-h', '--help'} & {*argv} - {*others}:
+            self._help()
+        try:
+            rest = self._values(['', *argv], known_only=bool(others))[1:]
+        except (flags.Error, ValueError) as error:
+            self.error(str(error).removeprefix('flag '))
         if rest and not others:
             self.error(f'{" ".join(rest)} not understood: flags are written --NAME=VALUE')
+        args = types.SimpleNamespace(**self._values.flag_values_dict())
+        missing = [flag for flag in self._required if vars(args)[flag[2:]] is None]
+        if missing:
+            self.error(f'these flags are needed: {", ".join(missing)}')
         return args, rest
+
+    def _help(self):
+        """Shows what the program does and its flags, and leaves."""
+        lines = [self._about]
+        for name in self._values:
+            flag, default = self._values[name], self._values[name].default
+            text = ','.join(map(str, default)) if isinstance(default, (list, tuple)) else default
+            text = '' if text in (None, '') or text is False else f'; default: {text}'
+            text = f'--{name}{flag.parser.syntactic_help}  {flag.help}{text}'
+            lines.append(flags.text_wrap(text, indent=' ' * 6, firstline_indent='  '))
+        print('\n'.join([*lines, '', flags.text_wrap(self._epilog)]).rstrip())
+        raise SystemExit(0)
 
     def error(self, message):
         """Says what is wrong and leaves."""
-        message = message.removeprefix('argument ')
-        message = message.replace('expected one argument', 'needs a value: --NAME=VALUE')
         message += '' if message.endswith(('.', '?')) else '.'
-        raise refusal(f'{message} --help lists the flags.')
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows a flag as it is written here, --flag=VALUE, and what it is by default."""
-
-    def _format_action_invocation(self, action):
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        value = self._metavar_formatter(action, action.dest.upper())(1)[0]
-        value = f'[={value}]' if action.nargs == '?' else f'={value}'
-        return ', '.join(name + value for name in action.option_strings)
-
-    def _get_help_string(self, action):
-        shown = action.help or ''
-        if '%(default)' in shown or action.default is False:
-            return shown
-        if action.default in (None, '', argparse.SUPPRESS):
-            return shown
-        if isinstance(action.default, (list, tuple)):
-            return shown + (
-                '; default: ' + ','.join(map(str, action.default)) if action.default else ''
-            )
-        return f'{shown}; default: %(default)s'
+        raise refusal(f'{shown(message)} --help lists the flags.')
 
 
 def lend_caches():

@@ -248,11 +248,10 @@ def override(config, overrides):
 
 
 def _value(key, text, kind):
-    rules = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'text'}
     try:
-        return command_line.boolean(text) if kind is bool else kind(text)
-    except ValueError:
-        raise ConfigError(f'--config.{key}={text}: must be {rules[kind]}') from None
+        return command_line.value(kind, text)
+    except command_line.FlagError as error:
+        raise ConfigError(f'--config.{key}={text}: {error}') from None
 
 
 def _where_it_is(config, key):

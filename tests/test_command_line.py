@@ -46,11 +46,16 @@ def refusal(capsys, *argv, program=main.main):
         (['-config=x'], "there is no flag -config; did you mean '--config'?"),
         (['train'], 'train not understood: flags are written --NAME=VALUE'),
         (['--workdir'], '--workdir: needs a value'),
-        (['--workdir='], '--workdir: is empty'),
+        (['--workdir='], '--workdir=: is empty'),
         (['--workdir=~nobody_here/x'], 'there is no home folder ~nobody_here'),
-        (['--workdir=gs://bucket/run'], '--workdir: gs://bucket/run: must be a path of a file'),
-        (['--mode=trian'], "--mode: invalid choice: 'trian' (choose from 'train_and_evaluate'"),
-        (['--baselines=maybe'], '--baselines: maybe: must be True or False'),
+        (['--workdir=gs://bucket/run'], '--workdir=gs://bucket/run: must be a path of a file'),
+        (['--mode=trian'], '--mode=trian: value should be one of <train_and_evaluate|train|'),
+        (['--baselines=maybe'], '--baselines=maybe: must be True or False'),
+        (['--nobaselines=1'], '--nobaselines=1 does not take an argument'),
+        (['--noworkdir'], "there is no flag --noworkdir; did you mean '--workdir'?"),
+        (['--workdir', '--mode=train'], '--workdir: needs a value'),
+        (['--mode=a\nb'], '--mode=a\\nb: value should be one of'),
+        (['--flagfile=README.md'], 'there is no flag --flagfile'),
         ([], 'configs/convtasnet_glu.py        Conv-TasNet with a deep encoder/decoder of gated'),
         (['--mode=train'], '--config=FILE is needed'),
         (['--config=convtasnet_gul'], 'did you mean configs/convtasnet_glu.py or'),
@@ -125,6 +130,20 @@ def test_help_shows_the_flags_of_the_project(capsys):
     for flag in ('--config=FILE', '--workdir=', '--data_dirs=DIR[,DIR...]', '--config.SECTION.KEY'):
         assert flag in shown
     assert 'verbosity' not in shown
+
+
+@pytest.mark.parametrize(
+    'argv, on',
+    [
+        ([], False),
+        (['--baselines'], True),
+        (['--baselines=True'], True),
+        (['--baselines=0'], False),
+        (['--baselines', '--nobaselines'], False),
+    ],
+)
+def test_a_switch_is_on_or_off(argv, on):
+    assert main._parser().parse(argv)[0].baselines is on
 
 
 def test_a_home_is_meant_by_a_tilde(monkeypatch, tmp_path):
@@ -218,9 +237,9 @@ JOBS = ('folder_2mix', 'vctk_2mix', 'wsj0_2mix', 'libritts_2mix', 'librimix', 'f
     [
         (['--ouput_dir=x'], "error: there is no flag --ouput_dir; did you mean '--output_dir'?"),
         (['--zzzzz'], 'error: there is no flag --zzzzz. --help lists the flags.\n'),
-        (['--output_dir='], '--output_dir: is empty, must be a path'),
-        (['--output_dir=~nobody_here'], '--output_dir: ~nobody_here: there is no home folder'),
-        (['--seed=x'], "--seed: invalid int value: 'x'"),
+        (['--output_dir='], '--output_dir=: is empty, must be a path'),
+        (['--output_dir=~nobody_here'], '--output_dir=~nobody_here: there is no home folder'),
+        (['--seed=x'], '--seed=x: must be a whole number'),
     ],
 )
 def test_a_job_refuses_a_mistake_in_one_line(capsys, job, argv, said):
@@ -245,8 +264,8 @@ def test_beams_flags_are_known_by_its_source():
     [
         ([], '--runs. --help lists the flags.'),
         (['--run=x'], "there is no flag --run; did you mean '--runs'?"),
-        (['--runs='], '--runs: is empty'),
-        (['--runs=,'], '--runs: is empty'),
+        (['--runs='], '--runs=: is empty'),
+        (['--runs=,'], '--runs=,: is empty'),
         (['--runs=gs://b/runs'], 'gs://b/runs: must be a path of a file system, not a URL'),
         (['--runs=a,~nobody_here/b'], 'there is no home folder ~nobody_here'),
         (['--runs=no/where'], 'no/where'),
@@ -265,7 +284,7 @@ def test_a_report_refuses_a_mistake_in_one_line(capsys, tmp_path, program, argv,
 def test_a_report_is_not_written_to_a_url(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = refusal(capsys, '--runs=x', '--output_dir=gs://b/r', program=report_command.main)
-    assert '--output_dir: gs://b/r: must be a path of a file system' in text
+    assert '--output_dir=gs://b/r: must be a path of a file system' in text
     assert not list(tmp_path.iterdir())
 
 
@@ -278,9 +297,9 @@ def test_a_report_is_not_written_to_a_url(capsys, tmp_path, monkeypatch):
         ([GLU, '--topology=v5e:0x4'], 'the shape of v5e must be 2 numbers from 1 to 16x16'),
         (['--config=configs/convtasnet.py', '--topology=v5e:4x8'], 'cannot be split over 32 chips'),
         ([GLU, '--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
-        ([GLU, '--per_chip_batch=x'], "--per_chip_batch: invalid int value: 'x'"),
+        ([GLU, '--per_chip_batch=x'], '--per_chip_batch=x: must be a whole number'),
         ([GLU, '--config.model.nothing=1'], 'no configuration key model.nothing'),
-        ([GLU, '--hlo=gs://b/x'], '--hlo: gs://b/x: must be a path of a file system'),
+        ([GLU, '--hlo=gs://b/x'], '--hlo=gs://b/x: must be a path of a file system'),
     ],
 )
 def test_compile_ahead_refuses_a_mistake(capsys, argv, said):

@@ -226,7 +226,7 @@ def test_groups_from_a_table(tmp_path, bank, capsys):
         (('--augment_pitch=500,500',), '--augment_pitch=500,500: both must be between -48'),
         (('--snr_db=100,200',), '--snr_db=100,200: both must be between -100 and 100 dB'),
         (('--snr_db=3,-3',), 'first must not exceed'),
-        (('--level=peak',), 'invalid choice'),
+        (('--level=peak',), '--level=peak: value should be one of <lufs.rms>'),
     ],
 )
 def test_numbers_that_make_no_sense(bank, tmp_path, capsys, flags, message):

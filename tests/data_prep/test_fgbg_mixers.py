@@ -166,7 +166,7 @@ def test_loudness_without_its_library_is_refused(monkeypatch):
     fgbg.add_flags(parser)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ValueError, match='pip install pyloudnorm'):
-        fgbg.job(parser.parse_args(['--level=lufs']), [])
+        fgbg.job(parser.parse(['--level=lufs'])[0], [])
 
 
 @pytest.mark.parametrize('semitones, stretch', [(2, 1), (-2, 1), (0, 0.8), (0, 1.2), (1.5, 0.9)])

@@ -87,9 +87,9 @@ def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
         (['--max_seconds=-2'], '--max_seconds=-2: must be 0 (never cut) or at least 1'),
         (['--max_seconds=0.5'], '--max_seconds=0.5: must be 0 (never cut) or at least 1'),
         (['--max_seconds=1e-5', '--min_seconds=0'], '--max_seconds=1e-05: must be 0'),
-        (['--snr_db=-inf,5'], '--snr_db: -inf,5: both must be finite'),
-        (['--snr_db=nan,nan'], '--snr_db: nan,nan: both must be finite'),
-        (['--snr_db=5'], '--snr_db: 5: must be two numbers'),
+        (['--snr_db=-inf,5'], '--snr_db=-inf,5: both must be finite'),
+        (['--snr_db=nan,nan'], '--snr_db=nan,nan: both must be finite'),
+        (['--snr_db=5'], '--snr_db=5: must be two numbers'),
     ],
 )
 def test_nonsense_numbers_are_refused_before_anything_is_read(tmp_path, capsys, flags, message):
