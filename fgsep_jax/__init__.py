@@ -15,7 +15,10 @@ import sys
 
 from fgsep_jax import stopping
 
-if sys.argv[:1] == ['-m']:  # a program of ours is being loaded: Ctrl-C ends it in one line already
-    stopping.use()
+if sys.argv[:1] == ['-m']:  # a program is being loaded; one of ours ends in one line from here on
+    word = sys.orig_argv[-len(sys.argv)]
+    module = word.partition('m')[2] if word.startswith('-') else word
+    if module.partition('.')[0] in ('fgsep_jax', 'data_prep', 'benchmarks'):
+        stopping.use()
 
 __version__ = '0.1.0'

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import sys
 import types
 
@@ -10,7 +11,7 @@ import pytest
 
 from fgsep_jax import config as config_lib, data_sets, main
 from fgsep_jax.data.source import RecordSource
-from fgsep_jax.training import run_folder
+from fgsep_jax.training import endings, run_folder
 import synthetic
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -106,3 +107,20 @@ def test_after_a_training_the_next_command_is_said(project, monkeypatch, capsys)
     assert capsys.readouterr().out.split(maxsplit=1)[1] == f'{said}\n'
     main.main([*given, '--mode=train', '--config.evaluation.splits=c1'])
     assert capsys.readouterr().out.endswith('/convtasnet-demo --splits=test,validation\n')
+
+
+@pytest.mark.parametrize('name, status', [('SIGTERM', 143), ('SIGINT', 130), ('SIGHUP', 129)])
+def test_a_training_that_was_asked_to_stop_ends_with_the_signals_status(
+    project, monkeypatch, capfd, name, status
+):
+    def train(*args, **kwargs):
+        raise endings.Preempted('saved step 7', signal.Signals[name])
+
+    monkeypatch.setattr(main, '_begin', lambda args: None)
+    monkeypatch.setattr('fgsep_jax.experiment.train', train)
+    given = [f'--config={ROOT}/configs/convtasnet.py:demo', '--config.data.dir=data/tones']
+    for mode in ('train', 'train_and_evaluate'):
+        with pytest.raises(SystemExit) as stopped:
+            main.main([*given, f'--mode={mode}'])
+        assert stopped.value.code == status
+        assert capfd.readouterr() == ('', 'saved step 7\n')

@@ -50,11 +50,25 @@ def start(program, *arguments, ignored=None):
         text=True,
         start_new_session=True,
     )
-    return process, process.stdout.readline().strip()
+    return process, line(process)
+
+
+def line(process):
+    """The next line that a process prints; '' where none comes."""
+    timer = threading.Timer(30, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
+    try:
+        return process.stdout.readline().strip()
+    finally:
+        timer.cancel()
 
 
 def end(process, status):
-    _, errors = process.communicate(timeout=30)
+    try:
+        _, errors = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == status and 'Traceback' not in errors
     return errors.splitlines()
 
@@ -85,7 +99,7 @@ def test_what_was_ignored_stays_ignored(tmp_path, number):
 def test_where_there_is_something_to_save_it_is_saved(number):
     process, _ = start(SAVING, 0)
     process.send_signal(number)
-    assert process.stdout.readline() == 'saving\n'
+    assert line(process) == 'saving'
     assert len(end(process, 128 + number)) == 1
 
 
@@ -94,7 +108,7 @@ def test_only_a_second_ctrl_c_leaves_at_once():
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
         process.send_signal(number)
         time.sleep(0.3)
-    assert process.stdout.readline() == 'saving\n' and process.poll() is None
+    assert line(process) == 'saving' and process.poll() is None
     process.send_signal(signal.SIGINT)
     assert end(process, 130)[1:] == ['stopped by Ctrl-C']
 
@@ -119,12 +133,28 @@ def test_a_library_listens_while_it_has_to_only():
     assert seen == [None]  # another thread cannot listen, and goes on without
 
 
-def test_programs_listen_from_their_first_line():
-    code = 'import data_prep, signal, sys; print(signal.getsignal(15) == 0)'
-    command = [sys.executable, '-c', f'import sys; sys.argv[0] = "-m"; {code}']
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout == 'False\n'
-    command[2] = code
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout == 'True\n'
+@pytest.mark.parametrize('program, said', [('of_a_user', 'mine'), ('benchmarks', '')])
+def test_programs_of_ours_alone_listen_from_their_first_line(tmp_path, program, said):
+    package = tmp_path / program
+    package.mkdir()
+    (package / '__init__.py').write_text('import fgsep_jax')
+    (package / 'train.py').write_text(
+        'import os, signal, time\n'
+        'signal.signal(2, signal.default_int_handler) if signal.getsignal(2) == 1 else 0\n'
+        'try:\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        '    time.sleep(30)\n'
+        'except KeyboardInterrupt:\n'
+        '    print("mine")\n'
+    )
+    for words in (['-m', f'{program}.train', '--x'], ['-X', 'dev', f'-Bm{program}.train']):
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env={**os.environ, 'PYTHONPATH': str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout.strip() == said, done.stderr
+        assert done.returncode == (0 if said else 130)
