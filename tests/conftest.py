@@ -2,7 +2,12 @@
 
 import os
 import shutil
+import signal
 import tempfile
+
+# Under nohup, or from the background of a script, tests of signals would find them ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Most of the suite's time is compilation of small programs that run once: without optimisation, and
 # by the older of XLA's two code generators for CPUs, which takes a quarter of the newer one's time.
