@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import experiment, names
+from fgsep_jax import experiment, files, names
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import records
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen
@@ -299,18 +299,18 @@ def test_a_list_that_is_not_ours_deletes_nothing(tree, content):
 @pytest.mark.parametrize('written', range(8))
 def test_killed_at_any_instant_the_next_evaluation_leaves_its_own_alone(tree, monkeypatch, written):
     evaluate(tree, Source(['one', 'two']), count=2)
-    write, done = soundfile.write, []
+    write, done = files.write_in_place, []
 
-    def killed(path, *rest):
+    def killed(path, content):
         if len(done) == written:
             raise KeyboardInterrupt
         done.append(path)
-        write(path, *rest)
+        write(path, content)
 
-    monkeypatch.setattr(soundfile, 'write', killed)
+    monkeypatch.setattr(files, 'write_in_place', killed)
     with pytest.raises(KeyboardInterrupt):
         evaluate(tree, Source(['two', 'three']), count=2)
-    monkeypatch.setattr(soundfile, 'write', write)
+    monkeypatch.setattr(files, 'write_in_place', write)
     assert not the_run(tree).problems
     evaluate(tree, Source(['four']))
     check(tree)
