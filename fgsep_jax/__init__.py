@@ -13,12 +13,13 @@ so that `mixture_BT` is a batch of mixtures, `source_BST` the sources they are t
 
 import sys
 
-from fgsep_jax import stopping
+from fgsep_jax import stopping, streams
 
 if sys.argv[:1] == ['-m']:  # a program is being loaded; one of ours ends in one line from here on
     word = sys.orig_argv[-len(sys.argv)]
     module = word.partition('m')[2] if word.startswith('-') else word
     if module.partition('.')[0] in ('fgsep_jax', 'data_prep', 'benchmarks'):
+        streams.use()
         stopping.use()
 
 __version__ = '0.1.0'

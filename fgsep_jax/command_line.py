@@ -16,6 +16,7 @@ import types
 
 from absl import flags
 
+from fgsep_jax import streams
 from fgsep_jax.names import shown
 
 
@@ -212,6 +213,14 @@ def lend_caches():
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'MPLCONFIGDIR', 'NUMBA_CACHE_DIR'):
         os.environ.setdefault(name, folder)
+
+
+def show(text):
+    """Prints what a program was asked for; where it does not arrive the exit status is 1."""
+    print(text)
+    if reason := streams.lost():
+        print(f'error: standard output: {reason.strerror}', file=sys.stderr)
+        raise SystemExit(1)
 
 
 class Refusal(SystemExit):

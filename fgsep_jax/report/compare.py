@@ -301,17 +301,16 @@ def main(argv=None):
     parser.switch('--no_classes', 'leave out the tables by class')
     args, _ = parser.parse(argv)
     try:
-        print(
-            compare(
-                args.runs,
-                folders=args.data_sets,
-                metrics=args.metrics,
-                clusters=tuple(args.clusters),
-                classes=not args.no_classes,
-            )
+        text = compare(
+            args.runs,
+            folders=args.data_sets,
+            metrics=args.metrics,
+            clusters=tuple(args.clusters),
+            classes=not args.no_classes,
         )
     except (results.ResultsError, OSError) as error:
         raise command_line.refusal(error) from error
+    command_line.show(text)
 
 
 if __name__ == '__main__':

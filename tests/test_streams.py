@@ -1,0 +1,64 @@
+"""What cannot be printed never stops the work, and no file takes a closed stream's place."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Prints more than a pipe or a buffer holds, writes a file, and starts a process that prints, too.
+PROGRAM = """
+import os, subprocess, sys
+from fgsep_jax import command_line
+with open('result', 'w') as file:
+    for number in range(9000):
+        print('line', number, flush=number % 1000 == 0)
+        print('note', number, file=sys.stderr)
+    sys.stdin and sys.stdin.read()
+    subprocess.run(['echo', 'child'])
+    file.write('all')
+os.write(2, b'also')
+if 'show' in sys.argv:
+    command_line.show('the work')
+sys.exit(int(sys.argv[1]))
+"""
+STREAMS = ['> /dev/full', '2> /dev/full', '>&-', '2>&-', '<&-', '>&- 2>&- <&-', '| head -1']
+
+
+def run(folder, redirection, *words):
+    package = folder / 'benchmarks'  # as programs of ours are called
+    package.mkdir(exist_ok=True)
+    (package / '__init__.py').write_text('import fgsep_jax')
+    (package / 'program.py').write_text(PROGRAM)
+    command = f'"$@" {redirection}; exit ${{PIPESTATUS[0]}}'
+    words = [sys.executable, '-m', 'benchmarks.program', *words]
+    return subprocess.run(
+        ['bash', '-c', command, 'bash', *words],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize('redirection', STREAMS)
+def test_the_work_is_done_whatever_becomes_of_its_streams(tmp_path, redirection):
+    for status in (0, 2):
+        done = run(tmp_path, redirection, str(status))
+        assert done.returncode == status
+        assert (tmp_path / 'result').read_text() == 'all'
+        notes = [] if '2>' in redirection else done.stderr.splitlines()
+        assert len(notes) in (0, 9001) and not any('rror' in note for note in notes)
+
+
+@pytest.mark.parametrize('redirection', ['', *STREAMS])
+def test_where_the_text_is_the_work_its_loss_is_said(tmp_path, redirection):
+    done = run(tmp_path, redirection, '0', 'show')
+    lost = redirection not in ('', '<&-') and not redirection.startswith('2')
+    assert done.returncode == lost
+    if '2>' not in redirection:
+        assert done.stderr.count('error: standard output: ') == lost
