@@ -222,6 +222,8 @@ def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
         else model
         for run, model in zip(runs, models)
     ]
+    for beside in zip(*models):
+        check_same_data(beside)
     for one in (one for model in models for one in model):
         missing = [metric for metric in metrics if metric not in one.summary['metrics']]
         if missing:
@@ -232,13 +234,18 @@ def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
     first_rows = next(iter(models[0][0].rows.values()), {})
     if clusters == CLUSTERS and not all(column in first_rows for column in CLUSTERS):
         clusters = ()
-    upper = []
-    for folder in folders:  # the oracles are the same for all runs: of the first that has them
-        run = next((run for run in runs if results.oracles(run, folder)), runs[0])
-        upper += [results.load(run, folder, oracle) for oracle in results.oracles(run, folder)]
-    reference = {one.data_set: one for one in models[0]}
-    for one in upper:
-        check_same_data([reference[one.data_set], one])
+    upper, stale = [], []
+    for folder, model in zip(folders, models[0]):
+        passed_over = []
+        for run in runs:  # the oracles are the same for all: of the first that has fitting ones
+            found = [results.load(run, folder, oracle) for oracle in results.oracles(run, folder)]
+            fitting = [one for one in found if results.made_by(one) == results.made_by(model)]
+            if fitting:
+                upper += fitting
+                break
+            passed_over += [f'{one.system} of {run} on {folder}' for one in found]
+        else:
+            stale += passed_over
     loaded = [one for model in models for one in model] + upper
     tables = [statistics_table(loaded, metric, names) for metric in metrics]
     if len(models) > 1:
@@ -259,6 +266,13 @@ def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
     if left_out:
         tables.append(
             shown(f'left out, since not all runs were evaluated on them: {", ".join(left_out)}')
+        )
+    if stale:
+        tables.append(
+            shown(
+                'left out, since they were made otherwise than the results of the models:'
+                f' {", ".join(stale)}; make them again with --mode=evaluate --baselines'
+            )
         )
     return '\n\n'.join(tables)
 

@@ -183,6 +183,20 @@ def _read_names(text):
     return text.split(' ')
 
 
+def made_by(result):
+    """What `MADE_BY` says of a Result, in its order."""
+    return tuple(result.summary.get(key) for key in MADE_BY)
+
+
+def difference(how, other):
+    """In what two `made_by` differ, e.g. 'rules is None, not 2'; '' where they do not."""
+    return ', '.join(
+        f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
+        for key, value, usual in zip(MADE_BY, how, other)
+        if value != usual
+    )
+
+
 def oracles(run, data_set):
     """Names of the oracles that were evaluated beside the run's model."""
     folder = os.path.join(run, 'evaluation', data_set)

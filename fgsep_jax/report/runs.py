@@ -207,36 +207,57 @@ def reconcile(runs):
     """Leaves out results that cannot stand beside the others, since they differ in
     `results.MADE_BY`.
 
+    The models' results decide, and how baselines were made nothing: those by the newest rules
+    stay and, of these, those made as most are.
+
     Args:
-        runs: Runs; the results of the fewer are taken out of them.
+        runs: Runs; what is left out is taken out of their results.
 
     Returns:
         Sentences that say what was left out.
     """
-    made, notes = {}, {}
+    made, stale, notes = {}, {}, {}
     for run in runs:
         for data_set, systems in run.results.items():
             for system, result in systems.items():
-                how = tuple((key, result.summary.get(key)) for key in results.MADE_BY)
-                made.setdefault((run.task, data_set), {}).setdefault(how, []).append((run, system))
-    for (_, data_set), ways in made.items():
-        most = max(ways, key=lambda how: len(ways[how]))
-        for how, members in ways.items():
-            if how == most:
+                member = results.made_by(result), run, system
+                made.setdefault((run.task, data_set), []).append(member)
+    for (_, data_set), members in made.items():
+        models = [(how, run) for how, run, system in members if not system]
+        ways = [how for how, _ in models] or [how for how, *_ in members]
+        chosen = max(ways, key=lambda how: (_version(how), ways.count(how)))
+        staying = [run for how, run in models if how == chosen]
+        left_out = {}
+        for how, run, system in members:
+            if how == chosen:
                 continue
-            for run, system in members:
-                del run.results[data_set][system]
-                if not run.results[data_set]:
-                    del run.results[data_set]
-            names = ', '.join(sorted({f'{run.name} {system}'.strip() for run, system in members}))
-            reasons = ', '.join(
-                f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
-                for (key, value), (_, usual) in zip(how, most)
-                if value != usual
-            )
-            notes.setdefault((names, reasons), []).append(data_set)
+            del run.results[data_set][system]
+            if not run.results[data_set]:
+                del run.results[data_set]
+            reason = results.difference(how, chosen)
+            if run in staying:
+                stale.setdefault(reason, []).append((run.name, data_set, system))
+            else:
+                left_out.setdefault(reason, set()).add(f'{run.name} {system}'.strip())
+        for reason, names in left_out.items():
+            notes.setdefault((', '.join(sorted(names)), reason), []).append(data_set)
     return [
+        f'The baselines {_listed(each, 2)} of {_listed(each, 0)} on {_listed(each, 1)} are left'
+        f" out, since they were made otherwise than the model's results beside them: {reason}. Make"
+        ' them again with --mode=evaluate --baselines.'
+        for reason, each in stale.items()
+    ] + [
         f'Results on {", ".join(sets)} of {names} are left out, since they were made otherwise'
-        f' than most: {reasons}. Evaluate them again on the same data, or report them alone.'
-        for (names, reasons), sets in notes.items()
+        f' than those beside them: {reason}. Evaluate them again on the same data, or report them'
+        ' alone.'
+        for (names, reason), sets in notes.items()
     ]
+
+
+def _version(how):
+    rules = how[results.MADE_BY.index('rules')]
+    return rules if type(rules) is int else 0
+
+
+def _listed(each, place):
+    return ', '.join(dict.fromkeys(one[place] for one in each))

@@ -83,16 +83,16 @@ def scores(loaded, metric):
 
 
 def check_same_data(loaded):
-    """Refuses Results that were made on different data.
+    """Refuses Results that were made on different data, or by different rules.
 
     Raises:
-        ResultsError: their fingerprints differ.
+        ResultsError: they differ in `results.MADE_BY`.
     """
     for one in loaded[1:]:
-        if one.summary.get('data_fingerprint') != loaded[0].summary.get('data_fingerprint'):
+        if how := results.difference(results.made_by(loaded[0]), results.made_by(one)):
             raise results.ResultsError(
                 f'{loaded[0].system} and {one.system} were evaluated on different data called'
-                f' {one.data_set}; evaluate both on the same'
+                f' {one.data_set}, or by different rules ({how}): evaluate both again, on the same'
             )
 
 

@@ -276,7 +276,7 @@ def test_damaged_results_are_named(data, tmp_path):
     for csv_text, json_text, part in (
         (''.join(lines[:3]), summary, '2 rows in examples.csv, summary.json says 5'),
         (''.join(lines)[:-40], summary, 'cannot be read'),
-        (''.join(lines), summary[:50], 'cannot be read'),
+        (''.join(lines), summary[:50], 'is no valid JSON'),
     ):
         (folder / 'examples.csv').write_text(csv_text)
         (folder / 'summary.json').write_text(json_text)

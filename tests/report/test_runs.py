@@ -35,6 +35,50 @@ def test_results_made_otherwise_are_left_out_and_said_so(tmp_path, key, value):
     assert [result.summary['seed'] for result in group.results('alpha')] == [0, 2]
 
 
+def change_summaries(root, pattern, **values):
+    for path in root.glob(pattern + '/summary.json'):
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize('key, value', [('rules', None), ('data_fingerprint', 'an older one')])
+def test_baselines_made_before_the_models_result_are_left_out(tmp_path, key, value):
+    """However many they are: the result that was just made stays."""
+    for seed in range(2):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False)
+    change_summaries(tmp_path, '*/evaluation/alpha/*', **{key: value})
+    found = runs.find(str(tmp_path))
+    (note,) = build.notes(found)
+    assert note.startswith('The baselines ideal_ratio_mask, untrained of s0, s1 on alpha are left')
+    assert f'{key} is {str(value)[:12]}, not ' in note and '--baselines' in note
+    assert [set(run.results['alpha']) for run in found] == [{''}] * 2
+    said = compare.compare([str(tmp_path / 's0')])
+    assert '| convtasnet:demo |' in said and '| ideal_ratio_mask |' not in said
+    assert 'left out' in said and '--baselines' in said
+
+
+def test_among_runs_the_newest_rules_of_a_model_stand(tmp_path):
+    for seed in range(3):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False)
+    for name in ('s0', 's2'):
+        change_summaries(tmp_path, f'{name}/evaluation/alpha', rules=None)
+    change_summaries(tmp_path, '*/evaluation/alpha/*', rules=None)
+    found = runs.find(str(tmp_path))
+    notes = build.notes(found)
+    assert len(notes) == 2 and 's1' in notes[0] and 's0, s0 ideal_ratio_mask, s0 unt' in notes[1]
+    assert [run.name for run in found if run.results.get('alpha')] == ['s1']
+
+
+@pytest.mark.parametrize('key, value', [('rules', None), ('filter_taps', 64)])
+def test_a_comparison_of_results_by_different_rules_is_refused(tmp_path, key, value):
+    for name in ('before', 'after'):
+        fabricate.run(tmp_path / name, 'convtasnet', sounds=False)
+    change_summaries(tmp_path, 'before/evaluation/alpha', **{key: value})
+    with pytest.raises(results.ResultsError, match=f'{key} is {value}, not .*evaluate') as error:
+        compare.compare([str(tmp_path / 'before'), str(tmp_path / 'after')])
+    assert all(f'in {tmp_path / name}' in str(error.value) for name in ('before', 'after'))
+    assert '\n' not in str(error.value)
+
+
 def test_a_copy_of_a_run_is_no_other_seed(tmp_path):
     for name, seed in (('a', 0), ('b', 1), ('copy', 1)):
         fabricate.run(tmp_path / name, 'convtasnet', seed=seed, sounds=False, oracle=False)
