@@ -302,8 +302,8 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
             with contextlib.suppress(Exception):  # what no decoder takes for sound is none
                 found += len(file.read(1, dtype='float32', always_2d=True))
         if length.tolerance and abs(found - promised) > length.tolerance:
-            # All frames are there, but libsndfile guessed at how many there are.
-            detail = f'the decoder gives {found} samples, its frames hold {promised}'
+            # libsndfile guessed at how many frames there are, or some lie behind a hole.
+            detail = f'the decoder gives {found} samples, its frames or header count {promised}'
             raise BadInput('unreadable', detail)
         if exact and found != promised:
             kind = 'truncated' if found < promised else 'longer than its header'

@@ -6,7 +6,6 @@ were cut. So the length is checked here, format by format, before and beside the
 
 from collections.abc import Iterator
 import dataclasses
-import io
 import re
 import struct
 from typing import BinaryIO
@@ -87,9 +86,8 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
     return file.read(count)
 
 
-def _id3_bytes(file: BinaryIO) -> int:
-    """Bytes of the ID3v2 tags that stand before the sound."""
-    at = 0
+def _id3_bytes(file: BinaryIO, at: int = 0) -> int:
+    """Where the ID3v2 tags end that stand at byte `at`, before the sound."""
     while (head := _read(file, at, 10))[:3] == b'ID3' and len(head) == 10:
         at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
         at += 10 if head[5] & 0x10 else 0
@@ -335,20 +333,20 @@ def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
 def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
     """MPEG audio: frames to the end; a first frame named Xing, Info or VBRI counts the others."""
     at, frames, samples, counted = start, 0, 0, 0
-    contents = _read(file, start, size - start)
     while True:
-        frame = _mpeg_frame(contents[at - start : at - start + 4])
+        head = _read(file, at, 4)
+        frame = _mpeg_frame(head)
         if not frame:
-            name = contents[at - start : at - start + 3]
+            name = head[:3]
             if name == b'TAG' and at + 128 < size:
                 at += 128  # the end of a file that another one was joined to
             elif name == b'ID3' and at + 10 <= size:
-                at += _id3_bytes(io.BytesIO(contents[at - start :]))
+                at = _id3_bytes(file, at)
             else:
                 break
             continue
         if not frames:
-            first = contents[at - start : at - start + frame[0]]
+            first = _read(file, at, frame[0])
             samples = frame[1]
             if tag := re.search(rb'Xing|Info', first[:48]):
                 fields = first[tag.start() + 4 : tag.start() + 12]
@@ -360,7 +358,10 @@ def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
             return Length('truncated', f'its last frame, at byte {at}, is cut')
         frames, at = frames + 1, at + frame[0]
     if not frames or not _nothing_follows(file, at, size):
-        return _UNDECLARED  # free format, or something between the frames: the decoder's to judge
+        # Free format, or something between the frames: the decoder's to judge, by the count if any.
+        if not counted:
+            return _UNDECLARED
+        return Length(samples=counted * samples, tolerance=4 * samples)
     # Encoders differ in whether they count the frame that holds the count.
     if counted and abs(frames - 1 - counted) > 1:
         kind = 'truncated' if frames - 1 < counted else 'longer than its header'

@@ -24,9 +24,10 @@ AUDIO = tuple(
 )
 # What systems and file servers leave beside the files of their users.
 _SYSTEM_NAMES = {
-    '__macosx', 'lost+found', 'found.000', 'system volume information', '$recycle.bin', 'recycler',
-    '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot',
-    'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
+    '__macosx', 'temporary items', 'network trash folder', 'lost+found', 'lost.dir',
+    'system volume information', '$recycle.bin', 'recycler', 'recycled',
+    '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot', '~snapshot',
+    '_gsdata_', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
 }  # fmt: skip
 
 
@@ -36,7 +37,8 @@ class TreeError(ValueError):
 
 def is_companion(name: str) -> bool:
     """Whether a file or folder of this name is a system's own, beside the user's files."""
-    return name.startswith('.') or name.lower() in _SYSTEM_NAMES
+    name = name.lower()
+    return name.startswith('.') or name in _SYSTEM_NAMES or bool(re.fullmatch(r'found\.\d+', name))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,23 +4,25 @@ import codecs
 import csv
 
 from data_prep.corpora import TreeError, printable
+from fgsep_jax import files
 
 SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
+MOST_BYTES = 256 << 20  # of a table: millions of lines
 
 
 def read_lines(path: str) -> list[str]:
     """The lines of a text file in UTF-8, or in UTF-16 with its mark, whatever ends them.
 
     Raises:
-        TreeError: if it cannot be read as text.
+        TreeError: if it is no regular file, too large, or cannot be read as text.
     """
     try:
-        with open(path, 'rb') as file:
-            contents = file.read()
+        contents = files.read_bytes(path, TreeError, most=MOST_BYTES)
+    except TreeError as error:
+        raise TreeError(printable(str(error))) from error
+    try:
         utf16 = contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = contents.decode('utf-16' if utf16 else 'utf-8-sig')
-    except OSError as error:
-        raise TreeError(f'{printable(path)} cannot be read: {error.strerror or error}') from error
     except UnicodeDecodeError as error:
         line = contents[: error.start].count(b'\n') + 1
         raise TreeError(

@@ -17,6 +17,8 @@ from fgsep_jax import command_line, lock, names
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
 # to be understood. That goes for the jobs, too.
 
+LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a computer counts in
+
 
 def parser(module: str, about: str, *, input_dir: bool = True, **defaults) -> command_line.Parser:
     """A parser with the flags that every job has; `defaults` replaces their defaults.
@@ -90,14 +92,19 @@ def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
 
     def require(flag: str, valid: Callable, rule: str) -> None:
         value = given.get(flag)
-        if value is not None and not (math.isfinite(value) and valid(value)):
-            own.error(f'--{flag}={value:g}: must be {rule}')
+        whole = isinstance(value, int)  # one may be too large for a float
+        if value is not None and not ((whole or math.isfinite(value)) and valid(value)):
+            own.error(f'--{flag}={value if whole else f"{value:g}"}: must be {rule}')
 
-    require('sample_rate', lambda x: x > 0, 'above 0')
-    require('min_seconds', lambda x: x >= 0, '0 or more')
+    require('sample_rate', lambda x: 0 < x <= 10**6, 'above 0 and at most 1000000')
+    require('min_seconds', lambda x: 0 <= x <= LONGEST, f'0 or more, and at most {LONGEST} s')
     require('utterances_per_voice', lambda x: x > 0, 'above 0')
     for flag in ('seconds', 'adaptation_seconds'):
-        require(flag, lambda x: x * args.sample_rate >= 1, 'one sample or more')
+        require(
+            flag,
+            lambda x: x * args.sample_rate >= 1 and x <= LONGEST,
+            f'one sample or more, and at most {LONGEST} s',
+        )
     require('max_clipped', lambda x: 0 <= x <= 1, 'between 0 and 1')
     for flag in sorted(given):
         if flag.endswith(('_pairs', '_mixtures')):
@@ -124,8 +131,9 @@ def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
     shortest = max(args.min_seconds, 1 / args.sample_rate)
     require(
         'max_seconds',
-        lambda x: x == 0 or x >= shortest,
-        f'0 (never cut) or at least {shortest:g}, --min_seconds and one sample',
+        lambda x: x == 0 or shortest <= x <= LONGEST,
+        f'0 (never cut) or at least {shortest:g}, --min_seconds and one sample, and at most '
+        f'{LONGEST} s',
     )
 
 
@@ -273,7 +281,8 @@ def run(own: command_line.Parser, argv: Sequence[str] | None, prepare: Callable)
 
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
-    logging.getLogger('apache_beam').setLevel(logging.ERROR)
+    # What it logs of errors, it raises, too.
+    logging.getLogger('apache_beam').setLevel(logging.CRITICAL)
     # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
     config = {
         key: value

@@ -63,24 +63,25 @@ class DatasetExistsError(ValueError):
 
 
 def _prepare_output(output_dir: str, overwrite: bool) -> None:
-    if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)) and not overwrite:
-        raise DatasetExistsError(
-            f'{output_dir} holds a finished data set; give another --output_dir, or --overwrite'
-        )
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     staging = FileSystems.join(output_dir, _STAGING)
     earlier = own_files(output_dir, staging)
     there = listing(output_dir) if FileSystems.exists(output_dir) else []
-    if not FileSystems.exists(staging):
-        foreign = sorted(set(METADATA_FILES).intersection(there).difference(earlier))
-        if foreign:
-            raise DatasetExistsError(
-                f'{FileSystems.join(output_dir, foreign[0])} is there, and no data set that it '
-                'belongs to: move it away, or give another --output_dir'
-            )
-        if '://' not in staging:
-            os.makedirs(staging)
+    foreign = sorted(
+        {records.DATASET_FILE, *METADATA_FILES}.intersection(there).difference(earlier)
+    )
+    if foreign:
+        raise DatasetExistsError(
+            f'{FileSystems.join(output_dir, foreign[0])} is there, and no data set that it '
+            'belongs to: move it away, or give another --output_dir'
+        )
+    if records.DATASET_FILE in there and not overwrite:
+        raise DatasetExistsError(
+            f'{output_dir} holds a finished data set; give another --output_dir, or --overwrite'
+        )
+    if '://' not in staging:
+        os.makedirs(staging, exist_ok=True)
     _clear(staging)
 
 
@@ -267,8 +268,9 @@ def run(
                 >> beam.ParDo(Finish(job_path), files=beam.pvalue.AsSingleton(planned.files))
             )
     except RuntimeError as error:  # Beam's, around whatever a worker raised
-        if full := re.search(r'\[Errno (28|122)\] ([^[:]*)', str(error)):
-            message = f'{output_dir} cannot be written to ({full[2].strip()})'
+        # Inputs that cannot be read are skipped, so it is the output.
+        if found := re.search(r'Error: \[Errno \d+\] ([^[:\n]*)', str(error)):
+            message = f'{output_dir} cannot be written to ({found[1].strip()})'
             raise OSError(message) from error
         raise
     finally:

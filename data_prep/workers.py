@@ -121,15 +121,16 @@ def write_list(staging: str, files: list[str]) -> None:
 def own_files(output_dir: str, staging: str) -> list[str]:
     """Files of an earlier data set in `output_dir`, the completeness marker first.
 
-    They are those that its dataset.json tells of, or, where it did not get so far, its list.
+    They are those that its dataset.json tells of, or, where it did not get so far, its list. A
+    dataset.json without name, splits and schema_version is somebody else's.
     """
     if not FileSystems.exists(output_dir):
         return []
     metadata = read_json(FileSystems.join(output_dir, records.DATASET_FILE))
     name, splits = metadata.get('name'), metadata.get('splits')
-    listed = {records.DATASET_FILE}
-    if isinstance(name, str) and isinstance(splits, dict):
-        listed |= {*METADATA_FILES, *map(records.index_name, splits)}
+    listed = set()
+    if isinstance(name, str) and isinstance(splits, dict) and 'schema_version' in metadata:
+        listed |= {records.DATASET_FILE, *METADATA_FILES, *map(records.index_name, splits)}
     else:
         splits = {}
     listed.update(map(str, read_json(FileSystems.join(staging, FILES)).get('files', ())))

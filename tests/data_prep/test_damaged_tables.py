@@ -1,5 +1,7 @@
 """Tables that users hand to a job: read, or refused with the line; never another error."""
 
+import os
+
 from hypothesis import given, settings, strategies as st
 import pytest
 
@@ -53,3 +55,17 @@ def test_random_damage_of_a_list(tmp_path_factory, data):
         str(error).encode()
     else:
         assert listed
+
+
+@pytest.mark.parametrize('name', TABLES)
+def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path, name, monkeypatch):
+    read, data = TABLES[name]
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(TreeError, match='pipe cannot be read: it is no regular file'):
+        read(str(tmp_path / 'pipe'))
+    with pytest.raises(TreeError, match='cannot be read: it is a folder'):
+        read(str(tmp_path))
+    (tmp_path / 'table').write_bytes(data)
+    monkeypatch.setattr(delimited, 'MOST_BYTES', len(data) - 1)
+    with pytest.raises(TreeError, match=f'table has {len(data)} bytes, more than'):
+        read(str(tmp_path / 'table'))

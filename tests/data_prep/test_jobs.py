@@ -1,5 +1,6 @@
 """From source files to a data set that both worlds open, by way of `folder_2mix`."""
 
+import errno
 import functools
 import json
 import logging
@@ -171,16 +172,19 @@ def test_a_part_that_is_silent_after_the_crop_is_listed(tmp_path):
     assert not {one['name'] for one in report['skipped_mixtures']} & {one.id for one in made}
 
 
-def test_a_full_disk_ends_the_job_in_one_line(corpus, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EFBIG, errno.EIO, errno.ESTALE])
+def test_a_full_disk_ends_the_job_in_one_line(corpus, tmp_path, monkeypatch, capfd, caplog, number):
     def fail(file, payload):
-        raise OSError(28, 'No space left on device')
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(records, 'write_record', fail)
     with pytest.raises(SystemExit) as stop:
         run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
     assert stop.value.code == 2
-    message = f'error: {tmp_path}/out cannot be written to (No space left on device)'
-    assert message in capsys.readouterr().err.splitlines()
+    message = f'error: {tmp_path}/out cannot be written to ({os.strerror(number)})'
+    told = capfd.readouterr().err
+    assert message in told.splitlines()
+    assert 'Traceback' not in told + caplog.text
 
 
 def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
@@ -207,6 +211,18 @@ def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
     run_folder(corpus, tmp_path, '--train_pairs=5')
     assert len(trees.examples(tmp_path, 'train')) == 5
     assert len([n for n in os.listdir(tmp_path) if '-train.tfrecord' in n]) == 1
+
+
+@pytest.mark.parametrize('flags', [(), ('--overwrite',)])
+@pytest.mark.parametrize('unfinished', [False, True])
+@pytest.mark.parametrize('mine', ['{"mine": 1}', '{"name": "a", "splits": {}}', 'text', '[]'])
+def test_somebody_elses_dataset_json_is_never_replaced(corpus, tmp_path, mine, flags, unfinished):
+    (tmp_path / 'dataset.json').write_text(mine)
+    if unfinished:
+        (tmp_path / shards._STAGING).mkdir()
+    with pytest.raises(SystemExit, match='dataset.json is there, and no data set.*move it away'):
+        run_folder(corpus, tmp_path, *flags)
+    assert (tmp_path / 'dataset.json').read_text() == mine
 
 
 def test_other_peoples_files_survive(corpus, tmp_path):
@@ -381,4 +397,4 @@ def test_metadata_that_is_not_ours_deletes_nothing(tmp_path, metadata):
     (tmp_path / 'x-train.tfrecord-00000-of-00001').write_text('mine')
     (out / 'folder_2mix-train.tfrecord-00000-of-00001').write_text('mine')
     (out / 'dataset.json').write_text(json.dumps(metadata))
-    assert workers.own_files(str(out), str(out / 'staging')) == ['dataset.json']
+    assert workers.own_files(str(out), str(out / 'staging')) == []

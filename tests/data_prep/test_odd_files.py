@@ -227,6 +227,8 @@ def test_a_part_is_what_the_whole_holds_there(place, form):
 COMPANIONS = (
     '._u0.wav', '.DS_Store', '.hidden/a.wav', '@eaDir/u0.wav/SYNOAUDIO_0.wav', 'Thumbs.db',
     '__MACOSX/spk/._u0.wav', 'lost+found/x.wav', '$RECYCLE.BIN/x.wav', 'desktop.ini',
+    'LOST.DIR/x.wav', '~snapshot/x.wav', 'Temporary Items/x.wav', 'Network Trash Folder/x.wav',
+    'Recycled/x.wav', 'RECYCLER/x.wav', 'FOUND.012/x.wav', '_gsdata_/x.wav', '.Trash-1000/x.wav',
 )  # fmt: skip
 
 
@@ -351,3 +353,31 @@ def test_mpeg_audio_that_counts_nothing_is_whole_or_refused(place):
         assert found.samples == pytest.approx(SAMPLES, abs=4 * samples)
     led = inspect(place, bytes(range(1, 200)) + FORMS['MP3 MPEG_LAYER_III'])
     assert led.problem in ('', 'unreadable')
+
+
+def mp3_of(seconds):
+    tone_T = 0.3 * np.sin(np.arange(int(16000 * seconds)) * 0.3)
+    return written('MP3', 'MPEG_LAYER_III', tone_T)
+
+
+@pytest.mark.parametrize('hole', [b'\0', b'\x55'])
+def test_a_hole_in_the_middle_of_mpeg_audio_is_found(place, hole):
+    contents = mp3_of(4)
+    middle, size = len(contents) // 2, 1000  # libmpg123 gives up after 1024
+    assert not inspect(place, contents).problem
+    found = inspect(place, contents[:middle] + hole * size + contents[middle + size :])
+    assert (found.problem, 'header' in found.detail) == ('unreadable', True)
+
+
+def test_of_a_text_with_a_mark_little_is_read():
+    class Counting(io.BytesIO):
+        taken = 0
+
+        def read(self, count=-1):
+            block = super().read(count)
+            self.taken += len(block)
+            return block
+
+    file = Counting(('x' * 4_000_000).encode('utf-16'))
+    containers.length(file, len(file.getbuffer()))
+    assert file.taken < 2 << 20

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import embedded, folder_2mix, plans, shards
+from data_prep import embedded, fgbg, folder_2mix, plans, shards
 from data_prep.corpora import Utterance
 import trees
 
@@ -87,6 +87,11 @@ def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
         (['--max_seconds=-2'], '--max_seconds=-2: must be 0 (never cut) or at least 1'),
         (['--max_seconds=0.5'], '--max_seconds=0.5: must be 0 (never cut) or at least 1'),
         (['--max_seconds=1e-5', '--min_seconds=0'], '--max_seconds=1e-05: must be 0'),
+        (['--max_seconds=1e308'], '--max_seconds=1e+308: must be 0 (never cut) or at least 1'),
+        (['--max_seconds=86401'], 'and at most 86400 s'),
+        (['--min_seconds=1e308'], '--min_seconds=1e+308: must be 0 or more, and at most 86400 s'),
+        ([f'--sample_rate={10**400}'], '0: must be above 0 and at most 1000000'),
+        ([f'--train_pairs=-{10**400}'], '0: must be 0 (no such split) or more'),
         (['--snr_db=-inf,5'], '--snr_db=-inf,5: both must be finite'),
         (['--snr_db=nan,nan'], '--snr_db=nan,nan: both must be finite'),
         (['--snr_db=5'], '--snr_db=5: must be two numbers'),
@@ -96,6 +101,14 @@ def test_nonsense_numbers_are_refused_before_anything_is_read(tmp_path, capsys, 
     with pytest.raises(SystemExit) as stop:
         run_folder(tmp_path / 'nowhere', tmp_path / 'out', *flags)
     assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['seconds', 'adaptation_seconds'])
+def test_a_window_is_a_day_at_most(tmp_path, capsys, flag):
+    with pytest.raises(SystemExit):
+        fgbg.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "o"}', f'--{flag}=1e308'])
+    message = f'--{flag}=1e+308: must be one sample or more, and at most 86400 s'
     assert message in capsys.readouterr().err
 
 
