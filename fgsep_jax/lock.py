@@ -22,6 +22,9 @@ import threading
 import time
 import uuid
 
+from fgsep_jax import files
+from fgsep_jax.names import shown
+
 NAME = '.fgsep_lock'
 BEAT = 15.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
@@ -207,17 +210,16 @@ def _owner(path):
         name = next((name for name in os.listdir(path) if name.endswith('.json')), None)
         if name is None:
             return None
-        with open(os.path.join(path, name)) as file:
-            content = json.load(file)
-        return os.path.join(path, name), content if isinstance(content, dict) else {}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):  # cut short by a power failure, or another user's
-        return os.path.join(path, name), {}
+        found = os.path.join(path, name)
+        return found, files.read_json(found, Locked, halves=True)
+    except OSError as error:
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            return None
+        return os.path.join(path, name), {}  # cut short by a power failure, or another user's
 
 
 def _words(owner):
-    return (
+    return shown(
         f'process {owner.get("pid", "unknown")} on {owner.get("host", "an unknown host")} since'
         f' {owner.get("since", "an unknown time")} ({owner.get("doing", "unknown")})'
     )

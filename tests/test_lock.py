@@ -108,7 +108,7 @@ def test_the_second_is_refused_in_one_line_and_the_folder_is_as_before(tmp_path)
         {'pid': os.getpid()},  # the number is another process's now
         {'pid': -1},
         {'pid': '7'},
-        {'pid': 10**30},
+        {'pid': 10**18},
         {'pid': None},
     ],
 )
@@ -131,7 +131,19 @@ def test_an_owner_elsewhere_is_followed_after_a_silence(tmp_path, changes):
         pass
 
 
-@pytest.mark.parametrize('content', ['', '[]', '{"pid"', 'null', '"x"'])
+DAMAGED = [
+    '',
+    '[]',
+    '{"pid"',
+    'null',
+    '"x"',
+    '[' * 100_000,
+    '{"a":' * 100_000,
+    '{"pid": 1' + '0' * 30 + '}',
+]
+
+
+@pytest.mark.parametrize('content', DAMAGED)
 def test_a_damaged_lock_is_followed_after_a_silence(tmp_path, content):
     path = owner(tmp_path)
     path.write_text(content)
@@ -140,6 +152,24 @@ def test_a_damaged_lock_is_followed_after_a_silence(tmp_path, content):
     age(path, lock.SILENCE + 5)
     with lock.held(tmp_path, 'training'):
         pass
+
+
+def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path):
+    path = owner(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    assert 'unknown' in lock.holder(tmp_path)
+    with pytest.raises(lock.Locked, match='unknown'), lock.held(tmp_path, 'training'):
+        pass
+
+
+def test_what_a_lock_says_is_one_printable_line(tmp_path):
+    hostile = dict.fromkeys(('pid', 'host', 'since', 'doing'), 'a\nb\x1b[2J�')
+    owner(tmp_path, **hostile)
+    assert lock.holder(tmp_path).isprintable()
+    with pytest.raises(lock.Locked) as error, lock.held(tmp_path, 'training'):
+        pass
+    assert str(error.value).isprintable()
 
 
 def test_the_living_show_it_and_see_when_their_lock_is_gone(tmp_path, monkeypatch):
