@@ -5,8 +5,9 @@ whose name is new each time. It is made whole beside and renamed into place, whi
 with a file in it stands, on every file system. A dead owner's file is removed by its own name, so
 that of many who do so at once none can remove the file of the one who was quicker.
 
-Owners on this machine are asked for by process number and start. Those elsewhere (another host,
-another container) show by the time of the file, set every 15 s, that they live.
+Owners on this machine are asked for by process number and start, and by the folder that they took:
+its copies are nobody's. Those elsewhere (another host, another container) show by the time of the
+file, set every 15 s, that they live.
 """
 
 import contextlib
@@ -158,8 +159,11 @@ class Lock:
         """Makes the private folder; returns the time by the clock of the file system."""
         os.makedirs(self._folder, exist_ok=True)
         os.mkdir(self._private)
+        folder = os.path.realpath(self._folder)
         owner = {
             **_here(),
+            'path': folder,
+            'inode': _inode(folder),
             'pid': os.getpid(),
             'born': _born(os.getpid()),
             'doing': self._doing,
@@ -229,11 +233,28 @@ def _is_dead(path, owner, now):
     """Whether an owner is gone, from what its file says; `now` by the file system's clock."""
     if owner and all(owner.get(key) == value for key, value in _here().items()):
         born = _born(owner.get('pid'))
+        if _is_copy(os.path.dirname(os.path.dirname(path)), owner):
+            return True
         return born is None or (born and owner.get('born') and born != owner['born'])
     try:
         return now - os.stat(path).st_mtime > SILENCE
     except OSError:
         return False
+
+
+def _is_copy(folder, owner):
+    """Whether a lock came here with a copy: the folder it is of is another, and where it was."""
+    here, original = _inode(os.path.abspath(folder)), _inode(owner.get('path'))
+    return '' not in (here, original) and here != original == owner.get('inode')
+
+
+def _inode(folder):
+    """What tells a folder from all others whatever it is called; '' if it is not there."""
+    try:
+        about = os.stat(os.path.join(folder, ''))
+    except (OSError, ValueError, TypeError):
+        return ''
+    return f'{about.st_dev}:{about.st_ino}'
 
 
 def _born(pid):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -152,6 +153,40 @@ def test_a_damaged_lock_is_followed_after_a_silence(tmp_path, content):
     age(path, lock.SILENCE + 5)
     with lock.held(tmp_path, 'training'):
         pass
+
+
+def test_a_copy_of_a_folder_that_is_written_to_is_free(tmp_path):
+    (tmp_path / 'run').mkdir()
+    with lock.held(tmp_path / 'run', 'training') as mine:
+        shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+        assert lock.holder(tmp_path / 'copy') == ''
+        with lock.held(tmp_path / 'copy', 'training'), pytest.raises(lock.Locked):
+            lock.Lock(tmp_path / 'copy', 'training').take()
+        assert lock.holder(tmp_path / 'run') and not mine.lost
+        shutil.copytree(tmp_path / 'run', tmp_path / 'copy', dirs_exist_ok=True)
+    assert lock.holder(tmp_path / 'copy') == ''
+    (tmp_path / 'run').rmdir()
+    assert lock.holder(tmp_path / 'copy')  # it may be the original: nobody can tell
+
+
+def test_a_folder_that_moves_while_it_is_written_to_stays_locked(tmp_path, monkeypatch):
+    (tmp_path / 'runs').mkdir()
+    with lock.held(tmp_path / 'runs' / 'run', 'training'):
+        (tmp_path / 'runs').rename(tmp_path / 'moved')
+        (tmp_path / 'link').symlink_to(tmp_path / 'moved')
+        for parent in ('moved', 'link'):
+            assert lock.holder(tmp_path / parent / 'run')
+            monkeypatch.chdir(tmp_path / parent / 'run')
+            assert lock.holder('.') and lock.holder('')
+        shutil.copytree(tmp_path / 'moved', tmp_path / 'runs')  # even with a copy in its place
+        assert lock.holder(tmp_path / 'moved' / 'run')
+
+
+@pytest.mark.parametrize('place', [None, 7, '', 'no', '/\0', '/\ud800', [], {}])
+def test_a_lock_that_does_not_say_where_it_was_taken_counts(tmp_path, place):
+    ours = {'pid': os.getpid(), 'born': lock._born(os.getpid())}
+    owner(tmp_path, **ours, path=place, inode=place)
+    assert lock.holder(tmp_path)
 
 
 def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path):
