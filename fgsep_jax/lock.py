@@ -73,6 +73,17 @@ def holder(folder):
     return _words(found[1])
 
 
+def check(folder, *, flag=''):
+    """Refuses at once what `held` would refuse later, where a process of this machine has a folder.
+
+    Raises:
+      Locked: it is held.
+    """
+    found = _owner(os.path.join(folder, NAME))
+    if found and _is_here(found[1]) and not _is_dead(*found, time.time()):
+        raise Locked(_refusal(folder, *found, flag))
+
+
 @contextlib.contextmanager
 def scratch(prefix):
     """A new folder for temporary files; those that dead processes left are removed.
@@ -133,7 +144,7 @@ class Lock:
                     continue
                 path, owner = found
                 if not _is_dead(path, owner, now):
-                    raise Locked(self._refusal(path, owner, flag))
+                    raise Locked(_refusal(self._folder, path, owner, flag))
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             else:
@@ -174,17 +185,6 @@ class Lock:
             json.dump(owner, file)
         return os.stat(path).st_mtime
 
-    def _refusal(self, path, owner, flag):
-        text = f'{self._folder} is being written to by {_words(owner)}: wait for it'
-        if flag:
-            text += f', or give another {flag}'
-        if any(owner.get(key) != value for key, value in _here().items()):
-            text += (
-                f'. If that process is gone, start again {SILENCE:.0f} s after its end, or remove'
-                f' {os.path.dirname(path)}'
-            )
-        return text
-
     def _beat(self):
         while not self._stopped.wait(BEAT):
             try:
@@ -222,6 +222,18 @@ def _owner(path):
         return os.path.join(path, name), {}  # cut short by a power failure, or another user's
 
 
+def _refusal(folder, path, owner, flag):
+    text = f'{folder} is being written to by {_words(owner)}: wait for it'
+    if flag:
+        text += f', or give another {flag}'
+    if not _is_here(owner):
+        text += (
+            f'. If that process is gone, start again {SILENCE:.0f} s after its end, or remove'
+            f' {os.path.dirname(path)}'
+        )
+    return text
+
+
 def _words(owner):
     return shown(
         f'process {owner.get("pid", "unknown")} on {owner.get("host", "an unknown host")} since'
@@ -231,7 +243,7 @@ def _words(owner):
 
 def _is_dead(path, owner, now):
     """Whether an owner is gone, from what its file says; `now` by the file system's clock."""
-    if owner and all(owner.get(key) == value for key, value in _here().items()):
+    if _is_here(owner):
         born = _born(owner.get('pid'))
         if _is_copy(os.path.dirname(os.path.dirname(path)), owner):
             return True
@@ -240,6 +252,10 @@ def _is_dead(path, owner, now):
         return now - os.stat(path).st_mtime > SILENCE
     except OSError:
         return False
+
+
+def _is_here(owner):
+    return bool(owner) and all(owner.get(key) == value for key, value in _here().items())
 
 
 def _is_copy(folder, owner):

@@ -13,6 +13,7 @@ from fgsep_jax import (
     config as config_lib,
     data_sets,
     huge_pages,
+    lock,
     stopping,
     validate,
 )
@@ -106,6 +107,8 @@ def _train(args, config):
     evaluating = args.mode == 'train_and_evaluate'
     splits = args.splits or config.evaluation.splits.split(',')
     run_folder.check(workdir, config)
+    if not args.multihost:  # else the first process of the pod may have it already
+        lock.check(workdir, flag='--workdir')
     then = splits if evaluating else []
     data_sets.check(config, config_lib.data_dir(config), ('train', 'validation', *then))
     _begin(args)

@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from fgsep_jax import config as config_lib, data_sets, main
+from fgsep_jax import config as config_lib, data_sets, lock, main
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.training import endings, run_folder
 import synthetic
@@ -124,3 +124,15 @@ def test_a_training_that_was_asked_to_stop_ends_with_the_signals_status(
             main.main([*given, f'--mode={mode}'])
         assert stopped.value.code == status
         assert capfd.readouterr() == ('', 'saved step 7\n')
+
+
+def test_a_run_that_is_trained_elsewhere_is_refused_before_jax_is_asked_for(
+    project, monkeypatch, capsys
+):
+    monkeypatch.setattr(main, '_begin', lambda args: pytest.fail('nothing is to be begun'))
+    given = [f'--config={ROOT}/configs/convtasnet.py:demo', '--config.data.dir=data/tones']
+    with lock.held('mine', 'training'), pytest.raises(SystemExit) as stopped:
+        main.main([*given, '--workdir=mine'])
+    text = capsys.readouterr().err
+    assert stopped.value.code == 2 and text.startswith('error: mine is being written to by process')
+    assert text.endswith('wait for it, or give another --workdir\n')
