@@ -8,6 +8,7 @@ import heapq
 import os
 import posixpath
 import re
+import unicodedata
 
 import soundfile
 
@@ -84,9 +85,10 @@ def _walk(root: str) -> Walked:
     """All of a local tree; each folder is entered once, links to it or not.
 
     True folders come before links and shallow links before deep ones, so that a speaker's folder
-    is that speaker's even where another one links to it.
+    is that speaker's even where another one links to it; and so do files.
     """
     tree, visited, named_like_sounds = Walked(), set(), []
+    true_files, linked_files = set(), {}  # real paths; links: relative path -> real path
     real_root = os.path.realpath(root)
     starts = [(0, '', real_root)]  # depth, relative path, folder; links wait here
 
@@ -113,9 +115,15 @@ def _walk(root: str) -> Walked:
             tree.companions += len(below) - len(kept) + sum(map(is_companion, names))
             below[:] = kept
             here = inside(folder)
-            tree.files += [
-                posixpath.normpath(f'{here}/{name}') for name in names if not is_companion(name)
-            ]
+            for name in names:
+                if is_companion(name):
+                    continue
+                path, real = posixpath.normpath(f'{here}/{name}'), os.path.join(folder, name)
+                if name.lower().endswith(AUDIO) and os.path.islink(real):
+                    linked_files[path] = os.path.realpath(real)
+                else:
+                    true_files.add(real)
+                    tree.files.append(path)
             for name in below:
                 path = os.path.join(folder, name)
                 if name.lower().endswith(AUDIO):
@@ -128,6 +136,12 @@ def _walk(root: str) -> Walked:
                         tree.problems.append(problem)
                     else:
                         heapq.heappush(starts, (link.count('/'), link, target))
+    for path in sorted(linked_files, key=lambda path: (path.count('/'), path)):
+        if linked_files[path] in true_files and os.path.exists(linked_files[path]):
+            tree.problems.append((path, 'linked twice', 'links to a file of the same tree'))
+        else:
+            true_files.add(linked_files[path])
+            tree.files.append(path)
     held = {posixpath.dirname(path) for path in tree.files if path.lower().endswith(AUDIO)}
     for path in named_like_sounds:
         if not any(f'{folder}/'.startswith(f'{path}/') for folder in held):
@@ -184,6 +198,8 @@ def unused(roots: Iterable[str], used: Iterable[str]) -> dict:
         tree = walk(root)
         companions += tree.companions
         for path, kind, detail in tree.problems:
+            if plain(_join(root, path)) in used:  # by a list that names it
+                continue
             name, path = printable(path), printable(_join(root, path))
             problems.append({'name': name, 'path': path, 'kind': kind, 'detail': detail})
         for path in tree.files:
@@ -214,6 +230,35 @@ def _expected(root: str, layout: str, found: list[str]) -> TreeError:
 
 def _stem(path: str) -> str:
     return posixpath.splitext(path)[0]
+
+
+def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Names of folders that may well be one speaker's.
+
+    Args:
+        names: of the speakers' folders.
+    Returns:
+        {name: speaker}, where names that differ in their Unicode form alone are one speaker;
+        {name: the first that differs from it in small and capital letters at most}, which must
+        not cross splits; lines that tell of both.
+    """
+    speakers, groups, told = {}, {}, []
+    first_of_form, first_of_letters = {}, {}
+    for name in sorted(names):
+        form = unicodedata.normalize('NFC', name)
+        speakers[name] = first_of_form.setdefault(form, name)
+        groups[name] = first_of_letters.setdefault(form.casefold(), name)
+        if speakers[name] != name:
+            told.append(
+                f'the folders {ascii(speakers[name])} and {ascii(name)} differ in their Unicode '
+                'form alone: they are one speaker'
+            )
+        elif groups[name] != name:
+            told.append(
+                f'the folders {groups[name]!r} and {name!r} differ in small and capital letters '
+                'alone: two speakers of one split; if they are one, put their files together'
+            )
+    return speakers, groups, told
 
 
 def split_speakers(
@@ -272,16 +317,18 @@ def folder(
         raise _expected(
             root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', found
         )
+    speakers, groups, _ = twins({printable(path.split('/')[0]) for path in files})
     splits = split_speakers(
-        {printable(path.split('/')[0]) for path in files},
+        set(groups.values()),
         validation=validation,
         test=test,
         seed=seed,
     )
     utterances = []
     for path, name in _ids(files).items():
-        speaker = printable(path.split('/')[0])
-        utterances.append(Utterance(name, speaker, _join(root, path), splits[speaker]))
+        top = printable(path.split('/')[0])
+        split = splits[groups[top]]
+        utterances.append(Utterance(name, speakers[top], _join(root, path), split))
     return utterances
 
 

@@ -3,6 +3,8 @@
 python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 """
 
+import posixpath
+
 from data_prep import corpora, options
 
 
@@ -13,6 +15,8 @@ def _prepare(args) -> dict:
         test=args.test_fraction,
         seed=args.seed,
     )
+    folders = {posixpath.relpath(one.path, args.input_dir).split('/')[0] for one in utterances}
+    *_, told = corpora.twins(map(corpora.printable, folders))
     shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
     shares['train'] = max(0.0, 1 - sum(shares.values()))
     for split, share in shares.items():
@@ -27,6 +31,7 @@ def _prepare(args) -> dict:
         job='folder_2mix',
         utterances=utterances,
         plan=options.random_pairs(args),
+        told=told,
         extra_metadata=options.sexes(args, utterances),
     )
 

@@ -125,3 +125,12 @@ def test_an_output_that_cannot_be_a_folder_is_one_line(corpus, tmp_path, inside)
         run_folder(corpus, tmp_path / 'file' / inside, '--overwrite')
     assert '\n' not in str(stop.value)
     assert (tmp_path / 'file').read_text() == 'mine'
+
+
+def test_folders_that_differ_in_capitals_are_named(corpus, tmp_path, capsys):
+    for name in ('Spk0', 'spk0'):
+        trees.folder(tmp_path / 'in' / name, speakers=1, files=1)
+    for path in corpus.iterdir():
+        (tmp_path / 'in' / path.name.replace('spk0', 'other')).symlink_to(path)
+    run_folder(tmp_path / 'in', tmp_path / 'out', '--dry_run')
+    assert "'Spk0' and 'spk0' differ in small" in capsys.readouterr().out

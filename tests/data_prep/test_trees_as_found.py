@@ -81,3 +81,45 @@ def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_does_not(tmp_path):
     assert len(mixture_trees.librimix(one_split, splits=('train',))[1]) == 2
     wsj0 = make(tmp_path / 'wsj0', ['tr', 'cv'], 'mix', '01to030v_0.4_029o0311_-0.4')
     assert len(mixture_trees.wsj0_2mix(wsj0, splits=('train', 'validation'))[1]) == 2
+
+
+def test_a_link_to_a_file_of_the_tree_lends_it_to_nobody(tmp_path):
+    root = tmp_path / 'in'
+    touch(root, *(f'spk{i}/deep/{i}.wav' for i in range(3)))
+    touch(tmp_path, 'disc/3.wav')
+    (root / 'spk0' / 'alias.wav').symlink_to('deep/0.wav')
+    (root / 'spk1' / 'lent.wav').symlink_to('../spk2/deep/2.wav')
+    (root / 'spk1' / 'own.wav').symlink_to(tmp_path / 'disc' / '3.wav')
+    (root / 'spk2' / 'own_again.wav').symlink_to(tmp_path / 'disc' / '3.wav')
+    (root / 'spk2' / 'chain.wav').symlink_to(root / 'spk1' / 'own.wav')
+    (root / 'spk2' / 'nowhere.wav').symlink_to('nothing')
+    (root / 'spk2' / 'nowhere2.wav').symlink_to('nothing')
+    expected = {f'spk{i}/deep/{i}.wav': f'spk{i}' for i in range(3)}
+    expected |= {'spk1/own.wav': 'spk1'}
+    expected |= {f'spk2/{name}.wav': 'spk2' for name in ('nowhere', 'nowhere2')}  # told as broken
+    assert speakers_of(root) == expected
+    used = [os.path.join(root, path) for path in expected]
+    problems = corpora.unused([str(root)], used)['problems']
+    names = ['spk0/alias.wav', 'spk1/lent.wav', 'spk2/chain.wav', 'spk2/own_again.wav']
+    assert [one['name'] for one in problems] == names
+    assert {one['kind'] for one in problems} == {'linked twice'}
+    # What a list names is used as it says.
+    assert not corpora.unused([str(root)], [os.path.join(root, name) for name in names])['problems']
+
+
+def test_folders_of_one_name_in_two_forms_never_cross_splits(tmp_path):
+    composed, apart = 'Jos\u00e9', 'Jose\u0301'
+    names = [composed, apart, 'anna', 'Anna', 'stra\u00dfe', 'STRASSE']
+    root = touch(tmp_path, *(f'{name}/a.wav' for name in names), *(f's{i}/a.wav' for i in range(8)))
+    for seed in range(10):
+        found = corpora.folder(root, validation=0.3, test=0.3, seed=seed)
+        splits = {os.path.relpath(one.path, root).split('/')[0]: one.split for one in found}
+        assert len(splits) == 14
+        for a, b in zip(names[::2], names[1::2]):
+            assert splits[a] == splits[b]
+    speakers = [one.speaker for one in found]
+    assert speakers.count(apart) == 2 and composed not in speakers  # the first in order
+    *_, told = corpora.twins(names)
+    assert len(told) == 3
+    assert any("'Jose\\u0301' and 'Jos\\xe9' differ in their Unicode" in line for line in told)
+    assert any("'Anna' and 'anna' differ in small and capital" in line for line in told)
