@@ -1,5 +1,6 @@
 """What was asked for is made, or refused before anything is mixed, with the flag that helps."""
 
+import importlib
 import json
 
 import pytest
@@ -82,3 +83,17 @@ def test_a_corpus_without_one_of_its_parts_is_refused(tmp_path):
         libritts_2mix.main(flags)
     libritts_2mix.main([*flags, '--test_pairs=0', '--validation_pairs=0'])
     assert set(json.loads((tmp_path / 'out/report.json').read_text())['splits']) == {'train'}
+
+
+def test_without_a_job_the_jobs_are_listed(capsys):
+    jobs = importlib.import_module('data_prep.__main__')
+    assert {'embedded', 'fgbg', 'folder_2mix', 'wsj0_2mix'} <= jobs.jobs().keys()
+    assert (jobs.main([]), jobs.main(['fgbg'])) == (2, 2)
+    out, err = capsys.readouterr()
+    assert not out and err.startswith('error: a job is needed')
+    assert jobs.main(['--help']) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == len(jobs.jobs())
+    for line, name in zip(lines, jobs.jobs()):
+        module, about = line.removeprefix('  python -m ').split(maxsplit=1)
+        assert importlib.import_module(module).main and module == f'data_prep.{name}' and about

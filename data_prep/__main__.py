@@ -1,0 +1,33 @@
+"""python -m data_prep: names the jobs, each of which is a program of its own."""
+
+import ast
+import pathlib
+import sys
+
+
+def jobs() -> dict[str, str]:
+    """{name: first line of its docstring} of the programs in this folder."""
+    found = {}
+    for path in sorted(pathlib.Path(__file__).parent.glob('[a-z]*.py')):
+        text = path.read_text(encoding='utf-8')
+        if "__name__ == '__main__'" in text:
+            found[path.stem] = ast.get_docstring(ast.parse(text)).partition('\n')[0]
+    return found
+
+
+def main(argv=None) -> int:
+    """Prints the jobs: all that there is to do without one; returns the exit status."""
+    asked = {'-h', '--help'} & {*(sys.argv[1:] if argv is None else argv)}
+    lines = [f'  python -m data_prep.{name:<16}{about}' for name, about in jobs().items()]
+    head = 'the jobs (--help after one shows its flags):'
+    print(
+        head if asked else f'error: a job is needed; {head}',
+        *lines,
+        sep='\n',
+        file=sys.stdout if asked else sys.stderr,
+    )
+    return 0 if asked else 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
