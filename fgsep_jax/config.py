@@ -340,7 +340,7 @@ def from_json(data, *, where='the configuration'):
       ConfigError: it is damaged, or of a version that has other keys.
     """
     data = data.encode() if isinstance(data, str) else data
-    content = files_lib.parse_json(data, ConfigError, where=where)
+    content = files_lib.parse_json(data, ConfigError, where=where, halves=True)
     task = content.get('task')
     if not isinstance(task, str) or task not in defaults.DEFAULTS:
         raise ConfigError(

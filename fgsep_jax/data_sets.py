@@ -25,18 +25,26 @@ def check(config, directory, splits=()):
         _open(config, directory, splits)
 
 
-def check_splits(directories, splits):
+def check_splits(directories, splits, *, tasks=()):
     """Looks data sets to evaluate on up before anything heavy is imported.
 
+    Args:
+      directories: of the data sets.
+      splits: those that will be read.
+      tasks: of the models.
+
     Raises:
-      ConfigError: one of them is missing, or lacks one of the splits.
+      ConfigError: one of them is missing, of another task, or lacks one of the splits.
       RecordError: see `open_dataset`.
     """
     for directory in directories:
         try:
-            there = open_dataset(directory)['splits']
+            metadata = open_dataset(directory)
         except FileNotFoundError as error:
             raise config_lib.ConfigError(f'--data_dirs={directory}: {error}') from error
+        for task in tasks:
+            validate.check_kind(task, metadata, directory)
+        there = metadata['splits']
         missing = [split for split in splits if split not in there]
         if missing:
             raise config_lib.ConfigError(

@@ -78,6 +78,16 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
     sources = open_sources(directories, splits or config.evaluation.splits.split(','))
     for source in sources:
         check_source(config, source)
+    own = os.path.abspath(run_folder.data_dir(workdir, config))
+    if any(
+        os.path.abspath(source.directory) == own
+        and run_folder.was_rebuilt(workdir, source.metadata)
+        for source in sources
+    ):
+        say(
+            f'note: {names.shown(own)} was built anew after this run was trained on it: sounds of'
+            ' its test split may have been trained on'
+        )
     evaluate_on(config, workdir, sources, baselines=baselines, say=say)
 
 
@@ -104,6 +114,7 @@ def open_sources(directories, splits):
 def check_source(config, source):
     """Raises ConfigError where a run's model cannot be evaluated on a data set."""
     found, directory = source.metadata['sources'], source.directory
+    validate.check_kind(config.task, source.metadata, directory)
     validate.check_adaptation(config, source.metadata, directory)
     if found != config.data.sources:
         raise config_lib.ConfigError(

@@ -140,7 +140,8 @@ def _evaluate(args, settings):
         directories = [run_folder.data_dir(args.workdir, config)]
         data_sets.check(config, *directories)
     if args.data_dirs or not data_sets.is_embedded(config):
-        data_sets.check_splits(directories, args.splits or config.evaluation.splits.split(','))
+        splits = args.splits or config.evaluation.splits.split(',')
+        data_sets.check_splits(directories, splits, tasks=[config.task])
     _begin(args)
     from fgsep_jax import experiment
 
@@ -158,12 +159,12 @@ def _cross_evaluate(args, settings):
     for name, value in (('runs', args.runs), ('data_dirs', args.data_dirs)):
         if not value:
             raise config_lib.ConfigError(f'--mode=cross_evaluate needs --{name}=DIR[,DIR...]')
-    data_sets.check_splits(args.data_dirs, args.splits)
+    data_sets.check_splits(args.data_dirs, [])
     try:
-        for folder in args.runs:
-            runs_lib.find(folder)
+        tasks = {run.task for folder in args.runs for run in runs_lib.find(folder)}
     except results.ResultsError as error:
         raise config_lib.ConfigError(f'--runs: {error}') from error
+    data_sets.check_splits(args.data_dirs, args.splits, tasks=sorted(tasks))
     _begin(args)
     from fgsep_jax import cross
 

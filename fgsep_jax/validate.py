@@ -256,6 +256,17 @@ def _adaptation(config):
     return adaptation_samples(config) if 0 < config.data.adaptation_seconds <= 86_400 else 0
 
 
+def check_kind(task, metadata, directory):
+    """Raises ConfigError where a data set was made by a job of another task."""
+    job = metadata.get('job')
+    for other, jobs in defaults.JOBS.items():
+        if other != task and job in jobs:
+            raise ConfigError(
+                f'{directory} is a {other} data set, made by the job {job}, and the model is a'
+                f' {task} model: it takes data sets made by {", ".join(defaults.JOBS[task])}'
+            )
+
+
 def check_adaptation(config, metadata, directory):
     """Raises ConfigError where the model needs adaptation segments and the data set has none."""
     if config.data.adaptation_seconds and not metadata.get('adaptation'):
@@ -291,6 +302,7 @@ def check_data(config, metadata, directory, splits=()):
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
                 f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.'
             )
+    check_kind(config.task, metadata, directory)
     check_adaptation(config, metadata, directory)
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:

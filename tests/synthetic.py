@@ -37,6 +37,7 @@ def write(
     name='tones',
     lengths=(2400,),
     silent=(0,),
+    job='synthetic',
     **kwargs,
 ):
     """Writes a finished data set; `lengths` and `silent` are cycled through; returns its folder as
@@ -61,7 +62,7 @@ def write(
     metadata = {
         'schema_version': records.SCHEMA_VERSION,
         'name': name,
-        'job': 'synthetic',
+        'job': job,
         'sample_rate': kwargs.get('sample_rate', 8000),
         'sources': kwargs.get('sources', 2),
         'splits': splits,

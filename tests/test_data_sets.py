@@ -9,10 +9,13 @@ import types
 
 import pytest
 
-from fgsep_jax import config as config_lib, data_sets, lock, main
+from fgsep_jax import config as config_lib, data_sets, experiment, lock, main
+from fgsep_jax.data import records
 from fgsep_jax.data.source import RecordSource
+from fgsep_jax.report import runs
 from fgsep_jax.training import endings, run_folder
 import synthetic
+import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -69,6 +72,76 @@ def test_the_embedded_set_is_not_built_again_elsewhere(project, monkeypatch):
     claim(project, project.path / 'runs' / 'a', 'data/embedded')
     monkeypatch.chdir('/')
     assert found(project.path / 'runs' / 'a') == str(project.path / 'data' / 'embedded')
+
+
+@pytest.mark.parametrize(
+    'name, job', [('convtasnet_glu', 'fgbg'), ('blstm_m2', 'librimix'), ('blstm_m2', 'embedded')]
+)
+def test_a_data_set_of_another_task_is_refused_before_its_splits(tmp_path, name, job):
+    data = synthetic.write(tmp_path / 'other', train=2, validation=2, test=2, job=job)
+    config = tiny.config(data, name)
+    for refuse in (
+        lambda: data_sets.check_splits([data], ['nowhere'], tasks=[config.task]),
+        lambda: experiment.check_source(config, RecordSource(data, 'test')),
+    ):
+        with pytest.raises(config_lib.ConfigError, match=f'made by the job {job}.*takes') as error:
+            refuse()
+        assert '\n' not in str(error.value) and '--splits' not in str(error.value)
+    same = 'fgbg' if config.task == 'foreground' else 'librimix'
+    own = synthetic.write(tmp_path / 'own', train=2, validation=2, test=2, job=same)
+    data_sets.check_splits([own], ['test'], tasks=[config.task])
+    experiment.check_source(config, RecordSource(own, 'test'))
+
+
+def test_a_data_set_that_was_built_anew_is_said(project, monkeypatch, capsys):
+    """And no other: not the same one, nor one of a version without fingerprints."""
+    monkeypatch.setattr(experiment, 'evaluate_on', lambda *_, **__: None)
+
+    def fingerprint(value):
+        path = project.path / 'data' / 'tones' / 'dataset.json'
+        metadata = json.loads(path.read_text())
+        del metadata['digest']
+        metadata['splits']['train']['fingerprint'] = value
+        path.write_text(json.dumps(records.with_digest(metadata)))
+
+    for trained_on, now, directories, noted in (
+        ('a', 'a', [], False),
+        ('a', 'b', [], True),
+        ('a', 'b', ['data/../data/tones'], True),
+        ('', 'b', [], False),
+        ('a', '', [], False),
+    ):
+        fingerprint(trained_on)
+        claim(project, project.path / 'runs' / 'a', 'data/tones')
+        fingerprint(now)
+        experiment.evaluate(
+            project.config, 'runs/a', data_dirs=directories, splits=['test'], announce=False
+        )
+        printed = capsys.readouterr().out
+        assert ('note: ' in printed and 'built anew' in printed) == noted
+        assert printed.count('\n') == noted
+
+
+def test_a_data_set_in_a_folder_that_is_no_utf8_is_found_again(project):
+    folder = 'b\udcffd/tones'
+    synthetic.write(project.path / folder, train=2, validation=2, test=2)
+    project.config.data.dir = folder
+    workdir = project.path / 'runs' / 'a'
+    claim(project, workdir, folder)
+    assert found(workdir) == folder
+    run_folder.check(str(workdir), project.config)
+    assert runs.open_run(str(workdir)).config['data.dir'] == folder
+
+
+def test_a_run_folder_that_is_no_utf8_is_refused_before_anything_is_made(project, monkeypatch):
+    for workdir in ('runs/b\udcffd', 'b\udcffd/run'):
+        with pytest.raises(config_lib.ConfigError, match=r'--workdir=.*b.xffd.* is no UTF-8') as e:
+            run_folder.check(workdir, project.config)
+        str(e.value).encode()
+    os.mkdir('b\udcffd')
+    monkeypatch.chdir('b\udcffd')
+    with pytest.raises(config_lib.ConfigError, match='is no UTF-8'):
+        run_folder.check('run', project.config)
 
 
 def test_splits_that_are_not_there_are_named_with_their_flag(project):

@@ -131,7 +131,7 @@ def open_run(path, name=''):
 
 
 def _open_run(path, name):
-    content = files.read_json(os.path.join(path, 'config.json'), results.ResultsError)
+    content = files.read_json(os.path.join(path, 'config.json'), results.ResultsError, halves=True)
     task = content.get('task')
     wrong = [f'task = {task!r:.60}']
     if isinstance(task, str) and task in defaults.DEFAULTS:
@@ -142,7 +142,7 @@ def _open_run(path, name):
         raise results.ResultsError(f'config.json has {"; ".join(wrong)}')
     about, problems = os.path.join(path, 'training_data.json'), []
     if os.path.lexists(about):
-        content = files.read_json(about, results.ResultsError)
+        content = files.read_json(about, results.ResultsError, halves=True)
         trained_on, training_data = content.get('name'), content.get('train', {})
         if not (
             trained_on

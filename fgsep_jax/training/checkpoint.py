@@ -130,7 +130,7 @@ class Checkpoints:
 
     def _read_position(self, name):
         path = os.path.join(self._folder, str(name), 'position', 'metadata')
-        position = files.read_json(path, DamagedCheckpoint)
+        position = files.read_json(path, DamagedCheckpoint, halves=True)
         if 'digest' in position or 'arrays' in position:
             content = {key: value for key, value in position.items() if key != 'digest'}
             if position.get('digest') != _digest_of_json(content):

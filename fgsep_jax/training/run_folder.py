@@ -4,6 +4,7 @@ import json
 import os
 
 from fgsep_jax import config as config_lib, files
+from fgsep_jax.names import shown
 
 # What may change between two starts of one run without making it another run.
 MAY_CHANGE = (
@@ -49,6 +50,13 @@ def check(workdir, config):
       ConfigError: the folder cannot be, or holds a run of another configuration.
     """
     above = os.path.abspath(workdir)
+    try:
+        above.encode()
+    except UnicodeEncodeError as error:
+        raise config_lib.ConfigError(
+            f'--workdir={shown(workdir)}: {shown(above)} is no UTF-8, and checkpoints cannot be'
+            ' written to such a path; give another --workdir'
+        ) from error
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if not os.path.isdir(above):
@@ -137,11 +145,7 @@ def data_dir(workdir, config):
     plain = config_lib.data_dir(config)
     if _absolute(plain) == plain:
         return plain
-    try:
-        path = os.path.join(workdir, 'training_data.json')
-        recorded = files.read_json(path, config_lib.ConfigError).get('dir')
-    except config_lib.ConfigError:
-        recorded = None
+    recorded = _training_data(workdir).get('dir')
     above = os.path.abspath(workdir)
     places = [recorded] if isinstance(recorded, str) and os.path.isabs(recorded) else []
     places.append(os.path.abspath(plain))
@@ -150,6 +154,23 @@ def data_dir(workdir, config):
         places.append(os.path.join(above, plain))
     found = next((place for place in places if os.path.isdir(place)), places[0])
     return plain if found == os.path.abspath(plain) else found
+
+
+def was_rebuilt(workdir, metadata):
+    """Whether the training split of a data set is another than a run recorded, if both tell."""
+    before = _training_data(workdir).get('train')
+    before = before.get('fingerprint') if isinstance(before, dict) else None
+    now = metadata['splits'].get('train', {}).get('fingerprint')
+    return bool(before and now and before != now)
+
+
+def _training_data(workdir):
+    """Content of a run's training_data.json, {} where it cannot be read."""
+    try:
+        path = os.path.join(workdir, 'training_data.json')
+        return files.read_json(path, config_lib.ConfigError, halves=True)
+    except config_lib.ConfigError:
+        return {}
 
 
 def _absolute(folder):
