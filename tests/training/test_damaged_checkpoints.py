@@ -119,6 +119,26 @@ def test_a_flipped_bit_of_a_large_array_is_found(workdir):
     assert 'the values of 1 of 3 arrays are not those that were saved, e.g. of kernel' in notes[0]
 
 
+def test_a_changed_digit_of_the_data_position_is_found(workdir):
+    """Only the digest of the position can tell: the file is valid JSON, of the right step."""
+    path = workdir / 'checkpoints' / '2' / 'position' / 'metadata'
+    text = path.read_text()
+    assert text.count('"next_index": 12') == 1
+    path.write_text(text.replace('"next_index": 12', '"next_index": 13'))
+    restored, notes = best(workdir)
+    assert_whole(restored, 1)
+    assert 'position/metadata: its digest does not match' in notes[0]
+
+
+def test_a_position_may_name_a_folder_that_is_no_utf8(tmp_path):
+    position = {**POSITION, 'config': {'data': {'dir': 'b\udcffd'}}}
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    checkpoints.save(1, _state(1), position)
+    checkpoints.close()
+    (_, _, restored), notes = best(tmp_path)
+    assert restored['config'] == position['config'] and not notes
+
+
 def _remove(folder):
     shutil.rmtree(folder / 'state')
 

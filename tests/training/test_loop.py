@@ -1,15 +1,17 @@
+import contextlib
 import functools
 import json
 import os
 import signal
 import time
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax import stopping
+from fgsep_jax import experiment, stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -360,6 +362,52 @@ def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
     run_folder.check(tmp_path, tiny.config(data, **{'training.epochs': 9}))
     with pytest.raises(ConfigError, match='model.basis: 8 before, 16 now'):
         run_folder.check(tmp_path, tiny.config(data, **{'model.basis': 16}))
+
+
+def test_a_configuration_that_came_while_the_lock_was_waited_for_is_refused(
+    data, tmp_path, monkeypatch
+):
+    hold = loop.mesh_lib.hold
+
+    @contextlib.contextmanager
+    def late(workdir, *args, **kwargs):
+        with hold(workdir, *args, **kwargs) as held:
+            other = tiny.config(data, **{'model.basis': 16})
+            run_folder.claim(workdir, other, RecordSource(data, 'train'))
+            yield held
+
+    monkeypatch.setattr(loop.mesh_lib, 'hold', late)
+    with pytest.raises(ConfigError, match='model.basis: 16 before, 8 now'):
+        run(data, tmp_path / 'run', MeanTask(), monkeypatch)
+    assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
+    assert run_folder.read_config(str(tmp_path / 'run')).model.basis == 16
+
+
+def test_a_lost_lock_ends_the_training_before_anything_is_saved(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        loop.mesh_lib,
+        'hold',
+        lambda *_, **__: contextlib.nullcontext(types.SimpleNamespace(lost=True)),
+    )
+    with pytest.raises(loop.TrainingError, match='the lock of .*run was removed, or taken'):
+        run(data, tmp_path / 'run', MeanTask(), monkeypatch)
+    assert checkpoint.Checkpoints(tmp_path / 'run').latest_step() is None
+
+
+def test_a_configuration_changed_after_the_checkpoint_is_refused(data, tmp_path):
+    config = tiny.config(data)
+    task = make_task(config)
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    position = {'iterator': {}, 'hosts': 1, 'config': config.to_dict()}
+    state = jax.jit(lambda: init_state(task, config))()
+    checkpoints.save(3, state, position, loss=1.0)
+    checkpoints.close()
+    assert experiment._load(config, str(tmp_path), task, print)[2] == 3
+    config.training.epochs += 1  # which may change
+    assert experiment._load(config, str(tmp_path), task, print)[2] == 3
+    config.data.batch_size += 1
+    with pytest.raises(ConfigError, match='config.json was changed.*batch_size = 5, saved with 4'):
+        experiment._load(config, str(tmp_path), task, print)
 
 
 def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
