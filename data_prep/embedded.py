@@ -110,7 +110,10 @@ def main(argv=None) -> None:
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:resource_tracker')
     with lock.scratch(f'fgsep-{chosen.task}-') as folder:
         options.run(
-            parsers[chosen.task], argv, functools.partial(_prepare, maker=maker, folder=folder)
+            parsers[chosen.task],
+            argv,
+            functools.partial(_prepare, maker=maker, folder=folder),
+            may_be_finished=True,
         )
 
 

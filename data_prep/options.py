@@ -12,7 +12,7 @@ import os
 import re
 import types
 
-from fgsep_jax import command_line, lock, names
+from fgsep_jax import command_line, files, lock, names
 
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
 # to be understood. That goes for the jobs, too.
@@ -264,13 +264,36 @@ def _roots(args: types.SimpleNamespace) -> list[str]:
     return sorted({named[key] for key in named if key not in ('output_dir', 'lists_dir')})
 
 
-def run(own: command_line.Parser, argv: Sequence[str] | None, prepare: Callable) -> None:
+def _refuse_finished(args: types.SimpleNamespace) -> None:
+    """Refuse at once, without Beam, a folder that `shards.run` would refuse in the end."""
+    path = os.path.join(args.output_dir, 'dataset.json')
+    if not (args.overwrite or args.dry_run) and os.path.isfile(path):
+        with contextlib.suppress(_Unreadable):  # shards.run says what it is
+            if {'name', 'splits', 'schema_version'} <= files.read_json(path, _Unreadable).keys():
+                raise ValueError(
+                    f'{args.output_dir} holds a finished data set; give another --output_dir, or '
+                    '--overwrite'
+                )
+
+
+class _Unreadable(Exception):
+    pass
+
+
+def run(
+    own: command_line.Parser,
+    argv: Sequence[str] | None,
+    prepare: Callable,
+    *,
+    may_be_finished: bool = False,
+) -> None:
     """Parse, let `prepare` walk the corpus, run the pipeline, print the counts.
 
     Args:
         own: parser with all of the job's flags.
         argv: the command line.
         prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `shards.run`.
+        may_be_finished: whether `prepare` deals with a data set that is there already.
     Raises:
         SystemExit: with one message and status 2, for the mistakes of the person who typed the
             command; the folder is another job's.
@@ -296,6 +319,8 @@ def run(own: command_line.Parser, argv: Sequence[str] | None, prepare: Callable)
         output = lock.held(args.output_dir, 'data_prep', flag='--output_dir')
     try:
         with output:
+            if not may_be_finished:
+                _refuse_finished(args)
             keywords = prepare(args)
             job = keywords.pop('job')
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])

@@ -97,3 +97,18 @@ def test_without_a_job_the_jobs_are_listed(capsys):
     for line, name in zip(lines, jobs.jobs()):
         module, about = line.removeprefix('  python -m ').split(maxsplit=1)
         assert importlib.import_module(module).main and module == f'data_prep.{name}' and about
+
+
+def test_a_finished_data_set_is_refused_before_the_corpus_is_read(tmp_path):
+    about = {'name': 'x', 'splits': {}, 'schema_version': 1}
+    (tmp_path / 'dataset.json').write_text(json.dumps(about))
+    own = options.parser('data_prep.x', 'X.')
+    for flags, read in (((), False), (('--overwrite',), True), (('--dry_run',), True)):
+        with pytest.raises(SystemExit) as stopped:
+            options.run(own, [f'--input_dir={tmp_path}', f'--output_dir={tmp_path}', *flags], _stop)
+        assert (stopped.value.code == 7) == read
+        assert read or 'holds a finished data set; give another --output_dir' in str(stopped.value)
+
+
+def _stop(args):
+    raise SystemExit(7)
