@@ -56,7 +56,7 @@ setup(
             'pytest',
             'pytest-xdist',  # the suite over all cores
             'hypothesis',  # hostile names, files and settings
-            'ruff',  # format and lint
+            'ruff>=0.17,<0.18',  # format and lint; another version formats otherwise
             'tensorboardX',  # second opinion on event files
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
