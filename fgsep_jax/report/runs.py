@@ -147,6 +147,7 @@ def _open_run(path, name):
         if not (
             trained_on
             and isinstance(trained_on, str)
+            and trained_on == trained_on.encode(errors='ignore').decode()
             and isinstance(training_data, dict)
             and type(training_data.get('speakers', 0)) is int
             and type(training_data.get('fingerprint')) in (str, type(None))
