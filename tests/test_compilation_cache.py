@@ -55,6 +55,7 @@ def test_every_kind_of_processor_has_a_folder_of_its_own(monkeypatch):
     assert other != here and os.path.dirname(other) == os.path.dirname(here)
 
 
+@pytest.mark.slow
 def test_the_program_keeps_its_train_step(tmp_path):
     data = synthetic.write(tmp_path / 'tones')
     sizes = {**tiny.SHRUNK, 'training.epochs': 1}

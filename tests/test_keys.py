@@ -42,6 +42,7 @@ class Recorder:
         return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', OVERRIDES)
 def test_every_key_is_read(name, tmp_path, monkeypatch):
     data = synthetic.write(tmp_path / 'tones', adaptation=name.endswith('plus'))

@@ -40,6 +40,7 @@ def corpus(tmp_path_factory):
         return pathlib.Path(config.embedded_dir())
 
 
+@pytest.mark.slow
 def test_the_same_bytes_from_another_process_and_two_beam_workers(corpus, tmp_path):
     again = tmp_path / 'again'
     flags = ['--direct_running_mode=multi_processing', '--direct_num_workers=2']

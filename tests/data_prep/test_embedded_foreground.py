@@ -86,6 +86,7 @@ def test_mixtures_are_whole(made, split):
         assert level_db_S[0] - level_db_S[1] == pytest.approx(example.snr_db, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_from_another_process(made, tmp_path):
     again = tmp_path / 'again'
     command = [sys.executable, '-m', 'data_prep.embedded', '--task', 'foreground']

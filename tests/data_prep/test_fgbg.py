@@ -136,6 +136,7 @@ def test_report(dataset):
     assert 'foreground/peel (6)' in page
 
 
+@pytest.mark.slow
 def test_same_bytes_from_two_processes(bank, dataset, tmp_path):
     run(bank, tmp_path, '--direct_running_mode=multi_processing', '--direct_num_workers=2')
     assert shard_bytes(tmp_path) == shard_bytes(dataset)

@@ -96,6 +96,7 @@ def test_report(dataset):
     assert '## train: SNR' in page and '| train | 70 |' in page
 
 
+@pytest.mark.slow
 def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, monkeypatch):
     run_folder(
         corpus,

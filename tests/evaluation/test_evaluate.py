@@ -153,6 +153,7 @@ def test_files_are_whole_and_summed_up(data, tmp_path):
     assert len(list((tmp_path / 'out').iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     """The whole way, then a data set of another rate, which is resampled and says so."""
     config, workdir = tiny.config(data), str(tmp_path / 'run')

@@ -126,6 +126,7 @@ def run(data, workdir, name, **overrides):
     return str(workdir)
 
 
+@pytest.mark.slow
 def test_train_evaluate_and_compare(data, tmp_path, capsys):
     first = run(data, tmp_path / 'm1', 'blstm_m1')
     second = run(data, tmp_path / 'm2_plus', 'blstm_m2_plus')

@@ -122,6 +122,7 @@ def test_depthwise_key_reaches_the_convolutions():
         assert jaxpr.count('feature_group_count=10') == grouped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depthwise', ['auto', 'shift'])
 def test_remat_changes_memory_only(depthwise):
     x_BKN = normal(2, 300, 7)
@@ -170,6 +171,7 @@ def test_bfloat16_is_close_and_parameters_stay_float32():
     assert sums and all(':f32[' in line.split('=')[0] for line in sums)
 
 
+@pytest.mark.slow
 def test_what_passes_from_block_to_block_is_bfloat16():
     model, seen = tcn.TCN(**SMALL, dtype='bfloat16'), []
 

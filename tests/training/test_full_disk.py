@@ -34,7 +34,7 @@ def small_disk(tmp_path):
     """A folder on a file system of its own, where making one is permitted."""
     folder = tmp_path / 'disk'
     folder.mkdir()
-    mount = ['mount', '-t', 'tmpfs', '-o', 'size=260k', 'tmpfs', str(folder)]
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=320k', 'tmpfs', str(folder)]
     try:
         permitted = subprocess.run(mount, capture_output=True).returncode == 0
     except FileNotFoundError:
@@ -49,6 +49,7 @@ def whole(workdir):
     return Checkpoints(workdir).latest_step()
 
 
+@pytest.mark.slow
 def test_a_real_full_disk(train, small_disk, capsys):
     with pytest.raises(TrainingError, match='no space left.*the same command resumes') as error:
         train(small_disk / 'run')
@@ -56,6 +57,7 @@ def test_a_real_full_disk(train, small_disk, capsys):
     assert whole(small_disk / 'run') in (3, 4, 6, 8, 9)
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_in_its_thread(train, tmp_path, monkeypatch):
     """What Orbax's threads raise, of whatever kind, at the third checkpoint and after it."""
     from orbax.checkpoint._src.metadata import array_metadata_store

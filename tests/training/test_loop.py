@@ -73,6 +73,7 @@ def rows(workdir):
     return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_tiny_model_learns_and_logs(data, tmp_path):
     state = run(data, tmp_path / 'run', **{'training.epochs': 5})
     validation = [row['loss'] for row in rows(tmp_path / 'run') if row['kind'] == 'validation']

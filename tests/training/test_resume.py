@@ -83,6 +83,7 @@ def undisturbed(data, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_killed_runs_end_with_the_same_bits(data, undisturbed, tmp_path):
     for seen in (2, 7):  # steps after which to kill; the first before any checkpoint
         process = start(data, tmp_path)
@@ -97,6 +98,7 @@ def test_killed_runs_end_with_the_same_bits(data, undisturbed, tmp_path):
     np.testing.assert_array_equal(losses(undisturbed), losses(tmp_path))
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_leaves_and_resumes(data, undisturbed, tmp_path):
     process = start(data, tmp_path, '--training.checkpoint_steps=1000')
     while not lines(tmp_path, 'train') and process.poll() is None:
@@ -110,6 +112,7 @@ def test_sigterm_saves_and_leaves_and_resumes(data, undisturbed, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('devices', [2, 4])
 def test_devices_share_a_batch_and_change_nothing(data, undisturbed, tmp_path, devices):
     finish(start(data, tmp_path, devices=devices))
@@ -117,6 +120,7 @@ def test_devices_share_a_batch_and_change_nothing(data, undisturbed, tmp_path, d
     np.testing.assert_allclose(losses(tmp_path)[:3], losses(undisturbed)[:3], rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_hosts_make_the_same_run_as_one(data, undisturbed, tmp_path):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
