@@ -55,6 +55,12 @@ def parameters(model):
     return jax.tree.map(lambda x: random.uniform(-0.5, 0.5, x.shape).astype(np.float32), shapes)
 
 
+@pytest.fixture(autouse=True)
+def seeded(torch):
+    """The peer's first weights are the same whichever tests ran before."""
+    torch.manual_seed(0)
+
+
 def theirs(cls, size):
     return cls(
         num_sources=size.get('sources', 2),
