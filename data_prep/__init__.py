@@ -1,4 +1,4 @@
-"""Beam jobs that turn corpora as delivered into data sets of mixtures; see README.md."""
+"""Beam jobs that turn corpora as delivered into data sets of mixtures; see docs/data.md."""
 
 import logging
 

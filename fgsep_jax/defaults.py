@@ -1,7 +1,7 @@
 """Default configuration of each task, and the presets laid over it.
 
-The defaults are the papers' own numbers, or the choices that README's table "Where the papers
-are silent" lists.
+The defaults are the papers' own numbers, or the choices that the table of
+docs/choices.md, "Where the papers are silent", lists.
 """
 
 # Data sets that a task can train on: the jobs of `data_prep`, each as its data set is called.
