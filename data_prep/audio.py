@@ -1,41 +1,20 @@
 """Read audio files and judge them: what is bad is named by kind and kept out of the data."""
 
-from collections.abc import Iterator
-import contextlib
 import dataclasses
-import errno
-import io
 import math
-import os
-import stat
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
-from data_prep import containers
 from data_prep.corpora import Utterance, printable
+from fgsep_jax.data import audio_files
+from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.data.resample import length as resampled_length, resample
 
 FULL_SCALE = 32768.0  # of int16: PCM sample / FULL_SCALE lies in [-1, 1)
 OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves a level by 0.04 dB
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
-_BLOCK = 1 << 18  # samples decoded at a time
-_UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
-
-
-class BadInput(Exception):
-    """A file (or mixture) that must not enter the data.
-
-    Attributes:
-        kind: short name it is counted under.
-        detail: what was found.
-    """
-
-    def __init__(self, kind: str, detail: str = ''):
-        super().__init__(kind, detail)
-        self.kind, self.detail = kind, detail
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,102 +60,17 @@ def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
     return sample_rate // common, native_rate // common
 
 
-class _Stream(soundfile.SoundFile):
-    """A sound file that is read block by block: some codecs cannot seek, some lengths are lies."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _bytes_of(path: str) -> tuple[BinaryIO, int]:
-    """The file, open, and how many bytes it has.
-
-    Raises:
-        BadInput: if it is none: a pipe, a device, a folder, or a link to nothing.
-    """
-    if '://' in path:
-        from apache_beam.io.filesystems import FileSystems
-
-        with FileSystems.open(path) as file:
-            contents = file.read()
-        return io.BytesIO(contents), len(contents)
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            kind = 'folder' if stat.S_ISDIR(status.st_mode) else 'pipe or device'
-            raise BadInput('not a file', f'a {kind}')
-        return open(path, 'rb'), status.st_size
-    except OSError as error:
-        broken = os.path.islink(path)
-        kind = {
-            errno.ENOENT: 'broken link' if broken else 'missing',
-            errno.ELOOP: 'broken link',
-            errno.EACCES: 'not permitted',
-            errno.EPERM: 'not permitted',
-        }.get(error.errno, 'unreadable')
-        raise BadInput(kind, error.strerror or repr(error)) from error
-
-
-@contextlib.contextmanager
-def _opened(
-    path: str, *, check: bool = True, endless: bool = False
-) -> Iterator[tuple[_Stream, containers.Length]]:
-    """(sound file, what its structure says); whatever a decoder does is a `BadInput`.
-
-    Args:
-        path: of the file.
-        check: whether its structure is looked through first.
-        endless: decode a FLAC to its end, whatever its header says.
-    """
-    try:
-        raw, size = _bytes_of(path)
-        with raw:
-            length = containers.length(raw, size) if check else containers.Length()
-            if length.fault:
-                raise BadInput(length.fault, length.detail)
-            source = raw if '://' in path else os.fsencode(path)
-            if endless and containers.is_flac(raw):
-                source = containers.EndlessFlac(raw)
-            raw.seek(0)
-            with _Stream(source) as file:
-                yield file, length
-    except BadInput:
-        raise
-    except Exception as error:  # soundfile's, its wrapper's, NumPy's: none may end the job
-        raise BadInput('unreadable', printable(str(error) or repr(error))) from error
-
-
-def _blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:
-    """float32 [frames, channels] blocks of the file, from where it stands to its end or `frames`
-    on."""
-    left = math.inf if frames is None else frames
-    while left > 0:
-        wanted = int(min(left, max(_BLOCK // file.channels, 1)))
-        block_TC = file.read(wanted, dtype='float32', always_2d=True)
-        if block_TC.size:
-            yield block_TC
-        left -= wanted
-        if len(block_TC) < wanted:
-            return
-
-
-def _can_seek(file: _Stream) -> bool:
-    """Whether seeking gives the very samples that decoding from the start would give."""
-    plain = file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW'))
-    return plain and file.format not in ('SDS', 'XI') and file.frames < _UNKNOWN_FRAMES
-
-
-def _span(file: _Stream, start: int, stop: int | None, channel: int) -> np.ndarray:
+def _span(file: soundfile.SoundFile, start: int, stop: int | None, channel: int) -> np.ndarray:
     """Samples `start` to `stop`, at the file's own rate, of one channel."""
-    if start and _can_seek(file):
+    if start and audio_files.can_seek(file):
         file.seek(min(start, file.frames))
         skipped = start
     else:
         skipped = 0
-    if stop is None and file.frames < _UNKNOWN_FRAMES:
+    if stop is None and file.frames < audio_files.UNKNOWN_FRAMES:
         stop = file.frames  # what follows a FLAC's samples would be an error
     pieces, at = [], skipped
-    for block_TC in _blocks(file, None if stop is None else max(stop - skipped, 0)):
+    for block_TC in audio_files.blocks(file, None if stop is None else max(stop - skipped, 0)):
         pieces.append(block_TC[max(start - at, 0) :, channel])
         at += len(block_TC)
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
@@ -205,7 +99,7 @@ def read(
     Raises:
         BadInput: whatever is wrong with the file.
     """
-    with _opened(path, check=stop is None) as (file, _):
+    with audio_files.opened(path, check=stop is None) as (file, _):
         native_rate = file.samplerate
         if native_rate < sample_rate:
             raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
@@ -288,28 +182,11 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
     Raises:
         BadInput: also where the length that it says is not the one that it has.
     """
-    with _opened(path, endless=True) as (file, length):
-        statistics = _Statistics(file.channels, clip=0.999 * full_scale)
-        promised, declared = length.samples, length.declared
-        # Of MPEG audio libsndfile estimates it where nothing counts its frames.
-        if promised is None and file.frames < _UNKNOWN_FRAMES and file.format != 'MP3':
-            promised = file.frames
-        exact = promised is not None and not length.tolerance
-        for block_TC in _blocks(file, promised if exact else None):
+    with audio_files.decoded(path) as sound:
+        statistics = _Statistics(sound.channels, clip=0.999 * full_scale)
+        for block_TC in sound.blocks:
             statistics.add(block_TC)
-        found = statistics.count
-        if exact and found == promised:
-            with contextlib.suppress(Exception):  # what no decoder takes for sound is none
-                found += len(file.read(1, dtype='float32', always_2d=True))
-        if length.tolerance and abs(found - promised) > length.tolerance:
-            # libsndfile guessed at how many frames there are, or some lie behind a hole.
-            detail = f'the decoder gives {found} samples, its frames or header count {promised}'
-            raise BadInput('unreadable', detail)
-        if exact and found != promised:
-            kind = 'truncated' if found < promised else 'longer than its header'
-            there = f'more than {promised}' if found > promised else f'{found}'
-            raise BadInput(kind, f'{there} samples, its header counts {promised}')
-        return statistics, file.samplerate, declared
+        return statistics, sound.rate, sound.declared
 
 
 def inspect(

@@ -67,6 +67,7 @@ ALLOWED = {
         'training.state',
     },
     'data_prep': {
+        'data.audio_files',
         'data.records',
         'data.resample',
         'command_line',

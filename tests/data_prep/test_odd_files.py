@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, containers, corpora, folder_2mix, mixers, plans
+from data_prep import audio, corpora, folder_2mix, mixers, plans
 from data_prep.corpora import Utterance
+from fgsep_jax.data import audio_files, containers
 import trees
 
 RATE, SAMPLES = 8000, 12000
@@ -141,7 +142,7 @@ def test_no_error_of_the_decoder_ends_the_job(place, monkeypatch):
         def fail(self, *args, error=error, **keywords):
             raise error
 
-        monkeypatch.setattr(audio._Stream, 'read', fail)
+        monkeypatch.setattr(audio_files._Stream, 'read', fail)
         assert inspect(place).problem == 'unreadable' and inspect(place).detail
         with pytest.raises(audio.BadInput):
             audio.read(str(place), sample_rate=RATE)
@@ -166,7 +167,7 @@ def test_what_is_no_file_is_named(tmp_path, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(audio, 'open', refuse, raising=False)
+    monkeypatch.setattr(audio_files, 'open', refuse, raising=False)
     assert inspect(tmp_path / 'mine.wav').problem == 'not permitted'
 
 

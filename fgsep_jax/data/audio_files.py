@@ -1,0 +1,195 @@
+"""Reads audio files as they are found: whole, or named for what is wrong with them.
+
+Whatever libsndfile reads is read, in blocks; how long a file says it is and how long it is must
+agree.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import errno
+import io
+import math
+import os
+import stat
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from fgsep_jax.data import containers
+from fgsep_jax.names import shown
+
+_BLOCK = 1 << 18  # samples decoded at a time
+UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
+
+
+class BadInput(Exception):
+    """A file (or mixture) that must not enter the data.
+
+    Attributes:
+        kind: short name it is counted under.
+        detail: what was found.
+    """
+
+    def __init__(self, kind: str, detail: str = ''):
+        super().__init__(kind, detail)
+        self.kind, self.detail = kind, detail
+
+
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read block by block: some codecs cannot seek, some lengths are lies."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _bytes_of(path: str) -> tuple[BinaryIO, int]:
+    """The file, open, and how many bytes it has.
+
+    Raises:
+        BadInput: if it is none: a pipe, a device, a folder, or a link to nothing.
+    """
+    if '://' in path:
+        from apache_beam.io.filesystems import FileSystems
+
+        with FileSystems.open(path) as file:
+            contents = file.read()
+        return io.BytesIO(contents), len(contents)
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            kind = 'folder' if stat.S_ISDIR(status.st_mode) else 'pipe or device'
+            raise BadInput('not a file', f'a {kind}')
+        return open(path, 'rb'), status.st_size
+    except OSError as error:
+        broken = os.path.islink(path)
+        kind = {
+            errno.ENOENT: 'broken link' if broken else 'missing',
+            errno.ELOOP: 'broken link',
+            errno.EACCES: 'not permitted',
+            errno.EPERM: 'not permitted',
+        }.get(error.errno, 'unreadable')
+        raise BadInput(kind, error.strerror or repr(error)) from error
+
+
+@contextlib.contextmanager
+def opened(
+    path: str, *, check: bool = True, endless: bool = False
+) -> Iterator[tuple[_Stream, containers.Length]]:
+    """(sound file, what its structure says); whatever a decoder does is a `BadInput`.
+
+    Args:
+        path: of the file.
+        check: whether its structure is looked through first.
+        endless: decode a FLAC to its end, whatever its header says.
+    """
+    try:
+        raw, size = _bytes_of(path)
+        with raw:
+            length = containers.length(raw, size) if check else containers.Length()
+            if length.fault:
+                raise BadInput(length.fault, length.detail)
+            source = raw if '://' in path else os.fsencode(path)
+            if endless and containers.is_flac(raw):
+                source = containers.EndlessFlac(raw)
+            raw.seek(0)
+            with _Stream(source) as file:
+                yield file, length
+    except BadInput:
+        raise
+    except Exception as error:  # soundfile's, its wrapper's, NumPy's: none may end the job
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> BadInput:
+    return BadInput('unreadable', shown(str(error) or repr(error)))
+
+
+def blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:
+    """float32 [frames, channels] blocks of the file, from where it stands to its end or `frames`
+    on."""
+    left = math.inf if frames is None else frames
+    while left > 0:
+        wanted = int(min(left, max(_BLOCK // file.channels, 1)))
+        try:
+            block_TC = file.read(wanted, dtype='float32', always_2d=True)
+        except Exception as error:
+            raise _unreadable(error) from error
+        if block_TC.size:
+            yield block_TC
+        left -= wanted
+        if len(block_TC) < wanted:
+            return
+
+
+def can_seek(file: _Stream) -> bool:
+    """Whether seeking gives the very samples that decoding from the start would give."""
+    plain = file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW'))
+    return plain and file.format not in ('SDS', 'XI') and file.frames < UNKNOWN_FRAMES
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """An open audio file.
+
+    Attributes:
+        rate: in hertz.
+        channels: of each block.
+        declared: whether the file says its own length.
+        subtype: libsndfile's name of its sample format.
+        blocks: float32 [frames, channels], once; whatever is wrong is raised as `BadInput`, at the
+            latest at their end.
+    """
+
+    rate: int
+    channels: int
+    declared: bool
+    subtype: str
+    blocks: Iterator[np.ndarray]
+
+
+@contextlib.contextmanager
+def decoded(path: str) -> Iterator[Sound]:
+    """A file that is decoded from its start to its end, and must be as long as it says.
+
+    Raises:
+        BadInput: whatever is wrong with the file.
+    """
+    of_the_caller = None
+    with opened(path, endless=True) as (file, length):
+        try:
+            yield Sound(
+                rate=file.samplerate,
+                channels=file.channels,
+                declared=length.declared,
+                subtype=file.subtype,
+                blocks=_checked(file, length),
+            )
+        except Exception as error:  # says nothing about the file, unless it is a BadInput
+            of_the_caller = error
+    if of_the_caller is not None:
+        raise of_the_caller
+
+
+def _checked(file: _Stream, length: containers.Length) -> Iterator[np.ndarray]:
+    promised = length.samples
+    # Of MPEG audio libsndfile estimates it where nothing counts its frames.
+    if promised is None and file.frames < UNKNOWN_FRAMES and file.format != 'MP3':
+        promised = file.frames
+    exact = promised is not None and not length.tolerance
+    found = 0
+    for block_TC in blocks(file, promised if exact else None):
+        found += len(block_TC)
+        yield block_TC
+    if exact and found == promised:
+        with contextlib.suppress(Exception):  # what no decoder takes for sound is none
+            found += len(file.read(1, dtype='float32', always_2d=True))
+    if length.tolerance and abs(found - promised) > length.tolerance:
+        # libsndfile guessed at how many frames there are, or some lie behind a hole.
+        detail = f'the decoder gives {found} samples, its frames or header count {promised}'
+        raise BadInput('unreadable', detail)
+    if exact and found != promised:
+        kind = 'truncated' if found < promised else 'longer than its header'
+        there = f'more than {promised}' if found > promised else f'{found}'
+        raise BadInput(kind, f'{there} samples, its header counts {promised}')
