@@ -12,12 +12,14 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import traceback
 
 from ml_collections import config_dict
 
 from fgsep_jax import command_line, defaults, files as files_lib
 from fgsep_jax.command_line import did_you_mean
+from fgsep_jax.names import shown
 
 
 class ConfigError(ValueError):
@@ -170,13 +172,21 @@ def load(argument):
         config = module.get_config(*([rest] if rest else []))
     except ConfigError:
         raise
-    except Exception as error:  # whatever a file of a user's own may raise
+    except BaseException as error:  # whatever a file of a user's own may raise, or leave by
+        # In a program of ours Ctrl-C is no exception (see `stopping`), elsewhere it is this one.
+        handler = signal.getsignal(signal.SIGINT)
+        if isinstance(error, KeyboardInterrupt) and handler is signal.default_int_handler:
+            raise
         lines = [
             one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == path
         ]
         line = getattr(error, 'lineno', None) or (lines or [None])[-1]
         where = f'{path}, line {line}' if line else path
-        raise ConfigError(f'{where}: {type(error).__name__}: {error}') from error
+        try:
+            said = f': {shown(error)}' if str(error) else ''
+        except Exception:  # its own __str__
+            said = ''
+        raise ConfigError(f'{where}: {type(error).__name__}{said}') from error
     if (
         not isinstance(config, config_dict.ConfigDict)
         or config.get('task') not in defaults.DEFAULTS
@@ -184,6 +194,12 @@ def load(argument):
         raise ConfigError(
             f'{path}: get_config must return what config.speech or config.foreground makes'
         )
+    content, known = config.to_dict(), defaults.DEFAULTS[config.task]
+    unknown, wrong = files_lib.misfits(content, known)
+    wrong += [f'{key} is missing' for key in files_lib.misfits(known, content)[0]]
+    wrong += [f'there is no key {key}' for key in unknown]
+    if wrong:
+        raise ConfigError(f'{path}: get_config returns a wrong configuration: {"; ".join(wrong)}')
     return config.lock()
 
 

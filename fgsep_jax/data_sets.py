@@ -8,7 +8,8 @@ import time
 
 from fgsep_jax import config as config_lib, defaults, lock, validate
 from fgsep_jax.data.source import open_dataset
-from fgsep_jax.names import shown
+from fgsep_jax.names import alike, shown
+from fgsep_jax.training import run_folder
 
 EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
 
@@ -34,9 +35,17 @@ def check_splits(directories, splits, *, tasks=()):
       tasks: of the models.
 
     Raises:
-      ConfigError: one of them is missing, of another task, or lacks one of the splits.
+      ConfigError: one of them is missing, of another task, named twice, or lacks one of the splits.
       RecordError: see `open_dataset`.
     """
+    places = {}
+    for directory in directories:
+        place = directory.rstrip('/') if '://' in directory else os.path.realpath(directory)
+        if place in places:
+            raise config_lib.ConfigError(
+                f'--data_dirs={places[place]},{directory} is one data set twice: name it once'
+            )
+        places[place] = directory
     for directory in directories:
         try:
             metadata = open_dataset(directory)
@@ -51,6 +60,40 @@ def check_splits(directories, splits, *, tasks=()):
                 f'{directory} has no split {" and no split ".join(missing)}; it has'
                 f' {", ".join(there)}: choose with --splits={",".join(there)}'
             )
+
+
+def result_name(name, split, first=0):
+    """Name of the results on a split of the data set called `name`, or on its first examples: a
+    part must not replace the results of the whole."""
+    called = name if split == 'test' else f'{name}-{split}'
+    return called + (f'-first-{first}' if first else '')
+
+
+def check_names(called):
+    """Raises ConfigError where results of two data sets would share a folder."""
+    if alike(called):
+        raise config_lib.ConfigError(
+            f"data sets of one name ({', '.join(map(shown, called))}) would overwrite each other's"
+            ' results: evaluate them in separate run folders, or build one anew with another --name'
+        )
+
+
+def check_results(config, workdir, directories, splits):
+    """Looks up, before anything heavy is imported, where the results of a run will be written.
+
+    Raises:
+      ConfigError: two of them would share a folder.
+      Locked: a process of this machine writes there.
+    """
+    there = [one for one in directories if not _to_be_built(one)]
+    called = [
+        result_name(open_dataset(directory)['name'], split, config.evaluation.max_examples)
+        for directory in there
+        for split in dict.fromkeys(splits)
+    ]
+    check_names(called)
+    for name in called:
+        lock.check(run_folder.results(workdir, name))
 
 
 def open_data(config, directory='', *, splits=(), hosts=1, say=print):

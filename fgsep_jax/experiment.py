@@ -102,12 +102,7 @@ def open_sources(directories, splits):
         for directory in directories
         for split in dict.fromkeys(splits)
     ]
-    called = [result_name(source) for source in sources]
-    if names.alike(called):
-        raise config_lib.ConfigError(
-            f"data sets of one name, {called}, would overwrite each other's results: evaluate them"
-            ' in separate run folders, or build one anew with another --name'
-        )
+    data_sets.check_names([result_name(source) for source in sources])
     return sources
 
 
@@ -176,28 +171,21 @@ def _load(config, workdir, task, say):
     return mesh_lib.local_copy(state.params), untrained, step
 
 
-def result_name(source):
-    """Name of the results on a whole RecordSource."""
-    name = source.metadata['name']
-    return name if source.split == 'test' else f'{name}-{source.split}'
-
-
-def _called(config, source):
-    """Name of the results of an evaluation."""
-    first = config.evaluation.max_examples  # a part must not replace the results of the whole
-    return result_name(source) + (f'-first-{first}' if first else '')
+def result_name(source, first=0):
+    """Name of the results on a RecordSource, or on its first examples."""
+    return data_sets.result_name(source.metadata['name'], source.split, first)
 
 
 def _folder(config, workdir, source, system=''):
     """Folder that an evaluation writes a system's results to; the model's own system is ''."""
-    parts = [_called(config, source), *([system] if system else [])]
-    return os.path.join(workdir, 'evaluation', *map(names.part, parts))
+    name = result_name(source, config.evaluation.max_examples)
+    return run_folder.results(workdir, name, system)
 
 
 def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
-    name, split = _called(config, source), source.split
+    name, split = result_name(source, settings.max_examples), source.split
     resampled = metadata['sample_rate'] if metadata['sample_rate'] != rate else None
     if resampled:
         say(

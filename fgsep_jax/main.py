@@ -139,9 +139,11 @@ def _evaluate(args, settings):
     if not directories:
         directories = [run_folder.data_dir(args.workdir, config)]
         data_sets.check(config, *directories)
+    splits = args.splits or config.evaluation.splits.split(',')
     if args.data_dirs or not data_sets.is_embedded(config):
-        splits = args.splits or config.evaluation.splits.split(',')
         data_sets.check_splits(directories, splits, tasks=[config.task])
+    if not args.multihost:  # else the first process of the pod may have begun
+        data_sets.check_results(config, args.workdir, directories, splits)
     _begin(args)
     from fgsep_jax import experiment
 

@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -186,6 +187,12 @@ def test_values_are_set_as_they_are_typed():
     assert config.data.segment_seconds == 2.0 and config.evaluation.splits == 'a,b=c'
 
 
+MADE = """from fgsep_jax import config
+def get_config():
+    c = config.speech('', experiment='mine').unlock()
+    """
+
+
 @pytest.mark.parametrize(
     'text, said',
     [
@@ -197,13 +204,36 @@ def test_values_are_set_as_they_are_typed():
         ('x = (\n', 'mine.py, line 1: SyntaxError'),
         ('def get_config():\n    return {"task": "speech"}\n', 'mine.py: get_config must return'),
         ('x = 1\n', "has no attribute 'get_config'"),
+        ('\nraise KeyboardInterrupt\n', 'mine.py, line 2: KeyboardInterrupt'),
+        ('import sys\nsys.exit(0)\n', 'mine.py, line 2: SystemExit: 0'),
+        ('exit()\n', 'mine.py, line 1: SystemExit'),
+        ('class E(BaseException):\n  __str__ = None\nraise E\n', 'mine.py, line 3: E'),
+        ('raise ValueError("a\\nb")\n', 'mine.py, line 1: ValueError: a\\nb'),
+        (
+            MADE + 'with c.ignore_type(): c.model = 3\n    return c',
+            'configuration: model = 3 must be of type dict',
+        ),
+        (MADE + 'c.training.epoch = 3\n    return c', 'there is no key training.epoch'),
+        (MADE + 'del c.model.norm\n    return c', 'model.norm is missing'),
     ],
 )
 def test_a_config_file_of_ones_own_that_fails_names_its_line(tmp_path, text, said):
     (tmp_path / 'mine.py').write_text(text)
-    with pytest.raises(config_lib.ConfigError) as error:
-        config_lib.load(str(tmp_path / 'mine.py'))
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # as our programs have it
+    try:
+        with pytest.raises(config_lib.ConfigError) as error:
+            config_lib.load(str(tmp_path / 'mine.py'))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert said in str(error.value) and '\n' not in str(error.value)
+
+
+def test_ctrl_c_while_a_config_file_runs_is_ctrl_c(tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        'import signal\nsignal.raise_signal(signal.SIGINT)\nwhile True: pass'
+    )
+    with pytest.raises(KeyboardInterrupt):
+        config_lib.load(str(tmp_path / 'mine.py'))
 
 
 def test_a_program_starts_again_only_where_nobody_watches(monkeypatch):

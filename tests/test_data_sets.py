@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import types
@@ -209,3 +210,49 @@ def test_a_run_that_is_trained_elsewhere_is_refused_before_jax_is_asked_for(
     text = capsys.readouterr().err
     assert stopped.value.code == 2 and text.startswith('error: mine is being written to by process')
     assert text.endswith('wait for it, or give another --workdir\n')
+
+
+def test_an_evaluation_is_refused_before_jax_is_asked_for(project, monkeypatch, capsys):
+    monkeypatch.setattr(main, '_begin', lambda args: pytest.fail('nothing is to be begun'))
+    claim(project, 'mine', 'data/tones')
+    os.symlink('data/tones', 'link')
+    shutil.copytree('data/tones', 'copy')
+
+    def said(*argv):
+        with pytest.raises(SystemExit) as stopped:
+            main.main(['--mode=evaluate', '--workdir=mine', *argv])
+        text = capsys.readouterr().err
+        assert stopped.value.code == 2 and text.count('\n') == 1
+        return text
+
+    for name, argv in (
+        ('tones', []),
+        ('tones', ['--data_dirs=copy']),
+        ('tones-validation', ['--splits=test,validation']),
+        ('tones-first-3', ['--config.evaluation.max_examples=3']),
+    ):
+        with lock.held(f'mine/evaluation/{name}', 'evaluation'):
+            assert f'mine/evaluation/{name} is being written to by process' in said(*argv)
+    for sets in ('link,data/tones', 'data/tones,data/tones/', 'data/tones,data/../data/tones'):
+        assert f'--data_dirs={sets} is one data set twice' in said(f'--data_dirs={sets}')
+    assert 'data sets of one name (tones, tones) would overwrite' in said('--data_dirs=copy,link')
+
+
+@pytest.mark.parametrize('left', [('dataset.json',), ('x-train.tfrecord-00000-of-00001',)])
+def test_a_data_sets_folder_is_no_run_folder(project, monkeypatch, capsys, left):
+    monkeypatch.setattr(main, '_begin', lambda args: pytest.fail('nothing is to be begun'))
+    os.mkdir('mine')
+    for name in left:  # a whole one, and one whose job was killed
+        pathlib.Path('mine', name).write_text('')
+    with pytest.raises(SystemExit) as stopped:
+        main.main(
+            [
+                f'--config={ROOT}/configs/convtasnet.py:demo',
+                '--config.data.dir=data/tones',
+                '--workdir=mine',
+            ]
+        )
+    text = capsys.readouterr().err
+    assert stopped.value.code == 2 and text.count('\n') == 1
+    assert text.startswith('error: --workdir=mine is the folder of a data set')
+    assert tuple(os.listdir('mine')) == left

@@ -23,6 +23,7 @@ from fgsep_jax.names import part
 SCHEMA_VERSION = 1
 
 DATASET_FILE = 'dataset.json'  # written last: its presence means that the data set is whole
+SHARD = '.tfrecord-'  # stands in the name of every shard, and in no other name
 
 # name -> kind, as `data_prep.shards` hands them to TFDS. Those of `ADAPTATION` are there only in
 # data sets that have a segment (`"adaptation": true` in dataset.json).
@@ -295,7 +296,7 @@ def read_record(frame: bytes, *, where: str = 'record', crc: int | None = None) 
 
 def shard_name(name: str, split: str, shard: int, num_shards: int) -> str:
     """File name of one shard, in TFDS's pattern."""
-    return f'{part(name)}-{part(split)}.tfrecord-{shard:05d}-of-{num_shards:05d}'
+    return f'{part(name)}-{part(split)}{SHARD}{shard:05d}-of-{num_shards:05d}'
 
 
 def index_name(split: str) -> str:

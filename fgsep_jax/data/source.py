@@ -62,7 +62,7 @@ def open_dataset(directory: str) -> dict:
         found = sorted(entry.name for entry in root.iterdir())[:5]
         state = (
             'its preparation did not finish; run the job again'
-            if any('.tfrecord-' in name for name in found)
+            if any(records.SHARD in name for name in found)
             else f'it holds {found or "nothing"}'
         )
         raise FileNotFoundError(

@@ -5,6 +5,7 @@ python -m fgsep_jax.report.compare --runs=runs/m1,runs/m2 [--metrics=sdri_foregr
 
 import dataclasses
 import itertools
+import os
 
 import numpy as np
 
@@ -193,6 +194,11 @@ def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
     """
     if not runs:
         raise results.ResultsError('give at least one run')
+    places = [os.path.realpath(run) for run in runs]
+    for i, run in enumerate(runs):
+        if places[i] in places[:i]:
+            first = runs[places.index(places[i])]
+            raise results.ResultsError(f'--runs={first},{run} is one run twice: name it once')
     left_out = []
     if not folders:
         found = [set(results.data_sets(run)) for run in runs]

@@ -4,7 +4,8 @@ import json
 import os
 
 from fgsep_jax import config as config_lib, files
-from fgsep_jax.names import shown
+from fgsep_jax.data import records
+from fgsep_jax.names import part, shown
 
 # What may change between two starts of one run without making it another run.
 MAY_CHANGE = (
@@ -43,11 +44,17 @@ def default(config):
     return os.path.join('runs', f'{config.experiment}-{config.preset}{seed}')
 
 
+def results(workdir, name, system=''):
+    """Folder of the results called `name`; of the model's own system, or of another one's."""
+    parts = [name, *([system] if system else [])]
+    return os.path.join(workdir, 'evaluation', *map(part, parts))
+
+
 def check(workdir, config):
     """Checks that a folder can be written to, and holds no run or one of the same configuration.
 
     Raises:
-      ConfigError: the folder cannot be, or holds a run of another configuration.
+      ConfigError: the folder cannot be, or holds a run of another configuration, or a data set.
     """
     above = os.path.abspath(workdir)
     try:
@@ -66,6 +73,12 @@ def check(workdir, config):
             f'--workdir={workdir}: {above} cannot be written to; give another --workdir'
         )
     if not os.path.exists(os.path.join(workdir, 'config.json')):
+        there = os.listdir(workdir) if os.path.isdir(workdir) else ()
+        if any(name == records.DATASET_FILE or records.SHARD in name for name in there):
+            raise config_lib.ConfigError(
+                f'--workdir={workdir} is the folder of a data set, which --config.data.dir names;'
+                ' give the run a folder of its own'
+            )
         return
     before = flatten(read_config(workdir).to_dict())
     now = flatten(config.to_dict())
