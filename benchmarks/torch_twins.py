@@ -24,7 +24,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
-from fgsep_jax import command_line, config as config_lib, data_sets, validate
+from fgsep_jax import command_line, config as config_lib, data_sets, files, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -387,7 +387,7 @@ def check_training(config):
         'data.sources': 2,
         'data.short': 'drop',
     }
-    flat = run_folder.flatten(config.to_dict())
+    flat = files.flatten(config.to_dict())
     wrong = [
         f'{key} = {flat[key]!r}, not {value!r}' for key, value in has.items() if flat[key] != value
     ]

@@ -171,6 +171,7 @@ def mix(spec: MixtureSpec, *, sample_rate: int, level: str = 'rms') -> Example:
     if not (example.sources_ST.any(axis=1).all() and example.adaptation_T.any()):
         raise BadInput(
             'silent part',
-            f'{spec.snr_db:.1f} dB of SNR leave nothing of one of {list(map(printable, pieces))}',
+            f'{spec.snr_db:.1f} dB of SNR leave nothing of one of '
+            + ', '.join(map(printable, pieces)),
         )
     return example

@@ -1,7 +1,5 @@
 """The last step: index files, TFDS metadata, report, and at the very end dataset.json."""
 
-import hashlib
-
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 import numpy as np
@@ -23,7 +21,7 @@ def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
         'shards': len(shards),
         'hours': round(sum(row[1] for row in stats) / 3600, 4),
         'speakers': speakers,
-        'fingerprint': hashlib.sha256(digests.encode()).hexdigest()[:16],
+        'fingerprint': records.digest(digests.encode()),
         'index': records.digest(records.write_index(index)),
     }
     histograms = {

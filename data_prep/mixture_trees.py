@@ -183,7 +183,8 @@ def librimix(
     }
     absent = [part for part in train_parts if not os.path.isdir(os.path.join(base, part))]
     if absent:
-        raise TreeError(f'{base} has no {absent}; it has {sorted(os.listdir(base))}')
+        there = ', '.join(map(printable, sorted(os.listdir(base))))
+        raise TreeError(f'{base} has no {", ".join(absent)}; it has {there}')
 
     def speakers_of(stem):
         names = stem.split('_')

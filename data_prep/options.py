@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import re
+import sys
 import types
 
 from fgsep_jax import command_line, files, lock, names
@@ -342,6 +343,12 @@ def run(
     except (ValueError, OSError) as error:
         raise command_line.refusal(error) from error
     if args.dry_run:
+        print(
+            f'dry run: nothing is written to {args.output_dir}; what the job would start from, and'
+            ' one mixture made in memory, as JSON:',
+            file=sys.stderr,  # a program may read the JSON
+            flush=True,
+        )
         print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return
     for line in report.get('notes', {}).get('Warnings', []):

@@ -105,8 +105,8 @@ def listed_group(path: str, groups: Groups) -> str | None:
     best = matches.get(max(matches, default=0), set())
     if len(best) > 1:
         raise TreeError(
-            f'{path}: lines of --groups name the source recordings {sorted(best)}; write more of '
-            'the path in them, so that one fits best'
+            f'{path}: lines of --groups name the source recordings '
+            f'{", ".join(sorted(best))}; write more of the path in them, so that one fits best'
         )
     return next(iter(best), None)
 

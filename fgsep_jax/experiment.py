@@ -205,9 +205,10 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
     for system_name, system in compared.items():
         rows, skipped = evaluate_lib.evaluate(system, source, **how)
         if not rows and not system_name:
+            reasons = collections.Counter(skipped.values()).items()
             raise config_lib.ConfigError(
-                f'none of the examples of {source.directory} could be scored:'
-                f' {dict(collections.Counter(skipped.values()))}; earlier results are kept'
+                f'none of the examples of {source.directory} could be scored'
+                f' ({", ".join(f"{n}: {why}" for why, n in reasons)}); earlier results are kept'
             )
         content = evaluate_lib.summary(
             rows,

@@ -6,6 +6,7 @@ content) ends in one error of the caller's kind whose one line names the file.
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -60,6 +61,18 @@ def clean(folder):
             shutil.rmtree(path)
         else:
             os.unlink(path)
+
+
+def wav(signal_T, sample_rate):
+    """A signal in [-1, 1] as the bytes of a mono 16-bit WAV file.
+
+    By way of memory, since libsndfile does not say that a disk is full.
+    """
+    import soundfile  # a library of its own, which reading files does without
+
+    content = io.BytesIO()
+    soundfile.write(content, signal_T, sample_rate, 'PCM_16', format='WAV')
+    return content.getvalue()
 
 
 def digest(content):
@@ -183,6 +196,17 @@ def misfits(tree, pattern, prefix=''):
             if not (type(value) is kind or (kind is float and type(value) is int)):
                 wrong.append(f'{key} = {value!r:.60} must be of type {kind.__name__}')
     return unknown, wrong
+
+
+def flatten(tree, prefix=''):
+    """Turns nested dicts into {'a.b': value}."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f'{prefix}{key}.')
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
 def find(folder, name):

@@ -13,14 +13,17 @@ class _Rules:
         self._config, self.problems = config, []
 
     def value(self, key):
+        """What the configuration has under a key."""
         section, _, name = key.rpartition('.')
         return (self._config[section] if section else self._config)[name]
 
     def rule(self, holds, key, text):
+        """Adds a line on a key unless its rule holds."""
         if not holds:
             self.problems.append(f'{key} = {self.value(key)!r}: {text}')
 
     def choice(self, key, *known):
+        """A value must be one of some."""
         value = self.value(key)
         self.rule(
             value in known,
@@ -29,14 +32,17 @@ class _Rules:
         )
 
     def _each(self, section, names, holds, text):
+        """Adds a line for each of the names (spaces between) whose value does not hold."""
         for name in names.split():
             self.rule(holds(self._config[section][name]), f'{section}.{name}', text)
 
     def at_least_one(self, section, names):
+        """Counts that JAX takes: from 1 to below 2**31."""
         self._each(section, names, lambda value: value >= 1, 'must be at least 1')
         self._each(section, names, lambda value: value < 2**31, 'must be below 2**31')
 
     def at_most(self, section, limits):
+        """Values must not be above {name: limit}; NaN is for another rule."""
         for name, most in limits.items():
             self.rule(
                 not self._config[section][name] > most,
@@ -45,6 +51,7 @@ class _Rules:
             )
 
     def positive(self, section, names):
+        """Values must be finite and above 0."""
         self._each(
             section,
             names,
@@ -53,6 +60,7 @@ class _Rules:
         )
 
     def not_negative(self, section, names):
+        """Values must be finite, and 0 or above."""
         self._each(
             section,
             names,

@@ -41,6 +41,7 @@ ALLOWED = {
         'evaluation',
         'interop',
         'data_sets',
+        'files',
         'launch',
         'experiment',
         'validate',

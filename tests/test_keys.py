@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fgsep_jax import config as config_lib, experiment, validate
-from fgsep_jax.training.run_folder import flatten
+from fgsep_jax.files import flatten
 import synthetic
 import tiny
 

@@ -103,7 +103,9 @@ def opened(
 
 
 def _unreadable(error: Exception) -> BadInput:
-    return BadInput('unreadable', shown(str(error) or repr(error)))
+    # libsndfile's own words; soundfile puts the path before them, as Python writes bytes.
+    said = getattr(error, 'error_string', '') or str(error) or repr(error)
+    return BadInput('unreadable', shown(said))
 
 
 def blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:

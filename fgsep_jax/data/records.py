@@ -396,7 +396,9 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
         )
     missing = [k for k in ('name', 'sample_rate', 'sources', 'splits') if k not in metadata]
     if missing:
-        raise RecordError(f'{where}: keys {missing} are missing; prepare the data set again')
+        raise RecordError(
+            f'{where}: keys are missing ({", ".join(missing)}); prepare the data set again'
+        )
     content = {key: value for key, value in metadata.items() if key != 'digest'}
     if metadata.get('digest', '') not in ('', with_digest(content)['digest']):
         raise RecordError(

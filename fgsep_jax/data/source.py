@@ -7,6 +7,7 @@ import numpy as np
 
 from fgsep_jax import files
 from fgsep_jax.data import records
+from fgsep_jax.names import shown
 
 
 def _is_remote(path: str) -> bool:
@@ -63,7 +64,7 @@ def open_dataset(directory: str) -> dict:
         state = (
             'its preparation did not finish; run the job again'
             if any(records.SHARD in name for name in found)
-            else f'it holds {found or "nothing"}'
+            else f'it holds {", ".join(map(shown, found)) or "nothing"}'
         )
         raise FileNotFoundError(
             f'{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}'
@@ -96,7 +97,7 @@ class RecordSource:
         self.metadata = open_dataset(self.directory)
         if split not in self.metadata['splits']:
             raise records.RecordError(
-                f'{directory} has no split {split!r}; it has {sorted(self.metadata["splits"])}'
+                f'{directory} has no split {split!r}; it has {", ".join(self.metadata["splits"])}'
             )
         info = self.metadata['splits'][split]
         self._root, self._shards = _path(self.directory), info['shards']

@@ -81,6 +81,23 @@ def separate(system, loaded, *, padded, rows, sample_rate, adaptation_seconds):
     return [estimate_ST[:, : s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
 
 
+def score(estimate_ST, reference_ST, *, filter_taps, source_names):
+    """The metrics of one example; see `evaluate_example`, which raises SkipExample.
+
+    Args:
+      estimate_ST, reference_ST: what a system makes of the sum of the references, and these.
+      filter_taps, source_names: as in `evaluate_examples`.
+    """
+    return evaluate_example(
+        estimate_ST,
+        reference_ST,
+        reference_ST.sum(axis=0),
+        filter_length=filter_taps,
+        full=bool(source_names),
+        fixed_order=bool(source_names),
+    )
+
+
 def pad_length(length, bucket):
     """Samples that an example is padded to: a multiple of `bucket` or, from 16 buckets on, of a
     power of two times it, so that there are 8 lengths an octave and at most an eighth is padded."""
@@ -171,15 +188,10 @@ def evaluate_examples(
     rows, skipped = [], {}
     sexes = source.metadata.get('speakers', {})
 
-    def score(example, reference_ST, estimate_ST):
+    def row_of(example, reference_ST, estimate_ST):
         try:
-            values = evaluate_example(
-                estimate_ST,
-                reference_ST,
-                reference_ST.sum(axis=0),
-                filter_length=filter_taps,
-                full=bool(source_names),
-                fixed_order=bool(source_names),
+            values = score(
+                estimate_ST, reference_ST, filter_taps=filter_taps, source_names=source_names
             )
         except SkipExample as error:
             return example.id, error.reason
@@ -224,7 +236,7 @@ def evaluate_examples(
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
             pending = [
-                pool.submit(score, example, s_ST, estimate_ST)
+                pool.submit(row_of, example, s_ST, estimate_ST)
                 for (example, s_ST), estimate_ST in zip(loaded, estimates)
             ]
         collect(pending)
@@ -325,8 +337,9 @@ def check_folder(folder, data_set, split):
         return
     if there != (data_set, split):
         raise config_lib.ConfigError(
-            f'{folder} holds results on {there}, which those on {(data_set, split)} would replace:'
-            ' move it away, or evaluate in another run folder'
+            f'{folder} holds results on {" ".join(map(names.shown, there))}, which those on'
+            f' {names.shown(data_set)} {split} would replace: move it away, or evaluate in another'
+            ' run folder'
         )
 
 

@@ -1,19 +1,16 @@
 """Separated examples as files to listen to, the same examples for every run."""
 
 import contextlib
-import io
 import json
 import os
 
 import numpy as np
-import soundfile
 
 from fgsep_jax import files as files_lib, names
 from fgsep_jax.evaluation import evaluate
 from fgsep_jax.metrics.improvement import (
     SkipExample,
     as_references,
-    evaluate_example,
     finite,
 )
 
@@ -89,13 +86,11 @@ def write_examples(
             }
             try:
                 scores = {
-                    name: evaluate_example(
+                    name: evaluate.score(
                         estimate_ST,
                         reference_ST,
-                        reference_ST.sum(axis=0),
-                        filter_length=filter_taps,
-                        full=bool(source_names),
-                        fixed_order=bool(source_names),
+                        filter_taps=filter_taps,
+                        source_names=source_names,
                     )
                     for name, estimate_ST in estimates.items()
                 }
@@ -192,10 +187,7 @@ def _write(folder, content, sounds, before, now):
     for path, signal_T in sounds.items():
         path = os.path.join(folder, name, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        # By way of memory: libsndfile does not say that a disk is full.
-        sound = io.BytesIO()
-        soundfile.write(sound, signal_T, content['sample_rate'], 'PCM_16', format='WAV')
-        files_lib.write_in_place(path, sound.getvalue())
+        files_lib.write_in_place(path, files_lib.wav(signal_T, content['sample_rate']))
     files_lib.write({os.path.join(folder, name, ABOUT): json.dumps(content, indent=2)})
 
 

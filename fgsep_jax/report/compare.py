@@ -194,6 +194,7 @@ def compare(runs, *, folders=(), metrics=(), clusters=CLUSTERS, classes=True):
     """
     if not runs:
         raise results.ResultsError('give at least one run')
+    runs = [os.path.expanduser(run) for run in runs]
     places = [os.path.realpath(run) for run in runs]
     for i, run in enumerate(runs):
         if places[i] in places[:i]:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 
 from fgsep_jax import files, names as names_lib
 
@@ -45,16 +46,32 @@ def data_sets(run):
     Raises:
         ResultsError: there are none.
     """
+    run = os.path.expanduser(run)
     folder = os.path.join(run, 'evaluation')
     found = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     # An evaluation that is under way has locked its folder and nothing in it yet.
     found = [name for name in found if os.path.exists(os.path.join(folder, name, 'summary.json'))]
-    if not found:
+    if found:
+        return found
+    if os.path.lexists(os.path.join(run, 'config.json')):
         raise ResultsError(
             f'{run} holds no results; make them with `python -m fgsep_jax.main --mode=evaluate'
-            f' --workdir={run}`'
+            f' --workdir={shlex.quote(run)}`'
         )
-    return found
+    below = [os.path.dirname(path) for path in files.find(run, 'config.json')]
+    if below:
+        raise ResultsError(f'{run} is no run; there are some below: --runs={",".join(below)}')
+    raise no_runs(run)
+
+
+def no_runs(folder):
+    """The ResultsError of a folder without a run in it or below."""
+    if not os.path.isdir(folder):
+        return ResultsError(f'there is no folder {folder}')
+    return ResultsError(
+        f'{folder} holds no runs: no config.json in it or below. Train one with'
+        ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`'
+    )
 
 
 def load(run, data_set, system=''):
@@ -68,6 +85,7 @@ def load(run, data_set, system=''):
     Raises:
         ResultsError: it is not there.
     """
+    run = os.path.expanduser(run)
     folder = os.path.join(run, 'evaluation', data_set, system)
     for path in (os.path.join(folder, name) for name in ('summary.json', 'examples.csv')):
         if not os.path.lexists(path):

@@ -117,7 +117,10 @@ def _check_example(content, where):
             raise ValueError(f'{name!r} is no file in its folder')
         if not os.path.isfile(os.path.join(where, name)):  # a pipe would wait for its writer
             raise ValueError(f'{name!r} is no file')
-        info = soundfile.info(os.fsencode(os.path.join(where, name)))
+        try:
+            info = soundfile.info(os.fsencode(os.path.join(where, name)))
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f'{name}: {error.error_string}') from error
         if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
             raise ValueError(
                 f'{name} has {info.channels} channels, {info.frames} samples at'

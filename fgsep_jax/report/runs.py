@@ -107,23 +107,13 @@ class Run:
         return run_files.read_examples(self.path, self.problems)
 
 
-def flatten(tree, prefix=''):
-    """Turns nested dicts into {'a.b': value}."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f'{prefix}{key}.')
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def open_run(path, name=''):
     """Reads what identifies the run in a folder.
 
     Raises:
         ResultsError: config.json or training_data.json cannot be read, or lacks what it needs.
     """
+    path = os.path.expanduser(path)
     try:
         return _open_run(path, name)
     except results.ResultsError as error:
@@ -136,7 +126,7 @@ def _open_run(path, name):
     wrong = [f'task = {task!r:.60}']
     if isinstance(task, str) and task in defaults.DEFAULTS:
         _, wrong = files.misfits(content, defaults.DEFAULTS[task])
-    config = flatten(content)
+    config = files.flatten(content)
     wrong += [f'{key} is missing' for key in IDENTITY if key not in config]
     if wrong:
         raise results.ResultsError(f'config.json has {"; ".join(wrong)}')
@@ -185,7 +175,7 @@ def find(folder, problems=None):
     """
     if not folder:
         raise results.ResultsError('the name of a folder with runs is empty')
-    found = []
+    found, folder = [], os.path.expanduser(folder)
     for path in map(os.path.dirname, files.find(folder, 'config.json')):
         try:
             name = os.path.relpath(path, folder)  # '.' of a folder that is a run itself
@@ -197,10 +187,7 @@ def find(folder, problems=None):
     if not found and problems:
         raise results.ResultsError(f'{folder} holds no readable run: {"; ".join(problems)}')
     if not found:
-        raise results.ResultsError(
-            f'{folder} holds no runs: no config.json in it or below. Train one with'
-            ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`'
-        )
+        raise results.no_runs(folder)
     return found
 
 

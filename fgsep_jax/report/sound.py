@@ -2,12 +2,13 @@
 
 import base64
 import functools
-import io
 import os
 
 import librosa
 import numpy as np
 import soundfile
+
+from fgsep_jax import files
 
 WINDOW_SECONDS = 0.046  # paper 1, section IV.B
 BANDS = 128
@@ -23,7 +24,7 @@ def read(path):
     try:
         return soundfile.read(os.fsencode(path))
     except soundfile.LibsndfileError as error:
-        raise OSError(f'{path} cannot be read: {error}') from error
+        raise OSError(f'{path} cannot be read: {error.error_string}') from error
 
 
 def level_matched(signals):
@@ -49,9 +50,7 @@ def packed(signal_T, rate):
     Every browser plays and seeks in those; Chromium fails on small FLAC files ("demuxer seek
     failed"), and lossy codecs would add their own artifacts to those that one listens for.
     """
-    content = io.BytesIO()
-    soundfile.write(content, signal_T, rate, format='WAV', subtype='PCM_16')
-    return 'data:audio/wav;base64,' + base64.b64encode(content.getvalue()).decode()
+    return 'data:audio/wav;base64,' + base64.b64encode(files.wav(signal_T, rate)).decode()
 
 
 @functools.cache

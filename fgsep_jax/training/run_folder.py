@@ -27,17 +27,6 @@ MAY_CHANGE = (
 )
 
 
-def flatten(tree, prefix=''):
-    """Turns nested dicts into {'a.b': value}."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f'{prefix}{key}.'))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def default(config):
     """Folder of a run that was given none: runs of several seeds do not share one."""
     seed = f'-seed{config.seed}' if config.seed else ''
@@ -80,8 +69,8 @@ def check(workdir, config):
                 ' give the run a folder of its own'
             )
         return
-    before = flatten(read_config(workdir).to_dict())
-    now = flatten(config.to_dict())
+    before = files.flatten(read_config(workdir).to_dict())
+    now = files.flatten(config.to_dict())
     changed = [
         f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
         for key in sorted(before.keys() | now.keys())
@@ -106,7 +95,7 @@ def check_saved(workdir, config, saved):
     Raises:
       ConfigError: they differ in what makes the model or its training.
     """
-    saved, now = flatten(saved), flatten(config.to_dict())
+    saved, now = files.flatten(saved), files.flatten(config.to_dict())
     changed = [
         f'{key} = {now[key]!r}, saved with {saved[key]!r}'
         for key in sorted(now.keys() & saved.keys())

@@ -12,9 +12,8 @@ import time
 
 import numpy as np
 from PIL import Image
-import soundfile
 
-from fgsep_jax import names
+from fgsep_jax import files, names
 from fgsep_jax.data import records
 
 
@@ -43,10 +42,8 @@ class EventWriter:
 
     def sound(self, step, tag, signal_T, sample_rate):
         """Writes a signal in [-1, 1]."""
-        buffer = io.BytesIO()
-        soundfile.write(buffer, signal_T, sample_rate, 'PCM_16', format='WAV')
         audio = _float(1, sample_rate) + _integer(2, 1) + _integer(3, len(signal_T))
-        audio += _bytes(4, buffer.getvalue()) + _bytes(5, b'audio/wav')
+        audio += _bytes(4, files.wav(signal_T, sample_rate)) + _bytes(5, b'audio/wav')
         self._summary(step, tag, _bytes(6, audio))
 
     def image(self, step, tag, picture):

@@ -239,7 +239,12 @@ def test_other_peoples_files_survive(corpus, tmp_path):
 
 def test_dry_run_writes_nothing(corpus, tmp_path, capsys):
     run_folder(corpus, tmp_path / 'out', '--dry_run')
-    shown = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f'dry run: nothing is written to {tmp_path}/out; what the job would start from, and one'
+        ' mixture made in memory, as JSON:\n'
+    )
+    shown = json.loads(printed.out)
     assert sum(one['files'] for one in shown['utterances'].values()) == 27
     assert shown['example']['mixture_peak'] <= 0.9 * 32768 + 2
     assert not (tmp_path / 'out').exists()

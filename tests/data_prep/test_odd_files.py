@@ -286,6 +286,7 @@ def hostile_tree(root):
     put(speaker, b'caf\xe9.wav')
     put(speaker, 'two\nlines.wav')
     put(speaker, b'cut\xe9.wav', FORMS['WAV PCM_16'][:9000])
+    put(speaker, b'no\xff.wav', b'RIFF')
     put(speaker, 'notes.txt', b'')
     put(root, b'spk\xff/u.flac', FORMS['FLAC PCM_16'])
     put(root, b'spk\xff/v.mp3', FORMS['MP3 MPEG_LAYER_III'])
@@ -321,6 +322,7 @@ def test_a_tree_of_odd_files_becomes_a_data_set_and_a_report(tmp_path, capsys, b
     kinds = {os.path.basename(one['path']): one['kind'] for one in report['skipped_files']}
     assert kinds == {
         'cut\\xe9.wav': 'truncated',
+        'no\\xff.wav': 'unreadable',
         'a.wav': 'clipped',
         'claims.flac': 'truncated',
         'folder.wav': 'not a file',
@@ -336,11 +338,12 @@ def test_a_tree_of_odd_files_becomes_a_data_set_and_a_report(tmp_path, capsys, b
     page = (tmp_path / 'out' / 'report.md').read_text()
     for line in (
         '- speaker clipped ends with nothing: none of its 1 files is usable: clipped: 1',
-        '- 5 of 32 files are skipped: broken link: 1',
+        '- 6 of 33 files are skipped: broken link: 1',
         '- .txt: 1 files, no audio',
         'e.g. stray.wav',
     ):
         assert line in page
+    assert "b'" not in page  # a path as Python writes bytes
     assert 'warning: speaker clipped ends with nothing' in capsys.readouterr().out
 
 

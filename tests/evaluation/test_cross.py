@@ -95,7 +95,9 @@ def test_refusals(root, tmp_path):
     ):
         with pytest.raises(ConfigError, match=words):
             cross.cross_evaluate(*call)
-    with pytest.raises(ConfigError, match="no split 'dev'"):
+    with pytest.raises(
+        ConfigError, match="no split 'dev'; it has test, train, val|train, validation, test"
+    ):
         cross.cross_evaluate(runs, [low], splits=['dev'])
     part = tiny.config(low).evaluation
     part.max_examples = 2

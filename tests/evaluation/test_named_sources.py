@@ -305,4 +305,8 @@ def test_what_cannot_be_scored_leaves_earlier_results(data, tmp_path, monkeypatc
 def test_missing_results_name_the_way_out(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         compare.main([f'--runs={tmp_path}'])
-    assert '--mode=evaluate' in str(error.value)
+    assert 'holds no runs' in str(error.value)
+    (tmp_path / 'config.json').write_text('')
+    with pytest.raises(SystemExit) as error:
+        compare.main([f'--runs={tmp_path}'])
+    assert f'--mode=evaluate --workdir={tmp_path}' in str(error.value)

@@ -262,3 +262,32 @@ def test_a_data_set_called_as_the_beginning_of_another_is_another(tmp_path):
         'claims_foreground-near-demo',
         'claims_foreground-near-far-small',
     ]
+
+
+def test_a_home_is_meant_by_a_tilde_in_python_too(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    fabricate.run(tmp_path / 'runs' / 'a', 'convtasnet', sounds=False, examples=3)
+    rows = fgsep_jax.report.load_runs('~/runs')
+    assert len(rows) == len(fgsep_jax.report.load_runs(tmp_path / 'runs')) > 0
+    assert runs.open_run('~/runs/a').path == str(tmp_path / 'runs' / 'a')
+    assert results.data_sets('~/runs/a') == ['alpha']
+    assert results.load('~/runs/a', 'alpha', 'untrained').rows
+    assert compare.compare(['~/runs/a']) == compare.compare([str(tmp_path / 'runs' / 'a')])
+
+
+def test_a_comparison_says_which_runs_it_could_have(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    for name in ('a', 'b'):
+        fabricate.run(tmp_path / 'runs' / name, 'convtasnet', sounds=False, test_sets=())
+    one, two = (str(tmp_path / 'runs' / name) for name in ('a', 'b'))
+    for given, said in (
+        (['nix'], '^there is no folder nix$'),
+        ([str(tmp_path / 'empty')], 'empty holds no runs: no config.json in it or below. Train'),
+        ([str(tmp_path / 'runs')], f'runs is no run; there are some below: --runs={one},{two}$'),
+        ([one], f'a holds no results; make them with .* --mode=evaluate --workdir={one}`$'),
+        ([one, two, f'{one}/../a/'], f'--runs={one},{one}/../a/ is one run twice: name it once'),
+    ):
+        with pytest.raises(results.ResultsError, match=said):
+            compare.compare(given)
+    with pytest.raises(results.ResultsError, match='^there is no folder nix$'):
+        fgsep_jax.report.load_runs('nix')
