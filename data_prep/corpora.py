@@ -1,19 +1,23 @@
 """Walk source trees as they are delivered: utterances with speaker, path and split."""
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import dataclasses
 import glob
+import hashlib
 import heapq
 import os
 import posixpath
 import re
+import stat
 import unicodedata
 
 import soundfile
 
 from data_prep.mixing import stable_hash
 from fgsep_jax.names import shown as printable
+
+_PROBE = 4096  # bytes from the middle: they tell nearly all files of one size apart
 
 # Whose contents are looked into: what libsndfile knows, but for samples without any header.
 AUDIO = tuple(
@@ -34,6 +38,11 @@ _SYSTEM_NAMES = {
 
 class TreeError(ValueError):
     """A tree that is not what the job expects."""
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
 def is_companion(name: str) -> bool:
@@ -64,6 +73,11 @@ class Utterance:
         # These two are written into records and reports; `path` must stay as the system has it.
         object.__setattr__(self, 'id', printable(self.id))
         object.__setattr__(self, 'speaker', printable(self.speaker))
+
+    @property
+    def owner(self) -> str:
+        """Whose it is, for people."""
+        return f'speaker {self.speaker}'
 
 
 @dataclasses.dataclass
@@ -179,9 +193,97 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
     return sorted(path for path in walk(root).files if path.lower().endswith(suffixes))
 
 
-def unused(roots: Iterable[str], used: Iterable[str]) -> dict:
+def copies_of(paths: Iterable[str]) -> dict[str, str]:
+    """{path: the first of `paths` that holds the same bytes}, for local files that are copies.
+
+    Files are told apart by size, those of one size by a few bytes from their middle, and only
+    what is still alike by a digest of the whole. An empty file is nothing's copy.
+    """
+
+    def size(path):
+        about = None if '://' in path else os.stat(path)
+        return about.st_size if about and stat.S_ISREG(about.st_mode) else 0
+
+    def middle(path):
+        with open(path, 'rb') as file:
+            file.seek(size(path) // 2)
+            return file.read(_PROBE)
+
+    def whole(path):
+        with open(path, 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').digest()
+
+    groups = [list(paths)]
+    for key in (size, middle, whole):
+        groups = [alike for group in groups for alike in _alike(group, key)]
+    return {path: group[0] for group in groups for path in group[1:]}
+
+
+def _alike(paths: list[str], key: Callable) -> list[list[str]]:
+    """Groups of two or more paths with one key, in their order; those without a key are alone."""
+    first, groups = {}, {}
+    for path in paths:
+        try:
+            found = key(path)
+        except OSError:  # whoever reads it says so
+            continue
+        if found and found in first:
+            groups.setdefault(found, [first[found]]).append(path)
+        elif found:
+            first[found] = path
+    return list(groups.values())
+
+
+def distinct(
+    items: list[Utterance], copies: list | None = None, *, last: Callable = lambda one: False
+) -> list[Utterance]:
+    """The items, in their order, without those whose files are copies of another one's.
+
+    The first speaker keeps a file, under its shortest name: a copy `x (1)` beside `x` changes
+    nothing.
+
+    Args:
+        items: utterances or sounds.
+        copies: gets (item left out, the one whose copy it is).
+        last: whether an item is kept only if nothing else is.
+    """
+    order = sorted(items, key=lambda one: (last(one), one.owner, len(posixpath.basename(one.path))))
+    by_path = {one.path: one for one in order}
+    first = copies_of(by_path)
+    if copies is not None:
+        copies += [(by_path[path], by_path[same]) for path, same in sorted(first.items())]
+    return [one for one in items if one.path not in first]
+
+
+def shared(copies: list[tuple[Utterance, Utterance]], *, most: int = 20) -> list[str]:
+    """A line for each two speakers, or classes, of whose files `distinct` left some out.
+
+    Args:
+        copies: see `distinct`.
+        most: pairs told of by name.
+    """
+    owners = collections.Counter((kept.owner, copy.owner) for copy, kept in copies)
+    pairs = sorted((*pair, count) for pair, count in owners.items() if pair[0] != pair[1])
+    told = [
+        f'{kept} and {other} share {plural(count, "file")}, byte for byte: used once, as of {kept}'
+        for kept, other, count in pairs[:most]
+    ]
+    if pairs[most:]:
+        told.append(f'{plural(len(pairs) - most, "more pair")} share files, see report.json')
+    return told
+
+
+def unused(
+    roots: Iterable[str],
+    used: Iterable[str],
+    copies: Iterable[tuple[Utterance, Utterance]] = (),
+) -> dict:
     """What lies under `roots` beside the `used` paths, for the report.
 
+    Args:
+        roots: folders.
+        used: paths.
+        copies: see `distinct`.
     Returns:
         `other`: {suffix: files that are no audio}; `audio`: {suffix: audio files that the job
         does not take}; `example`: one of these; `companions`: how many; `problems`: [{name, path,
@@ -191,9 +293,18 @@ def unused(roots: Iterable[str], used: Iterable[str]) -> dict:
     def plain(path: str) -> str:
         return path if '://' in path else os.path.normpath(path)
 
-    used = {plain(path) for path in used}
+    used = {plain(path) for path in (*used, *(one.path for one, _ in copies))}
     counts = {'other': collections.Counter(), 'audio': collections.Counter()}
-    companions, problems, examples = 0, [], []
+    companions, examples = 0, []
+    problems = [
+        {
+            'name': one.id,
+            'path': printable(one.path),
+            'kind': 'copy of another file',
+            'detail': f'the bytes of {printable(kept.path)}',
+        }
+        for one, kept in copies
+    ]
     for root in roots:
         tree = walk(root)
         companions += tree.companions
@@ -307,29 +418,34 @@ def _ids(files: list[str]) -> dict[str, str]:
 
 
 def folder(
-    root: str, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
+    root: str,
+    *,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    copies: list | None = None,
 ) -> list[Utterance]:
     """Any `<speaker>/**/*` tree of audio files, split by speaker; files beside the speakers'
-    folders are nobody's."""
+    folders are nobody's; `copies`: see `distinct`."""
     found = list_files(root)
     files = [path for path in found if '/' in path]
     if not files:
         raise _expected(
             root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', found
         )
-    speakers, groups, _ = twins({printable(path.split('/')[0]) for path in files})
-    splits = split_speakers(
-        set(groups.values()),
-        validation=validation,
-        test=test,
-        seed=seed,
+    tops = {path: printable(path.split('/')[0]) for path in files}
+    speakers, groups, _ = twins(set(tops.values()))
+    utterances = distinct(
+        [
+            Utterance(name, speakers[tops[path]], _join(root, path), '')
+            for path, name in _ids(files).items()
+        ],
+        copies,
     )
-    utterances = []
-    for path, name in _ids(files).items():
-        top = printable(path.split('/')[0])
-        split = splits[groups[top]]
-        utterances.append(Utterance(name, speakers[top], _join(root, path), split))
-    return utterances
+    splits = split_speakers(
+        {groups[one.speaker] for one in utterances}, validation=validation, test=test, seed=seed
+    )
+    return [dataclasses.replace(one, split=splits[groups[one.speaker]]) for one in utterances]
 
 
 LIBRITTS_SPLITS = {
@@ -340,8 +456,9 @@ LIBRITTS_SPLITS = {
 }
 
 
-def libritts(root: str) -> list[Utterance]:
-    """`LibriTTS/{train-clean-100,...}/<spk>/<chapter>/<spk>_<chapter>_<par>_<utt>.wav`."""
+def libritts(root: str, *, copies: list | None = None) -> list[Utterance]:
+    """`LibriTTS/{train-clean-100,...}/<spk>/<chapter>/<spk>_<chapter>_<par>_<utt>.wav`;
+    `copies`: see `distinct`."""
     layout = (
         f'[LibriTTS/]{{{",".join(LIBRITTS_SPLITS)}}}/<speaker>/<chapter>/'
         '<speaker>_<chapter>_<paragraph>_<utterance>.wav'
@@ -360,12 +477,13 @@ def libritts(root: str) -> list[Utterance]:
             utterances[one.id] = one
     if not utterances:
         raise _expected(root, layout, files)
-    return list(utterances.values())
+    return distinct(list(utterances.values()), copies)
 
 
-def vctk(root: str) -> list[Utterance]:
+def vctk(root: str, *, copies: list | None = None) -> list[Utterance]:
     """VCTK 0.92 (`wav48_silence_trimmed/p225/p225_001_mic1.flac`, first microphone only) or 0.80
-    (`wav48/p225/p225_001.wav`), also converted to another form; all of it is test."""
+    (`wav48/p225/p225_001.wav`), also converted to another form; all of it is test; `copies`: see
+    `distinct`."""
     layout = (
         'wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or '
         '[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80), or .wav, .flac, ... of these names'
@@ -391,4 +509,4 @@ def vctk(root: str) -> list[Utterance]:
     for path, match in matches.items():
         one = Utterance(match['name'], match['speaker'], _join(root, path), 'test')
         utterances[one.id] = one
-    return list(utterances.values())
+    return distinct(list(utterances.values()), copies)

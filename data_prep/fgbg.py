@@ -232,7 +232,8 @@ def read_trees(args: types.SimpleNamespace) -> dict:
         for flag, root in roots.items()
     }
     check_apart(found, roots)
-    sounds = [one for some in found.values() for one in some]
+    copies = []
+    sounds = sound_bank.distinct([one for some in found.values() for one in some], copies)
     if groups is not None:
         unlisted = [x for x in sounds if not sound_tables.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):
@@ -259,7 +260,8 @@ def read_trees(args: types.SimpleNamespace) -> dict:
         told.append(
             f'{ignored.total()} files lie in folders that the class table has no use for: {named}'
         )
-    return job(args, sound_bank.unique_ids(sounds, roots), classes=classes, told=told)
+    keywords = job(args, sound_bank.unique_ids(sounds, roots), classes=classes, told=told)
+    return {**keywords, 'copies': copies}
 
 
 def main(argv=None) -> None:

@@ -9,11 +9,13 @@ from data_prep import corpora, options
 
 
 def _prepare(args) -> dict:
+    copies = []
     utterances = corpora.folder(
         args.input_dir,
         validation=args.validation_fraction,
         test=args.test_fraction,
         seed=args.seed,
+        copies=copies,
     )
     folders = {posixpath.relpath(one.path, args.input_dir).split('/')[0] for one in utterances}
     *_, told = corpora.twins(map(corpora.printable, folders))
@@ -32,6 +34,7 @@ def _prepare(args) -> dict:
         utterances=utterances,
         plan=options.random_pairs(args),
         told=told,
+        copies=copies,
         extra_metadata=options.sexes(args, utterances),
     )
 

@@ -7,11 +7,13 @@ from data_prep import corpora, options
 
 
 def _prepare(args) -> dict:
-    utterances = corpora.libritts(args.input_dir)
+    copies = []
+    utterances = corpora.libritts(args.input_dir, copies=copies)
     return dict(
         job='libritts_2mix',
         utterances=utterances,
         plan=options.random_pairs(args),
+        copies=copies,
         extra_metadata=options.sexes(args, utterances),
     )
 

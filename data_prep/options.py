@@ -325,6 +325,8 @@ def run(
             keywords = prepare(args)
             job = keywords.pop('job')
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
+            copies = keywords.pop('copies', [])
+            told = [*keywords.pop('told', ()), *corpora.shared(copies)]
             from data_prep import shards  # Beam, once there is something to mix
 
             report = shards.run(
@@ -337,7 +339,8 @@ def run(
                 argv=beam_argv,
                 dry_run=args.dry_run,
                 overwrite=args.overwrite,
-                beside=corpora.unused(_roots(args), used),
+                told=told,
+                beside=corpora.unused(_roots(args), used, copies),
                 **keywords,
             )
     except (ValueError, OSError) as error:

@@ -26,6 +26,10 @@ class Sound(Utterance):
     seen: bool = True
     bank: str = ''
 
+    @property
+    def owner(self) -> str:
+        return f'class {self.role} {self.source_class}'
+
 
 def _sound(
     path: str,
@@ -178,6 +182,29 @@ def unique_ids(sounds: list[Sound], roots: dict[str, str]) -> list[Sound]:
         else dataclasses.replace(one, id=f'{one.id}-{stable_hash(*place(one.path)):016x}'[:-8])
         for one in sounds
     ]
+
+
+def distinct(sounds: list[Sound], copies: list) -> list[Sound]:
+    """The sounds whose files are no copies; recordings that a copy joins are one recording.
+
+    Of several, one in a delivered evaluation bank stays.
+
+    Args:
+        sounds: of all trees.
+        copies: gets (sound left out, the one whose copy it is).
+    """
+    kept, same = corpora.distinct(sounds, copies, last=lambda one: one.bank != 'test'), {}
+
+    def recording(name: str) -> str:
+        while name in same:
+            name = same[name]
+        return name
+
+    for copy, other in copies:
+        first, second = recording(other.speaker), recording(copy.speaker)
+        if first != second:
+            same[second] = first
+    return [dataclasses.replace(one, speaker=recording(one.speaker)) for one in kept]
 
 
 def split(

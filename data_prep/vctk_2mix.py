@@ -7,10 +7,12 @@ from data_prep import corpora, options
 
 
 def _prepare(args) -> dict:
+    copies = []
     return dict(
         job='vctk_2mix',
-        utterances=corpora.vctk(args.input_dir),
+        utterances=corpora.vctk(args.input_dir, copies=copies),
         plan=options.random_pairs(args),
+        copies=copies,
     )
 
 

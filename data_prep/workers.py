@@ -247,13 +247,15 @@ def warnings(
     skipped = skipped_files(inspected)
     if skipped:
         told.append(f'{len(skipped)} of {len(inspected)} files are skipped: {_kinds(skipped)}')
+    found = {}
     for one in job.beside.get('problems', []):
-        told.append(f'{one["path"]} is skipped: {one["kind"]} ({one["detail"]})')
+        found.setdefault(one['kind'], []).append(one)
+    for kind, some in found.items():
+        rest = f'; and {len(some) - 1} more of this kind, see report.json' if some[1:] else ''
+        told.append(f'{some[0]["path"]} is skipped: {kind} ({some[0]["detail"]}){rest}')
     groups = {}
     for one in inspected:  # a sound's recording is mostly one file: its class is what matters
-        role = getattr(one.item, 'role', '')
-        key = f'class {role} {one.item.source_class}' if role else f'speaker {one.item.speaker}'
-        groups.setdefault(key, []).append(one)
+        groups.setdefault(one.item.owner, []).append(one)
     lost = {key: some for key, some in groups.items() if all(one.problem for one in some)}
     told += [
         f'{key} ends with nothing: none of its {len(some)} files is usable: '

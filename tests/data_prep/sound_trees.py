@@ -19,7 +19,8 @@ background,noise,unseen,Noise
 def event(seed, seconds=0.8, lead=0.2):
     """Silence, then a decaying tone of the seed's pitch. float [T]."""
     time_T = np.arange(round((seconds - lead) * RATE)) / RATE
-    tone_T = 0.4 * np.sin(2 * np.pi * (300 + 37 * (seed % 40)) * time_T) * np.exp(-3 * time_T)
+    loudness = 0.4 - 1e-6 * seed  # no two of one pitch are copies
+    tone_T = loudness * np.sin(2 * np.pi * (300 + 37 * (seed % 40)) * time_T) * np.exp(-3 * time_T)
     return np.concatenate([np.zeros(round(lead * RATE)), tone_T])
 
 

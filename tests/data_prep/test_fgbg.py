@@ -282,8 +282,8 @@ def test_two_flags_for_the_same_files_are_refused(bank, tmp_path, other):
 
 
 def test_one_recording_for_both_sides_is_refused(tmp_path):
-    for path in ('foreground/dog/a.wav', 'background/fan/a.wav'):
-        trees.write(tmp_path / 'sounds' / path, sound_trees.ground(1), sound_trees.RATE)
+    for seed, path in enumerate(('foreground/dog/a.wav', 'background/fan/a.wav')):
+        trees.write(tmp_path / 'sounds' / path, sound_trees.ground(seed), sound_trees.RATE)
     (tmp_path / 'classes.csv').write_text(sound_trees.CLASSES)
     with pytest.raises(SystemExit, match="pair in the train split shares one recording, 'a'"):
         run(tmp_path, tmp_path / 'out')

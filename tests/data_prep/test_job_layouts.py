@@ -83,7 +83,7 @@ def test_libritts_and_vctk(tmp_path):
         for speaker in (10 + number, 20 + number):
             for i in range(2):
                 name = f'{speaker}/7/{speaker}_7_00000{i}_000000.wav'
-                audio_T = trees.speechlike(1.3, seed=speaker + i, sample_rate=24000)
+                audio_T = trees.speechlike(1.3, seed=100 * speaker + i, sample_rate=24000)
                 trees.write(tmp_path / 'LibriTTS' / part / name, audio_T, 24000)
     libritts_2mix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "a"}'])
     metadata = source.open_dataset(tmp_path / 'a')
@@ -94,7 +94,7 @@ def test_libritts_and_vctk(tmp_path):
     }
     for speaker in ('p225', 'p280'):
         for i in range(3):
-            audio_T = trees.speechlike(1.2, seed=i, sample_rate=48000)
+            audio_T = trees.speechlike(1.2, seed=int(speaker[1:]) + i, sample_rate=48000)
             name = f'wav48_silence_trimmed/{speaker}/{speaker}_00{i}_mic1.flac'
             trees.write(tmp_path / 'VCTK' / name, audio_T, 48000)
     vctk_2mix.main(

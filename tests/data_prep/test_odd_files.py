@@ -233,8 +233,10 @@ COMPANIONS = (
 )  # fmt: skip
 
 
-def put(folder, name, contents=FORMS['WAV PCM_16']):
+def put(folder, name, contents=None):
     path = os.path.join(os.fsencode(folder), name if isinstance(name, bytes) else name.encode())
+    if contents is None:
+        contents = trees.told_apart(FORMS['WAV PCM_16'], path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, 'wb') as file:
         file.write(contents)

@@ -128,8 +128,8 @@ def test_an_output_that_cannot_be_a_folder_is_one_line(corpus, tmp_path, inside)
 
 
 def test_folders_that_differ_in_capitals_are_named(corpus, tmp_path, capsys):
-    for name in ('Spk0', 'spk0'):
-        trees.folder(tmp_path / 'in' / name, speakers=1, files=1)
+    for seed, name in enumerate(('Spk0', 'spk0'), start=1):
+        trees.folder(tmp_path / 'in' / name, speakers=1, files=1, seed=seed)
     for path in corpus.iterdir():
         (tmp_path / 'in' / path.name.replace('spk0', 'other')).symlink_to(path)
     run_folder(tmp_path / 'in', tmp_path / 'out', '--dry_run')

@@ -108,7 +108,7 @@ def test_no_table_no_sexes(tmp_path):
                 / f'{speaker}{len(part)}'
                 / '1'
                 / f'{speaker}{len(part)}_1_000001_000000.wav',
-                trees.speechlike(1.5, seed=int(speaker)),
+                trees.speechlike(1.5, seed=int(speaker) + 100 * len(part)),
             )
     libritts_2mix.main([f'--input_dir={tmp_path}/LibriTTS', f'--output_dir={tmp_path}/out'])
     assert 'speakers' not in json.loads((tmp_path / 'out' / 'dataset.json').read_text())
