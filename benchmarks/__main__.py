@@ -13,7 +13,6 @@ from fgsep_jax import huge_pages
 if __name__ == '__main__':
     huge_pages.use()  # as `fgsep_jax.main` does; NumPy's peers gain from it too
 
-import argparse
 import dataclasses
 import importlib
 import os
@@ -42,31 +41,32 @@ NAMES = (
 
 def main(arguments=None):
     """Runs the benchmarks that the command line names."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.Parser(
+        'benchmarks',
+        __doc__,
+        words='NAME...',
+        epilog=f'NAME is one of {", ".join(NAMES)}; gpu; or all, which leaves gpu out.',
     )
     parser.add_argument(
-        'names',
-        nargs='+',
-        choices=[*NAMES, 'gpu', 'all'],
-        metavar='NAME',
-        help=f'one of {", ".join(NAMES)}; gpu; or all, which leaves gpu out',
+        '--results',
+        metavar='FILE',
+        type=command_line.local_path,
+        default='benchmarks.jsonl',
+        help='to append to',
     )
     parser.add_argument(
-        '--results', default='benchmarks.jsonl', help='file to append to (%(default)s)'
+        '--rounds',
+        type=command_line.count,
+        default=0,
+        help='turns of each case; 0: as many as the case asks for',
     )
-    parser.add_argument('--rounds', type=int, help='turns of each case, in place of its own')
-    parser.add_argument(
-        '--small',
-        action='store_true',
-        help='tiny sizes, in minutes: shows that it runs; writes nothing',
-    )
-    flags = parser.parse_args(arguments)
-    if flags.rounds is not None and flags.rounds < 1:
-        parser.error(f'--rounds={flags.rounds}: at least 1')
-    names = NAMES if 'all' in flags.names else flags.names
+    parser.switch('--small', 'tiny sizes, in minutes: shows that it runs; writes nothing')
+    flags, names = parser.parse(arguments)
+    for name in names:
+        if name not in (*NAMES, 'gpu', 'all'):
+            near = command_line.did_you_mean(name, (*NAMES, 'gpu', 'all'))
+            parser.error(f'there is no benchmark {name}{near}')
+    names = NAMES if 'all' in names else names
     for name in names:  # what is missing is missed now
         cases = _cases(name, flags.small)
     if not flags.small:

@@ -1,12 +1,11 @@
 """Compile time and peak memory of one train step, each measured in a process of its own.
 
-    python -m benchmarks.child {compile,memory,memory_of_torch} [--small]
+    python -m benchmarks.child compile|memory|memory_of_torch [--small]
 
 The step is that of `configs/convtasnet_glu.py` at the paper's size on two mixtures of 4 s: forward,
 backward, clipping and Adam. Prints one number, seconds or bytes, on its last line.
 """
 
-import argparse
 import os
 import pathlib
 import subprocess
@@ -18,6 +17,7 @@ import numpy as np
 
 from benchmarks.train_step import SMALL, TrainStep, noise
 from configs import convtasnet_glu
+from fgsep_jax import command_line
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
@@ -130,11 +130,12 @@ def measure(what, *, small=False, **environment):
 
 def main(arguments=None):
     """Prints what the command line asks for."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.child')
-    parser.add_argument('what', choices=MEASURED)
-    parser.add_argument('--small', action='store_true')
-    flags = parser.parse_args(arguments)
-    print(MEASURED[flags.what](make_config(small=flags.small)))
+    parser = command_line.Parser('benchmarks.child', __doc__, words='|'.join(MEASURED))
+    parser.switch('--small', 'a tiny model')
+    flags, words = parser.parse(arguments)
+    if len(words) > 1 or words[0] not in MEASURED:
+        parser.error(f'{" ".join(words)}: must be one of {", ".join(MEASURED)}')
+    print(MEASURED[words[0]](make_config(small=flags.small)))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,6 @@ as `f32[16,4000,512]{2,1,0:T(8,128)S(1)}`: type, dimensions, the order of the ax
 the tiles that those are padded to on a TPU, and the memory, 0 (HBM) where no S stands.
 """
 
-import argparse
 import collections
 import dataclasses
 import math
@@ -574,18 +573,20 @@ def _gb(size):
 
 def main(arguments=None):
     """Prints what a file's program costs."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.hlo',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('file', help='what compile_ahead --hlo=FILE wrote, `compiled.as_text()`')
+    parser = command_line.Parser('benchmarks.hlo', __doc__, words='FILE')
     parser.add_argument('--topology', help='the pod, e.g. v5e:4x4: prints the roofline of a chip')
-    parser.add_argument('--instructions', type=int, default=0, help='list as many, by bytes in HBM')
-    flags = parser.parse_args(arguments)
+    parser.add_argument(
+        '--instructions',
+        type=command_line.count,
+        default=0,
+        help='how many to list, by bytes in HBM',
+    )
+    flags, files = parser.parse(arguments)
+    if len(files) > 1:
+        parser.error(f'{" ".join(files)}: one file at a time')
     try:
         pod = flags.topology and tpu.parse(flags.topology)
-        found, unknown = costs(pathlib.Path(flags.file).read_text())
+        found, unknown = costs(pathlib.Path(command_line.local_path(files[0])).read_text())
     except (ConfigError, OSError, ValueError) as error:
         raise command_line.refusal(error) from error
     print(summary(found, unknown))

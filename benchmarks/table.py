@@ -7,15 +7,13 @@ tables, one a machine, stand between two marks in the page, and are replaced the
 --page they are printed.
 """
 
-import argparse
 from collections.abc import Sequence
 import json
-import os
 import pathlib
 import statistics
 
 from benchmarks import harness
-from fgsep_jax import command_line
+from fgsep_jax import command_line, files
 
 HEADER = (
     "| what | peer | ours | peer's | ratio [quartiles] | of all runs | target |"
@@ -189,26 +187,26 @@ def read(path: str) -> list[dict]:
 
 def main(arguments=None):
     """Prints the tables, or puts them into a page."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = command_line.Parser('benchmarks.table', __doc__)
     parser.add_argument(
         '--results',
+        metavar='FILE',
+        type=command_line.local_path,
         default='benchmarks.jsonl',
-        help='what `python -m benchmarks` appended to (%(default)s)',
+        help='what `python -m benchmarks` appended to',
     )
-    parser.add_argument('--page', help='file to replace the tables in')
-    flags = parser.parse_args(arguments)
+    parser.add_argument(
+        '--page', metavar='FILE', type=command_line.local_path, help='to replace the tables in'
+    )
+    flags, _ = parser.parse(arguments)
     try:
         text = render(read(flags.results))
         if not flags.page:
             print(text)
             return
-        path = pathlib.Path(flags.page)
-        replaced = replace(path.read_text(), text)
+        files.write({flags.page: replace(pathlib.Path(flags.page).read_text(), text)})
     except (OSError, ValueError) as error:
         raise command_line.refusal(error) from error
-    beside = path.with_name(path.name + '.new')
-    beside.write_text(replaced)
-    os.replace(beside, path)
 
 
 if __name__ == '__main__':

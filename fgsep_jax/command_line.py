@@ -118,12 +118,15 @@ class Parser:
       module: that is run, e.g. 'fgsep_jax.report'.
       about: what it does, and how it is called; the first thing that --help shows.
       epilog: the last.
+      words: what stands beside the flags, as the usage shows it; '': nothing does.
     """
 
-    def __init__(self, module, about, *, epilog=''):
-        self._about = f'usage: python -m {module} --FLAG=VALUE ...\n\n{about.strip()}\n\nflags:'
-        self._epilog, self._required = epilog, []
+    def __init__(self, module, about, *, epilog='', words=''):
+        usage = f'usage: python -m {module} {words} --FLAG=VALUE ...'.replace('  ', ' ')
+        self._about = f'{usage}\n\n{about.strip()}\n\nflags:'
+        self._epilog, self._required, self._words = epilog, [], words
         self._values = flags.FlagValues()  # of its own: a process may run several programs
+        self._values.set_gnu_getopt()  # flags may follow words
         self.known = {'--help': False, '-h': False}  # what may be typed: whether it needs a value
 
     def add_argument(
@@ -155,7 +158,7 @@ class Parser:
           others: further flags that are understood elsewhere.
 
         Returns:
-          Namespace of the flags, and what belongs to the `others`.
+          Namespace of the flags, and what belongs to the `others` or is no flag.
         """
         argv = sys.argv[1:] if argv is None else list(argv)
         with contextlib.suppress(AttributeError):  # a path may be no UTF-8, and is printed
@@ -174,12 +177,14 @@ class Parser:
             rest = self._values(['', *argv], known_only=bool(others))[1:]
         except (flags.Error, ValueError) as error:
             self.error(str(error).removeprefix('flag '))
-        if rest and not others:
+        if rest and not others and not self._words:
             self.error(f'{" ".join(rest)} not understood: flags are written --NAME=VALUE')
         args = types.SimpleNamespace(**self._values.flag_values_dict())
         missing = [flag for flag in self._required if vars(args)[flag[2:]] is None]
         if missing:
             self.error(f'these flags are needed: {", ".join(missing)}')
+        if self._words and not rest:
+            self.error(f'{self._words} is needed')
         return args, rest
 
     def _help(self):

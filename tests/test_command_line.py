@@ -359,6 +359,18 @@ def test_a_path_that_is_no_utf_8_can_be_printed(monkeypatch):
     assert screen.getvalue() == b'runs/\\udcff\n'
 
 
+def test_words_and_flags_may_stand_in_any_order(capsys):
+    parser = command_line.Parser('fgsep_jax.something', 'Does it.', words='FILE...')
+    parser.add_argument('--count', type=command_line.count)
+    args, words = parser.parse(['a', '--count', '3', 'b'])
+    assert args.count == 3 and words == ['a', 'b']
+    with pytest.raises(SystemExit):
+        parser.parse(['--help'])
+    assert capsys.readouterr().out.startswith(
+        'usage: python -m fgsep_jax.something FILE... --FLAG=VALUE ...\n'
+    )
+
+
 def test_a_training_starts_without_torch():
     code = 'import sys, fgsep_jax.experiment, fgsep_jax.cross; print("torch" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)

@@ -8,7 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import __main__ as program, child, compile_time, conv_tasnet, gpu, memory
+from benchmarks import (
+    __main__ as program,
+    child,
+    compile_time,
+    conv_tasnet,
+    gpu,
+    hlo,
+    memory,
+    table,
+)
 from fgsep_jax.config import ConfigError
 from fgsep_jax.tasks import make_task
 
@@ -122,8 +131,40 @@ def test_a_gpu_that_is_not_there_is_named():
         gpu.cases()
 
 
-@pytest.mark.parametrize('arguments', [['nothing'], ['pit', '--rounds=0'], []])
-def test_wrong_arguments_end_at_once(arguments, capsys):
+@pytest.mark.parametrize(
+    'of, arguments, said',
+    [
+        (program, [], 'NAME... is needed.'),
+        (program, ['metric'], "there is no benchmark metric; did you mean 'metrics'?"),
+        (program, ['pit', '--rounds=-1'], '--rounds=-1: must be a whole number, 0 or more.'),
+        (program, ['pit', '--rond=1', 'input'], 'there is no flag --rond'),
+        (program, ['pit', '--results=~nobody_here/x'], 'there is no home folder ~nobody_here'),
+        (child, [], 'compile|memory|memory_of_torch is needed.'),
+        (child, ['memory', 'compile'], 'memory compile: must be one of compile, memory, '),
+        (hlo, [], 'FILE is needed.'),
+        (hlo, ['a', 'b'], 'a b: one file at a time.'),
+        (hlo, ['--instructions=x', 'a'], '--instructions=x: must be a whole number, 0 or more.'),
+        (table, ['--page=~nobody_here/x'], 'there is no home folder ~nobody_here'),
+        (table, ['a'], 'a not understood: flags are written --NAME=VALUE.'),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(of, arguments, said, capsys):
     with pytest.raises(SystemExit) as error:
-        program.main(arguments)
-    assert error.value.code == 2 and 'usage' in capsys.readouterr().err
+        of.main(arguments)
+    errors = capsys.readouterr().err
+    assert error.value.code == 2 and errors.startswith('error: ') and errors.count('\n') == 1
+    assert said in errors
+
+
+def test_a_home_is_meant_by_a_tilde(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'file').touch()
+    monkeypatch.setattr(program, '_run', lambda *args: pytest.fail('measured'))
+    for of, arguments in (
+        (table, ['--results=~/none']),
+        (hlo, ['~/none']),
+        (program, ['pit', '--results=~/file/none']),
+    ):
+        with pytest.raises(SystemExit):
+            of.main(arguments)
+        assert str(tmp_path) in capsys.readouterr().err
