@@ -76,7 +76,8 @@ def _curve(ax, group, kind, look):
             alpha=0.15,
             linewidth=0,
         )
-    marker = {'marker': 'o', 'markersize': 3} if kind == 'validation' else {}
+    # A line of one point is nothing to see.
+    marker = {'marker': 'o', 'markersize': 3} if kind == 'validation' or len(step_N) == 1 else {}
     return ax.plot(
         step_N,
         np.nanmean(value_SN, axis=0),

@@ -27,6 +27,19 @@ for (const button of document.querySelectorAll('.sortable th button')) {
   button.addEventListener('click', () => sortTable(button.parentNode));
 }
 
+// What is wider than the page shows at which side there is more.
+const regions = [...document.querySelectorAll('.scroll')];
+function showMore(region) {
+  const rest = region.scrollWidth - region.clientWidth - region.scrollLeft;
+  const sides = [...(region.scrollLeft > 1 ? ['left'] : []), ...(rest > 1 ? ['right'] : [])];
+  if (sides.length) region.dataset.more = sides.join(' '); else delete region.dataset.more;
+}
+const resized = new ResizeObserver((entries) => entries.forEach((entry) => showMore(entry.target)));
+for (const region of regions) {
+  region.addEventListener('scroll', () => showMore(region), { passive: true });
+  resized.observe(region);
+}
+
 const players = [...document.querySelectorAll('audio')];
 for (const audio of players) {
   const look = audio.parentNode.querySelector('.look');
@@ -48,15 +61,14 @@ for (const audio of players) {
   });
 }
 
-const root = document.documentElement, toggle = document.getElementById('theme');
-function setTheme(dark) {
-  root.dataset.theme = dark ? 'dark' : 'light';
-  toggle.setAttribute('aria-pressed', String(dark));
-}
-const prefersDark = matchMedia('(prefers-color-scheme: dark)');
-setTheme(prefersDark.matches);
-prefersDark.addEventListener('change', () => setTheme(prefersDark.matches));
-toggle.addEventListener('click', () => setTheme(root.dataset.theme !== 'dark'));
+// The system's theme is the style sheet's to follow, as long as none is chosen here.
+const themes = ['system', 'light', 'dark'], toggle = document.getElementById('theme');
+let theme = 'system';
+toggle.addEventListener('click', () => {
+  theme = themes[(themes.indexOf(theme) + 1) % themes.length];
+  document.documentElement.dataset.theme = theme;
+  toggle.textContent = `Theme: ${theme}`;
+});
 
 // A link to an example opens it.
 function openTarget() {

@@ -95,7 +95,7 @@ def _scroll(name, content):
     """Content that may be wider than the page; scrolls by keyboard too."""
     return (
         f'<div class="scroll" role="region" aria-labelledby="{name}-title" tabindex="0">'
-        f'{content}</div>'
+        f'{content}</div><p class="wider">Wider than the page: scrolls sideways.</p>'
     )
 
 
@@ -220,7 +220,7 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <a class="skip" href="#main">Skip to the results</a>
 <header><h1>{title}</h1>
-<button type="button" id="theme" aria-pressed="false">Dark</button></header>
+<button type="button" id="theme">Theme: system</button></header>
 <nav aria-label="Contents"><ul>{links}</ul></nav>
 <main id="main">
 {body}

@@ -1,5 +1,7 @@
 """What the figures show, read back from their artists."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,17 @@ def test_curves_are_means_over_seeds(speech, tmp_path):
         # The second seed is not finished.
         np.testing.assert_allclose(line.get_xydata(), [[5, 10], [10, 20], [15, 15]])
     assert 'SI-SNR (dB)' in [ax.get_ylabel() for ax in item.figure.axes]
+
+
+@pytest.mark.parametrize('kind', ['train', 'validation'])
+def test_a_curve_of_one_point_is_seen(tmp_path, kind):
+    fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, examples=1)
+    (tmp_path / 'one' / 'metrics.jsonl').write_text(
+        json.dumps({'step': 5, 'kind': kind, 'loss': 0, 'si_snr': 1}) + '\n'
+    )
+    item = figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path))))
+    (line,) = (line for ax in item.figure.axes for line in ax.lines)
+    assert line.get_marker() == 'o' and line.get_xydata().tolist() == [[5, 1]]
 
 
 def test_curves_need_a_log(tmp_path):

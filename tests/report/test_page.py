@@ -172,6 +172,25 @@ OUTSIDE = """return [...document.querySelectorAll('body *')].filter((one) => {
 }).map((one) => one.outerHTML.slice(0, 80))"""
 
 
+# (table, whether it is wider than its place, whether that is said), with the longest note that a
+# score can have in every score.
+HIDDEN = """
+const intervals = document.querySelectorAll('td .interval');
+if (intervals.length) for (const flag of document.querySelectorAll('.flag')) flag.remove();
+for (const interval of intervals) {
+  const flag = document.createElement('span');
+  flag.className = 'flag';
+  flag.textContent = 'fewer than 4 speakers or recordings: no interval';
+  interval.replaceWith(flag);
+}
+const regions = [...document.querySelectorAll('.scroll:has(table)')];
+for (const region of regions) showMore(region);
+return regions.map((region) => [region.getAttribute('aria-labelledby'),
+  region.scrollWidth > region.clientWidth,
+  getComputedStyle(region.nextElementSibling).display !== 'none']);
+"""
+
+
 @pytest.mark.parametrize('width', [360, 390, 1280])
 def test_the_page_fits_a_phone_and_a_desk(driver, width):
     driver.execute_cdp_cmd(
@@ -183,8 +202,25 @@ def test_the_page_fits_a_phone_and_a_desk(driver, width):
         ' parseFloat(getComputedStyle(document.querySelector("td")).fontSize)]'
     )
     outside = driver.execute_script(OUTSIDE)
+    tables = driver.execute_script(HIDDEN)
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
     assert wide <= width and size >= 12 and not outside
+    if width > 1000:
+        assert not any(wider for _, wider, _ in tables), tables
+    assert all(wider == said for _, wider, said in tables), tables
+
+
+def test_what_is_wider_than_the_page_says_at_which_side_there_is_more(driver):
+    driver.execute_cdp_cmd(
+        'Emulation.setDeviceMetricsOverride',
+        {'width': 390, 'height': 800, 'deviceScaleFactor': 1, 'mobile': True},
+    )
+    region = driver.find_element(By.CSS_SELECTOR, '#table_1-alpha .scroll')
+    for place, sides in ((0, 'right'), (50, 'left right'), (1e6, 'left'), (0, 'right')):
+        driver.execute_script('arguments[0].scrollLeft = arguments[1]', region, place)
+        WebDriverWait(driver, 10).until(lambda _: region.get_attribute('data-more') == sides)
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    WebDriverWait(driver, 10).until(lambda _: region.get_attribute('data-more') is None)
 
 
 def test_light_and_dark(driver):
@@ -200,26 +236,26 @@ def test_light_and_dark(driver):
         )
         return ink, paper, sum(map(int, re.findall(r'\d+', label)[:3]))
 
+    def is_dark():
+        ink, paper, label = contrast()
+        assert label == ink and (paper < 200 < 600 < ink or ink < 200 < 600 < paper)
+        return paper < ink
+
     toggle = driver.find_element(By.ID, 'theme')
     driver.execute_script('scrollTo(0, 0)')
-    assert toggle.get_attribute('aria-pressed') == 'false'
-    ink, paper, label = contrast()
-    assert ink < 200 < 600 < paper and label == ink
-    toggle.click()
-    assert toggle.get_attribute('aria-pressed') == 'true'
-    ink, paper, label = contrast()
-    assert paper < 200 < 600 < ink and label == ink
-    toggle.click()
-    for scheme in ('dark', 'light'):  # the system's own changes while the page is open
-        driver.execute_cdp_cmd(
-            'Emulation.setEmulatedMedia',
-            {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]},
-        )
-        WebDriverWait(driver, 10).until(
-            lambda _: (toggle.get_attribute('aria-pressed') == 'true') == (scheme == 'dark')
-        )
-        ink, paper, label = contrast()
-        assert (paper < 200 < 600 < ink) == (scheme == 'dark') and label == ink
+    # The system's theme may change while the page is open; what is chosen stays until the system's
+    # is chosen again.
+    for chosen in ('system', 'light', 'dark', 'system'):
+        assert toggle.text == f'Theme: {chosen}'
+        for scheme in ('dark', 'light', 'dark'):
+            driver.execute_cdp_cmd(
+                'Emulation.setEmulatedMedia',
+                {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]},
+            )
+            WebDriverWait(driver, 10).until(
+                lambda _: is_dark() == ((scheme if chosen == 'system' else chosen) == 'dark')
+            )
+        toggle.click()
     driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
 
 
