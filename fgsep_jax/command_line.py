@@ -130,15 +130,27 @@ class Parser:
         self.known = {'--help': False, '-h': False}  # what may be typed: whether it needs a value
 
     def add_argument(
-        self, flag, *, type=str, default=None, help='', metavar='', choices=(), required=False
+        self,
+        flag,
+        *,
+        type=str,
+        default=None,
+        help='',
+        metavar='',
+        choices=(),
+        required=False,
+        short=None,
     ):
-        """Adds a flag; the arguments mean what they do in argparse."""
+        """Adds a flag; the arguments mean what they do in argparse, `short` is its one letter."""
         name = flag.removeprefix('--')
         read = flags.EnumParser(choices).parse if choices else functools.partial(value, type)
         form = metavar or ('{' + ','.join(choices) + '}' if choices else name.upper())
         kind = _Kind(read, '[=BOOL]' if type is bool else f'={form}')
-        flags.DEFINE(kind, name, default, help, self._values, boolean=type is bool)
+        flags.DEFINE(
+            kind, name, default, help, self._values, boolean=type is bool, short_name=short
+        )
         self._required += [flag] if required else []
+        self.known |= {f'-{short}': type is not bool} if short else {}
         self.known |= {flag: False, f'--no{name}': False} if type is bool else {flag: True}
 
     def switch(self, flag, about, *, default=False):

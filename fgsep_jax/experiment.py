@@ -126,7 +126,10 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
             folder = _folder(config, workdir, source)
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
             evaluate_lib.check_folder(folder, source.metadata['name'], source.split)
-        params, untrained, step = _load(config, workdir, task, say)
+        step, params, notes = checkpoint.load_best(workdir, config, task)
+        for note in notes:
+            say(f'note: {note}')
+        untrained = jax.jit(task.init)(jax.random.key(config.seed))
         compared = {'': systems.model_system(task, params)}
         if baselines:
             compared['untrained'] = systems.model_system(task, untrained)
@@ -153,22 +156,6 @@ def best_step(workdir):
 
 def _no_checkpoint(workdir):
     return config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
-
-
-def _load(config, workdir, task, say):
-    """Parameters of the best whole checkpoint, of the untrained model, and the step."""
-    sharding = mesh_lib.replicated(mesh_lib.make_mesh())
-    shapes = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    with contextlib.closing(checkpoint.Checkpoints(workdir)) as checkpoints:
-        restored = checkpoints.restore_best(checkpoint.abstract(shapes, sharding))
-    for note in checkpoints.notes:
-        say(f'note: {note}')
-    if restored is None:
-        raise _no_checkpoint(workdir)
-    step, state, position = restored
-    run_folder.check_saved(workdir, config, position.get('config', {}))
-    untrained = jax.jit(task.init)(jax.random.key(config.seed))
-    return mesh_lib.local_copy(state.params), untrained, step
 
 
 def result_name(source, first=0):

@@ -55,6 +55,13 @@ ALLOWED = {
     'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},
     'fgsep_jax/report': {'command_line', 'defaults', 'files', 'lock', 'report'},
     'fgsep_jax/evaluation': {'data', 'metrics', 'config', 'evaluation', 'files', 'training.mesh'},
+    'fgsep_jax/separation': {
+        'data',
+        'separation',
+        'tasks',
+        'training.checkpoint',
+        'training.run_folder',
+    },
     'data_prep': {
         'data.audio_files',
         'data.records',

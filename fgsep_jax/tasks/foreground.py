@@ -52,12 +52,25 @@ class ForegroundTask:
         mask_BKM, frame_BK = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
         mask_BKF = mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
         pair_BSKF = jnp.stack(mel_lib.apply_mask(spectrum_BKF, mask_BKF), axis=1)
-        return istft(
-            pair_BSKF,
-            length=mixture_BT.shape[-1],
-            **self._stft,
-            mask_K=None if frame_BK is None else frame_BK[:, None],
+        return self._signal(
+            pair_BSKF, mixture_BT.shape[-1], None if frame_BK is None else frame_BK[:, None]
         )
+
+    def mask(self, params, mixture_BT, length_B=None, adaptation_BT=None):
+        """Returns the foreground's share of each bin of the STFT, mask_BKF; arguments as in
+        `base.Task.separate`."""
+        spectrum_BKF = stft(mixture_BT, **self._stft)
+        mask_BKM, _ = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
+        return mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
+
+    def masked(self, mask_BKF, signal_BT, length_B=None):
+        """Returns what a `mask` lets through of a signal, e.g. of one of a recording's channels."""
+        spectrum_BKF, _ = mel_lib.apply_mask(stft(signal_BT, **self._stft), mask_BKF)
+        frame_BK = self._frames(spectrum_BKF.shape[1], length_B)
+        return self._signal(spectrum_BKF, signal_BT.shape[-1], frame_BK)
+
+    def _signal(self, spectrum_KF, length, mask_K):
+        return istft(spectrum_KF, length=length, **self._stft, mask_K=mask_K)
 
     def probe(self, params, mixture_BT):
         """Returns {}: nothing in the model is gated; see `base.Task`."""
@@ -113,11 +126,7 @@ class ForegroundTask:
 
     def _mask(self, params, mixture_BKM, length_B, adaptation_BT):
         """The model's mask and, where lengths are given, which frames exist (1 or 0)."""
-        frame_BK, adaptation = None, {}
-        if length_B is not None:
-            frames_K = jnp.arange(mixture_BKM.shape[1])
-            count_B = frames(length_B, hop=self._features.hop)
-            frame_BK = (frames_K[None, :] < count_B[:, None]).astype(jnp.float32)
+        frame_BK, adaptation = self._frames(mixture_BKM.shape[1], length_B), {}
         if self.model.auxiliary:
             if adaptation_BT is None:
                 raise ValueError('the auxiliary network needs adaptation_BT, a background segment')
@@ -127,6 +136,13 @@ class ForegroundTask:
             {'params': params}, self._feature(mixture_BKM), frame_BK, **adaptation
         )
         return mask_BKM, frame_BK
+
+    def _frames(self, count, length_B):
+        """Which of `count` frames exist where lengths are given (1 or 0) [B, K]; else None."""
+        if length_B is None:
+            return None
+        count_B = frames(length_B, hop=self._features.hop)
+        return (jnp.arange(count)[None, :] < count_B[:, None]).astype(jnp.float32)
 
     def _feature(self, mel_BKM):
         settings = self._features

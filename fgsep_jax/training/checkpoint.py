@@ -16,8 +16,9 @@ from orbax.checkpoint import checkpoint_managers
 
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
-from fgsep_jax.training import mesh as mesh_lib
+from fgsep_jax.training import mesh as mesh_lib, run_folder
 from fgsep_jax.training.endings import TrainingError
+from fgsep_jax.training.state import init_state
 
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
@@ -287,6 +288,31 @@ class Checkpoints:
                 f'a checkpoint could not be written in {self._folder} ({reason}). The'
                 ' whole ones before it are kept; once it can be written the same command resumes'
             ) from error
+
+
+def load_best(workdir, config, task):
+    """Parameters of a run's best whole checkpoint, on this host.
+
+    Args:
+      workdir: run folder.
+      config: its ConfigDict.
+      task: of the configuration.
+
+    Returns:
+      (step, parameters, notes on checkpoints that were passed over).
+
+    Raises:
+      ConfigError: there is no checkpoint, or none that is whole and fits.
+    """
+    sharding = mesh_lib.replicated(mesh_lib.make_mesh())
+    shapes = jax.eval_shape(lambda: init_state(task, config))
+    with contextlib.closing(Checkpoints(workdir)) as checkpoints:
+        restored = checkpoints.restore_best(abstract(shapes, sharding))
+    if restored is None:
+        raise ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
+    step, state, position = restored
+    run_folder.check_saved(workdir, config, position.get('config', {}))
+    return step, mesh_lib.local_copy(state.params), checkpoints.notes
 
 
 def abstract(state, sharding):

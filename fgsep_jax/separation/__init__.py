@@ -1,0 +1,1 @@
+"""Recordings in, recordings out: what makes a trained model something to use."""

@@ -1,0 +1,306 @@
+"""Separates one recording of any length, in constant memory: windows, order, level, blocks.
+
+The recording is decoded as often as it is needed and never held. It is brought to a peak of 0.9,
+as training mixtures have it, so that one at -100 dB is separated like any other; cut into windows
+of one shape; what comes out is put into order, joined by cross-fades, and scaled once for the whole
+file. Estimates wait in a tape, a temporary file where they are many.
+"""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import math
+import tempfile
+
+import numpy as np
+
+from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.separation import windows
+from fgsep_jax.separation.order import MARGIN, Order
+from fgsep_jax.separation.recording import Puller, length_at, resampled
+
+PEAK = 0.9  # that a recording is brought to before the network sees it
+IN_MEMORY = 64 << 20  # bytes of a tape, before it becomes a file
+QUIET_STEP = 0.25  # seconds between the stretches that are compared for the quietest
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """How recordings are cut and joined.
+
+    Attributes:
+      segment: length of a window in seconds; 0: the whole recording as one.
+      overlap: of two windows, in seconds.
+      channels: 'each', 'mean', or the number of one, from 1 on.
+      batch: windows that the network gets at once.
+      rate: of the results in hertz; 0: the recording's.
+    """
+
+    segment: float = 8.0
+    overlap: float = 4.0
+    channels: str | int = 'mean'
+    batch: int = 1
+    rate: float = 0
+
+
+@dataclasses.dataclass
+class Separated:
+    """What one recording came to.
+
+    Attributes:
+      rate: of the results in hertz.
+      samples: of each.
+      channels: of each.
+      seconds: of the recording.
+      low_margin_seconds: in which the order of the sources was decided by little; nan where a model
+        has an order.
+      background: (start, stop) in seconds of the stretch that the auxiliary network was given, or
+        None.
+      blocks: a function that gives float32 [samples, sources, channels] from the start to the end,
+        as often as it is called.
+      mixture: the same of what was separated, [samples, channels], at `rate`.
+    """
+
+    rate: float
+    samples: int
+    channels: int
+    seconds: float
+    low_margin_seconds: float
+    background: tuple[float, float] | None
+    blocks: Callable[[], Iterator[np.ndarray]]
+    mixture: Callable[[], Iterator[np.ndarray]]
+
+
+class Tape:
+    """Arrays of one shape after another, in memory or a temporary file.
+
+    Args:
+      folder: where the file goes; the system's if empty.
+    """
+
+    def __init__(self, folder: str = ''):
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder or None)
+        self._shapes = []
+
+    def add(self, array: np.ndarray) -> None:
+        """Writes one more."""
+        self._shapes.append(array.shape)
+        self._file.write(np.ascontiguousarray(array, np.float32).tobytes())
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        at = 0
+        for shape in self._shapes:
+            self._file.seek(at)
+            data = self._file.read(4 * math.prod(shape))
+            at += len(data)
+            yield np.frombuffer(data, np.float32).reshape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scan:
+    samples: int
+    peak: float
+    quiet: float  # where the quietest stretch begins, in seconds
+
+
+def scan(recording, *, channels, quiet_seconds: float = 0.0) -> _Scan:
+    """Decodes a recording once: its length, its peak, where it is quietest.
+
+    Args:
+      recording: see `recording`.
+      channels: as in `How`.
+      quiet_seconds: length of the stretch to find; digital silence is none.
+
+    Raises:
+      BadInput: it is empty, or not finite.
+    """
+    samples, peak, powers = 0, 0.0, []
+    step = max(round(QUIET_STEP * recording.rate), 1)
+    for block_TC in chosen(recording.blocks(), channels):
+        low, high = float(block_TC.min()), float(block_TC.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            at = samples + int(np.argmax(~np.isfinite(block_TC).all(axis=1)))
+            raise BadInput('not finite', f'nan or inf at {at / recording.rate:.2f} s')
+        peak = max(peak, -low, high)
+        if quiet_seconds:
+            power_T = np.square(block_TC, dtype=np.float64).sum(axis=1)
+            bins = (samples + np.arange(len(power_T))) // step
+            powers += [0.0] * (int(bins[-1]) + 1 - len(powers))
+            for at, power in zip(*_sums(bins, power_T)):
+                powers[at] += power
+        samples += len(block_TC)
+    if not samples:
+        raise BadInput('empty', 'no samples')
+    quiet = 0.0
+    if quiet_seconds:
+        width = max(min(round(quiet_seconds / QUIET_STEP), samples // step), 1)
+        sum_P = np.convolve(powers[: max(samples // step, 1)], np.ones(width), 'valid')
+        sum_P = np.where(sum_P > 1e-12 * max(sum_P.max(), 1e-30), sum_P, np.inf)
+        quiet = int(np.argmin(sum_P)) * step / recording.rate
+    return _Scan(samples, peak, quiet)
+
+
+def _sums(bins, values):
+    first = np.concatenate([[0], np.flatnonzero(np.diff(bins)) + 1])
+    return bins[first].tolist(), np.add.reduceat(values, first).tolist()
+
+
+def chosen(blocks, channels) -> Iterator[np.ndarray]:
+    """The channels that are separated: 'each', their 'mean', or one by its number from 1 on."""
+    for block_TC in blocks:
+        if channels == 'mean':
+            block_TC = block_TC.mean(axis=1, keepdims=True)
+        elif channels != 'each':
+            if channels > block_TC.shape[1]:
+                raise BadInput('too few channels', f'{block_TC.shape[1]}; --channels={channels}')
+            block_TC = block_TC[:, channels - 1 : channels]
+        yield block_TC
+
+
+def separate(network, recording, how: How, *, background=None, folder='', progress=None):
+    """Separates one recording.
+
+    Args:
+      network: a `model.Network`.
+      recording: with `rate`, `channels` and `blocks()`.
+      how: see `How`.
+      background: recording, or (start, stop) in seconds of this one, that is background alone, for
+        a model with an auxiliary network; None: its quietest stretch.
+      folder: where temporary files go.
+      progress: called with seconds of audio done.
+
+    Returns:
+      A Separated.
+
+    Raises:
+      BadInput: it cannot be read, is empty or not finite.
+    """
+    adaptation = network.adaptation_seconds
+    about = scan(recording, channels=how.channels, quiet_seconds=adaptation)
+    rate, out_rate = network.sample_rate, how.rate or recording.rate
+    gain = PEAK / about.peak if about.peak else 1.0
+    samples = length_at(about.samples, recording.rate, rate)
+    out_samples = length_at(about.samples, recording.rate, out_rate)
+    channels = recording.channels if how.channels == 'each' else 1
+
+    def mixture(at_rate, count):
+        blocks = chosen(recording.blocks(), how.channels)
+        return resampled(blocks, recording.rate, at_rate, samples=count)
+
+    adaptation_T, stretch = None, None
+    if adaptation:
+        other, stretch = recording, background
+        if background is None:
+            stretch = (about.quiet, about.quiet + adaptation)
+        elif not isinstance(background, tuple):
+            other, stretch = background, None
+        adaptation_T = _adaptation(other, stretch, rate, adaptation) * np.float32(gain)
+
+    window = min(round(how.segment * rate), 1 << 40) if how.segment else samples
+    overlap = min(round(how.overlap * rate), window // 2) if how.segment else 0
+    starts = windows.positions(samples, window, max(window - overlap, 1))
+    cut = windows.cut(mixture(rate, samples), starts, window)
+    made = network.run(cut, window=window, batch=how.batch, gain=gain, adaptation_T=adaptation_T)
+    made = _counted(made, starts, samples, rate, progress)
+    tape = Tape(folder)
+    low_margin = math.nan
+    if network.ordered:
+        for block_SCT in windows.joined(made, starts, samples=samples, overlap=overlap):
+            tape.add(block_SCT)
+        scale_S = np.full(network.outputs, 1 / gain, np.float32)
+    else:
+        raw, order = Tape(folder), Order(rate)
+        for index, estimate_SCW in enumerate(made):
+            order.add(estimate_SCW, starts[index] - starts[max(index - 1, 0)])
+            raw.add(estimate_SCW)
+        order_WS, margin_W = order.path()
+        low_margin = float(
+            sum(b - a for a, b, m in zip(starts, starts[1:], margin_W) if m < MARGIN) / rate
+        )
+        ordered = (estimate_SCW[order_S] for estimate_SCW, order_S in zip(raw, order_WS))
+        joined = windows.joined(ordered, starts, samples=samples, overlap=overlap)
+        level = Level(network.outputs)
+        aligned = Puller(mixture(rate, samples))
+        for block_SCT in joined:
+            level.add(block_SCT, aligned.take(block_SCT.shape[-1]))
+            tape.add(block_SCT)
+        scale_S = level.scale_S()
+
+    def blocks():
+        flat = (
+            (block_SCT * scale_S[:, None, None]).reshape(-1, block_SCT.shape[-1]).T
+            for block_SCT in tape
+        )
+        inputs = Puller(mixture(out_rate, out_samples)) if network.rest else None
+        for block in resampled(flat, rate, out_rate, samples=out_samples):
+            block_TSC = block.reshape(len(block), network.outputs, channels)
+            if inputs is not None:  # so that the parts sum to the recording at any rate
+                rest_TC = inputs.take(len(block)) - block_TSC.sum(axis=1)
+                block_TSC = np.concatenate([block_TSC, rest_TC[:, None]], axis=1)
+            yield block_TSC
+
+    return Separated(
+        rate=out_rate,
+        samples=out_samples,
+        channels=channels,
+        seconds=about.samples / recording.rate,
+        low_margin_seconds=low_margin,
+        background=stretch,
+        blocks=blocks,
+        mixture=lambda: mixture(out_rate, out_samples),
+    )
+
+
+def _counted(made, starts, samples, rate, progress):
+    """Hands on, and tells how far the windows have come."""
+    for index, one in enumerate(made):
+        if progress is not None:
+            after = starts[index + 1] if index + 1 < len(starts) else samples
+            progress((after - starts[index]) / rate)
+        yield one
+
+
+def _adaptation(recording, stretch, rate, seconds):
+    """Some seconds of a recording's mean from `stretch` on, at `rate`, repeated if shorter [T]."""
+    start, stop = stretch or (0.0, seconds)
+    first, last = (round(at * recording.rate) for at in (start, min(stop, start + seconds)))
+    found, at = [], 0
+    for block_TC in recording.blocks():
+        found.append(block_TC[max(first - at, 0) : max(last - at, 0)].mean(axis=1, keepdims=True))
+        at += len(block_TC)
+        if at >= last:
+            break
+    count = sum(map(len, found))
+    if not count:
+        raise BadInput(
+            'too short', f'no background from {start:g} s on: it has {at / recording.rate:g} s'
+        )
+    blocks = resampled(
+        iter(found), recording.rate, rate, samples=length_at(count, recording.rate, rate)
+    )
+    return np.resize(np.concatenate(list(blocks))[:, 0], round(seconds * rate))
+
+
+class Level:
+    """The scale of each source with which together they come nearest the mixture.
+
+    SI-SNR leaves scale and sign free. Least squares over the whole recording, gathered block by
+    block; sources that cannot be told apart share what they have in common.
+    """
+
+    def __init__(self, sources: int):
+        self._gram_SS, self._with_mixture_S = np.zeros((sources, sources)), np.zeros(sources)
+
+    def add(self, estimate_SCT: np.ndarray, mixture_TC: np.ndarray) -> None:
+        """Takes a block of estimates and the mixture that they belong to."""
+        flat_ST = estimate_SCT.reshape(len(estimate_SCT), -1).astype(np.float64)
+        self._gram_SS += flat_ST @ flat_ST.T
+        self._with_mixture_S += flat_ST @ mixture_TC.T.reshape(-1).astype(np.float64)
+
+    def scale_S(self) -> np.ndarray:
+        """The scales [sources]; 0 of a silent one."""
+        norm_S = np.sqrt(np.diagonal(self._gram_SS))
+        inverse_S = np.divide(1.0, norm_S, out=np.zeros_like(norm_S), where=norm_S > 0)
+        correlation_SS = self._gram_SS * inverse_S[:, None] * inverse_S[None]
+        target_S = self._with_mixture_S * inverse_S
+        scale_S, *_ = np.linalg.lstsq(correlation_SS, target_S, rcond=1e-6)
+        return (scale_S * inverse_S).astype(np.float32)

@@ -1,0 +1,250 @@
+"""A trained model as something to use: `load`, and what the loaded model does with recordings."""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import os
+
+import jax
+import numpy as np
+
+from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.separation import engine
+from fgsep_jax.separation.recording import ArrayRecording, FileRecording
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import checkpoint, run_folder
+
+
+class Network:
+    """A task with its parameters, compiled for windows of one shape.
+
+    Attributes:
+      sample_rate: in hertz.
+      outputs: estimates that it makes.
+      ordered: whether each is always the same source.
+      rest: whether one more source is what the others leave of the mixture.
+      adaptation_seconds: of the background that it is given; 0 for none.
+    """
+
+    def __init__(self, task, params, config):
+        self._task, self._params = task, params
+        self.sample_rate = config.data.sample_rate
+        self.adaptation_seconds = config.data.adaptation_seconds if task.source_names else 0.0
+        self.rest = bool(task.source_names)
+        self.ordered = bool(task.source_names) or config.data.sources == 1
+        self.outputs = 1 if self.rest else config.data.sources
+
+    @functools.cached_property
+    def _separate(self):
+        return jax.jit(self._task.separate)
+
+    @functools.cached_property
+    def _mask(self):
+        return jax.jit(self._task.mask)
+
+    @functools.cached_property
+    def _masked(self):
+        return jax.jit(self._task.masked)
+
+    def run(self, cut, *, window, batch, gain, adaptation_T=None) -> Iterator[np.ndarray]:
+        """Separates windows.
+
+        Args:
+          cut: windows [channels, samples], one after another.
+          window: samples that each is padded to.
+          batch: how many go together.
+          gain: applied to each before.
+          adaptation_T: background alone, if the model takes it.
+
+        Yields:
+          float32 [outputs, channels, samples] for each window.
+        """
+        waiting = []
+        for window_CT in cut:
+            waiting.append(window_CT * np.float32(gain))
+            if len(waiting) == batch:
+                yield from self._batch(waiting, window, batch, adaptation_T)
+                waiting = []
+        if waiting:
+            yield from self._batch(waiting, window, batch, adaptation_T)
+
+    def _batch(self, windows, window, batch, adaptation_T):
+        length_B = np.ones(batch, np.int32)
+        length_B[: len(windows)] = [w.shape[1] for w in windows]
+        channels = len(windows[0])
+        mixture_BCT = np.zeros((batch, channels, window), np.float32)
+        for row, window_CT in enumerate(windows):
+            mixture_BCT[row, :, : window_CT.shape[1]] = window_CT
+        if self.rest:
+            adaptation = None
+            if adaptation_T is not None:
+                adaptation = np.broadcast_to(adaptation_T, (batch, adaptation_T.size))
+            mask_BKF = self._mask(self._params, mixture_BCT.mean(axis=1), length_B, adaptation)
+            made = [
+                self._masked(mask_BKF, mixture_BCT[:, channel], length_B)
+                for channel in range(channels)
+            ]
+            estimate_BSCT = np.stack([np.asarray(one) for one in made], axis=1)[:, None]
+        else:
+            made = [
+                self._separate(self._params, mixture_BCT[:, channel], length_B)
+                for channel in range(channels)
+            ]
+            estimate_BSCT = np.stack([np.asarray(one) for one in made], axis=2)
+        for row, window_CT in enumerate(windows):
+            yield _same_order(estimate_BSCT[row, ..., : window_CT.shape[1]])
+
+
+def _same_order(estimate_SCT):
+    """Brings the sources of every channel into the order that they have in the first."""
+    sources, channels, _ = estimate_SCT.shape
+    if sources == 1 or channels == 1:
+        return estimate_SCT
+    from scipy.optimize import linear_sum_assignment
+
+    aligned = estimate_SCT.copy()
+    for channel in range(1, channels):
+        like_SS = np.abs(estimate_SCT[:, 0] @ estimate_SCT[:, channel].T)
+        aligned[:, channel] = estimate_SCT[linear_sum_assignment(-like_SS)[1], channel]
+    return aligned
+
+
+class Separator:
+    """A trained model that takes recordings apart.
+
+    Attributes:
+      sources: their names, in the order of the estimates.
+      sample_rate: that it was trained at, in hertz.
+      config: the run's ConfigDict.
+      parameters: the tree of its weights.
+      step: that they were taken at.
+      name: what it is called in messages and manifests.
+      how: default `engine.How`.
+    """
+
+    def __init__(self, config, parameters, *, step=0, name='', sources=()):
+        self.config, self.parameters, self.step = config, parameters, step
+        self.name = name or f'{config.experiment}:{config.preset}'
+        self.task = make_task(config)
+        self.network = Network(self.task, parameters, config)
+        self.sample_rate = config.data.sample_rate
+        self.sources = tuple(sources) or self.task.source_names or _speakers(config.data.sources)
+        self.how = _default(self.network, config)
+
+    def separate(self, signal, rate, *, channels='each', background=None, **how):
+        """Separates a signal.
+
+        Args:
+          signal: numpy or jax, [T], [channels, T] or [batch, channels, T], floats in [-1, 1].
+          rate: in hertz.
+          channels: 'each', or, for one channel, 'mean' or the number of one from 1 on.
+          background: for a model with an auxiliary network, (start, stop) in seconds of what is
+            background alone, or a signal of the same rate; None: the quietest stretch.
+          **how: `segment`, `overlap` in seconds, `batch`, `rate` of the results; see `engine.How`.
+
+        Returns:
+          {name of the source: float32 array of the signal's shape and rate}.
+
+        Raises:
+          ValueError: the signal is empty, not finite, or of another shape.
+        """
+        signal = np.asarray(signal)
+        if signal.ndim not in (1, 2, 3) or not np.issubdtype(signal.dtype, np.floating):
+            raise ValueError(
+                f'signal is {signal.dtype}{list(signal.shape)}: must be floats [T], [channels, T]'
+                ' or [batch, channels, T]; divide 16-bit integers by 32768'
+            )
+        if isinstance(background, (np.ndarray, jax.Array)):
+            background = ArrayRecording(np.atleast_2d(np.asarray(background)), rate)
+        batch_BCT = signal.reshape((1,) * (3 - signal.ndim) + signal.shape)
+        rows = []
+        for signal_CT in batch_BCT:
+            recording = ArrayRecording(signal_CT, rate)
+            try:
+                made = engine.separate(
+                    self.network, recording, self._how(channels=channels, **how),
+                    background=background,
+                )  # fmt: skip
+            except BadInput as bad:
+                raise ValueError(f'{bad.kind}: {bad.detail}') from bad
+            rows.append(np.concatenate(list(made.blocks())).transpose(1, 2, 0))
+        estimate_BSCT = np.stack(rows)
+        return {
+            name: estimate_BSCT[:, index].reshape(
+                signal.shape[: -2 if signal.ndim > 1 else 0]
+                + (estimate_BSCT.shape[2:] if signal.ndim > 1 else estimate_BSCT.shape[3:])
+            )
+            for index, name in enumerate(self.sources)
+        }
+
+    def open(
+        self, path, *, start=0.0, seconds=0.0, folder='', background=None, progress=None, **how
+    ):
+        """Separates a file without writing anything yet.
+
+        Args:
+          path: of the file.
+          start, seconds: the part; all from there on where `seconds` is 0.
+          folder: where temporary files go.
+          background: path of a recording, or (start, stop) in seconds; see `separate`.
+          progress: called with seconds of audio done.
+          **how: see `engine.How`.
+
+        Returns:
+          (an `engine.Separated`, what closes it).
+
+        Raises:
+          BadInput: whatever is wrong with the file.
+        """
+        with contextlib.ExitStack() as stack:
+            recording = FileRecording(path, start=start, seconds=seconds, folder=folder)
+            stack.callback(recording.close)
+            if isinstance(background, str):
+                background = FileRecording(background, folder=folder)
+                stack.callback(background.close)
+            made = engine.separate(
+                self.network, recording, self._how(**how), background=background, folder=folder,
+                progress=progress,
+            )  # fmt: skip
+            return made, stack.pop_all().close
+
+    def _how(self, **changes):
+        values = {**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
+        return engine.How(**values)
+
+
+def _speakers(count):
+    return ('speech',) if count == 1 else tuple(f'speaker_{s}' for s in range(1, count + 1))
+
+
+def _default(network, config):
+    """Windows that suit a model: short ones for masks and one voice, whose surroundings change;
+    long ones where the order of speakers must be kept."""
+    segment = 4.0 if network.ordered else 8.0
+    return engine.How(
+        segment=segment,
+        overlap=segment / 2,
+        channels='each' if network.rest else 'mean',
+        batch=1 if jax.default_backend() == 'cpu' and not network.rest else 8,
+    )
+
+
+def load(model):
+    """Loads a trained model.
+
+    Args:
+      model: a run folder.
+
+    Returns:
+      A Separator.
+
+    Raises:
+      ConfigError: there is no trained model.
+    """
+    path = os.path.expanduser(os.fspath(model))
+    config = run_folder.read_config(path)
+    step, params, notes = checkpoint.load_best(path, config, make_task(config))
+    name = os.path.basename(os.path.abspath(path))
+    separator = Separator(config, params, step=step, name=name)
+    separator.notes = notes
+    return separator

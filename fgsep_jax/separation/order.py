@@ -1,0 +1,129 @@
+"""Which output is whose along a recording: models trained without an order choose it anew in each
+window."""
+
+import itertools
+
+import numpy as np
+
+BANDS = 24  # of a window's spectrum, equally wide on a logarithmic axis
+OVERLAP_WEIGHT = 1.0  # of the correlation of overlaps, times their share of the usual energy
+SPECTRUM_WEIGHT = 0.02  # of a squared difference of 1 dB, times the window's share of energy
+SWAP_COST = 0.15  # of leaving the model's own order
+MARGIN = 0.2  # what is decided by less is told
+
+
+class Order:
+    """Gathers what windows tell about the order of their sources, and finds the best path.
+
+    Args:
+      rate: of the estimates, in hertz.
+    """
+
+    def __init__(self, rate: float):
+        self._rate, self._previous = rate, None
+        self._links, self._energies, self._spectra, self._shares = [], [], [], []
+
+    def add(self, estimate_SCW: np.ndarray, hop: int) -> None:
+        """Takes the next window in.
+
+        Args:
+          estimate_SCW: its estimates [sources, channels, samples].
+          hop: samples from the start of the window before.
+        """
+        mean_SW = estimate_SCW.mean(axis=1)
+        if self._previous is not None:
+            before_ST = self._previous[:, hop:]
+            now_ST = mean_SW[:, : before_ST.shape[1]]
+            self._links.append(before_ST @ now_ST.T)
+            self._energies.append(0.5 * (np.sum(before_ST**2) + np.sum(now_ST**2)))
+        self._previous = mean_SW
+        power_SF = np.abs(np.fft.rfft(mean_SW, axis=1)) ** 2
+        edges = np.geomspace(100, self._rate / 2, BANDS + 1) * mean_SW.shape[1] / self._rate
+        edges = np.minimum(edges.astype(int), power_SF.shape[1] - 1)
+        bands_SB = np.stack(
+            [power_SF[:, a : max(b, a + 1)].sum(axis=1) for a, b in zip(edges[:-1], edges[1:])], 1
+        )
+        total_S = bands_SB.sum(axis=1, keepdims=True)
+        self._spectra.append(10 * np.log10(bands_SB / np.maximum(total_S, 1e-20) + 1e-4))
+        self._shares.append(total_S[:, 0])
+
+    def path(self) -> tuple[np.ndarray, np.ndarray]:
+        """The best order.
+
+        Returns:
+          (permutations [windows, sources]: which output is each source; margin [windows - 1] by
+          which the order of a window against the one before was decided).
+        """
+        count, sources = len(self._spectra), len(self._shares[0])
+        choices = np.array(list(itertools.permutations(range(sources))))
+        if sources == 1 or count == 1:
+            return np.tile(choices[0], (count, 1)), np.full(max(count - 1, 0), np.inf)
+        spectra_WSB, share_WS = np.array(self._spectra), np.array(self._shares)
+        share_WS = share_WS / max(share_WS.sum(axis=1).mean(), 1e-20)
+        weight_WS = np.minimum(share_WS, 1.0)
+        usual = max(np.mean(self._energies), 1e-20)
+        link_WPQ = np.array(
+            [
+                [[link[p, q].sum() for q in choices] for p in choices]
+                for link in (np.array(self._links) / usual)
+            ]
+        )
+        link_WPQ = OVERLAP_WEIGHT * np.minimum(link_WPQ, 1.0) - SWAP_COST * (
+            1 - np.eye(len(choices))
+        )
+        path_W, margin_W = _best(np.zeros((count, len(choices))), link_WPQ)
+        for _ in range(10):
+            # Each speaker's long-term spectrum under this order, and how well each window fits.
+            order_WS = choices[path_W]
+            rows = np.arange(count)[:, None]
+            weight = weight_WS[rows, order_WS][..., None]
+            mean_SB = (spectra_WSB[rows, order_WS] * weight).sum(0) / np.maximum(
+                weight.sum(0), 1e-9
+            )
+            distance_WSR = (
+                np.square(spectra_WSB[:, :, None] - mean_SB[None, None]).mean(axis=3)
+                * weight_WS[:, :, None]
+            )
+            unary_WP = -SPECTRUM_WEIGHT * np.stack(
+                [distance_WSR[:, p, np.arange(sources)].sum(axis=1) for p in choices], 1
+            )
+            before, (path_W, margin_W) = path_W, _best(unary_WP, link_WPQ)
+            if np.array_equal(before, path_W):
+                break
+        first = path_W[0]
+        if first:  # the first window's own order names the sources
+            inverse = np.argsort(choices[first])
+            return choices[path_W][:, inverse], margin_W
+        return choices[path_W], margin_W
+
+
+def _best(unary_WP, link_WPQ):
+    """Viterbi's path [W], and of each link how much worse the best path with another change is."""
+    count, states = unary_WP.shape
+    forward_WP, backward_WP = unary_WP.copy(), unary_WP.copy()
+    for w in range(1, count):
+        forward_WP[w] += (forward_WP[w - 1][:, None] + link_WPQ[w - 1]).max(axis=0)
+    for w in range(count - 2, -1, -1):
+        backward_WP[w] += (link_WPQ[w] + backward_WP[w + 1][None]).max(axis=1)
+    path_W = np.argmax(forward_WP + backward_WP - unary_WP, axis=1)
+    path_W[-1] = np.argmax(forward_WP[-1])
+    for w in range(count - 2, -1, -1):
+        path_W[w] = np.argmax(forward_WP[w] + link_WPQ[w][:, path_W[w + 1]])
+    margin_W = np.empty(count - 1)
+    for w in range(count - 1):
+        through_PQ = forward_WP[w][:, None] + link_WPQ[w] + backward_WP[w + 1][None]
+        same_PQ = _change(states, path_W[w], path_W[w + 1])
+        margin_W[w] = through_PQ[same_PQ].max() - through_PQ[~same_PQ].max(initial=-np.inf)
+    return path_W, margin_W
+
+
+def _change(states, p, q):
+    """Which pairs of permutations [P, Q] change one into the other as p does into q."""
+    size = next(s for s in range(1, 10) if np.prod(range(1, s + 1)) == states)
+    choices = list(itertools.permutations(range(size)))
+
+    def change(a, b):
+        return tuple(b[a.index(i)] for i in range(size))
+
+    wanted = change(choices[p], choices[q])
+    return np.array([[change(a, b) == wanted for b in choices] for a in choices])

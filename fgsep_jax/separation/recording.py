@@ -1,0 +1,177 @@
+"""Recordings as blocks of samples: from a file of any form, or an array, at any rate."""
+
+from collections.abc import Iterator
+import contextlib
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+
+import numpy as np
+import soxr
+
+from fgsep_jax.data import audio_files, resample as resample_lib
+from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.names import shown
+
+BLOCK = 1 << 16  # samples of an array handed on at a time
+
+
+class ArrayRecording:
+    """A signal [channels, T] in memory.
+
+    Attributes:
+      rate: in hertz.
+      channels: of each block.
+    """
+
+    def __init__(self, signal_CT: np.ndarray, rate: float):
+        self._signal_CT, self.rate, self.channels = signal_CT, rate, len(signal_CT)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """float32 [samples, channels] from the start to the end."""
+        for at in range(0, self._signal_CT.shape[1], BLOCK):
+            yield np.asarray(self._signal_CT[:, at : at + BLOCK].T, np.float32)
+
+
+class FileRecording:
+    """A part of an audio file, read as often as it is wanted.
+
+    What libsndfile does not read (m4a, video) is decoded by ffmpeg where that is installed, into a
+    temporary file.
+
+    Args:
+      path: of the file.
+      start, seconds: the part; all from there on where `seconds` is 0.
+      folder: where a temporary file goes; the system's if empty.
+
+    Attributes:
+      rate: in hertz.
+      channels: of each block.
+
+    Raises:
+      BadInput: it cannot be read.
+    """
+
+    def __init__(self, path: str, *, start: float = 0.0, seconds: float = 0.0, folder: str = ''):
+        self._path, self._start, self._seconds = path, start, seconds
+        self._temporary = None
+        try:
+            with audio_files.opened(path, check=False) as (file, _):
+                self.rate, self.channels = file.samplerate, file.channels
+        except BadInput as bad:
+            if bad.kind != 'unreadable':
+                raise
+            self._temporary = tempfile.NamedTemporaryFile(suffix='.w64', dir=folder or None)
+            with contextlib.ExitStack() as on_failure:
+                on_failure.callback(self.close)
+                _by_ffmpeg(path, self._temporary.name)
+                self._path = self._temporary.name
+                with audio_files.opened(self._path, check=False) as (file, _):
+                    self.rate, self.channels = file.samplerate, file.channels
+                on_failure.pop_all()
+
+    def close(self) -> None:
+        """Removes what was decoded into a temporary file."""
+        if self._temporary is not None:
+            self._temporary.close()
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """float32 [samples, channels] from the start to the end; see `audio_files.decoded`."""
+        first = round(self._start * self.rate)
+        last = first + round(self._seconds * self.rate) if self._seconds else math.inf
+        at = 0
+        with audio_files.decoded(self._path) as sound:
+            for block_TC in sound.blocks:
+                if at >= last:
+                    return
+                part_TC = block_TC[max(first - at, 0) : max(int(min(last - at, 1 << 40)), 0)]
+                at += len(block_TC)
+                if len(part_TC):
+                    yield part_TC
+
+
+def _by_ffmpeg(path: str, target: str) -> None:
+    program = shutil.which('ffmpeg')
+    if program is None:
+        raise BadInput('unreadable', 'libsndfile does not read it: install ffmpeg, or convert it')
+    source = os.path.abspath(path)  # no option, and no protocol, whatever it is called
+    command = [program, '-nostdin', '-v', 'error', '-y', '-i', f'file:{source}', '-map', '0:a:0']
+    command += ['-c:a', 'pcm_f32le', '-f', 'w64', target]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors='replace').strip().splitlines()
+        reason = lines[-1].replace(f'file:{source}: ', '') if lines else 'no reason given'
+        raise BadInput('unreadable', f'neither libsndfile nor ffmpeg reads it: {shown(reason)}')
+
+
+def resampled(
+    blocks: Iterator[np.ndarray], native_rate: float, sample_rate: float, *, samples: int
+) -> Iterator[np.ndarray]:
+    """Blocks at another rate, as `data.resample.resample` of the whole would be.
+
+    Args:
+      blocks: float32 [samples, channels].
+      native_rate, sample_rate: in hertz.
+      samples: to give in all; what is missing at the end is zero.
+
+    Yields:
+      float32 [samples, channels].
+    """
+    given, stream, channels = 0, None, 1
+    if native_rate == sample_rate:
+        for block_TC in blocks:
+            channels, block_TC = block_TC.shape[1], block_TC[: samples - given]
+            given += len(block_TC)
+            yield block_TC
+    else:
+        for block_TC in blocks:
+            if stream is None:
+                channels = block_TC.shape[1]
+                stream = soxr.ResampleStream(native_rate, sample_rate, channels, dtype='float32')
+            made_TC = _columns(stream.resample_chunk(_rows(block_TC)), channels)[: samples - given]
+            given += len(made_TC)
+            yield made_TC
+        if stream is not None:
+            last_TC = np.zeros((0, channels), np.float32)
+            made_TC = _columns(stream.resample_chunk(_rows(last_TC), last=True), channels)
+            made_TC = made_TC[: samples - given]
+            given += len(made_TC)
+            yield made_TC
+    if given < samples:
+        yield np.zeros((samples - given, channels), np.float32)
+
+
+def _rows(block_TC):
+    return np.ascontiguousarray(block_TC if block_TC.shape[1] > 1 else block_TC[:, 0])
+
+
+def _columns(block, channels):
+    return block.reshape(-1, channels)
+
+
+def length_at(samples: int, native_rate: float, sample_rate: float) -> int:
+    """Samples that `resampled` should make of so many."""
+    if native_rate == sample_rate:
+        return samples
+    return resample_lib.length(samples, native_rate, sample_rate)
+
+
+class Puller:
+    """Blocks of any lengths, taken in lengths that are asked for."""
+
+    def __init__(self, blocks: Iterator[np.ndarray]):
+        self._blocks, self._rest = iter(blocks), []
+
+    def take(self, count: int) -> np.ndarray:
+        """The next `count` samples [count, ...], fewer at the end."""
+        found = sum(map(len, self._rest))
+        while found < count and (block := next(self._blocks, None)) is not None:
+            self._rest.append(block)
+            found += len(block)
+        if not self._rest:
+            return np.zeros((0, 1), np.float32)
+        joined = np.concatenate(self._rest) if len(self._rest) > 1 else self._rest[0]
+        self._rest = [joined[count:]] if len(joined) > count else []
+        return joined[:count]
