@@ -43,7 +43,6 @@ ALLOWED = {
         'data_sets',
         'files',
         'launch',
-        'files',
         'validate',
         'dsp',
         'models',
