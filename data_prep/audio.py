@@ -6,7 +6,7 @@ import math
 import numpy as np
 import soundfile
 
-from data_prep.corpora import Utterance, printable
+from data_prep.corpora import Utterance, plural, printable
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.data.resample import length as resampled_length, resample
@@ -104,7 +104,7 @@ def read(
         if native_rate < sample_rate:
             raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
         if take.channel >= file.channels:
-            raise BadInput('unreadable', f'{file.channels} channels, it had more')
+            raise BadInput('unreadable', f'{plural(file.channels, "channel")}, it had more')
         begin, end, native_start, native_stop = 0, None, start, stop
         if native_rate != sample_rate:
             up, down = _ratio(native_rate, sample_rate)  # `down` native samples become `up`

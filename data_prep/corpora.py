@@ -395,8 +395,8 @@ def split_speakers(
         names += ['training'] * rest
         ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
         raise ValueError(
-            f'{len(order)} speakers cannot make {", ".join(names)} with two each, and mixtures '
-            f'need two; {f"{ways} leaves one out, or " if ways else ""}add speakers'
+            f'{plural(len(order), "speaker")} cannot make {", ".join(names)} with two each, and '
+            f'mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add speakers'
         )
     names = ['test'] * counts[0] + ['validation'] * counts[1]
     names += ['train'] * (len(order) - len(names))

@@ -2,8 +2,10 @@
 
 import codecs
 import csv
+import re
+import unicodedata
 
-from data_prep.corpora import TreeError, printable
+from data_prep.corpora import TreeError, plural, printable
 from fgsep_jax import files
 
 SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
@@ -46,7 +48,8 @@ def _shown(line: str) -> str:
 def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 
-    A row is one line, with as many cells as the first one. Cells may also stand between `|`, as
+    A row is one line, with as many cells as the first one. Cells may also stand between `;`, as
+    where a comma is the decimal point (a first line `sep=;` is Excel's), or between `|`, as
     in LibriSpeech's SPEAKERS.TXT, whose comments start with `;`, the last of them naming the
     columns; `|` in the last cell is text then.
 
@@ -62,8 +65,10 @@ def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
     path = printable(path)
     if not kept:
         raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
+    named = re.fullmatch(r'"?sep=([,;|\t])"?\s*', kept[0][1])  # Excel's own line
+    kept = kept[1:] if named and kept[1:] else kept
     first = kept[0][1]
-    delimiter = '\t' if '\t' in first else '|' if '|' in first and ',' not in first else ','
+    delimiter = named[1] if named else next((mark for mark in '\t,;|' if mark in first), ',')
 
     def cells(number: int, line: str, most: int = 0) -> list[str]:
         if delimiter == '|':
@@ -81,7 +86,7 @@ def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
     if not set(columns) <= set(header):
         raise TreeError(
             f'{path}, line {kept[0][0]}: found the columns {", ".join(header)[:200]}; the first '
-            f'line must name {", ".join(columns)}, separated by commas or tabs'
+            f'line must name {", ".join(columns)}, separated by commas, semicolons or tabs'
         )
     if len(set(header)) < len(header):
         raise TreeError(f'{path}, line {kept[0][0]}: a column is named twice: {", ".join(header)}')
@@ -90,15 +95,17 @@ def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
         row = cells(number, line, len(header))
         if len(row) != len(header):
             raise TreeError(
-                f'{path}, line {number}: found {_shown(line)}, {len(row)} columns; the first line '
-                f'names {len(header)}, and a cell that holds a separator must be in double quotes'
+                f'{path}, line {number}: found {_shown(line)}, {plural(len(row), "column")}; the '
+                f'first line names {len(header)}, and a cell that holds a separator must be in '
+                'double quotes'
             )
         rows.append((number, dict(zip(header, row))))
     return rows
 
 
 def read_sexes(path: str) -> dict[str, str]:
-    """{speaker: 'F', 'M' or ''} of a table with the columns speaker and sex.
+    """{speaker: 'F', 'M' or ''} of a table with the columns speaker and sex; names are composed
+    (NFC).
 
     LibriTTS's `speakers.tsv` (READER, GENDER) is one too, as is LibriSpeech's `SPEAKERS.TXT` (ID,
     SEX, between `|`).
@@ -124,6 +131,7 @@ def read_sexes(path: str) -> dict[str, str]:
                 f'{path}, line {number}: found the sex {sex!r}; it must be f, m, or empty'
             )
         sex = SEXES[sex.lower()]
+        speaker = unicodedata.normalize('NFC', speaker)  # as file systems do not agree upon
         if found.setdefault(speaker, sex) != sex:
             raise TreeError(f'{path}, line {number}: speaker {speaker!r} again, with another sex')
     return found

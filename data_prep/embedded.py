@@ -69,7 +69,7 @@ def _parser(task: str) -> command_line.Parser:
     parser = options.parser(
         __spec__.name,
         f'{maker.DESCRIPTION}\n{__doc__.partition(chr(10))[2]}',
-        input_dir=False,
+        input_dir='',
         output_dir=embedded_dir(task),
         **maker.DEFAULTS,
     )

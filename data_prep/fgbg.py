@@ -16,7 +16,7 @@ import os
 import types
 
 from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
-from data_prep.corpora import TreeError, printable
+from data_prep.corpora import TreeError, plural, printable
 from fgsep_jax import command_line
 
 TREES = {
@@ -131,7 +131,9 @@ def notes(inspected, specs, *, absent: list[str], told: list[str]) -> dict:
     }
 
 
-def job(args: types.SimpleNamespace, sounds: list, *, classes=None, told=()) -> dict:
+def job(
+    args: types.SimpleNamespace, sounds: list, *, classes=None, told=(), table='that in use'
+) -> dict:
     """Arguments of the pipeline (`options.run`'s `prepare`) for the flags of `add_flags`.
 
     Args:
@@ -139,6 +141,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, told=()) -> 
         sounds: `sound_bank.Sound`, not split yet.
         classes: the class table, to list the classes without a sound.
         told: further lines for the report's warnings.
+        table: the class table's name, for a refusal.
     Raises:
         ValueError: for flags that do not go together.
     """
@@ -158,7 +161,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, told=()) -> 
     there = {one.source_class for one in sounds}
     rows = dict.fromkeys((classes or {}).values())
     absent = [f'{x.role} {x.name}' for x in rows if x.name not in there]
-    table = {f'{one.role} {one.source_class}': one.seen for one in sounds}
+    seen_of = {f'{one.role} {one.source_class}': one.seen for one in sounds}
     return dict(
         job='fgbg',
         utterances=sounds,
@@ -174,6 +177,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, told=()) -> 
             augment_pitch=args.augment_pitch,
             augment_stretch=args.augment_stretch,
             seed=args.seed,
+            table=table,
         ),
         mix=functools.partial(fgbg_mixers.mix, level=args.level),
         max_clipped=args.max_clipped,
@@ -190,7 +194,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, told=()) -> 
                 role: {
                     name: sorted(
                         key.split(' ')[1]
-                        for key, seen in table.items()
+                        for key, seen in seen_of.items()
                         if key.startswith(role) and seen == (name == 'seen')
                     )
                     for name in sound_tables.SETS
@@ -212,7 +216,7 @@ def check_apart(found: dict[str, list], roots: dict[str, str]) -> None:
         if shared := files[a] & files[b]:
             raise TreeError(
                 f'--{a}={roots[a]} and --{b}={roots[b]} name overlapping folders: '
-                f'{len(shared)} files are found in both, e.g. {printable(min(shared))}; each file '
+                f'{plural(len(shared), "file")} in both, e.g. {printable(min(shared))}; each file '
                 'must come by one flag'
             )
 
@@ -225,10 +229,11 @@ def read_trees(args: types.SimpleNamespace) -> dict:
             'no sounds given: name at least one of ' + ', '.join(f'--{flag}' for flag in TREES)
         )
     classes = sound_tables.read_classes(args.classes or sound_tables.TABLE_1)
+    table = printable(args.classes or 'data_prep/table_1.csv')
     groups = sound_tables.read_groups(args.groups) if args.groups else None
     told, ignored = [], collections.Counter()
     found = {
-        flag: TREES[flag](root, classes=classes, groups=groups, ignored=ignored)
+        flag: TREES[flag](root, classes=classes, groups=groups, ignored=ignored, table=table)
         for flag, root in roots.items()
     }
     check_apart(found, roots)
@@ -238,36 +243,40 @@ def read_trees(args: types.SimpleNamespace) -> dict:
         unlisted = [x for x in sounds if not sound_tables.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):
             raise TreeError(
-                f'{args.groups} lists none of the {len(sounds)} sounds, e.g. '
+                f'{args.groups} lists none of the {plural(len(sounds), "sound")}, e.g. '
                 f'{printable(sounds[0].path)}; its column path must end as the files do (class '
                 'folder and file name)'
             )
         if unlisted:
             told.append(
-                f'{len(unlisted)} of {len(sounds)} sounds are not listed in '
-                f'{os.path.basename(args.groups)}, e.g. {unlisted[0].id}; their source recordings '
-                'are taken from their names'
+                f'{os.path.basename(args.groups)} does not list {len(unlisted)} of '
+                f'{plural(len(sounds), "sound")}, e.g. {unlisted[0].id}; source recordings are '
+                'taken from names there'
             )
     cut = [one for one in found.get('input_dir', ()) if sound_tables.looks_cut(one.path)]
     if cut and groups is None:
         told.append(
-            f'{len(cut)} sounds are named as cuts of a recording could be, e.g. {cut[0].id}; each '
-            'counts as a recording of its own; if they are cuts, say so with --groups, or give '
-            'AudioSet clips by --audioset_dir'
+            f'{plural(len(cut), "sound")} named as cuts of a recording could be, e.g. {cut[0].id}; '
+            'each counts as a recording of its own; if they are cuts, say so with --groups, or '
+            'give AudioSet clips by --audioset_dir'
         )
     if ignored:
         named = ', '.join(f'{printable(name)} ({count})' for name, count in sorted(ignored.items()))
         told.append(
-            f'{ignored.total()} files lie in folders that the class table has no use for: {named}'
+            f'{plural(ignored.total(), "file")} left out, in folders that the class table {table} '
+            f'has no use for: {named}; --classes names another table'
         )
-    keywords = job(args, sound_bank.unique_ids(sounds, roots), classes=classes, told=told)
+        table += f', which has no use for the folders {named}'
+    keywords = job(
+        args, sound_bank.unique_ids(sounds, roots), classes=classes, told=told, table=table
+    )
     return {**keywords, 'copies': copies}
 
 
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(
-        __spec__.name, __doc__, input_dir=False, sample_rate=44100, min_seconds=0.1
+        __spec__.name, __doc__, input_dir='', sample_rate=44100, min_seconds=0.1
     )
     path, table = command_line.path, command_line.local_path
     parser.add_argument(

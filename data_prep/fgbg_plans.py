@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import dataclasses
 
 from data_prep.audio import Inspected
+from data_prep.corpora import plural
 from data_prep.mixing import stable_hash, uniform
 from data_prep.plans import MixtureSpec, clip
 
@@ -176,6 +177,7 @@ def mixtures(
     augment_pitch: tuple[float, float] = (-2.0, 2.0),
     augment_stretch: tuple[float, float] = (0.8, 1.2),
     seed: int = 0,
+    table: str = 'that in use',
 ) -> list[MixtureSpec]:
     """Mixtures of a foreground and a background, for training, validation and C1 to C4.
 
@@ -190,6 +192,7 @@ def mixtures(
         augment_onset, augment_pitch, augment_stretch: of training foregrounds; ranges in semitones
             and in new length over old.
         seed: of the job.
+        table: the class table's name, for a refusal.
     Raises:
         ValueError: if a split that is asked for has no pair of sounds, or none is asked for.
     """
@@ -209,8 +212,8 @@ def mixtures(
         if len(left) < len(tests):
             ways.append(f'--subsets={",".join(left)}' if left else '--test_mixtures=0')
         raise ValueError(
-            f'no mixtures for {whys} (of {len(inspected)} usable files); look at the class table '
-            f'and the folders, or do without: {" ".join(ways)}'
+            f'no mixtures for {whys} (of {plural(len(inspected), "usable file")}); --classes names '
+            f'another class table than {table}, or do without: {" ".join(ways)}'
         )
     specs = []
     for split in (name for name in SUBSETS if counts.get(name)):

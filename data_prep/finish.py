@@ -5,6 +5,7 @@ from apache_beam.io.filesystems import FileSystems
 import numpy as np
 
 from data_prep import report as reports, tfds_metadata
+from data_prep.corpora import plural
 from data_prep.workers import load_job, refuse, write_whole
 from fgsep_jax.data import records
 
@@ -70,8 +71,8 @@ class Finish(beam.DoFn):
                     f'{kind}: {count}' for kind, count in reports.by_kind(lost).items()
                 )
                 fewer.append(
-                    f'split {split} has {len(index)} mixtures, {len(index) + len(lost)} were asked '
-                    f'for; skipped mixtures: {kinds}'
+                    f'split {split} has {plural(len(index), "mixture")}, '
+                    f'{len(index) + len(lost)} were asked for; skipped mixtures: {kinds}'
                 )
             write(records.index_name(split), records.write_index(index))
         first = next(one['stats'][0] for one in shards if one['stats'])

@@ -19,6 +19,7 @@ def _prepare(args) -> dict:
     )
     folders = {posixpath.relpath(one.path, args.input_dir).split('/')[0] for one in utterances}
     *_, told = corpora.twins(map(corpora.printable, folders))
+    metadata, unnamed = options.sexes(args, utterances)
     shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
     shares['train'] = max(0.0, 1 - sum(shares.values()))
     for split, share in shares.items():
@@ -33,15 +34,17 @@ def _prepare(args) -> dict:
         job='folder_2mix',
         utterances=utterances,
         plan=options.random_pairs(args),
-        told=told,
+        told=[*told, *unnamed],
         copies=copies,
-        extra_metadata=options.sexes(args, utterances),
+        extra_metadata=metadata,
     )
 
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__spec__.name, __doc__)
+    parser = options.parser(
+        __spec__.name, __doc__, input_dir='a folder for each speaker: <speaker>/**/* of audio files'
+    )
     parser.add_argument('--validation_fraction', type=float, default=0.1, help='of the speakers')
     parser.add_argument('--test_fraction', type=float, default=0.1, help='of the speakers')
     options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))

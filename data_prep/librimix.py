@@ -30,7 +30,12 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__spec__.name, __doc__, min_seconds=0.0)
+    parser = options.parser(
+        __spec__.name,
+        __doc__,
+        input_dir='[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*',
+        min_seconds=0.0,
+    )
     parser.add_argument(
         '--train_parts', default='', help='e.g. train-360; default: all training parts there are'
     )

@@ -9,18 +9,24 @@ from data_prep import corpora, options
 def _prepare(args) -> dict:
     copies = []
     utterances = corpora.libritts(args.input_dir, copies=copies)
+    metadata, told = options.sexes(args, utterances)
     return dict(
         job='libritts_2mix',
         utterances=utterances,
         plan=options.random_pairs(args),
         copies=copies,
-        extra_metadata=options.sexes(args, utterances),
+        told=told,
+        extra_metadata=metadata,
     )
 
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__spec__.name, __doc__)
+    parser = options.parser(
+        __spec__.name,
+        __doc__,
+        input_dir='LibriTTS as delivered: [LibriTTS/]train-clean-100/<speaker>/<chapter>/*, ...',
+    )
     options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))
     options.speakers_flag(parser)
     options.run(parser, argv, _prepare)

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep import audio, mixing
 from data_prep.audio import BadInput
-from data_prep.corpora import printable
+from data_prep.corpora import plural, printable
 from data_prep.plans import MixtureSpec
 from fgsep_jax.data.records import Example
 
@@ -61,7 +61,8 @@ def mix_at_levels(spec: MixtureSpec, *, sample_rate: int) -> Example:
         )
         if clip_T.size < spec.samples:
             raise BadInput(
-                'unreadable', f'{printable(clip.path)}: {clip_T.size} samples left of {clip.stop}'
+                'unreadable',
+                f'{printable(clip.path)}: {plural(clip_T.size, "sample")} left of {clip.stop}',
             )
         level_db, _ = mixing.active_speech_level(clip_T, sample_rate=sample_rate)
         heard_db, offset = level_db, float(np.mean(clip_T, dtype=np.float64))

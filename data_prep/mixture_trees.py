@@ -6,7 +6,7 @@ import os
 import re
 
 from data_prep import corpora, delimited
-from data_prep.corpora import TreeError, Utterance, printable
+from data_prep.corpora import TreeError, Utterance, plural, printable
 from data_prep.plans import Listed
 
 SPLITS = ('train', 'validation', 'test')
@@ -39,8 +39,9 @@ def _refuse_shared_speakers(root: str, utterances: list[Utterance]) -> None:
     if shared:
         shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
         raise TreeError(
-            f'{root}: {len(shared)} of {len(splits)} speakers are in more than one split: {shown}. '
-            'A speaker must not cross splits; take their mixtures out of all but one of them'
+            f'{root}: {len(shared)} of {plural(len(splits), "speaker")} in more than one split: '
+            f'{shown}. A speaker must not cross splits; take their mixtures out of all but one of '
+            'them'
         )
 
 
@@ -57,7 +58,7 @@ def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout:
                 return base
     raise TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}\n'
-        f'  found: {", ".join(found[:8]) or "nothing (is it a folder?)"}'
+        f'  found: {", ".join(map(printable, found[:8])) or "nothing (is it a folder?)"}'
     )
 
 
@@ -131,7 +132,7 @@ def incomplete(listed: list[Listed]) -> list[str]:
     """A line for each split of WSJ0-2mix that is not as large as published."""
     found = collections.Counter(line.split for line in listed)
     return [
-        f'WSJ0-2mix has {WSJ0_COUNTS[split]} mixtures in {split}, {count} are here'
+        f'WSJ0-2mix has {WSJ0_COUNTS[split]} mixtures in {split}, this tree {count}'
         for split, count in sorted(found.items())
         if count != WSJ0_COUNTS[split]
     ]

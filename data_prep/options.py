@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import types
+import unicodedata
 
 from fgsep_jax import command_line, files, lock, names
 
@@ -21,13 +22,15 @@ from fgsep_jax import command_line, files, lock, names
 LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a computer counts in
 
 
-def parser(module: str, about: str, *, input_dir: bool = True, **defaults) -> command_line.Parser:
+def parser(
+    module: str, about: str, *, input_dir: str = 'the corpus, as delivered', **defaults
+) -> command_line.Parser:
     """A parser with the flags that every job has; `defaults` replaces their defaults.
 
     Args:
         module: the job's `__spec__.name`.
         about: the job's docstring.
-        input_dir: whether it has that flag.
+        input_dir: what that flag's folder holds; '': there is no such flag.
     """
     result = command_line.Parser(
         module,
@@ -37,9 +40,7 @@ def parser(module: str, about: str, *, input_dir: bool = True, **defaults) -> co
     )
     path = command_line.path
     if input_dir:
-        result.add_argument(
-            '--input_dir', type=path, required=True, help='the corpus, as delivered'
-        )
+        result.add_argument('--input_dir', type=path, required=True, help=input_dir)
     result.add_argument(
         '--output_dir',
         type=path,
@@ -209,8 +210,9 @@ def speakers_flag(own: command_line.Parser) -> None:
     )
 
 
-def sexes(args: types.SimpleNamespace, utterances: Sequence) -> dict:
-    """Metadata that says the sex of every speaker in `utterances` that the table knows.
+def sexes(args: types.SimpleNamespace, utterances: Sequence) -> tuple[dict, list[str]]:
+    """Metadata that says the sex of every speaker in `utterances` that the table knows, and a line
+    where table and tree name different speakers.
 
     Raises:
         TreeError: it is no such table, or knows none of them.
@@ -218,23 +220,27 @@ def sexes(args: types.SimpleNamespace, utterances: Sequence) -> dict:
     from data_prep import corpora, delimited
 
     if not args.speakers:
-        return {}
+        return {}, []
     known = delimited.read_sexes(args.speakers)
-    names = sorted({one.speaker for one in utterances})
-    found = {name: known[name] for name in names if name in known}
+    composed = {one.speaker: unicodedata.normalize('NFC', one.speaker) for one in utterances}
+    found = {name: known[same] for name, same in sorted(composed.items()) if same in known}
     if not found:
         raise corpora.TreeError(
-            f'{args.speakers} knows none of the speakers, e.g. {names[0]}; it has '
+            f'{args.speakers} knows none of the speakers, e.g. {min(composed)}; it has '
             f'{", ".join(list(known)[:3]) or "no lines"}'
         )
-    if len(found) < len(names):
-        logging.warning(
-            '%s: %d of %d speakers are not in it',
-            args.speakers,
-            len(names) - len(found),
-            len(names),
-        )
-    return {'speakers': {name: sex for name, sex in found.items() if sex}}
+    told = []
+    for lacking, count, where in (
+        (composed.keys() - found.keys(), len(composed), 'of the tree it does not name'),
+        (known.keys() - set(composed.values()), len(known), 'that it names the tree does not have'),
+    ):
+        if lacking:
+            shown = [*map(corpora.printable, sorted(lacking)[:3]), '...'][: len(lacking)]
+            count = f'{len(lacking)} of {corpora.plural(count, "speaker")}'
+            told.append(f'{count} {where} ({", ".join(shown)})')
+    line = f'{corpora.printable(os.path.basename(args.speakers))}: {"; ".join(told)}'
+    known_sexes = {name: sex for name, sex in found.items() if sex}
+    return {'speakers': known_sexes}, [line] if told else []
 
 
 def random_pairs(args: types.SimpleNamespace) -> Callable:
@@ -250,19 +256,25 @@ def random_pairs(args: types.SimpleNamespace) -> Callable:
     )
 
 
+def _last_part(folder: str) -> str:
+    return (folder if '://' in folder else os.path.abspath(folder)).rstrip('/').split('/')[-1]
+
+
 def name_of(output_dir: str, job: str) -> str:
     """What a data set in a folder is called: as the folder, in small letters, digits and `_`."""
-    folder = output_dir if '://' in output_dir else os.path.abspath(output_dir)
-    name = re.sub(r'[^a-z0-9]+', '_', folder.rstrip('/').split('/')[-1].lower())[:100].strip('_')
+    name = re.sub(r'[^a-z0-9]+', '_', _last_part(output_dir).lower())[:100].strip('_')
     if name[:1].isalpha() and names.is_part(name):
         return name
     return f'{job}_{name}'.rstrip('_')
 
 
-def _roots(args: types.SimpleNamespace) -> list[str]:
-    """The trees that the flags name."""
-    named = {key: value for key, value in vars(args).items() if key.endswith('_dir') and value}
-    return sorted({named[key] for key in named if key not in ('output_dir', 'lists_dir')})
+def _folders(args: types.SimpleNamespace) -> dict[str, str]:
+    """{flag: folder} of those that the flags name to be read."""
+    return {
+        flag: folder
+        for flag, folder in vars(args).items()
+        if flag.endswith('_dir') and flag != 'output_dir' and folder
+    }
 
 
 def _refuse_finished(args: types.SimpleNamespace) -> None:
@@ -275,6 +287,15 @@ def _refuse_finished(args: types.SimpleNamespace) -> None:
                     f'{args.output_dir} holds a finished data set; give another --output_dir, or '
                     '--overwrite'
                 )
+
+
+def _refuse_missing(own: command_line.Parser, args: types.SimpleNamespace) -> None:
+    for flag, folder in _folders(args).items():
+        if '://' not in folder and not os.path.isdir(folder):
+            what = 'is not a folder' if os.path.lexists(folder) else 'there is no such folder'
+            raise ValueError(
+                f'--{flag}={names.shown(folder)}: {what}; looked for: {own.about(flag)}'
+            )
 
 
 class _Unreadable(Exception):
@@ -322,15 +343,18 @@ def run(
         with output:
             if not may_be_finished:
                 _refuse_finished(args)
+            _refuse_missing(own, args)
             keywords = prepare(args)
             job = keywords.pop('job')
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
             copies = keywords.pop('copies', [])
             told = [*keywords.pop('told', ()), *corpora.shared(copies)]
+            roots = sorted({x for flag, x in _folders(args).items() if flag != 'lists_dir'})
+            name = args.name or name_of(args.output_dir, job)
             from data_prep import shards  # Beam, once there is something to mix
 
             report = shards.run(
-                name=args.name or name_of(args.output_dir, job),
+                name=name,
                 output_dir=args.output_dir,
                 extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
                 sample_rate=args.sample_rate,
@@ -340,7 +364,7 @@ def run(
                 dry_run=args.dry_run,
                 overwrite=args.overwrite,
                 told=told,
-                beside=corpora.unused(_roots(args), used, copies),
+                beside=corpora.unused(roots, used, copies),
                 **keywords,
             )
     except (ValueError, OSError) as error:
@@ -356,12 +380,16 @@ def run(
         return
     for line in report.get('notes', {}).get('Warnings', []):
         print(f'warning: {line}')
+    unit = report.get('source_unit', 'speakers').removesuffix('s')
     for split, one in report['splits'].items():
         print(
-            f'{split}: {one["examples"]} mixtures, {one["hours"]:.2f} hours, '
-            f'{one["num_speakers"]} {report.get("source_unit", "speakers")}'
+            f'{split}: {corpora.plural(one["examples"], "mixture")}, {one["hours"]:.2f} hours, '
+            + corpora.plural(one['num_speakers'], unit)
         )
     print(
-        f'skipped {len(report["skipped_files"])} files and {len(report["skipped_mixtures"])} '
-        f'mixtures; see {args.output_dir}/report.md'
+        f'skipped {corpora.plural(len(report["skipped_files"]), "file")} and '
+        f'{corpora.plural(len(report["skipped_mixtures"]), "mixture")}; '
+        f'see {args.output_dir}/report.md'
     )
+    if not args.name and name != _last_part(args.output_dir):
+        print(f'the data set of this folder is called {name}; --name=NAME calls it otherwise')

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import dataclasses
 
 from data_prep.audio import Inspected, Take
+from data_prep.corpora import plural
 from data_prep.mixing import stable_hash, uniform
 
 
@@ -181,16 +182,18 @@ def random_pairs(
         speakers = {segment.speaker for segment in segments[split]}
         if len(speakers) < 2:
             raise ValueError(
-                f'split {split!r} has {len(speakers)} speaker(s) with usable files, mixtures need '
-                f'two; give it more speakers, lower the limits on length, or {without}'
+                f'split {split!r} has {plural(len(speakers), "speaker")} with usable files, '
+                'mixtures need two; give it more speakers, lower the limits on length, or '
+                f'{without}'
             )
         used, turn, chosen = set(), 0, []
         while turn == 0 or len(chosen) < (wanted or 0):
             found = _pair(segments[split], seed, split, turn, used)
             if not found:
                 raise ValueError(
-                    f'split {split!r}: {wanted or "some"} mixtures wanted, {len(segments[split])} '
-                    f'utterances of {len(speakers)} speakers give {len(chosen)} different pairs; '
+                    f'split {split!r}: {plural(wanted, "mixture") if wanted else "some"} wanted, '
+                    f'{plural(len(segments[split]), "utterance")} of {len(speakers)} speakers give '
+                    f'{plural(len(chosen), "different pair")}; '
                     f'ask for fewer (--{split}_pairs)'
                 )
             used.update((a.id, b.id) for a, b in found)

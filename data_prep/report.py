@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from data_prep.corpora import plural
 from fgsep_jax.names import markdown
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
@@ -62,18 +63,18 @@ def _row(cells: list) -> str:
 def beside(found: dict) -> list[str]:
     """Lines on what lies in the trees beside the files of the job; see `corpora.unused`."""
     lines = [
-        f'- {markdown(suffix)}: {count} files, no audio'
+        f'- {markdown(suffix)}: {plural(count, "file")}, no audio'
         for suffix, count in found.get('other', {}).items()
     ]
     lines += [
-        f'- {markdown(suffix)}: {count} files that are not where or named as this job expects '
-        f'them, e.g. {markdown(found["example"])}'
+        f'- {markdown(suffix)}: {plural(count, "file")} not where, or not named, as this job '
+        f'expects, e.g. {markdown(found["example"])}'
         for suffix, count in found.get('audio', {}).items()
     ]
     if found.get('companions'):
         lines.append(
-            f'- {found["companions"]} companions (hidden, system and thumbnail files and folders), '
-            'not looked into'
+            f'- {plural(found["companions"], "companion")} (hidden, system and thumbnail files and '
+            'folders), not looked into'
         )
     return lines
 

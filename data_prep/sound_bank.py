@@ -7,7 +7,7 @@ import posixpath
 import re
 
 from data_prep import corpora, sound_tables
-from data_prep.corpora import Utterance, printable
+from data_prep.corpora import Utterance, plural, printable
 from data_prep.mixing import stable_hash
 from data_prep.sound_tables import Groups, SoundClass, label
 
@@ -54,14 +54,14 @@ def _sound(
     )
 
 
-def _none(root: str, layout: str, files: list[str], unknown: collections.Counter):
+def _none(root: str, layout: str, files: list[str], unknown: collections.Counter, table: str):
     found = ', '.join(map(printable, files[:5])) if files else 'no such audio files at all'
     if unknown:
         names = ', '.join(map(printable, sorted(unknown)[:12]))
-        found += f'; folders that the class table does not name: {names}'
+        found += f'; folders that the class table has no use for: {names}'
     return corpora.TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}, with classes that the class '
-        f'table (--classes) names\n  found: {found}'
+        f'table {table} names (--classes gives another)\n  found: {found}'
     )
 
 
@@ -71,6 +71,7 @@ def folder(
     classes: dict[str, SoundClass],
     groups: Groups | None = None,
     ignored: collections.Counter | None = None,
+    table: str = 'in use',
 ) -> list[Sound]:
     """The general form: audio files in `foreground/<class>/**/*`, `background/<class>/**/*`.
 
@@ -79,6 +80,7 @@ def folder(
         classes: `sound_tables.read_classes`; a class that plays the other role here is left out.
         groups: `sound_tables.read_groups`.
         ignored: gets a count of the files left out, by folder.
+        table: the class table's name, for the error.
     Raises:
         TreeError: if no file is left.
     """
@@ -94,7 +96,7 @@ def folder(
         else:
             ignored[f'{role}/{rest[0]}'] += 1
     if not sounds:
-        raise _none(root, 'foreground/<class>/*, background/<class>/*', files, ignored)
+        raise _none(root, 'foreground/<class>/*, background/<class>/*', files, ignored, table)
     return sounds
 
 
@@ -104,6 +106,7 @@ def desed(
     classes: dict[str, SoundClass],
     groups: Groups | None = None,
     ignored: collections.Counter | None = None,
+    table: str = 'in use',
 ) -> list[Sound]:
     """DESED: `audio/{train,eval}/soundbank/{foreground,background}/<Label>[_nOn|_nOff]/*.wav`.
 
@@ -129,7 +132,7 @@ def desed(
         sounds.append(_sound(path, root, one, groups, tree='desed', bank=bank))
     if not sounds:
         form = 'audio/{train,eval}/soundbank/{foreground,background}/<Label>/*.wav'
-        raise _none(root, form, files, ignored)
+        raise _none(root, form, files, ignored, table)
     return sounds
 
 
@@ -139,6 +142,7 @@ def audioset(
     classes: dict[str, SoundClass],
     groups: Groups | None = None,
     ignored: collections.Counter | None = None,
+    table: str = 'in use',
 ) -> list[Sound]:
     """AudioSet clips in folders by class: `**/<class>/[Y]<ytid>[_<start>[_<end>]].wav`, or
     `<ytid>_<start>-<end>.wav`.
@@ -156,7 +160,7 @@ def audioset(
             continue
         sounds.append(_sound(path, root, one, groups, tree='audioset'))
     if not sounds:
-        raise _none(root, '<class>/Y<ytid>_<start>_<end>.wav', files, ignored)
+        raise _none(root, '<class>/Y<ytid>_<start>_<end>.wav', files, ignored, table)
     return sounds
 
 
@@ -234,8 +238,8 @@ def split(
     moved = [one for one in sounds if one.seen and one.speaker in unseen and one.bank != 'test']
     if moved:
         told.append(
-            f'{len(moved)} sounds of seen classes are cut from recordings that also hold an unseen '
-            f'class, and are for evaluation only, e.g. {moved[0].id} (recording '
+            f'{plural(len(moved), "sound")} of seen classes, cut from recordings that also hold an '
+            f'unseen class: for evaluation only, e.g. {moved[0].id} (recording '
             f'{moved[0].speaker}); if those are different recordings, say so with --groups'
         )
     members = {}
@@ -255,8 +259,8 @@ def split(
         rest = validation + test < 1
         if len(groups) < 3 and rest:
             told.append(
-                f'{key[0]} {key[1]}: {len(groups)} source recording(s), fewer than the three that '
-                f'make three splits; {len(pool)} in training'
+                f'{key[0]} {key[1]}: {plural(len(groups), "source recording")}, fewer than the '
+                f'three that make three splits; {len(pool)} in training'
             )
             wanted = [0, 0]
         elif delivered:

@@ -80,7 +80,8 @@ def read_groups(path: str) -> Groups:
     """
     groups = {}
     for number, row in read_rows(path, ('path', 'source_group')):
-        parts = tuple(row['path'].strip().replace('\\', '/').strip('/').split('/'))
+        listed = unicodedata.normalize('NFC', row['path'])  # file systems do not agree upon one
+        parts = tuple(listed.strip().replace('\\', '/').strip('/').split('/'))
         if not parts[-1] or not row['source_group'].strip():
             raise TreeError(f'{path}, line {number}: found an empty path or source_group')
         groups.setdefault(parts[-1], []).append((parts, row['source_group'].strip()))
@@ -95,7 +96,7 @@ def listed_group(path: str, groups: Groups) -> str | None:
     Raises:
         TreeError: if the best lines name different groups.
     """
-    parts = path.replace(os.sep, '/').split('/')
+    parts = unicodedata.normalize('NFC', path.replace(os.sep, '/')).split('/')
     matches = {}
     for listed, group in groups.get(parts[-1], []):
         pairs = list(zip(reversed(parts), reversed(listed)))

@@ -18,7 +18,11 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__spec__.name, __doc__)
+    parser = options.parser(
+        __spec__.name,
+        __doc__,
+        input_dir='VCTK as delivered: wav48_silence_trimmed/<speaker>/* or wav48/<speaker>/*',
+    )
     options.pair_flags(parser, {'test': 4000})
     options.run(parser, argv, _prepare)
 

@@ -20,7 +20,7 @@ from apache_beam.metrics import Metrics
 import cloudpickle
 
 from data_prep import audio, plans, progress, report
-from data_prep.corpora import Utterance, printable
+from data_prep.corpora import Utterance, plural, printable
 from data_prep.mixing import stable_hash
 from fgsep_jax.data import records
 
@@ -192,7 +192,7 @@ def check_unique(names: list[str], what: str) -> None:
     if len(set(names)) < len(names):
         seen = set()
         twice = sorted({name for name in names if name in seen or seen.add(name)})
-        raise ValueError(f'{what} ids must be unique; {len(twice)} are not, e.g. {twice[:3]}')
+        raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
 
 
 def _kinds(skipped: list[dict]) -> str:
@@ -221,15 +221,16 @@ def few(job: Job, specs: list[plans.MixtureSpec]) -> list[str]:
         training = split == 'train'
         part = split if split in ('train', 'validation') else 'test'
         counts = [flag for flag in (f'{part}_pairs', f'{part}_mixtures') if flag in flags]
+        people = plural(len(speakers), unit.removesuffix('s'))
         asked = any(flags[flag] is not None for flag in counts)
         ways = []
         if not asked and len(members) < (FEW_TO_TRAIN_ON if training else FEW_TO_SCORE):
             ways += [f'--{flag}=N makes more of the same files' for flag in counts]
             if flags.get('max_seconds') == 0 and seconds > 10 * len(members):
                 ways.append('--max_seconds=4 cuts long files into several')
-            what = f'{len(members)} mixtures of {len(speakers)} {unit}, {seconds / 60:.1f} minutes'
+            what = f'{plural(len(members), "mixture")} of {people}, {seconds / 60:.1f} minutes'
         elif len(speakers) < FEW_SPEAKERS and training:
-            what = f'{len(speakers)} {unit}'
+            what = people
         else:
             continue
         if len(speakers) < FEW_SPEAKERS and 'test_fraction' in flags:
@@ -246,7 +247,9 @@ def warnings(
     told = []
     skipped = skipped_files(inspected)
     if skipped:
-        told.append(f'{len(skipped)} of {len(inspected)} files are skipped: {_kinds(skipped)}')
+        told.append(
+            f'skipped {len(skipped)} of {plural(len(inspected), "file")}: {_kinds(skipped)}'
+        )
     found = {}
     for one in job.beside.get('problems', []):
         found.setdefault(one['kind'], []).append(one)
@@ -258,7 +261,7 @@ def warnings(
         groups.setdefault(one.item.owner, []).append(one)
     lost = {key: some for key, some in groups.items() if all(one.problem for one in some)}
     told += [
-        f'{key} ends with nothing: none of its {len(some)} files is usable: '
+        f'{key} ends with nothing, {plural(len(some), "file")} skipped: '
         f'{_kinds(skipped_files(some))}'
         for key, some in sorted(lost.items())[: report.SHOWN]
     ]
@@ -288,7 +291,7 @@ def make_plan(
             )
         if not specs:
             good = sum(not one.problem for one in inspected)
-            raise ValueError(f'no mixtures: {good} of {len(inspected)} files are usable')
+            raise ValueError(f'no mixtures: {good} of {plural(len(inspected), "file")} usable')
     except ValueError as error:
         raise ValueError(f'{error}{why_skipped(inspected)}') from error
     check_unique([f'{spec.split}/{spec.id}' for spec in specs], 'mixture')

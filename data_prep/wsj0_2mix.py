@@ -44,7 +44,7 @@ def _prepare(args) -> dict:
 
 def main(argv=None) -> None:
     """Run the job."""
-    parser = options.parser(__spec__.name, __doc__, input_dir=False, min_seconds=0.0)
+    parser = options.parser(__spec__.name, __doc__, input_dir='', min_seconds=0.0)
     path = command_line.path
     parser.add_argument('--input_dir', type=path, help='tree with 2speakers/wav8k/min/{tr,cv,tt}')
     parser.add_argument(

@@ -157,6 +157,10 @@ class Parser:
         """Adds a flag that is on or off: `--flag`, `--flag=True`, `--flag=False`, `--noflag`."""
         self.add_argument(flag, type=bool, default=default, help=about)
 
+    def about(self, name):
+        """What --help says of a flag."""
+        return self._values[name].help
+
     def set_defaults(self, **defaults):
         """Replaces defaults of flags."""
         for name, default in defaults.items():

@@ -19,11 +19,12 @@ def corpus(tmp_path_factory):
     return trees.folder(tmp_path_factory.mktemp('corpus'), speakers=7, files=2)
 
 
-def test_a_test_set_alone_called_after_its_folder(corpus, tmp_path):
+def test_a_test_set_alone_called_after_its_folder(corpus, tmp_path, capsys):
     output = tmp_path / 'My set-2'
     report = make(corpus, output, '--validation_fraction=0', '--test_fraction=1')
     assert list(report['splits']) == ['test'] and report['splits']['test']['num_speakers'] == 7
     assert report['name'] == json.loads((output / 'dataset.json').read_text())['name'] == 'my_set_2'
+    assert 'the data set of this folder is called my_set_2; --name' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,27 @@ def test_a_corpus_without_one_of_its_parts_is_refused(tmp_path):
         libritts_2mix.main(flags)
     libritts_2mix.main([*flags, '--test_pairs=0', '--validation_pairs=0'])
     assert set(json.loads((tmp_path / 'out/report.json').read_text())['splits']) == {'train'}
+
+
+@pytest.mark.parametrize(
+    'job, flag, wanted',
+    [
+        ('folder_2mix', 'input_dir', 'a folder for each speaker'),
+        ('libritts_2mix', 'input_dir', 'LibriTTS as delivered'),
+        ('vctk_2mix', 'input_dir', 'VCTK as delivered'),
+        ('librimix', 'input_dir', '.*mix_clean'),
+        ('wsj0_2mix', 'input_dir', 'tree with 2speakers'),
+        ('fgbg', 'input_dir', 'foreground/<class>'),
+        ('fgbg', 'audioset_dir', 'AudioSet clips'),
+    ],
+)
+def test_a_folder_that_is_not_there_is_named_by_its_flag(tmp_path, job, flag, wanted):
+    run = importlib.import_module(f'data_prep.{job}').main
+    (tmp_path / 'file').touch()
+    for path, what in (('nowhere', 'there is no such folder'), ('file', 'is not a folder')):
+        said = f'^error: --{flag}={tmp_path}/{path}: {what}; looked for: {wanted}'
+        with pytest.raises(SystemExit, match=said):
+            run([f'--{flag}={tmp_path}/{path}', f'--output_dir={tmp_path}/out'])
 
 
 def test_without_a_job_the_jobs_are_listed(capsys):

@@ -213,7 +213,7 @@ def test_groups_from_a_table(tmp_path, bank, capsys):
     run(bank, tmp_path / 'out', f'--groups={tmp_path}/groups.csv', '--dry_run')
     warnings = json.loads(capsys.readouterr().out)['notes']['Warnings']
     assert any(line.startswith('2 sounds of seen classes') for line in warnings)
-    assert any(line.startswith('1 of 36 sounds are not listed in groups.csv') for line in warnings)
+    assert any(line.startswith('groups.csv does not list 1 of 36 sounds') for line in warnings)
 
 
 @pytest.mark.parametrize(
@@ -293,10 +293,36 @@ def test_one_recording_for_both_sides_is_refused(tmp_path):
         run(tmp_path, tmp_path / 'out', '--train_mixtures=0')
 
 
+def test_folders_without_a_class_are_told_with_the_table_and_its_flag(tmp_path, capsys):
+    sounds = sound_trees.general(tmp_path / 'sounds', files=1)
+    flags = [f'--input_dir={sounds}', f'--output_dir={tmp_path}/out', *SMALL, '--dry_run']
+    told = (
+        'data_prep/table_1.csv, which has no use for the folders background/fan (1), '
+        'foreground/bell (1), foreground/peel (1), or do without'
+    )
+    with pytest.raises(SystemExit) as stop:  # of the paper's classes, few are there
+        fgbg.main(flags)
+    assert '--classes names another class table than ' in str(stop.value)
+    assert told in str(stop.value)
+    (tmp_path / 'mine.csv').write_text('role,class,set,names\nforeground,owl,seen,\n')
+    with pytest.raises(SystemExit, match='the class table .*/mine.csv names .--classes gives'):
+        fgbg.main([*flags, f'--classes={tmp_path}/mine.csv'])
+    sound_trees.write_classes(tmp_path / 'mine.csv')
+    sound_trees.general(sounds)
+    fgbg.main([*flags, f'--classes={tmp_path}/mine.csv'])
+    warnings = json.loads(capsys.readouterr().out)['notes']['Warnings']
+    assert warnings[0] == (
+        f'6 files left out, in folders that the class table {tmp_path}/mine.csv has no use for: '
+        'foreground/peel (6); --classes names another table'
+    )
+
+
 def test_errors_for_humans(bank, tmp_path):
     with pytest.raises(SystemExit, match='no sounds given: .*--input_dir, --desed_dir, --aud'):
         fgbg.main([f'--output_dir={tmp_path}/out'])
-    with pytest.raises(SystemExit, match='nowhere is not a folder'):
+    with pytest.raises(
+        SystemExit, match='--desed_dir=nowhere: there is no such folder; looked for: the DESED'
+    ):
         fgbg.main(['--desed_dir=nowhere', f'--output_dir={tmp_path}/out'])
     (tmp_path / 'groups.csv').write_text('path,source_group\nx/y.wav,z\n')
     with pytest.raises(SystemExit, match='lists none of the 36 sounds'):

@@ -178,6 +178,14 @@ def test_listed_groups_match_the_longest_tail(tmp_path):
         sound_tables.listed_group('a/x.wav', sound_tables.read_groups(str(path)))
 
 
+@pytest.mark.parametrize('forms', [('NFC', 'NFD'), ('NFD', 'NFC')])
+def test_a_table_of_groups_may_compose_letters_otherwise(tmp_path, forms):
+    listed, found = (unicodedata.normalize(form, 'caf\u00e9/Zo\u00eb.wav') for form in forms)
+    (tmp_path / 'groups.csv').write_text(f'path;source_group\n{listed};bar\n')
+    groups = sound_tables.read_groups(str(tmp_path / 'groups.csv'))
+    assert sound_tables.listed_group(f'/x/{found}', groups) == 'bar'
+
+
 def test_general_form(tmp_path, classes):
     root = sound_trees.general(tmp_path / 'bank', files=2)
     (root / 'background' / 'dog').mkdir()
@@ -295,7 +303,7 @@ def test_too_few_recordings_train_only_and_are_told():
     split, told = sound_bank.split(sounds('cat', ['c0', 'c0', 'c1']))
     assert {x.split for x in split} == {'train'}
     assert told == [
-        'foreground cat: 2 source recording(s), fewer than the three that make three splits; '
+        'foreground cat: 2 source recordings, fewer than the three that make three splits; '
         '2 in training'
     ]
 

@@ -314,7 +314,7 @@ def test_other_tasks_plug_in_their_plan_and_mixer(corpus, tmp_path):
 
 def test_no_usable_file_is_an_error(tmp_path):
     utterances = [corpora.Utterance(f'u{i}', f's{i}', 'nowhere.wav', 'train') for i in range(4)]
-    with pytest.raises(ValueError, match='^no mixtures: 0 of 4 files are usable.*missing'):
+    with pytest.raises(ValueError, match='^no mixtures: 0 of 4 files usable.*missing'):
         shards.run(
             name='x',
             utterances=utterances,

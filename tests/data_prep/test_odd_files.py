@@ -339,9 +339,9 @@ def test_a_tree_of_odd_files_becomes_a_data_set_and_a_report(tmp_path, capsys, b
     assert {'spk0-caf\\xe9', 'spk0-two_lines', 'spk\\xff-u', 'spk\\xff-v', 'spk0-phone'} <= used
     page = (tmp_path / 'out' / 'report.md').read_text()
     for line in (
-        '- speaker clipped ends with nothing: none of its 1 files is usable: clipped: 1',
-        '- 6 of 33 files are skipped: broken link: 1',
-        '- .txt: 1 files, no audio',
+        '- speaker clipped ends with nothing, 1 file skipped: clipped: 1',
+        '- skipped 6 of 33 files: broken link: 1',
+        '- .txt: 1 file, no audio',
         'e.g. stray.wav',
     ):
         assert line in page

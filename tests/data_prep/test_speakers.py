@@ -1,11 +1,13 @@
 """Tables of speakers: what they may look like, and where the sexes arrive."""
 
 import json
+import types
+import unicodedata
 
 import pytest
 
-from data_prep import delimited, folder_2mix, libritts_2mix
-from data_prep.corpora import TreeError
+from data_prep import delimited, folder_2mix, libritts_2mix, options
+from data_prep.corpora import TreeError, Utterance
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate
 import trees
@@ -18,6 +20,10 @@ import trees
         'speaker_id\tseconds\tsex\n1\t5\tFemale\n2\t6\tmale\n3\t7\t?\n',
         '; of LibriSpeech\n;ID |SEX| SUBSET | NAME\n1 | F | x | |y| z\n2 | M | x | y\n3|-|x|y\n',
         'speaker|sex\r\n1|f\r\n2|m\r\n3|\r\n',
+        'speaker;weight;sex\n1;5,5;f\n2;6;m\n3;7;\n',
+        'sep=;\r\nspeaker;sex;age, weight\r\n1;f;5\r\n2;m;6\r\n3;;7\r\n',
+        '"sep=,"\nspeaker,sex,a;b\n1,f,\n2,m,\n3,,\n',
+        'sep=\t\nsex\tspeaker\nf\t1\nm\t2\n?\t3\n',
         '# LibriTTS\nREADER\tGENDER\tSUBSET\tNAME\n1\tF\tx\ty\n2\tM\tx\ty\n3\t-\tx\ty\n',
     ],
 )
@@ -33,6 +39,8 @@ def test_known_tables(tmp_path, text):
         ('speaker\nx\n', 'a line needs a speaker'),
         ('speaker,sex\nx,f\nx,m\n', "line 3: speaker 'x'"),
         ('', 'is empty'),
+        ('sep=;\nname;sex\nx;f\n', "line 3: found name='x', sex='f'; a line needs a speaker"),
+        ('sep=;\nspeaker,sex\nx,f\n', "found speaker,sex='x,f'"),
         ('speaker,sex\nx,woman\n', "line 2: found the sex 'woman'"),
         ('speaker,sex,sex\nx,f,m\n', 'named twice'),
         ('speaker,sex\nx\0,f\n', 'line 2: holds a NUL'),
@@ -67,6 +75,11 @@ def test_the_sexes_arrive_in_the_rows_of_an_evaluation(tmp_path):
     metadata = json.loads((tmp_path / 'out' / 'dataset.json').read_text())
     sexes = {name: 'FM'[i % 2] for i, name in enumerate(names[:-1])}
     assert metadata['speakers'] == sexes and 'speakers' not in metadata['config']
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert report['notes']['Warnings'][0] == (
+        f's.csv: 1 of 8 speakers of the tree it does not name ({names[-1]}); 1 of 8 speakers that '
+        'it names the tree does not have (nobody)'
+    )
     source = RecordSource(str(tmp_path / 'out'), 'test')
     rows, _ = evaluate.evaluate(
         lambda source_BST, length_B, adaptation_BT: source_BST,
@@ -96,6 +109,34 @@ def test_a_table_of_others_is_refused(tmp_path):
             ]
         )
     assert not (tmp_path / 'out' / 'dataset.json').exists()
+
+
+@pytest.mark.parametrize(
+    'table, line',
+    [
+        (['a', 'e\u0301', 'c'], ''),
+        (['a'], '2 of 3 speakers of the tree it does not name (c, \u00e9)'),
+        (['a', '\u00e9', 'c', 'x'], '1 of 4 speakers that it names the tree does not have (x)'),
+        (
+            ['a', 'c', *'zyxw'],
+            '1 of 3 speakers of the tree it does not name (\u00e9); 4 of 6 speakers that it names '
+            'the tree does not have (w, x, y, ...)',
+        ),
+        (
+            ['c', 'y'],
+            '2 of 3 speakers of the tree it does not name (a, \u00e9); 1 of 2 speakers that'
+            ' it names the tree does not have (y)',
+        ),
+    ],
+)
+def test_a_table_that_fits_in_part_is_told(tmp_path, table, line):
+    (tmp_path / 's.csv').write_text('speaker,sex\n' + ''.join(f'{name},f\n' for name in table))
+    utterances = [Utterance(f'{name}1', name, 'x.wav', 'train') for name in ('a', '\u00e9', 'c')]
+    args = types.SimpleNamespace(speakers=str(tmp_path / 's.csv'))
+    metadata, told = options.sexes(args, utterances)
+    assert told == ([f's.csv: {line}'] if line else [])
+    named = {unicodedata.normalize('NFC', name) for name in table}
+    assert metadata == {'speakers': {name: 'F' for name in ('a', '\u00e9', 'c') if name in named}}
 
 
 def test_no_table_no_sexes(tmp_path):
