@@ -41,7 +41,6 @@ ALLOWED = {
         'evaluation',
         'interop',
         'data_sets',
-        'files',
         'launch',
         'validate',
         'dsp',

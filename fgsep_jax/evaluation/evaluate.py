@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import time
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from fgsep_jax.training.mesh import gather
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
 FULL_METRICS = (*METRICS, 'sir', 'siri', 'sar', 'sir_mixture')
+SILENCE = 60.0  # seconds at least between two lines on how far an evaluation is
 BATCH_SECONDS = 16  # a batch holds no more audio than `batch_size` examples of this length
 
 
@@ -167,6 +169,7 @@ def evaluate_examples(
     filter_taps,
     source_names=(),
     adaptation_seconds=0.0,
+    label='',
 ):
     """Scores a system on some examples.
 
@@ -181,6 +184,7 @@ def evaluate_examples(
       source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
         are added and the columns carry these names. Empty: the best order counts.
       adaptation_seconds: of the background segment that the system is given; 0 for none.
+      label: what is evaluated, for whoever waits.
 
     Returns:
       (rows, skipped): a dict an example that could be scored, and {id: reason} of the others.
@@ -221,9 +225,7 @@ def evaluate_examples(
             batch_size=batch_size,
             bucket_seconds=bucket_seconds,
         )
-        for members, padded, batch_rows in tqdm.tqdm(
-            made, 'evaluating', unit='batch', leave=False, disable=not sys.stderr.isatty()
-        ):
+        for members, padded, batch_rows in _watched(made, label):
             loaded = [load(source, int(indices[i]), sample_rate=sample_rate) for i in members]
             estimates = separate(
                 system,
@@ -241,6 +243,21 @@ def evaluate_examples(
             ]
         collect(pending)
     return rows, skipped
+
+
+def _watched(batches, label):
+    """The batches, with a bar on a terminal, else a line a minute, for whoever waits."""
+    title = f'evaluating {label}'.rstrip()
+    if sys.stderr.isatty():
+        yield from tqdm.tqdm(batches, title, unit='batch', leave=False)
+        return
+    said, done, total = time.monotonic(), 0, sum(len(members) for members, *_ in batches)
+    for batch in batches:
+        yield batch
+        done += len(batch[0])
+        if time.monotonic() - said >= SILENCE and jax.process_index() == 0:
+            said = time.monotonic()
+            print(f'{title}: {done} of {total} examples', file=sys.stderr, flush=True)
 
 
 def evaluate(system, source, *, max_examples=0, **settings):

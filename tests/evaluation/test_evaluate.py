@@ -1,5 +1,7 @@
 import csv
 import json
+import re
+import sys
 
 from hypothesis import given, settings, strategies as st
 import jax
@@ -223,3 +225,19 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
     )
     assert [path.name for path in (tmp_path / 'audio').glob('[!.]*')] == [others[0].id]
     assert others[0].id != folder.name
+
+
+def test_who_waits_is_told_how_far_it_is(data, monkeypatch, capsys):
+    source = RecordSource(data, 'test')
+    evaluate.evaluate(swap, source, **SETTINGS)
+    assert capsys.readouterr() == ('', '')  # it took no minute
+    monkeypatch.setattr(evaluate, 'SILENCE', 0.0)
+    evaluate.evaluate(swap, source, label='swap on tones', **SETTINGS)
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert not printed.out and lines[-1] == 'evaluating swap on tones: 7 of 7 examples'
+    done = [int(re.search(r': (\d+) of 7 examples$', line)[1]) for line in lines]
+    assert len(done) > 1 and done == sorted(set(done))
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
+    evaluate.evaluate(swap, source, label='swap on tones', **SETTINGS)
+    assert 'evaluating swap on tones:   0%' in capsys.readouterr().err

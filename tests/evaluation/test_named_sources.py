@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -150,8 +151,9 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
     ):
         assert part in printed
 
-    compare.main([f'--runs={first},{first}', '--no_classes'])
-    assert f'| blstm_m1:demo in {first} - blstm_m1:demo in {first} |' in capsys.readouterr().out
+    copy = shutil.copytree(first, f'{first}-copy')
+    compare.main([f'--runs={first},{copy}', '--no_classes'])
+    assert f'| blstm_m1:demo in {copy} - blstm_m1:demo in {first} |' in capsys.readouterr().out
     experiment.evaluate(tiny.config(data, 'blstm_m1'), first, splits=['validation'])
     capsys.readouterr()
     compare.main([f'--runs={first},{second}', '--no_classes'])

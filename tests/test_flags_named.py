@@ -1,0 +1,73 @@
+"""Every flag that a text of the programs names is a flag of some program."""
+
+import ast
+import importlib
+import pathlib
+import re
+
+import pytest
+
+from fgsep_jax import command_line, defaults
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROGRAMS = [
+    'fgsep_jax.main',
+    'fgsep_jax.report.__main__',
+    'fgsep_jax.report.compare',
+    'fgsep_jax.launch.compile_ahead',
+    *(f'data_prep.{job}' for jobs in defaults.JOBS.values() for job in jobs if '_fg' not in job),
+]
+FLAG = re.compile(r'(?<![\w-])--([a-z]\w*(?:\.\w+)*)')
+# Not of a command line: CSS, git's, and examples of how flags are written.
+NO_FLAGS = {'ink', 'grid', 'flag', 'noflag', 'no'}
+
+
+def named(path):
+    """{flag: line} of what the string literals of a file name, f-strings put together."""
+    tree, found = ast.parse(path.read_text()), {}
+    inside = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in node.values}
+            parts = [part.value if isinstance(part, ast.Constant) else 'X' for part in node.values]
+            text = ''.join(parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = '' if id(node) in inside else node.value
+        else:
+            continue
+        found |= dict.fromkeys(FLAG.findall(text), node.lineno)
+    return found
+
+
+def known(monkeypatch):
+    """The flags of all programs."""
+    found = set()
+
+    def parse(parser, argv, others=()):
+        found.update(parser.known, others)
+        raise SystemExit
+
+    monkeypatch.setattr(command_line.Parser, 'parse', parse)
+    for program in PROGRAMS:
+        with pytest.raises(SystemExit):
+            importlib.import_module(program).main([])
+    return {flag.removeprefix('--') for flag in found}
+
+
+def test_texts_name_flags_that_there_are(monkeypatch):
+    flags = known(monkeypatch)
+    assert {'workdir', 'runs', 'output_dir', 'topology', 'groups', 'task'} <= flags
+    for task in defaults.DEFAULTS.values():
+        flags |= {
+            f'config.{section}.{key}'
+            for section, keys in task.items()
+            for key in (keys if isinstance(keys, dict) else [])
+        }
+    wrong = [
+        f'{path.relative_to(ROOT)}:{line}: --{flag}'
+        for room in ('fgsep_jax', 'data_prep')
+        for path in sorted((ROOT / room).rglob('*.py'))
+        for flag, line in named(path).items()
+        if flag not in flags | NO_FLAGS and not re.search('X|[A-Z]', flag)
+    ]
+    assert not wrong
