@@ -16,7 +16,7 @@ from fgsep_jax.report import (
     tables_speech,
     text,
 )
-from fgsep_jax.training import run_folder
+from fgsep_jax.training import checkpoint, run_folder
 
 
 def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=None):
@@ -114,7 +114,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             problems.append(f'{run.name}: {error}')
             continue
         try:
-            step = experiment.best_step(run.path)
+            step = checkpoint.best_step(run.path)
         except config_lib.ConfigError as error:
             problems.append(str(error))
             step = None

@@ -141,23 +141,6 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
             _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
 
 
-def best_step(workdir):
-    """Step of a run's best checkpoint.
-
-    Raises:
-      ConfigError: it has none.
-    """
-    with contextlib.closing(checkpoint.Checkpoints(workdir)) as checkpoints:
-        step = checkpoints.best_step()
-    if step is None:
-        raise _no_checkpoint(workdir)
-    return step
-
-
-def _no_checkpoint(workdir):
-    return config_lib.ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
-
-
 def result_name(source, first=0):
     """Name of the results on a RecordSource, or on its first examples."""
     return data_sets.result_name(source.metadata['name'], source.split, first)

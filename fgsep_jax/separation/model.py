@@ -4,10 +4,12 @@ from collections.abc import Iterator
 import contextlib
 import functools
 import os
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from fgsep_jax import config as config_lib
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation import engine
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
@@ -227,6 +229,32 @@ def _default(network, config):
         channels='each' if network.rest else 'mean',
         batch=1 if jax.default_backend() == 'cpu' and not network.rest else 8,
     )
+
+
+class About(NamedTuple):
+    """What is known of a model before its weights are read.
+
+    Attributes:
+      name: what it is called.
+      sources: names of what it gives.
+      sample_rate: in hertz.
+      identity: tells it from others that may have its name.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    sample_rate: int
+    identity: str
+
+
+def about(model):
+    """What is known of a model before its weights are read; see `load`."""
+    path = os.path.expanduser(os.fspath(model))
+    config = run_folder.read_config(path)
+    step = checkpoint.best_step(path)
+    name = os.path.basename(os.path.abspath(path))
+    sources = make_task(config).source_names or _speakers(config.data.sources)
+    return About(name, sources, config.data.sample_rate, f'{config_lib.to_json(config)}{step}')
 
 
 def load(model):

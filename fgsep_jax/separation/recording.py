@@ -63,6 +63,8 @@ class FileRecording:
         except BadInput as bad:
             if bad.kind != 'unreadable':
                 raise
+            if not os.path.getsize(path):
+                raise BadInput('empty', '0 bytes') from bad
             self._temporary = tempfile.NamedTemporaryFile(suffix='.w64', dir=folder or None)
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(self.close)

@@ -290,6 +290,19 @@ class Checkpoints:
             ) from error
 
 
+def best_step(workdir):
+    """Step of a run's best checkpoint.
+
+    Raises:
+      ConfigError: it has none.
+    """
+    with contextlib.closing(Checkpoints(workdir)) as checkpoints:
+        step = checkpoints.best_step()
+    if step is None:
+        raise _none(workdir)
+    return step
+
+
 def load_best(workdir, config, task):
     """Parameters of a run's best whole checkpoint, on this host.
 
@@ -309,10 +322,14 @@ def load_best(workdir, config, task):
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:
         restored = checkpoints.restore_best(abstract(shapes, sharding))
     if restored is None:
-        raise ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
+        raise _none(workdir)
     step, state, position = restored
     run_folder.check_saved(workdir, config, position.get('config', {}))
     return step, mesh_lib.local_copy(state.params), checkpoints.notes
+
+
+def _none(workdir):
+    return ConfigError(f'{workdir} holds no checkpoint yet; train the run first')
 
 
 def abstract(state, sharding):

@@ -1,0 +1,732 @@
+"""Takes recordings apart: a trained model, files or folders in, their parts out.
+
+python -m fgsep_jax.separate MODEL INPUT... [-o DIR]
+python -m fgsep_jax.separate runs/sounds recordings -o separated --page
+"""
+
+import collections
+import contextlib
+import dataclasses
+import glob
+import hashlib
+import json
+import math
+import os
+import re
+import sys
+import tempfile
+import time
+
+from fgsep_jax import command_line, config as config_lib, files, lock, names, stopping
+from fgsep_jax.names import shown
+
+MANIFEST = 'manifest.csv'
+COLUMNS = (
+    'path',
+    'status',
+    'seconds',
+    'rate',
+    'channels',
+    'gain',
+    'low_margin_seconds',
+    'background',
+    'real_time_factor',
+    'model',
+    'outputs',
+    'settings',
+    'bytes',
+    'modified',
+)
+NAME = '{path}/{file}_{source}'
+FORMATS = {'wav': 'WAV', 'flac': 'FLAC', 'ogg': 'OGG', 'mp3': 'MP3'}
+SUBTYPES = {'16': 'PCM_16', '24': 'PCM_24', 'float': 'FLOAT'}
+RESIDUAL = 'residual'
+LABELS = ('labels.txt', 'selections.txt')
+# What is taken out of folders: libsndfile's forms, and those that ffmpeg reads.
+SUFFIXES = frozenset(
+    [
+        'wav',
+        'wave',
+        'flac',
+        'ogg',
+        'oga',
+        'opus',
+        'mp3',
+        'aif',
+        'aiff',
+        'aifc',
+        'au',
+        'snd',
+        'caf',
+        'w64',
+        'rf64',
+        'm4a',
+        'm4b',
+        'aac',
+        'wma',
+        'mp4',
+        'mov',
+        'mkv',
+        'webm',
+        'avi',
+        '3gp',
+        'amr',
+        'ac3',
+        'mka',
+    ]
+)
+COMPANIONS = re.compile(r'[.@]|#recycle$|lost\+found$|System Volume Information$|\$RECYCLE')
+
+
+class MistakeError(config_lib.ConfigError):
+    """A command that cannot be meant so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One recording and where its parts go.
+
+    Attributes:
+      source: path of the recording.
+      label: what it is called in messages.
+      outputs: {name of the part: path below the output folder}.
+    """
+
+    source: str
+    label: str
+    outputs: dict
+
+
+def _parser():
+    parser = command_line.Parser('fgsep_jax.separate', __doc__, words='MODEL INPUT...')
+    parser.add_argument(
+        '--output_dir',
+        short='o',
+        metavar='DIR',
+        type=command_line.local_path,
+        default='separated',
+        help='where the parts go, the tree of the inputs mirrored',
+    )
+    parser.add_argument('--name', default=NAME, help='of each part; also {model} and {suffix}')
+    parser.add_argument('--format', choices=tuple(FORMATS), default='wav', help='of the parts')
+    parser.add_argument('--bits', choices=tuple(SUBTYPES), default='16', help='of wav and flac')
+    parser.add_argument(
+        '--rate',
+        default='input',
+        help="of the parts in Hz: a number, the input's own ('input'), or the model's ('model')",
+    )
+    parser.add_argument(
+        '--channels',
+        default='',
+        help="'each', their 'mean', or the number of one, from 1 on; default: each for masks (one"
+        ' mask on all, the image stays), mean for voices',
+    )
+    parser.add_argument(
+        '--sources', type=command_line.words, default=[], help='parts to write; default: all'
+    )
+    parser.switch('--residual', 'write what all the written parts leave of the recording, too')
+    parser.add_argument('--start', type=float, default=0.0, help='seconds to leave out')
+    parser.add_argument(
+        '--seconds', type=float, default=0.0, help='seconds to separate; 0: to the end'
+    )
+    parser.add_argument(
+        '--background',
+        metavar='FILE|START-END',
+        default='',
+        help='for models with an auxiliary network: background alone, as a file or as seconds of'
+        ' each recording; default: its quietest stretch',
+    )
+    parser.add_argument(
+        '--segment', type=float, help='seconds that are separated at once; 0: all, as memory allows'
+    )
+    parser.add_argument('--overlap', type=float, help='seconds that two of them share')
+    parser.add_argument('--batch', type=command_line.count, help='of them go together')
+    parser.switch(
+        '--labels',
+        'write where each part sounds, as Audacity labels and a Raven selection table',
+    )
+    parser.add_argument(
+        '--page', type=command_line.count, default=0, help='write index.html with the first so many'
+    )
+    parser.add_argument(
+        '--raw_rate', type=command_line.count, default=0,
+        help='standard input is 16-bit samples of one channel at this rate',
+    )  # fmt: skip
+    parser.switch('--overwrite', 'replace what is there')
+    parser.switch('--dry_run', 'say what would be written, and write nothing')
+    parser.switch('--json', 'a line of JSON a recording on standard output')
+    return parser
+
+
+def _check(args):
+    """Holds flags against one another; returns the options of `engine.How` and of opening.
+
+    Raises:
+      MistakeError: a value that cannot be.
+    """
+
+    def need(flag, value, rule, must):
+        if not rule:
+            raise MistakeError(f'--{flag}={value}: must be {must}')
+
+    how = {}
+    if args.channels:
+        number = args.channels.isascii() and args.channels.isdecimal() and int(args.channels)
+        known = args.channels in ('each', 'mean') or number
+        need('channels', args.channels, known, "'each', 'mean' or a number from 1 on")
+        how['channels'] = number or args.channels
+    for flag in ('segment', 'overlap'):
+        value = getattr(args, flag)
+        if value is not None:
+            need(flag, value, math.isfinite(value) and value >= 0, '0 or more, in seconds')
+            how[flag] = value
+    if args.segment:
+        need('segment', args.segment, args.segment >= 0.1, '0, or 0.1 s at least')
+    for flag in ('start', 'seconds'):
+        value = getattr(args, flag)
+        need(flag, value, math.isfinite(value) and value >= 0, '0 or more, in seconds')
+    if args.batch is not None:
+        need('batch', args.batch, args.batch >= 1, '1 or more')
+        how['batch'] = args.batch
+    if args.rate not in ('input', 'model'):
+        rate = int(args.rate) if args.rate.isascii() and args.rate.isdecimal() else 0
+        rule = "'input', 'model' or a whole number from 1,000 to 768,000"
+        need('rate', args.rate, 1000 <= rate <= 768_000, rule)
+        how['rate'] = rate
+    need(
+        'bits',
+        args.bits,
+        args.format == 'wav' or args.bits != 'float',
+        f'16 or 24 with --format={args.format}',
+    )
+    if args.format in ('ogg', 'mp3'):
+        need('bits', args.bits, args.bits == '16', f'left out with --format={args.format}')
+    background = args.background
+    if background and not os.path.isfile(background):
+        span = re.fullmatch(r'(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)', background)
+        need('background', background, span, 'a file that is there, or seconds as START-END')
+        background = tuple(map(float, span.groups()))
+        need('background', args.background, background[0] < background[1], 'START before END')
+    fields = {'path', 'file', 'source', 'model', 'suffix'}
+    used = re.findall(r'\{(.*?)\}', args.name)
+    wrong = sorted({*used} - fields) or re.search(r'[{}]', re.sub(r'\{\w+\}', '', args.name))
+    need('name', args.name, not wrong, 'text with ' + ', '.join(f'{{{f}}}' for f in sorted(fields)))
+    need('name', args.name, 'source' in used, "different for each part: it needs '{source}'")
+    return how, background or None
+
+
+def _listed(words):
+    """The inputs that the words mean.
+
+    Returns:
+      ([(path of the file, folder below the output folder)], {suffix: how many were passed over}).
+
+    Raises:
+      MistakeError: a word means nothing that is there.
+    """
+    found, passed = [], collections.Counter()
+    for word in words:
+        if word == '-':
+            found.append(('-', ''))
+        elif word.startswith('@') and not os.path.exists(word):
+            try:
+                with open(word[1:], encoding='utf-8', errors='surrogateescape') as file:
+                    lines = [line.rstrip('\n') for line in file]
+            except (OSError, ValueError) as error:
+                raise MistakeError(f'{shown(word)}: {shown(word[1:])} cannot be read') from error
+            inner, more = _listed([line for line in lines if line.strip()])
+            found += inner
+            passed += more
+        elif os.path.isdir(word):
+            inner = list(_below(word, passed))
+            if not inner:
+                kinds = ', '.join(f'{n} {kind}' for kind, n in passed.most_common(5))
+                raise MistakeError(f'{shown(word)}: no audio in this folder ({kinds or "empty"})')
+            found += inner
+        elif os.path.lexists(word):
+            found.append((word, ''))
+        elif matches := sorted(glob.glob(os.path.expanduser(word), recursive=True)):
+            inner, more = _listed(matches)
+            found += inner
+            passed += more
+        else:
+            raise MistakeError(f'{shown(word)}: there is no such file or folder')
+    seen, once = set(), []
+    for path, folder in found:
+        if (key := os.path.realpath(path) if path != '-' else '-') not in seen:
+            seen.add(key)
+            once.append((path, folder))
+    return once, passed
+
+
+def _below(top, passed):
+    for parent, folders, found in os.walk(top):
+        if os.path.exists(os.path.join(parent, MANIFEST)) and parent != top:
+            folders.clear()  # what this command wrote
+            continue
+        folders[:] = sorted(one for one in folders if not COMPANIONS.match(one))
+        for name in sorted(found):
+            suffix = os.path.splitext(name)[1].lower().removeprefix('.')
+            if COMPANIONS.match(name) or name.startswith(files.PARTIAL):
+                continue
+            if suffix in SUFFIXES:
+                yield os.path.join(parent, name), os.path.relpath(parent, top)
+            else:
+                passed[f'.{suffix}' if suffix else 'without a suffix'] += 1
+
+
+def _jobs(inputs, args, parts, model):
+    """A Job for each input.
+
+    Raises:
+      MistakeError: two of them would meet in one name, or one would overwrite an input.
+    """
+    jobs, owner = [], {}
+    originals = {os.path.realpath(path) for path, _ in inputs}
+    suffix = args.format
+    for path, folder in inputs:
+        stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
+        outputs = {}
+        for part in parts:
+            fields = {
+                'path': '' if folder == '.' else folder,
+                'file': stem,
+                'source': names.part(part),
+                'model': names.part(model),
+                'suffix': kind.removeprefix('.') or 'none',
+            }
+            name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
+            name = os.path.normpath(name.lstrip('/') + f'.{suffix}')
+            if name.split(os.sep)[0] == '..':
+                raise MistakeError(
+                    f'--name={args.name}: {shown(name)} lies outside the output folder'
+                )
+            outputs[part] = name
+            where = os.path.join(args.output_dir, name)
+            if os.path.realpath(where) in originals:
+                raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
+            if (other := owner.setdefault(name.casefold(), path)) != path or len(
+                set(outputs.values())
+            ) < len(outputs):
+                raise MistakeError(
+                    f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: add'
+                    " {suffix} or {path} to --name, e.g. --name='{path}/{file}_{suffix}_{source}'"
+                )
+        jobs.append(Job(path, shown(path) if path != '-' else 'standard input', outputs))
+    return jobs
+
+
+class Manifest:
+    """The list of what was separated: a line a recording, the last one of it counts.
+
+    A line is written before the parts are put into place, and another one after: whatever instant
+    a process ends at, the list knows what is whole and what is ours.
+    """
+
+    def __init__(self, folder, settings):
+        self._path, self._settings = os.path.join(folder, MANIFEST), settings
+        self.rows = {}
+        with contextlib.suppress(FileNotFoundError):
+            import csv
+
+            with open(self._path, newline='', encoding='utf-8', errors='surrogateescape') as file:
+                for row in csv.DictReader(file):
+                    if None not in row and None not in row.values():  # cut by a killed process
+                        row = {key: names.from_cell(value) for key, value in row.items()}
+                        self.rows[row['outputs']] = row
+
+    @staticmethod
+    def key(job):
+        return json.dumps(list(job.outputs.values()), ensure_ascii=False)
+
+    def is_done(self, job, folder):
+        """Whether a recording is unchanged since its parts, all there, were written this way."""
+        row = self.rows.get(self.key(job), {})
+        if row.get('status') != 'done' or row.get('settings') != self._settings:
+            return False
+        about = os.stat(job.source)
+        same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
+        return same and all(os.path.isfile(os.path.join(folder, p)) for p in job.outputs.values())
+
+    def is_ours(self, job):
+        """Whether what has the names of a recording's parts was left by a process that ended."""
+        row = self.rows.get(self.key(job), {})
+        return row.get('settings') == self._settings
+
+    def add(self, job, status, **values):
+        """Writes a line."""
+        row = dict.fromkeys(COLUMNS, '')
+        row |= {'path': job.source, 'outputs': self.key(job), 'settings': self._settings}
+        with contextlib.suppress(OSError):
+            about = os.stat(job.source)
+            row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
+        row |= {'status': status, **values}
+        self.rows[row['outputs']] = {key: str(value) for key, value in row.items()}
+        text = names.csv_text([[row[key] for key in COLUMNS]])
+        if not os.path.exists(self._path):
+            text = names.csv_text([COLUMNS]) + text
+        with open(self._path, 'ab') as file:
+            file.write(text.encode(errors='surrogateescape'))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def settle(self):
+        """Leaves one line a recording."""
+        rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
+        text = names.csv_text([COLUMNS, *rows]).encode(errors='surrogateescape')
+        files.write({self._path: text})
+
+
+class _Output:
+    """A file that libsndfile writes to; it does not say that a disk is full, this does."""
+
+    def __init__(self, path):
+        self._path, self._file, self.error = path, open(path, 'w+b'), None
+        self.seek, self.tell, self.read = self._file.seek, self._file.tell, self._file.read
+
+    def write(self, data):
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return len(data)
+
+    def check(self):
+        if self.error is not None:
+            raise OSError(self.error.errno, self.error.strerror, self._path)
+
+    def close(self):
+        try:
+            self._file.close()
+        except OSError as error:
+            self.error = self.error or error
+        self.check()
+
+
+def _write(made, sources, parts, paths, args):
+    """Writes the parts of a recording to paths.
+
+    Returns:
+      (gain that was applied to all, {part: levels in dB every `activity.STEP` seconds}).
+    """
+    import soundfile
+
+    from fgsep_jax.separation import activity
+    from fgsep_jax.separation.recording import Puller
+
+    indices = [sources.index(part) for part in parts if part != RESIDUAL]
+
+    def blocks():
+        mixture = Puller(made.mixture()) if RESIDUAL in parts else None
+        for block_TSC in made.blocks():
+            block_TPC = block_TSC[:, indices]
+            if mixture is not None:
+                rest_TC = mixture.take(len(block_TPC)) - block_TPC.sum(axis=1)
+                block_TPC = numpy.concatenate([block_TPC, rest_TC[:, None]], axis=1)
+            yield block_TPC
+
+    import numpy
+
+    gain, limit = 1.0, 1 - 2.0**-15
+    if args.bits != 'float':
+        peak = max((float(numpy.abs(block).max(initial=0.0)) for block in blocks()), default=0.0)
+        gain = limit / peak if peak > limit else 1.0
+    kind = FORMATS[args.format]
+    subtype = {'ogg': 'VORBIS', 'mp3': 'MPEG_LAYER_III'}.get(args.format, SUBTYPES[args.bits])
+    width = {'16': 2, '24': 3, 'float': 4}[args.bits]
+    if kind == 'WAV' and made.samples * made.channels * width > (4 << 30) - 4096:
+        kind = 'RF64'
+    meters = [activity.Meter(made.rate) for _ in parts]
+    with contextlib.ExitStack() as stack:
+        outputs, sounds = [], []
+        for path in paths:
+            outputs.append(output := _Output(path))
+            stack.callback(output.close)
+            sound = soundfile.SoundFile(
+                output, 'w', samplerate=round(made.rate), channels=made.channels, format=kind,
+                subtype=subtype,
+            )  # fmt: skip
+            sounds.append(stack.enter_context(sound))
+        for block_TPC in blocks():
+            for index, sound in enumerate(sounds):
+                part_TC = block_TPC[:, index] * numpy.float32(gain)
+                sound.write(part_TC)
+                meters[index].add(part_TC)
+                outputs[index].check()
+    return gain, {part: meter.level_db() for part, meter in zip(parts, meters)}
+
+
+def _separate_one(separator, job, args, how, background, parts, manifest, progress):
+    """Separates one recording, writes its parts; returns its line of the manifest."""
+    from fgsep_jax.separation import activity
+
+    began, folder = time.monotonic(), args.output_dir
+    paths = [os.path.join(folder, path) for path in job.outputs.values()]
+    for path in {os.path.dirname(path) for path in paths}:
+        os.makedirs(path, exist_ok=True)
+    source = job.source
+    with contextlib.ExitStack() as stack:
+        if source == '-':
+            source = stack.enter_context(_standard_input(folder, args.raw_rate))
+        rate = {'model': separator.sample_rate}.get(args.rate, how.get('rate', 0))
+        made, close = separator.open(
+            source, start=args.start, seconds=args.seconds, folder=folder, background=background,
+            progress=progress, **{**how, 'rate': rate},
+        )  # fmt: skip
+        stack.callback(close)
+        partial = [files.partial(path) for path in paths]
+        try:
+            gain, levels = _write(made, list(separator.sources), parts, partial, args)
+            also = {}
+            if args.labels:
+                stem = os.path.splitext(paths[0])[0].removesuffix(f'_{names.part(parts[0])}')
+                found = {part: activity.stretches(level) for part, level in levels.items()}
+                texts = (activity.audacity(found), activity.raven(found, made.rate))
+                also = {f'{stem}_{name}': text for name, text in zip(LABELS, texts)}
+            manifest.add(job, 'writing')
+            for one, path in zip(partial, paths):
+                os.replace(one, path)
+            files.write(also)
+        except BaseException:
+            for one in partial:
+                with contextlib.suppress(OSError):
+                    os.unlink(one)
+            raise
+        took = time.monotonic() - began
+        values = {
+            'seconds': f'{made.seconds:.3f}',
+            'rate': round(made.rate),
+            'channels': made.channels,
+            'gain': f'{gain:.6g}',
+            'low_margin_seconds': '' if math.isnan(made.low_margin_seconds)
+            else f'{made.low_margin_seconds:.1f}',
+            'background': '{:.2f}-{:.2f}'.format(*made.background) if made.background else '',
+            'real_time_factor': f'{made.seconds / took:.2f}',
+            'model': f'{separator.name}, step {separator.step}',
+        }  # fmt: skip
+        manifest.add(job, 'done', **values)
+        return values
+
+
+@contextlib.contextmanager
+def _standard_input(folder, raw_rate):
+    """Standard input as a file: a recording of any form, or 16-bit samples."""
+    import numpy
+    import soundfile
+
+    suffix = '.wav' if raw_rate else '.audio'
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=files.PARTIAL, suffix=suffix) as file:
+        read = sys.stdin.buffer.read
+        if raw_rate:
+            with soundfile.SoundFile(file, 'w', raw_rate, 1, 'PCM_16', format='WAV') as sound:
+                rest = b''
+                while data := read(1 << 16):
+                    data = rest + data
+                    even = len(data) // 2 * 2
+                    rest = data[even:]
+                    sound.write(numpy.frombuffer(data[:even], '<i2'))
+        else:
+            while data := read(1 << 16):
+                file.write(data)
+        file.flush()
+        yield file.name
+
+
+class _Progress:
+    """How far all recordings have come: a bar in minutes of audio, or a line every 15 s."""
+
+    def __init__(self, total, quiet):
+        import tqdm
+
+        self._bar = self._total = None
+        self._done, self._said = 0.0, time.monotonic()
+        self._began = time.monotonic()
+        if quiet:
+            return
+        self._total = total
+        if sys.stderr.isatty():
+            form = '{l_bar}{bar}| {n:.1f}/{total:.1f} min of audio [{elapsed}<{remaining}]'
+            self._bar = tqdm.tqdm(total=total / 60, bar_format=form, leave=False)
+
+    def add(self, seconds):
+        """So much more audio is done."""
+        self._done += seconds
+        if self._bar is not None:
+            self._bar.update(seconds / 60)
+        elif self._total is not None and time.monotonic() - self._said > 15:
+            self._said = time.monotonic()
+            took = self._said - self._began
+            left = max(self._total - self._done, 0) / (self._done / took)
+            print(
+                f'{self._done / 60:.1f} of {self._total / 60:.1f} min of audio,'
+                f' {self._done / took:.1f} times real time, {left / 60:.1f} min to go',
+                file=sys.stderr,
+            )
+
+    def say(self, text):
+        """Prints a line beside the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _headers(jobs):
+    """{source: (seconds, rate) as headers say} of those that can be opened."""
+    from fgsep_jax.data import audio_files
+
+    found = {}
+    for job in jobs:
+        with (
+            contextlib.suppress(audio_files.BadInput),
+            audio_files.opened(job.source, check=False) as (file, _),
+        ):
+            if file.frames < audio_files.UNKNOWN_FRAMES:
+                found[job.source] = (file.frames / file.samplerate, file.samplerate)
+    return found
+
+
+def separate(words, args):
+    """Separates what the command names; returns the exit status."""
+    how, background = _check(args)
+    if len(words) < 2:
+        raise MistakeError('MODEL and INPUT are needed: a run folder, then files or folders')
+    model, *inputs = words
+    inputs, passed = _listed(inputs)
+    from fgsep_jax.separation import model as model_lib
+
+    about = model_lib.about(command_line.local_path(model))
+    wrong = [part for part in args.sources if part not in about.sources]
+    if wrong:
+        raise MistakeError(f'--sources={wrong[0]}: this model gives {", ".join(about.sources)}')
+    parts = [part for part in about.sources if part in (args.sources or about.sources)]
+    parts += [RESIDUAL] if args.residual else []
+    jobs = _jobs(inputs, args, parts, about.name)
+    say = (lambda text: None) if args.json else print
+    if passed:
+        kinds = ', '.join(f'{count} {kind}' for kind, count in passed.most_common(5))
+        say(f'passed over: {kinds}')
+    settings = hashlib.sha256(
+        json.dumps(
+            [about.identity, args.start, args.seconds, args.background, args.bits, args.rate,
+             args.labels, sorted(how.items(), key=str)],
+            default=str,
+        ).encode()
+    ).hexdigest()[:16]  # fmt: skip
+    folder = args.output_dir
+    if args.dry_run:
+        headers = _headers(jobs)
+        for job in jobs:
+            seconds, rate = headers.get(job.source, (math.nan, 0))
+            length = '' if math.isnan(seconds) else f' ({seconds:.1f} s, {rate} Hz)'
+            outputs = [shown(os.path.join(folder, path)) for path in job.outputs.values()]
+            say(f'{job.label}{length} -> {", ".join(outputs)}')
+        return 0
+    with lock.held(folder, 'separation', flag='-o'):
+        manifest = Manifest(folder, settings)
+        for where in {os.path.dirname(p) for job in jobs for p in job.outputs.values()}:
+            files.clean(os.path.join(folder, where))
+        waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite)
+        if len(waiting) < len(jobs):
+            say(f'{len(jobs) - len(waiting)} of {len(jobs)} recordings are done already')
+        status = 0
+        if waiting:
+            command_line.lend_caches()
+            separator = model_lib.load(command_line.local_path(model))
+            say(
+                f'{len(waiting)} recording{"s" * (len(waiting) > 1)}; {separator.name}, step'
+                f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'
+            )
+            status = _all(separator, waiting, args, how, background, parts, manifest, say)
+        manifest.settle()
+    return status
+
+
+def _waiting(jobs, manifest, folder, *, overwrite):
+    """Jobs that are to be done.
+
+    Raises:
+      MistakeError: files of others, or of other settings, have the names of their parts.
+    """
+    waiting = []
+    for job in jobs:
+        if not overwrite and job.source != '-' and manifest.is_done(job, folder):
+            continue
+        there = [p for p in job.outputs.values() if os.path.lexists(os.path.join(folder, p))]
+        if there and not overwrite and not manifest.is_ours(job):
+            raise MistakeError(
+                f'{shown(os.path.join(folder, there[0]))} is there, and not from this model with'
+                ' these settings: give another -o, or --overwrite'
+            )
+        waiting.append(job)
+    return waiting
+
+
+def _all(separator, jobs, args, how, background, parts, manifest, say):
+    from fgsep_jax.data.audio_files import BadInput
+
+    headers = _headers([job for job in jobs if job.source != '-'])
+    total = sum(seconds for seconds, _ in headers.values())
+    low = sorted({rate for _, rate in headers.values() if rate > separator.sample_rate})
+    if low:
+        rates = ', '.join(f'{rate:,}' for rate in low)
+        rest = ', what is above stays in the background' if separator.network.rest else ''
+        highest = separator.sample_rate // 2
+        say(f'note: recordings at {rates} Hz; the model hears up to {highest:,} Hz{rest}')
+    progress, failed = _Progress(total, args.json), []
+    for job in jobs:
+        try:
+            row = _separate_one(
+                separator, job, args, how, background, parts, manifest, progress.add
+            )
+        except (BadInput, OSError) as error:
+            reason = _reason(error)
+            failed.append((job, reason))
+            progress.say(f'{job.label}: {reason}')
+            with contextlib.suppress(OSError):
+                manifest.add(job, f'failed: {reason}')
+            row = {'status': 'failed', 'reason': reason}
+        else:
+            if float(row['gain']) < 1:
+                change = 20 * math.log10(float(row['gain']))
+                say(f'{job.label}: all parts {change:.1f} dB, not to clip')
+            if row['background']:
+                say(f'{job.label}: {row["background"]} s taken for background alone')
+        if args.json:
+            command_line.show(json.dumps({'path': job.source, 'status': 'done', **row}))
+    progress.close()
+    say(f'{len(jobs) - len(failed)} done, {len(failed)} failed; {args.output_dir}')
+    for job, reason in failed if len(failed) < len(jobs) or len(jobs) > 1 else ():
+        say(f'  {job.label}: {reason}')
+    return 1 if failed else 0
+
+
+def _reason(error):
+    if isinstance(error, OSError):
+        return shown(f'{error.filename}: {error.strerror}' if error.filename else str(error))
+    return shown(f'{error.kind} ({error.detail})' if error.detail else error.kind)
+
+
+def main(argv=None):
+    """Runs the program.
+
+    Args:
+      argv: the command line; None for this process's.
+
+    Raises:
+      SystemExit: status 1 where some recordings failed, 2 for a mistake.
+    """
+    args, words = _parser().parse(argv)
+    try:
+        status = separate(words, args)
+    except (config_lib.ConfigError, command_line.FlagError, OSError) as error:
+        raise command_line.refusal(error) from error
+    if status:
+        raise SystemExit(status)
+
+
+if __name__ == '__main__':
+    stopping.run(main)
