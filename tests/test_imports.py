@@ -39,6 +39,7 @@ ALLOWED = {
         'config',
         'training',
         'evaluation',
+        'files',
         'interop',
         'data_sets',
         'launch',
@@ -54,6 +55,7 @@ ALLOWED = {
     'fgsep_jax/report': {'command_line', 'defaults', 'files', 'lock', 'report'},
     'fgsep_jax/evaluation': {'data', 'metrics', 'config', 'evaluation', 'files', 'training.mesh'},
     'fgsep_jax/separation': {
+        'config',
         'data',
         'separation',
         'tasks',
