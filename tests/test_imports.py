@@ -42,6 +42,7 @@ ALLOWED = {
         'files',
         'interop',
         'data_sets',
+        'files',
         'launch',
         'validate',
         'dsp',
