@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import types
 
-import librosa
 import numpy as np
 import scipy
 import soundfile
@@ -28,7 +27,7 @@ DEFAULTS = {'sample_rate': 44100, 'min_seconds': 0.1}  # of the flags that every
 CLASSES = os.path.join(os.path.dirname(__file__), 'embedded_classes.csv')
 SOUNDS = {'foreground': synthetic_events.CLASSES, 'background': synthetic_backgrounds.CLASSES}
 LICENCE = 'Synthetic sounds made by rule by this program, no recordings; no rights are claimed.'
-_VERSION = 1  # of the sounds: to be raised with any change that is heard
+_VERSION = 2  # of the sounds: to be raised with any change that is heard
 
 
 def add_flags(parser: command_line.Parser) -> None:
@@ -47,7 +46,7 @@ def add_flags(parser: command_line.Parser) -> None:
 
 def version() -> str:
     """What the bytes depend on beside the flags."""
-    libraries = ', '.join(f'{one.__name__} {one.__version__}' for one in (np, scipy, librosa, soxr))
+    libraries = ', '.join(f'{one.__name__} {one.__version__}' for one in (np, scipy, soxr))
     return f'data_prep.synthesis {_VERSION} ({libraries})'
 
 

@@ -133,3 +133,9 @@ def test_leaves_know_no_config(room):
 def test_what_is_shipped_does_without_the_benchmarks(room):
     for path in sorted((ROOT / room).rglob('*.py')):
         assert not any(name.split('.')[0] == 'benchmarks' for name in imported(path)), path
+
+
+def test_data_is_made_without_librosa():
+    """It is compiled where it first runs: the first job would stand still for minutes."""
+    for path in sorted((ROOT / 'data_prep').rglob('*.py')):
+        assert 'import librosa' not in path.read_text(), path

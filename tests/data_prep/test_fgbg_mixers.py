@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -182,6 +183,17 @@ def test_pitch_and_length(semitones, stretch):
     assert rms(changed_T) == pytest.approx(np.sqrt(0.5), rel=0.1)
     for end_T in (changed_T[300:900], changed_T[-900:-300]):  # sound to the end, no padding
         assert rms(end_T) == pytest.approx(np.sqrt(0.5), rel=0.2)
+
+
+@pytest.mark.parametrize('rate', [0.6, 1.0, 1.37])
+@pytest.mark.parametrize('samples, window', [(64, 64), (1000, 512), (20011, 2048)])
+def test_the_phase_vocoder_is_librosas(samples, window, rate):
+    sound_T = np.random.default_rng(samples).normal(size=samples).astype(np.float32) * 0.1
+    sound_T[: samples // 4] = 0.0
+    expected_T = librosa.effects.time_stretch(sound_T, rate=rate, n_fft=window)
+    stretched_T = augment.time_stretch(sound_T, rate=rate, window=window)
+    assert stretched_T.dtype == np.float32 and stretched_T.shape == expected_T.shape
+    np.testing.assert_allclose(stretched_T, expected_T, rtol=0, atol=5e-7)
 
 
 def test_no_change_is_no_change_and_tiny_sounds_survive():
