@@ -1,5 +1,7 @@
 """Packaging. Beside each package that the project was not given from the start stands why."""
 
+import pathlib
+
 from setuptools import find_packages, setup
 
 DEMO = [
@@ -10,18 +12,52 @@ DATA_PREP = [
     'apache-beam>=2.60',
     'pyloudnorm',  # --level=lufs of the job fgbg
     'importlib_resources',  # tensorflow-datasets needs it beside Beam and does not declare it
+    'librosa>=0.11',  # changes pitch and length of sounds
+    'tensorflow-datasets>=4.9.7',  # writes the metadata by which TFDS reads the same folder
 ]
 
 setup(
     name='fgsep_jax',
     version='0.1.0',
     description='Sound separation in JAX: Conv-TasNet variants and foreground-background masks',
+    long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     license_files=['LICENSE'],
+    keywords='source separation, speech separation, Conv-TasNet, PCEN, JAX, flax, TPU',
+    project_urls={
+        'Olvera et al., EUSIPCO 2020': 'https://hal.science/hal-02567542',
+        'Kadioglu et al., ICASSP 2020': 'https://arxiv.org/abs/2002.08688',
+    },
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX',
+        'Programming Language :: Python :: 3',
+        'Topic :: Multimedia :: Sound/Audio :: Analysis',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Typing :: Typed',
+    ],
     python_requires='>=3.11',
-    packages=find_packages(include=['fgsep_jax*', 'data_prep*']),
+    packages=[
+        *find_packages(include=['fgsep_jax*', 'data_prep*']),
+        'fgsep_jax.configs',  # so that an installation has them, by name
+    ],
+    package_dir={'fgsep_jax.configs': 'configs'},
     # the class tables; style and script of the report's page
-    package_data={'data_prep': ['*.csv'], 'fgsep_jax.report': ['*.css', '*.js']},
+    package_data={
+        'data_prep': ['*.csv'],
+        'fgsep_jax': ['py.typed'],
+        'fgsep_jax.report': ['*.css', '*.js'],
+    },
+    entry_points={
+        'console_scripts': [
+            'fgsep-separate = fgsep_jax.scripts:separate',
+            'fgsep-train = fgsep_jax.scripts:train',
+            'fgsep-evaluate = fgsep_jax.scripts:evaluate',
+            'fgsep-report = fgsep_jax.scripts:report',
+        ],
+    },
     install_requires=[
         'absl-py',
         'etils[epath]',  # data sets and runs on gs:// paths
@@ -29,7 +65,6 @@ setup(
         'google-crc32c',  # checksums of TFRecords, at memory speed
         'grain>=0.2.12',
         'jax>=0.8',
-        'librosa>=0.11',
         'matplotlib>=3.8',  # figures of the report
         'ml_collections>=1.0',
         'numpy',
@@ -40,7 +75,6 @@ setup(
         'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64
         'soundfile',  # reads and writes wav and flac
         'soxr',  # resampling; librosa's own default back end
-        'tensorflow-datasets>=4.9.7',
         'tqdm',  # the progress bar
     ],
     extras_require={

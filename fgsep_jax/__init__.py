@@ -11,9 +11,27 @@ so that `mixture_BT` is a batch of mixtures, `source_BST` the sources they are t
 `estimate_BST` what a model makes of them and `loss_BRE` the loss of every pair.
 """
 
+import importlib
 import sys
 
 from fgsep_jax import stopping, streams
+
+# Public names, {name: module}; imported when they are first used, for some bring JAX along.
+_PUBLIC = {
+    'load': 'separation.model',
+    'Separator': 'separation.model',
+    'bss_eval': 'metrics.bss_eval',
+    'evaluate_example': 'metrics.improvement',
+    'si_snr': 'losses.si_snr',
+    'pit': 'losses.pit',
+    'power_law': 'losses.spectral',
+    'stft': 'dsp.stft',
+    'istft': 'dsp.stft',
+    'mel_matrix': 'dsp.mel',
+    'pcen': 'dsp.pcen',
+    'resample': 'data.resample',
+    'load_runs': 'report',
+}
 
 if sys.argv[:1] == ['-m']:  # a program is being loaded; one of ours ends in one line from here on
     word = sys.orig_argv[-len(sys.argv)]
@@ -23,3 +41,13 @@ if sys.argv[:1] == ['-m']:  # a program is being loaded; one of ours ends in one
         stopping.use()
 
 __version__ = '0.1.0'
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_PUBLIC[name]}'), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC])

@@ -113,10 +113,15 @@ def parse_argument(argument, *, task='speech'):
     return parsed
 
 
+def _folders():
+    """Where configurations are: here, beside the package in its repository, or installed in it."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    return [os.path.join(top, 'configs') for top in ('', os.path.dirname(package), package)]
+
+
 def files():
     """The configurations at hand, {path: first line of the file's docstring}."""
-    beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'configs')
-    for folder in ('configs', beside):
+    for folder in _folders():
         found = {}
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         for path in (os.path.join(folder, name) for name in names if name.endswith('.py')):
@@ -137,7 +142,7 @@ def needed():
     lines = [f'  {path:33}{about}' for path, about in files().items()]
     presets = ', '.join(f':{name}' for name in defaults.PRESETS['speech'])
     return ConfigError(
-        '--config=FILE is needed, e.g. --config=configs/convtasnet_glu.py:demo; there are\n'
+        '--config=FILE is needed, e.g. --config=convtasnet_glu:demo; there are\n'
         + '\n'.join(lines)
         + f'\nand behind each a size ({presets}; the first if none is given), seed=N, or both:'
         ' :demo,seed=1'
@@ -148,7 +153,8 @@ def load(argument):
     """The configuration that a file makes.
 
     Args:
-      argument: FILE, or FILE:ARGUMENT with what its `get_config` takes, see `make`.
+      argument: FILE, or FILE:ARGUMENT with what its `get_config` takes, see `make`; the name of
+        one of `files` will do, e.g. 'convtasnet_glu:demo'.
 
     Returns:
       A locked ConfigDict.
@@ -162,7 +168,7 @@ def load(argument):
     except command_line.FlagError as error:
         raise ConfigError(f'--config={argument}: {error}') from error
     if not os.path.isfile(path):
-        raise ConfigError(_no_file(path))
+        path = _by_name(path)
     spec = importlib.util.spec_from_loader(
         'fgsep_jax_config', importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
     )
@@ -201,6 +207,20 @@ def load(argument):
     if wrong:
         raise ConfigError(f'{path}: get_config returns a wrong configuration: {"; ".join(wrong)}')
     return config.lock()
+
+
+def _by_name(path):
+    """The file of a configuration that is given by its name, or as configs/NAME.py from elsewhere.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    folder, name = os.path.split(path)
+    name = name.removesuffix('.py')
+    for found in files() if folder in ('', 'configs') else ():
+        if os.path.basename(found) == f'{name}.py':
+            return found
+    raise ConfigError(_no_file(path))
 
 
 def _no_file(path):

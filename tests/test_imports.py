@@ -53,7 +53,7 @@ ALLOWED = {
         'benchmarks',
     },
     'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},
-    'fgsep_jax/report': {'command_line', 'defaults', 'files', 'lock', 'report'},
+    'fgsep_jax/report': {'command_line', 'dsp.filterbank', 'defaults', 'files', 'lock', 'report'},
     'fgsep_jax/evaluation': {'data', 'metrics', 'config', 'evaluation', 'files', 'training.mesh'},
     'fgsep_jax/separation': {
         'config',

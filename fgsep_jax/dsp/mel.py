@@ -5,9 +5,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-import librosa
 import numpy as np
 
+from fgsep_jax.dsp.filterbank import mel_filters
 from fgsep_jax.dsp.stft import centred, check, frame_spectra, frames, stft
 
 SCALES = ('slaney', 'htk')
@@ -55,15 +55,14 @@ def mel_matrix(
             f'low={low}, high={high}: 0 <= low < high <= sample_rate / 2 = {sample_rate / 2} Hz'
             ' must hold; high=None stands for half the sample rate.'
         )
-    matrix_MF = librosa.filters.mel(
-        sr=sample_rate,
-        n_fft=window,
-        n_mels=bands,
-        fmin=low,
-        fmax=high,
+    matrix_MF = mel_filters(
+        sample_rate=sample_rate,
+        window=window,
+        bands=bands,
+        low=low,
+        high=high,
         htk=scale == 'htk',
-        norm=norm,
-        dtype=np.float32,
+        area=norm == 'slaney',
     )
     matrix_FM = np.ascontiguousarray(matrix_MF.T)
     matrix_FM.setflags(write=False)  # every caller gets the same array

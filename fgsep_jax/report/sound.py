@@ -4,11 +4,11 @@ import base64
 import functools
 import os
 
-import librosa
 import numpy as np
 import soundfile
 
 from fgsep_jax import files
+from fgsep_jax.dsp.filterbank import mel_filters
 
 WINDOW_SECONDS = 0.046  # paper 1, section IV.B
 BANDS = 128
@@ -55,7 +55,8 @@ def packed(signal_T, rate):
 
 @functools.cache
 def _filters(rate, window):
-    return librosa.filters.mel(sr=rate, n_fft=window, n_mels=BANDS if rate > 16000 else 64)
+    bands = BANDS if rate > 16000 else 64
+    return mel_filters(sample_rate=rate, window=window, bands=bands)
 
 
 def mel_db(signal_T, rate):

@@ -1,0 +1,24 @@
+"""Lists the commands: python -m fgsep_jax"""
+
+from fgsep_jax import command_line
+
+COMMANDS = (
+    ('fgsep-separate', 'fgsep_jax.separate', 'recordings in, their parts out'),
+    ('fgsep-train', 'fgsep_jax.main', 'trains, resumes and evaluates; --config lists the models'),
+    ('fgsep-evaluate', 'fgsep_jax.main --mode=evaluate', 'scores a run on data sets'),
+    ('fgsep-report', 'fgsep_jax.report', 'tables, figures and a page of many runs'),
+    ('', 'data_prep', 'lists the jobs that make data sets'),
+)
+
+
+def main(argv=None):
+    """Prints the commands."""
+    epilog = '\n'.join(
+        f'{script or "":16}python -m {module:32}{about}' for script, module, about in COMMANDS
+    )
+    command_line.Parser('fgsep_jax', __doc__).parse(argv)
+    command_line.show(f'{epilog}\n\nEach takes --help.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,33 @@
+"""The commands that an installation puts on the path; `python -m fgsep_jax` lists them."""
+
+import importlib
+import sys
+
+from fgsep_jax import stopping, streams
+
+
+def _run(module, *words):
+    streams.use()
+    stopping.use()
+    sys.argv[1:1] = words
+    stopping.run(lambda: sys.exit(importlib.import_module(module).main()))
+
+
+def separate():
+    """fgsep-separate"""
+    _run('fgsep_jax.separate')
+
+
+def train():
+    """fgsep-train"""
+    _run('fgsep_jax.main')
+
+
+def evaluate():
+    """fgsep-evaluate"""
+    _run('fgsep_jax.main', '--mode=evaluate')
+
+
+def report():
+    """fgsep-report"""
+    _run('fgsep_jax.report.__main__')
