@@ -341,6 +341,10 @@ def run(
         output = lock.held(args.output_dir, 'data_prep', flag='--output_dir')
     try:
         with output:
+            if os.path.isfile(os.path.join(args.output_dir, 'training_data.json')):
+                raise ValueError(
+                    f'{args.output_dir} is the folder of a run; give another --output_dir'
+                )
             if not may_be_finished:
                 _refuse_finished(args)
             _refuse_missing(own, args)

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, experiment, names as names_lib, validate
+from fgsep_jax import config as config_lib, experiment, lock, names as names_lib, validate
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.metrics.improvement import RULES
 from fgsep_jax.report import (
@@ -138,11 +138,18 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             for source in sources
             if step is not None and _is_there(run.path, source, config, step, baselines)
         ]
+        pending = [source for source in sources if source not in kept]
+        if jax.process_count() == 1:  # else the first process of the pod may have begun
+            for source in pending:
+                try:
+                    lock.check(run_folder.results(run.path, experiment.result_name(source)))
+                except lock.Locked as error:
+                    problems.append(str(error))
         jobs.append(
             (
                 run,
                 config,
-                [source for source in sources if source not in kept],
+                pending,
                 [experiment.result_name(source) for source in kept],
             )
         )

@@ -171,6 +171,12 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
         source_names=task.source_names,
         adaptation_seconds=config.data.adaptation_seconds,
     )
+    seen = _seen(run_folder.trained_speakers(workdir, config), source)
+    if seen.get('speakers_trained_on'):
+        say(
+            f'note: {seen["speakers_trained_on"]} of the {seen["speakers"]} speakers or recordings'
+            f' of {names.shown(name)} are called as some that this run was trained on'
+        )
     rows_of_table, own = {}, None
     for system_name, system in compared.items():
         label = names.shown(f'{system_name or config.experiment} on {name}')
@@ -199,6 +205,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             sample_rate=rate,
             resampled_from=resampled,
             filter_taps=settings.filter_taps,
+            **seen,
         )
         if jax.process_index() == 0:
             evaluate_lib.write(_folder(config, workdir, source, system_name), rows, content)
@@ -223,6 +230,14 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
         folder = os.path.join(workdir, 'audio', names.part(name))
         listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)
         say(f'\nlisten             {folder}/*/*.wav')
+
+
+def _seen(trained, source):
+    """What a summary says of the names that training and test data share; {} if one has none."""
+    tested = set(source.speakers)
+    if not (trained and tested):
+        return {}
+    return {'speakers': len(tested), 'speakers_trained_on': len(tested & trained)}
 
 
 def _count(task):

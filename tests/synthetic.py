@@ -38,10 +38,11 @@ def write(
     lengths=(2400,),
     silent=(0,),
     job='synthetic',
+    speakers=None,
     **kwargs,
 ):
-    """Writes a finished data set; `lengths` and `silent` are cycled through; returns its folder as
-    str."""
+    """Writes a finished data set; `lengths` and `silent` are cycled through, `speakers` are those
+    of each split; returns its folder as str."""
     directory.mkdir(parents=True, exist_ok=True)
     splits, first = {}, 0
     for split, count in (('train', train), ('validation', validation), ('test', test)):
@@ -56,7 +57,8 @@ def write(
                 index[i] = (0, offset, size, one.sources_ST.shape[1], records.checksum(payload))
         data = records.write_index(index)
         (directory / records.index_name(split)).write_bytes(data)
-        splits[split] = {'examples': count, 'shards': 1, 'hours': 0.0, 'speakers': []}
+        splits[split] = {'examples': count, 'shards': 1, 'hours': 0.0}
+        splits[split]['speakers'] = list((speakers or {}).get(split, ()))
         splits[split]['index'] = records.digest(data)
         first += count
     metadata = {

@@ -256,3 +256,33 @@ def test_a_data_sets_folder_is_no_run_folder(project, monkeypatch, capsys, left)
     assert stopped.value.code == 2 and text.count('\n') == 1
     assert text.startswith('error: --workdir=mine is the folder of a data set')
     assert tuple(os.listdir('mine')) == left
+
+
+def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
+    train = {'train': ['ann', 'bob', 'cy']}
+    of = {
+        name: RecordSource(
+            synthetic.write(
+                project.path / 'data' / name, train=2, validation=2, test=2, speakers=who
+            ),
+            'test',
+        )
+        for name, who in (
+            ('tones', {**train, 'test': ['dan']}),
+            ('other', {'train': ['dan'], 'test': ['ann', 'bob', 'eve']}),
+            ('without', {}),
+        )
+    }
+    claim(project, 'mine', 'data/tones')
+    trained = run_folder.trained_speakers('mine', project.config)
+    assert trained == {'ann', 'bob', 'cy'}
+    assert experiment._seen(trained, of['other']) == {'speakers': 3, 'speakers_trained_on': 2}
+    assert experiment._seen(trained, of['tones']) == {'speakers': 1, 'speakers_trained_on': 0}
+    assert experiment._seen(trained, of['without']) == {}
+    for change in (
+        lambda path: path.write_text('damaged'),
+        lambda path: shutil.rmtree(path.parent),
+    ):
+        change(project.path / 'data' / 'tones' / 'dataset.json')
+        assert run_folder.trained_speakers('mine', project.config) == set()
+    assert experiment._seen(set(), of['other']) == {}

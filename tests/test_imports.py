@@ -42,7 +42,6 @@ ALLOWED = {
         'files',
         'interop',
         'data_sets',
-        'files',
         'launch',
         'validate',
         'dsp',

@@ -12,6 +12,7 @@ from fgsep_jax.report import (
     groups as groups_lib,
     items,
     listening,
+    results,
     runs as runs_lib,
     tables_foreground,
     tables_speech,
@@ -42,11 +43,33 @@ def notes(runs):
         for run in runs
         if run not in kept
     ]
+    found += _seen_in_training(runs)
     for run in runs:
         for read in ('curves', 'gates', 'examples'):  # now, so that their problems are known
             getattr(run, read)
         found += run.problems
     return found
+
+
+def _seen_in_training(runs):
+    """Sentences on the results whose speakers or recordings a run was trained on."""
+    members = {}
+    for run in runs:
+        for data_set, systems in run.results.items():
+            for count, seen in {
+                tuple(result.summary.get(key, 0) for key in results.SEEN)
+                for system, result in systems.items()
+                if not system
+            }:
+                if seen > 0:
+                    which = data_set, count, seen, run.trained_on, run.task
+                    members.setdefault(which, []).append(run.name)
+    return [
+        f'{seen} of the {count} {"speakers" if task == "speech" else "recordings"} in {data_set}'
+        f' are called as some in the training data of {", ".join(named)} ({trained_on}): if they'
+        ' are the same, these scores are not of unseen ones.'
+        for (data_set, count, seen, trained_on, task), named in sorted(members.items())
+    ]
 
 
 def sections(runs, notes=(), *, examples=1):

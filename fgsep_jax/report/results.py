@@ -15,6 +15,7 @@ LISTS = ('sources',)  # columns that hold several names
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
 # What results must have in common to stand beside one another.
 MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules')
+SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
 STATISTICS = ('median', 'q25', 'q75')  # of a metric, at least
 COLUMNS = ('id', 'seconds', 'snr_db')  # that every examples.csv has
 
@@ -159,7 +160,7 @@ def _check_summary(summary):
         raise ValueError(f'summary.json lacks {", ".join(missing)}')
     kinds = {
         **dict.fromkeys(('system', 'preset', 'data_set', 'split', 'results'), str),
-        **dict.fromkeys(('step', 'parameters', 'examples'), int),
+        **dict.fromkeys(('step', 'parameters', 'examples', *SEEN), int),
         **dict.fromkeys(('metrics', 'mixture', 'skipped'), dict),
     }
     for key, kind in kinds.items():

@@ -5,6 +5,7 @@ import os
 
 from fgsep_jax import config as config_lib, files
 from fgsep_jax.data import records
+from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import part, shown
 
 # What may change between two starts of one run without making it another run.
@@ -164,6 +165,18 @@ def was_rebuilt(workdir, metadata):
     before = before.get('fingerprint') if isinstance(before, dict) else None
     now = metadata['splits'].get('train', {}).get('fingerprint')
     return bool(before and now and before != now)
+
+
+def trained_speakers(workdir, config):
+    """The speakers (or recordings) that a run was trained on, as its data set tells if it is still
+    there and the same; a set of names, empty where it does not."""
+    try:
+        metadata = open_dataset(data_dir(workdir, config))
+    except (OSError, records.RecordError, config_lib.ConfigError):
+        return set()
+    if was_rebuilt(workdir, metadata):
+        return set()
+    return set(metadata['splits'].get('train', {}).get('speakers', ()))
 
 
 def _training_data(workdir):

@@ -226,6 +226,13 @@ def test_somebody_elses_dataset_json_is_never_replaced(corpus, tmp_path, mine, f
     assert (tmp_path / 'dataset.json').read_text() == mine
 
 
+def test_a_run_folder_takes_no_data_set(corpus, tmp_path):
+    (tmp_path / 'training_data.json').write_text('{}')
+    with pytest.raises(SystemExit, match='is the folder of a run; give another --output_dir'):
+        run_folder(corpus, tmp_path, '--overwrite')
+    assert os.listdir(tmp_path) == ['training_data.json']
+
+
 def test_other_peoples_files_survive(corpus, tmp_path):
     (tmp_path / 'notes.txt').write_text('mine')
     (tmp_path / 'clips').mkdir()

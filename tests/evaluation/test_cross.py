@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from fgsep_jax import cross, experiment
+from fgsep_jax import cross, experiment, lock
 from fgsep_jax.config import ConfigError
 import synthetic
 import tiny
@@ -81,6 +81,18 @@ def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):
         assert f'{run}: {three} holds mixtures of 3 sources, the model separates 2' in text
     assert f'{empty} holds no checkpoint' in text and text.count('\n') == 7
     assert results(root) == before
+
+
+def test_results_that_another_process_writes_are_named_before_anything_runs(root, tmp_path):
+    runs = tmp_path / 'runs'
+    for name in ('on_low', 'on_high'):
+        shutil.copytree(root / 'runs' / name, runs / name)
+        shutil.rmtree(runs / name / 'evaluation', ignore_errors=True)
+    folder = runs / 'on_high' / 'evaluation' / 'low'
+    with lock.held(folder, 'evaluation'), pytest.raises(ConfigError) as caught:
+        cross.cross_evaluate([str(runs)], [str(root / 'high'), str(root / 'low')])
+    assert f'{folder} is being written to by process' in str(caught.value)
+    assert not list(runs.rglob('summary.json'))
 
 
 def test_refusals(root, tmp_path):

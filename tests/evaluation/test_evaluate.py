@@ -158,6 +158,7 @@ def test_files_are_whole_and_summed_up(data, tmp_path):
 @pytest.mark.slow
 def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     """The whole way, then a data set of another rate, which is resampled and says so."""
+    synthetic.write(tmp_path / 'tones', test=7, speakers={'train': ['ann']})
     config, workdir = tiny.config(data), str(tmp_path / 'run')
     experiment.train(config, workdir)
     experiment.evaluate(config, workdir, baselines=True)
@@ -166,13 +167,19 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
         assert word in printed
     assert len(list((tmp_path / 'run' / 'audio').rglob('*.wav'))) == 3 * (3 + 3 * 2)
 
-    other = synthetic.write(tmp_path / 'other', name='other', sample_rate=16000, lengths=(4800,))
+    speakers = {'validation': ['ann', 'eve']}
+    other = synthetic.write(
+        tmp_path / 'other', name='other', sample_rate=16000, lengths=(4800,), speakers=speakers
+    )
     experiment.evaluate(config, workdir, data_dirs=[other, data], splits=['validation'])
-    assert 'other-validation is at 16000 Hz and is resampled to' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'other-validation is at 16000 Hz and is resampled to' in printed
+    assert '1 of the 2 speakers or recordings of other-validation are called as some' in printed
     content = json.loads(
         (tmp_path / 'run' / 'evaluation' / 'other-validation' / 'summary.json').read_text()
     )
     assert content['resampled_from'] == 16000 and content['examples'] == 4
+    assert (content['speakers'], content['speakers_trained_on']) == (2, 1)
     assert (tmp_path / 'run' / 'evaluation' / 'tones-validation' / 'summary.json').exists()
 
     three = synthetic.write(tmp_path / 'three', sources=3)

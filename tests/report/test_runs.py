@@ -291,3 +291,23 @@ def test_a_comparison_says_which_runs_it_could_have(tmp_path):
             compare.compare(given)
     with pytest.raises(results.ResultsError, match='^there is no folder nix$'):
         fgsep_jax.report.load_runs('nix')
+
+
+def test_training_speakers_in_a_test_set_are_said(tmp_path):
+    for name in ('a', 'b'):
+        fabricate.run(tmp_path / name, 'convtasnet', seed=ord(name), sounds=False, examples=3)
+    fabricate.run(tmp_path / 'c', 'blstm_m1', sounds=False, examples=3, oracle=False)
+    assert not build.notes(runs.find(str(tmp_path)))
+    change_summaries(tmp_path, '[ab]/evaluation/alpha', speakers=9, speakers_trained_on=2)
+    change_summaries(tmp_path, 'c/evaluation/*-c1', speakers=7, speakers_trained_on=7)
+    change_summaries(tmp_path, 'c/evaluation/*-c2', speakers=7, speakers_trained_on=0)
+    ours, theirs = build.notes(runs.find(str(tmp_path)))
+    assert ours.startswith(
+        '2 of the 9 speakers in alpha are called as some in the training data of'
+    )
+    assert 'a, b (alpha)' in ours
+    assert theirs.startswith('7 of the 7 recordings in alpha-c1')
+    change_summaries(tmp_path, 'a/evaluation/alpha', speakers_trained_on='2')
+    assert any(
+        "has speakers_trained_on = '2'" in note for note in build.notes(runs.find(str(tmp_path)))
+    )
