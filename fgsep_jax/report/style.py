@@ -8,10 +8,12 @@ import warnings
 
 import matplotlib
 from matplotlib import figure as mpl_figure
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 import matplotlib.image
 
 from fgsep_jax import names
 
+DPI = 150  # of PNG files
 INK, GRID = '#1c2128', '#d4d9df'  # `inline` turns these into the page's own
 COLORS = {
     'Conv-TasNet': '#3b82c4',
@@ -163,14 +165,19 @@ def rendered(item, kind):
     with matplotlib.rc_context(RC), warnings.catch_warnings():
         # A name in another script: SVG files and the page leave it to the browser's fonts.
         warnings.filterwarnings('ignore', 'Glyph .* missing from')
+        if item.figure.get_layout_engine():
+            # Once, and as for an SVG file; `savefig` would draw everything for it, each time.
+            item.figure.set_dpi(DPI)
+            FigureCanvasSVG(item.figure)
+            item.figure.get_layout_engine().execute(item.figure)
+            item.figure.set_layout_engine(None)
         item.figure.savefig(
             content,
             format=kind,
             facecolor='white',
-            dpi=150,
+            dpi=DPI,
             metadata={'Date': None} if kind == 'svg' else {'Software': None},
         )
-        item.figure.set_layout_engine('none')  # laid out now; that takes as long as drawing
     return content.getvalue()
 
 
