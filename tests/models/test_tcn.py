@@ -1,5 +1,6 @@
 """The separator: wiring against a reference, causality, masks, remat, bfloat16."""
 
+import functools
 import itertools
 
 import flax
@@ -81,10 +82,11 @@ def test_what_is_called_causal_sees_no_later_frame_or_is_refused(causal, norm, d
     """By the gradient's support; with the parameters of another module, which were not refused."""
     x_BKN, at = normal(1, 20, 6), 9
     how = dict(causal=causal, norm=norm, depthwise=depthwise)
+    few = SMALL | dict(blocks=2, repeats=1)
     sizes = dict(hidden=10, residual=6, skip=5, kernel=3, dilation=2, eps=1e-8, dtype='float32')
     for module, plain in (
         (tcn.Block(**sizes, **how), tcn.Block(**sizes, causal=False, norm=norm, depthwise='shift')),
-        (tcn.TCN(**SMALL, **how), tcn.TCN(**SMALL, norm=norm)),
+        (tcn.TCN(**few, **how), tcn.TCN(**few, norm=norm)),
     ):
         params = initial(plain, x_BKN)
 
@@ -132,8 +134,8 @@ def test_remat_changes_memory_only(depthwise):
 
     options = SMALL | dict(blocks=6, repeats=1, hidden=64, depthwise=depthwise)
     plain, remat = tcn.TCN(**options), tcn.TCN(**options, remat=True)
-    params, same = (jax.jit(m.init)(jax.random.key(0), x_BKN)['params'] for m in (plain, remat))
-    jax.tree.map(np.testing.assert_array_equal, params, same)
+    params, same = (initial(module, x_BKN) for module in (plain, remat))
+    jax.tree.map(np.testing.assert_array_equal, params, same)  # names and shapes
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         jax.jit(gradient(plain))(params),
@@ -171,7 +173,6 @@ def test_bfloat16_is_close_and_parameters_stay_float32():
     assert sums and all(':f32[' in line.split('=')[0] for line in sums)
 
 
-@pytest.mark.slow
 def test_what_passes_from_block_to_block_is_bfloat16():
     model, seen = tcn.TCN(**SMALL, dtype='bfloat16'), []
 
@@ -181,17 +182,17 @@ def test_what_passes_from_block_to_block_is_bfloat16():
         return run(*args, **kwargs)
 
     x_BKN = jnp.asarray(normal(2, 20, 12), 'bfloat16')
-    params = model.init(jax.random.key(0), x_BKN)
+    params = jax.eval_shape(model.init, jax.random.key(0), x_BKN)
     with nn.intercept_methods(watch):
-        model.apply(params, x_BKN)
+        jax.eval_shape(model.apply, params, x_BKN)
     assert len(seen) > 2 and set(seen) == {jnp.dtype('bfloat16')}
 
 
 def test_skip_connections_are_summed_in_float32():
     rough = tcn.TCN(**SMALL, dtype='bfloat16')
     x_BKN = normal(1, 12, 7)
-    params = initial(rough, x_BKN)
-    _, seen = rough.apply(
-        {'params': params}, x_BKN, capture_intermediates=lambda module, _: module.name == 'prelu'
+    capture = functools.partial(
+        rough.apply, capture_intermediates=lambda module, _: module.name == 'prelu'
     )
+    _, seen = jax.eval_shape(capture, {'params': initial(rough, x_BKN)}, x_BKN)
     assert seen['intermediates']['prelu']['__call__'][0].dtype == jnp.float32
