@@ -11,11 +11,11 @@ from fgsep_jax import command_line, defaults
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAMS = [
-    'fgsep_jax.main',
-    'fgsep_jax.report.__main__',
-    'fgsep_jax.report.compare',
-    'fgsep_jax.launch.compile_ahead',
-    *(f'data_prep.{job}' for jobs in defaults.JOBS.values() for job in jobs if '_fg' not in job),
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    for room in ('fgsep_jax', 'data_prep')
+    for path in sorted((ROOT / room).rglob('*.py'))
+    if re.search(r'(command_line|options)\.[Pp]arser\(', text := path.read_text())
+    and '\ndef main(' in text
 ]
 FLAG = re.compile(r'(?<![\w-])--([a-z]\w*(?:\.\w+)*)')
 # Not of a command line: CSS, git's, and examples of how flags are written.
