@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 
 class Mean(NamedTuple):
@@ -78,6 +78,6 @@ def summarize(values) -> dict[str, Any]:
         for name, level in (('median', 0.5), ('q25', 0.25), ('q75', 0.75)):
             summary[name] = float(np.quantile(finite, level))
     if count > 1:
-        half = scipy.stats.t.ppf(0.975, count - 1) * finite.std(ddof=1) / np.sqrt(count)
+        half = special.stdtrit(count - 1, 0.975) * finite.std(ddof=1) / np.sqrt(count)
         summary['ci95'] = [summary['mean'] - float(half), summary['mean'] + float(half)]
     return summary | dict(count=int(count), non_finite=int(values.size - count))
