@@ -72,6 +72,7 @@ setup(
         'orbax-checkpoint>=0.11.20',
         'pillow',  # pictures in TensorBoard's event files; matplotlib brings it anyway
         'protobuf',  # tf.train.Example without TensorFlow
+        'safetensors',  # model files: no code in them, and every language reads them
         'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64
         'soundfile',  # reads and writes wav and flac
         'soxr',  # resampling; librosa's own default back end

@@ -16,7 +16,7 @@ ALLOWED = {
     'fgsep_jax/losses': {'losses', 'dsp'},
     'fgsep_jax/models': {'models'},
     'fgsep_jax/metrics': {'metrics'},
-    'fgsep_jax/interop': {'interop'},
+    'fgsep_jax/interop': {'config', 'files', 'interop', 'tasks'},
     'fgsep_jax/data': {'config', 'data', 'files'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'tasks'},
     'fgsep_jax/training': {
@@ -57,6 +57,7 @@ ALLOWED = {
     'fgsep_jax/separation': {
         'config',
         'data',
+        'interop.model_file',
         'separation',
         'tasks',
         'training.checkpoint',

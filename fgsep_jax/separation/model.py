@@ -11,6 +11,7 @@ import numpy as np
 
 from fgsep_jax import config as config_lib
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.interop import model_file
 from fgsep_jax.separation import engine
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
 from fgsep_jax.tasks import make_task
@@ -247,9 +248,18 @@ class About(NamedTuple):
     identity: str
 
 
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 def about(model):
     """What is known of a model before its weights are read; see `load`."""
     path = os.path.expanduser(os.fspath(model))
+    if model_file.is_model_file(path):
+        found = model_file.read_about(path)
+        stat = os.stat(path)
+        identity = found.digest or f'{stat.st_size} {stat.st_mtime_ns}'
+        return About(_stem(path), found.sources, found.config.data.sample_rate, identity)
     config = run_folder.read_config(path)
     step = checkpoint.best_step(path)
     name = os.path.basename(os.path.abspath(path))
@@ -261,15 +271,22 @@ def load(model):
     """Loads a trained model.
 
     Args:
-      model: a run folder.
+      model: a run folder, or a model file (NAME.safetensors).
 
     Returns:
       A Separator.
 
     Raises:
-      ConfigError: there is no trained model.
+      ConfigError: there is no trained model, or it is damaged.
     """
     path = os.path.expanduser(os.fspath(model))
+    if model_file.is_model_file(path):
+        found, params = model_file.read(path)
+        separator = Separator(
+            found.config, params, step=found.step, name=_stem(path), sources=found.sources
+        )
+        separator.notes = []
+        return separator
     config = run_folder.read_config(path)
     step, params, notes = checkpoint.load_best(path, config, make_task(config))
     name = os.path.basename(os.path.abspath(path))

@@ -1,0 +1,263 @@
+"""A trained model as one file, NAME.safetensors: weights by name, and all about them in its header.
+
+The weights stand under the paths of the parameters ('encoder/kernel'); the header's metadata hold
+the configuration, the sources' names, where the model comes from, and a digest of the whole.
+"""
+
+from collections.abc import Mapping
+import json
+import os
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fgsep_jax import config as config_lib, files
+from fgsep_jax.config import ConfigError
+from fgsep_jax.names import shown
+from fgsep_jax.tasks import make_task
+
+SUFFIX = '.safetensors'
+FORMAT = 'fgsep_jax'
+VERSION = '1'  # of this format
+
+
+class About(NamedTuple):
+    """What the header of a model file says.
+
+    Attributes:
+      config: the model's ConfigDict.
+      sources: names of what it gives, in order.
+      step: of the training, at which the weights were taken.
+      origin: what it was trained on, or where it comes from.
+      licence: of the weights; empty where nobody said.
+      scores: {data set: {metric: value}}, as far as known.
+      digest: of all the file says and holds; empty in a file that another program made.
+    """
+
+    config: object
+    sources: tuple[str, ...]
+    step: int = 0
+    origin: str = ''
+    licence: str = ''
+    scores: Mapping = {}
+    digest: str = ''
+
+
+def is_model_file(path):
+    """Whether what a path names is to be taken for a model file: a folder is a run."""
+    path = os.fspath(path)
+    return os.path.isfile(path) or (path.endswith(SUFFIX) and not os.path.isdir(path))
+
+
+def flat(parameters):
+    """{path in the tree, e.g. 'encoder/kernel': leaf}."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(parameters)
+    }
+
+
+def check_fit(config, tensors, *, where):
+    """Holds tensors against what a configuration's model has.
+
+    Args:
+      config: ConfigDict.
+      tensors: {name: anything with `shape` and `dtype`}.
+      where: what holds them, for the message.
+
+    Returns:
+      The tree of the model's parameters, each leaf its name.
+
+    Raises:
+      ConfigError: names the first tensor that is missing, of another shape, or left over, or says
+        why there can be no such model.
+    """
+    if config.task == 'speech' and config.model.blocks * config.model.repeats > len(tensors):
+        raise ConfigError(
+            f'{where} does not fit its configuration: {len(tensors)} tensors, model.blocks ='
+            f' {config.model.blocks}, model.repeats = {config.model.repeats}'
+        )
+    try:
+        wanted = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+        raise ConfigError(
+            f'{where}: there can be no model of its configuration: {error}'
+        ) from error
+    for name, leaf in flat(wanted).items():
+        if name not in tensors:
+            raise ConfigError(f'{where} does not fit its configuration: {name} is missing')
+        found = tensors[name]
+        if tuple(found.shape) != leaf.shape or found.dtype != leaf.dtype:
+            raise ConfigError(
+                f'{where} does not fit its configuration: {name} is'
+                f' {found.dtype}{list(found.shape)}, must be {leaf.dtype}{list(leaf.shape)}'
+            )
+    if more := sorted(set(tensors) - set(flat(wanted))):
+        raise ConfigError(
+            f'{where} does not fit its configuration: the model has no {shown(more[0])}'
+        )
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.keystr(path, simple=True, separator='/'), wanted
+    )
+
+
+def write(path, config, parameters, *, sources, step=0, origin='', licence='', scores=None):
+    """Writes a model file, whole or not at all.
+
+    Args:
+      path: ends in .safetensors.
+      config: the model's ConfigDict.
+      parameters: the tree of its weights.
+      sources, step, origin, licence, scores: see `About`.
+
+    Raises:
+      ConfigError: another suffix, weights that do not fit the configuration or are not finite, or
+        not one name for each source.
+    """
+    import safetensors.numpy
+
+    path = os.fspath(path)
+    if not path.endswith(SUFFIX):
+        raise ConfigError(f'{shown(path)}: the name of a model file ends in {SUFFIX}')
+    tensors = {name: np.array(leaf, order='C') for name, leaf in flat(parameters).items()}
+    check_fit(config, tensors, where=shown(path))
+    _check_values(tensors, where=shown(path))
+    metadata = {
+        'format': FORMAT,
+        'format_version': VERSION,
+        'config': config_lib.to_json(config),
+        'sample_rate': str(config.data.sample_rate),
+        'sources': json.dumps(list(sources)),
+        'step': str(step),
+        'origin': origin,
+        'licence': licence,
+        'scores': json.dumps(scores or {}),
+    }
+    metadata['digest'] = _digest(metadata, tensors)
+    _about(metadata, shown(path))
+    try:
+        files.write({path: safetensors.numpy.save(tensors, metadata)})
+    except OSError as error:
+        raise ConfigError(f'{shown(path)} cannot be written: {error.strerror}') from error
+
+
+def read_about(path):
+    """What the header of a model file says, its weights not read.
+
+    Raises:
+      ConfigError: it is no model file, or its header is damaged.
+    """
+    with _opened(path) as file:
+        return _about(file.metadata(), shown(path))
+
+
+def read(path):
+    """Reads a model file.
+
+    Returns:
+      (About, the tree of the parameters).
+
+    Raises:
+      ConfigError: it is no model file, is damaged, or does not fit its own configuration; the
+        message names the tensor.
+    """
+    where = shown(path)
+    with _opened(path) as file:
+        metadata = file.metadata()
+        about = _about(metadata, where)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if about.digest and _digest(metadata, tensors) != about.digest:
+        raise ConfigError(f'{where} is damaged: its digest does not match')
+    names = check_fit(about.config, tensors, where=where)
+    _check_values(tensors, where=where)
+    return about, jax.tree.map(tensors.get, names)
+
+
+def _opened(path):
+    """A safetensors file, open."""
+    import safetensors
+
+    path = os.fspath(path)
+    try:
+        if not os.path.isfile(path):
+            there = os.path.lexists(path)
+            raise ConfigError(
+                f'{shown(path)}: {"is no file" if there else "there is no such file"}'
+            )
+        return safetensors.safe_open(path, framework='numpy')
+    except OSError as error:
+        raise ConfigError(f'{shown(path)} cannot be read: {error.strerror or error}') from error
+    except safetensors.SafetensorError as error:
+        raise ConfigError(_foreign(shown(path), f' (damaged, or no {SUFFIX}: {error})')) from error
+
+
+def _foreign(where, why=''):
+    return (
+        f'{where} is no model file of fgsep_jax{why}; weights of other programs become one by'
+        f' `python -m fgsep_jax.interop.import_model {where} --output=NAME{SUFFIX}`'
+    )
+
+
+def _about(metadata, where):
+    """The About of a header, or a ConfigError."""
+    metadata = metadata or {}
+    if metadata.get('format') != FORMAT:
+        raise ConfigError(_foreign(where))
+    if metadata.get('format_version') != VERSION:
+        raise ConfigError(
+            f'{where} has format {metadata.get("format_version")!r:.20}, and this version of'
+            f' fgsep_jax reads {VERSION}: use the version that wrote it'
+        )
+    if missing := {'config', 'sample_rate', 'sources'} - set(metadata):
+        raise ConfigError(f'{where} is damaged: its header has no {", ".join(sorted(missing))}')
+    config = config_lib.from_json(metadata['config'], where=f'the configuration in {where}')
+    listed = files.parse_json(
+        f'{{"sources": {metadata["sources"]}, "scores": {metadata.get("scores", "{}")},'
+        f' "step": {metadata.get("step", 0)}, "sample_rate": {metadata["sample_rate"]}}}'.encode(),
+        ConfigError,
+        where=f'the header of {where}',
+        halves=True,
+    )
+    sources, step = listed['sources'], listed['step']
+    if (
+        not isinstance(sources, list)
+        or not all(isinstance(name, str) and name for name in sources)
+        or len({*sources}) != len(sources)
+        or len(sources) != config.data.sources
+    ):
+        raise ConfigError(
+            f'{where}: sources = {sources!r:.80}: must be {config.data.sources} different names'
+        )
+    if listed['sample_rate'] != config.data.sample_rate:
+        raise ConfigError(
+            f'{where}: sample_rate = {listed["sample_rate"]!r:.20}, and its configuration has'
+            f' {config.data.sample_rate}'
+        )
+    if not isinstance(step, int) or step < 0 or not isinstance(listed['scores'], dict):
+        raise ConfigError(f'{where} is damaged: step = {step!r:.20}')
+    return About(
+        config,
+        tuple(sources),
+        step,
+        metadata.get('origin', ''),
+        metadata.get('licence', ''),
+        listed['scores'],
+        metadata.get('digest', ''),
+    )
+
+
+def _check_values(tensors, *, where):
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ConfigError(f'{where}: {name} holds nan or inf')
+
+
+def _digest(metadata, tensors):
+    """SHA-256 of a header without its digest, and of all tensors."""
+    kinds = {
+        name: [str(tensor.dtype), list(tensor.shape), files.digest(tensor.tobytes())]
+        for name, tensor in tensors.items()
+    }
+    said = {key: value for key, value in metadata.items() if key != 'digest'}
+    return files.digest(json.dumps([said, kinds], sort_keys=True).encode())
