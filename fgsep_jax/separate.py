@@ -361,8 +361,9 @@ class Manifest:
             about = os.stat(job.source)
             row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
         row |= {'status': status, **values}
-        self.rows[row['outputs']] = {key: str(value) for key, value in row.items()}
-        text = names.csv_text([[row[key] for key in COLUMNS]])
+        row = {key: '' if row[key] is None else str(row[key]) for key in COLUMNS}
+        self.rows[row['outputs']] = row
+        text = names.csv_text([row.values()])
         if not os.path.exists(self._path):
             text = names.csv_text([COLUMNS]) + text
         with open(self._path, 'ab') as file:
@@ -493,18 +494,19 @@ def _separate_one(separator, job, args, how, background, parts, manifest, progre
                     os.unlink(one)
             raise
         took = time.monotonic() - began
+        low = made.low_margin_seconds
         values = {
-            'seconds': f'{made.seconds:.3f}',
+            'seconds': round(made.seconds, 3),
             'rate': round(made.rate),
             'channels': made.channels,
-            'gain': f'{gain:.6g}',
-            'low_margin_seconds': '' if math.isnan(made.low_margin_seconds)
-            else f'{made.low_margin_seconds:.1f}',
-            'background': '{:.2f}-{:.2f}'.format(*made.background) if made.background else '',
-            'real_time_factor': f'{made.seconds / took:.2f}',
+            'gain': float(f'{gain:.6g}'),
+            'low_margin_seconds': None if math.isnan(low) else round(low, 1),
+            'background': made.background and '{:.2f}-{:.2f}'.format(*made.background),
+            'real_time_factor': round(made.seconds / took, 2),
             'model': f'{separator.name}, step {separator.step}',
-        }  # fmt: skip
-        manifest.add(job, 'done', **values)
+            'outputs': [os.path.join(folder, path) for path in job.outputs.values()],
+        }
+        manifest.add(job, 'done', **{k: v for k, v in values.items() if k != 'outputs'})
         return values
 
 
@@ -690,8 +692,8 @@ def _all(separator, jobs, args, how, background, parts, manifest, say):
                 manifest.add(job, f'failed: {reason}')
             row = {'status': 'failed', 'reason': reason}
         else:
-            if float(row['gain']) < 1:
-                change = 20 * math.log10(float(row['gain']))
+            if row['gain'] < 1:
+                change = 20 * math.log10(row['gain'])
                 say(f'{job.label}: all parts {change:.1f} dB, not to clip')
             if row['background']:
                 say(f'{job.label}: {row["background"]} s taken for background alone')

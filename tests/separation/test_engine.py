@@ -1,0 +1,151 @@
+"""What a model makes of signals of every shape, level, length and rate."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgsep_jax.separation import engine
+from fgsep_jax.separation.recording import ArrayRecording
+import models
+
+RATE = 8000
+
+
+@pytest.fixture(scope='module')
+def speech():
+    return models.separator('convtasnet')
+
+
+@pytest.fixture(scope='module')
+def sounds():
+    return models.separator('blstm_m2')
+
+
+def noise(*shape, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize('shape', [(8000,), (1,), (2, 3000), (3, 1, 700)])
+@pytest.mark.parametrize('rate', [8000, 11025])
+def test_parts_have_the_shape_of_the_signal(speech, sounds, shape, rate):
+    for model in (speech, sounds):
+        signal = noise(*shape)
+        parts = model.separate(signal, rate)
+        assert tuple(parts) == model.sources
+        assert all(part.shape == shape and part.dtype == np.float32 for part in parts.values())
+
+
+@pytest.mark.parametrize('rate', [8000, 16000, 6000])
+@pytest.mark.parametrize('shape', [(90_000,), (2, 20_000)])
+def test_foreground_and_background_sum_to_the_recording(sounds, shape, rate):
+    signal = noise(*shape)
+    parts = sounds.separate(signal, rate, segment=2.0, overlap=1.0)
+    np.testing.assert_allclose(sum(parts.values()), signal, atol=1e-6)
+
+
+def test_channels_share_one_mask(sounds):
+    signal_CT = noise(2, 16_000)
+    parts = sounds.separate(signal_CT, RATE)
+    alone = sounds.separate(signal_CT.mean(axis=0), RATE)
+    np.testing.assert_allclose(parts['foreground'].mean(axis=0), alone['foreground'], atol=1e-4)
+    assert np.abs(parts['foreground'][0] - parts['foreground'][1]).max() > 1e-3
+
+
+@pytest.mark.parametrize('db', [-100, -60, 20])
+def test_the_level_of_a_recording_changes_nothing(speech, sounds, db):
+    signal_T, gain = noise(12_000), 10 ** (db / 20)
+    for model in (speech, sounds):
+        plain, scaled = (model.separate(s, RATE) for s in (signal_T, signal_T * np.float32(gain)))
+        for name in model.sources:
+            np.testing.assert_allclose(scaled[name] / gain, plain[name], atol=2e-5)
+
+
+def test_one_window_is_the_model_itself(speech):
+    signal_T = noise(12_000)
+    parts = speech.separate(signal_T, RATE, segment=0)
+    estimate_ST = np.asarray(
+        speech.task.separate(speech.parameters, jnp.asarray(signal_T)[None])[0]
+    )
+    scale_S, *_ = np.linalg.lstsq(estimate_ST.T, signal_T, rcond=None)
+    for scale, estimate_T, part_T in zip(scale_S, estimate_ST, parts.values()):
+        np.testing.assert_allclose(part_T, scale * estimate_T, atol=2e-4)
+
+
+def test_silence_stays_silence(speech, sounds):
+    for model in (speech, sounds):
+        for part in model.separate(np.zeros(9000, np.float32), RATE).values():
+            np.testing.assert_array_equal(part, 0)
+
+
+def test_one_shape_is_compiled_whatever_the_recordings():
+    speech = models.separator('convtasnet')
+    for samples in (100, 70_000, 200_000, 64_000):
+        speech.separate(noise(samples), RATE)
+        speech.separate(noise(2, samples), RATE)
+    assert speech.network._separate._cache_size() == 1
+
+
+def test_jax_arrays_are_taken(sounds):
+    signal_T = noise(5000)
+    parts, same = (sounds.separate(s, RATE) for s in (jnp.asarray(signal_T), signal_T))
+    np.testing.assert_array_equal(parts['background'], same['background'])
+
+
+@pytest.mark.parametrize(
+    ('signal', 'said'),
+    [
+        (np.zeros(0, np.float32), 'empty'),
+        (np.array([0.0, np.nan]), 'not finite'),
+        (np.zeros(5, np.int16), 'floats'),
+        (np.zeros((1, 1, 1, 5)), 'floats'),
+    ],
+)
+def test_what_cannot_be_separated_is_said(speech, signal, said):
+    with pytest.raises(ValueError, match=said):
+        speech.separate(signal, RATE)
+
+
+def test_least_squares_finds_scale_and_sign():
+    reference_SCT = noise(2, 1, 4000)
+    mixture_TC = reference_SCT.sum(axis=0).T
+    level = engine.Level(2)
+    scale_S = np.array([-5900, 0.01], np.float32)
+    for at in range(0, 4000, 1000):
+        part_SCT = reference_SCT[..., at : at + 1000]
+        level.add(part_SCT * scale_S[:, None, None], mixture_TC[at : at + 1000])
+    np.testing.assert_allclose(level.scale_S() * scale_S, 1, rtol=1e-4)
+
+
+def test_equal_estimates_share_the_mixture():
+    signal_SCT = np.repeat(noise(1, 1, 1000), 2, axis=0)
+    level = engine.Level(2)
+    level.add(signal_SCT, signal_SCT[0].T)
+    np.testing.assert_allclose(level.scale_S(), 0.5, rtol=1e-4)
+
+
+def test_the_background_is_the_quietest_stretch_that_sounds():
+    signal_T = noise(80_000)
+    signal_T[24_000:40_000] *= 0.01
+    signal_T[56_000:76_000] = 0
+    about = engine.scan(ArrayRecording(signal_T[None], RATE), channels='each', quiet_seconds=2.0)
+    assert about.quiet == pytest.approx(3.0)
+    assert about.samples == 80_000 and about.peak == np.abs(signal_T).max()
+
+
+def test_an_auxiliary_network_hears_the_background():
+    model = models.separator('blstm_m2_plus')
+    signal_T = noise(16_000)
+    parts = [
+        model.separate(signal_T, RATE, background=background)['foreground']
+        for background in (None, (0.5, 1.0), noise(4000, seed=1), noise(4000, seed=2))
+    ]
+    differ = [np.abs(a - b).max() > 0 for a, b in zip(parts, parts[1:])]
+    assert all(differ)
+
+
+def test_sources_of_all_channels_have_one_order(speech):
+    from fgsep_jax.separation.model import _same_order
+
+    estimate_SCT = noise(2, 1, 500)
+    swapped = np.concatenate([estimate_SCT, -estimate_SCT[::-1]], axis=1)
+    np.testing.assert_array_equal(_same_order(swapped)[:, 1], -estimate_SCT[:, 0])

@@ -1,0 +1,373 @@
+"""The command, on folders as people have them: names, forms, faults, resumption."""
+
+import csv
+import io
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from fgsep_jax import files, separate
+from fgsep_jax.separation import activity
+import models
+
+RATE = 8000
+
+
+@pytest.fixture(scope='module')
+def sounds(tmp_path_factory):
+    return models.run(tmp_path_factory.mktemp('runs') / 'sounds', 'blstm_m2')
+
+
+@pytest.fixture(scope='module')
+def voices(tmp_path_factory):
+    return models.run(tmp_path_factory.mktemp('runs') / 'voices', 'convtasnet')
+
+
+def noise(samples=4000, channels=1, seed=0):
+    signal = 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
+    return signal.astype(np.float32)
+
+
+def wave(path, signal_TC=None, rate=RATE, subtype='PCM_16'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, noise() if signal_TC is None else signal_TC, rate, subtype)
+    return str(path)
+
+
+def run(*words):
+    """Exit status of the command."""
+    try:
+        separate.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def rows(folder):
+    with open(folder / 'manifest.csv', newline='') as file:
+        return {row['path']: row for row in csv.DictReader(file)}
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+
+
+def test_a_tree_is_mirrored_and_parts_sum_to_it(sounds, tmp_path, capsys):
+    wave(tmp_path / 'in/site a/0700.wav', noise(9001, 2), 16_000)
+    wave(tmp_path / 'in/b.flac', noise(3000))
+    (tmp_path / 'in/.hidden.wav').write_text('')
+    (tmp_path / 'in/notes.txt').write_text('')
+    out = tmp_path / 'out'
+    assert run(sounds, tmp_path / 'in', '-o', out) == 0
+    assert tree(out) == [
+        'b_background.wav',
+        'b_foreground.wav',
+        'manifest.csv',
+        'site a/0700_background.wav',
+        'site a/0700_foreground.wav',
+    ]
+    parts = [soundfile.read(out / f'site a/0700_{s}.wav') for s in ('foreground', 'background')]
+    assert [rate for _, rate in parts] == [16_000] * 2
+    original_TC, _ = soundfile.read(tmp_path / 'in/site a/0700.wav')
+    np.testing.assert_allclose(parts[0][0] + parts[1][0], original_TC, atol=1.01 / 32768)
+    row = rows(out)[str(tmp_path / 'in/site a/0700.wav')]
+    assert (row['status'], row['rate'], row['channels'], row['gain']) == (
+        'done',
+        '16000',
+        '2',
+        '1.0',
+    )
+    assert float(row['seconds']) == pytest.approx(9001 / 16_000, abs=1e-3)
+    assert 'passed over: 1 .txt' in capsys.readouterr().out
+
+
+def test_the_same_command_goes_on_where_it_stopped(sounds, tmp_path, capsys):
+    for name in 'abc':
+        wave(tmp_path / f'in/{name}.wav', noise(seed=ord(name)))
+    out = tmp_path / 'out'
+    assert run(sounds, tmp_path / 'in', '-o', out) == 0
+    before = {name: (out / name).stat().st_mtime_ns for name in tree(out) if name.endswith('wav')}
+    os.unlink(out / 'b_background.wav')
+    wave(tmp_path / 'in/c.wav', noise(5000))
+    assert run(sounds, tmp_path / 'in', '-o', out) == 0
+    assert '1 of 3 recordings are done already' in capsys.readouterr().out
+    after = {name: (out / name).stat().st_mtime_ns for name in before}
+    changed = {name[0] for name in before if before[name] != after[name]}
+    assert changed == {'b', 'c'}
+    assert len(rows(out)) == 3
+
+
+def test_killed_at_any_rename_it_goes_on(sounds, tmp_path, monkeypatch):
+    wave(tmp_path / 'a.wav')
+    whole = tmp_path / 'whole'
+    assert run(sounds, tmp_path / 'a.wav', '-o', whole) == 0
+    rename = os.replace
+    for last in range(4):
+        out, count = tmp_path / f'out{last}', [0]
+
+        def limited(*args, last=last, count=count):
+            count[0] += 1
+            if count[0] > last:
+                raise KeyboardInterrupt
+            rename(*args)
+
+        monkeypatch.setattr(os, 'replace', limited)
+        with pytest.raises(KeyboardInterrupt) if last < 3 else pytest.MonkeyPatch.context():
+            run(sounds, tmp_path / 'a.wav', '-o', out)
+        monkeypatch.setattr(os, 'replace', rename)
+        assert run(sounds, tmp_path / 'a.wav', '-o', out) == 0
+        assert tree(out) == tree(whole)
+        for name in ('a_foreground.wav', 'a_background.wav'):
+            assert (out / name).read_bytes() == (whole / name).read_bytes()
+        assert [row['status'] for row in rows(out).values()] == ['done']
+
+
+def test_a_torn_line_of_the_manifest_is_separated_anew(sounds, tmp_path):
+    wave(tmp_path / 'a.wav')
+    out = tmp_path / 'out'
+    assert run(sounds, tmp_path / 'a.wav', '-o', out) == 0
+    text = (out / 'manifest.csv').read_text()
+    (out / 'manifest.csv').write_text(text + text.splitlines()[-1][:20])
+    wave(tmp_path / 'b.wav')
+    assert run(sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', out) == 0
+    assert {row['status'] for row in rows(out).values()} == {'done'}
+
+
+@pytest.mark.parametrize('what', ['another model', 'another setting', "somebody's file"])
+def test_nothing_of_others_is_replaced(sounds, voices, tmp_path, capsys, what):
+    wave(tmp_path / 'a.wav')
+    out = tmp_path / 'out'
+    words = [sounds, tmp_path / 'a.wav', '-o', out]
+    if what == "somebody's file":
+        wave(out / 'a_foreground.wav')
+    else:
+        assert run(*words) == 0
+    before = {name: (out / name).read_bytes() for name in tree(out)}
+    if what == 'another setting':
+        words.append('--bits=24')
+    if what == 'another model':
+        other = tmp_path / 'sounds'
+        shutil.copytree(sounds, other)
+        (other / 'checkpoints/1').rename(other / 'checkpoints/1.torn')
+        assert run(other, *words[1:]) == 2  # no checkpoint at all
+        assert 'holds no checkpoint yet' in capsys.readouterr().err
+        words = [models.run(tmp_path / 'm', 'blstm_m2', **{'model.hidden': 7}), *words[1:]]
+    assert run(*words) == 2
+    assert '--overwrite' in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in tree(out)} == before
+    assert run(*words, '--overwrite') == 0
+
+
+FAULTS = {
+    'empty.wav': lambda path: path.write_bytes(b''),
+    'text.wav': lambda path: path.write_text('no sound at all'),
+    'nan.wav': lambda path: wave(path, np.full((500, 1), np.nan, np.float32), subtype='FLOAT'),
+    'torn.wav': lambda path: path.write_bytes(_bytes()[:-2000]),
+    'no_samples.wav': lambda path: wave(path, np.zeros((0, 1))),
+    'folder.wav': lambda path: path.mkdir(),
+    'link.wav': lambda path: path.symlink_to('nowhere'),
+}
+
+
+def _bytes():
+    memory = io.BytesIO()
+    soundfile.write(memory, noise(), RATE, format='WAV')
+    return memory.getvalue()
+
+
+def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    for name, make in FAULTS.items():
+        make(folder / name)
+    wave(folder / 'a.wav')
+    wave(folder / 'one.wav', noise(1))
+    wave(folder / 'silent.wav', np.zeros((4000, 1)))
+    wave(folder / 'offset.wav', np.full((4000, 1), 0.5))
+    out = tmp_path / 'out'
+    assert run(sounds, folder, '-o', out) == 1
+    found = {os.path.basename(path): row['status'] for path, row in rows(out).items()}
+    bad = {name for name, status in found.items() if status.startswith('failed: ')}
+    assert bad == set(FAULTS) - {'folder.wav'}
+    assert set(found) - bad == {'a.wav', 'one.wav', 'silent.wav', 'offset.wav'}
+    assert soundfile.info(out / 'one_foreground.wav').frames == 1
+    assert not soundfile.read(out / 'silent_background.wav')[0].any()
+    said = capsys.readouterr()
+    assert all(f'{name}: ' in said.err for name in bad)
+    assert '4 done, 6 failed' in said.out
+    assert not [name for name in tree(out) if files.PARTIAL in name]
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ([], 'MODEL INPUT... is needed'),
+        (['M'], 'MODEL and INPUT are needed'),
+        (['no/run', 'a.wav'], 'no/run holds no run'),
+        (['M', 'b.wav'], 'b.wav: there is no such file'),
+        (['M', '*.mp3'], '*.mp3: there is no such file'),
+        (['M', '@no.txt'], 'no.txt cannot be read'),
+        (['M', 'bare'], 'no audio in this folder (1 .txt)'),
+        (['M', 'a.wav', 'a.flac'], 'would both be written to a_foreground.wav'),
+        (['M', 'a.wav', '-o', '.', '--name={file}_{source}/../{file}'], 'is an input'),
+        (['M', 'a.wav', '--name={path}/{file}'], "needs '{source}'"),
+        (['M', 'a.wav', '--name={take}_{source}'], '--name={take}_{source}: must be'),
+        (['M', 'a.wav', '--name=../{source}'], 'outside the output folder'),
+        (['M', 'a.wav', '--sources=voice'], 'this model gives foreground, background'),
+        (['M', 'a.wav', '--channels=0'], '--channels=0: must be'),
+        (['M', 'a.wav', '--rate=fast'], '--rate=fast: must be'),
+        (['M', 'a.wav', '--segment=nan'], '--segment=nan: must be'),
+        (['M', 'a.wav', '--segment=0.01'], '--segment=0.01: must be'),
+        (['M', 'a.wav', '--overlap=-1'], '--overlap=-1.0: must be'),
+        (['M', 'a.wav', '--batch=0'], '--batch=0: must be'),
+        (['M', 'a.wav', '--format=flac', '--bits=float'], '--bits=float: must be 16 or 24'),
+        (['M', 'a.wav', '--format=ogg', '--bits=24'], '--bits=24: must be left out'),
+        (['M', 'a.wav', '--background=2-1'], '--background=2-1: must be START before END'),
+        (['M', 'a.wav', '--background=x.wav'], '--background=x.wav: must be a file'),
+        (['M', 'a.wav', '--start=-1'], '--start=-1.0: must be'),
+        (['M', 'a.wav', '-o', 'a.wav'], 'a.wav'),
+    ],
+)
+def test_a_mistake_ends_it_before_anything_is_written(
+    sounds, tmp_path, monkeypatch, capsys, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    wave(tmp_path / 'a.wav')
+    wave(tmp_path / 'a.flac')
+    (tmp_path / 'bare').mkdir()
+    (tmp_path / 'bare/x.txt').write_text('')
+    before = tree(tmp_path)
+    words = [sounds if word == 'M' else word for word in words]
+    assert run(*words) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count('\n') == 1
+    assert tree(tmp_path) == before
+
+
+def test_lists_globs_and_repeats_name_each_file_once(sounds, tmp_path, capsys):
+    a, b = wave(tmp_path / 'a.wav'), wave(tmp_path / 'b.wav')
+    (tmp_path / 'list.txt').write_text(f'{a}\n\n{b}\n')
+    words = [sounds, f'@{tmp_path}/list.txt', a, f'{tmp_path}/?.wav', '-o', tmp_path / 'out']
+    assert run(*words, '--dry_run') == 0
+    assert capsys.readouterr().out.count(' -> ') == 2
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'form', 'subtype'),
+    [
+        (['--bits=24'], 'WAV', 'PCM_24'),
+        (['--bits=float'], 'WAV', 'FLOAT'),
+        (['--format=flac', '--bits=24'], 'FLAC', 'PCM_24'),
+        (['--format=ogg'], 'OGG', 'VORBIS'),
+        (['--format=mp3'], 'MP3', 'MPEG_LAYER_III'),
+    ],
+)
+def test_forms(sounds, tmp_path, flags, form, subtype):
+    wave(tmp_path / 'a.wav', noise(9000), 16_000)
+    assert run(sounds, tmp_path / 'a.wav', '-o', tmp_path / 'out', *flags) == 0
+    about = soundfile.info(next((tmp_path / 'out').glob('a_foreground.*')))
+    assert (about.format, about.subtype, about.samplerate) == (form, subtype, 16_000)
+
+
+def test_parts_residual_rate_and_span(voices, tmp_path):
+    signal_TC = noise(32_000, 2)
+    wave(tmp_path / 'a.wav', signal_TC, 16_000, 'FLOAT')
+    flags = ['--sources=speaker_2', '--residual', '--rate=model', '--bits=float', '--channels=2']
+    flags += ['--start=0.5', '--seconds=1', '--name={model}-{suffix}-{file}.{source}']
+    assert run(voices, tmp_path / 'a.wav', '-o', tmp_path / 'out', *flags) == 0
+    out = tmp_path / 'out'
+    assert tree(out) == [
+        'manifest.csv', 'voices-wav-a.residual.wav', 'voices-wav-a.speaker_2.wav'
+    ]  # fmt: skip
+    parts = [soundfile.read(out / name) for name in tree(out)[1:]]
+    assert all(rate == 8000 and len(part_T) == 8000 for part_T, rate in parts)
+    from fgsep_jax.data.resample import resample
+
+    wanted_T = resample(signal_TC[8000:24_000, 1], 16_000, 8000)
+    np.testing.assert_allclose(parts[0][0] + parts[1][0], wanted_T, atol=1e-5)
+
+
+def test_one_gain_where_anything_would_clip(sounds, tmp_path, capsys):
+    signal_TC = 4 * noise(9000) / np.abs(noise(9000)).max()
+    wave(tmp_path / 'loud.wav', signal_TC, subtype='FLOAT')
+    assert run(sounds, tmp_path / 'loud.wav', '-o', tmp_path / 'out') == 0
+    row = rows(tmp_path / 'out')[str(tmp_path / 'loud.wav')]
+    gain = float(row['gain'])
+    assert gain < 1
+    parts = [
+        soundfile.read(tmp_path / f'out/loud_{s}.wav', always_2d=True)[0]
+        for s in ('foreground', 'background')
+    ]
+    np.testing.assert_allclose(sum(parts) / gain, signal_TC, atol=1e-3)
+    assert max(np.abs(part).max() for part in parts) == pytest.approx(1 - 2**-15, abs=1e-4)
+    assert 'not to clip' in capsys.readouterr().out
+
+
+def test_json_is_a_line_a_recording(sounds, tmp_path, capsys):
+    wave(tmp_path / 'a.wav')
+    (tmp_path / 'b.wav').write_text('x')
+    words = [sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', tmp_path / 'out', '--json']
+    assert run(*words) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line['status'] for line in lines] == ['done', 'failed']
+    assert lines[0]['seconds'] == 0.5 and lines[1]['reason'].startswith('unreadable')
+
+
+@pytest.mark.parametrize('raw', [False, True])
+def test_standard_input(sounds, tmp_path, monkeypatch, raw):
+    data = _bytes()
+
+    class Input:
+        buffer = io.BytesIO(data[44:] if raw else data)
+
+    monkeypatch.setattr('sys.stdin', Input)
+    flags = [f'--raw_rate={RATE}'] if raw else []
+    assert run(sounds, '-', '-o', tmp_path, *flags) == 0
+    parts = [soundfile.read(tmp_path / f'stdin_{s}.wav')[0] for s in ('foreground', 'background')]
+    np.testing.assert_allclose(sum(parts), noise()[:, 0], atol=2 / 32768)
+
+
+def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
+    wave(tmp_path / 'a.wav', noise(9000))
+    wave(tmp_path / 'b.wav', noise(100))
+    write = separate._Output.write
+
+    def full(self, data):
+        if self.tell() > 4000:
+            self.error = OSError(28, 'No space left on device')
+            return len(data)
+        return write(self, data)
+
+    monkeypatch.setattr(separate._Output, 'write', full)
+    out = tmp_path / 'out'
+    assert run(sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', out) == 1
+    assert 'No space left on device' in capsys.readouterr().err
+    assert tree(out) == ['b_background.wav', 'b_foreground.wav', 'manifest.csv']
+
+
+def test_labels_say_where_a_part_sounds(sounds, tmp_path):
+    wave(tmp_path / 'a.wav')
+    assert run(sounds, tmp_path / 'a.wav', '-o', tmp_path / 'out', '--labels') == 0
+    start, stop, part = (tmp_path / 'out/a_labels.txt').read_text().split('\n')[0].split('\t')
+    assert part in ('foreground', 'background') and 0 <= float(start) < float(stop) <= 0.5
+    lines = (tmp_path / 'out/a_selections.txt').read_text().splitlines()
+    assert lines[0].startswith('Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)')
+
+
+def test_activity():
+    rate = 8000
+    signal_T = np.zeros(10 * rate)
+    for start, stop in ((1, 2), (2.2, 3), (5, 5.04), (7, 9)):
+        span = slice(int(start * rate), int(stop * rate))
+        signal_T[span] = np.sin(np.arange(span.stop - span.start))
+    meter = activity.Meter(rate)
+    for at in range(0, len(signal_T), 777):
+        meter.add(signal_T[at : at + 777, None])
+    found = activity.stretches(meter.level_db())
+    np.testing.assert_allclose(found, [(1, 3), (7, 9)], atol=0.051)
+    assert activity.stretches(np.full(100, -120.0)) == []
