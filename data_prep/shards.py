@@ -267,9 +267,13 @@ def run(
                 | 'Finish'
                 >> beam.ParDo(Finish(job_path), files=beam.pvalue.AsSingleton(planned.files))
             )
-    except RuntimeError as error:  # Beam's, around whatever a worker raised
+    except (RuntimeError, OSError) as error:  # Beam's, around whatever a worker raised
         # Inputs that cannot be read are skipped, so it is the output.
-        if found := re.search(r'Error: \[Errno \d+\] ([^[:\n]*)', str(error)):
+        kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OS|BeamIO)Error: ([^[\n]{1,200})')
+        if isinstance(error, OSError):
+            kinds += (r'([^[\n]{1,200})',)
+        found = next((x for x in (re.search(kind, str(error)) for kind in kinds) if x), None)
+        if found:
             message = f'{output_dir} cannot be written to ({found[1].strip()})'
             raise OSError(message) from error
         raise

@@ -4,11 +4,11 @@ Only names and numbers travel between workers; audio goes from the source file i
 """
 
 from collections.abc import Callable
+import contextlib
 import dataclasses
 import functools
 import glob
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -22,6 +22,7 @@ import cloudpickle
 from data_prep import audio, plans, progress, report
 from data_prep.corpora import Utterance, plural, printable
 from data_prep.mixing import stable_hash
+from fgsep_jax import files
 from fgsep_jax.data import records
 
 SHARD_BYTES = 128 << 20
@@ -54,16 +55,27 @@ class Job:
     beside: dict = dataclasses.field(default_factory=dict)
 
 
+def rename(temporary: str, path: str) -> None:
+    """Give what is written its name; unlike Beam's, a local error says its number."""
+    if '://' in path:
+        FileSystems.rename([temporary], [path])
+    else:
+        os.replace(temporary, path)
+
+
 def write_whole(path: str, contents: bytes) -> None:
     """Write beside, then rename, so that a file under its own name is whole."""
+    if '://' not in path:
+        return files.write({path: contents})
     temporary = f'{path}.tmp-{uuid.uuid4().hex}'
     with FileSystems.create(temporary, 'application/octet-stream') as file:
         file.write(contents)
-    FileSystems.rename([temporary], [path])
+    rename(temporary, path)
 
 
 @functools.lru_cache(maxsize=1)
 def load_job(job_path: str) -> Job:
+    """The job that a file in the staging folder holds, read once a process."""
     with FileSystems.open(job_path, 'application/octet-stream') as file:
         return cloudpickle.loads(file.read())
 
@@ -105,17 +117,17 @@ def delete(folder: str, name: str) -> None:
 
 def read_json(path: str) -> dict:
     """The object in a file; an empty one where there is none."""
-    try:
+    with contextlib.suppress(OSError):
+        if '://' not in path:
+            return files.read_json(path, OSError)
         with FileSystems.open(path, 'application/octet-stream') as file:
-            content = json.loads(file.read())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+            return files.parse_json(file.read(), OSError, where=path)
+    return {}
 
 
-def write_list(staging: str, files: list[str]) -> None:
+def write_list(staging: str, names: list[str]) -> None:
     """Say which files in the output folder are a data set's: nothing else is ever deleted there."""
-    write_whole(FileSystems.join(staging, FILES), records.to_json({'files': files}).encode())
+    write_whole(FileSystems.join(staging, FILES), records.to_json({'files': names}).encode())
 
 
 def own_files(output_dir: str, staging: str) -> list[str]:
@@ -136,7 +148,8 @@ def own_files(output_dir: str, staging: str) -> list[str]:
     listed.update(map(str, read_json(FileSystems.join(staging, FILES)).get('files', ())))
 
     def is_ours(entry):
-        entry = re.sub(r'\.tmp-[0-9a-f]{32}$', '', entry)  # of a job that was killed
+        # Of a job that was killed, some are unfinished.
+        entry = re.sub(r'\.tmp-[0-9a-f]{32}$', '', entry).removeprefix(files.PARTIAL)
         shard = re.search(r'\.tfrecord-(\d{5,})-of-(\d{5,})$', entry)
         return entry in listed or (
             shard is not None
@@ -189,6 +202,7 @@ def assign_shards(specs: list[plans.MixtureSpec]) -> list[tuple[str, int, int, l
 
 
 def check_unique(names: list[str], what: str) -> None:
+    """Refuse names of which one stands there twice."""
     if len(set(names)) < len(names):
         seen = set()
         twice = sorted({name for name in names if name in seen or seen.add(name)})
@@ -337,13 +351,14 @@ class Plan(beam.DoFn):
             **notes,
             'Warnings': [*warnings(job, inspected, specs), *notes.get('Warnings', [])],
         }
-        files = _summarise(job, inspected)
-        files |= {'notes': notes, 'lost': [dataclasses.asdict(one) for one in lost]}
-        yield beam.pvalue.TaggedOutput('files', files)
+        found = _summarise(job, inspected)
+        found |= {'notes': notes, 'lost': [dataclasses.asdict(one) for one in lost]}
+        yield beam.pvalue.TaggedOutput('files', found)
         yield from work
 
 
 def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:
+    """What is said of each file that is left out: name, path, kind of fault and detail."""
     return [
         {
             'name': one.item.id,
@@ -411,7 +426,7 @@ class WriteShard(beam.DoFn):
                         example.adaptation_overlap,
                     )
                 )
-        FileSystems.rename([temporary], [path])
+        rename(temporary, path)
         self.ticker.flush()
         yield {
             'split': split,

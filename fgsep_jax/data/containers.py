@@ -266,6 +266,7 @@ class EndlessFlac:
         self.seek(0)
 
     def readinto(self, buffer) -> int:
+        """As of any file: fills the buffer, says with how many bytes."""
         at = self._file.tell()
         count = self._file.readinto(buffer)
         view = memoryview(buffer).cast('B')
@@ -274,10 +275,12 @@ class EndlessFlac:
         return count
 
     def read(self, count: int = -1) -> bytes:
+        """The next bytes, as of any file."""
         buffer = bytearray(count)
         return bytes(buffer[: self.readinto(buffer)])
 
     def write(self, _):
+        """Refuses: soundfile asks for the method, and never calls it."""
         raise OSError('read only')
 
 

@@ -9,10 +9,11 @@ import random
 import subprocess
 import sys
 
+from apache_beam.io.filesystem import BeamIOError
 import numpy as np
 import pytest
 
-from data_prep import corpora, folder_2mix, mixers, mixing, plans, shards, workers
+from data_prep import corpora, finish, folder_2mix, mixers, mixing, plans, shards, workers
 from fgsep_jax.data import records, source
 import trees
 
@@ -186,6 +187,28 @@ def test_a_full_disk_ends_the_job_in_one_line(corpus, tmp_path, monkeypatch, cap
     told = capfd.readouterr().err
     assert message in told.splitlines()
     assert 'Traceback' not in told + caplog.text
+
+
+@pytest.mark.parametrize(
+    'error, said',
+    [
+        (OSError(errno.EDQUOT, 'Disk quota exceeded', 'a', None, 'b'), 'Disk quota exceeded'),
+        (OSError('the server said no'), 'the server said no'),
+        (
+            BeamIOError('Rename operation failed', {('a', 'b'): OSError(28, 'full')}),
+            'Rename op.*full',
+        ),
+    ],
+)
+@pytest.mark.parametrize('module', [workers, finish])
+def test_whatever_ends_a_writing_is_one_line(corpus, tmp_path, monkeypatch, module, error, said):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(module, 'rename' if module is workers else 'write_whole', fail)
+    with pytest.raises(SystemExit, match=rf'^error: .*/out cannot be written to \({said}') as stop:
+        run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
+    assert stop.value.code == 2 and '\n' not in str(stop.value)
 
 
 def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
