@@ -123,3 +123,12 @@ def test_folders_of_one_name_in_two_forms_never_cross_splits(tmp_path):
     assert len(told) == 3
     assert any("'Jose\\u0301' and 'Jos\\xe9' differ in their Unicode" in line for line in told)
     assert any("'Anna' and 'anna' differ in small and capital" in line for line in told)
+
+
+def test_what_is_found_in_another_tree_is_printable(tmp_path):
+    name = 'two\nlines\x1b[31m\udce9'
+    os.makedirs(os.path.join(tmp_path, name))
+    for walk in (mixture_trees.wsj0_2mix, mixture_trees.librimix):
+        with pytest.raises(corpora.TreeError) as refused:
+            walk(str(tmp_path))
+        assert 'found: two\\nlines\\x1b[31m\\xe9' in str(refused.value)
