@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import librosa
@@ -11,9 +13,14 @@ import tiny
 NAMES = ('blstm_m1', 'blstm_m1_plus', 'blstm_m2', 'blstm_m2_plus')
 
 
+@functools.cache
+def parameters(name):
+    return jax.jit(make_task(tiny.config('', name)).init)(jax.random.key(0))
+
+
 def make(name='blstm_m1', **overrides):
-    task = make_task(tiny.config('', name, **overrides))
-    return task, jax.jit(task.init)(jax.random.key(0))
+    """A task and parameters; none that is overridden here changes these."""
+    return make_task(tiny.config('', name, **overrides)), parameters(name)
 
 
 def batch(task, samples=800):
