@@ -12,7 +12,6 @@ DATA_PREP = [
     'apache-beam>=2.60',
     'pyloudnorm',  # --level=lufs of the job fgbg
     'importlib_resources',  # tensorflow-datasets needs it beside Beam and does not declare it
-    'librosa>=0.11',  # changes pitch and length of sounds
     'tensorflow-datasets>=4.9.7',  # writes the metadata by which TFDS reads the same folder
 ]
 
@@ -85,6 +84,7 @@ setup(
         'test': DEMO
         + DATA_PREP
         + [
+            'librosa>=0.11',  # features, mel filters and resampling are held against it
             'fast_bss_eval',  # second opinion on BSS-eval
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
             'pandas',  # what report.load_runs gives where it is installed

@@ -21,6 +21,7 @@ from fgsep_jax import command_line, config as config_lib, files, lock, names, st
 from fgsep_jax.names import shown
 
 MANIFEST = 'manifest.csv'
+PAGE = 'index.html'
 COLUMNS = (
     'path',
     'status',
@@ -627,6 +628,8 @@ def separate(words, args):
             outputs = [shown(os.path.join(folder, path)) for path in job.outputs.values()]
             say(f'{job.label}{length} -> {", ".join(outputs)}')
         return 0
+    if args.page and not args.overwrite:
+        _check_page(folder)
     with lock.held(folder, 'separation', flag='-o'):
         manifest = Manifest(folder, settings)
         for where in {os.path.dirname(p) for job in jobs for p in job.outputs.values()}:
@@ -644,7 +647,39 @@ def separate(words, args):
             )
             status = _all(separator, waiting, args, how, background, parts, manifest, say)
         manifest.settle()
+        if args.page:
+            _page(jobs[: args.page], args, about.name, say)
     return status
+
+
+def _page(jobs, args, model, say):
+    """Writes index.html with the recordings that are done."""
+    from fgsep_jax.separation import page
+
+    shown_jobs = []
+    for job in jobs:
+        paths = {part: os.path.join(args.output_dir, p) for part, p in job.outputs.items()}
+        if all(map(os.path.isfile, paths.values())):
+            source = '' if job.source == '-' else job.source
+            shown_jobs.append((job.label, source, paths, args.start))
+    if shown_jobs:
+        path = os.path.join(args.output_dir, PAGE)
+        files.write({path: page.render(shown_jobs, model=model)})
+        say(f'listen: {path}')
+
+
+def _check_page(folder):
+    """Raises MistakeError where a page is in the way that this command did not write."""
+    from fgsep_jax.separation import page
+
+    path = os.path.join(folder, PAGE)
+    if not os.path.lexists(path):
+        return
+    with open(path, errors='replace') as file:
+        if not page.is_ours(file.read(1000)):
+            raise MistakeError(
+                f'{shown(path)} is there, and not from this command: give another -o, or --overwrite'
+            )
 
 
 def _waiting(jobs, manifest, folder, *, overwrite):

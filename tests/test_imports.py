@@ -57,6 +57,8 @@ ALLOWED = {
     'fgsep_jax/separation': {
         'config',
         'data',
+        'report.items',
+        'report.page',
         'interop.model_file',
         'separation',
         'tasks',

@@ -95,6 +95,7 @@ class Track:
         system: who made it; '' unless an estimate.
         path: of its wav file.
         scores: {metric: dB} of an estimate.
+        signal: (signal_T, rate) where there is no such file.
     """
 
     role: str
@@ -102,6 +103,7 @@ class Track:
     system: str
     path: str
     scores: dict
+    signal: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Listening(_Named):
         example: id of the example.
         tracks: the mixture, the references, the estimates of every system.
         facts: {label: text} shown beside it, e.g. {'input SNR': '2.1 dB'}.
+        matched: whether all sounds are brought to one loudness; else they keep their levels.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Listening(_Named):
     example: str
     tracks: tuple[Track, ...]
     facts: dict
+    matched: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,8 +151,10 @@ def _figure(figure):
 
 def _listening(example):
     """One example: the mixture, then the references and each system, a column a source."""
-    read = [sound.read(track.path) for track in example.tracks]
-    matched = sound.level_matched([signal_T for signal_T, _ in read])
+    read = [track.signal or sound.read(track.path) for track in example.tracks]
+    matched = [signal_T for signal_T, _ in read]
+    if example.matched:
+        matched = sound.level_matched(matched)
     level = [sound.mel_db(signal_T, rate) for signal_T, (_, rate) in zip(matched, read)]
     top = max(one.max() for one in level)
     players = {}

@@ -359,6 +359,20 @@ def test_labels_say_where_a_part_sounds(sounds, tmp_path):
     assert lines[0].startswith('Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)')
 
 
+def test_a_page_to_listen_to(sounds, tmp_path, capsys):
+    wave(tmp_path / 'a<b>.wav', noise(9000, 2))
+    (tmp_path / 'b.wav').write_text('x')
+    out = tmp_path / 'out'
+    words = [sounds, tmp_path / 'a<b>.wav', tmp_path / 'b.wav', '-o', out, '--page=5']
+    assert run(*words) == 1
+    html = (out / 'index.html').read_text()
+    assert html.count('<audio') == 3 and 'a&lt;b&gt;.wav' in html and 'a<b>' not in html
+    assert run(*words) == 1  # its own page may be replaced
+    (out / 'index.html').write_text('mine')
+    assert run(*words) == 2
+    assert (out / 'index.html').read_text() == 'mine'
+
+
 def test_activity():
     rate = 8000
     signal_T = np.zeros(10 * rate)

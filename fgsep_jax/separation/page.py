@@ -1,0 +1,78 @@
+"""A page to hear and see what recordings were taken apart into."""
+
+import contextlib
+
+import numpy as np
+import soundfile
+
+from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.report import items, page
+from fgsep_jax.separation import activity
+from fgsep_jax.separation.recording import FileRecording
+
+SECONDS = 20.0  # of each recording, where its first part is loudest
+TITLE = 'Separated by '
+
+
+def render(separated, *, model):
+    """The page as HTML text; sounds and pictures are inside it.
+
+    Args:
+      separated: [(name, path of the recording or '', {part: path}, seconds it begins at)].
+      model: what separated them.
+    """
+    examples = [
+        _example(f'recording_{number}', *one) for number, one in enumerate(separated, start=1)
+    ]
+    text = f'Up to {SECONDS:g} s of each, from where the first part is loudest.'
+    section = items.Section('recordings', 'Recordings', text, examples)
+    return page.render([section], title=f'{TITLE}{model}')
+
+
+def is_ours(html):
+    """Whether a page was made by `render`."""
+    return f'<title>{TITLE}' in html[:1000]
+
+
+def _example(name, title, source, parts, start):
+    loudest, rate = _loudest(next(iter(parts.values())))
+    tracks = []
+    if source:
+        with contextlib.suppress(BadInput, OSError):
+            signal_T, source_rate = _excerpt(source, start + loudest)
+            tracks.append(items.Track('mixture', '', '', '', {}, (signal_T, source_rate)))
+    for part, path in parts.items():
+        first = round(loudest * rate)
+        signal_TC, _ = soundfile.read(
+            path, round(SECONDS * rate), first, dtype='float32', always_2d=True
+        )
+        sound = signal_TC.mean(axis=1), rate
+        tracks.append(items.Track('estimate', part, 'Parts', '', {}, sound))
+    facts = {
+        'from': f'{start + loudest:.1f} s',
+        'length': f'{len(tracks[-1].signal[0]) / rate:.1f} s',
+    }
+    return items.Listening(name, title, '', title, tuple(tracks), facts, matched=False)
+
+
+def _loudest(path):
+    """Where the loudest `SECONDS` of a file begin, and its rate."""
+    with soundfile.SoundFile(path) as file:
+        meter = activity.Meter(file.samplerate)
+        for block_TC in file.blocks(1 << 16, dtype='float32', always_2d=True):
+            meter.add(block_TC)
+        power = 10 ** (meter.level_db() / 10)
+        width = round(SECONDS / activity.STEP)
+        if len(power) <= width:
+            return 0.0, file.samplerate
+        sums = np.convolve(power, np.ones(width), 'valid')
+        return float(np.argmax(sums) * activity.STEP), file.samplerate
+
+
+def _excerpt(path, start):
+    recording = FileRecording(path, start=start, seconds=SECONDS)
+    try:
+        block_TC = np.concatenate(list(recording.blocks()))
+    finally:
+        recording.close()
+    return block_TC.mean(axis=1), recording.rate
