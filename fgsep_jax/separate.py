@@ -678,7 +678,7 @@ def _check_page(folder):
     with open(path, errors='replace') as file:
         if not page.is_ours(file.read(1000)):
             raise MistakeError(
-                f'{shown(path)} is there, and not from this command: give another -o, or --overwrite'
+                f'{shown(path)} is there, and not from this command: another -o, or --overwrite'
             )
 
 
