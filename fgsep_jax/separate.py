@@ -39,10 +39,6 @@ COLUMNS = (
     'modified',
 )
 NAME = '{path}/{file}_{source}'
-FORMATS = {'wav': 'WAV', 'flac': 'FLAC', 'ogg': 'OGG', 'mp3': 'MP3'}
-SUBTYPES = {'16': 'PCM_16', '24': 'PCM_24', 'float': 'FLOAT'}
-RESIDUAL = 'residual'
-LABELS = ('labels.txt', 'selections.txt')
 # What is taken out of folders: libsndfile's forms, and those that ffmpeg reads.
 SUFFIXES = frozenset(
     [
@@ -109,8 +105,12 @@ def _parser():
         help='where the parts go, the tree of the inputs mirrored',
     )
     parser.add_argument('--name', default=NAME, help='of each part; also {model} and {suffix}')
-    parser.add_argument('--format', choices=tuple(FORMATS), default='wav', help='of the parts')
-    parser.add_argument('--bits', choices=tuple(SUBTYPES), default='16', help='of wav and flac')
+    parser.add_argument(
+        '--format', choices=('wav', 'flac', 'ogg', 'mp3'), default='wav', help='of the parts'
+    )
+    parser.add_argument(
+        '--bits', choices=('16', '24', 'float'), default='16', help='of wav and flac'
+    )
     parser.add_argument(
         '--rate',
         default='input',
@@ -379,136 +379,40 @@ class Manifest:
         files.write({self._path: text})
 
 
-class _Output:
-    """A file that libsndfile writes to; it does not say that a disk is full, this does."""
-
-    def __init__(self, path):
-        self._path, self._file, self.error = path, open(path, 'w+b'), None
-        self.seek, self.tell, self.read = self._file.seek, self._file.tell, self._file.read
-
-    def write(self, data):
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = self.error or error
-            return len(data)
-
-    def check(self):
-        if self.error is not None:
-            raise OSError(self.error.errno, self.error.strerror, self._path)
-
-    def close(self):
-        try:
-            self._file.close()
-        except OSError as error:
-            self.error = self.error or error
-        self.check()
-
-
-def _write(made, sources, parts, paths, args):
-    """Writes the parts of a recording to paths.
-
-    Returns:
-      (gain that was applied to all, {part: levels in dB every `activity.STEP` seconds}).
-    """
-    import soundfile
-
-    from fgsep_jax.separation import activity
-    from fgsep_jax.separation.recording import Puller
-
-    indices = [sources.index(part) for part in parts if part != RESIDUAL]
-
-    def blocks():
-        mixture = Puller(made.mixture()) if RESIDUAL in parts else None
-        for block_TSC in made.blocks():
-            block_TPC = block_TSC[:, indices]
-            if mixture is not None:
-                rest_TC = mixture.take(len(block_TPC)) - block_TPC.sum(axis=1)
-                block_TPC = numpy.concatenate([block_TPC, rest_TC[:, None]], axis=1)
-            yield block_TPC
-
-    import numpy
-
-    gain, limit = 1.0, 1 - 2.0**-15
-    if args.bits != 'float':
-        peak = max((float(numpy.abs(block).max(initial=0.0)) for block in blocks()), default=0.0)
-        gain = limit / peak if peak > limit else 1.0
-    kind = FORMATS[args.format]
-    subtype = {'ogg': 'VORBIS', 'mp3': 'MPEG_LAYER_III'}.get(args.format, SUBTYPES[args.bits])
-    width = {'16': 2, '24': 3, 'float': 4}[args.bits]
-    if kind == 'WAV' and made.samples * made.channels * width > (4 << 30) - 4096:
-        kind = 'RF64'
-    meters = [activity.Meter(made.rate) for _ in parts]
-    with contextlib.ExitStack() as stack:
-        outputs, sounds = [], []
-        for path in paths:
-            outputs.append(output := _Output(path))
-            stack.callback(output.close)
-            sound = soundfile.SoundFile(
-                output, 'w', samplerate=round(made.rate), channels=made.channels, format=kind,
-                subtype=subtype,
-            )  # fmt: skip
-            sounds.append(stack.enter_context(sound))
-        for block_TPC in blocks():
-            for index, sound in enumerate(sounds):
-                part_TC = block_TPC[:, index] * numpy.float32(gain)
-                sound.write(part_TC)
-                meters[index].add(part_TC)
-                outputs[index].check()
-    return gain, {part: meter.level_db() for part, meter in zip(parts, meters)}
-
-
-def _separate_one(separator, job, args, how, background, parts, manifest, progress):
+def _separate_one(separator, job, args, how, background, manifest, progress):
     """Separates one recording, writes its parts; returns its line of the manifest."""
-    from fgsep_jax.separation import activity
-
-    began, folder = time.monotonic(), args.output_dir
-    paths = [os.path.join(folder, path) for path in job.outputs.values()]
-    for path in {os.path.dirname(path) for path in paths}:
-        os.makedirs(path, exist_ok=True)
-    source = job.source
+    folder, source = args.output_dir, job.source
     with contextlib.ExitStack() as stack:
         if source == '-':
             source = stack.enter_context(_standard_input(folder, args.raw_rate))
         rate = {'model': separator.sample_rate}.get(args.rate, how.get('rate', 0))
-        made, close = separator.open(
-            source, start=args.start, seconds=args.seconds, folder=folder, background=background,
-            progress=progress, **{**how, 'rate': rate},
-        )  # fmt: skip
-        stack.callback(close)
-        partial = [files.partial(path) for path in paths]
-        try:
-            gain, levels = _write(made, list(separator.sources), parts, partial, args)
-            also = {}
-            if args.labels:
-                stem = os.path.splitext(paths[0])[0].removesuffix(f'_{names.part(parts[0])}')
-                found = {part: activity.stretches(level) for part, level in levels.items()}
-                texts = (activity.audacity(found), activity.raven(found, made.rate))
-                also = {f'{stem}_{name}': text for name, text in zip(LABELS, texts)}
-            manifest.add(job, 'writing')
-            for one, path in zip(partial, paths):
-                os.replace(one, path)
-            files.write(also)
-        except BaseException:
-            for one in partial:
-                with contextlib.suppress(OSError):
-                    os.unlink(one)
-            raise
-        took = time.monotonic() - began
-        low = made.low_margin_seconds
-        values = {
-            'seconds': round(made.seconds, 3),
-            'rate': round(made.rate),
-            'channels': made.channels,
-            'gain': float(f'{gain:.6g}'),
-            'low_margin_seconds': None if math.isnan(low) else round(low, 1),
-            'background': made.background and '{:.2f}-{:.2f}'.format(*made.background),
-            'real_time_factor': round(made.seconds / took, 2),
-            'model': f'{separator.name}, step {separator.step}',
-            'outputs': [os.path.join(folder, path) for path in job.outputs.values()],
-        }
-        manifest.add(job, 'done', **{k: v for k, v in values.items() if k != 'outputs'})
-        return values
+        made = separator.separate_file(
+            source,
+            outputs={part: os.path.join(folder, path) for part, path in job.outputs.items()},
+            form=args.format,
+            bits=args.bits,
+            labels=args.labels,
+            start=args.start,
+            seconds=args.seconds,
+            background=background,
+            scratch=folder,
+            progress=progress,
+            about_to_rename=lambda: manifest.add(job, 'writing'),
+            **{**how, 'rate': rate},
+        )
+    low, span = made.low_margin_seconds, made.background
+    values = {
+        'seconds': round(made.seconds, 3),
+        'rate': made.rate,
+        'channels': made.channels,
+        'gain': float(f'{made.gain:.6g}'),
+        'low_margin_seconds': None if math.isnan(low) else round(low, 1),
+        'background': span and f'{span[0]:.2f}-{span[1]:.2f}',
+        'real_time_factor': round(made.real_time_factor, 2),
+        'model': f'{separator.name}, step {separator.step}',
+    }
+    manifest.add(job, 'done', **values)
+    return {**values, 'outputs': [*made.outputs.values()]}
 
 
 @contextlib.contextmanager
@@ -599,14 +503,14 @@ def separate(words, args):
         raise MistakeError('MODEL and INPUT are needed: a run folder, then files or folders')
     model, *inputs = words
     inputs, passed = _listed(inputs)
-    from fgsep_jax.separation import model as model_lib
+    from fgsep_jax.separation import model as model_lib, writing
 
     about = model_lib.about(command_line.local_path(model))
     wrong = [part for part in args.sources if part not in about.sources]
     if wrong:
         raise MistakeError(f'--sources={wrong[0]}: this model gives {", ".join(about.sources)}')
     parts = [part for part in about.sources if part in (args.sources or about.sources)]
-    parts += [RESIDUAL] if args.residual else []
+    parts += [writing.RESIDUAL] if args.residual else []
     jobs = _jobs(inputs, args, parts, about.name)
     say = (lambda text: None) if args.json else print
     if passed:
@@ -645,7 +549,7 @@ def separate(words, args):
                 f'{len(waiting)} recording{"s" * (len(waiting) > 1)}; {separator.name}, step'
                 f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'
             )
-            status = _all(separator, waiting, args, how, background, parts, manifest, say)
+            status = _all(separator, waiting, args, how, background, manifest, say)
         manifest.settle()
         if args.page:
             _page(jobs[: args.page], args, about.name, say)
@@ -702,7 +606,7 @@ def _waiting(jobs, manifest, folder, *, overwrite):
     return waiting
 
 
-def _all(separator, jobs, args, how, background, parts, manifest, say):
+def _all(separator, jobs, args, how, background, manifest, say):
     from fgsep_jax.data.audio_files import BadInput
 
     headers = _headers([job for job in jobs if job.source != '-'])
@@ -716,9 +620,7 @@ def _all(separator, jobs, args, how, background, parts, manifest, say):
     progress, failed = _Progress(total, args.json), []
     for job in jobs:
         try:
-            row = _separate_one(
-                separator, job, args, how, background, parts, manifest, progress.add
-            )
+            row = _separate_one(separator, job, args, how, background, manifest, progress.add)
         except (BadInput, OSError) as error:
             reason = _reason(error)
             failed.append((job, reason))

@@ -57,6 +57,7 @@ ALLOWED = {
     'fgsep_jax/separation': {
         'config',
         'data',
+        'files',
         'report.items',
         'report.page',
         'interop.model_file',

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 import contextlib
 import functools
 import os
+import time
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, names
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.interop import model_file
-from fgsep_jax.separation import engine
+from fgsep_jax.separation import engine, writing
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
@@ -180,36 +181,80 @@ class Separator:
             for index, name in enumerate(self.sources)
         }
 
-    def open(
-        self, path, *, start=0.0, seconds=0.0, folder='', background=None, progress=None, **how
+    def separate_file(
+        self,
+        path,
+        folder='.',
+        *,
+        outputs=None,
+        form='wav',
+        bits='16',
+        labels=False,
+        start=0.0,
+        seconds=0.0,
+        background=None,
+        scratch='',
+        progress=None,
+        about_to_rename=None,
+        **how,
     ):
-        """Separates a file without writing anything yet.
+        """Separates a file of any length and writes its parts.
 
         Args:
           path: of the file.
-          start, seconds: the part; all from there on where `seconds` is 0.
-          folder: where temporary files go.
+          folder: where `FILE_SOURCE.wav` go; an earlier file of that name is replaced.
+          outputs: {part: path} to write instead; the part 'residual' is what the others leave.
+          form, bits, labels, about_to_rename: see `writing.write`.
+          start, seconds: the part of the recording; all from there on where `seconds` is 0.
           background: path of a recording, or (start, stop) in seconds; see `separate`.
+          scratch: folder of temporary files; the system's if empty.
           progress: called with seconds of audio done.
           **how: see `engine.How`.
 
         Returns:
-          (an `engine.Separated`, what closes it).
+          A `writing.Written`.
 
         Raises:
-          BadInput: whatever is wrong with the file.
+          BadInput: whatever is wrong with the recording.
+          OSError: the parts cannot be written.
         """
+        began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
+        if outputs is None:
+            stem = os.path.join(os.path.expanduser(folder), _stem(path))
+            outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
         with contextlib.ExitStack() as stack:
-            recording = FileRecording(path, start=start, seconds=seconds, folder=folder)
+            recording = FileRecording(path, start=start, seconds=seconds, folder=scratch)
             stack.callback(recording.close)
-            if isinstance(background, str):
-                background = FileRecording(background, folder=folder)
+            if isinstance(background, (str, os.PathLike)):
+                background = FileRecording(os.fspath(background), folder=scratch)
                 stack.callback(background.close)
             made = engine.separate(
-                self.network, recording, self._how(**how), background=background, folder=folder,
+                self.network,
+                recording,
+                self._how(**how),
+                background=background,
+                folder=scratch,
                 progress=progress,
-            )  # fmt: skip
-            return made, stack.pop_all().close
+            )
+            gain = writing.write(
+                made,
+                self.sources,
+                outputs,
+                form=form,
+                bits=bits,
+                labels=labels,
+                about_to_rename=about_to_rename,
+            )
+        return writing.Written(
+            outputs=outputs,
+            seconds=made.seconds,
+            rate=round(made.rate),
+            channels=made.channels,
+            gain=gain,
+            low_margin_seconds=made.low_margin_seconds,
+            background=made.background,
+            real_time_factor=made.seconds / (time.monotonic() - began),
+        )
 
     def _how(self, **changes):
         values = {**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}

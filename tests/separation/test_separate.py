@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from fgsep_jax import files, separate
-from fgsep_jax.separation import activity
+from fgsep_jax.separation import activity, writing
 import models
 
 RATE = 8000
@@ -335,7 +335,7 @@ def test_standard_input(sounds, tmp_path, monkeypatch, raw):
 def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
     wave(tmp_path / 'a.wav', noise(9000))
     wave(tmp_path / 'b.wav', noise(100))
-    write = separate._Output.write
+    write = writing._Output.write
 
     def full(self, data):
         if self.tell() > 4000:
@@ -343,7 +343,7 @@ def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
             return len(data)
         return write(self, data)
 
-    monkeypatch.setattr(separate._Output, 'write', full)
+    monkeypatch.setattr(writing._Output, 'write', full)
     out = tmp_path / 'out'
     assert run(sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', out) == 1
     assert 'No space left on device' in capsys.readouterr().err

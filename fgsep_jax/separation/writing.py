@@ -1,0 +1,163 @@
+"""The parts of a recording as files of any form, all at one gain, none of them half there."""
+
+import contextlib
+import dataclasses
+import os
+
+import numpy as np
+import soundfile
+
+from fgsep_jax import files
+from fgsep_jax.separation import activity
+from fgsep_jax.separation.recording import Puller
+
+FORMATS = {'wav': 'WAV', 'flac': 'FLAC', 'ogg': 'OGG', 'mp3': 'MP3'}
+SUBTYPES = {'16': 'PCM_16', '24': 'PCM_24', 'float': 'FLOAT'}
+_LOSSY = {'ogg': 'VORBIS', 'mp3': 'MPEG_LAYER_III'}
+_BYTES = {'16': 2, '24': 3, 'float': 4}
+_LIMIT = 1 - 2.0**-15  # the largest sample of 16 bits
+_LONGEST_WAV = (4 << 30) - 4096  # bytes that a WAV's header can count
+
+RESIDUAL = 'residual'
+LABELS = ('labels.txt', 'selections.txt')
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What one recording came to on disk.
+
+    Attributes:
+      outputs: {part: path}.
+      seconds: of the recording.
+      rate: of the parts in hertz.
+      channels: of the parts.
+      gain: that all parts were given, below 1 where one would have clipped.
+      low_margin_seconds, background: as of `engine.Separated`.
+      real_time_factor: seconds of audio done in a second.
+    """
+
+    outputs: dict
+    seconds: float
+    rate: int
+    channels: int
+    gain: float
+    low_margin_seconds: float
+    background: tuple[float, float] | None
+    real_time_factor: float
+
+
+class _Output:
+    """A file that libsndfile writes to; it does not say that a disk is full, this does."""
+
+    def __init__(self, path):
+        self._path, self._file, self.error = path, open(path, 'w+b'), None
+        self.seek, self.tell, self.read = self._file.seek, self._file.tell, self._file.read
+
+    def write(self, data):
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return len(data)
+
+    def check(self):
+        if self.error is not None:
+            raise OSError(self.error.errno, self.error.strerror, self._path)
+
+    def close(self):
+        try:
+            self._file.close()
+        except OSError as error:
+            self.error = self.error or error
+        self.check()
+
+
+def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_to_rename=None):
+    """Writes parts of a recording: beside their names, and when all are there, renamed.
+
+    Args:
+      made: an `engine.Separated`.
+      sources: names of what it holds.
+      outputs: {part: path}; the part `RESIDUAL` is what the others leave of the recording.
+      form: a key of `FORMATS`.
+      bits: a key of `SUBTYPES`, of wav and flac.
+      labels: whether to write where each part sounds, beside the first part.
+      about_to_rename: called once all is written and nothing renamed.
+
+    Returns:
+      The gain that all parts were given.
+
+    Raises:
+      OSError: a disk is full, or a folder cannot be written to; no part is there.
+    """
+    for folder in {os.path.dirname(path) for path in outputs.values()}:
+        os.makedirs(folder or '.', exist_ok=True)
+    partial = {part: files.partial(path) for part, path in outputs.items()}
+    try:
+        gain, levels = _write(made, sources, partial, form=form, bits=bits)
+        texts = {}
+        if labels:
+            first, path = next(iter(outputs.items()))
+            stem = os.path.splitext(path)[0].removesuffix(f'_{first}')
+            found = {part: activity.stretches(level) for part, level in levels.items()}
+            texts = dict(
+                zip(
+                    (f'{stem}_{name}' for name in LABELS),
+                    (activity.audacity(found), activity.raven(found, made.rate)),
+                )
+            )
+        if about_to_rename is not None:
+            about_to_rename()
+        for part, path in outputs.items():
+            os.replace(partial[part], path)
+        files.write(texts)
+    except BaseException:
+        for path in partial.values():
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        raise
+    return gain
+
+
+def _write(made, sources, paths, *, form, bits):
+    """Writes parts to paths; returns the gain, and {part: its levels as `activity.Meter`'s}."""
+    indices = [sources.index(part) for part in paths if part != RESIDUAL]
+
+    def blocks():
+        mixture = Puller(made.mixture()) if RESIDUAL in paths else None
+        for block_TSC in made.blocks():
+            block_TPC = block_TSC[:, indices]
+            if mixture is not None:
+                rest_TC = mixture.take(len(block_TPC)) - block_TPC.sum(axis=1)
+                block_TPC = np.concatenate([block_TPC, rest_TC[:, None]], axis=1)
+            yield block_TPC
+
+    gain = 1.0
+    if bits != 'float':
+        peak = max((float(np.abs(block).max(initial=0.0)) for block in blocks()), default=0.0)
+        gain = _LIMIT / peak if peak > _LIMIT else 1.0
+    kind, subtype = FORMATS[form], _LOSSY.get(form, SUBTYPES[bits])
+    if kind == 'WAV' and made.samples * made.channels * _BYTES[bits] > _LONGEST_WAV:
+        kind = 'RF64'
+    meters = {part: activity.Meter(made.rate) for part in paths}
+    with contextlib.ExitStack() as stack:
+        outputs, sounds = [], []
+        for path in paths.values():
+            outputs.append(output := _Output(path))
+            stack.callback(output.close)
+            sound = soundfile.SoundFile(
+                output,
+                'w',
+                samplerate=round(made.rate),
+                channels=made.channels,
+                format=kind,
+                subtype=subtype,
+            )
+            sounds.append(stack.enter_context(sound))
+        for block_TPC in blocks():
+            for index, (sound, meter) in enumerate(zip(sounds, meters.values())):
+                part_TC = block_TPC[:, index] * np.float32(gain)
+                sound.write(part_TC)
+                meter.add(part_TC)
+                outputs[index].check()
+    return gain, {part: meter.level_db() for part, meter in meters.items()}
