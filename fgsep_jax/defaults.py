@@ -113,13 +113,18 @@ SPEECH = {
         'basis': 512,  # N
         'window': 16,  # L
         'stride': 8,  # S
+        'framing': 'padded',  # of the ends: padded, aligned (torchaudio), plain (asteroid)
+        'encoder_activation': 'none',  # none, relu
+        'decoder_bias': False,
         'bottleneck': 128,  # B
         'hidden': 512,  # H
         'skip': 128,  # Sc; 0 for no skip connections
         'kernel': 3,  # P
         'blocks': 8,  # X
         'repeats': 3,  # R
-        'norm': 'gln',  # gln, cln
+        'norm': 'gln',  # gln, cln, frame (each frame by itself)
+        'input_norm': 'same',  # before the bottleneck: same (as norm), gln, cln, frame, none
+        'prelu': 'shared',  # slopes: shared (one a layer), channel
         'causal': False,
         'mask': 'sigmoid',  # sigmoid, relu, softmax
         'bias': True,

@@ -136,7 +136,11 @@ def _speech(config, rules):
     """Rules of Conv-TasNet and its losses."""
     model, loss = config.model, config.loss
     rules.choice('model.encoder', 'linear', 'prelu', 'glu')
-    rules.choice('model.norm', 'gln', 'cln')
+    rules.choice('model.norm', 'gln', 'cln', 'frame')
+    rules.choice('model.input_norm', 'same', 'gln', 'cln', 'frame', 'none')
+    rules.choice('model.prelu', 'shared', 'channel')
+    rules.choice('model.framing', 'padded', 'aligned', 'plain')
+    rules.choice('model.encoder_activation', 'none', 'relu')
     rules.choice('model.mask', 'sigmoid', 'relu', 'softmax')
     rules.choice('model.depthwise', 'auto', 'shift', 'conv')
     rules.choice('loss.name', 'si_snr', 'snr')
@@ -175,11 +179,12 @@ def _speech(config, rules):
         'model.dilated',
         'only a deep encoder (model.encoder = prelu or glu) has layers to dilate',
     )
-    rules.rule(
-        not model.causal or model.norm == 'cln',
-        'model.norm',
-        'a causal model cannot use a norm over the whole utterance; set model.norm to cln',
-    )
+    for key in ('norm', 'input_norm'):
+        rules.rule(
+            not model.causal or model[key] != 'gln',
+            f'model.{key}',
+            f'a causal model cannot use a norm over the whole utterance; set model.{key} to cln',
+        )
     length, stride = _segment(config), max(model.stride, 1)
     nearest = round(length / stride) * stride / max(config.data.sample_rate, 1)
     rules.rule(

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.encoders import Decoder, Encoder, check_framing, frame_count
+from fgsep_jax.models.encoders import FRAMINGS, Decoder, Encoder, check_framing, frame_count
 from fgsep_jax.models.layers import same_padding
 from fgsep_jax.models.norms import NORMS, check_causal
 from fgsep_jax.models.tcn import MASKS, TCN
@@ -51,7 +51,7 @@ class ConvTasNet(nn.Module):
         batch, samples = mixture_BT.shape
         frames_BK = frames_QK = None
         if length_B is not None:
-            framing = dict(window=self.encoder.window, stride=self.encoder.stride)
+            framing = {key: getattr(self.encoder, key) for key in ('window', 'stride', 'framing')}
             count_B = frame_count(length_B, **framing)
             frames_BK = jnp.arange(frame_count(samples, **framing))[None] < count_B[:, None]
             frames_QK = jnp.repeat(frames_BK, self.sources, axis=0)
@@ -85,6 +85,9 @@ def conv_tasnet(
     basis: int = 512,
     window: int = 16,
     stride: int = 8,
+    framing: str = 'padded',
+    encoder_activation: str = 'none',
+    decoder_bias: bool = False,
     bottleneck: int = 128,
     hidden: int = 512,
     skip: int = 128,
@@ -92,6 +95,8 @@ def conv_tasnet(
     blocks: int = 8,
     repeats: int = 3,
     norm: str = 'gln',
+    input_norm: str = 'same',
+    prelu: str = 'shared',
     causal: bool = False,
     mask: str = 'sigmoid',
     bias: bool = True,
@@ -111,19 +116,24 @@ def conv_tasnet(
       basis: N, filters of the encoder.
       window: L, their length in samples.
       stride: S, samples between frames; divides the window.
+      framing: where frames lie, see `encoders.FRAMINGS`.
+      encoder_activation: of the strided layer, 'none' or 'relu'.
+      decoder_bias: a learned number is added to the estimates.
       bottleneck: B, channels between the blocks of the separator.
       hidden: H, channels inside them.
       skip: Sc, channels of the skip connections; 0 for none.
       kernel: P, taps of the depthwise convolutions.
       blocks: X, blocks in a repeat.
       repeats: R, repeats.
-      norm: 'gln' or 'cln'.
-      causal: no convolution looks ahead; needs norm='cln'.
+      norm: 'gln', 'cln' or 'frame'.
+      input_norm: of the code that the separator reads: one of these, 'none', or 'same'.
+      prelu: slopes of the separator, 'shared' by a layer's channels or one a 'channel'.
+      causal: no convolution looks ahead; needs norms that do not, 'cln' or 'frame'.
       mask: 'sigmoid', 'relu' or 'softmax'.
       bias: of the convolutions in the deep layers.
       eps: of the norms.
-      depthwise: 'conv' or 'shift', see `layers.depthwise_conv`; 'auto': under gLN the folded block,
-        under cLN 'shift'.
+      depthwise: 'conv' or 'shift', see `layers.depthwise_conv`; 'auto': the folded block under gLN
+        with shared slopes, else 'shift'.
       unused_residual: keep the last block's residual convolution, which nothing reads.
       remat: trade time for memory in training, see `tcn.TCN`.
       dtype: 'float32' or 'bfloat16', of the convolutions.
@@ -133,7 +143,11 @@ def conv_tasnet(
     """
     _one_of(
         encoder=(encoder, ('linear', 'prelu', 'glu')),
+        framing=(framing, FRAMINGS),
+        encoder_activation=(encoder_activation, ('none', 'relu')),
         norm=(norm, tuple(NORMS)),
+        input_norm=(input_norm, ('same', *NORMS, 'none')),
+        prelu=(prelu, ('shared', 'channel')),
         mask=(mask, tuple(MASKS)),
         depthwise=(depthwise, ('auto', 'conv', 'shift')),
         dtype=(dtype, ('float32', 'bfloat16')),
@@ -154,18 +168,20 @@ def conv_tasnet(
     dilations = tuple(dilations) or (1,) * (layers - 1)
     _require('dilations', dilations, len(dilations) == layers - 1, f'{layers - 1} (layers - 1)')
     check_causal(norm=norm, causal=causal)
+    check_causal(norm=input_norm, causal=causal)
     deep = dict(
-        window=window, stride=stride, dilations=dilations, activation=encoder, causal=causal,
-        norm=norm, bias=bias, eps=eps, dtype=dtype,
+        window=window, stride=stride, framing=framing, dilations=dilations, activation=encoder,
+        causal=causal, norm=norm, bias=bias, eps=eps, dtype=dtype,
     )  # fmt: skip
     return ConvTasNet(
-        encoder=Encoder(basis=basis, **deep),
+        encoder=Encoder(basis=basis, rectify=encoder_activation == 'relu', **deep),
         separator=TCN(
             sources=sources, bottleneck=bottleneck, hidden=hidden, skip=skip, kernel=kernel,
-            blocks=blocks, repeats=repeats, norm=norm, causal=causal, mask=mask, eps=eps,
-            depthwise=depthwise, unused_residual=unused_residual, remat=remat, dtype=dtype,
+            blocks=blocks, repeats=repeats, norm=norm, input_norm=input_norm, prelu=prelu,
+            causal=causal, mask=mask, eps=eps, depthwise=depthwise,
+            unused_residual=unused_residual, remat=remat, dtype=dtype,
         ),
-        decoder=Decoder(**deep),
+        decoder=Decoder(offset=decoder_bias, **deep),
         sources=sources,
     )  # fmt: skip
 

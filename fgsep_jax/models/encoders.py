@@ -23,31 +23,42 @@ def check_framing(*, window: int, stride: int) -> None:
         )
 
 
-def frame_count(samples, *, window: int, stride: int):
-    """Number of frames for a number of samples (an int, or an int array for many at once).
+# Where frames lie: 'padded' as in the authors' code, zeros appended up to one stride less than a
+# multiple of the window (at least one of them), then one stride of zeros at either end; 'aligned'
+# with zeros up to a multiple of the stride only, then the same; 'plain' without any: what fills no
+# frame at the end is heard by none, and zero in the estimates.
+FRAMINGS = ('padded', 'aligned', 'plain')
 
-    Zeros are appended up to one stride less than a multiple of the window (at least one of
-    them), and one stride of zeros stands at either end: the padding of the authors' code.
-    """
+
+def frame_count(samples, *, window: int, stride: int, framing: str = 'padded'):
+    """Number of frames for a number of samples (an int, or an int array for many at once)."""
     check_framing(window=window, stride=stride)
-    rest = window - (stride + samples % window) % window
-    return (samples + rest + 2 * stride - window) // stride + 1
+    if framing == 'padded':
+        rest = window - (stride + samples % window) % window
+        return (samples + rest + 2 * stride - window) // stride + 1
+    rest = 2 * stride + -samples % stride if framing == 'aligned' else 0
+    frames = (samples + rest - window) // stride + 1
+    return max(frames, 1) if isinstance(frames, int) else jnp.maximum(frames, 1)
 
 
-def frame(signal_BT: jax.Array, *, window: int, stride: int) -> jax.Array:
-    """Cuts a signal into overlapping frames [B, K, W], padded as in `frame_count`."""
+def frame(signal_BT: jax.Array, *, window: int, stride: int, framing: str = 'padded') -> jax.Array:
+    """Cuts a signal into overlapping frames [B, K, W] that lie as `FRAMINGS` says."""
     batch, samples = signal_BT.shape
-    frames = frame_count(samples, window=window, stride=stride)
-    total = (frames - 1) * stride + window
-    padded_BT = jnp.pad(signal_BT, ((0, 0), (stride, total - stride - samples)))
+    frames = frame_count(samples, window=window, stride=stride, framing=framing)
+    total, left = (frames - 1) * stride + window, 0 if framing == 'plain' else stride
+    padded_BT = jnp.pad(
+        signal_BT[:, : total - left], ((0, 0), (left, max(total - left - samples, 0)))
+    )
     # Windows are whole strides, so reshaping and joining does it: no gather, no convolution.
     chunk_BJD = padded_BT.reshape(batch, total // stride, stride)
     overlap = window // stride
     return jnp.concatenate([chunk_BJD[:, i : i + frames] for i in range(overlap)], axis=2)
 
 
-def overlap_add(frame_BKW: jax.Array, *, stride: int, samples: int) -> jax.Array:
-    """Adds overlapping frames and cuts the padding of `frame` away: [B, T]."""
+def overlap_add(
+    frame_BKW: jax.Array, *, stride: int, samples: int, framing: str = 'padded'
+) -> jax.Array:
+    """Adds overlapping frames and cuts the padding of `frame` away: [B, T], zero where none is."""
     batch, frames, window = frame_BKW.shape
     overlap = window // stride
     chunk_BJD = sum(
@@ -56,7 +67,9 @@ def overlap_add(frame_BKW: jax.Array, *, stride: int, samples: int) -> jax.Array
         )
         for i in range(overlap)
     )
-    return chunk_BJD.reshape(batch, -1)[:, stride : stride + samples]
+    left = 0 if framing == 'plain' else stride
+    signal_BT = chunk_BJD.reshape(batch, -1)[:, left : left + samples]
+    return jnp.pad(signal_BT, ((0, 0), (0, samples - signal_BT.shape[1])))
 
 
 class DeepLayer(nn.Module):
@@ -107,13 +120,15 @@ class DeepLayer(nn.Module):
 class Encoder(nn.Module):
     """Linear basis over frames, then one `DeepLayer` for each dilation (none: linear encoder).
 
-    The basis has no bias and no activation follows it. At any dtype it is multiplied in float32,
+    The basis has no bias. At any dtype it is multiplied in float32,
     for the mixture's soft parts stand in its last bits; what passes on is `dtype`.
 
     Attributes:
       basis: filters (N in the paper).
       window: their length in samples (L).
       stride: samples from one frame to the next (S).
+      framing: where frames lie, see `FRAMINGS`.
+      rectify: whether a ReLU follows the basis.
       dilations: of the I-1 deep layers, first to last.
       activation: of the deep layers, 'prelu' or 'glu'.
       causal, norm, bias, eps, dtype: of the deep layers.
@@ -122,6 +137,8 @@ class Encoder(nn.Module):
     basis: int = 512
     window: int = 16
     stride: int = 8
+    framing: str = 'padded'
+    rectify: bool = False
     dilations: tuple[int, ...] = ()
     activation: str = 'prelu'
     causal: bool = False
@@ -134,8 +151,9 @@ class Encoder(nn.Module):
     def __call__(self, mixture_BT: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
         """Returns the encoded mixture [batch, frames, basis]; `frames_BK` is 0 on padding."""
         kernel_WN = self.param('kernel', torch_uniform(self.window), (self.window, self.basis))
-        x_BKN = frame(mixture_BT, window=self.window, stride=self.stride) @ kernel_WN
-        x_BKN = x_BKN.astype(self.dtype)
+        frame_BKW = frame(mixture_BT, window=self.window, stride=self.stride, framing=self.framing)
+        x_BKN = frame_BKW @ kernel_WN
+        x_BKN = (nn.relu(x_BKN) if self.rectify else x_BKN).astype(self.dtype)
         return deep_layers(self, x_BKN, frames_BK, dilations=self.dilations, transpose=False)
 
 
@@ -143,10 +161,13 @@ class Decoder(nn.Module):
     """Mirror of `Encoder`: transposed `DeepLayer`s, then frames of the basis, overlap-added.
 
     Attributes as in `Encoder`; `dilations` are those of the encoder and run backwards here.
+    `offset`: whether a learned number is added to the waveform, wherever a frame lies.
     """
 
     window: int = 16
     stride: int = 8
+    framing: str = 'padded'
+    offset: bool = False
     dilations: tuple[int, ...] = ()
     activation: str = 'prelu'
     causal: bool = False
@@ -169,7 +190,13 @@ class Decoder(nn.Module):
         frame_BKW = jnp.matmul(
             x_BKN, kernel_NW.astype(self.dtype), preferred_element_type=jnp.float32
         )
-        return overlap_add(frame_BKW, stride=self.stride, samples=samples)
+        how = dict(stride=self.stride, samples=samples, framing=self.framing)
+        estimate_BT = overlap_add(frame_BKW, **how)
+        if not self.offset:
+            return estimate_BT
+        offset = self.param('bias', nn.initializers.zeros, ())
+        some_BKW = zero_padding(jnp.ones_like(frame_BKW), frames_BK)
+        return jnp.where(overlap_add(some_BKW, **how) > 0, estimate_BT + offset, estimate_BT)
 
 
 def deep_layers(module, x_BKN, frames_BK, *, dilations, transpose):

@@ -113,11 +113,15 @@ def depthwise_conv(
 
 
 class PReLU(nn.Module):
-    """max(x, 0) + slope * min(x, 0), one slope for all channels, 0.25 at first."""
+    """max(x, 0) + slope * min(x, 0), 0.25 at first: one slope, or one for each channel."""
+
+    by_channel: bool = False
 
     @nn.compact
     def __call__(self, x_BKN: jax.Array) -> jax.Array:
-        slope = self.param('slope', nn.initializers.constant(0.25), ())
+        shape = x_BKN.shape[-1:] if self.by_channel else ()
+        slope = self.param('slope', nn.initializers.constant(0.25), shape)
+        slope = slope.reshape((1,) * (x_BKN.ndim - 1) + shape) if shape else slope
         return jnp.where(x_BKN >= 0, x_BKN, slope * x_BKN).astype(x_BKN.dtype)
 
 

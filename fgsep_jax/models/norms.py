@@ -58,7 +58,24 @@ def cumulative_layer_norm(
     return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)
 
 
-NORMS = {'gln': global_layer_norm, 'cln': cumulative_layer_norm}
+def frame_layer_norm(
+    x_BKN: jax.Array,
+    scale_N: jax.Array,
+    bias_N: jax.Array,
+    *,
+    eps: float = 1e-8,
+    frames_BK: jax.Array | None = None,
+) -> jax.Array:
+    """Normalises each frame over its channels alone; as `cumulative_layer_norm` else."""
+    del frames_BK
+    x32_BKN = x_BKN.astype(jnp.float32)
+    x32_BKN -= x32_BKN.mean(axis=2, keepdims=True)
+    power_BK1 = jnp.square(x32_BKN).mean(axis=2, keepdims=True)
+    normal_BKN = x32_BKN * jax.lax.rsqrt(power_BK1 + eps)
+    return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)
+
+
+NORMS = {'gln': global_layer_norm, 'cln': cumulative_layer_norm, 'frame': frame_layer_norm}
 
 
 def check_causal(*, norm: str, causal: bool) -> None:

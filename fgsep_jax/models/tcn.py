@@ -21,8 +21,8 @@ MASKS = {
 
 
 def folds(module: nn.Module) -> bool:
-    """Whether `folded_block` computes a Block, or a TCN's: global norms, no other way asked for."""
-    return module.norm == 'gln' and module.depthwise == 'auto'
+    """Whether `folded_block` computes a Block, or a TCN's: global norms, shared slopes, 'auto'."""
+    return module.norm == 'gln' and module.depthwise == 'auto' and module.prelu == 'shared'
 
 
 class Block(nn.Module):
@@ -42,6 +42,7 @@ class Block(nn.Module):
     eps: float
     depthwise: str
     dtype: str
+    prelu: str = 'shared'
     remat: bool = False
 
     @nn.compact
@@ -60,13 +61,13 @@ class Block(nn.Module):
             )
             return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
         x_BKH = Pointwise(self.hidden, self.dtype, name='expand')(x_BKC)
-        x_BKH = PReLU(name='prelu_1')(x_BKH)
+        x_BKH = PReLU(self.prelu == 'channel', name='prelu_1')(x_BKH)
         x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, frames_BK)
         x_BKH = zero_padding(x_BKH, frames_BK)
         x_BKH = Depthwise(
             self.kernel, self.dilation, self.causal, self.depthwise, name='depthwise'
         )(x_BKH)
-        x_BKH = PReLU(name='prelu_2')(x_BKH)
+        x_BKH = PReLU(self.prelu == 'channel', name='prelu_2')(x_BKH)
         x_BKH = Norm(self.norm, self.eps, name='norm_2')(x_BKH, frames_BK)
         x_BKC = Pointwise(self.residual + self.skip, self.dtype, name='output')(x_BKH)
         return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
@@ -84,8 +85,10 @@ class TCN(nn.Module):
       kernel: taps of the depthwise convolutions (P).
       blocks: blocks in a repeat (X), with dilations 1, 2, 4, ... 2^(X-1).
       repeats: how often that is repeated (R).
-      norm: 'gln' (global) or 'cln' (cumulative) layer norm.
-      causal: no frame sees a later one; needs norm='cln'.
+      norm: 'gln' (global), 'cln' (cumulative) or 'frame' (each frame by itself) layer norm.
+      input_norm: of the encoded mixture; one of these, 'none', or 'same' as the others.
+      prelu: 'shared', one slope for all channels of a layer, or 'channel'.
+      causal: no frame sees a later one; needs another norm than 'gln'.
       mask: 'sigmoid', 'relu' or 'softmax' (over the sources).
       eps: of every norm.
       depthwise: see `conv_tasnet.conv_tasnet`.
@@ -104,6 +107,8 @@ class TCN(nn.Module):
     blocks: int = 8
     repeats: int = 3
     norm: str = 'gln'
+    input_norm: str = 'same'
+    prelu: str = 'shared'
     causal: bool = False
     mask: str = 'sigmoid'
     eps: float = 1e-8
@@ -124,7 +129,10 @@ class TCN(nn.Module):
           Masks [batch, sources, frames, basis] in `dtype`.
         """
         batch, frames, basis = encoded_BKN.shape
-        x_BKC = Norm(self.norm, self.eps, name='norm')(encoded_BKN, frames_BK)
+        x_BKC, norm = encoded_BKN, self.norm if self.input_norm == 'same' else self.input_norm
+        if norm != 'none':
+            check_causal(norm=norm, causal=self.causal)
+            x_BKC = Norm(norm, self.eps, name='norm')(x_BKC, frames_BK)
         x_BKC = Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
         # A folded block sees to its own rematerialisation. Without explicit names nn.remat would
         # rename the parameters.
@@ -144,13 +152,14 @@ class TCN(nn.Module):
                 eps=self.eps,
                 depthwise=self.depthwise,
                 dtype=self.dtype,
+                prelu=self.prelu,
                 remat=self.remat,
                 name=f'block_{index}',
             )(x_BKC, frames_BK)
             if not unused:
                 x_BKC += residual_BKC
             total_BKC += skip_BKC.astype(jnp.float32)
-        x_BKC = PReLU(name='prelu')(total_BKC if self.skip else x_BKC)
+        x_BKC = PReLU(self.prelu == 'channel', name='prelu')(total_BKC if self.skip else x_BKC)
         logit_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
         logit_BSKN = jnp.stack(jnp.split(logit_BKD, self.sources, axis=-1), axis=1)
         return MASKS[self.mask](logit_BSKN)

@@ -22,6 +22,11 @@ VARIANTS = {
     'overlap_4': dict(window=16, stride=4),
     'odd_window': dict(window=15, stride=5, encoder='glu', layers=2),
     'window_20': dict(window=20, stride=10),
+    'aligned': dict(framing='aligned', prelu='channel', decoder_bias=True),
+    'plain': dict(
+        framing='plain', encoder_activation='relu', input_norm='frame', decoder_bias=True
+    ),
+    'frame': dict(norm='frame', input_norm='none', causal=True, framing='aligned', sources=1),
 }
 variants = pytest.mark.parametrize('options', VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -88,7 +93,8 @@ def test_padding_changes_nothing(options):
         # Each length is a program of its own: all of them for the two models that differ most.
         if length == 37 or options in (VARIANTS['glu'], VARIANTS['causal']):
             alone_ST = apply(variables, mixture_T[None, :length])[0]
-            assert (jnp.abs(alone_ST) > 0).mean() > 0.95, 'every sample is reached'
+            reached = 0.85 if options.get('framing') == 'plain' else 0.95
+            assert (jnp.abs(alone_ST) > 0).mean() > reached, 'every sample is reached'
             scale = float(jnp.abs(alone_ST).max())
             np.testing.assert_allclose(together_ST[:, :length], alone_ST, atol=3e-6 * scale)
 

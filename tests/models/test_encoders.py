@@ -51,6 +51,29 @@ def test_as_many_samples_out_as_in(window, stride):
         assert jax.eval_shape(there_and_back, signal_BT).shape == (2, samples)
 
 
+@pytest.mark.parametrize('window, stride', [(16, 8), (20, 10), (12, 4), (8, 8)])
+@pytest.mark.parametrize('framing', ['aligned', 'plain'])
+def test_other_framings(framing, window, stride):
+    """Frames are slices, overlap-add is their adjoint, and only a plain tail is heard by none."""
+    how = dict(window=window, stride=stride, framing=framing)
+    for samples in (1, window - 1, window, window + 1, 3 * window + stride - 1):
+        signal_BT = normal(2, samples)
+        frame_BKW = np.asarray(encoders.frame(signal_BT, **how))
+        left = stride if framing == 'aligned' else 0
+        right = stride + -samples % stride if left else max(window - samples, 0)
+        padded_BT = np.pad(signal_BT, ((0, 0), (left, right)))
+        padded_BT = np.pad(padded_BT, ((0, 0), (0, max(window - padded_BT.shape[1], 0))))
+        windows_BKW = np.lib.stride_tricks.sliding_window_view(padded_BT, window, axis=1)
+        np.testing.assert_array_equal(frame_BKW, windows_BKW[:, ::stride])
+        assert int(encoders.frame_count(jnp.array(samples), **how)) == frame_BKW.shape[1]
+        other_BKW = normal(*frame_BKW.shape, seed=1)
+        out_BT = encoders.overlap_add(other_BKW, stride=stride, samples=samples, framing=framing)
+        assert out_BT.shape == (2, samples)
+        assert np.vdot(frame_BKW, other_BKW) == pytest.approx(np.vdot(signal_BT, out_BT), abs=1e-3)
+        tail = np.asarray(out_BT)[:, (frame_BKW.shape[1] - 1) * stride + window - left :]
+        assert not tail.any() and (framing == 'plain' or not tail.size)
+
+
 @pytest.mark.parametrize('window, stride', [(16, 6), (4, 8), (16, 0)])
 def test_bad_framing_is_an_error(window, stride):
     with pytest.raises(ValueError, match=f'window={window} is not a multiple of stride={stride}'):
