@@ -201,13 +201,8 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
     cut = windows.cut(mixture(rate, samples), starts, window)
     made = network.run(cut, window=window, batch=how.batch, gain=gain, adaptation_T=adaptation_T)
     made = _counted(made, starts, samples, rate, progress)
-    tape = Tape(folder)
     low_margin = math.nan
-    if network.ordered:
-        for block_SCT in windows.joined(made, starts, samples=samples, overlap=overlap):
-            tape.add(block_SCT)
-        scale_S = np.full(network.outputs, 1 / gain, np.float32)
-    else:
+    if not network.ordered:
         raw, order = Tape(folder), Order(rate)
         for index, estimate_SCW in enumerate(made):
             order.add(estimate_SCW, starts[index] - starts[max(index - 1, 0)])
@@ -216,14 +211,15 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
         low_margin = float(
             sum(b - a for a, b, m in zip(starts, starts[1:], margin_W) if m < MARGIN) / rate
         )
-        ordered = (estimate_SCW[order_S] for estimate_SCW, order_S in zip(raw, order_WS))
-        joined = windows.joined(ordered, starts, samples=samples, overlap=overlap)
-        level = Level(network.outputs)
-        aligned = Puller(mixture(rate, samples))
-        for block_SCT in joined:
+        made = (estimate_SCW[order_S] for estimate_SCW, order_S in zip(raw, order_WS))
+    tape, level = Tape(folder), None
+    if not network.rest:  # a mask leaves the level as it is, a waveform model has one of its own
+        level, aligned = Level(network.outputs), Puller(mixture(rate, samples))
+    for block_SCT in windows.joined(made, starts, samples=samples, overlap=overlap):
+        if level:
             level.add(block_SCT, aligned.take(block_SCT.shape[-1]))
-            tape.add(block_SCT)
-        scale_S = level.scale_S()
+        tape.add(block_SCT)
+    scale_S = level.scale_S() if level else np.full(network.outputs, 1 / gain, np.float32)
 
     def blocks():
         flat = (

@@ -60,7 +60,9 @@ def test_the_level_of_a_recording_changes_nothing(speech, sounds, db):
             np.testing.assert_allclose(scaled[name] / gain, plain[name], atol=2e-5)
 
 
-def test_one_window_is_the_model_itself(speech):
+@pytest.mark.parametrize('sources', [1, 2])
+def test_one_window_is_the_model_itself_but_for_its_level(speech, sources):
+    speech = models.separator('convtasnet', **{'data.sources': 1}) if sources == 1 else speech
     signal_T = noise(12_000)
     parts = speech.separate(signal_T, RATE, segment=0)
     estimate_ST = np.asarray(
