@@ -90,12 +90,15 @@ setup(
             'pandas',  # what report.load_runs gives where it is installed
             'pytest',
             'pytest-xdist',  # the suite over all cores
+            'onnx',  # as in interop below
+            'onnxruntime',  # the published model is held against it
             'hypothesis',  # hostile names, files and settings
             'ruff>=0.17,<0.18',  # format and lint; another version formats otherwise
             'tensorboardX',  # second opinion on event files
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
+        'interop': ['onnx'],  # interop.import_model reads ONNX files
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
         'compile-ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],

@@ -16,7 +16,16 @@ ALLOWED = {
     'fgsep_jax/losses': {'losses', 'dsp'},
     'fgsep_jax/models': {'models'},
     'fgsep_jax/metrics': {'metrics'},
-    'fgsep_jax/interop': {'config', 'files', 'interop', 'tasks'},
+    'fgsep_jax/interop': {
+        'command_line',
+        'config',
+        'defaults',
+        'files',
+        'interop',
+        'stopping',
+        'tasks',
+        'validate',
+    },
     'fgsep_jax/data': {'config', 'data', 'files'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'tasks'},
     'fgsep_jax/training': {

@@ -50,6 +50,13 @@ def is_model_file(path):
     return os.path.isfile(path) or (path.endswith(SUFFIX) and not os.path.isdir(path))
 
 
+def usual_names(config):
+    """Names of what a model gives where nobody has named them."""
+    count = config.data.sources
+    speakers = ('speech',) if count == 1 else tuple(f'speaker_{s}' for s in range(1, count + 1))
+    return make_task(config).source_names or speakers
+
+
 def flat(parameters):
     """{path in the tree, e.g. 'encoder/kernel': leaf}."""
     return {

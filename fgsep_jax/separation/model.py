@@ -132,7 +132,7 @@ class Separator:
         self.task = make_task(config)
         self.network = Network(self.task, parameters, config)
         self.sample_rate = config.data.sample_rate
-        self.sources = tuple(sources) or self.task.source_names or _speakers(config.data.sources)
+        self.sources = tuple(sources) or model_file.usual_names(config)
         self.how = _default(self.network, config)
 
     def separate(self, signal, rate, *, channels='each', background=None, **how):
@@ -261,10 +261,6 @@ class Separator:
         return engine.How(**values)
 
 
-def _speakers(count):
-    return ('speech',) if count == 1 else tuple(f'speaker_{s}' for s in range(1, count + 1))
-
-
 def _default(network, config):
     """Windows that suit a model: short ones for masks and one voice, whose surroundings change;
     long ones where the order of speakers must be kept."""
@@ -308,8 +304,12 @@ def about(model):
     config = run_folder.read_config(path)
     step = checkpoint.best_step(path)
     name = os.path.basename(os.path.abspath(path))
-    sources = make_task(config).source_names or _speakers(config.data.sources)
-    return About(name, sources, config.data.sample_rate, f'{config_lib.to_json(config)}{step}')
+    return About(
+        name,
+        model_file.usual_names(config),
+        config.data.sample_rate,
+        f'{config_lib.to_json(config)}{step}',
+    )
 
 
 def load(model):

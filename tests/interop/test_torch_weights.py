@@ -1,8 +1,5 @@
 """Our linear Conv-TasNet against torchaudio's, with the same weights."""
 
-import importlib.util
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,22 +22,6 @@ sizes = pytest.mark.parametrize('size', SIZES.values(), ids=SIZES.keys())
 @pytest.fixture(scope='module')
 def torch():
     return pytest.importorskip('torch')
-
-
-@pytest.fixture(scope='module')
-def torchaudio_model(torch):
-    """torchaudio's class, loaded from its file: the package wants a C extension."""
-    spec = importlib.util.find_spec('torchaudio')
-    if spec is None:
-        pytest.fail(
-            'PyTorch is here but torchaudio is not, so nothing proves that the models are equal: '
-            'pip install --no-deps torchaudio==2.11.0'
-        )
-    path = pathlib.Path(spec.submodule_search_locations[0], 'models', 'conv_tasnet.py')
-    spec = importlib.util.spec_from_file_location('torchaudio_conv_tasnet', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ConvTasNet
 
 
 def ours(size):

@@ -1,0 +1,128 @@
+"""Reads weights that other programs saved, and what their files say of the model.
+
+No pickle is ever opened but by `torch.load(weights_only=True)`, which makes nothing but tensors and
+plain values.
+"""
+
+import os
+import re
+
+from fgsep_jax.config import ConfigError
+from fgsep_jax.names import shown
+
+# Under which of its names a dict of a file has the weights.
+_STATE = ('state_dict', 'model_state_dict', 'model_state', 'model')
+NORMS = {'gLN': 'gln', 'cLN': 'frame', 'cgLN': 'cln'}
+
+
+def read(path):
+    """Reads a file by its suffix: .onnx, .safetensors, else PyTorch's.
+
+    Returns:
+      ({name: array}, {key of a configuration's `model`, or 'sample_rate': value} as far as the file
+      says).
+
+    Raises:
+      ConfigError: it cannot be read, or describes what `conv_tasnet` cannot be.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        why = 'is a folder, give a file in it' if os.path.isdir(path) else 'there is no such file'
+        raise ConfigError(f'{shown(path)}: {why}')
+    suffix = os.path.splitext(path)[1].lower()
+    kinds = {'.onnx': _onnx, '.safetensors': _safetensors}
+    state, told = kinds.get(suffix, _torch)(path)
+    return _without_prefix(state), told
+
+
+def _onnx(path):
+    from fgsep_jax.interop import onnx_graph
+
+    return onnx_graph.read(path)
+
+
+def _safetensors(path):
+    import safetensors.numpy
+
+    try:
+        with safetensors.safe_open(path, 'numpy') as file:
+            said = file.metadata() or {}
+        if said.get('format') == 'fgsep_jax':
+            raise ConfigError(f'{shown(path)} is a model file of fgsep_jax already')
+        return safetensors.numpy.load_file(path), {}
+    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
+        raise ConfigError(f'{shown(path)} cannot be read: {error}') from error
+
+
+def _torch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ConfigError(
+            f'{shown(path)}: reading what PyTorch saved needs PyTorch: pip install torch; or save'
+            ' the weights as .safetensors'
+        ) from error
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # of many kinds, by what is in the file
+        reason = re.split(r'\n|\. ', str(error).strip())[0]
+        raise ConfigError(
+            f'{shown(path)} holds no weights that can be read safely ({shown(reason)[:200]}); where'
+            ' it holds Python objects, save its weights alone: torch.save(model.state_dict(), FILE)'
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigError(f'{shown(path)} holds {type(content).__name__}, not a dict of weights')
+    state = next((content[key] for key in _STATE if isinstance(content.get(key), dict)), content)
+    arrays = {}
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ConfigError(
+                f'{shown(path)}: {shown(name)} is {type(tensor).__name__}, not a tensor'
+            )
+        arrays[str(name)] = tensor.detach().to_dense().float().numpy()
+    return arrays, _told(content, path)
+
+
+def _without_prefix(state):
+    """Without what trainers put in front of all names."""
+    for prefix in ('module.', 'model.', 'separation_model.'):
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): array for name, array in state.items()}
+    return state
+
+
+def _told(content, path):
+    """What a file's dict says beside its weights: asteroid's `model_args`, kaituoxu's package."""
+    args = content.get('model_args')
+    if isinstance(args, dict):
+        keys = dict(
+            n_blocks='blocks', stride='stride', causal='causal', norm_type='norm', mask_act='mask',
+            encoder_activation='encoder_activation', sample_rate='sample_rate',
+        )  # fmt: skip
+        filters = args.get('fb_name', 'free')
+        if filters not in ('free', 'FreeFB'):
+            raise ConfigError(
+                f'{shown(path)}: encoder.filterbank is {filters!r:.40}: only free bases are read'
+            )
+    else:
+        args = content
+        keys = dict(X='blocks', causal='causal', norm_type='norm', mask_nonlinear='mask')
+    told = {}
+    for theirs, ours in keys.items():
+        value = args.get(theirs)
+        if ours == 'norm' and value is not None:
+            if value not in NORMS:
+                raise ConfigError(
+                    f'{shown(path)}: its norms are {value!r:.40}; must be {", ".join(NORMS)}'
+                )
+            value = NORMS[value]
+        elif ours == 'encoder_activation' and theirs in args:
+            value = {None: 'none', 'linear': 'none'}.get(value, value)
+        elif ours == 'sample_rate' and isinstance(value, float):
+            value = round(value)
+        if value is not None:
+            told[ours] = value
+    # asteroid replaces a norm that sees ahead in a causal model, and says so in a warning.
+    if told.get('causal') and told.get('norm') == 'gln':
+        told['norm'] = 'frame'
+    return told

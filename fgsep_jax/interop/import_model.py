@@ -1,0 +1,150 @@
+"""Makes a model file of a Conv-TasNet that another program trained.
+
+python -m fgsep_jax.interop.import_model FILE --output=NAME.safetensors
+python -m fgsep_jax.interop.import_model convtasnet.onnx --sample_rate=16000 --output=m.safetensors
+
+FILE: what asteroid, torchaudio, naplab's, kaituoxu's or espnet's PyTorch code saved, the same
+weights as .safetensors, or an ONNX file that kept asteroid's names. The layout is recognised by its
+names, the sizes by the shapes; what no weight says is taken as that program has it, and printed.
+"""
+
+import os
+
+from fgsep_jax import command_line, config as config_lib, defaults, stopping, validate
+from fgsep_jax.config import ConfigError
+from fgsep_jax.interop import foreign_files, model_file
+from fgsep_jax.names import shown
+
+SEGMENT = 4.0  # seconds, for a training that starts from it
+
+
+def _parser():
+    parser = command_line.Parser('fgsep_jax.interop.import_model', __doc__, words='FILE')
+    parser.add_argument(
+        '--output',
+        metavar=f'NAME{model_file.SUFFIX}',
+        type=command_line.local_path,
+        required=True,
+        help='the model file to write',
+    )
+    parser.add_argument(
+        '--sample_rate', type=command_line.count, help='in hertz, where FILE does not say it'
+    )
+    parser.add_argument(
+        '--sources', type=command_line.words, default=[],
+        help='names of what it gives; default: speech, or speaker_1,speaker_2',
+    )  # fmt: skip
+    parser.add_argument('--origin', help='what it was trained on, by whom; kept in the model file')
+    parser.add_argument('--licence', default='', help='of the weights; kept in the model file')
+    return parser
+
+
+def import_model(path, output, *, sample_rate=None, sources=(), origin='', licence='', keys=None):
+    """Makes a model file of another program's.
+
+    Args:
+      path: of the weights.
+      output: of the model file.
+      sample_rate: in hertz; None where the file says it.
+      sources: names of what it gives; empty for the usual ones.
+      origin, licence: see `model_file.About`.
+      keys: {'model.NAME': text} that stand above what is found.
+
+    Returns:
+      (name of the layout, the configuration, {key of its section `model`: value} that neither the
+      file nor `keys` say).
+
+    Raises:
+      ConfigError: it cannot be read, or is no Conv-TasNet that ours can be.
+    """
+    from fgsep_jax.interop import layouts
+
+    state, told = foreign_files.read(path)
+    rate = told.pop('sample_rate', None)
+    typed, plain = _typed(keys or {}), defaults.SPEECH['model']
+    for key, value in told.items():
+        if type(value) is not type(plain[key]):
+            kind = type(plain[key]).__name__
+            raise ConfigError(f'{shown(path)}: its {key} is {value!r:.40}, must be of type {kind}')
+    try:
+        made = layouts.convert(state, {**told, **typed})
+    except ValueError as error:
+        raise ConfigError(f'{shown(path)}: {error}') from error
+    if not (sample_rate or rate):
+        raise ConfigError(f'{shown(path)} does not say its sample rate: --sample_rate=HERTZ')
+    name = os.path.splitext(os.path.basename(output))[0]
+    config = config_lib.make('speech', '', experiment=name).unlock()
+    config.preset = made.layout.name
+    config.data.sources, config.data.sample_rate = made.sources, sample_rate or rate
+    model = dict(made.model)
+    if model.get('input_norm') == model.get('norm', config.model.norm):
+        model['input_norm'] = 'same'
+    config.model.update(model)
+    stride = max(config.model.stride, 1)
+    frames = max(round(SEGMENT * config.data.sample_rate / stride), config.model.window)
+    config.data.segment_seconds = frames * stride / max(config.data.sample_rate, 1)
+    try:
+        validate.validate(config)
+    except ConfigError as error:
+        raise ConfigError(f'{shown(path)}: {error}') from error
+    model_file.write(
+        output, config, made.parameters, sources=sources or model_file.usual_names(config),
+        origin=origin or f'{made.layout.name}, {os.path.basename(path)}', licence=licence,
+    )  # fmt: skip
+    guessed = ['norm', 'causal', 'stride', 'blocks', 'mask', 'encoder_activation']
+    return (
+        made.layout.name,
+        config,
+        {key: config.model[key] for key in guessed if key not in {*told, *typed}},
+    )
+
+
+def _typed(keys):
+    """{name: value} of what stands as --config.model.NAME=TEXT."""
+    config = config_lib.make('speech', '', experiment='').unlock()
+    for key in keys:
+        if not key.startswith('model.'):
+            raise ConfigError(f'--config.{key}: only keys of model can be said of weights')
+    config_lib.override(config, keys)
+    return {key.partition('.')[2]: config.model[key.partition('.')[2]] for key in keys}
+
+
+def main(argv=None):
+    """Runs the program.
+
+    Raises:
+      SystemExit: status 2 for what cannot be imported.
+    """
+    import sys
+
+    argv, keys = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
+    args, words = _parser().parse(argv)
+    try:
+        if len(words) != 1:
+            raise ConfigError(f'one FILE is needed, and there are {len(words)}')
+        (path,) = words
+        whose, config, guessed = import_model(
+            command_line.path(path), args.output, sample_rate=args.sample_rate,
+            sources=args.sources, origin=args.origin, licence=args.licence, keys=keys,
+        )  # fmt: skip
+    except (ConfigError, command_line.FlagError, OSError) as error:
+        raise command_line.refusal(error) from error
+    about = model_file.read_about(args.output)
+    print(
+        f'{whose}: {config.data.sample_rate} Hz, gives {", ".join(map(shown, about.sources))};'
+        f' {config.model.basis} filters of {config.model.window} samples,'
+        f' {config.model.repeats} x {config.model.blocks} blocks'
+    )
+    if guessed:
+        values = ', '.join(f'{key}={value}' for key, value in guessed.items())
+        print(
+            f'{shown(path)} does not say {values}: taken as {whose} has them unless told otherwise;'
+            ' --config.model.KEY=VALUE changes one'
+        )
+    if not about.licence:
+        print('its licence is unknown here: look it up before you pass it on, and give --licence')
+    print(f'wrote              {shown(args.output)}')
+
+
+if __name__ == '__main__':
+    stopping.run(main)

@@ -1,0 +1,410 @@
+"""How other programs call the weights of a Conv-TasNet, and what each does that no weight says."""
+
+import itertools
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from fgsep_jax.interop.torch_weights import check_array
+from fgsep_jax.names import shown
+
+
+class Layout(NamedTuple):
+    """The names of one implementation.
+
+    Attributes:
+      name: of the implementation.
+      encoder, decoder: weights of the two bases.
+      norm, bottleneck, mask: layers of the separator.
+      block: in front of the layers of a block; '#' are its numbers.
+      expand, prelu_1, norm_1, depthwise, prelu_2, norm_2, residual: layers of a block.
+      skip: another, where there are skip connections.
+      prelu: before the masks; '' where there is none.
+      affine: names of a norm's gain and offset.
+      model: keys of the configuration, as this implementation is unless something says otherwise.
+    """
+
+    name: str
+    encoder: str
+    decoder: str
+    norm: str
+    bottleneck: str
+    block: str
+    expand: str
+    prelu_1: str
+    norm_1: str
+    depthwise: str
+    prelu_2: str
+    norm_2: str
+    residual: str
+    skip: str
+    prelu: str
+    mask: str
+    affine: tuple[str, str]
+    model: dict
+
+    def names(self):
+        """{our path, '#' for the block: theirs}."""
+        scale, bias = self.affine
+        found = {'encoder/kernel': self.encoder, 'decoder/kernel': self.decoder}
+        found['encoder/bias'], found['decoder/bias'] = (
+            re.sub(r'[^.]+$', 'bias', name) for name in (self.encoder, self.decoder)
+        )
+        layers = {
+            'separator/norm': self.norm,
+            'separator/bottleneck': self.bottleneck,
+            'separator/prelu': self.prelu,
+            'separator/mask': self.mask,
+        }
+        of_block = Layout._fields[Layout._fields.index('expand') : Layout._fields.index('prelu')]
+        for part in of_block:
+            theirs = getattr(self, part)
+            layers[f'separator/block_#/{part}'] = theirs and f'{self.block}.{theirs}'
+        for ours, theirs in layers.items():
+            if not theirs:
+                continue
+            kind = re.sub(r'_\d$', '', ours.rpartition('/')[2])
+            if kind == 'norm':
+                found |= {f'{ours}/scale': f'{theirs}.{scale}', f'{ours}/bias': f'{theirs}.{bias}'}
+            elif kind == 'prelu':
+                found[f'{ours}/slope'] = f'{theirs}.weight'
+            else:
+                found |= {f'{ours}/kernel': f'{theirs}.weight', f'{ours}/bias': f'{theirs}.bias'}
+        return found
+
+
+_ASTEROID = Layout(
+    name='asteroid',
+    encoder='encoder.filterbank._filters',
+    decoder='decoder.filterbank._filters',
+    norm='masker.bottleneck.0',
+    bottleneck='masker.bottleneck.1',
+    block='masker.TCN.#',
+    expand='shared_block.0',
+    prelu_1='shared_block.1',
+    norm_1='shared_block.2',
+    depthwise='shared_block.3',
+    prelu_2='shared_block.4',
+    norm_2='shared_block.5',
+    residual='res_conv',
+    skip='skip_conv',
+    prelu='masker.mask_net.0',
+    mask='masker.mask_net.1',
+    affine=('gamma', 'beta'),
+    model=dict(framing='plain', mask='sigmoid'),
+)
+_TORCHAUDIO = Layout(
+    name='torchaudio',
+    encoder='encoder.weight',
+    decoder='decoder.weight',
+    norm='mask_generator.input_norm',
+    bottleneck='mask_generator.input_conv',
+    block='mask_generator.conv_layers.#',
+    expand='conv_layers.0',
+    prelu_1='conv_layers.1',
+    norm_1='conv_layers.2',
+    depthwise='conv_layers.3',
+    prelu_2='conv_layers.4',
+    norm_2='conv_layers.5',
+    residual='res_out',
+    skip='skip_out',
+    prelu='mask_generator.output_prelu',
+    mask='mask_generator.output_conv',
+    affine=('weight', 'bias'),
+    model=dict(framing='aligned', mask='sigmoid'),
+)
+_NAPLAB = Layout(
+    name='naplab',
+    encoder='encoder.weight',
+    decoder='decoder.weight',
+    norm='TCN.LN',
+    bottleneck='TCN.BN',
+    block='TCN.TCN.#',
+    expand='conv1d',
+    prelu_1='nonlinearity1',
+    norm_1='reg1',
+    depthwise='dconv1d',
+    prelu_2='nonlinearity2',
+    norm_2='reg2',
+    residual='res_out',
+    skip='skip_out',
+    prelu='TCN.output.0',
+    mask='TCN.output.1',
+    affine=('weight', 'bias'),
+    model=dict(framing='padded', mask='sigmoid'),
+)
+_KAITUOXU = Layout(
+    name='kaituoxu',
+    encoder='encoder.conv1d_U.weight',
+    decoder='decoder.basis_signals.weight',
+    norm='separator.network.0',
+    bottleneck='separator.network.1',
+    block='separator.network.2.#.#',
+    expand='net.0',
+    prelu_1='net.1',
+    norm_1='net.2',
+    depthwise='net.3.net.0',
+    prelu_2='net.3.net.1',
+    norm_2='net.3.net.2',
+    residual='net.3.net.3',
+    skip='',
+    prelu='',
+    mask='separator.network.3',
+    affine=('gamma', 'beta'),
+    model=dict(framing='plain', mask='relu', encoder_activation='relu', input_norm='frame'),
+)
+
+
+def _causal(layout):
+    """The same where a layer that cuts what causal padding added stands behind the convolution."""
+    return layout._replace(
+        prelu_2='net.3.net.2',
+        norm_2='net.3.net.3',
+        residual='net.3.net.4',
+        model={**layout.model, 'causal': True, 'norm': 'frame'},
+    )
+
+
+_ESPNET = _KAITUOXU._replace(
+    name='espnet',
+    encoder='encoder.conv1d.weight',
+    decoder='decoder.convtrans1d.weight',
+    **{
+        part: getattr(_KAITUOXU, part).replace('separator.', 'separator.tcn.')
+        for part in ('norm', 'bottleneck', 'block', 'mask')
+    },
+    # What it adds to variances is the distance from 1 to the next float32.
+    model={**_KAITUOXU.model, 'eps': float(np.finfo(np.float32).eps)},
+)
+_ESPNET_PRELU = _ESPNET._replace(prelu='separator.tcn.network.3', mask='separator.tcn.network.4')
+LAYOUTS = (
+    _ASTEROID,
+    _ASTEROID._replace(
+        depthwise='shared_block.3.0', model={**_ASTEROID.model, 'causal': True, 'norm': 'frame'}
+    ),
+    _TORCHAUDIO,
+    _NAPLAB,
+    _NAPLAB._replace(
+        affine=('gain', 'bias'), model={**_NAPLAB.model, 'causal': True, 'norm': 'cln'}
+    ),
+    _KAITUOXU,
+    _causal(_KAITUOXU),
+    _ESPNET,
+    _causal(_ESPNET),
+    _ESPNET_PRELU,
+    _causal(_ESPNET_PRELU),
+)
+# Layers of other implementations that no key of the configuration stands for.
+FOREIGN = {
+    r'temporal_conv_net\.': "speechbrain's convolutions reflect the signal at its ends, and those"
+    ' of `conv_tasnet` see zeros there',
+    r'num_batches_tracked|running_mean': 'a batch norm; conv_tasnet has layer norms only',
+    r'dense_skip\.': 'TDCN++, with connections between its repeats',
+    r'(intra|inter)_(mdl|rnn|model)|dual_mdl|dual_rnn': 'a dual-path model',
+    r'TCN_enc\.': 'an early version of naplab, which cuts recordings into pieces',
+}
+
+
+class Converted(NamedTuple):
+    """Weights of another program as ours.
+
+    Attributes:
+      layout: whose they are.
+      model: {key: value} of the configuration's section `model`.
+      sources: how many the model gives.
+      parameters: the tree.
+    """
+
+    layout: Layout
+    model: dict
+    sources: int
+    parameters: dict
+
+
+def convert(state, told=None):
+    """Makes weights of another program ours.
+
+    Args:
+      state: {name: array}.
+      told: {key of the section `model`: value}, as far as something says it.
+
+    Returns:
+      A Converted.
+
+    Raises:
+      ValueError: names the layer that is missing, left over, of another shape, or does what
+        `conv_tasnet` does not.
+    """
+    told = told or {}
+    weights = _recognise(state)
+    layout, sizes = weights.layout, weights.sizes
+    model = {'stride': 0, **weights.repeats(), **layout.model, **told}
+    tcn, last = {}, 'S' if weights.has_skips else 'B'
+    basis = weights.need('encoder/kernel', 'N1L')
+    tcn = {'bottleneck': weights.layer('bottleneck', 'BN1')}
+    if model.get('input_norm') != 'none':
+        tcn['norm'] = weights.norm('norm', 'N')
+    for index in range(weights.blocks):
+        tcn[f'block_{index}'] = weights.block(index)
+    tcn['prelu'] = weights.prelu('prelu', last)
+    tcn['mask'] = weights.layer('mask', f'M{last}1')
+    decoder = weights.decoder()
+    if sizes['M'] % sizes['N']:
+        raise ValueError(
+            f'{weights.name("separator/mask/kernel")} makes {sizes["M"]} channels, no multiple of'
+            f' the {sizes["N"]} of {weights.name("encoder/kernel")}'
+        )
+    model |= dict(
+        stride=model['stride'] or sizes['L'] // 2,
+        basis=sizes['N'],
+        window=sizes['L'],
+        bottleneck=sizes['B'],
+        hidden=sizes['H'],
+        skip=sizes['S'] if weights.has_skips else 0,
+        kernel=sizes['P'],
+        decoder_bias='bias' in decoder,
+        prelu='channel' if weights.by_channel else 'shared',
+    )
+    if not model.get('blocks'):
+        raise ValueError(
+            f'nothing says how many of the {weights.blocks} blocks make a repeat, with dilations'
+            ' 1, 2, 4, ...: --config.model.blocks=N does'
+        )
+    model['repeats'], rest = divmod(weights.blocks, model['blocks'])
+    if rest:
+        raise ValueError(f'model.blocks = {model["blocks"]}: must divide {weights.blocks} blocks')
+    parameters = {'encoder': {'kernel': basis[:, 0].T}, 'separator': tcn, 'decoder': decoder}
+    return Converted(layout, model, sizes['M'] // sizes['N'], parameters)
+
+
+class _Weights:
+    """A state dict whose layout is known.
+
+    Attributes:
+      layout: of it.
+      found: {our path: their name}.
+      blocks: how many there are.
+      sizes: {letter of the paper (M: the masks' channels): size}, as met so far.
+      has_skips: whether there are skip connections.
+      by_channel: whether a PReLU has more than one slope.
+    """
+
+    def __init__(self, state, layout):
+        self.layout, self._state, self._names = layout, state, layout.names()
+        self.sizes, matches = {}, {}
+        for ours, theirs in self._names.items():
+            pattern = re.compile(re.escape(theirs).replace(r'\#', r'(\d{1,4})'))
+            for name in state:
+                if match := pattern.fullmatch(name):
+                    matches[ours, tuple(map(int, match.groups()))] = name
+        self._places = sorted({place for _, place in matches if place})
+        self.blocks = len(self._places)
+        order = {place: str(index) for index, place in enumerate(self._places)}
+        self.found = {
+            ours.replace('#', order.get(place, '')): name for (ours, place), name in matches.items()
+        }
+        self.has_skips = any('/skip/' in ours for ours in self.found)
+        self.by_channel = any(
+            ours.endswith('/slope') and np.size(state[name]) > 1
+            for ours, name in self.found.items()
+        )
+
+    def name(self, ours):
+        """What the layout calls one of our paths; '' if it has no such layer."""
+        if ours in self.found:
+            return self.found[ours]
+        block = re.search(r'block_(\d+)', ours)
+        name = self._names.get(re.sub(r'block_\d+', 'block_#', ours), '')
+        for number in self._places[int(block[1])] if block else ():
+            name = name.replace('#', str(number), 1)
+        return name
+
+    def repeats(self):
+        """{'blocks': X} where the names or the usual number say how many make a repeat."""
+        if self._places and len(self._places[0]) > 1:
+            return {'blocks': sum(place[0] == self._places[0][0] for place in self._places)}
+        return {'blocks': 8} if self.blocks % 8 == 0 else {}
+
+    def need(self, ours, shape):
+        """An array by our path; of vectors axes of length 1 are left out."""
+        name = self.name(ours)
+        if name not in self._state:
+            raise ValueError(f'{name} is missing')
+        array = self._state[name]
+        if len(shape) == 1 and isinstance(array, np.ndarray):  # kept as [1, N, 1] by some
+            array = array.reshape(-1)
+        return check_array(name, array, shape, self.sizes).astype(np.float32)
+
+    def layer(self, where, shape):
+        """A convolution, its kernel in our order of axes; its bias is zero where it has none."""
+        where = f'separator/{where}'
+        kernel = np.squeeze(self.need(f'{where}/kernel', shape), shape.index('1')).T
+        has_bias = f'{where}/bias' in self.found
+        zero = np.zeros(kernel.shape[1], np.float32)
+        return {
+            'kernel': kernel,
+            'bias': self.need(f'{where}/bias', shape[0]) if has_bias else zero,
+        }
+
+    def norm(self, where, size):
+        return {key: self.need(f'separator/{where}/{key}', size) for key in ('scale', 'bias')}
+
+    def prelu(self, where, size):
+        """Slopes; 1, which changes nothing, where the layout has no PReLU."""
+        where = f'separator/{where}/slope'
+        slope = np.ones(1, np.float32)
+        if name := self.name(where):
+            several = np.size(self._state.get(name, 0)) > 1
+            slope = self.need(where, size if several else '1')
+        wide = (self.sizes[size],) if self.by_channel else ()
+        return {'slope': np.array(np.broadcast_to(slope, wide) if wide else slope[0])}
+
+    def block(self, index):
+        at, wide = f'block_{index}', []
+        # The last residual is read by nothing where there are skip connections.
+        if index < self.blocks - 1 or not self.has_skips:
+            wide.append(self.layer(f'{at}/residual', 'BH1'))
+        if self.has_skips:
+            wide.append(self.layer(f'{at}/skip', 'SH1'))
+        return {
+            'expand': self.layer(f'{at}/expand', 'HB1'),
+            'prelu_1': self.prelu(f'{at}/prelu_1', 'H'),
+            'norm_1': self.norm(f'{at}/norm_1', 'H'),
+            'depthwise': self.layer(f'{at}/depthwise', 'H1P'),
+            'prelu_2': self.prelu(f'{at}/prelu_2', 'H'),
+            'norm_2': self.norm(f'{at}/norm_2', 'H'),
+            'output': {
+                key: np.concatenate([one[key] for one in wide], axis=-1)
+                for key in ('kernel', 'bias')
+            },
+        }
+
+    def decoder(self):
+        linear = np.ndim(self._state.get(self.name('decoder/kernel'))) == 2
+        kernel = self.need('decoder/kernel', 'LN' if linear else 'N1L')
+        made = {'kernel': kernel.T if linear else kernel[:, 0]}
+        if 'decoder/bias' in self.found:
+            made['bias'] = np.array(self.need('decoder/bias', '1')[0])
+        return made
+
+
+def _recognise(state):
+    """The _Weights of a state dict; ValueError names the layer that no known layout has."""
+    names = list(map(str, state))
+    for pattern, what in FOREIGN.items():
+        if found := next((name for name in names if re.search(pattern, name)), None):
+            raise ValueError(f'{shown(found)}: {what}')
+    best = max((_Weights(state, layout) for layout in LAYOUTS), key=lambda one: len(one.found))
+    if 'separator/bottleneck/kernel' not in best.found or not best.blocks:
+        some = ', '.join(map(shown, itertools.islice(names, 3)))
+        known = ', '.join(dict.fromkeys(layout.name for layout in LAYOUTS))
+        raise ValueError(f'its weights ({some}, ...) are called as in none of {known}')
+    if left := [name for name in names if name not in {*best.found.values()}]:
+        raise ValueError(
+            f'{shown(left[0])} is no layer of the Conv-TasNet of {best.layout.name}, as whose the'
+            ' others are called'
+        )
+    if 'encoder/bias' in best.found:
+        raise ValueError(f'{best.found["encoder/bias"]}: the basis of conv_tasnet has no bias')
+    return best

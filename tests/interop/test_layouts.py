@@ -1,0 +1,421 @@
+"""Weights of other programs give, imported, the output that the other program gives.
+
+Each program is written once more here, from the names of its weights to the waveform, in PyTorch.
+"""
+
+import itertools
+import re
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+import torch.nn.functional as F
+
+from fgsep_jax.config import ConfigError
+from fgsep_jax.interop import import_model, layouts, model_file
+from fgsep_jax.models.conv_tasnet import conv_tasnet
+from fgsep_jax.tasks import make_task
+
+BLOCKS, REPEATS = 2, 2
+SIZES = dict(N=6, L=8, B=5, H=7, S=3, P=3, M=12)
+NAMES = {
+    'asteroid': """
+        encoder.filterbank._filters N1L
+        masker.bottleneck.0.gamma N
+        masker.bottleneck.0.beta N
+        masker.bottleneck.1.weight BN1
+        masker.bottleneck.1.bias B
+        masker.TCN.#.shared_block.0.weight HB1
+        masker.TCN.#.shared_block.0.bias H
+        masker.TCN.#.shared_block.1.weight 1
+        masker.TCN.#.shared_block.2.gamma H
+        masker.TCN.#.shared_block.2.beta H
+        masker.TCN.#.shared_block.3.weight H1P
+        masker.TCN.#.shared_block.3.bias H
+        masker.TCN.#.shared_block.4.weight 1
+        masker.TCN.#.shared_block.5.gamma H
+        masker.TCN.#.shared_block.5.beta H
+        masker.TCN.#.res_conv.weight BH1
+        masker.TCN.#.res_conv.bias B
+        masker.TCN.#.skip_conv.weight SH1
+        masker.TCN.#.skip_conv.bias S
+        masker.mask_net.0.weight 1
+        masker.mask_net.1.weight MS1
+        masker.mask_net.1.bias M
+        decoder.filterbank._filters N1L""",
+    'naplab': """
+        encoder.weight N1L
+        TCN.LN.weight N
+        TCN.LN.bias N
+        TCN.BN.weight BN1
+        TCN.BN.bias B
+        TCN.TCN.#.conv1d.weight HB1
+        TCN.TCN.#.conv1d.bias H
+        TCN.TCN.#.nonlinearity1.weight 1
+        TCN.TCN.#.reg1.weight H
+        TCN.TCN.#.reg1.bias H
+        TCN.TCN.#.dconv1d.weight H1P
+        TCN.TCN.#.dconv1d.bias H
+        TCN.TCN.#.nonlinearity2.weight 1
+        TCN.TCN.#.reg2.weight H
+        TCN.TCN.#.reg2.bias H
+        TCN.TCN.#.res_out.weight BH1
+        TCN.TCN.#.res_out.bias B
+        TCN.TCN.#.skip_out.weight SH1
+        TCN.TCN.#.skip_out.bias S
+        TCN.output.0.weight 1
+        TCN.output.1.weight MS1
+        TCN.output.1.bias M
+        decoder.weight N1L""",
+    'kaituoxu': """
+        encoder.conv1d_U.weight N1L
+        separator.network.0.gamma 1N1
+        separator.network.0.beta 1N1
+        separator.network.1.weight BN1
+        separator.network.2.#.net.0.weight HB1
+        separator.network.2.#.net.1.weight 1
+        separator.network.2.#.net.2.gamma 1H1
+        separator.network.2.#.net.2.beta 1H1
+        separator.network.2.#.net.3.net.0.weight H1P
+        separator.network.2.#.net.3.net.1.weight 1
+        separator.network.2.#.net.3.net.2.gamma 1H1
+        separator.network.2.#.net.3.net.2.beta 1H1
+        separator.network.2.#.net.3.net.3.weight BH1
+        separator.network.3.weight MB1
+        decoder.basis_signals.weight LN""",
+}
+NAMES['espnet'] = (
+    NAMES['kaituoxu']
+    .replace('separator.network', 'separator.tcn.network')
+    .replace('encoder.conv1d_U', 'encoder.conv1d')
+    .replace('decoder.basis_signals.weight LN', 'decoder.convtrans1d.weight N1L')
+)
+NAMES['espnet_prelu'] = NAMES['espnet'].replace(
+    'network.3.weight MB1', 'network.3.weight 1\n        separator.tcn.network.4.weight MB1'
+)
+
+
+def state_dict(layout, *, edit=lambda text: text, **sizes):
+    """Random weights {name: tensor} by a layout's names and shapes."""
+    sizes = {**SIZES, '1': 1, **sizes}
+    generator, state = torch.Generator().manual_seed(0), {}
+    lines = [line.split() for line in edit(NAMES[layout]).split('\n') if line.strip()]
+    for in_block, group in itertools.groupby(lines, lambda line: '#' in line[0]):
+        group = list(group)
+        for r, x in np.ndindex(REPEATS, BLOCKS) if in_block else [(0, 0)]:
+            for name, letters in group:
+                number = f'{r}.{x}' if 'network' in name else f'{r * BLOCKS + x}'
+                shape = [sizes[letter] for letter in letters]
+                state[name.replace('#', number)] = 0.5 * torch.randn(shape, generator=generator)
+    return state
+
+
+def normalised(x, kind, eps):
+    """[batch, channels, frames] less its mean over its deviation, of all, a frame, or so far."""
+    if kind == 'cln':
+        parts = [normalised(x[..., : k + 1], 'gln', eps)[..., -1:] for k in range(x.shape[-1])]
+        return torch.cat(parts, -1)
+    axes = (1, 2) if kind == 'gln' else (1,)
+    variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + eps)
+
+
+def other_program(
+    state, mixture_BT, *, norm='gln', input_norm='', mask=torch.sigmoid, rectify=False,
+    causal=False, padded=False, eps=1e-8, stride=4,
+):  # fmt: skip
+    """A Conv-TasNet from the paper's figure 1, layer after layer as the weights come."""
+    window = SIZES['L']
+    mixture_BT, samples = torch.from_numpy(mixture_BT)[:, None], mixture_BT.shape[1]
+    if padded:
+        rest = window - (stride + samples % window) % window
+        mixture_BT = F.pad(mixture_BT, (stride, rest + stride))
+    queue = list(state.items())
+
+    def take(*wanted):
+        """The next arrays, as many as there are of the kinds wanted one after another."""
+        got = []
+        for kind in wanted:
+            there = queue and re.search(rf'\.({kind})$', queue[0][0])
+            got.append(queue.pop(0)[1] if there else None)
+        return got
+
+    def conv(x, **how):
+        weight, bias = take('weight', 'bias')
+        return F.conv1d(x, weight, bias, **how)
+
+    def prelu(x):
+        return F.prelu(x, take('weight')[0])
+
+    def affine_norm(x, kind):
+        scale, bias = take('gamma|weight|gain', 'beta|bias')
+        return normalised(x, kind, eps) * scale.reshape(1, -1, 1) + bias.reshape(1, -1, 1)
+
+    code = F.conv1d(mixture_BT, take('.*')[0], stride=stride)
+    code = torch.relu(code) if rectify else code
+    x, total = conv(affine_norm(code, input_norm or norm)), 0
+    has_skips = any('skip' in name for name in state)
+    while any(part in queue[0][0] for part in ('.TCN.', 'network.2')):
+        number = re.search(r'(?:TCN|network\.2\.\d)\.(\d+)\.', queue[0][0])[1]
+        dilation = 2 ** (int(number) % BLOCKS)
+        y = affine_norm(prelu(conv(x)), norm)
+        span = (SIZES['P'] - 1) * dilation
+        y = F.pad(y, (span, 0) if causal else (span // 2, span // 2))
+        y = affine_norm(prelu(conv(y, dilation=dilation, groups=y.shape[1])), norm)
+        x = x + conv(y)
+        if has_skips:
+            total = total + conv(y)
+    x = total if has_skips else x
+    if queue[0][1].numel() == 1 or queue[0][1].ndim == 1:
+        x = prelu(x)
+    masks = mask(conv(x).reshape(len(x), -1, *code.shape[1:]))
+    coded = (masks * code[:, None]).flatten(0, 1)
+    weight, bias = take('.*', 'bias')
+    weight = weight.T[:, None] if weight.ndim == 2 else weight
+    signal = F.conv_transpose1d(coded, weight, bias, stride=stride)[:, 0]
+    signal = signal[:, stride : stride + samples] if padded else signal
+    assert not queue
+    return F.pad(signal, (0, samples - signal.shape[1])).unflatten(0, (-1, masks.shape[1])).numpy()
+
+
+def asteroid(state, **args):
+    plain = dict(n_src=2, n_blocks=BLOCKS, n_repeats=REPEATS, stride=4, sample_rate=8000.0)
+    return {'model_name': 'ConvTasNet', 'state_dict': state, 'model_args': {**plain, **args}}
+
+
+def package(state, **said):
+    return {'state_dict': state, 'X': BLOCKS, 'R': REPEATS, 'epoch': 3, **said}
+
+
+def chomped(text):
+    """A layer without weights stands behind the depthwise convolution of causal models."""
+    for before, after in [('3.weight', '4.weight'), ('2.', '3.'), ('1.weight', '2.weight')]:
+        text = text.replace(f'net.3.net.{before}', f'net.3.net.{after}')
+    return text
+
+
+def four_channels(text):
+    """Slopes a channel."""
+    text = re.sub(r'(shared_block\.[14]\.weight) 1', r'\1 H', text)
+    return text.replace('mask_net.0.weight 1', 'mask_net.0.weight S')
+
+
+RATE, TYPED = dict(sample_rate=8000), {'model.blocks': '2'}
+RELU, SOFTMAX = torch.relu, lambda x: torch.softmax(x, 1)
+# what is saved, from the state dict; how it is made; what is said; how the other program computes
+CASES = {
+    'asteroid': (asteroid, {}, {}, {}),
+    'asteroid one source': (asteroid, dict(M=6), {}, {}),
+    'asteroid relu': (
+        lambda s: asteroid(s, mask_act='relu', encoder_activation='relu'), {}, {},
+        dict(mask=RELU, rectify=True),
+    ),
+    'asteroid cLN softmax': (
+        lambda s: asteroid(s, norm_type='cLN', mask_act='softmax'), {}, {},
+        dict(norm='frame', mask=SOFTMAX),
+    ),
+    'asteroid cgLN causal': (
+        lambda s: asteroid(s, norm_type='cgLN', causal=True),
+        dict(edit=lambda text: text.replace('block.3.', 'block.3.0.')), {},
+        dict(norm='cln', causal=True),
+    ),
+    'asteroid gLN causal': (
+        lambda s: asteroid(s, norm_type='gLN', causal=True),
+        dict(edit=lambda text: text.replace('block.3.', 'block.3.0.')), {},
+        dict(norm='frame', causal=True),
+    ),
+    'asteroid no skips': (
+        asteroid,
+        dict(edit=lambda t: re.sub('.*skip_conv.*\n', '', t).replace('MS1', 'MB1')), {}, {},
+    ),
+    'asteroid slopes a channel': (asteroid, dict(edit=four_channels), {}, {}),
+    'asteroid state dict': (lambda s: s, {}, dict(**RATE, keys=TYPED), {}),
+    'asteroid trainer': (
+        lambda s: {'state_dict': {f'model.{name}': one for name, one in s.items()}}, {},
+        dict(**RATE, keys={**TYPED, 'model.mask': 'relu'}), dict(mask=RELU),
+    ),
+    'asteroid stride': (
+        lambda s: asteroid(s, stride=2), {}, {}, dict(stride=2),
+    ),
+    'naplab': (lambda s: s, {}, dict(**RATE, keys=TYPED), dict(padded=True)),
+    'naplab causal': (
+        lambda s: s,
+        dict(edit=lambda t: re.sub(r'(LN|reg[12])\.weight (\w)', r'\1.gain 1\g<2>1', t)),
+        dict(**RATE, keys=TYPED), dict(padded=True, causal=True, norm='cln'),
+    ),
+    'naplab decoder bias': (
+        lambda s: s, dict(edit=lambda t: t + '\n decoder.bias 1'), dict(**RATE, keys=TYPED),
+        dict(padded=True),
+    ),
+    'kaituoxu': (
+        package, {}, RATE, dict(mask=RELU, rectify=True, input_norm='frame'),
+    ),
+    'kaituoxu causal': (
+        lambda s: package(s, norm_type='cLN', causal=1 == 1, mask_nonlinear='softmax'),
+        dict(edit=chomped), RATE, dict(mask=SOFTMAX, rectify=True, norm='frame', causal=True),
+    ),
+    'espnet': (
+        lambda s: s, {}, RATE, dict(mask=RELU, rectify=True, input_norm='frame', eps=2**-23),
+    ),
+    'espnet_prelu': (
+        lambda s: {'model': s}, {}, RATE,
+        dict(mask=RELU, rectify=True, input_norm='frame', eps=2**-23),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_imported_it_gives_what_the_other_program_gives(name, tmp_path):
+    save, made, said, computes = CASES[name]
+    state = state_dict(name.split()[0], **made)
+    torch.save(save(state), tmp_path / 'theirs.pth')
+    output = str(tmp_path / 'ours.safetensors')
+    import_model.import_model(tmp_path / 'theirs.pth', output, **said)
+    about, parameters = model_file.read(output)
+    mixture_BT = np.random.default_rng(0).standard_normal((2, 46)).astype(np.float32)
+    expected_BST = other_program(state, mixture_BT, **computes)
+    estimate_BST = np.asarray(jax.jit(make_task(about.config).separate)(parameters, mixture_BT))
+    assert np.abs(expected_BST).max() > 0.1
+    np.testing.assert_allclose(estimate_BST, expected_BST, atol=1e-5 * np.abs(expected_BST).max())
+
+
+def refused(tmp_path, content, message, suffix='.pth', **said):
+    path = tmp_path / f'theirs{suffix}'
+    torch.save(content, path) if suffix == '.pth' else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        import_model.import_model(path, str(tmp_path / 'ours.safetensors'), **said)
+    assert '\n' not in str(error.value) and str(path) in str(error.value)
+    assert not (tmp_path / 'ours.safetensors').exists()
+
+
+def without(*names):
+    return lambda state: {name: one for name, one in state.items() if name not in names}
+
+
+SHAPES = state_dict('asteroid')
+
+
+@pytest.mark.parametrize(
+    'state, message',
+    [
+        ({}, 'are called as in none of asteroid, torchaudio, naplab, kaituoxu, espnet'),
+        ({'fc.weight': torch.ones(2, 2)}, r'its weights \(fc.weight, ...\)'),
+        (without('masker.TCN.2.res_conv.weight')(SHAPES), 'TCN.2.res_conv.weight is missing'),
+        (without('masker.mask_net.0.weight')(SHAPES), 'masker.mask_net.0.weight is missing'),
+        (without('decoder.filterbank._filters')(SHAPES), 'decoder.filterbank._filters is missing'),
+        (SHAPES | {'masker.extra': torch.ones(2)}, 'masker.extra is no layer of'),
+        (
+            SHAPES | {'masker.bottleneck.0.running_mean': torch.ones(2)},
+            'masker.bottleneck.0.running_mean: a batch norm',
+        ),
+        (
+            SHAPES | {'masker.TCN.1.skip_conv.weight': torch.ones(3, 8, 1)},
+            r'masker.TCN.1.skip_conv.weight is float32\[3, 8, 1\]: must be .* \[3, 7, 1\]',
+        ),
+        (
+            SHAPES | {'encoder.filterbank._filters': torch.ones(6, 2, 8)},
+            r'encoder.filterbank._filters is float32\[6, 2, 8\]',
+        ),
+        (
+            SHAPES | {f'masker.mask_net.1.{n}': torch.ones(s) for n, s in
+                      [('weight', (13, 3, 1)), ('bias', (13,))]},
+            'masker.mask_net.1.weight makes 13 channels, no multiple of the 6',
+        ),
+        ({'temporal_conv_net.layers.x.conv.weight': torch.ones(2)}, 'temporal_conv_net.*reflect'),
+        ({'masker.intra_mdl.0.weight': torch.ones(2)}, 'a dual-path model'),
+        ({'masker.dense_skip.0.weight': torch.ones(2)}, r'TDCN\+\+'),
+        (SHAPES, r'nothing says how many of the 4 blocks'),
+        (asteroid(SHAPES, norm_type='fgLN'), "its norms are 'fgLN'"),
+        (asteroid(SHAPES, fb_name='stft'), "encoder.filterbank is 'stft'"),
+        (asteroid(SHAPES, mask_act='tanh'), "model.mask = 'tanh'"),
+        (asteroid(SHAPES, encoder_activation='prelu'), "model.encoder_activation = 'prelu'"),
+        (asteroid(SHAPES, n_blocks=3), 'model.blocks = 3: must divide 4 blocks'),
+        (asteroid(SHAPES, n_blocks='2'), "its blocks is '2', must be of type int"),
+        (asteroid(SHAPES, stride=3), 'model.window = 8: must be a multiple of model.stride'),
+        (asteroid(SHAPES, sample_rate=None), 'does not say its sample rate'),
+        ({'state_dict': {'a': 3}}, 'a is int, not a tensor'),
+        ([1, 2], 'holds list, not a dict'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message):
+    refused(tmp_path, state, message)
+
+
+@pytest.mark.parametrize(
+    'content, suffix, message',
+    [
+        (b'', '.pt', 'no weights that can be read safely'),
+        (b'PK\x03\x04 torn', '.pt', 'no weights that can be read safely'),
+        (b'RIFF', '.onnx', 'cannot be read as ONNX'),
+        (b'\x08\x07', '.onnx', 'it has 0 Conv and 0 ConvTranspose'),
+        (b'{}', '.safetensors', 'cannot be read'),
+    ],
+)
+def test_files_that_are_something_else(tmp_path, content, suffix, message):
+    refused(tmp_path, content, message, suffix)
+
+
+class Touch:
+    """A pickle that, opened, would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+def test_no_pickle_is_opened(tmp_path):
+    refused(tmp_path, {'state_dict': Touch(tmp_path / 'touched')}, 'read safely')
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_weights_as_safetensors(tmp_path):
+    state = {name: one.numpy() for name, one in SHAPES.items()}
+    safetensors.numpy.save_file(state, tmp_path / 'theirs.safetensors')
+    output = str(tmp_path / 'ours.safetensors')
+    said = dict(**RATE, keys=TYPED, sources=('a', 'b'), licence='CC0', origin='me')
+    import_model.import_model(tmp_path / 'theirs.safetensors', output, **said)
+    about, parameters = model_file.read(output)
+    assert about[1:5] == (('a', 'b'), 0, 'me', 'CC0')
+    kernel = parameters['encoder']['kernel']
+    np.testing.assert_array_equal(kernel, state['encoder.filterbank._filters'][:, 0].T)
+    with pytest.raises(ConfigError, match='is a model file of fgsep_jax already'):
+        import_model.import_model(output, output, **said)
+
+
+def test_the_command_says_what_was_taken_for_granted(tmp_path, capsys):
+    torch.save(SHAPES, tmp_path / 'theirs.pth')
+    flags = ['--sample_rate=8000', f'--output={tmp_path / "m.safetensors"}']
+    import_model.main([str(tmp_path / 'theirs.pth'), *flags, '--config.model.blocks=2'])
+    said = capsys.readouterr().out
+    assert 'does not say norm=gln, causal=False, stride=4, mask=sigmoid' in said
+    assert 'blocks=' not in said and 'licence is unknown' in said
+    with pytest.raises(SystemExit) as left:
+        import_model.main([str(tmp_path / 'theirs.pth'), *flags, '--config.data.sources=3'])
+    assert left.value.code == 2
+    assert 'only keys of model' in capsys.readouterr().err
+
+
+def test_every_length_is_torchaudios(torchaudio_model):
+    """Its framing is a key, so that no length is another at the end."""
+    torch.manual_seed(0)
+    peer = torchaudio_model(
+        enc_kernel_size=8, enc_num_feats=6, msk_num_feats=5, msk_num_hidden_feats=7,
+        msk_num_layers=2, msk_num_stacks=1,
+    )  # fmt: skip
+    state = {name: one.numpy() for name, one in peer.state_dict().items()}
+    made = layouts.convert(state, {'blocks': 2})
+    assert (made.layout.name, made.sources, made.model['framing']) == ('torchaudio', 2, 'aligned')
+    model = conv_tasnet(**made.model, sources=2)
+    longest = np.random.default_rng(0).standard_normal((1, 41)).astype(np.float32)
+    separate = jax.jit(lambda mixture_BT, length_B: model.apply(
+        {'params': made.parameters}, mixture_BT, length_B
+    ))  # fmt: skip
+    for samples in range(1, 42):
+        expected = peer(torch.from_numpy(longest[:, None, :samples])).detach().numpy()
+        # As if alone, padded to the longest: one compilation for all.
+        estimate = np.asarray(separate(longest, np.array([samples])))[..., :samples]
+        np.testing.assert_allclose(estimate, expected, atol=1e-5, err_msg=f'{samples} samples')

