@@ -78,6 +78,7 @@ _DATA = {
     'prefetch_batches': 8,
 }
 _TRAINING = {
+    'init_from': '',  # run folder or model file whose weights are the first; empty: random ones
     'epochs': 100,
     'learning_rate': 1e-3,
     'clip_norm': 7.0,

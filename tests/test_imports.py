@@ -37,6 +37,7 @@ ALLOWED = {
         'defaults',
         'files',
         'lock',
+        'interop.model_file',
         'stopping',
         'training',
     },

@@ -293,6 +293,10 @@ def _stem(path):
     return os.path.splitext(os.path.basename(path))[0]
 
 
+def _name(path):
+    return os.path.basename(os.path.abspath(path)).removesuffix(model_file.SUFFIX)
+
+
 def about(model):
     """What is known of a model before its weights are read; see `load`."""
     path = os.path.expanduser(os.fspath(model))
@@ -300,12 +304,11 @@ def about(model):
         found = model_file.read_about(path)
         stat = os.stat(path)
         identity = found.digest or f'{stat.st_size} {stat.st_mtime_ns}'
-        return About(_stem(path), found.sources, found.config.data.sample_rate, identity)
+        return About(_name(path), found.sources, found.config.data.sample_rate, identity)
     config = run_folder.read_config(path)
     step = checkpoint.best_step(path)
-    name = os.path.basename(os.path.abspath(path))
     return About(
-        name,
+        _name(path),
         model_file.usual_names(config),
         config.data.sample_rate,
         f'{config_lib.to_json(config)}{step}',
@@ -324,17 +327,9 @@ def load(model):
     Raises:
       ConfigError: there is no trained model, or it is damaged.
     """
-    path = os.path.expanduser(os.fspath(model))
-    if model_file.is_model_file(path):
-        found, params = model_file.read(path)
-        separator = Separator(
-            found.config, params, step=found.step, name=_stem(path), sources=found.sources
-        )
-        separator.notes = []
-        return separator
-    config = run_folder.read_config(path)
-    step, params, notes = checkpoint.load_best(path, config, make_task(config))
-    name = os.path.basename(os.path.abspath(path))
-    separator = Separator(config, params, step=step, name=name)
+    found, params, notes = checkpoint.load_trained(model)
+    separator = Separator(
+        found.config, params, step=found.step, name=_name(model), sources=found.sources
+    )
     separator.notes = notes
     return separator

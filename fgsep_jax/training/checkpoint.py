@@ -16,10 +16,15 @@ from orbax.checkpoint import checkpoint_managers
 
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
+from fgsep_jax.interop import model_file
+from fgsep_jax.names import shown
+from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, run_folder
 from fgsep_jax.training.endings import TrainingError
 from fgsep_jax.training.state import init_state
 
+# Keys of a model that change how it is computed, and not what.
+SAME_MODEL = ('model.depthwise', 'model.dtype', 'model.remat')
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
 # The machine's trouble, which says nothing about what was saved, as TensorStore words it.
@@ -326,6 +331,60 @@ def load_best(workdir, config, task):
     step, state, position = restored
     run_folder.check_saved(workdir, config, position.get('config', {}))
     return step, mesh_lib.local_copy(state.params), checkpoints.notes
+
+
+def load_trained(path):
+    """Weights of a run's best checkpoint, or of a model file.
+
+    Returns:
+      (a `model_file.About`, parameters, notes on checkpoints that were passed over).
+
+    Raises:
+      ConfigError: there are none, or they are damaged.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    if model_file.is_model_file(path):
+        return *model_file.read(path), []
+    config = run_folder.read_config(path)
+    step, parameters, notes = load_best(path, config, make_task(config))
+    return model_file.About(config, model_file.usual_names(config), step), parameters, notes
+
+
+def load_initial(config):
+    """The parameters that `training.init_from` names.
+
+    Returns:
+      (parameters, notes).
+
+    Raises:
+      ConfigError: they are another model's; the message has the flags that make this one the same.
+    """
+    path = config.training.init_from
+    about, parameters, notes = load_trained(path)
+    theirs, ours = (files.flatten(one.to_dict()) for one in (about.config, config))
+    differ = {
+        key: value
+        for key, value in theirs.items()
+        if value != ours.get(key)
+        and (key in ('task', 'data.sources') or key.startswith(('model.', 'features.')))
+        and key not in SAME_MODEL
+    }
+    if 'task' in differ:
+        raise ConfigError(
+            f'training.init_from = {path!r}: is a {about.config.task} model, this a {config.task}'
+            ' model'
+        )
+    if differ:
+        flags = ' '.join(f'--config.{key}={value}' for key, value in differ.items())
+        raise ConfigError(
+            f'training.init_from = {path!r}: is another model than this; one like it has {flags}'
+        )
+    model_file.check_fit(config, model_file.flat(parameters), where=shown(path))
+    notes.append(f'training starts from {shown(path)}, step {about.step}')
+    rates = about.config.data.sample_rate, config.data.sample_rate
+    if rates[0] != rates[1]:
+        notes.append(f'{shown(path)} was trained at {rates[0]} Hz, this run is at {rates[1]} Hz')
+    return parameters, notes
 
 
 def _none(workdir):

@@ -16,7 +16,7 @@ from fgsep_jax.metrics.improvement import as_references, finite
 from fgsep_jax.names import shown
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
-from fgsep_jax.training.checkpoint import Checkpoints, abstract
+from fgsep_jax.training.checkpoint import Checkpoints, abstract, load_initial
 from fgsep_jax.training.endings import Preempted, TrainingError
 from fgsep_jax.training.gates import GateLog
 from fgsep_jax.training.logging import RunLog
@@ -144,7 +144,12 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
     shapes = jax.eval_shape(lambda: init_state(task, config))
     restored = checkpoints.restore_latest(abstract(shapes, sharding))
     if restored is None:
-        return jax.jit(lambda: init_state(task, config), out_shardings=sharding)(), {}
+        parameters = None
+        if config.training.init_from:
+            parameters, notes = load_initial(config)
+            checkpoints.notes.extend(notes)
+        start = functools.partial(init_state, task, config)
+        return jax.jit(start, out_shardings=sharding)(parameters), {}
     state, position = restored
     for key, value in reads.items():
         if position.get(key) != value:

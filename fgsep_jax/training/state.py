@@ -30,9 +30,15 @@ class TrainState:
     skipped_in_row: jax.Array
 
 
-def init_state(task, config):
-    """State of an untrained model, a function of `config.seed` alone."""
-    params = task.init(jax.random.key(config.seed))
+def init_state(task, config, params=None):
+    """State before the first step, of an untrained model a function of `config.seed` alone.
+
+    Args:
+      task, config: of the run.
+      params: to start from; None for the untrained model's.
+    """
+    if params is None:
+        params = task.init(jax.random.key(config.seed))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,
