@@ -30,6 +30,7 @@ if __name__ == '__main__':
 NAMES = (
     'conv_tasnet',
     'mask_blstm',
+    'separate',
     'metrics',
     'pit',
     'features',

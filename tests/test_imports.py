@@ -56,6 +56,7 @@ ALLOWED = {
         'validate',
         'dsp',
         'models',
+        'separation',
         'huge_pages',
         'losses',
         'configs',

@@ -65,6 +65,23 @@ class ConvTasNet(nn.Module):
         estimate_BST = self.decoder(coded_QKN, samples, frames_QK).reshape(batch, -1, samples)
         return estimate_BST if length_B is None else jnp.where(valid_BT[:, None], estimate_BST, 0)
 
+    def separate_frames(self, frame_BKW: jax.Array) -> jax.Array:
+        """Separates the next frames of signals that come in blocks.
+
+        To be applied with the collection 'stream' mutable, which remembers what the frames before
+        leave to a causal model; the decoder's offset, if there is one, is not in it.
+
+        Args:
+          frame_BKW: as `encoders.frame` cuts them [batch, frames, window].
+
+        Returns:
+          Frames of the estimates, to be overlapped and added [batch, sources, frames, window].
+        """
+        encoded_BKN = self.encoder(frame_BKW)
+        coded_BSKN = self.separator(encoded_BKN) * encoded_BKN[:, None]
+        estimate_QKW = self.decoder(coded_BSKN.reshape(-1, *coded_BSKN.shape[2:]), None)
+        return estimate_QKW.reshape(*coded_BSKN.shape[:3], -1)
+
 
 def _require(key: str, value, rule: bool, must: str) -> None:
     if not rule:

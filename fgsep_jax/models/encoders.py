@@ -10,7 +10,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.layers import Conv, PReLU, conv, sigmoid, torch_uniform, zero_padding
+from fgsep_jax.models.layers import (
+    Conv,
+    PReLU,
+    after_the_past,
+    conv,
+    sigmoid,
+    streams,
+    torch_uniform,
+    zero_padding,
+)
 from fgsep_jax.models.norms import Norm, check_causal
 
 
@@ -111,7 +120,10 @@ class DeepLayer(nn.Module):
         both = jax.tree.map(
             lambda *pair: jnp.concatenate(pair, axis=-1), params['conv'], params['gate_conv']
         )
-        linear_BKN, gate_BKN = jnp.split(conv(both, x_BKN, **options), 2, axis=-1)
+        past = 2 * self.dilation if streams(self) else 0
+        x_BKN = after_the_past(self, x_BKN, past) if past else x_BKN
+        both_BKD = conv(both, x_BKN, **options)[:, past:]
+        linear_BKN, gate_BKN = jnp.split(both_BKD, 2, axis=-1)
         gate_BKN = sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, frames_BK))
         self.sow('intermediates', 'gate', gate_BKN)
         return linear_BKN * gate_BKN
@@ -149,10 +161,16 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, mixture_BT: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
-        """Returns the encoded mixture [batch, frames, basis]; `frames_BK` is 0 on padding."""
+        """Returns the encoded mixture [batch, frames, basis]; `frames_BK` is 0 on padding.
+
+        `mixture_BT` may be frames already, [batch, frames, window], of a signal that comes in
+        blocks.
+        """
         kernel_WN = self.param('kernel', torch_uniform(self.window), (self.window, self.basis))
-        frame_BKW = frame(mixture_BT, window=self.window, stride=self.stride, framing=self.framing)
-        x_BKN = frame_BKW @ kernel_WN
+        if mixture_BT.ndim == 2:
+            how = dict(window=self.window, stride=self.stride, framing=self.framing)
+            mixture_BT = frame(mixture_BT, **how)
+        x_BKN = mixture_BT @ kernel_WN
         x_BKN = (nn.relu(x_BKN) if self.rectify else x_BKN).astype(self.dtype)
         return deep_layers(self, x_BKN, frames_BK, dilations=self.dilations, transpose=False)
 
@@ -178,9 +196,12 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, coded_BKN: jax.Array, samples: int, frames_BK: jax.Array | None = None
+        self, coded_BKN: jax.Array, samples: int | None, frames_BK: jax.Array | None = None
     ) -> jax.Array:
-        """Returns the waveform [batch, samples]; `frames_BK` is 0 on padding."""
+        """Returns the waveform [batch, samples]; `frames_BK` is 0 on padding.
+
+        With None for `samples`, the frames before they are added up [batch, frames, window].
+        """
         x_BKN = deep_layers(
             self, coded_BKN, frames_BK, dilations=self.dilations[::-1], transpose=True
         )
@@ -190,6 +211,8 @@ class Decoder(nn.Module):
         frame_BKW = jnp.matmul(
             x_BKN, kernel_NW.astype(self.dtype), preferred_element_type=jnp.float32
         )
+        if samples is None:
+            return frame_BKW
         how = dict(stride=self.stride, samples=samples, framing=self.framing)
         estimate_BT = overlap_add(frame_BKW, **how)
         if not self.offset:

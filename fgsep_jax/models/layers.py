@@ -49,6 +49,20 @@ def zero_padding(x_BKN: jax.Array, frames_BK: jax.Array | None) -> jax.Array:
     return x_BKN if frames_BK is None else x_BKN * frames_BK[:, :, None].astype(x_BKN.dtype)
 
 
+def streams(module: nn.Module) -> bool:
+    """Whether a module gets a signal block by block: what it must remember is in 'stream'."""
+    return module.is_mutable_collection('stream') and not module.is_initializing()
+
+
+def after_the_past(module: nn.Module, x_BKN: jax.Array, count: int) -> jax.Array:
+    """A block with the `count` frames before it in front; remembers its own last ones."""
+    shape = (x_BKN.shape[0], count, x_BKN.shape[2])
+    past = module.variable('stream', 'past', jnp.zeros, shape, x_BKN.dtype)
+    joined_BKN = jnp.concatenate([past.value, x_BKN], axis=1)
+    past.value = joined_BKN[:, joined_BKN.shape[1] - count :]
+    return joined_BKN
+
+
 def tap_shifts(taps: int, dilation: int) -> list[int]:
     """How far ahead of its output each of an odd number of taps looks, in frames."""
     return [(p - (taps - 1) // 2) * dilation for p in range(taps)]
@@ -153,13 +167,14 @@ class Depthwise(nn.Module):
         init, channels = torch_uniform(self.kernel), x_BKN.shape[-1]
         kernel_PN = self.param('kernel', init, (self.kernel, channels))
         bias_N = self.param('bias', init, (channels,))
+        past = (self.kernel - 1) * self.dilation if streams(self) else 0
         filtered_BKN = depthwise_conv(
-            x_BKN,
+            after_the_past(self, x_BKN, past) if past else x_BKN,
             kernel_PN,
             dilation=self.dilation,
             causal=self.causal,
             implementation=self.implementation,
-        )
+        )[:, past:]
         return (filtered_BKN + bias_N[None, None]).astype(x_BKN.dtype)
 
 
@@ -219,11 +234,12 @@ class Conv(nn.Module):
         weights = {'kernel': self.param('kernel', init, (self.kernel, channels, channels))}
         if self.bias:
             weights['bias'] = self.param('bias', init, (channels,))
+        past = (self.kernel - 1) * self.dilation if streams(self) else 0
         return conv(
             weights,
-            x_BKN,
+            after_the_past(self, x_BKN, past) if past else x_BKN,
             dilation=self.dilation,
             causal=self.causal,
             transpose=self.transpose,
             dtype=self.dtype,
-        )
+        )[:, past:]

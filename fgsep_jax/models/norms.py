@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.layers import zero_padding
+from fgsep_jax.models.layers import streams, zero_padding
 
 
 def global_layer_norm(
@@ -41,18 +41,24 @@ def cumulative_layer_norm(
     *,
     eps: float = 1e-8,
     frames_BK: jax.Array | None = None,
+    before: tuple | None = None,
 ) -> jax.Array:
     """cLN: normalises each frame over channels and all frames up to it (Conv-TasNet, II-D).
 
     Args and returns as in `global_layer_norm`, but padding stands after the frames that count,
-    where no statistic of theirs can see it: `frames_BK` changes nothing.
+    where no statistic of theirs can see it: `frames_BK` changes nothing. `before`: the number of
+    frames before these, the sums [batch] of their values and of the squares.
     """
     del frames_BK
     x32_BKN = x_BKN.astype(jnp.float32)
     frames, channels = x_BKN.shape[1:]
-    count_K = channels * jnp.arange(1, frames + 1, dtype=jnp.float32)
-    mean_BK = jnp.cumsum(x32_BKN.sum(axis=2), axis=1) / count_K[None]
-    power_BK = jnp.cumsum(jnp.square(x32_BKN).sum(axis=2), axis=1) / count_K[None]
+    number, sum_B, square_B = (0, 0, 0) if before is None else before
+    count_K = channels * (number + jnp.arange(1, frames + 1, dtype=jnp.float32))
+    sum_BK = jnp.cumsum(x32_BKN.sum(axis=2), axis=1)
+    square_BK = jnp.cumsum(jnp.square(x32_BKN).sum(axis=2), axis=1)
+    if before is not None:
+        sum_BK, square_BK = sum_B[:, None] + sum_BK, square_B[:, None] + square_BK
+    mean_BK, power_BK = sum_BK / count_K[None], square_BK / count_K[None]
     inverse_BK = jax.lax.rsqrt(jnp.maximum(power_BK - mean_BK**2, 0) + eps)
     normal_BKN = (x32_BKN - mean_BK[:, :, None]) * inverse_BK[:, :, None]
     return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)
@@ -95,7 +101,27 @@ class Norm(nn.Module):
         channels = x_BKN.shape[-1]
         scale_N = self.param('scale', nn.initializers.ones, (channels,))
         bias_N = self.param('bias', nn.initializers.zeros, (channels,))
-        return NORMS[self.kind](x_BKN, scale_N, bias_N, eps=self.eps, frames_BK=frames_BK)
+        how = dict(eps=self.eps, frames_BK=frames_BK)
+        if self.kind == 'cln' and streams(self):
+            how['before'] = self._totals(x_BKN)
+        return NORMS[self.kind](x_BKN, scale_N, bias_N, **how)
+
+    def _totals(self, x_BKN):
+        """Number of frames before these, and sums of their values and squares; adds these.
+
+        Of each sum what rounding takes off is kept beside it, so that hours add up.
+        """
+        batch, frames = x_BKN.shape[:2]
+        number = self.variable('stream', 'number', jnp.zeros, ())
+        totals = self.variable('stream', 'totals', jnp.zeros, (2, 2, batch))
+        before = number.value, totals.value[0, 0], totals.value[1, 0]
+        x32_BKN = x_BKN.astype(jnp.float32)
+        more_2B = jnp.stack([x32_BKN.sum(axis=(1, 2)), jnp.square(x32_BKN).sum(axis=(1, 2))])
+        more_2B += totals.value[:, 1]
+        sum_2B = totals.value[:, 0] + more_2B
+        totals.value = jnp.stack([sum_2B, more_2B - (sum_2B - totals.value[:, 0])], axis=1)
+        number.value = number.value + frames
+        return before
 
 
 def frames_that_count(x_BKC, frames_BK):

@@ -256,6 +256,12 @@ class Separator:
             real_time_factor=made.seconds / (time.monotonic() - began),
         )
 
+    def stream(self, rate):
+        """Separates a signal while it comes, where the model is causal; see `stream.Stream`."""
+        from fgsep_jax.separation.stream import Stream
+
+        return Stream(self, rate)
+
     def _how(self, **changes):
         values = {**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
         return engine.How(**values)

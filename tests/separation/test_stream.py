@@ -1,0 +1,90 @@
+"""A stream gives what the model makes of the whole, however the signal is cut."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import models
+
+RATE = 8000
+CAUSAL = {'model.causal': True, 'model.norm': 'cln'}
+
+
+def noise(samples, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def spiced(separator):
+    """A Separator whose norms and slopes are not the initial ones."""
+    key = jax.random.key(1)
+    separator.parameters = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jax.random.normal(key, leaf.shape), separator.parameters
+    )
+    return separator
+
+
+MODELS = {
+    'linear': {'model.encoder': 'linear', 'model.layers': 1},
+    'glu': {'model.encoder': 'glu', 'model.layers': 3, 'model.dilated': True},
+    'prelu': {'model.encoder': 'prelu', 'model.layers': 2, 'model.skip': 0},
+    'even kernel, long window': {'model.kernel': 2, 'model.window': 32, 'model.stride': 8},
+    'plain frames': {'model.framing': 'plain', 'model.decoder_bias': True},
+    'aligned frames': {'model.framing': 'aligned'},
+}
+
+
+@pytest.fixture(scope='module', params=MODELS)
+def stream(request):
+    return spiced(models.separator('convtasnet_glu', **CAUSAL, **MODELS[request.param])).stream(
+        RATE
+    )
+
+
+def whole(stream, signal_T):
+    return np.asarray(stream._model.apply({'params': stream._params}, jnp.asarray(signal_T)[None]))[
+        0
+    ]
+
+
+@pytest.mark.parametrize('samples', [1, 7, 100, 4097])
+def test_however_it_is_cut(stream, samples):
+    signal_T = noise(samples)
+    wanted_ST = whole(stream, signal_T)
+    generator = np.random.default_rng(samples)
+    for longest in (1 if samples < 1000 else 40, 300, 5000):
+        made, at = [], 0
+        while at < samples:
+            count = int(generator.integers(0, longest + 1))
+            made.append(stream.push(signal_T[at : at + count]))
+            at += count
+        made.append(stream.flush())
+        for name, wanted_T in zip(('speaker_1', 'speaker_2'), wanted_ST):
+            made_T = np.concatenate([one[name] for one in made])
+            assert made_T.shape == wanted_T.shape
+            np.testing.assert_allclose(made_T, wanted_T, atol=1e-5)
+
+
+def test_an_estimate_waits_for_one_window(stream):
+    given = 0
+    for taken in range(1, 200):
+        given += len(stream.push(noise(1))['speaker_1'])
+        assert taken - given <= round(stream.latency * RATE)
+    stream.flush()
+
+
+def test_another_rate_comes_back_as_long(stream):
+    pair = models.separator('convtasnet_glu', **CAUSAL).stream(16_000)
+    made = [pair.push(noise(1000)), pair.push(noise(777)), pair.flush()]
+    assert sum(len(one['speaker_2']) for one in made) == 1777
+
+
+def test_nothing_gives_nothing(stream):
+    assert len(stream.flush()['speaker_1']) == 0
+
+
+def test_a_model_that_sees_ahead_is_refused():
+    with pytest.raises(ValueError, match='sees ahead'):
+        models.separator('convtasnet').stream(RATE)
+    with pytest.raises(ValueError, match='sees ahead'):
+        models.separator('blstm_m2').stream(RATE)
