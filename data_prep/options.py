@@ -380,7 +380,7 @@ def run(
             file=sys.stderr,  # a program may read the JSON
             flush=True,
         )
-        print(json.dumps(report, indent=2, ensure_ascii=False, default=str))
+        command_line.show(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return
     for line in report.get('notes', {}).get('Warnings', []):
         print(f'warning: {line}')

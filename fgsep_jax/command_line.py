@@ -212,7 +212,7 @@ class Parser:
             text = '' if text in (None, '') or text is False else f'; default: {text}'
             text = f'--{name}{flag.parser.syntactic_help}  {flag.help}{text}'
             lines.append(flags.text_wrap(text, indent=' ' * 6, firstline_indent='  '))
-        print('\n'.join([*lines, '', flags.text_wrap(self._epilog)]).rstrip())
+        show('\n'.join([*lines, '', flags.text_wrap(self._epilog)]).rstrip())
         raise SystemExit(0)
 
     def error(self, message):

@@ -104,7 +104,16 @@ def validate(config, *, devices=1, hosts=1):
     # What is far beyond these fills the memory before anything can tell.
     rules.at_most('data', {'segment_seconds': 86_400, 'adaptation_seconds': 86_400})
     rules.at_most('data', {'sample_rate': 10_000_000, 'sources': 1000})
-    rules.at_most('evaluation', {'batch_size': 4096, 'filter_taps': 8192, 'bucket_seconds': 3600})
+    rules.at_most(
+        'evaluation',
+        {
+            'batch_size': 4096,
+            'filter_taps': 8192,
+            'bucket_seconds': 3600,
+            'max_examples': 10**9,
+            'listen_examples': 10**6,
+        },
+    )
     rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
     rules.rule(
         0 < config.training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]'

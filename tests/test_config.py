@@ -145,6 +145,8 @@ def test_what_cannot_work_is_said_with_key_value_and_rule(key, value, part):
         ('data__adaptation_seconds', 1e-6, 'holds no sample'),
         ('model__auxiliary', False, 'must be 0: only the auxiliary network'),
         ('evaluation__splits', 'c1,,c2', 'names of splits'),
+        ('evaluation__listen_examples', 10**20, 'at most 1000000'),
+        ('evaluation__max_examples', 10**20, 'at most 1000000000'),
     ],
 )
 def test_what_cannot_work_of_the_mask_models(key, value, part):

@@ -72,6 +72,7 @@ ALLOWED = {
         'report.items',
         'report.page',
         'interop.model_file',
+        'models.encoders',
         'separation',
         'tasks',
         'training.checkpoint',

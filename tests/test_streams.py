@@ -62,3 +62,9 @@ def test_where_the_text_is_the_work_its_loss_is_said(tmp_path, redirection):
     assert done.returncode == lost
     if '2>' not in redirection:
         assert done.stderr.count('error: standard output: ') == lost
+
+
+def test_help_that_does_not_arrive_is_said():
+    command = f'{sys.executable} -m fgsep_jax --help > /dev/full'
+    done = subprocess.run(['bash', '-c', command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and 'No space left' in done.stderr

@@ -66,7 +66,7 @@ def write_examples(
         )
     }
     done, now, before = set(), {}, _written(folder, data_set)
-    for start in np.linspace(0, total, count, endpoint=False).astype(int):
+    for start in np.linspace(0, total, min(count, total), endpoint=False).astype(int):
         for i in range(start, total):
             if i in done:
                 continue
