@@ -3,6 +3,7 @@
 python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo
 python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DIR...]
 python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR...]
+python -m fgsep_jax.main --mode=describe --workdir=runs/NAME, or --config=...
 """
 
 import shlex
@@ -23,7 +24,7 @@ from fgsep_jax.report import results, runs as runs_lib
 from fgsep_jax.training import run_folder
 from fgsep_jax.training.endings import Preempted, TrainingError
 
-MODES = ('train_and_evaluate', 'train', 'evaluate', 'cross_evaluate')
+MODES = ('train_and_evaluate', 'train', 'evaluate', 'cross_evaluate', 'describe')
 
 
 def _parser():
@@ -179,6 +180,26 @@ def _cross_evaluate(args, settings):
     )
 
 
+def _describe(args, config):
+    """Prints what the model of a run, or of a configuration, is made of and costs."""
+    _refuse(args, 'data_dirs', 'runs')
+    trained = config is None
+    if trained:
+        config = run_folder.read_config(args.workdir)
+    validate.validate(config)
+    _begin(args)
+    from fgsep_jax.describe import describe
+    from fgsep_jax.tasks import make_task
+    from fgsep_jax.training import checkpoint
+
+    step, params = 0, None
+    if trained:
+        step, params, notes = checkpoint.load_best(args.workdir, config, make_task(config))
+        for note in notes:
+            print(f'note: {note}')
+    print('\n'.join(describe(config, params, step=step)))
+
+
 def _settings(args, config, overrides):
     """{key: value} that --config and --config.evaluation.KEY=VALUE lay over how a run evaluates."""
     for key in overrides:
@@ -220,7 +241,13 @@ def main(argv=None):
     args.restart = argv is None
     try:
         config = config_lib.load(args.config) if args.config else None
-        if args.mode in ('evaluate', 'cross_evaluate'):
+        if args.mode == 'describe':
+            if config is None and not args.workdir:
+                raise config_lib.ConfigError('--mode=describe needs --workdir=RUN or --config=NAME')
+            if config is not None:
+                config_lib.override(config, overrides)
+            _describe(args, config)
+        elif args.mode in ('evaluate', 'cross_evaluate'):
             mode = _evaluate if args.mode == 'evaluate' else _cross_evaluate
             mode(args, _settings(args, config, overrides))
         else:
