@@ -4,10 +4,10 @@ import re
 
 import jax
 import pytest
-import tiny
 
 from fgsep_jax import describe, main
 from fgsep_jax.tasks import make_task
+import tiny
 
 
 @pytest.mark.parametrize('name', ['convtasnet_glu', 'convtasnet_causal', 'blstm_m2_plus'])
