@@ -7,6 +7,7 @@ COMMANDS = (
     ('fgsep-train', 'fgsep_jax.main', 'trains, resumes and evaluates; --config lists the models'),
     ('fgsep-evaluate', 'fgsep_jax.main --mode=evaluate', 'scores a run on data sets'),
     ('fgsep-report', 'fgsep_jax.report', 'tables, figures and a page of many runs'),
+    ('', 'fgsep_jax.interop.import_model', 'weights of other programs become a model file'),
     ('', 'data_prep', 'lists the jobs that make data sets'),
 )
 

@@ -63,12 +63,15 @@ def _torch(path):
             ' the weights as .safetensors'
         ) from error
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        # asteroid writes down torch.__version__, which is a str of a class of its own.
+        with torch.serialization.safe_globals([torch.torch_version.TorchVersion]):
+            content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # of many kinds, by what is in the file
-        reason = re.split(r'\n|\. ', str(error).strip())[0]
+        held = re.search(r'GLOBAL (\S+) was not', str(error))
+        reason = f'it holds {held[1]}' if held else re.split(r'\n|\. ', str(error).strip())[0]
         raise ConfigError(
-            f'{shown(path)} holds no weights that can be read safely ({shown(reason)[:200]}); where'
-            ' it holds Python objects, save its weights alone: torch.save(model.state_dict(), FILE)'
+            f'{shown(path)} holds no weights that can be read safely ({shown(reason)[:200]}); of a'
+            ' file with Python objects save the weights alone: torch.save(model.state_dict(), FILE)'
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(f'{shown(path)} holds {type(content).__name__}, not a dict of weights')

@@ -9,10 +9,10 @@ names, the sizes by the shapes; what no weight says is taken as that program has
 """
 
 import os
+import sys
 
 from fgsep_jax import command_line, config as config_lib, defaults, stopping, validate
 from fgsep_jax.config import ConfigError
-from fgsep_jax.interop import foreign_files, model_file
 from fgsep_jax.names import shown
 
 SEGMENT = 4.0  # seconds, for a training that starts from it
@@ -22,7 +22,7 @@ def _parser():
     parser = command_line.Parser('fgsep_jax.interop.import_model', __doc__, words='FILE')
     parser.add_argument(
         '--output',
-        metavar=f'NAME{model_file.SUFFIX}',
+        metavar='NAME.safetensors',
         type=command_line.local_path,
         required=True,
         help='the model file to write',
@@ -57,7 +57,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     Raises:
       ConfigError: it cannot be read, or is no Conv-TasNet that ours can be.
     """
-    from fgsep_jax.interop import layouts
+    from fgsep_jax.interop import foreign_files, layouts, model_file
 
     state, told = foreign_files.read(path)
     rate = told.pop('sample_rate', None)
@@ -115,8 +115,6 @@ def main(argv=None):
     Raises:
       SystemExit: status 2 for what cannot be imported.
     """
-    import sys
-
     argv, keys = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
     args, words = _parser().parse(argv)
     try:
@@ -129,6 +127,8 @@ def main(argv=None):
         )  # fmt: skip
     except (ConfigError, command_line.FlagError, OSError) as error:
         raise command_line.refusal(error) from error
+    from fgsep_jax.interop import model_file
+
     about = model_file.read_about(args.output)
     print(
         f'{whose}: {config.data.sample_rate} Hz, gives {", ".join(map(shown, about.sources))};'

@@ -197,8 +197,9 @@ LAYOUTS = (
 )
 # Layers of other implementations that no key of the configuration stands for.
 FOREIGN = {
-    r'temporal_conv_net\.': "speechbrain's convolutions reflect the signal at its ends, and those"
-    ' of `conv_tasnet` see zeros there',
+    r'temporalblock_\d': "speechbrain's convolutions reflect the signal at its ends, and those"
+    ' of conv_tasnet see zeros there',
+    r'\.dsconv\.': 'an early version of kaituoxu, which rectifies what each block gives',
     r'num_batches_tracked|running_mean': 'a batch norm; conv_tasnet has layer norms only',
     r'dense_skip\.': 'TDCN++, with connections between its repeats',
     r'(intra|inter)_(mdl|rnn|model)|dual_mdl|dual_rnn': 'a dual-path model',
