@@ -125,6 +125,7 @@ class Parser:
         usage = f'usage: python -m {module} {words} --FLAG=VALUE ...'.replace('  ', ' ')
         self._about = f'{usage}\n\n{about.strip()}\n\nflags:'
         self._epilog, self._required, self._words = epilog, [], words
+        self._alone = {}  # flag: what it means without a value
         self._values = flags.FlagValues()  # of its own: a process may run several programs
         self._values.set_gnu_getopt()  # flags may follow words
         self.known = {'--help': False, '-h': False}  # what may be typed: whether it needs a value
@@ -140,18 +141,24 @@ class Parser:
         choices=(),
         required=False,
         short=None,
+        alone='',
     ):
-        """Adds a flag; the arguments mean what they do in argparse, `short` is its one letter."""
+        """Adds a flag; the arguments mean what they do in argparse, `short` is its one letter.
+
+        With `alone` it may stand without a value, which is then this, and a value needs its `=`.
+        """
         name = flag.removeprefix('--')
         read = flags.EnumParser(choices).parse if choices else functools.partial(value, type)
         form = metavar or ('{' + ','.join(choices) + '}' if choices else name.upper())
-        kind = _Kind(read, '[=BOOL]' if type is bool else f'={form}')
+        form = '[=BOOL]' if type is bool else f'[={form}]' if alone else f'={form}'
+        kind = _Kind(read, form)
+        self._alone |= {flag: f'{flag}={alone}'} if alone else {}
         flags.DEFINE(
             kind, name, default, help, self._values, boolean=type is bool, short_name=short
         )
         self._required += [flag] if required else []
         self.known |= {f'-{short}': type is not bool} if short else {}
-        self.known |= {flag: False, f'--no{name}': False} if type is bool else {flag: True}
+        self.known |= {flag: False, f'--no{name}': False} if type is bool else {flag: not alone}
 
     def switch(self, flag, about, *, default=False):
         """Adds a flag that is on or off: `--flag`, `--flag=True`, `--flag=False`, `--noflag`."""
@@ -190,6 +197,7 @@ class Parser:
         if {'-h', '--help'} & {*argv} - {*others}:
             self._help()
         try:
+            argv = [self._alone.get(word, word) for word in argv]
             rest = self._values(['', *argv], known_only=bool(others))[1:]
         except (flags.Error, ValueError) as error:
             self.error(str(error).removeprefix('flag '))

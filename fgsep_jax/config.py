@@ -126,9 +126,8 @@ def files():
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         for path in (os.path.join(folder, name) for name in names if name.endswith('.py')):
             try:
-                with open(path) as file:
-                    tree = ast.parse(file.read())
-            except (OSError, ValueError, SyntaxError):
+                tree = ast.parse(files_lib.read_bytes(path, ValueError))
+            except (ValueError, SyntaxError):
                 continue
             if any(getattr(node, 'name', '') == 'get_config' for node in tree.body):
                 found[path] = (ast.get_docstring(tree) or '').partition('\n')[0]

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -147,7 +148,11 @@ def _parser():
         'write where each part sounds, as Audacity labels and a Raven selection table',
     )
     parser.add_argument(
-        '--page', type=command_line.count, default=0, help='write index.html with the first so many'
+        '--page',
+        type=command_line.count,
+        default=0,
+        alone='5',
+        help='write index.html with the first so many; --page alone: with 5',
     )
     parser.add_argument(
         '--raw_rate', type=command_line.count, default=0,
@@ -231,10 +236,10 @@ def _listed(words):
             found.append(('-', ''))
         elif word.startswith('@') and not os.path.exists(word):
             try:
-                with open(word[1:], encoding='utf-8', errors='surrogateescape') as file:
-                    lines = [line.rstrip('\n') for line in file]
-            except (OSError, ValueError) as error:
-                raise MistakeError(f'{shown(word)}: {shown(word[1:])} cannot be read') from error
+                text = os.fsdecode(files.read_bytes(word[1:], MistakeError))
+            except MistakeError as error:
+                raise MistakeError(f'{shown(word)}: {shown(error)}') from error
+            lines = text.replace('\r\n', '\n').split('\n')
             inner, more = _listed([line for line in lines if line.strip()])
             found += inner
             passed += more
@@ -262,7 +267,7 @@ def _listed(words):
 
 def _below(top, passed):
     for parent, folders, found in os.walk(top):
-        if os.path.exists(os.path.join(parent, MANIFEST)) and parent != top:
+        if MANIFEST in found and parent != top and _is_ours(os.path.join(parent, MANIFEST)):
             folders.clear()  # what this command wrote
             continue
         folders[:] = sorted(one for one in folders if not COMPANIONS.match(one))
@@ -317,24 +322,53 @@ def _jobs(inputs, args, parts, model):
     return jobs
 
 
+def _read_manifest(path):
+    """Text of a manifest of ours.
+
+    Raises:
+      MistakeError: it cannot be read, or is somebody else's.
+    """
+    content = files.read_bytes(path, MistakeError, most=1 << 30)
+    text = content.decode('utf-8', 'surrogateescape')
+    header = names.csv_text([COLUMNS])
+    if not (text.startswith(header) or header.startswith(text)):  # cut on a full disk
+        raise MistakeError(
+            f'{shown(path)} is there, and not from this command: move it away, or give another -o'
+        )
+    return text
+
+
+def _is_ours(path):
+    """Whether a file is a manifest that this command wrote."""
+    try:
+        return bool(_read_manifest(path))
+    except MistakeError:
+        return False
+
+
 class Manifest:
     """The list of what was separated: a line a recording, the last one of it counts.
 
     A line is written before the parts are put into place, and another one after: whatever instant
     a process ends at, the list knows what is whole and what is ours.
+
+    Raises:
+      MistakeError: a file of its name is somebody else's.
     """
 
     def __init__(self, folder, settings):
         self._path, self._settings = os.path.join(folder, MANIFEST), settings
         self.rows = {}
-        with contextlib.suppress(FileNotFoundError):
+        if os.path.lexists(self._path):
             import csv
 
-            with open(self._path, newline='', encoding='utf-8', errors='surrogateescape') as file:
-                for row in csv.DictReader(file):
-                    if None not in row and None not in row.values():  # cut by a killed process
-                        row = {key: names.from_cell(value) for key, value in row.items()}
-                        self.rows[row['outputs']] = row
+            text = _read_manifest(self._path)
+            for row in csv.DictReader(io.StringIO(text, newline='')):
+                if None not in row and None not in row.values():  # cut by a killed process
+                    row = {key: names.from_cell(value) for key, value in row.items()}
+                    self.rows[row['outputs']] = row
+            if not text.endswith('\n'):  # else the next line would be lost with the cut one
+                self.settle()
 
     @staticmethod
     def key(job):
@@ -579,11 +613,11 @@ def _check_page(folder):
     path = os.path.join(folder, PAGE)
     if not os.path.lexists(path):
         return
-    with open(path, errors='replace') as file:
-        if not page.is_ours(file.read(1000)):
-            raise MistakeError(
-                f'{shown(path)} is there, and not from this command: another -o, or --overwrite'
-            )
+    content = files.read_bytes(path, MistakeError, most=4 << 30)
+    if not page.is_ours(content[:1000].decode(errors='replace')):
+        raise MistakeError(
+            f'{shown(path)} is there, and not from this command: another -o, or --overwrite'
+        )
 
 
 def _waiting(jobs, manifest, folder, *, overwrite):

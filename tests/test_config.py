@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 import pathlib
 
 import pytest
@@ -212,3 +213,11 @@ def test_a_preset_is_laid_over_a_copy():
     before = config_lib.to_json(config)
     assert config_lib.with_preset(config, 'demo').model.basis == 64
     assert config_lib.to_json(config) == before
+
+
+def test_a_pipe_among_the_configurations_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'mine.py').write_text('"""Mine."""\ndef get_config(): pass\n')
+    os.mkfifo(tmp_path / 'configs' / 'pipe.py')
+    monkeypatch.chdir(tmp_path)
+    assert config_lib.files() == {'configs/mine.py': 'Mine.'}

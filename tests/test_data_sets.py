@@ -67,6 +67,36 @@ def test_a_relative_folder_is_found_from_elsewhere(project, tmp_path, monkeypatc
     assert found(outside) == there
 
 
+@pytest.mark.parametrize('name', run_folder.CONTENTS)
+def test_what_a_run_would_write_over_is_refused(project, name):
+    folder = project.path / 'mine'
+    if '.' in name:
+        folder.mkdir()
+        (folder / name).write_text('mine')
+    else:
+        (folder / name).mkdir(parents=True)
+        run_folder.check(str(folder), project.config)  # empty: as a killed start leaves it
+        (folder / name / 'mine').write_text('mine')
+    (folder / 'notes.txt').write_text('no name of a run')
+    with pytest.raises(config_lib.ConfigError, match=f'holds {name} and no config.json'):
+        run_folder.check(str(folder), project.config)
+    if '.' in name:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(config_lib.ConfigError, match=f'holds {name} and no config.json'):
+            run_folder.check(str(folder), project.config)
+
+
+def test_a_run_writes_nothing_that_is_not_refused_when_it_is_somebody_elses(tmp_path):
+    data = synthetic.write(tmp_path / 'data', train=4, validation=2, test=2)
+    config = tiny.config(data, **{'training.epochs': 1})
+    run = str(tmp_path / 'run')
+    experiment.train(config, run)
+    config.evaluation.listen_examples = 1
+    experiment.evaluate(config, run, splits=['test'], announce=False)
+    assert set(os.listdir(run)) <= {'config.json', *run_folder.CONTENTS}
+
+
 def test_the_embedded_set_is_not_built_again_elsewhere(project, monkeypatch):
     project.config.data.dir = ''
     synthetic.write(project.path / 'data' / 'embedded', name='embedded')

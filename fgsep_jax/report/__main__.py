@@ -24,9 +24,13 @@ def main(argv=None):
         help='folders with run folders in or below them',
     )
     parser.add_argument(
-        '--output_dir', metavar='DIR', type=command_line.local_path, default='report'
+        '--output_dir',
+        metavar='DIR',
+        type=command_line.local_path,
+        default='report',
+        help='folder of the report; an earlier report in it is replaced',
     )
-    parser.add_argument('--title', default='Sound separation: results')
+    parser.add_argument('--title', default='Sound separation: results', help='of the page')
     parser.add_argument(
         '--examples',
         type=command_line.count,
@@ -47,7 +51,7 @@ def main(argv=None):
         from fgsep_jax.report import build, write  # matplotlib takes a second to import
 
         with lock.held(options.output_dir, 'a report', flag='--output_dir'):
-            write.prepare(options.output_dir)
+            write.check(options.output_dir)
             notes += build.notes(found)
             path = write.write(
                 build.sections(found, notes, examples=options.examples),

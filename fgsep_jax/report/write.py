@@ -11,6 +11,7 @@ from fgsep_jax.names import is_path, markdown as escaped
 from fgsep_jax.report import items, page, results, style
 from fgsep_jax.report.text import comma_separated, markdown
 
+FOLDERS = ('tables', 'figures')
 MANIFEST = 'report_files.json'  # {file: digests of what the report wrote, or is about to write}
 
 
@@ -26,7 +27,7 @@ def write(sections, output_dir, title):
 
     Args:
         sections: Sections.
-        output_dir: made if missing.
+        output_dir: made if missing; see `check`.
         title: of the page.
 
     Returns:
@@ -57,11 +58,14 @@ def write(sections, output_dir, title):
     before = _manifest(output_dir)
     for name in files:
         if not _may_replace(output_dir, name, before):
-            raise NotOurs(
-                f'{os.path.join(output_dir, name)} is there, and not as a report wrote'
-                ' it: move it away, or give another --output_dir'
-            )
-    prepare(output_dir)
+            raise NotOurs(_in_the_way(os.path.join(output_dir, name)))
+    with _reasons(output_dir):
+        os.makedirs(output_dir, exist_ok=True)
+        check(output_dir)
+        for folder in FOLDERS:
+            os.makedirs(os.path.join(output_dir, folder), exist_ok=True)
+        for folder in ('', *FOLDERS):
+            files_lib.clean(os.path.join(output_dir, folder))
     # Killed at any instant, the manifest knows old and new files alike.
     now = {name: [files_lib.digest(content)] for name, content in files.items()}
     put(
@@ -78,19 +82,30 @@ def write(sections, output_dir, title):
     return os.path.join(output_dir, 'index.html')
 
 
-def prepare(output_dir):
-    """Makes the folders of a report.
+def check(output_dir):
+    """Checks that a report may be written to a folder, before anything is made for it.
+
+    Args:
+        output_dir: a folder that is there.
 
     Raises:
-        ResultsError: that cannot be, with the reason.
+        NotOurs: it holds a list of files that no report wrote, or a part of it is a link.
+        ResultsError: it cannot be written to, with the reason.
     """
+    _manifest(output_dir)
+    for path in (os.path.join(output_dir, folder) for folder in FOLDERS):
+        if os.path.islink(path) or os.path.lexists(path) and not os.path.isdir(path):
+            kind = f'a link to {os.path.realpath(path)}' if os.path.islink(path) else 'no folder'
+            raise NotOurs(f'{path} is {kind}: move it away, or give another --output_dir')
+    with _reasons(output_dir), tempfile.TemporaryFile(dir=output_dir):
+        pass
+
+
+@contextlib.contextmanager
+def _reasons(output_dir):
+    """Turns what the file system refuses into one sentence."""
     try:
-        for folder in ('tables', 'figures'):
-            os.makedirs(os.path.join(output_dir, folder), exist_ok=True)
-        for folder in ('', 'tables', 'figures'):
-            files_lib.clean(os.path.join(output_dir, folder))
-        with tempfile.TemporaryFile(dir=output_dir):
-            pass
+        yield
     except OSError as error:
         raise results.ResultsError(
             f'--output_dir={output_dir} cannot be written to ({error.strerror}); give another'
@@ -98,29 +113,50 @@ def prepare(output_dir):
 
 
 def _manifest(output_dir):
-    """{name: digests} of an earlier report, names that no report would write left out."""
-    try:
-        content = files_lib.read_json(os.path.join(output_dir, MANIFEST), results.ResultsError)
-    except results.ResultsError:
+    """{name: digests} of an earlier report, names that no report would write left out.
+
+    Raises:
+        NotOurs: a file of its name is there that no report wrote.
+    """
+    path = os.path.join(output_dir, MANIFEST)
+    if not os.path.lexists(path):
         return {}
+    try:
+        content = files_lib.read_json(path, results.ResultsError, halves=True)
+    except results.ResultsError:
+        content = None
+    # Every report has a page.
+    if 'index.html' not in (content or ()) or not all(map(_are_digests, content.values())):
+        raise NotOurs(_in_the_way(path))
     return {
         name: digests
         for name, digests in content.items()
-        if isinstance(digests, list)
-        and is_path(name)
-        and os.path.dirname(name) in ('', 'tables', 'figures')
+        if is_path(name) and os.path.dirname(name) in ('', *FOLDERS)
     }
+
+
+def _are_digests(value):
+    return isinstance(value, list) and all(
+        isinstance(one, str) and re.fullmatch('[0-9a-f]*', one) for one in value
+    )
+
+
+def _in_the_way(path):
+    return (
+        f'{path} is there, and not as a report wrote it: move it away, or give another --output_dir'
+    )
 
 
 def _may_replace(output_dir, name, manifest):
     """Whether a file is missing, or as a report wrote it."""
-    try:
-        with open(os.path.join(output_dir, name), 'rb') as file:
-            return files_lib.digest(file.read()) in manifest.get(name, [])
-    except FileNotFoundError:
+    path = os.path.join(output_dir, name)
+    if not os.path.lexists(path):
         return True
-    except OSError:
+    try:
+        content = files_lib.read_bytes(path, results.ResultsError, most=4 << 30)
+    except results.ResultsError:
         return False
+    return files_lib.digest(content) in manifest.get(name, [])
 
 
 def _json(content):

@@ -26,6 +26,16 @@ MAY_CHANGE = (
     'evaluation.splits',
     'evaluation.listen_examples',
 )
+# What a run writes into its folder besides config.json; report and evaluation read no other.
+CONTENTS = (
+    'training_data.json',
+    'metrics.jsonl',
+    'checkpoints',
+    'tensorboard',
+    'gates',
+    'evaluation',
+    'audio',
+)
 
 
 def default(config):
@@ -44,7 +54,8 @@ def check(workdir, config):
     """Checks that a folder can be written to, and holds no run or one of the same configuration.
 
     Raises:
-      ConfigError: the folder cannot be, or holds a run of another configuration, or a data set.
+      ConfigError: the folder cannot be, or holds a run of another configuration, or a data set, or
+        files of somebody else that have the names of a run's.
     """
     above = os.path.abspath(workdir)
     try:
@@ -69,6 +80,17 @@ def check(workdir, config):
                 f'--workdir={workdir} is the folder of a data set, which --config.data.dir names;'
                 ' give the run a folder of its own'
             )
+        in_the_way = [
+            name
+            for name in CONTENTS
+            if name in there and not _is_empty(os.path.join(workdir, name))
+        ]
+        if in_the_way:
+            raise config_lib.ConfigError(
+                f'--workdir={workdir} holds {", ".join(in_the_way)} and no config.json: a run would'
+                ' overwrite them, or add to them. Give it a folder of its own; if they are of a'
+                ' run, copy its config.json back'
+            )
         return
     before = files.flatten(read_config(workdir).to_dict())
     now = files.flatten(config.to_dict())
@@ -83,6 +105,11 @@ def check(workdir, config):
             + '\n'.join(changed)
             + '\nGive another --workdir, or the same configuration to resume it.'
         )
+
+
+def _is_empty(path):
+    """Whether a path is a folder with nothing in it, as a start leaves that was killed early."""
+    return os.path.isdir(path) and not os.listdir(path)
 
 
 def check_saved(workdir, config, saved):
@@ -132,10 +159,10 @@ def claim(workdir, config, train_source):
     }
     for folder in (workdir, os.path.join(workdir, 'gates')):
         files.clean(folder)
-    files.write(
+    files.write(  # config.json first: what else is there is a run's where it is
         {
-            os.path.join(workdir, 'training_data.json'): json.dumps(about, indent=2) + '\n',
             os.path.join(workdir, 'config.json'): config_lib.to_json(config),
+            os.path.join(workdir, 'training_data.json'): json.dumps(about, indent=2) + '\n',
         }
     )
 

@@ -259,6 +259,60 @@ def test_the_users_own_files_are_safe(tmp_path):
         write.write(parts('alpha'), str(out), 'T')
 
 
+def foreign_list(out):
+    (out / 'report_files.json').write_text('{"files": ["a.csv"]}')
+
+
+def other_json(out):
+    (out / 'report_files.json').write_text('{}')
+
+
+def no_json(out):
+    (out / 'report_files.json').write_text('mine')
+
+
+def link(out):
+    (out.parent / 'elsewhere').mkdir()
+    (out / 'tables').symlink_to(out.parent / 'elsewhere')
+
+
+def dangling(out):
+    (out / 'figures').symlink_to(out.parent / 'nowhere')
+
+
+def pipe(out):
+    os.mkfifo(out / 'report.md')
+
+
+def page_of_others(out):
+    (out / 'index.html').write_text('mine')
+
+
+@pytest.mark.parametrize(
+    'make, named',
+    [
+        (foreign_list, 'report_files.json'),
+        (other_json, 'report_files.json'),
+        (no_json, 'report_files.json'),
+        (link, 'tables'),
+        (dangling, 'figures'),
+        (pipe, 'report.md'),
+        (page_of_others, 'index.html'),
+    ],
+)
+def test_a_refused_report_leaves_the_folder_as_it_was(tmp_path, capsys, make, named):
+    fabricate.run(str(tmp_path / 'runs' / 'a'), 'convtasnet')
+    out = tmp_path / 'out'
+    out.mkdir()
+    make(out)
+    before = [(path, path.is_file() and path.read_bytes()) for path in sorted(tmp_path.rglob('*'))]
+    assert command.main([f'--runs={tmp_path}/runs', f'--output_dir={out}']) == 2
+    said = capsys.readouterr().err
+    assert f'out/{named} is ' in said and 'another --output_dir' in said and said.count('\n') == 1
+    after = [(path, path.is_file() and path.read_bytes()) for path in sorted(tmp_path.rglob('*'))]
+    assert after == before
+
+
 @pytest.mark.parametrize('writes', range(8))
 def test_killed_at_any_instant_the_next_report_is_whole(tmp_path, monkeypatch, writes):
     out, replace, done = tmp_path / 'out', os.replace, []

@@ -373,6 +373,55 @@ def test_a_page_to_listen_to(sounds, tmp_path, capsys):
     assert (out / 'index.html').read_text() == 'mine'
 
 
+def test_a_list_of_somebody_else_is_neither_lost_nor_taken_for_ours(sounds, tmp_path, capsys):
+    """Nor does a folder of recordings that has one count as made by this command."""
+    wave(tmp_path / 'in/site/a.wav')
+    out = tmp_path / 'out'
+    out.mkdir()
+    for content in ('file,speaker\na.wav,me\n', 'path,status\nx,y\n', '\x00', 'path;outputs\n'):
+        (tmp_path / 'in/site/manifest.csv').write_text(content)
+        (out / 'manifest.csv').write_text(content)
+        for words in ([], ['--overwrite']):
+            assert run(sounds, tmp_path / 'in', '-o', out, *words) == 2
+            said = capsys.readouterr().err
+            assert 'manifest.csv is there, and not from this command' in said
+            assert said.count('\n') == 1 and tree(out) == ['manifest.csv']
+        assert (out / 'manifest.csv').read_text() == content
+    os.remove(out / 'manifest.csv')
+    assert run(sounds, tmp_path / 'in', '-o', out, '--dry_run') == 0
+    assert 'a.wav' in capsys.readouterr().out
+
+
+def test_a_list_cut_anywhere_goes_on(sounds, tmp_path, capsys):
+    out, words = tmp_path / 'out', [sounds, wave(tmp_path / 'a.wav'), '-o', tmp_path / 'out']
+    assert run(*words) == 0
+    whole = (out / 'manifest.csv').read_bytes()
+    header = whole.index(b'\n') + 1
+    for cut in (0, 7, header - 1, header, header + 9, len(whole) - 3):
+        (out / 'manifest.csv').write_bytes(whole[:cut])
+        assert run(*words, '--overwrite') == 0, capsys.readouterr().err
+        assert rows(out)[str(tmp_path / 'a.wav')]['status'] == 'done'
+        assert len((out / 'manifest.csv').read_text().splitlines()) == 2
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize('name', ['out/manifest.csv', 'out/index.html', 'list.txt'])
+def test_a_pipe_is_not_waited_for(sounds, tmp_path, capsys, name):
+    (tmp_path / 'out').mkdir()
+    os.mkfifo(tmp_path / name)
+    words = [sounds, wave(tmp_path / 'a.wav'), '-o', tmp_path / 'out', '--page']
+    assert run(*words, *([f'@{tmp_path}/list.txt'] if name == 'list.txt' else [])) == 2
+    said = capsys.readouterr().err
+    assert f'{name} cannot be read: it is no regular file' in said and said.count('\n') == 1
+
+
+@pytest.mark.parametrize('words, pages', [([], 0), (['--page'], 5), (['--page=2'], 2)])
+def test_a_page_is_a_switch_that_may_have_a_number(words, pages):
+    for line in (['m', 'a', *words], [*words, 'm', 'a'], ['m', *words, '-o', 'x', 'a']):
+        args, rest = separate._parser().parse(line)
+        assert (args.page, rest) == (pages, ['m', 'a'])
+
+
 def test_activity():
     rate = 8000
     signal_T = np.zeros(10 * rate)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax import experiment, stopping
+from fgsep_jax import stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -403,12 +403,12 @@ def test_a_configuration_changed_after_the_checkpoint_is_refused(data, tmp_path)
     state = jax.jit(lambda: init_state(task, config))()
     checkpoints.save(3, state, position, loss=1.0)
     checkpoints.close()
-    assert experiment._load(config, str(tmp_path), task, print)[2] == 3
+    assert checkpoint.load_best(str(tmp_path), config, task)[0] == 3
     config.training.epochs += 1  # which may change
-    assert experiment._load(config, str(tmp_path), task, print)[2] == 3
+    assert checkpoint.load_best(str(tmp_path), config, task)[0] == 3
     config.data.batch_size += 1
     with pytest.raises(ConfigError, match='config.json was changed.*batch_size = 5, saved with 4'):
-        experiment._load(config, str(tmp_path), task, print)
+        checkpoint.load_best(str(tmp_path), config, task)
 
 
 def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
