@@ -99,6 +99,9 @@ setup(
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
         'interop': ['onnx'],  # interop.import_model reads ONNX files
+        # What interop.export_model writes ONNX files by. Not among the tests' packages: it holds
+        # orbax-checkpoint below 0.11.37, though nothing that is used of it needs that.
+        'onnx': ['jax2onnx>=0.17', 'onnx', 'onnxruntime'],
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
         'compile-ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],

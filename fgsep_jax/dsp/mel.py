@@ -111,10 +111,13 @@ def mel_of_signal(
     check(window, hop, overlap=2)
     signal_T, matrix_FM = jnp.asarray(signal_T), jnp.asarray(matrix_FM)
     lead, count = signal_T.shape[:-1], frames(signal_T.shape[-1], hop=hop)
-    block = max(8, 128 // max(1, math.prod(lead)))
 
     def at_once(signal_T, matrix_FM):
         return mel_spectrogram(stft(signal_T, window=window, hop=hop), matrix_FM)
+
+    if not all(isinstance(size, int) for size in signal_T.shape):
+        return at_once(signal_T, matrix_FM)  # exported for any size, which no block suits
+    block = max(8, 128 // max(1, math.prod(lead)))
 
     def by_blocks(signal_T, matrix_FM):
         pairs, half, overlap = -(-count // (2 * block)), block * hop, window - hop

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fgsep_jax import config as config_lib, files
+from fgsep_jax import __version__, config as config_lib, files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
 from fgsep_jax.tasks import make_task
@@ -109,30 +109,12 @@ def check_fit(config, tensors, *, where):
     )
 
 
-def write(path, config, parameters, *, sources, step=0, origin='', licence='', scores=None):
-    """Writes a model file, whole or not at all.
-
-    Args:
-      path: ends in .safetensors.
-      config: the model's ConfigDict.
-      parameters: the tree of its weights.
-      sources, step, origin, licence, scores: see `About`.
-
-    Raises:
-      ConfigError: another suffix, weights that do not fit the configuration or are not finite, or
-        not one name for each source.
-    """
-    import safetensors.numpy
-
-    path = os.fspath(path)
-    if not path.endswith(SUFFIX):
-        raise ConfigError(f'{shown(path)}: the name of a model file ends in {SUFFIX}')
-    tensors = {name: np.array(leaf, order='C') for name, leaf in flat(parameters).items()}
-    check_fit(config, tensors, where=shown(path))
-    _check_values(tensors, where=shown(path))
-    metadata = {
+def header(config, *, sources, step=0, origin='', licence='', scores=None):
+    """{key: text} of what a model file says of its model; arguments: see `About`."""
+    return {
         'format': FORMAT,
         'format_version': VERSION,
+        'written_by': f'fgsep_jax {__version__}',
         'config': config_lib.to_json(config),
         'sample_rate': str(config.data.sample_rate),
         'sources': json.dumps(list(sources)),
@@ -141,10 +123,48 @@ def write(path, config, parameters, *, sources, step=0, origin='', licence='', s
         'licence': licence,
         'scores': json.dumps(scores or {}),
     }
+
+
+def pack(config, parameters, *, where, **said):
+    """The bytes of a model file.
+
+    Args:
+      config: the model's ConfigDict.
+      parameters: the tree of its weights.
+      where: its path, for messages.
+      **said: the other arguments of `header`.
+
+    Raises:
+      ConfigError: weights that do not fit the configuration or are not finite, or not one name for
+        each source.
+    """
+    import safetensors.numpy
+
+    tensors = {name: np.array(leaf, order='C') for name, leaf in flat(parameters).items()}
+    check_fit(config, tensors, where=where)
+    _check_values(tensors, where=where)
+    metadata = header(config, **said)
     metadata['digest'] = _digest(metadata, tensors)
-    _about(metadata, shown(path))
+    _about(metadata, where)
+    return safetensors.numpy.save(tensors, metadata)
+
+
+def write(path, config, parameters, **said):
+    """Writes a model file, whole or not at all.
+
+    Args:
+      path: ends in .safetensors.
+      config, parameters, **said: as in `pack`.
+
+    Raises:
+      ConfigError: another suffix, or see `pack`.
+    """
+    path = os.fspath(path)
+    if not path.endswith(SUFFIX):
+        raise ConfigError(f'{shown(path)}: the name of a model file ends in {SUFFIX}')
+    content = pack(config, parameters, where=shown(path), **said)
     try:
-        files.write({path: safetensors.numpy.save(tensors, metadata)})
+        files.write({path: content})
     except OSError as error:
         raise ConfigError(f'{shown(path)} cannot be written: {error.strerror}') from error
 

@@ -47,7 +47,7 @@ def frame_count(samples, *, window: int, stride: int, framing: str = 'padded'):
         return (samples + rest + 2 * stride - window) // stride + 1
     rest = 2 * stride + -samples % stride if framing == 'aligned' else 0
     frames = (samples + rest - window) // stride + 1
-    return max(frames, 1) if isinstance(frames, int) else jnp.maximum(frames, 1)
+    return jnp.maximum(frames, 1) if isinstance(frames, jax.Array) else max(frames, 1)
 
 
 def frame(signal_BT: jax.Array, *, window: int, stride: int, framing: str = 'padded') -> jax.Array:

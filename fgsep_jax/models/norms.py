@@ -53,12 +53,13 @@ def cumulative_layer_norm(
     x32_BKN = x_BKN.astype(jnp.float32)
     frames, channels = x_BKN.shape[1:]
     number, sum_B, square_B = (0, 0, 0) if before is None else before
-    count_K = channels * (number + jnp.arange(1, frames + 1, dtype=jnp.float32))
+    frame_1K = jax.lax.broadcasted_iota(jnp.float32, (1, frames), 1)
+    count_1K = channels * (number + 1 + frame_1K)
     sum_BK = jnp.cumsum(x32_BKN.sum(axis=2), axis=1)
     square_BK = jnp.cumsum(jnp.square(x32_BKN).sum(axis=2), axis=1)
     if before is not None:
         sum_BK, square_BK = sum_B[:, None] + sum_BK, square_B[:, None] + square_BK
-    mean_BK, power_BK = sum_BK / count_K[None], square_BK / count_K[None]
+    mean_BK, power_BK = sum_BK / count_1K, square_BK / count_1K
     inverse_BK = jax.lax.rsqrt(jnp.maximum(power_BK - mean_BK**2, 0) + eps)
     normal_BKN = (x32_BKN - mean_BK[:, :, None]) * inverse_BK[:, :, None]
     return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)

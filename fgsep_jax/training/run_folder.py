@@ -175,7 +175,7 @@ def data_dir(workdir, config):
     plain = config_lib.data_dir(config)
     if _absolute(plain) == plain:
         return plain
-    recorded = _training_data(workdir).get('dir')
+    recorded = training_data(workdir).get('dir')
     above = os.path.abspath(workdir)
     places = [recorded] if isinstance(recorded, str) and os.path.isabs(recorded) else []
     places.append(os.path.abspath(plain))
@@ -188,7 +188,7 @@ def data_dir(workdir, config):
 
 def was_rebuilt(workdir, metadata):
     """Whether the training split of a data set is another than a run recorded, if both tell."""
-    before = _training_data(workdir).get('train')
+    before = training_data(workdir).get('train')
     before = before.get('fingerprint') if isinstance(before, dict) else None
     now = metadata['splits'].get('train', {}).get('fingerprint')
     return bool(before and now and before != now)
@@ -206,7 +206,7 @@ def trained_speakers(workdir, config):
     return set(metadata['splits'].get('train', {}).get('speakers', ()))
 
 
-def _training_data(workdir):
+def training_data(workdir):
     """Content of a run's training_data.json, {} where it cannot be read."""
     try:
         path = os.path.join(workdir, 'training_data.json')

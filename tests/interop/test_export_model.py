@@ -1,0 +1,233 @@
+"""What is exported gives what the model gives, and says what it is."""
+
+import json
+
+import jax
+from jax import export
+import numpy as np
+import pytest
+
+import fgsep_jax
+from fgsep_jax.interop import export_model, model_file
+from fgsep_jax.separation import model as model_lib
+from fgsep_jax.tasks import make_task
+import tiny
+
+MODELS = {
+    'linear': ('convtasnet_glu', {}),
+    'gated': ('convtasnet_glu', {'model.encoder': 'glu', 'model.layers': 2, 'model.remat': True}),
+    'dilated': (
+        'convtasnet_dilated',
+        {'model.encoder': 'prelu', 'model.layers': 3, 'model.mask': 'softmax'},
+    ),
+    'causal': ('convtasnet_glu', {'model.norm': 'cln', 'model.causal': True, 'model.window': 32}),
+    'no skip': ('convtasnet_glu', {'model.skip': 0, 'model.mask': 'relu', 'model.blocks': 3}),
+    'plain': (
+        'convtasnet_glu',
+        {
+            'model.framing': 'plain',
+            'model.encoder_activation': 'relu',
+            'model.decoder_bias': True,
+            'model.prelu': 'channel',
+            'model.input_norm': 'frame',
+        },
+    ),
+    'aligned': ('convtasnet_glu', {'model.framing': 'aligned', 'model.norm': 'frame'}),
+    'three': ('convtasnet_glu', {'data.sources': 3, 'model.window': 8, 'model.kernel': 5}),
+    'M1': ('blstm_m1', {}),
+    'M2+': ('blstm_m2_plus', {}),
+}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(MODELS)[1:]]
+
+
+def separator(name='linear', **changes):
+    """A model of random weights."""
+    config_name, overrides = MODELS[name]
+    config = tiny.config('', config_name, **{**overrides, **changes})
+    shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    random = np.random.default_rng(0)
+    weights = jax.tree.map(lambda x: random.uniform(-0.5, 0.5, x.shape).astype(x.dtype), shapes)
+    made = fgsep_jax.Separator(config, weights, step=7, name=name)
+    made.notes = []
+    return made
+
+
+def signals(model, batch, samples):
+    """A mixture, and background alone for a model that takes it."""
+    random = np.random.default_rng(samples)
+    shapes = [(batch, samples), *export_model._adaptation(model, batch)]
+    return [random.uniform(-0.5, 0.5, shape).astype(np.float32) for shape in shapes]
+
+
+def check(model, given, made):
+    """Holds {source: [batch, samples]} against the model itself."""
+    separate = jax.jit(model.task.separate)
+    wanted_BST = separate(model.parameters, given[0], None, *given[1:])
+    assert {*made} == {*model.sources}
+    made_BST = np.stack([np.asarray(made[name]) for name in model.sources], axis=1)
+    assert made_BST.shape == wanted_BST.shape
+    np.testing.assert_allclose(made_BST, wanted_BST, atol=1e-4 * float(abs(wanted_BST).max()))
+
+
+@pytest.mark.parametrize('name', ['linear', *SLOW])
+def test_stablehlo_gives_what_the_model_gives(name):
+    model = separator(name)
+    exported = export.deserialize(bytearray(export_model.to_stablehlo(model)))
+    assert exported.platforms == ('cpu', 'cuda', 'tpu')
+    assert exported.fun_name == 'separate_8000_Hz'
+    shortest = (1, export_model.least_samples(model.config))
+    for batch, samples in ((2, 333), shortest)[: 1 if name == 'linear' else 2]:
+        given = signals(model, batch, samples)
+        check(model, given, exported.call(*given))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', list(MODELS)[:-2])
+@pytest.mark.filterwarnings('ignore:Explicitly requested dtype')
+def test_onnx_gives_what_the_model_gives(name):
+    pytest.importorskip('jax2onnx')
+    import onnxruntime
+
+    model = separator(name)
+    metadata = model_file.header(model.config, sources=model.sources, step=7)
+    content = export_model.to_onnx(model, metadata)
+    session = onnxruntime.InferenceSession(content)
+    assert session.get_modelmeta().custom_metadata_map == metadata
+    assert [(one.name, one.shape) for one in (*session.get_inputs(), *session.get_outputs())] == [
+        (one, ['batch', 'samples']) for one in ('mixture', *model.sources)
+    ]
+    for batch, windows in ((2, 21), (1, 5)):
+        given = signals(model, batch, windows * model.config.model.window)
+        check(model, given, export_model._run_onnx(content, given))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:Explicitly requested dtype')
+def test_onnx_of_a_long_recording():
+    """ONNX Runtime's own sums of a million squares are off by more."""
+    pytest.importorskip('jax2onnx')
+    model = separator(**{'model.hidden': 64})
+    given = signals(model, 1, 200_000)
+    given[0] += 0.3  # a mean far from zero, as after a PReLU
+    content = export_model.to_onnx(model, model_file.header(model.config, sources=model.sources))
+    check(model, given, export_model._run_onnx(content, given))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run folder without its checkpoint."""
+    folder = tmp_path / 'run'
+    monkeypatch.setattr(model_lib, 'load', lambda path: separator())
+    folder.mkdir()
+    about = dict(name='tones', sample_rate=8000, dir='/home/me', train=dict(examples=9, speakers=4))
+    (folder / 'training_data.json').write_text(json.dumps(about))
+    for name, changes in {
+        'tones': {},
+        'other': {'step': 6},
+        'torn': {'metrics': []},
+        'sounds': {'classes': {'foreground': {}}},
+    }.items():
+        values = dict(mean=3.25, median=3.5)
+        metrics = dict(si_snri=values, si_snr_mixture=values, sdri=dict(mean=None, median=None))
+        content = dict(results=name, step=7, examples=5, metrics=metrics, **{}) | changes
+        (folder / 'evaluation' / name).mkdir(parents=True)
+        (folder / 'evaluation' / name / 'summary.json').write_text(json.dumps(content))
+    return folder
+
+
+def test_a_model_file_says_what_the_run_does(run, tmp_path, capsys):
+    arguments = [str(run), f'--output={tmp_path}/m', '--formats=safetensors', '--licence=CC0']
+    export_model.main(arguments)
+    about = model_file.read_about(tmp_path / 'm.safetensors')
+    assert about.step == 7 and about.licence == 'CC0' and about.config == separator().config
+    assert about.origin == 'tones, 8000 Hz, 9 examples, 4 speakers'
+    assert about.scores == {
+        'sounds': {'examples': 5, 'median_si_snri': 3.5},
+        'tones': {'examples': 5, 'mean_si_snri': 3.25},
+    }
+    said = capsys.readouterr()
+    assert 'speaker_1, speaker_2 at 8000 Hz' in said.out and 'm.safetensors  0.0 MB' in said.out
+    assert said.err.count('\n') == 1 and 'torn' in said.err
+
+
+def test_a_model_file_hands_on_what_it_says(tmp_path):
+    first, model = tmp_path / 'a.safetensors', separator()
+    said = dict(origin='tones', licence='CC0', scores={'tones': {'si_snri': 3.0}})
+    model_file.write(first, model.config, model.parameters, sources=('low', 'high'), step=7, **said)
+    export_model.main([str(first), f'--output={tmp_path}/b.safetensors', '--origin=sines'])
+    about = model_file.read_about(tmp_path / 'b.safetensors')
+    before = model_file.read_about(first)
+    assert about._replace(digest='') == before._replace(digest='', origin='sines')
+
+
+@pytest.mark.parametrize(
+    'words, said',
+    [
+        ('{run} --output={tmp}/m --formats=onxn', "stablehlo, onnx; did you mean 'onnx'?"),
+        ('{run} --output={tmp}/m.onnx --formats=stablehlo', 'others: leave .onnx out'),
+        ('{run} --output={tmp}/gone/m', 'must be a NAME in a folder that is there'),
+        ('{run} --output={tmp}/', 'must be a NAME in a folder that is there'),
+        ('{run} --output={tmp}/there', 'there.stablehlo is there already: --overwrite'),
+        ('{run} --output={tmp}/folder.onnx --overwrite', 'folder.onnx is there already'),
+        ('{run} {run} --output={tmp}/m', 'not understood: give one RUN'),
+        ('{run}', 'these flags are needed: --output'),
+        ('{tmp}/nothing --output={tmp}/m', 'nothing holds no run'),
+        ('{tmp}/there.stablehlo --output={tmp}/m', 'is no model file of fgsep_jax'),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(tmp_path, capsys, words, said):
+    (tmp_path / 'there.stablehlo').write_text('')
+    (tmp_path / 'folder.onnx').mkdir()
+    with pytest.raises(SystemExit) as left:
+        export_model.main(words.format(run=tmp_path / 'run', tmp=tmp_path).split())
+    line = capsys.readouterr().err
+    assert left.value.code == 2 and said in line and line.count('\n') == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['folder.onnx', 'there.stablehlo']
+
+
+def test_what_cannot_be_made_is_said(run, tmp_path, capsys, monkeypatch):
+    """Left out with a note where all that can be was asked for, refused where it was named."""
+    monkeypatch.setattr(model_lib, 'load', lambda path: separator('M1'))
+    monkeypatch.setattr(export_model, '_checked', lambda *args: (b'', 0.0))
+    export_model.main([str(run), f'--output={tmp_path}/m'])
+    assert f'note: no {tmp_path}/m.onnx: jax2onnx has no inverse FFT' in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.glob('m.*')) == ['m.safetensors', 'm.stablehlo']
+    with pytest.raises(SystemExit):
+        export_model.main([str(run), f'--output={tmp_path}/m.onnx'])
+    assert 'jax2onnx has no inverse FFT' in capsys.readouterr().err
+    monkeypatch.setattr(model_lib, 'load', lambda path: separator())
+    monkeypatch.setattr(export_model, '_there', lambda name: name != 'jax2onnx')
+    with pytest.raises(SystemExit):
+        export_model.main([str(run), f'--output={tmp_path}/m.onnx'])
+    assert "jax2onnx is not installed: `pip install 'fgsep_jax[onnx]'`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'convert, said',
+    [
+        (lambda separator: b'something else', 'no stablehlo file can be made of this model'),
+        (lambda separator: 1 / 0, 'no stablehlo file can be made of this model: division by zero'),
+    ],
+)
+def test_nothing_is_written_that_does_not_run(run, tmp_path, capsys, monkeypatch, convert, said):
+    monkeypatch.setattr(export_model, 'to_stablehlo', convert)
+    with pytest.raises(SystemExit):
+        export_model.main([str(run), f'--output={tmp_path}/m'])
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert said in line and not [*tmp_path.glob('m*')]
+
+
+@pytest.mark.parametrize('off, passes', [(0.5e-4, True), (2e-4, False), (np.nan, False)])
+def test_what_gives_something_else_is_refused(off, passes):
+    model = separator()
+
+    def run(content, given):
+        estimate_BST = jax.jit(model.task.separate)(model.parameters, *given)
+        estimate_BST = estimate_BST + off * abs(estimate_BST).max()
+        return dict(zip(model.sources, estimate_BST.swapaxes(0, 1)))
+
+    if passes:
+        assert export_model._checked('onnx', model, lambda: b'1', run)[0] == b'1'
+    else:
+        with pytest.raises(model_file.ConfigError, match='differs from it by'):
+            export_model._checked('onnx', model, lambda: b'1', run)
