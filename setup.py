@@ -102,6 +102,7 @@ setup(
         # What interop.export_model writes ONNX files by. Not among the tests' packages: it holds
         # orbax-checkpoint below 0.11.37, though nothing that is used of it needs that.
         'onnx': ['jax2onnx>=0.17', 'onnx', 'onnxruntime'],
+        'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
         'compile-ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],

@@ -158,6 +158,11 @@ def _parser():
         '--raw_rate', type=command_line.count, default=0,
         help='standard input is 16-bit samples of one channel at this rate',
     )  # fmt: skip
+    parser.switch(
+        '--live',
+        'separate while it comes: the microphone, or with INPUT - what standard input gives; for'
+        ' causal models',
+    )
     parser.switch('--overwrite', 'replace what is there')
     parser.switch('--dry_run', 'say what would be written, and write nothing')
     parser.switch('--json', 'a line of JSON a recording on standard output')
@@ -533,8 +538,10 @@ def _headers(jobs):
 def separate(words, args):
     """Separates what the command names; returns the exit status."""
     how, background = _check(args)
-    if len(words) < 2:
+    if len(words) < 2 and not (args.live and words):
         raise MistakeError('MODEL and INPUT are needed: a run folder, then files or folders')
+    if args.live:
+        return _live(words, args)
     model, *inputs = words
     inputs, passed = _listed(inputs)
     from fgsep_jax.separation import model as model_lib, writing
@@ -588,6 +595,40 @@ def separate(words, args):
         if args.page:
             _page(jobs[: args.page], args, about.name, say)
     return status
+
+
+def _live(words, args):
+    """Separates what the microphone or standard input gives, as it comes."""
+    model, *inputs = words
+    if inputs not in ([], ['-']):
+        raise MistakeError('--live takes the microphone (no INPUT), or standard input (-)')
+    if inputs and not args.raw_rate:
+        raise MistakeError('--live - needs --raw_rate=N: 16-bit samples of one channel at N Hz')
+    from fgsep_jax.separation import live, model as model_lib
+
+    about = model_lib.about(command_line.local_path(model))
+    name = 'stdin' if inputs else 'live'
+    paths = {s: os.path.join(args.output_dir, f'{name}_{names.part(s)}.wav') for s in about.sources}
+    there = [path for path in paths.values() if os.path.lexists(path)]
+    if there and not args.overwrite:
+        raise MistakeError(f'{shown(there[0])} is there: give another -o, or --overwrite')
+    command_line.lend_caches()
+    separator = model_lib.load(command_line.local_path(model))
+    rate = args.raw_rate or separator.sample_rate
+    try:
+        stream = separator.stream(rate)
+        with lock.held(args.output_dir, 'separation', flag='-o'):
+            behind, end = (
+                f'{1000 * stream.latency:g} ms behind',
+                '' if inputs else '; Ctrl-C ends it',
+            )
+            print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}', flush=True)
+            blocks = live.pipe(rate) if inputs else live.microphone(rate)
+            seconds = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
+    except ValueError as error:
+        raise MistakeError(str(error)) from error
+    print(f'{seconds:.1f} s')
+    return 0
 
 
 def _page(jobs, args, model, say):

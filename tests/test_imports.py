@@ -78,6 +78,7 @@ ALLOWED = {
         'interop.model_file',
         'models.encoders',
         'separation',
+        'stopping',
         'tasks',
         'training.checkpoint',
         'training.run_folder',

@@ -1,0 +1,93 @@
+"""Separates what a pipe or a microphone gives, while it gives it: causal models."""
+
+import contextlib
+import os
+import queue
+import sys
+
+import numpy as np
+import soundfile
+
+from fgsep_jax import stopping
+from fgsep_jax.separation.writing import SUBTYPES
+
+BLOCK_SECONDS = 0.02  # of a microphone's blocks
+
+
+class NoMicrophone(ValueError):
+    """There is nothing to listen to."""
+
+
+def pipe(rate):
+    """16-bit samples of one channel from standard input, as they come: float32 [T] blocks."""
+    rest = b''
+    while data := sys.stdin.buffer.read1(1 << 16):
+        data = rest + data
+        even = len(data) // 2 * 2
+        rest = data[even:]
+        yield np.frombuffer(data[:even], '<i2').astype(np.float32) / 32768
+
+
+def microphone(rate):
+    """What the system's microphone hears, until the program is asked to stop: float32 [T] blocks.
+
+    Raises:
+      NoMicrophone: there is none, or the library that listens to it is missing.
+    """
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        raise NoMicrophone(
+            f"--live listens by sounddevice: pip install 'fgsep_jax[live]', and PortAudio ({error})"
+        ) from error
+    heard = queue.SimpleQueue()
+    try:
+        stream = sounddevice.InputStream(
+            samplerate=rate,
+            channels=1,
+            dtype='float32',
+            blocksize=round(BLOCK_SECONDS * rate),
+            callback=lambda block_TC, *_: heard.put(block_TC[:, 0].copy()),
+        )
+    except Exception as error:  # PortAudio's, of many kinds
+        raise NoMicrophone(f'--live: no microphone at {rate} Hz ({error})') from error
+    with stream, stopping.deferred() as request:
+        while request.number is None:
+            with contextlib.suppress(queue.Empty):
+                yield heard.get(timeout=0.1)
+
+
+def separate(stream, blocks, outputs, *, rate, bits='16'):
+    """Separates blocks as they come, and writes what is complete.
+
+    Args:
+      stream: a `stream.Stream`.
+      blocks: float32 [T], one after another.
+      outputs: {source: path} of wav files.
+      rate: in hertz.
+      bits: a key of `writing.SUBTYPES`.
+
+    Returns:
+      Seconds that were separated.
+    """
+    samples = 0
+    for path in outputs.values():
+        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        sounds = {
+            source: stack.enter_context(
+                soundfile.SoundFile(path, 'w', rate, 1, SUBTYPES[bits], format='WAV')
+            )
+            for source, path in outputs.items()
+        }
+
+        def write(parts):
+            for source, sound in sounds.items():
+                sound.write(np.clip(parts[source], -1, 1 - 2.0**-15))
+                sound.flush()
+
+        for block_T in blocks:
+            samples += len(block_T)
+            write(stream.push(block_T))
+        write(stream.flush())
+    return samples / rate

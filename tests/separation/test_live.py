@@ -1,0 +1,103 @@
+"""While it comes: from a pipe and from a microphone."""
+
+import io
+import queue
+import sys
+import types
+
+import numpy as np
+import pytest
+import soundfile
+
+from fgsep_jax import separate, stopping
+from fgsep_jax.separation import live
+import models
+
+RATE = 8000
+
+
+@pytest.fixture(scope='module')
+def causal(tmp_path_factory):
+    return models.run(
+        tmp_path_factory.mktemp('runs') / 'causal',
+        'convtasnet_causal',
+        **{'model.causal': True, 'model.norm': 'cln'},
+    )
+
+
+def run(*words):
+    try:
+        separate.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def test_a_pipe(causal, tmp_path, monkeypatch):
+    signal_T = (3000 * np.random.default_rng(0).standard_normal(5001)).astype('<i2')
+    data = io.BufferedReader(io.BytesIO(signal_T.tobytes() + b'\0'))
+    monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=data))
+    words = [causal, '-', '--live', f'--raw_rate={RATE}', '-o', tmp_path]
+    assert run(*words) == 0
+    assert soundfile.info(tmp_path / 'stdin_speaker_1.wav').frames == 5001
+    assert run(*words) == 2
+    assert run(*words, '--overwrite') == 0
+
+
+def test_a_microphone(causal, tmp_path, monkeypatch):
+    class Request:
+        number = None
+
+    class InputStream:
+        def __init__(self, *, callback, blocksize, **_):
+            self.callback, self.blocksize = callback, blocksize
+
+        def __enter__(self):
+            for _ in range(3):
+                self.callback(np.full((self.blocksize, 1), 0.1, np.float32), 0, 0, 0)
+
+        def __exit__(self, *_):
+            pass
+
+    class Deferred:
+        def __enter__(self):
+            return Request
+
+        def __exit__(self, *_):
+            pass
+
+    class Heard:
+        def __init__(self):
+            self.blocks = []
+
+        def put(self, block):
+            self.blocks.append(block)
+
+        def get(self, timeout):
+            if len(self.blocks) == 1:
+                Request.number = 2
+            return self.blocks.pop(0)
+
+    monkeypatch.setitem(sys.modules, 'sounddevice', types.SimpleNamespace(InputStream=InputStream))
+    monkeypatch.setattr(stopping, 'deferred', Deferred)
+    monkeypatch.setattr(live, 'queue', types.SimpleNamespace(SimpleQueue=Heard, Empty=queue.Empty))
+    assert run(causal, '--live', '-o', tmp_path) == 0
+    assert soundfile.info(tmp_path / 'live_speaker_2.wav').frames == 3 * 160
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['M', 'a.wav', '--live'], '--live takes the microphone'),
+        (['M', '-', '--live'], 'needs --raw_rate'),
+        (['M', '--live'], "pip install 'fgsep_jax[live]'"),
+        (['W', '-', '--live', '--raw_rate=8000'], 'sees ahead'),
+    ],
+)
+def test_mistakes(causal, tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.setitem(sys.modules, 'sounddevice', None)
+    if 'W' in words:
+        words[0] = models.run(tmp_path / 'run', 'convtasnet')
+    words = [causal if word == 'M' else word for word in words]
+    assert run(*words, '-o', tmp_path / 'out') == 2
+    assert said in capsys.readouterr().err
