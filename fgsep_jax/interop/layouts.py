@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fgsep_jax.interop.torch_weights import check_array
 from fgsep_jax.names import shown
 
 
@@ -23,6 +22,7 @@ class Layout(NamedTuple):
       prelu: before the masks; '' where there is none.
       affine: names of a norm's gain and offset.
       model: keys of the configuration, as this implementation is unless something says otherwise.
+      biases: whether the separator's convolutions have them.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Layout(NamedTuple):
     mask: str
     affine: tuple[str, str]
     model: dict
+    biases: bool = True
 
     def names(self):
         """{our path, '#' for the block: theirs}."""
@@ -70,7 +71,9 @@ class Layout(NamedTuple):
             elif kind == 'prelu':
                 found[f'{ours}/slope'] = f'{theirs}.weight'
             else:
-                found |= {f'{ours}/kernel': f'{theirs}.weight', f'{ours}/bias': f'{theirs}.bias'}
+                found[f'{ours}/kernel'] = f'{theirs}.weight'
+                if self.biases:
+                    found[f'{ours}/bias'] = f'{theirs}.bias'
         return found
 
 
@@ -153,6 +156,7 @@ _KAITUOXU = Layout(
     mask='separator.network.3',
     affine=('gamma', 'beta'),
     model=dict(framing='plain', mask='relu', encoder_activation='relu', input_norm='frame'),
+    biases=False,
 )
 
 
@@ -207,6 +211,44 @@ FOREIGN = {
 }
 
 
+def check_array(name: str, value, shape: str, sizes: dict) -> np.ndarray:
+    """One array of a state dict.
+
+    Args:
+      name: of the array, for the message.
+      value: what stands under it.
+      shape: a letter an axis: '1', or the name of a size.
+      sizes: {letter: size} of the arrays before; sizes met for the first time are added.
+
+    Raises:
+      ValueError: it is no array of floats of that shape.
+    """
+    array = _array(name, value)
+    known = {'1': 1, **sizes}
+    wanted = [known.get(letter, letter) for letter in shape]
+    fits = array.ndim == len(shape) and all(
+        size == sizes.setdefault(letter, size) if letter != '1' else size == 1
+        for letter, size in zip(shape, array.shape)
+    )
+    if (
+        not fits
+        or not array.size
+        or not (array.dtype.kind == 'f' or array.dtype.name == 'bfloat16')
+    ):
+        raise ValueError(
+            f'{name} is {array.dtype}{list(array.shape)}: must be floats of the shape'
+            f' [{", ".join(map(str, wanted))}]'
+        )
+    return array
+
+
+def _array(name, value):
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever another library's tensors raise
+        raise ValueError(f'{name} is no array: {error}') from error
+
+
 class Converted(NamedTuple):
     """Weights of another program as ours.
 
@@ -238,7 +280,7 @@ def convert(state, told=None):
         `conv_tasnet` does not.
     """
     told = told or {}
-    weights = _recognise(state)
+    weights = _recognise({str(name): _array(name, value) for name, value in state.items()})
     layout, sizes = weights.layout, weights.sizes
     model = {'stride': 0, **weights.repeats(), **layout.model, **told}
     tcn, last = {}, 'S' if weights.has_skips else 'B'
@@ -333,20 +375,17 @@ class _Weights:
         if name not in self._state:
             raise ValueError(f'{name} is missing')
         array = self._state[name]
-        if len(shape) == 1 and isinstance(array, np.ndarray):  # kept as [1, N, 1] by some
+        if len(shape) == 1 and array.ndim == 3:  # kept as [1, N, 1] by some
             array = array.reshape(-1)
         return check_array(name, array, shape, self.sizes).astype(np.float32)
 
     def layer(self, where, shape):
-        """A convolution, its kernel in our order of axes; its bias is zero where it has none."""
+        """A convolution, its kernel in our order of axes; its bias is zero where none has one."""
         where = f'separator/{where}'
         kernel = np.squeeze(self.need(f'{where}/kernel', shape), shape.index('1')).T
-        has_bias = f'{where}/bias' in self.found
-        zero = np.zeros(kernel.shape[1], np.float32)
-        return {
-            'kernel': kernel,
-            'bias': self.need(f'{where}/bias', shape[0]) if has_bias else zero,
-        }
+        if self.layout.biases:
+            return {'kernel': kernel, 'bias': self.need(f'{where}/bias', shape[0])}
+        return {'kernel': kernel, 'bias': np.zeros(kernel.shape[1], np.float32)}
 
     def norm(self, where, size):
         return {key: self.need(f'separator/{where}/{key}', size) for key in ('scale', 'bias')}
@@ -392,7 +431,7 @@ class _Weights:
 
 def _recognise(state):
     """The _Weights of a state dict; ValueError names the layer that no known layout has."""
-    names = list(map(str, state))
+    names = list(state)
     for pattern, what in FOREIGN.items():
         if found := next((name for name in names if re.search(pattern, name)), None):
             raise ValueError(f'{shown(found)}: {what}')

@@ -6,7 +6,7 @@ carried over as well.
 
 import numpy as np
 
-from fgsep_jax.interop.torch_weights import check_array
+from fgsep_jax.interop.layouts import check_array
 
 _SUFFIXES = ('_l0', '_l0_reverse')
 

@@ -11,6 +11,8 @@ the same output, where (samples - 1) % window < window / 2 - 1, say 32001 sample
 
 import numpy as np
 
+from fgsep_jax.interop.layouts import convert
+
 _MASKS = 'mask_generator.'
 
 
@@ -79,96 +81,10 @@ def from_torchaudio(state: dict) -> dict:
     Raises:
       ValueError: names are missing or left over, or shapes do not belong together.
     """
-    left, sizes = dict(state), {}
-
-    def take(name, shape):
-        if name not in left:
-            raise ValueError(
-                f'the state dict has no {name!r}: it is not of '
-                'torchaudio.models.conv_tasnet.ConvTasNet, or not whole'
-            )
-        return check_array(name, left.pop(name), shape, sizes)
-
-    def pointwise(name, outputs, inputs):
-        weight = take(name + '.weight', f'{outputs}{inputs}1')
-        return {'kernel': weight[:, :, 0].T, 'bias': take(name + '.bias', outputs)}
-
-    def norm(name, size):
-        return {'scale': take(name + '.weight', size), 'bias': take(name + '.bias', size)}
-
-    def prelu(name):
-        return {'slope': take(name + '.weight', '1')[0]}
-
-    tcn = {
-        'norm': norm(_MASKS + 'input_norm', 'N'),
-        'bottleneck': pointwise(_MASKS + 'input_conv', 'B', 'N'),
-        'prelu': prelu(_MASKS + 'output_prelu'),
-        'mask': pointwise(_MASKS + 'output_conv', 'M', 'B'),
-    }
-    if sizes['M'] % max(sizes['N'], 1):
-        raise ValueError(f'{sizes["M"]} mask channels are no multiple of a basis of {sizes["N"]}')
-    blocks = sum(str(name).endswith('skip_out.weight') for name in left)
-    for index in range(blocks):
-        prefix = f'{_MASKS}conv_layers.{index}.'
-        layers = prefix + 'conv_layers.'
-        output = pointwise(prefix + 'skip_out', 'B', 'H')
-        if index < blocks - 1:
-            residual = pointwise(prefix + 'res_out', 'B', 'H')
-            output = {key: np.concatenate([residual[key], output[key]], axis=-1) for key in output}
-        tcn[f'block_{index}'] = {
-            'expand': pointwise(layers + '0', 'H', 'B'),
-            'prelu_1': prelu(layers + '1'),
-            'norm_1': norm(layers + '2', 'H'),
-            'depthwise': {
-                'kernel': take(layers + '3.weight', 'H1P')[:, 0].T,
-                'bias': take(layers + '3.bias', 'H'),
-            },
-            'prelu_2': prelu(layers + '4'),
-            'norm_2': norm(layers + '5', 'H'),
-            'output': output,
-        }
-    params = {
-        'encoder': {'kernel': take('encoder.weight', 'N1L')[:, 0].T},
-        'separator': tcn,
-        'decoder': {'kernel': take('decoder.weight', 'N1L')[:, 0]},
-    }
-    if left:
-        raise ValueError(f'the state dict has unknown names: {sorted(map(str, left))[:5]}')
-    return params
-
-
-def check_array(name: str, value, shape: str, sizes: dict) -> np.ndarray:
-    """One array of a state dict.
-
-    Args:
-      name: of the array, for the message.
-      value: what stands under it.
-      shape: a letter an axis: '1', or the name of a size.
-      sizes: {letter: size} of the arrays before; sizes met for the first time are added.
-
-    Raises:
-      ValueError: it is no array of floats of that shape.
-    """
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # whatever another library's tensors raise
-        raise ValueError(f'{name} is no array: {error}') from error
-    known = {'1': 1, **sizes}
-    wanted = [known.get(letter, letter) for letter in shape]
-    fits = array.ndim == len(shape) and all(
-        size == sizes.setdefault(letter, size) if letter != '1' else size == 1
-        for letter, size in zip(shape, array.shape)
-    )
-    if (
-        not fits
-        or not array.size
-        or not (array.dtype.kind == 'f' or array.dtype.name == 'bfloat16')
-    ):
-        raise ValueError(
-            f'{name} is {array.dtype}{list(array.shape)}: must be floats of the shape'
-            f' [{", ".join(map(str, wanted))}]'
-        )
-    return array
+    made = convert(state, {'blocks': 1})
+    if made.layout.name != 'torchaudio':
+        raise ValueError(f'the state dict is one of {made.layout.name}, not of torchaudio')
+    return made.parameters
 
 
 def _array(x) -> np.ndarray:

@@ -111,5 +111,5 @@ def test_every_array_has_one_shape(kind):
     read(state)
     for name, array in state.items():
         for wrong in (array[None], np.concatenate([array, array]), array[..., :0], array * 1j):
-            with pytest.raises(ValueError, match=r'(must be|multiple|has no)'):
+            with pytest.raises(ValueError, match=r'(must be|multiple|has no|is missing)'):
                 read({**state, name: wrong})

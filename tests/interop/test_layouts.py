@@ -304,6 +304,7 @@ SHAPES = state_dict('asteroid')
         ({}, 'are called as in none of asteroid, torchaudio, naplab, kaituoxu, espnet'),
         ({'fc.weight': torch.ones(2, 2)}, r'its weights \(fc.weight, ...\)'),
         (without('masker.TCN.2.res_conv.weight')(SHAPES), 'TCN.2.res_conv.weight is missing'),
+        (without('masker.TCN.0.res_conv.bias')(SHAPES), 'masker.TCN.0.res_conv.bias is missing'),
         (without('masker.mask_net.0.weight')(SHAPES), 'masker.mask_net.0.weight is missing'),
         (without('decoder.filterbank._filters')(SHAPES), 'decoder.filterbank._filters is missing'),
         (SHAPES | {'masker.extra': torch.ones(2)}, 'masker.extra is no layer of'),
