@@ -101,7 +101,7 @@ def main(argv=None) -> None:
     except ValueError as error:
         raise command_line.refusal(error) from error
     chooser = command_line.Parser(__spec__.name, '')
-    chooser.add_argument('--task', choices=TASKS, default=TASKS[0])
+    chooser.add_argument('--task', choices=TASKS, default=TASKS[0], help='to build data for')
     others = options.beam_flags().union(*(parser.known for parser in parsers.values()))
     chosen, argv = chooser.parse(argv, others)
     _refuse_flags_of_others(parsers, chosen.task, argv)

@@ -126,6 +126,7 @@ class Parser:
         self._about = f'{usage}\n\n{about.strip()}\n\nflags:'
         self._epilog, self._required, self._words = epilog, [], words
         self._alone = {}  # flag: what it means without a value
+        self.meant = {}  # what is typed for a flag: the flag
         self._values = flags.FlagValues()  # of its own: a process may run several programs
         self._values.set_gnu_getopt()  # flags may follow words
         self.known = {'--help': False, '-h': False}  # what may be typed: whether it needs a value
@@ -134,9 +135,9 @@ class Parser:
         self,
         flag,
         *,
+        help,
         type=str,
         default=None,
-        help='',
         metavar='',
         choices=(),
         required=False,
@@ -189,6 +190,8 @@ class Parser:
         for word, following in zip(argv, [*argv[1:], '--']):
             flag = word.partition('=')[0]
             if re.match('--|-[a-zA-Z]', flag) and flag not in {*self.known, *others}:
+                if flag in self.meant:
+                    self.error(f"there is no flag {flag}; did you mean '{self.meant[flag]}'?")
                 near = did_you_mean(flag, self.known)
                 near = did_you_mean(flag, others) if near == '.' else near
                 self.error(f'there is no flag {flag}{near}')

@@ -138,7 +138,9 @@ def files():
 
 def needed():
     """The ConfigError of a command line without --config: it lists the configurations."""
-    lines = [f'  {path:33}{about}' for path, about in files().items()]
+    known = files()
+    width = max(map(len, known), default=0)
+    lines = [f'  {path:{width}}  {about}' for path, about in known.items()]
     presets = ', '.join(f':{name}' for name in defaults.PRESETS['speech'])
     return ConfigError(
         '--config=FILE is needed, e.g. --config=convtasnet_glu:demo; there are\n'
@@ -313,6 +315,11 @@ def _keys(task):
         for name in keys if isinstance(keys, dict) else []:
             found[name] = found[f'{section}.{name}'] = f'{section}.{name}'
     return found
+
+
+def known_keys():
+    """'section.name' of every key that a configuration of some task has."""
+    return sorted({key for task in defaults.DEFAULTS for key in _keys(task).values()})
 
 
 def embedded_dir(task='speech'):

@@ -4,7 +4,14 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, experiment, lock, names as names_lib, validate
+from fgsep_jax import (
+    config as config_lib,
+    data_sets,
+    experiment,
+    lock,
+    names as names_lib,
+    validate,
+)
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.metrics.improvement import RULES
 from fgsep_jax.report import (
@@ -98,12 +105,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
     except results.ResultsError as error:
         raise config_lib.ConfigError(str(error)) from error
     problems, jobs = [], []
-    tasks = {run.task for run in found}
-    if len(tasks) > 1:
-        problems.append(
-            'speech and foreground runs are together; evaluate each kind by itself: '
-            + ', '.join(f'{run.name} ({run.task})' for run in found)
-        )
+    data_sets.check_runs(found, data_dirs)
     for run in found:
         try:
             config = run_folder.read_config(run.path)

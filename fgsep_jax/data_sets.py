@@ -62,6 +62,34 @@ def check_splits(directories, splits, *, tasks=()):
             )
 
 
+def check_runs(runs, directories):
+    """Raises ConfigError where runs of both tasks are to be evaluated together.
+
+    Args:
+      runs: report.runs.Runs.
+      directories: of the data sets.
+    """
+    tasks = {run.task for run in runs}
+    if len(tasks) < 2:
+        return
+
+    def fits(task):
+        try:
+            check_splits(directories, [], tasks=[task])
+        except config_lib.ConfigError:
+            return False
+        return True
+
+    fitting = [task for task in sorted(tasks) if fits(task)]
+    task = (fitting or sorted(tasks))[0]
+    those = ','.join(shlex.quote(run.path) for run in runs if run.task == task)
+    others = ', '.join(f'{shown(run.path)} ({run.task})' for run in runs if run.task != task)
+    raise config_lib.ConfigError(
+        f'speech and foreground runs are evaluated each kind by itself: {others} does not go with'
+        f' the {task} runs. Give those alone: --runs={those}'
+    )
+
+
 def result_name(name, split, first=0):
     """Name of the results on a split of the data set called `name`, or on its first examples: a
     part must not replace the results of the whole."""

@@ -6,7 +6,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, data_sets, names, validate
+from fgsep_jax import config as config_lib, data_sets, files, names, validate
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.metrics.improvement import LIMIT
@@ -171,8 +171,15 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
         source_names=task.source_names,
         adaptation_seconds=config.data.adaptation_seconds,
     )
-    seen = _seen(run_folder.trained_speakers(workdir, config), source)
-    if seen.get('speakers_trained_on'):
+    trained = run_folder.trained_speakers(workdir, config)
+    seen = _seen(trained, source, _folder(config, workdir, source))
+    if 'speakers_trained_on' not in seen:
+        why = f'{names.shown(name)} does not name them' if trained else 'its training data are gone'
+        say(
+            f'note: whether this run was trained on speakers or recordings of {names.shown(name)}'
+            f' could not be checked: {why}'
+        )
+    elif seen['speakers_trained_on']:
         say(
             f'note: {seen["speakers_trained_on"]} of the {seen["speakers"]} speakers or recordings'
             f' of {names.shown(name)} are called as some that this run was trained on'
@@ -232,12 +239,33 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
         say(f'\nlisten             {folder}/*/*.wav')
 
 
-def _seen(trained, source):
-    """What a summary says of the names that training and test data share; {} if one has none."""
-    tested = set(source.speakers)
-    if not (trained and tested):
-        return {}
-    return {'speakers': len(tested), 'speakers_trained_on': len(tested & trained)}
+def _seen(trained, source, folder):
+    """What a summary says of the names that training and test data share.
+
+    Args:
+      trained: see `run_folder.trained_speakers`.
+      source: RecordSource that is evaluated on.
+      folder: of the results, where an evaluation may have known what cannot be known any more.
+
+    Returns:
+      {'speakers': names in the test data, 'speakers_trained_on': those of them in the training data
+      too}, without what is not known.
+    """
+    tested = run_folder.digests(source.speakers)
+    if trained and tested:
+        return {'speakers': len(tested), 'speakers_trained_on': len(tested & trained)}
+    known = {'speakers': len(tested)} if tested else {}
+    with contextlib.suppress(ValueError):
+        path = os.path.join(folder, 'summary.json')
+        before = files.read_json(path, ValueError, finite=False, halves=True)
+        fingerprint = source.metadata['splits'][source.split].get('fingerprint')
+        if fingerprint and before.get('data_fingerprint') == fingerprint:
+            known |= {
+                key: before[key]
+                for key in ('speakers', 'speakers_trained_on')
+                if type(before.get(key)) is int
+            }
+    return known
 
 
 def _count(task):

@@ -6,6 +6,7 @@ python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR.
 python -m fgsep_jax.main --mode=describe --workdir=runs/NAME, or --config=...
 """
 
+import os
 import shlex
 import sys
 
@@ -37,7 +38,8 @@ def _parser():
     parser.add_argument(
         '--config',
         metavar='FILE',
-        help='configs/NAME.py[:preset][,data set][,seed=N]; without it: the list of configurations',
+        help='configs/NAME.py[:preset][,data set][,seed=N]; without it: that of the run in'
+        ' --workdir, or the list of configurations',
     )
     parser.add_argument(
         '--workdir',
@@ -164,10 +166,11 @@ def _cross_evaluate(args, settings):
             raise config_lib.ConfigError(f'--mode=cross_evaluate needs --{name}=DIR[,DIR...]')
     data_sets.check_splits(args.data_dirs, [])
     try:
-        tasks = {run.task for folder in args.runs for run in runs_lib.find(folder)}
+        runs = [run for folder in args.runs for run in runs_lib.find(folder)]
     except results.ResultsError as error:
         raise config_lib.ConfigError(f'--runs: {error}') from error
-    data_sets.check_splits(args.data_dirs, args.splits, tasks=sorted(tasks))
+    data_sets.check_runs(runs, args.data_dirs)
+    data_sets.check_splits(args.data_dirs, args.splits, tasks=[runs[0].task])
     _begin(args)
     from fgsep_jax import cross
 
@@ -214,11 +217,21 @@ def _settings(args, config, overrides):
     return {key: changed.evaluation[key] for key in keys}
 
 
+def _of_run(workdir):
+    """The configuration that a run is resumed with where the command line names none."""
+    if not workdir or not os.path.lexists(os.path.join(workdir, 'config.json')):
+        raise config_lib.needed()
+    config = run_folder.read_config(workdir)
+    if config.data.dir:
+        config.data.dir = run_folder.data_dir(workdir, config)
+    return config
+
+
 def _refuse(args, *names):
     """Raises ConfigError where a flag is given that the mode has no use for."""
     modes = {
         'runs': '--mode=cross_evaluate',
-        'data_dirs': '--mode=evaluate and cross_evaluate',
+        'data_dirs': '--mode=evaluate and cross_evaluate; a training reads --config.data.dir=DIR',
         'workdir': 'the other modes; --mode=cross_evaluate takes --runs=FOLDER',
     }
     for name in names:
@@ -237,7 +250,10 @@ def main(argv=None):
         the signal's number; its one message is printed.
     """
     words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
-    args, _ = _parser().parse(words)
+    parser = _parser()
+    # --data.dir=DIR is --config.data.dir=DIR.
+    parser.meant |= {f'--{key}': f'--config.{key}' for key in config_lib.known_keys()}
+    args, _ = parser.parse(words)
     args.restart = argv is None
     try:
         config = config_lib.load(args.config) if args.config else None
@@ -252,7 +268,7 @@ def main(argv=None):
             mode(args, _settings(args, config, overrides))
         else:
             if config is None:
-                raise config_lib.needed()
+                config = _of_run(args.workdir)
             config_lib.override(config, overrides)
             _train(args, config)
     except Preempted as notice:

@@ -313,6 +313,7 @@ def check_data(config, metadata, directory, splits=()):
       ConfigError: another data set, sample rate or number of sources than configured, or a
         split is not there.
     """
+    check_kind(config.task, metadata, directory)
     for key, found in (
         ('name', metadata['name']),
         ('sample_rate', metadata['sample_rate']),
@@ -324,7 +325,6 @@ def check_data(config, metadata, directory, splits=()):
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
                 f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.'
             )
-    check_kind(config.task, metadata, directory)
     check_adaptation(config, metadata, directory)
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:

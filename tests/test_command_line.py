@@ -57,7 +57,7 @@ def refusal(capsys, *argv, program=main.main):
         (['--workdir', '--mode=train'], '--workdir: needs a value'),
         (['--mode=a\nb'], '--mode=a\\nb: value should be one of'),
         (['--flagfile=README.md'], 'there is no flag --flagfile'),
-        ([], 'configs/convtasnet_glu.py        Conv-TasNet with a deep encoder/decoder of gated'),
+        ([], 'configs/convtasnet_glu.py      Conv-TasNet with a deep encoder/decoder of gated'),
         (['--mode=train'], '--config=FILE is needed'),
         (['--config=convtasnet_gul'], 'did you mean configs/convtasnet_glu.py or'),
         (['--config=configs'], 'configs is a folder'),
@@ -78,7 +78,9 @@ def refusal(capsys, *argv, program=main.main):
         ([GLU, '--config.model.stride=7'], 'must be a multiple of model.stride = 7'),
         ([GLU, '--config.data.dir=no/where'], "data.dir = 'no/where': no data set at no/where"),
         ([GLU, '--config.data.dir=~nobody_here'], "data.dir = '~nobody_here': "),
-        ([GLU, '--data_dirs=x'], '--data_dirs goes with --mode=evaluate and cross_evaluate'),
+        ([GLU, '--data_dirs=x'], 'cross_evaluate; a training reads --config.data.dir=DIR'),
+        ([GLU, '--data.dir=x'], "no flag --data.dir; did you mean '--config.data.dir'?"),
+        ([GLU, '--features.bands', '3'], "did you mean '--config.features.bands'?"),
         ([GLU, '--runs=x'], '--runs goes with --mode=cross_evaluate'),
         (['--mode=evaluate'], '--mode=evaluate needs --workdir=RUN'),
         (['--mode=evaluate', '--workdir=no/run'], 'no/run holds no run'),
@@ -361,7 +363,7 @@ def test_a_path_that_is_no_utf_8_can_be_printed(monkeypatch):
 
 def test_words_and_flags_may_stand_in_any_order(capsys):
     parser = command_line.Parser('fgsep_jax.something', 'Does it.', words='FILE...')
-    parser.add_argument('--count', type=command_line.count)
+    parser.add_argument('--count', type=command_line.count, help='how many')
     args, words = parser.parse(['a', '--count', '3', 'b'])
     assert args.count == 3 and words == ['a', 'b']
     with pytest.raises(SystemExit):
@@ -376,3 +378,23 @@ def test_a_training_starts_without_what_takes_long_to_import():
     code += 'print({"torch", "scipy.stats"} & sys.modules.keys() != set())'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == 'False\n', done.stderr
+
+
+def test_the_list_of_configurations_has_a_column_as_wide_as_it_needs(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'configs').mkdir()
+    for name in ('a', 'a_very_long_name_of_a_configuration_that_somebody_made'):
+        content = '"""About it."""\ndef get_config(): pass\n'
+        (tmp_path / 'configs' / f'{name}.py').write_text(content)
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in refusal(capsys).splitlines() if 'About it.' in line]
+    assert len(lines) == 2 and all('.py  ' in line for line in lines)
+    assert len({line.index('About it.') for line in lines}) == 1
+
+
+def test_every_flag_says_what_it_is_for(capsys):
+    for program in ('main', 'report.__main__', 'report.compare', 'separate'):
+        with pytest.raises(SystemExit):
+            importlib.import_module(f'fgsep_jax.{program}').main(['--help'])
+        assert 'no help available' not in capsys.readouterr().out, program
+    with pytest.raises(TypeError, match='help'):
+        command_line.Parser('x', '').add_argument('--flag')

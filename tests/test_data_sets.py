@@ -303,16 +303,112 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
             ('without', {}),
         )
     }
+
+    def fingerprinted(name, split, value):
+        path = project.path / 'data' / name / 'dataset.json'
+        metadata = json.loads(path.read_text())
+        del metadata['digest']
+        metadata['splits'][split]['fingerprint'] = value
+        path.write_text(json.dumps(records.with_digest(metadata)))
+        return RecordSource(str(path.parent), 'test')
+
+    of['tones'] = fingerprinted('tones', 'train', 'now')
     claim(project, 'mine', 'data/tones')
     trained = run_folder.trained_speakers('mine', project.config)
-    assert trained == {'ann', 'bob', 'cy'}
-    assert experiment._seen(trained, of['other']) == {'speakers': 3, 'speakers_trained_on': 2}
-    assert experiment._seen(trained, of['tones']) == {'speakers': 1, 'speakers_trained_on': 0}
-    assert experiment._seen(trained, of['without']) == {}
+    assert trained == run_folder.digests(['ann', 'bob', 'cy'])
+    leak = {'speakers': 3, 'speakers_trained_on': 2}
+    assert experiment._seen(trained, of['other'], 'none') == leak
+    assert experiment._seen(trained, of['tones'], 'none') == {
+        'speakers': 1,
+        'speakers_trained_on': 0,
+    }
+    assert experiment._seen(trained, of['without'], 'none') == {}
+    # The run knows them whatever becomes of the data; one of an earlier version asks the data.
+    about = project.path / 'mine' / 'training_data.json'
+    content = json.loads(about.read_text())
+    content['train']['fingerprint'] = 'before it was built anew'
+    about.write_text(json.dumps(content))
+    assert run_folder.was_rebuilt('mine', of['tones'].metadata)
+    assert run_folder.trained_speakers('mine', project.config) == trained
+    del content['train']['speaker_digests'], content['train']['fingerprint']
+    about.write_text(json.dumps(content))
+    assert run_folder.trained_speakers('mine', project.config) == trained
+    about.write_text(json.dumps({**content, 'train': {'fingerprint': 'other'}}))
+    assert run_folder.trained_speakers('mine', project.config) == set()
+    about.write_text(json.dumps(content))
     for change in (
         lambda path: path.write_text('damaged'),
         lambda path: shutil.rmtree(path.parent),
     ):
         change(project.path / 'data' / 'tones' / 'dataset.json')
         assert run_folder.trained_speakers('mine', project.config) == set()
-    assert experiment._seen(set(), of['other']) == {}
+    # What an evaluation knew of these very mixtures is not forgotten by the next.
+    source = fingerprinted('other', 'test', 'x')
+    for fingerprint, known in (('x', leak), ('y', {'speakers': 3}), (None, {'speakers': 3})):
+        summary = project.path / 'results' / 'summary.json'
+        summary.parent.mkdir(exist_ok=True)
+        summary.write_text(json.dumps({**leak, 'data_fingerprint': fingerprint}))
+        assert experiment._seen(set(), source, 'results') == known
+    assert experiment._seen(set(), source, 'none') == {'speakers': 3}
+
+
+def refused(capsys, *argv):
+    with pytest.raises(SystemExit) as stopped:
+        main.main(list(argv))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_the_task_is_checked_before_all_else(tmp_path):
+    """The hints on name, rate and number of sources would each lead to the next."""
+    for name, job in (('convtasnet', 'fgbg'), ('blstm_m2', 'librimix')):
+        data = synthetic.write(tmp_path / job, sources=3, sample_rate=4000, job=job)
+        config = tiny.config(data, name, **{'data.name': 'wsj0_2mix'})
+        with pytest.raises(config_lib.ConfigError, match=f'data set, made by the job {job}'):
+            data_sets.check(config, data, ('train', 'nowhere'))
+
+
+def test_a_relative_folder_that_is_not_there_is_told_as_it_was_looked_for(project, capsys):
+    said = refused(
+        capsys, f'--config={ROOT}/configs/convtasnet.py:demo', '--config.data.dir=data/x'
+    )
+    assert f'no data set at data/x ({project.path}/data/x)' in said and said.count('\n') == 1
+    with pytest.raises(FileNotFoundError, match=r'no data set at /no/where: the folder'):
+        RecordSource('/no/where', 'train')
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'describe'])
+def test_a_folder_of_runs_names_them(project, capsys, mode):
+    for name in ('a b', 'c'):
+        claim(project, project.path / 'runs' / name, 'data/tones')
+    said = refused(capsys, f'--mode={mode}', '--workdir=runs')
+    assert "some below:\n  --workdir='runs/a b'\n  --workdir=runs/c\n" in said
+    assert '--config=' not in said
+
+
+def test_a_run_is_resumed_with_its_own_configuration(project, monkeypatch, tmp_path, capsys):
+    claim(project, project.path / 'runs' / 'a', 'data/tones')
+    begun = []
+    monkeypatch.setattr(main, '_begin', lambda args: None)
+    monkeypatch.setattr(experiment, 'train', lambda config, *_, **__: begun.append(config))
+    main.main(['--mode=train', '--workdir=runs/a', '--config.training.epochs=9'])
+    project.config.training.epochs = 9
+    monkeypatch.chdir(tmp_path)
+    main.main(['--mode=train', f'--workdir={project.path}/runs/a', '--config.training.epochs=9'])
+    assert begun[0] == project.config
+    assert begun[1].data.dir == str(project.path / 'data' / 'tones')
+    assert '--config=FILE is needed' in refused(capsys, f'--workdir={tmp_path}')
+
+
+def test_runs_of_both_tasks_are_told_apart(project, capsys):
+    synthetic.write(project.path / 'data' / 'voices', test=2, job='librimix')
+    synthetic.write(project.path / 'data' / 'sounds', test=2, job='fgbg')
+    claim(project, project.path / 'runs' / 'a b', 'data/tones')
+    project.config = tiny.config('data/tones', 'blstm_m2')
+    claim(project, project.path / 'runs' / 'm2', 'data/tones')
+    for data, other, those in (
+        ('voices', 'runs/m2 (foreground)', "speech runs. Give those alone: --runs='runs/a b'"),
+        ('sounds', 'runs/a b (speech)', 'foreground runs. Give those alone: --runs=runs/m2'),
+    ):
+        said = refused(capsys, '--mode=cross_evaluate', '--runs=runs', f'--data_dirs=data/{data}')
+        assert other in said and those in said and said.count('\n') == 1

@@ -58,7 +58,9 @@ def open_dataset(directory: str) -> dict:
     root = _path(str(directory))
     file = root / records.DATASET_FILE
     if not root.is_dir():
-        raise FileNotFoundError(f'no data set at {directory}: the folder does not exist')
+        place = str(directory) if _is_remote(str(directory)) else os.path.abspath(root)
+        looked = '' if place == str(directory) else f' ({place})'
+        raise FileNotFoundError(f'no data set at {directory}{looked}: the folder does not exist')
     if not file.exists():
         found = sorted(entry.name for entry in root.iterdir())[:5]
         state = (

@@ -57,19 +57,24 @@ def _seen_in_training(runs):
     for run in runs:
         for data_set, systems in run.results.items():
             for count, seen in {
-                tuple(result.summary.get(key, 0) for key in results.SEEN)
+                tuple(result.summary.get(key) for key in results.SEEN)
                 for system, result in systems.items()
                 if not system
             }:
-                if seen > 0:
+                if seen or (count and seen is None):
                     which = data_set, count, seen, run.trained_on, run.task
                     members.setdefault(which, []).append(run.name)
-    return [
-        f'{seen} of the {count} {"speakers" if task == "speech" else "recordings"} in {data_set}'
-        f' are called as some in the training data of {", ".join(named)} ({trained_on}): if they'
-        ' are the same, these scores are not of unseen ones.'
-        for (data_set, count, seen, trained_on, task), named in sorted(members.items())
-    ]
+    sentences = []
+    for (data_set, count, seen, trained_on, task), named in sorted(members.items(), key=str):
+        kind = 'speakers' if task == 'speech' else 'recordings'
+        whose = f'the training data of {", ".join(named)} ({trained_on})'
+        sentences.append(
+            f'Whether some of the {count} {kind} in {data_set} are in {whose} could not be checked.'
+            if seen is None
+            else f'{seen} of the {count} {kind} in {data_set} are called as some in {whose}: if'
+            ' they are the same, these scores are not of unseen ones.'
+        )
+    return sentences
 
 
 def sections(runs, notes=(), *, examples=1):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import signal
 import time
 
@@ -62,7 +63,8 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         reads = {'data': repr(train_source), 'hosts': hosts}
         state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step, unvalidated = int(state.step), position.get('unvalidated', False)
-        if host == 0:
+        trained = step >= total and not unvalidated
+        if host == 0 and not trained:  # else the folder stays what the training made it
             run_folder.claim(workdir, config, train_source)
         log = stack.enter_context(
             contextlib.closing(
@@ -71,8 +73,9 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         )
         for note in checkpoints.notes:
             log.say(f'note: {note}')
-        if step >= total and not unvalidated:
-            log.say(f'{workdir} is trained: {step} steps')
+        if trained:
+            more = f'; training.epochs = {config.training.epochs} asks for fewer' * (step > total)
+            log.say(f'{workdir} is trained: {step} steps, {step // epoch_steps} epochs{more}')
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
         run.unscored = position.get('unscored', 0)
@@ -153,12 +156,25 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
     state, position = restored
     for key, value in reads.items():
         if position.get(key) != value:
+            before, now = _in_words(key, position.get(key)), _in_words(key, value)
             raise config_lib.ConfigError(
-                f'the run was saved with {key} = {position.get(key)} and cannot resume with'
-                f' {value}: its data position belongs to that. Give another --workdir.'
+                f'the run was trained on {before} and cannot go on with {now}: how far it has come'
+                ' in its data belongs to that. Give another --workdir'
             )
     batches.set_state(position['iterator'])
     return state, position
+
+
+def _in_words(key, value):
+    """What a run reads, for a person: '3 hosts', or the data set of a RecordSource's repr."""
+    if key == 'hosts':
+        return f'{value} host{"s" * (value != 1)}'
+    found = re.fullmatch(r'RecordSource\((.*), split=.*, (.*), fingerprint=(.*)\)', str(value))
+    if not found:
+        return f'{key} = {value}'
+    name, examples, digest = (text.rpartition('=')[2] for text in found.groups())
+    made = f', made as {digest[:8]}' if digest else ''
+    return f'the data set {shown(name)} ({examples} mixtures{made})'
 
 
 def _check_validation(task, source, config):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 from fgsep_jax import config as config_lib, files
 from fgsep_jax.data import records
@@ -36,6 +37,10 @@ CONTENTS = (
     'evaluation',
     'audio',
 )
+
+
+_DIGEST_LETTERS = 12
+_MOST_NAMED = 10  # runs, in one message
 
 
 def default(config):
@@ -154,6 +159,7 @@ def claim(workdir, config, train_source):
         'train': {
             'examples': len(train_source),
             'speakers': len(train_source.speakers),
+            'speaker_digests': sorted(digests(train_source.speakers)),
             'fingerprint': metadata['splits'][train_source.split].get('fingerprint'),
         },
     }
@@ -194,16 +200,28 @@ def was_rebuilt(workdir, metadata):
     return bool(before and now and before != now)
 
 
+def digests(names):
+    """Short digests of the names of speakers or recordings, a set: so many of them fit a file."""
+    return {files.digest(name.encode(errors='surrogatepass'))[:_DIGEST_LETTERS] for name in names}
+
+
 def trained_speakers(workdir, config):
-    """The speakers (or recordings) that a run was trained on, as its data set tells if it is still
-    there and the same; a set of names, empty where it does not."""
+    """`digests` of the speakers (or recordings) that a run was trained on; empty where unknown.
+
+    The run recorded them when it started. One of an earlier version did not: its data set tells, if
+    it is still there and the same.
+    """
+    recorded = training_data(workdir).get('train')
+    recorded = recorded.get('speaker_digests') if isinstance(recorded, dict) else None
+    if isinstance(recorded, list) and all(isinstance(one, str) for one in recorded):
+        return set(recorded)
     try:
         metadata = open_dataset(data_dir(workdir, config))
     except (OSError, records.RecordError, config_lib.ConfigError):
         return set()
     if was_rebuilt(workdir, metadata):
         return set()
-    return set(metadata['splits'].get('train', {}).get('speakers', ()))
+    return digests(metadata['splits'].get('train', {}).get('speakers', ()))
 
 
 def training_data(workdir):
@@ -227,6 +245,14 @@ def read_config(workdir):
     """
     path = os.path.join(workdir, 'config.json')
     if not os.path.exists(path):
+        below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
+        if below:
+            first = ''.join(f'\n  --workdir={shlex.quote(one)}' for one in below[:_MOST_NAMED])
+            rest = len(below) - _MOST_NAMED
+            raise config_lib.ConfigError(
+                f'{workdir} holds no run itself, there are some below:{first}'
+                + (f'\n  and {rest} more' if rest > 0 else '')
+            )
         raise config_lib.ConfigError(
             f'{workdir} holds no run: {path} is missing. Train one with `python -m fgsep_jax.main'
             f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'

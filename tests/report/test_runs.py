@@ -307,6 +307,13 @@ def test_training_speakers_in_a_test_set_are_said(tmp_path):
     )
     assert 'a, b (alpha)' in ours
     assert theirs.startswith('7 of the 7 recordings in alpha-c1')
+    for summary in tmp_path.glob('c/evaluation/*-c2/summary.json'):  # it was not known then
+        content = json.loads(summary.read_text())
+        del content['speakers_trained_on']
+        summary.write_text(json.dumps(content))
+    *_, unknown = build.notes(runs.find(str(tmp_path)))
+    assert unknown.startswith('Whether some of the 7 recordings in alpha-c2 are in the training')
+    assert unknown.endswith('c (alpha) could not be checked.')
     change_summaries(tmp_path, 'a/evaluation/alpha', speakers_trained_on='2')
     assert any(
         "has speakers_trained_on = '2'" in note for note in build.notes(runs.find(str(tmp_path)))

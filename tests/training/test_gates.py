@@ -10,7 +10,7 @@ from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.report import runs
 from fgsep_jax.tasks import make_task
-from fgsep_jax.training import gates, loop
+from fgsep_jax.training import gates, loop, run_folder
 import synthetic
 import tiny
 
@@ -87,6 +87,7 @@ def test_a_run_says_what_it_was_trained_on(run):
         'train': {
             'examples': 16,
             'speakers': len(train['speakers']),
+            'speaker_digests': sorted(run_folder.digests(train['speakers'])),
             'fingerprint': train.get('fingerprint'),
         },
     }

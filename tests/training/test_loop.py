@@ -419,10 +419,19 @@ def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
     assert (tmp_path / 'run' / 'metrics.jsonl').read_text() == before
 
 
+def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, capsys):
+    run(data, tmp_path / 'run')
+    names = ('config.json', 'training_data.json', 'metrics.jsonl')
+    before = [(tmp_path / 'run' / name).read_text() for name in names]
+    run(data, tmp_path / 'run', **{'training.epochs': 1})
+    assert 'training.epochs = 1 asks for fewer' in capsys.readouterr().out
+    assert [(tmp_path / 'run' / name).read_text() for name in names] == before
+
+
 def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
     run(data, tmp_path / 'run')
     other = synthetic.write(tmp_path / 'other', train=17)
-    with pytest.raises(ConfigError, match='examples=16.*cannot resume with.*examples=17'):
+    with pytest.raises(ConfigError, match=r'tones \(16 mixtures.*cannot go on with.*tones \(17 m'):
         run(other, tmp_path / 'run', **{'training.epochs': 9})
     assert run_folder.read_config(str(tmp_path / 'run')) == tiny.config(data)
 
