@@ -34,7 +34,7 @@ def read(path):
         raise ConfigError(f'{shown(path)} cannot be read as ONNX: {shown(reason)}') from error
     try:
         return graph.state(), graph.told()
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ConfigError(f'{shown(path)}: {error}') from error
 
 
@@ -63,19 +63,19 @@ class _Graph:
             for name, array in self._arrays.items()
             if array.dtype.kind == 'f' and array.size > 1 and name not in slopes
         }
-        lost = [name for name in slopes if name.startswith('onnx::')]
+        lost = any(name.startswith('onnx::') for name in slopes)
         blocks = len({name.split('.')[2] for name in named if name.startswith('masker.TCN.')})
         places = [f'TCN.{i}.shared_block.{j}' for i in range(blocks) for j in (1, 4)]
         places.append('mask_net.0')
-        if lost and len(lost) != len(places):
+        if lost and len(slopes) != len(places):
             raise ValueError(
-                f'{len(lost)} PReLUs have lost their names, and {len(places)} are needed'
+                f'its {len(slopes)} PReLUs have lost their names, and {len(places)} are needed'
             )
         # As many as there are, and in the order that they are computed in.
-        called = {name: f'masker.{place}.weight' for name, place in zip(lost, places)}
-        for name in slopes:
-            named[called.get(name, name)] = self._arrays[name].reshape(-1)
-        return named
+        called = [f'masker.{place}.weight' for place in places] if lost else slopes
+        return named | {
+            name: self._arrays[slope].reshape(-1) for name, slope in zip(called, slopes)
+        }
 
     def _layers(self, kind):
         """[(node, name of its weights)] in the order of computation."""
@@ -121,7 +121,9 @@ class _Graph:
     def _after(self, name):
         """The first node that does something to an array, if but one reads it."""
         readers = self._readers.get(name, [])
-        while len(readers) == 1 and readers[0].op_type in _SHAPING:
+        for _ in self._nodes:
+            if len(readers) != 1 or readers[0].op_type not in _SHAPING:
+                break
             readers = self._readers.get(readers[0].output[0], [])
         return readers[0] if len(readers) == 1 else None
 
@@ -135,7 +137,7 @@ class _Graph:
         for node, name in convolutions:
             about = self._attributes[id(node)]
             if about.get('group', 1) > 1:
-                dilation, taps = about['dilations'][0], self._arrays[name].shape[-1]
+                dilation, taps = about.get('dilations', [1])[0], self._arrays[name].shape[-1]
                 found.append(dilation)
                 left, right = about.get('pads', [0, 0])
                 pads.add((left / dilation / max(taps - 1, 1), right / dilation / max(taps - 1, 1)))

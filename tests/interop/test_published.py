@@ -16,8 +16,9 @@ import pytest
 from data_prep import espeak
 import fgsep_jax
 from fgsep_jax import separate
-from fgsep_jax.interop import import_model
+from fgsep_jax.interop import import_model, onnx_graph
 
+onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 soundfile = pytest.importorskip('soundfile')
 
@@ -75,6 +76,50 @@ def test_it_is_recognised_whole(imported):
     assert chosen == dict(framing='plain', mask='relu', norm='gln', eps=1e-8, causal=False)
     assert (model.sample_rate, model.sources) == (RATE, ('speech',))
     assert sum(leaf.size for leaf in jax.tree.leaves(model.parameters)) == 4_935_217
+
+
+def change(graph, kind, *, op_type=None, which=slice(None), **attributes):
+    """Makes another operation of those of a kind, or gives them other attributes."""
+    for node in [node for node in graph.node if node.op_type == kind][which]:
+        node.op_type = op_type or kind
+        for attribute in node.attribute:
+            if attribute.name in attributes:
+                del attribute.ints[:]
+                attribute.ints.extend(attributes[attribute.name])
+
+
+@pytest.mark.parametrize(
+    'changes, expected',
+    [
+        ([], {'mask': 'relu', 'stride': 16, 'framing': 'plain', 'causal': False, 'eps': 1e-8}),
+        ([('Relu', dict(op_type='Sigmoid'))], {'mask': 'sigmoid', 'encoder_activation': 'none'}),
+        ([('Relu', dict(op_type='Neg'))], {'mask': 'none'}),
+        ([('ReduceMean', dict(axes=[1]))], {'norm': 'frame', 'input_norm': 'frame'}),
+        ([('ReduceMean', dict(axes=[-2], which=slice(2)))], {'norm': 'gln', 'input_norm': 'frame'}),
+        (
+            [(kind, dict(pads=[16, 16], which=which))
+             for kind, which in [('Conv', slice(1)), ('ConvTranspose', slice(1))]],
+            {'framing': 'aligned'},
+        ),
+        ([('Conv', dict(pads=[16, 16], which=slice(1)))], 'its encoder and its decoder have pads'),
+        ([('Conv', dict(dilations=[3], which=slice(3, 4)))], 'its dilations are'),
+        ([('Conv', dict(pads=[9, 9], which=slice(3, 4)))], 'neither same nor causal'),
+        ([('ReduceMean', dict(axes=[2]))], {'norm': 'of axes {2}'}),  # which no key can be
+        ([('ConvTranspose', dict(op_type='Conv'))], '0 ConvTranspose'),
+        ([('PRelu', dict(op_type='Relu', which=slice(1)))], '48 PReLUs .* 49 are needed'),
+    ],
+)  # fmt: skip
+def test_operations_say_what_weights_do_not(published, changes, expected):
+    model = onnx.load(published)
+    for kind, how in changes:
+        change(model.graph, kind, **how)
+    graph = onnx_graph._Graph(model, onnx)
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=expected):
+            graph.state()
+            graph.told()
+    else:
+        assert expected.items() <= graph.told().items()
 
 
 @pytest.mark.slow
