@@ -1,6 +1,12 @@
 """What is exported gives what the model gives, and says what it is."""
 
+import ast
 import json
+import pathlib
+import re
+import subprocess
+import sys
+import wave
 
 import jax
 from jax import export
@@ -111,6 +117,41 @@ def test_onnx_of_a_long_recording():
     given[0] += 0.3  # a mean far from zero, as after a PReLU
     content = export_model.to_onnx(model, model_file.header(model.config, sources=model.sources))
     check(model, given, export_model._run_onnx(content, given))
+
+
+@pytest.mark.slow
+def test_the_script_of_the_page_needs_jax_alone(tmp_path):
+    page = pathlib.Path(__file__).parents[2] / 'docs' / 'export.md'
+    script = re.search(r'```python\n(import sys.*?)```', page.read_text(), flags=re.S)[1]
+    assert len(script.splitlines()) <= 15
+    names = {
+        name.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(ast.parse(script))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in node.names
+    }
+    assert {name.split('.')[0] for name in names} - sys.stdlib_module_names == {'jax'}
+    model = separator()
+    random = np.random.default_rng(0)
+    mixture_TC = (random.uniform(-0.5, 0.5, (801, 2)) * 32768).astype('<i2')
+    with wave.open(str(tmp_path / 'mixture.wav'), 'wb') as file:
+        file.setparams((2, 2, 8000, 0, 'NONE', ''))
+        file.writeframes(mixture_TC.tobytes())
+    (tmp_path / 'm.stablehlo').write_bytes(export_model.to_stablehlo(model))
+    (tmp_path / 'run.py').write_text(script)
+    (tmp_path / 'fgsep_jax.py').write_text('raise ImportError')
+    subprocess.run(
+        [sys.executable, 'run.py', 'm.stablehlo', 'mixture.wav'], cwd=tmp_path, check=True
+    )
+    mixture_T = mixture_TC.mean(axis=1).astype(np.float32) / 32768
+    given = mixture_T[None] * np.float32(0.9 / abs(mixture_T).max())
+    (estimate_ST,) = np.asarray(jax.jit(model.task.separate)(model.parameters, given))
+    scale_S = np.linalg.lstsq(estimate_ST.T, mixture_T)[0]
+    for name, signal_T in zip(model.sources, scale_S[:, None] * estimate_ST):
+        with wave.open(str(tmp_path / f'{name}.wav')) as file:
+            assert file.getparams()[:4] == (1, 2, 8000, 801)
+            written_T = np.frombuffer(file.readframes(801), '<i2') / 32768
+        np.testing.assert_allclose(written_T, signal_T, atol=1e-4)
 
 
 @pytest.fixture
