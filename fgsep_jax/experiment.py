@@ -9,6 +9,7 @@ import jax
 from fgsep_jax import config as config_lib, data_sets, files, names, validate
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
+from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import LIMIT
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import (
@@ -55,12 +56,13 @@ def train(config, workdir, *, then=()):
     )
 
 
-def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, announce=True):
+def evaluate(config, workdir, *, model='', data_dirs=(), splits=(), baselines=False, announce=True):
     """Evaluates a run's best checkpoint and prints a table for each data set and split.
 
     Args:
       config: the run's ConfigDict.
       workdir: run folder.
+      model: a model file to evaluate instead of the run's checkpoint; the results go to `workdir`.
       data_dirs: data sets; the run's own if empty.
       splits: which splits of each; those of `evaluation.splits` if empty.
       baselines: whether to score the untrained model and the task's oracles too.
@@ -88,7 +90,7 @@ def evaluate(config, workdir, *, data_dirs=(), splits=(), baselines=False, annou
             f'note: {names.shown(own)} was built anew after this run was trained on it: sounds of'
             ' its test split may have been trained on'
         )
-    evaluate_on(config, workdir, sources, baselines=baselines, say=say)
+    evaluate_on(config, workdir, sources, model=model, baselines=baselines, say=say)
 
 
 def open_sources(directories, splits):
@@ -118,15 +120,24 @@ def check_source(config, source):
         )
 
 
-def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
-    """Scores a run's best checkpoint on RecordSources, writes the results, prints the tables."""
+def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say):
+    """Scores a run's best checkpoint, or a model file, on RecordSources, writes the results, prints
+    the tables."""
     task = make_task(config)
     with contextlib.ExitStack() as stack:
         for source in sources:  # all at once, so that none is refused after hours
             folder = _folder(config, workdir, source)
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
             evaluate_lib.check_folder(folder, source.metadata['name'], source.split)
-        step, params, notes = checkpoint.load_best(workdir, config, task)
+        trained_on = config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}'
+        if model:
+            about, params = model_file.read(model)
+            step, notes, trained_on = about.step, (), about.origin or 'unknown'
+            if jax.process_index() == 0:  # so that the report takes the results for a run's
+                config_json = os.path.join(workdir, 'config.json')
+                files.write({config_json: config_lib.to_json(about.config)})
+        else:
+            step, params, notes = checkpoint.load_best(workdir, config, task)
         for note in notes:
             say(f'note: {note}')
         untrained = jax.jit(task.init)(jax.random.key(config.seed))
@@ -138,7 +149,9 @@ def evaluate_on(config, workdir, sources, *, baselines=False, say=_say):
             if jax.process_index() == 0:
                 for system in compared:
                     evaluate_lib.settle(_folder(config, workdir, source, system))
-            _evaluate_on(config, workdir, source, task, compared, step=step, say=say)
+            _evaluate_on(
+                config, workdir, source, task, compared, step=step, trained_on=trained_on, say=say
+            )
 
 
 def result_name(source, first=0):
@@ -152,7 +165,7 @@ def _folder(config, workdir, source, system=''):
     return run_folder.results(workdir, name, system)
 
 
-def _evaluate_on(config, workdir, source, task, compared, *, step, say):
+def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, say):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
     name, split = result_name(source, settings.max_examples), source.split
@@ -208,7 +221,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, say):
             data_set=metadata['name'],
             data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
-            trained_on=config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}',
+            trained_on=trained_on,
             sample_rate=rate,
             resampled_from=resampled,
             filter_taps=settings.filter_taps,

@@ -44,7 +44,8 @@ def _parser():
     parser.add_argument(
         '--workdir',
         type=command_line.local_path,
-        help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]',
+        help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]; with --mode=evaluate also a'
+        ' model file NAME.safetensors, whose results go to NAME-results',
     )
     parser.add_argument('--mode', choices=MODES, default=MODES[0], help='what to do')
     parser.add_argument(
@@ -135,24 +136,37 @@ def _evaluate(args, settings):
     _refuse(args, 'runs')
     if not args.workdir:
         raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
-    config = run_folder.read_config(args.workdir)
+    model, workdir = '', args.workdir
+    if workdir.endswith('.safetensors') and not os.path.isdir(workdir):
+        model, workdir = workdir, f'{workdir.removesuffix(".safetensors")}-results'
+        if not args.data_dirs:
+            raise config_lib.ConfigError(
+                f'--workdir={model}: a model file has no data set beside it: --data_dirs=DIR'
+            )
+        from fgsep_jax.interop import model_file  # brings JAX along
+
+        config = model_file.read_about(model).config
+        run_folder.check(workdir, config)
+    else:
+        config = run_folder.read_config(workdir)
     config.evaluation.update(settings)
     validate.validate(config)
     directories = args.data_dirs
     if not directories:
-        directories = [run_folder.data_dir(args.workdir, config)]
+        directories = [run_folder.data_dir(workdir, config)]
         data_sets.check(config, *directories)
     splits = args.splits or config.evaluation.splits.split(',')
     if args.data_dirs or not data_sets.is_embedded(config):
         data_sets.check_splits(directories, splits, tasks=[config.task])
     if not args.multihost:  # else the first process of the pod may have begun
-        data_sets.check_results(config, args.workdir, directories, splits)
+        data_sets.check_results(config, workdir, directories, splits)
     _begin(args)
     from fgsep_jax import experiment
 
     experiment.evaluate(
         config,
-        args.workdir,
+        workdir,
+        model=model,
         data_dirs=args.data_dirs,
         splits=args.splits,
         baselines=args.baselines,

@@ -39,6 +39,8 @@ def hostile(tree):
 class Source:
     """A RecordSource of tones, whatever its names are."""
 
+    speakers = ()
+
     def __init__(self, ids, *, name='tones', split='test', labels=()):
         self.split, self.directory, self._ids = split, 'data', list(ids)
         self.metadata = {
@@ -128,6 +130,7 @@ def evaluate(tree, source, *, systems=(), source_names=(), count=1):
         task,
         {'': noisy, **dict.fromkeys(systems, noisy)},
         step=1,
+        trained_on='',
         say=said.append,
     )
     assert not [line for text in said for line in text.split('\n') if test_names.BAD.search(line)]
