@@ -9,6 +9,7 @@ import soundfile
 from data_prep.corpora import Utterance, plural, printable
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.data.resample import length as resampled_length, resample
 
 FULL_SCALE = 32768.0  # of int16: PCM sample / FULL_SCALE lies in [-1, 1)
@@ -99,7 +100,10 @@ def read(
     Raises:
         BadInput: whatever is wrong with the file.
     """
-    with audio_files.opened(path, check=stop is None) as (file, _):
+    with (
+        audio_files.for_libsndfile(path) as readable,
+        audio_files.opened(readable, check=stop is None) as (file, _),
+    ):
         native_rate = file.samplerate
         if native_rate < sample_rate:
             raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
@@ -182,7 +186,7 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
     Raises:
         BadInput: also where the length that it says is not the one that it has.
     """
-    with audio_files.decoded(path) as sound:
+    with audio_files.for_libsndfile(path) as readable, audio_files.decoded(readable) as sound:
         statistics = _Statistics(sound.channels, clip=0.999 * full_scale)
         for block_TC in sound.blocks:
             statistics.add(block_TC)
@@ -251,6 +255,7 @@ def inspect(
         'first channel taken': len(power_C) > 1 and not channel,
         'loudest channel taken, the first is quieter': channel > 0,
         'offset taken off (in ready mixtures left, and no part of a level)': bool(offset),
+        'decoded by ffmpeg: that it is whole is its word': item.path.lower().endswith(BY_FFMPEG),
         'scaled, float samples were above full scale': scale != 1.0,
         'taken as it is: whether it is whole cannot be told in its format': not declared,
     }

@@ -15,18 +15,21 @@ import unicodedata
 import soundfile
 
 from data_prep.mixing import stable_hash
+from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown as printable
 
 _PROBE = 4096  # bytes from the middle: they tell nearly all files of one size apart
 
-# Whose contents are looked into: what libsndfile knows, but for samples without any header.
-AUDIO = tuple(
+# Whose contents are looked into: what libsndfile knows, but for samples without any header, and
+# what ffmpeg decodes.
+_OF_LIBSNDFILE = tuple(
     sorted(
         {f'.{name.lower()}' for name in soundfile.available_formats()} - {'.raw'}
         | {'.wave', '.bwf', '.bw64', '.oga', '.opus', '.mp2', '.mpga'}
         | {'.aif', '.aifc', '.snd', '.sph'}
     )
 )
+AUDIO = (*_OF_LIBSNDFILE, *BY_FFMPEG)
 # What systems and file servers leave beside the files of their users.
 _SYSTEM_NAMES = {
     '__macosx', 'temporary items', 'network trash folder', 'lost+found', 'lost.dir',
@@ -101,6 +104,8 @@ def _walk(root: str) -> Walked:
     True folders come before links and shallow links before deep ones, so that a speaker's folder
     is that speaker's even where another one links to it; and so do files.
     """
+    if not os.path.isdir(root):
+        raise TreeError(f'{root} is not a folder')
     tree, visited, named_like_sounds = Walked(), set(), []
     true_files, linked_files = set(), {}  # real paths; links: relative path -> real path
     real_root = os.path.realpath(root)
@@ -166,22 +171,33 @@ def _walk(root: str) -> Walked:
 def walk(root: str) -> Walked:
     """What lies under `root`, a local folder or any URL that Beam's file systems list.
 
+    Of a file that was converted for libsndfile, what it was made from is not taken again.
+
     Raises:
         TreeError: if `root` is not a folder.
     """
-    if '://' in root:
-        from apache_beam.io.filesystems import FileSystems
+    tree = _walk_url(root) if '://' in root else _walk(root)
+    converted = {_stem(path) for path in tree.files if path.lower().endswith(_OF_LIBSNDFILE)}
+    again = {
+        path
+        for path in tree.files
+        if path.lower().endswith(BY_FFMPEG) and {path, _stem(path)} & converted
+    }  # x.m4a beside x.wav, or beside x.m4a.wav
+    tree.files = [path for path in tree.files if path not in again]
+    tree.problems += [(path, 'converted already', 'beside it') for path in sorted(again)]
+    return tree
 
-        base = root.rstrip('/') + '/'
-        found = [
-            m.path[len(base) :]
-            for m in FileSystems.match([glob.escape(base) + '**'])[0].metadata_list
-        ]
-        kept = [path for path in found if not any(map(is_companion, path.split('/')))]
-        return Walked(kept, len(found) - len(kept))
-    if not os.path.isdir(root):
-        raise TreeError(f'{root} is not a folder')
-    return _walk(root)
+
+def _walk_url(root: str) -> Walked:
+    """All below a URL."""
+    from apache_beam.io.filesystems import FileSystems
+
+    base = root.rstrip('/') + '/'
+    found = [
+        m.path[len(base) :] for m in FileSystems.match([glob.escape(base) + '**'])[0].metadata_list
+    ]
+    kept = [path for path in found if not any(map(is_companion, path.split('/')))]
+    return Walked(kept, len(found) - len(kept))
 
 
 def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
@@ -253,6 +269,25 @@ def distinct(
     if copies is not None:
         copies += [(by_path[path], by_path[same]) for path, same in sorted(first.items())]
     return [one for one in items if one.path not in first]
+
+
+def joined(names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{name: the one that stands for it} of names that pairs make one, in chains too.
+
+    Args:
+        names: pairs; of each, the first one's group takes in the second one's.
+    """
+    above = {}
+
+    def top(name: str) -> str:
+        while name in above:
+            name = above[name]
+        return name
+
+    for first, second in names:
+        if top(first) != top(second):
+            above[top(second)] = top(first)
+    return {name: top(name) for name in above}
 
 
 def shared(copies: list[tuple[Utterance, Utterance]], *, most: int = 20) -> list[str]:
@@ -378,7 +413,7 @@ def split_speakers(
     """Speaker -> split: speakers ordered by hash, the first ones to test, then validation.
 
     Args:
-        speakers: all of them.
+        speakers: all of them, by the names of their folders.
         validation, test: shares of the speakers; rounded, at least two speakers unless 0. Where
             they are all, nobody is left for training.
         seed: of the job.
@@ -393,10 +428,12 @@ def split_speakers(
     if sum(counts) + 2 * rest > len(order) or any(0 < count < 2 for count in counts):
         names = [name for name, share in (('test', test), ('validation', validation)) if share]
         names += ['training'] * rest
+        listed = ', '.join([*sorted(order)[:5], '...'][: len(order)]) or 'none'
         ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
         raise ValueError(
-            f'{plural(len(order), "speaker")} cannot make {", ".join(names)} with two each, and '
-            f'mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add speakers'
+            f'{plural(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
+            f'each, and mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add '
+            'speakers: each is a folder in --input_dir'
         )
     names = ['test'] * counts[0] + ['validation'] * counts[1]
     names += ['train'] * (len(order) - len(names))
@@ -426,7 +463,8 @@ def folder(
     copies: list | None = None,
 ) -> list[Utterance]:
     """Any `<speaker>/**/*` tree of audio files, split by speaker; files beside the speakers'
-    folders are nobody's; `copies`: see `distinct`."""
+    folders are nobody's, and speakers who share a file are of one split; `copies`: see
+    `distinct`."""
     found = list_files(root)
     files = [path for path in found if '/' in path]
     if not files:
@@ -435,6 +473,7 @@ def folder(
         )
     tops = {path: printable(path.split('/')[0]) for path in files}
     speakers, groups, _ = twins(set(tops.values()))
+    copies = [] if copies is None else copies
     utterances = distinct(
         [
             Utterance(name, speakers[tops[path]], _join(root, path), '')
@@ -442,9 +481,19 @@ def folder(
         ],
         copies,
     )
-    splits = split_speakers(
-        {groups[one.speaker] for one in utterances}, validation=validation, test=test, seed=seed
-    )
+    # Who share a file are probably one person, under two names.
+    one_person = joined((groups[kept.speaker], groups[copy.speaker]) for copy, kept in copies)
+    groups = {name: one_person.get(group, group) for name, group in groups.items()}
+    try:
+        splits = split_speakers(
+            {groups[one.speaker] for one in utterances}, validation=validation, test=test, seed=seed
+        )
+    except ValueError as error:
+        same = [f'{other} = {name}' for name, other in sorted(one_person.items())]
+        if not same:
+            raise
+        shown = ', '.join([*same[:5], '...'][: len(same)])
+        raise ValueError(f'{error}; who share files count as one: {shown}') from error
     return [dataclasses.replace(one, split=splits[groups[one.speaker]]) for one in utterances]
 
 

@@ -197,18 +197,9 @@ def distinct(sounds: list[Sound], copies: list) -> list[Sound]:
         sounds: of all trees.
         copies: gets (sound left out, the one whose copy it is).
     """
-    kept, same = corpora.distinct(sounds, copies, last=lambda one: one.bank != 'test'), {}
-
-    def recording(name: str) -> str:
-        while name in same:
-            name = same[name]
-        return name
-
-    for copy, other in copies:
-        first, second = recording(other.speaker), recording(copy.speaker)
-        if first != second:
-            same[second] = first
-    return [dataclasses.replace(one, speaker=recording(one.speaker)) for one in kept]
+    kept = corpora.distinct(sounds, copies, last=lambda one: one.bank != 'test')
+    same = corpora.joined((other.speaker, copy.speaker) for copy, other in copies)
+    return [dataclasses.replace(one, speaker=same.get(one.speaker, one.speaker)) for one in kept]
 
 
 def split(

@@ -19,6 +19,7 @@ import tempfile
 import time
 
 from fgsep_jax import command_line, config as config_lib, files, lock, names, stopping
+from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown
 
 MANIFEST = 'manifest.csv'
@@ -58,19 +59,7 @@ SUFFIXES = frozenset(
         'caf',
         'w64',
         'rf64',
-        'm4a',
-        'm4b',
-        'aac',
-        'wma',
-        'mp4',
-        'mov',
-        'mkv',
-        'webm',
-        'avi',
-        '3gp',
-        'amr',
-        'ac3',
-        'mka',
+        *(suffix[1:] for suffix in BY_FFMPEG),
     ]
 )
 COMPANIONS = re.compile(r'[.@]|#recycle$|lost\+found$|System Volume Information$|\$RECYCLE')

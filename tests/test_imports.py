@@ -85,6 +85,7 @@ ALLOWED = {
     },
     'data_prep': {
         'data.audio_files',
+        'data.containers',
         'data.records',
         'data.resample',
         'command_line',

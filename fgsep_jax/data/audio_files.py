@@ -1,7 +1,7 @@
 """Reads audio files as they are found: whole, or named for what is wrong with them.
 
 Whatever libsndfile reads is read, in blocks; how long a file says it is and how long it is must
-agree.
+agree. What it does not read (m4a, video) ffmpeg decodes into a temporary file, where installed.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,10 @@ import errno
 import io
 import math
 import os
+import shutil
 import stat
+import subprocess
+import tempfile
 from typing import BinaryIO
 
 import numpy as np
@@ -102,6 +105,54 @@ def opened(
         raise _unreadable(error) from error
 
 
+def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
+    """Decodes the first sound of a local file into a W64 file, in float32.
+
+    Args:
+        path: of the file.
+        target: of the W64 file; replaced.
+        whole: whether all that ffmpeg says against the file refuses it.
+
+    Raises:
+        BadInput: ffmpeg is not installed, or does not read the file.
+    """
+    program = shutil.which('ffmpeg')
+    if program is None:
+        raise BadInput(
+            'needs ffmpeg', 'libsndfile does not read it: install ffmpeg, or convert it to wav'
+        )
+    source = os.path.abspath(path)  # no option, and no protocol, whatever it is called
+    command = [program, '-nostdin', '-v', 'error', '-y', *(['-xerror'] if whole else [])]
+    command += ['-i', f'file:{source}', '-map', '0:a:0', '-c:a', 'pcm_f32le', '-f', 'w64', target]
+    done = subprocess.run(command, capture_output=True, check=False)
+    lines = done.stderr.decode(errors='replace').strip().splitlines()
+    if done.returncode or (whole and lines):
+        reason = lines[-1].replace(f'file:{source}: ', '') if lines else 'no reason given'
+        raise BadInput('unreadable', f'neither libsndfile nor ffmpeg reads it: {shown(reason)}')
+
+
+@contextlib.contextmanager
+def for_libsndfile(path: str) -> Iterator[str]:
+    """A path that libsndfile reads: the file's own or, where its suffix is one of
+    `containers.BY_FFMPEG`, that of a temporary file with its sound.
+
+    Raises:
+        BadInput: whatever is wrong with the file.
+    """
+    if not path.lower().endswith(containers.BY_FFMPEG):
+        yield path
+        return
+    if '://' in path:
+        raise BadInput('needs ffmpeg', 'which reads local files: copy it here, or convert it')
+    raw, size = _bytes_of(path)
+    raw.close()
+    if not size:
+        raise BadInput('empty', '0 bytes')
+    with tempfile.NamedTemporaryFile(suffix='.w64') as target:
+        by_ffmpeg(path, target.name, whole=True)
+        yield target.name
+
+
 def _unreadable(error: Exception) -> BadInput:
     # libsndfile's own words; soundfile puts the path before them, as Python writes bytes.
     said = getattr(error, 'error_string', '') or str(error) or repr(error)
@@ -128,7 +179,7 @@ def blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:
 def can_seek(file: _Stream) -> bool:
     """Whether seeking gives the very samples that decoding from the start would give."""
     plain = file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW'))
-    return plain and file.format not in ('SDS', 'XI') and file.frames < UNKNOWN_FRAMES
+    return plain and file.format != 'SDS' and file.frames < UNKNOWN_FRAMES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,11 @@ import re
 import struct
 from typing import BinaryIO
 
+# Of files whose sound libsndfile does not read and ffmpeg does.
+BY_FFMPEG = (
+    '.m4a', '.m4b', '.mp4', '.m4v', '.mov', '.3gp', '.aac', '.ac3', '.amr', '.wma',
+    '.mkv', '.mka', '.webm', '.avi',
+)  # fmt: skip
 # Writers to a pipe leave 0, all ones or (sox, eSpeak) about 2 GiB: they do not know the length.
 _FROM_A_PIPE = 0x7FFFF000
 _TAGS = (b'APETAGEX', b'LYRICSBEGIN', b'ID3', b'3DI')  # that players append

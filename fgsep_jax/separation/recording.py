@@ -4,8 +4,6 @@ from collections.abc import Iterator
 import contextlib
 import math
 import os
-import shutil
-import subprocess
 import tempfile
 
 import numpy as np
@@ -13,7 +11,6 @@ import soxr
 
 from fgsep_jax.data import audio_files, resample as resample_lib
 from fgsep_jax.data.audio_files import BadInput
-from fgsep_jax.names import shown
 
 BLOCK = 1 << 16  # samples of an array handed on at a time
 
@@ -68,7 +65,7 @@ class FileRecording:
             self._temporary = tempfile.NamedTemporaryFile(suffix='.w64', dir=folder or None)
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(self.close)
-                _by_ffmpeg(path, self._temporary.name)
+                audio_files.by_ffmpeg(path, self._temporary.name)
                 self._path = self._temporary.name
                 with audio_files.opened(self._path, check=False) as (file, _):
                     self.rate, self.channels = file.samplerate, file.channels
@@ -92,20 +89,6 @@ class FileRecording:
                 at += len(block_TC)
                 if len(part_TC):
                     yield part_TC
-
-
-def _by_ffmpeg(path: str, target: str) -> None:
-    program = shutil.which('ffmpeg')
-    if program is None:
-        raise BadInput('unreadable', 'libsndfile does not read it: install ffmpeg, or convert it')
-    source = os.path.abspath(path)  # no option, and no protocol, whatever it is called
-    command = [program, '-nostdin', '-v', 'error', '-y', '-i', f'file:{source}', '-map', '0:a:0']
-    command += ['-c:a', 'pcm_f32le', '-f', 'w64', target]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        lines = done.stderr.decode(errors='replace').strip().splitlines()
-        reason = lines[-1].replace(f'file:{source}: ', '') if lines else 'no reason given'
-        raise BadInput('unreadable', f'neither libsndfile nor ffmpeg reads it: {shown(reason)}')
 
 
 def resampled(

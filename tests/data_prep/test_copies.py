@@ -1,6 +1,6 @@
 """A file that lies in a tree twice is one sound: found by its bytes, used once, and told."""
 
-import builtins
+import io
 import json
 import os
 import shutil
@@ -8,7 +8,15 @@ import shutil
 from hypothesis import given, settings, strategies as st
 import pytest
 
-from data_prep import corpora, fgbg, folder_2mix, libritts_2mix, sound_bank, vctk_2mix
+from data_prep import (
+    corpora,
+    fgbg,
+    folder_2mix,
+    libritts_2mix,
+    sound_bank,
+    sound_tables,
+    vctk_2mix,
+)
 import sound_trees
 import trees
 
@@ -45,17 +53,29 @@ def test_copies_are_those_with_the_same_bytes(tmp_path_factory, found):
 
 def test_a_tree_without_copies_is_hardly_read(tmp_path, monkeypatch):
     lengths = {f's{i}/u.wav': b'x' * (i + 1) for i in range(20)}
-    alike = {f's{i}/v.wav': b'x' * 9000 + bytes([i]) * 2000 + b'x' * 9000 for i in range(20)}
-    read, opened = [], builtins.open
+    alike = {f's{i}/v.wav': b'x' * 90000 + bytes([i]) * 2000 + b'x' * 90000 for i in range(20)}
+    taken = []
 
-    def counted(path, *args, **keywords):
-        file = opened(path, *args, **keywords)
-        read.append(file)
-        return file
+    class Counted(io.FileIO):  # what is taken from the system; nothing is read ahead
+        def read(self, size=-1):
+            taken.append(super().read(size))
+            return taken[-1]
+
+        def readinto(self, buffer):
+            taken.append(bytes(super().readinto(buffer)))
+            return len(taken[-1])
+
+        def readall(self):
+            raise AssertionError('a file is read whole at once')
 
     paths = write(tmp_path, lengths | alike)
-    monkeypatch.setattr(corpora, 'open', counted, raising=False)
-    assert not corpora.copies_of(paths) and len(read) == 20  # those of one size, once each
+    monkeypatch.setattr(corpora, 'open', Counted, raising=False)
+    assert not corpora.copies_of(paths)
+    assert sum(map(len, taken)) == 20 * 4096  # of those of one size, a few bytes
+    taken.clear()
+    (copy,) = write(tmp_path, {'copy.wav': alike['s3/v.wav']})
+    assert corpora.copies_of([*paths, copy]) == {copy: paths[23]}
+    assert sum(map(len, taken)) == 21 * 4096 + 2 * 182_000  # and two as a whole
 
 
 def test_what_is_no_file_or_may_not_be_read_is_no_copy(tmp_path):
@@ -183,3 +203,68 @@ def test_recordings_that_share_a_sound_never_cross_splits(tmp_path):
     split, _ = sound_bank.split(kept)
     assert {one.split for one in split} == {'test'}  # as the corpus delivers one of them
     assert sound_bank.distinct(kept, []) == kept
+
+
+def test_the_evaluation_bank_keeps_a_sound_whatever_the_names(tmp_path):
+    # By name, by class and by length of the name, the other one comes first.
+    names = {'audio/a/soundbank/foreground/Bell/1000_1.wav': b'one'}
+    names |= {'audio/eval/soundbank/foreground/Dog/20002_1.wav': b'one'}
+    names |= {'audio/a/soundbank/foreground/Bell/1000_2.wav': b'two'}
+    write(tmp_path, names)
+    classes = {x: sound_bank.SoundClass(x, 'foreground', True) for x in ('bell', 'dog')}
+    kept = sound_bank.distinct(sound_bank.desed(str(tmp_path), classes=classes), copies := [])
+    assert sorted(one.id for one in kept) == ['bell-1000_2', 'dog-20002_1']
+    assert [(copy.id, other.id) for copy, other in copies] == [('bell-1000_1', 'dog-20002_1')]
+    assert {one.speaker for one in kept} == {'fs20002'}  # one recording, and of the bank's split
+    assert {one.split for one in sound_bank.split(kept)[0]} == {'test'}
+
+
+@given(st.lists(st.tuples(st.sampled_from('abcdefgh'), st.sampled_from('abcdefgh'))))
+def test_what_pairs_make_one_is_one_in_chains_too(pairs):
+    found = corpora.joined(pairs)
+    groups = {name: {name} for name in 'abcdefgh'}
+    for a, b in pairs:
+        both = groups[a] | groups[b]
+        groups.update(dict.fromkeys(both, both))
+    for a in groups:
+        assert {b for b in groups if found.get(b, b) == found.get(a, a)} == groups[a]
+
+
+@pytest.mark.parametrize(
+    'chain', ['a=b, b=c', 'b=c, a=b', 'c=d, a=b, b=c', 'a=d, c=d, b=c', 'a=b, c=d, a=d']
+)
+@pytest.mark.parametrize('tree', ['sounds', 'speakers'])
+def test_chains_of_copies_never_cross_splits(tmp_path, chain, tree):
+    pairs = [pair.split('=') for pair in chain.split(', ')]
+    chained = {name for pair in pairs for name in pair}
+    place = {'sounds': 'foreground/dog/{0}/{1}.wav', 'speakers': '{0}/{1}.wav'}[tree]
+    names = {place.format(x, f'{x}-own'): x.encode() for x in 'abcdefghijklmnop'}
+    for i, pair in enumerate(pairs):
+        names |= {place.format(x, f'{x}-{i}'): b'both%d' % i for x in pair}
+    write(tmp_path, names)
+    if tree == 'speakers':
+        splits = {}
+        for seed in range(4):
+            for one in corpora.folder(str(tmp_path), validation=0.3, test=0.3, seed=seed):
+                splits.setdefault((seed, one.speaker in chained), set()).add(one.split)
+        assert all(len(splits[seed, True]) == 1 for seed in range(4))
+        assert any(len(splits[seed, False]) == 3 for seed in range(4))
+        return
+    classes = {'dog': sound_bank.SoundClass('dog', 'foreground', True)}
+    groups = tmp_path / 'groups.csv'
+    listed = [f'{name},{name.split("/")[2]}\n' for name in names]
+    groups.write_text('path,source_group\n' + ''.join(listed))
+    groups = sound_tables.read_groups(str(groups))
+    found = sound_bank.folder(str(tmp_path), classes=classes, groups=groups)
+    kept = sound_bank.distinct(found, [])
+    assert len(kept) == 16 + len(pairs)
+    joined = {one.speaker for one in kept if one.id.split('-')[1] in chained}
+    assert len(joined) == 1 and len({one.speaker for one in kept}) == 17 - len(chained)
+
+
+def test_the_first_speaker_keeps_a_file_whatever_it_is_called(tmp_path):
+    paths = write(tmp_path, {'b/x.wav': b'one', 'a/a long name.wav': b'one', 'c/y.wav': b'two'})
+    items = [corpora.Utterance(str(i), p.split('/')[-2], p, '') for i, p in enumerate(paths)]
+    kept = corpora.distinct(items, copies := [])
+    assert [one.speaker for one in kept] == ['a', 'c']
+    assert [(copy.speaker, other.speaker) for copy, other in copies] == [('b', 'a')]

@@ -45,9 +45,11 @@ def test_folder_refuses_files_without_speaker_and_too_few_speakers(tmp_path):
     root = touch(tmp_path, 's1/a.txt', 'b.wav')
     with pytest.raises(corpora.TreeError, match=r'(?s)expected: <speaker>.*found: b.wav'):
         corpora.folder(root)
-    with pytest.raises(ValueError, match='3 speakers cannot.*--test_fraction=0 or --validation_f'):
+    with pytest.raises(
+        ValueError, match=r'3 speakers \(a, b, c\) cannot.*--test_fraction=0 or --validation_f'
+    ):
         corpora.split_speakers(set('abc'), validation=0.1, test=0.1)
-    with pytest.raises(ValueError, match='1 speaker cannot make test with two'):
+    with pytest.raises(ValueError, match=r'1 speaker \(a\) cannot make test with two'):
         corpora.split_speakers(set('a'), validation=0, test=1)
     for test, split in ((1, 'test'), (0, 'validation')):
         found = corpora.split_speakers(set('abc'), validation=1 - test, test=test)

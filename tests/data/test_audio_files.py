@@ -1,0 +1,142 @@
+"""Audio files as they are found: whatever a decoder does with one is a `BadInput`."""
+
+import io
+import os
+import threading
+import types
+
+import numpy as np
+import pytest
+import soundfile
+
+from fgsep_jax.data import audio_files, containers
+from fgsep_jax.data.audio_files import BadInput
+
+SAMPLES = 3000
+SOUND_T = 0.3 * np.sin(np.arange(SAMPLES) * 0.1)
+
+
+def written(form, subtype=None):
+    file = io.BytesIO()
+    soundfile.write(file, SOUND_T, 8000, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp('audio') / 'x'  # what it is, its contents say
+
+
+ERRORS = (
+    ValueError('array is too big'),
+    MemoryError('256 GiB'),
+    SystemError('a decoder'),
+    AssertionError(),
+    soundfile.LibsndfileError(7),
+    OverflowError('two\nlines'),
+    UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'),
+)
+
+
+@pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize('method', ['__init__', 'read'])
+def test_whatever_a_decoder_raises_is_a_bad_input(place, monkeypatch, error, method):
+    place.write_bytes(written('WAV'))
+
+    def fail(self, *args, **keywords):
+        raise error
+
+    monkeypatch.setattr(audio_files._Stream, method, fail)
+    if method == '__init__':  # soundfile closes what was opened
+        monkeypatch.setattr(audio_files._Stream, '__del__', lambda self: None, raising=False)
+        with pytest.raises(BadInput) as opened, audio_files.opened(str(place)):
+            pass
+    else:
+        with audio_files.opened(str(place)) as (file, _), pytest.raises(BadInput) as opened:
+            list(audio_files.blocks(file))
+    with pytest.raises(BadInput) as decoded, audio_files.decoded(str(place)) as sound:
+        list(sound.blocks)
+    for raised in (opened, decoded):
+        assert raised.value.kind == 'unreadable' and raised.value.detail.isprintable()
+
+
+def test_an_error_of_whoever_reads_is_no_fault_of_the_file(place):
+    place.write_bytes(written('WAV'))
+    with pytest.raises(ZeroDivisionError), audio_files.decoded(str(place)):
+        raise ZeroDivisionError
+
+
+def test_seeking_gives_what_decoding_gives(place):
+    """In each form that libsndfile writes, in which `can_seek` says so."""
+    may, may_not = set(), set()
+    for form in soundfile.available_formats():
+        for subtype in soundfile.available_subtypes(form):
+            try:
+                contents = written(form, subtype)
+                file = audio_files._Stream(io.BytesIO(contents))
+            except soundfile.LibsndfileError:  # RAW, and what libsndfile cannot write
+                continue
+            may_seek = audio_files.can_seek(file)
+            (may if may_seek else may_not).add((form, subtype))
+            whole_T = file.read(SAMPLES, dtype='float32')
+            if may_seek:
+                file.seek(1234)
+                np.testing.assert_array_equal(file.read(100, dtype='float32'), whole_T[1234:1334])
+    assert {('WAV', 'PCM_16'), ('FLAC', 'PCM_24'), ('AU', 'ULAW'), ('CAF', 'FLOAT')} <= may
+    assert {('SDS', 'PCM_16'), ('XI', 'DPCM_16'), ('OGG', 'OPUS'), ('WAV', 'GSM610')} <= may_not
+
+
+def test_of_a_length_that_is_unknown_nothing_is_skipped():
+    contents = bytearray(written('FLAC'))
+    assert audio_files.can_seek(audio_files._Stream(io.BytesIO(contents)))
+    counted = int.from_bytes(contents[18:26], 'big')
+    contents[18:26] = (counted >> 36 << 36).to_bytes(8, 'big')
+    file = audio_files._Stream(io.BytesIO(contents))
+    assert file.frames >= audio_files.UNKNOWN_FRAMES and not audio_files.can_seek(file)
+
+
+@pytest.mark.parametrize(
+    'form, frames, gives, kind',
+    [
+        ('MP3', 500, 400, ''),  # guessed from the rate of the first frame
+        ('MP3', 400, 500, ''),
+        ('OGG', 500, 400, 'truncated'),
+        ('OGG', 400, 500, 'longer than its header'),
+        ('OGG', 500, 500, ''),
+        ('OGG', audio_files.UNKNOWN_FRAMES, 400, ''),
+    ],
+)
+def test_the_decoders_count_is_believed_but_for_mpeg_audio(form, frames, gives, kind):
+    stream = iter(np.zeros((gives, 1)))
+
+    def read(count, **keywords):
+        return np.array([row for row, _ in zip(stream, range(count))]).reshape(-1, 1)
+
+    file = types.SimpleNamespace(format=form, frames=frames, channels=1, read=read)
+    blocks = audio_files._checked(file, containers.Length(declared=False))
+    if kind:
+        with pytest.raises(BadInput) as refused:
+            list(blocks)
+        assert refused.value.kind == kind
+    else:
+        assert sum(map(len, blocks)) == gives
+
+
+@pytest.mark.parametrize(
+    'read', [audio_files.opened, audio_files.decoded, audio_files.for_libsndfile]
+)
+def test_a_pipe_is_refused_at_once(tmp_path, read):
+    path, found = str(tmp_path / 'pipe.m4a'), []
+    os.mkfifo(path)
+
+    def try_it():
+        try:
+            with read(path):
+                found.append('opened')
+        except BadInput as bad:
+            found.append(bad.kind)
+
+    thread = threading.Thread(target=try_it, daemon=True)
+    thread.start()
+    thread.join(timeout=10)
+    assert found == ['not a file']  # nothing, where it waits for a writer

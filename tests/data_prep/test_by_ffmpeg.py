@@ -1,0 +1,167 @@
+"""What libsndfile does not read: decoded by ffmpeg where it is installed, and counted where not."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep import audio, corpora, fgbg, folder_2mix
+from data_prep.corpora import Utterance
+from fgsep_jax.data import audio_files
+from fgsep_jax.data.containers import BY_FFMPEG
+import sound_trees
+import trees
+
+FLAGS = ('--validation_fraction=0', '--test_fraction=0')
+needs_ffmpeg = pytest.mark.skipif(not shutil.which('ffmpeg'), reason='no ffmpeg')
+
+
+@pytest.fixture
+def ffmpeg(tmp_path, monkeypatch):
+    """A program of that name, which gives the bytes of its input: WAVs under other suffixes."""
+    program = tmp_path / 'bin' / 'ffmpeg'
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n'
+        'for word; do case "$word" in file:*) source="${word#file:}";; esac; done\n'
+        'case "$source" in *complains*) echo "$source: partial file" >&2;; esac\n'
+        'case "$source" in *fails*) exit 1;; esac\n'
+        'shift $(($# - 1)); cp "$source" "$1"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{program.parent}:/usr/bin:/bin')
+    return program
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch):
+    monkeypatch.setenv('PATH', '')
+
+
+def inspect(path):
+    return audio.inspect(Utterance('x', 's', str(path), 't'), sample_rate=8000)
+
+
+def sound(path, seed=0):
+    """A WAV under another name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, trees.speechlike(1.2, seed=seed), 8000, format='WAV')
+    return path
+
+
+@pytest.mark.parametrize('suffix', [*BY_FFMPEG, '.M4A'])
+def test_each_suffix_is_decoded(tmp_path, ffmpeg, suffix):
+    path = sound(tmp_path / f'x{suffix}')
+    found = inspect(path)
+    assert not found.problem and found.converted == (
+        'decoded by ffmpeg: that it is whole is its word',
+    )
+    assert corpora.list_files(str(tmp_path)) == [path.name]
+    part_T = audio.read(str(path), sample_rate=8000, start=100, stop=900)
+    np.testing.assert_allclose(part_T, trees.speechlike(1.2, seed=0)[100:900], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'name, said', [('complains', 'partial file'), ('fails', 'no reason given')]
+)
+def test_what_ffmpeg_says_against_a_file_refuses_it(tmp_path, ffmpeg, name, said):
+    found = inspect(sound(tmp_path / f'{name}.m4a'))
+    assert found.problem == 'unreadable' and said in found.detail
+
+
+@pytest.mark.parametrize('suffix', ['.m4a', '.webm'])
+def test_what_is_no_file_never_reaches_ffmpeg(tmp_path, ffmpeg, suffix):
+    os.mkfifo(tmp_path / f'pipe{suffix}')
+    (tmp_path / f'folder{suffix}').mkdir()
+    (tmp_path / f'empty{suffix}').touch()
+    kinds = {name: inspect(tmp_path / f'{name}{suffix}').problem for name in ('pipe', 'folder')}
+    assert kinds == {'pipe': 'not a file', 'folder': 'not a file'}
+    assert inspect(tmp_path / f'empty{suffix}').problem == 'empty'
+    assert inspect(f'gs://bucket/x{suffix}').problem == 'needs ffmpeg'
+
+
+def test_what_was_converted_is_not_taken_again(tmp_path):
+    for name in ('a/x.m4a', 'a/x.wav', 'a/y.mp4', 'a/y.mp4.flac', 'a/z.aac', 'b/z.wav'):
+        sound(tmp_path / name)
+    assert corpora.list_files(str(tmp_path)) == ['a/x.wav', 'a/y.mp4.flac', 'a/z.aac', 'b/z.wav']
+    problems = corpora.unused([str(tmp_path)], [])['problems']
+    assert [one['name'] for one in problems] == ['a/x.m4a', 'a/y.mp4']
+    assert {one['kind'] for one in problems} == {'converted already'}
+
+
+def speakers(root):
+    for speaker in ('anna', 'ben', 'cleo'):
+        suffix = 'm4a' if speaker == 'anna' else 'wav'
+        for i in range(2):
+            sound(root / speaker / f'u{i}.{suffix}', seed=10 * ord(speaker[0]) + i)
+    (root.parent / 's.csv').write_text('speaker,sex\nanna,f\nben,m\ncleo,f\n')
+    return root
+
+
+def run(root, *flags):
+    output = root.parent / 'out'
+    folder_2mix.main([f'--input_dir={root}', f'--output_dir={output}', *FLAGS, *flags])
+    return json.loads((output / 'report.json').read_text())
+
+
+def test_a_speaker_of_such_files_is_a_speaker(tmp_path, ffmpeg):
+    report = run(speakers(tmp_path / 'in'), f'--speakers={tmp_path}/s.csv')
+    assert report['splits']['train']['num_speakers'] == 3
+    assert report['files']['converted'] == {'decoded by ffmpeg: that it is whole is its word': 2}
+    assert not any('s.csv' in line for line in report['notes']['Warnings'])
+
+
+def test_without_ffmpeg_the_speaker_is_told(tmp_path, no_ffmpeg):
+    report = run(speakers(tmp_path / 'in'), f'--speakers={tmp_path}/s.csv')
+    lost = [line for line in report['notes']['Warnings'] if line.startswith('speaker anna')]
+    assert len(lost) == 1 and 'ends with nothing, 2 files skipped: needs ffmpeg: 2' in lost[0]
+    assert 'install ffmpeg, or convert it' in lost[0]
+    assert not any('s.csv' in line for line in report['notes']['Warnings'])
+
+
+def test_without_ffmpeg_a_tree_of_such_files_alone_says_so(tmp_path, no_ffmpeg):
+    for name in 'abc':
+        sound(tmp_path / 'in' / name / 'u.m4a', seed=ord(name))
+    with pytest.raises(SystemExit, match='no usable file.*skipped files: needs ffmpeg: 3'):
+        run(tmp_path / 'in')
+
+
+def test_without_ffmpeg_a_class_of_such_files_is_told(tmp_path, no_ffmpeg, capsys):
+    sounds = sound_trees.general(tmp_path / 'in', files=3)
+    for path in (sounds / 'foreground' / 'bell').iterdir():
+        path.rename(path.with_suffix('.m4a'))
+    flags = [f'--classes={sound_trees.write_classes(tmp_path / "c.csv")}', '--sample_rate=8000']
+    fgbg.main([f'--input_dir={sounds}', f'--output_dir={tmp_path}/out', *flags, '--dry_run'])
+    told = json.loads(capsys.readouterr().out)['warnings']
+    assert any(line.startswith('class foreground bell ends with nothing, 3') for line in told)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('form', ['m4a', 'webm', 'mka', 'wma', 'ac3'])
+def test_ffmpeg_itself(tmp_path, form):
+    sound(tmp_path / 'x.wav')
+    path = tmp_path / f'-x.{form}'  # no option, whatever it is called
+    command = ['ffmpeg', '-v', 'error', '-i', tmp_path / 'x.wav', '-ar', '48000']
+    made = subprocess.run([*command, '-movflags', '+faststart', f'file:{path}'], check=False)
+    if made.returncode:
+        pytest.skip('this ffmpeg does not write it')
+    found = inspect(path)
+    assert not found.problem and found.samples == pytest.approx(9600, abs=800)
+    cut = tmp_path / f'cut.{form}'
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    # Of a row of packets that ends between two, ffmpeg cannot tell.
+    assert inspect(cut).problem == 'unreadable' or form in ('wma', 'ac3')
+
+
+def test_nothing_temporary_stays(tmp_path, ffmpeg, monkeypatch):
+    (tmp_path / 'tmp').mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'tmp'))
+    for name in ('x', 'fails'):
+        inspect(sound(tmp_path / f'{name}.m4a'))
+    with audio_files.for_libsndfile(str(tmp_path / 'x.m4a')) as readable:
+        assert os.path.dirname(readable) == str(tmp_path / 'tmp')
+    assert not os.listdir(tmp_path / 'tmp')
