@@ -1,6 +1,7 @@
 """Tables that users hand to a job as csv or tsv files."""
 
 import codecs
+from collections.abc import Collection
 import csv
 import re
 import unicodedata
@@ -45,30 +46,50 @@ def _shown(line: str) -> str:
     return repr(line if len(line) <= 200 else f'{line[:200]}...')
 
 
-def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def _separator(line: str, names: Collection[str]) -> tuple[int, str]:
+    """(how many of the column `names` a first line has, the separator by which it has most).
+
+    Of several, the first of tab, comma, semicolon and bar that is in the line; else a comma.
+    """
+
+    def count(mark: str) -> int:
+        return len({cell.strip(' \t"').lower() for cell in line.split(mark)}.intersection(names))
+
+    marks = [mark for mark in '\t,;|' if mark in line] or [',']
+    best = max(marks, key=count)
+    return count(best), best
+
+
+def read_rows(
+    path: str, columns: tuple[str, ...], *, others: tuple[str, ...] = ()
+) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 
-    A row is one line, with as many cells as the first one. Cells may also stand between `;`, as
-    where a comma is the decimal point (a first line `sep=;` is Excel's), or between `|`, as
-    in LibriSpeech's SPEAKERS.TXT, whose comments start with `;`, the last of them naming the
-    columns; `|` in the last cell is text then.
+    A row is one line, with as many cells as the first one, which names the columns, in letters of
+    any case. Cells may also stand between `;`, as where a comma is the decimal point (a first
+    line `sep=;` is Excel's), or between `|`, as in LibriSpeech's SPEAKERS.TXT, whose comments start
+    with `;`, the last of them naming the columns; `|` in the last cell is text then.
+
+    Args:
+        path: of the table.
+        columns: that it must have.
+        others: that it may have; the separator is that by which the first line names most.
 
     Raises:
         TreeError: with file, line, what was found and the rule, where it is no such table.
     """
+    expected = (*columns, *others)
     lines = list(enumerate(read_lines(path), 1))
-    bars = [(n, x) for n, x in lines if x.lstrip()[:1] == ';' and '|' in x]
-    if bars:
-        lines = [(n, x) for n, x in lines if x.lstrip()[:1] != ';']
-        lines.insert(0, (bars[-1][0], bars[-1][1].lstrip().lstrip(';')))
     kept = [(n, x) for n, x in lines if x.strip() and x.lstrip()[0] != '#']
+    bars = [(n, x.lstrip().lstrip(';')) for n, x in kept if x.lstrip()[0] == ';' and '|' in x]
+    if bars and _separator(bars[-1][1], expected)[0] > _separator(kept[0][1], expected)[0]:
+        kept = [bars[-1], *((n, x) for n, x in kept if x.lstrip()[0] != ';')]
     path = printable(path)
     if not kept:
         raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
     named = re.fullmatch(r'"?sep=([,;|\t])"?\s*', kept[0][1])  # Excel's own line
     kept = kept[1:] if named and kept[1:] else kept
-    first = kept[0][1]
-    delimiter = named[1] if named else next((mark for mark in '\t,;|' if mark in first), ',')
+    delimiter = named[1] if named else _separator(kept[0][1], expected)[1]
 
     def cells(number: int, line: str, most: int = 0) -> list[str]:
         if delimiter == '|':
@@ -82,7 +103,7 @@ def read_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
             ) from error
         return [cell.strip() for cell in row]
 
-    header = cells(*kept[0])
+    header = [cell.lower() for cell in cells(*kept[0])]
     if not set(columns) <= set(header):
         raise TreeError(
             f'{path}, line {kept[0][0]}: found the columns {", ".join(header)[:200]}; the first '
@@ -114,11 +135,11 @@ def read_sexes(path: str) -> dict[str, str]:
         TreeError: if it is not such a table, or a speaker stands on two lines that differ.
     """
     found = {}
-    for number, row in read_rows(path, ()):
-        row = {name.lower(): cell for name, cell in row.items()}
+    speakers, genders = ('speaker', 'speaker_id', 'reader', 'id'), ('sex', 'gender')
+    for number, row in read_rows(path, (), others=(*speakers, *genders)):
         speaker, sex = (
             next((row[name] for name in names if name in row), None)
-            for names in (('speaker', 'speaker_id', 'reader', 'id'), ('sex', 'gender'))
+            for names in (speakers, genders)
         )
         if not speaker or sex is None:
             raise TreeError(

@@ -43,22 +43,26 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
     """{label: class} for every name of every class of a class table.
 
     Args:
-        path: csv or tsv with the columns role, class, set and names (further names, split by `|`).
+        path: csv or tsv with the columns role, class and set, and perhaps names (further names,
+            split by `|`).
     Raises:
         TreeError: with file, line, what was found and the rule, for a line that is not one.
     """
     known = {}
-    for number, row in read_rows(path, ('role', 'class', 'set', 'names')):
+    for number, row in read_rows(path, ('role', 'class', 'set'), others=('names',)):
         where = f'{path}, line {number}'
-        for column, allowed in (('role', ROLES), ('set', SETS)):
-            if row[column] not in allowed:
+        role, kind = row['role'].lower(), row['set'].lower()
+        for column, value, allowed in (('role', role, ROLES), ('set', kind, SETS)):
+            if value not in allowed:
                 raise TreeError(
                     f'{where}: found {column} {row[column]!r}; it must be {" or ".join(allowed)}'
                 )
         if not label(row['class']):
             raise TreeError(f'{where}: found class {row["class"]!r}; it needs a name')
-        one = SoundClass(label(row['class']), row['role'], row['set'] == 'seen')
-        for name in dict.fromkeys(label(x) for x in (row['class'], *row['names'].split('|'))):
+        one = SoundClass(label(row['class']), role, kind == 'seen')
+        for name in dict.fromkeys(
+            label(x) for x in (row['class'], *row.get('names', '').split('|'))
+        ):
             if name and name in known:
                 raise TreeError(
                     f'{where}: found {name!r} again, it is {known[name].name} already; a name must '

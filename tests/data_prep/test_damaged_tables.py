@@ -69,3 +69,50 @@ def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path, name, monkeypa
     monkeypatch.setattr(delimited, 'MOST_BYTES', len(data) - 1)
     with pytest.raises(TreeError, match=f'table has {len(data)} bytes, more than'):
         read(str(tmp_path / 'table'))
+
+
+SEPARATED = (
+    ('role', 'class', 'set', 'names'),
+    ('foreground', 'dog', 'Seen', 'Bark, loud|Hund'),
+    ('Background', 'rain', 'unseen', ''),
+)
+
+
+@pytest.mark.parametrize('mark', ',;\t')
+@pytest.mark.parametrize('more', ['', 'note, or two', 'a; b', 'x|y, z; w', 'tab'])
+@pytest.mark.parametrize('named', [True, False])
+@pytest.mark.parametrize('first', [True, False])
+def test_a_class_table_by_any_separator(tmp_path, mark, more, named, first):
+    rows = [list(row if named else row[:3]) for row in SEPARATED]
+    if more:
+        cells = [more, '', ';a|b, c']
+        rows = [[cell, *row] if first else [*row, cell] for cell, row in zip(cells, rows)]
+
+    def quoted(cell):
+        return f'"{cell}"' if mark in cell else cell
+
+    lines = [mark.join(map(quoted, row)) for row in rows]
+    (tmp_path / 't.csv').write_text('\n'.join(lines) + '\n')
+    dog = sound_tables.SoundClass('dog', 'foreground', True)
+    rain = sound_tables.SoundClass('rain', 'background', False)
+    found = sound_tables.read_classes(str(tmp_path / 't.csv'))
+    assert found == {'dog': dog, 'rain': rain} | ({'bark_loud': dog, 'hund': dog} if named else {})
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('role;class;set;names\n;dog;seen;a|b\n', "line 2: found role ''; it must be foreground"),
+        ('role,class,set,names\n;x,dog,seen,a|b\n', "line 2: found role ';x'"),
+        ('role,class,set\n; a | b\n', 'line 2: found .*1 column; the first line names 3'),
+        ('role,class,set,set\nforeground,dog,seen,seen\n', 'a column is named twice'),
+        (
+            'role,class\nforeground,dog\n',
+            'found the columns role, class; .*must name role, class, s',
+        ),
+    ],
+)
+def test_a_row_is_a_row_of_its_own_table(tmp_path, text, said):
+    (tmp_path / 't.csv').write_text(text)
+    with pytest.raises(TreeError, match=said):
+        sound_tables.read_classes(str(tmp_path / 't.csv'))

@@ -24,6 +24,14 @@ import trees
         'sep=;\r\nspeaker;sex;age, weight\r\n1;f;5\r\n2;m;6\r\n3;;7\r\n',
         '"sep=,"\nspeaker,sex,a;b\n1,f,\n2,m,\n3,,\n',
         'sep=\t\nsex\tspeaker\nf\t1\nm\t2\n?\t3\n',
+        # The separator is the one by which the first line names most columns.
+        'speaker;sex;height, weight\n1;f;1,7\n2;m;\n3;;\n',
+        'speaker,sex,born; died\n1,f,;\n2,m,1;2\n3,,\n',
+        'speaker\tsex\ta, b; c|d\n1\tf\t,\n2\tm\t;\n3\t\t|\n',
+        'height, weight|speaker|sex\n1,7|1|f\n|2|m\n2|3|\n',
+        'Speaker,SEX,a|b\n1,f,\n2,m,x|y\n3,,;|\n',
+        'sex;speaker;note\nf;1;a|b\nM;2;\n;3;c|d\n',
+        'sex,speaker,note\nf,1,\nM,2,;x|y\n,3,\n',
         '# LibriTTS\nREADER\tGENDER\tSUBSET\tNAME\n1\tF\tx\ty\n2\tM\tx\ty\n3\t-\tx\ty\n',
     ],
 )
