@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import shlex
 import sys
 
 
@@ -17,8 +18,16 @@ def jobs() -> dict[str, str]:
 
 def main(argv=None) -> int:
     """Prints the jobs: all that there is to do without one; returns the exit status."""
-    asked = {'-h', '--help'} & {*(sys.argv[1:] if argv is None else argv)}
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in jobs():
+        rest = shlex.join(words[1:]) or '--help'
+        print(
+            f'error: a job is called with a dot: python -m data_prep.{words[0]} {rest}',
+            file=sys.stderr,
+        )
+        return 2
     lines = [f'  python -m data_prep.{name:<16}{about}' for name, about in jobs().items()]
+    asked = {'-h', '--help'} & {*words}
     head = 'the jobs (--help after one shows its flags):'
     print(
         head if asked else f'error: a job is needed; {head}',

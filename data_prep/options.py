@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import posixpath
 import re
 import sys
 import types
@@ -175,8 +176,8 @@ def pair_flags(own: command_line.Parser, splits: dict[str, int | None]) -> None:
             f'--{split}_pairs',
             type=int,
             default=pairs,
-            help=f'mixtures in {split}; 0: no such split; default: '
-            + (str(pairs) if pairs else 'each utterance once on either side'),
+            help=f'mixtures in {split}; 0: no such split'
+            + ('' if pairs else '; default: each utterance once on either side'),
         )
     own.add_argument(
         '--snr_db', type=numbers, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
@@ -289,6 +290,22 @@ def _refuse_finished(args: types.SimpleNamespace) -> None:
                 )
 
 
+def _refuse_overlap(args: types.SimpleNamespace) -> None:
+    """Refuse an output folder that is one to be read, or lies in one; above it nothing mixes."""
+
+    def real(folder: str) -> str:
+        return posixpath.join(folder if '://' in folder else os.path.realpath(folder), '')
+
+    output = real(args.output_dir)
+    for flag, folder in _folders(args).items():
+        if output.startswith(real(folder)):
+            what = 'is' if output == real(folder) else 'lies in'
+            raise ValueError(
+                f'--output_dir={names.shown(args.output_dir)} {what} the folder of --{flag}, which '
+                'is only read; give another one, e.g. --output_dir=data/mine'
+            )
+
+
 def _refuse_missing(own: command_line.Parser, args: types.SimpleNamespace) -> None:
     for flag, folder in _folders(args).items():
         if '://' not in folder and not os.path.isdir(folder):
@@ -340,6 +357,7 @@ def run(
     else:
         output = lock.held(args.output_dir, 'data_prep', flag='--output_dir')
     try:
+        _refuse_overlap(args)
         with output:
             if os.path.isfile(os.path.join(args.output_dir, 'training_data.json')):
                 raise ValueError(

@@ -182,7 +182,8 @@ def random_pairs(
         speakers = {segment.speaker for segment in segments[split]}
         if len(speakers) < 2:
             raise ValueError(
-                f'split {split!r} has {plural(len(speakers), "speaker")} with usable files, '
+                f'split {split!r} has {plural(len(speakers), "speaker")} with usable files'
+                f'{"".join(f" ({name})" for name in speakers)}, '
                 'mixtures need two; give it more speakers, lower the limits on length, or '
                 f'{without}'
             )

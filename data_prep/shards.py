@@ -103,7 +103,17 @@ def _runner(options: PipelineOptions):
     if options.view_as(StandardOptions).runner in (None, 'DirectRunner'):
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-        return FnApiRunner()
+        class Runner(FnApiRunner):
+            def run_via_runner_api(self, pipeline_proto, options):
+                theirs, ours = (
+                    b'apache_beam.runners.worker.sdk_worker_main',
+                    b'data_prep.beam_worker',
+                )
+                for environment in pipeline_proto.components.environments.values():
+                    environment.payload = environment.payload.replace(theirs, ours)
+                return super().run_via_runner_api(pipeline_proto, options)
+
+        return Runner()
     return None
 
 

@@ -254,6 +254,27 @@ def few(job: Job, specs: list[plans.MixtureSpec]) -> list[str]:
     return told
 
 
+def hardly_drawn(
+    job: Job, inspected: list[audio.Inspected], specs: list[plans.MixtureSpec]
+) -> list[str]:
+    """Splits whose mixtures hold fewer than half of those who have usable files there."""
+    there, drawn, told = {}, {}, []
+    for one in inspected:
+        if not one.problem:
+            there.setdefault(one.item.split, set()).add(one.item.speaker)
+    for spec in specs:
+        drawn.setdefault(spec.split, set()).update(clip.source_id for clip in spec.clips)
+    unit = job.metadata.get('source_unit', 'speakers')
+    flags = job.metadata.get('config', {})
+    for split in sorted(drawn.keys() & there):
+        have, count = len(drawn[split]), len(there[split])
+        if 2 * have < count:
+            ways = [x for x in (f'{split}_pairs', f'{split}_mixtures') if x in flags]
+            way = ''.join(f'; --{flag}=N draws more' for flag in ways)
+            told.append(f'the mixtures of split {split} hold {have} of its {count} {unit}{way}')
+    return told
+
+
 def warnings(
     job: Job, inspected: list[audio.Inspected], specs: list[plans.MixtureSpec]
 ) -> list[str]:
@@ -281,7 +302,7 @@ def warnings(
     ]
     if len(lost) > report.SHOWN:
         told.append(f'{len(lost) - report.SHOWN} more end with nothing, see the skipped files')
-    return [*told, *job.told, *few(job, specs)]
+    return [*told, *job.told, *few(job, specs), *hardly_drawn(job, inspected, specs)]
 
 
 def make_plan(

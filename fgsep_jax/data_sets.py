@@ -7,6 +7,7 @@ import sys
 import time
 
 from fgsep_jax import config as config_lib, defaults, lock, validate
+from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import alike, shown
 from fgsep_jax.training import run_folder
@@ -189,6 +190,18 @@ def _to_be_built(directory):
     return not os.path.exists(os.path.join(directory, 'dataset.json'))
 
 
+def _folders_for(directory):
+    """(input, output) folder of the job that makes a data set for who gave this folder: out of the
+    recordings in it where it holds something else than a data set that was not finished."""
+    there = os.listdir(directory) if os.path.isdir(directory) else []
+    if all(name.startswith('.') for name in there) or any(records.SHARD in name for name in there):
+        return '...', shlex.quote(directory)
+    path = os.path.abspath(directory)
+    other = os.path.join('data', os.path.basename(path))
+    other = f'{path}_mixtures' if os.path.abspath(other) == path else other
+    return shlex.quote(directory), shlex.quote(other)
+
+
 def _open(config, directory, splits):
     try:
         metadata = open_dataset(directory)
@@ -196,9 +209,11 @@ def _open(config, directory, splits):
         jobs = [job for job in defaults.JOBS[config.task] if job not in defaults.EMBEDDED.values()]
         job = config.data.name or jobs[-1]
         others = f' (or another of {", ".join(jobs)})' if not config.data.name and jobs[1:] else ''
+        recordings, output = _folders_for(directory)
+        then = f', then --config.data.dir={output}' if recordings != '...' else ''
         raise config_lib.ConfigError(
             f'data.dir = {directory!r}: {error}. The job that builds it: `python -m'
-            f' data_prep.{job} --input_dir=... --output_dir={shlex.quote(directory)}`{others}.'
+            f' data_prep.{job} --input_dir={recordings} --output_dir={output}`{others}{then}.'
         ) from error
     validate.check_data(config, metadata, directory, splits)
     return metadata

@@ -93,6 +93,10 @@ def refusal(capsys, *argv, program=main.main):
         ([GLU, '--workdir=README.md'], 'README.md is a file, not a folder'),
         ([GLU, '--workdir=README.md/x/y'], 'README.md is a file, not a folder'),
         ([GLU, '--config.data.dir=x'], 'data_prep.folder_2mix --input_dir=... --output_dir=x`'),
+        (
+            [GLU, '--config.data.dir=configs'],  # a folder of something else
+            'data_prep.folder_2mix --input_dir=configs --output_dir=data/configs`',
+        ),
     ],
 )
 def test_a_mistake_is_refused_without_jax(capsys, argv, said):

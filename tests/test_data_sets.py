@@ -412,3 +412,25 @@ def test_runs_of_both_tasks_are_told_apart(project, capsys):
     ):
         said = refused(capsys, '--mode=cross_evaluate', '--runs=runs', f'--data_dirs=data/{data}')
         assert other in said and those in said and said.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'folder, holds, recordings, output',
+    [
+        ('rec', ['anna'], 'rec', 'data/rec'),
+        ('my rec/', ['anna'], "'my rec/'", "'data/my rec'"),
+        ('data/rec', ['anna'], 'data/rec', '{here}/data/rec_mixtures'),  # never where they lie
+        ('rec', ['rec-train.tfrecord-00000-of-00001'], '...', 'rec'),
+        ('rec', [], '...', 'rec'),
+        ('rec', ['.fgsep_unfinished'], '...', 'rec'),
+    ],
+)
+def test_of_a_folder_of_recordings_a_data_set_is_made_elsewhere(
+    tmp_path, monkeypatch, folder, holds, recordings, output
+):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs(folder)
+    for name in holds:
+        os.makedirs(os.path.join(folder, name))
+    output = output.format(here=tmp_path)
+    assert data_sets._folders_for(folder) == (recordings, output)

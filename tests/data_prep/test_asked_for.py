@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import shutil
+import types
 
 import pytest
 
@@ -77,9 +79,11 @@ def test_small_results_are_said_with_the_flags_that_help(corpus, tmp_path):
 
 def test_a_corpus_without_one_of_its_parts_is_refused(tmp_path):
     for speaker in ('10', '11'):
-        path = tmp_path / 'train-clean-100' / speaker / '1' / f'{speaker}_1_000001_000000.wav'
+        path = (
+            tmp_path / 'in' / 'train-clean-100' / speaker / '1' / f'{speaker}_1_000001_000000.wav'
+        )
         trees.write(path, trees.speechlike(1.2, seed=int(speaker)))
-    flags = [f'--input_dir={tmp_path}', f'--output_dir={tmp_path}/out']
+    flags = [f'--input_dir={tmp_path}/in', f'--output_dir={tmp_path}/out']
     with pytest.raises(SystemExit, match="split 'test' has no usable file; --test_pairs=0"):
         libritts_2mix.main(flags)
     libritts_2mix.main([*flags, '--test_pairs=0', '--validation_pairs=0'])
@@ -110,9 +114,18 @@ def test_a_folder_that_is_not_there_is_named_by_its_flag(tmp_path, job, flag, wa
 def test_without_a_job_the_jobs_are_listed(capsys):
     jobs = importlib.import_module('data_prep.__main__')
     assert {'embedded', 'fgbg', 'folder_2mix', 'wsj0_2mix'} <= jobs.jobs().keys()
-    assert (jobs.main([]), jobs.main(['fgbg'])) == (2, 2)
+    assert jobs.main([]) == 2
     out, err = capsys.readouterr()
     assert not out and err.startswith('error: a job is needed')
+    for words, said in (
+        (['folder_2mix', '--help'], 'python -m data_prep.folder_2mix --help\n'),
+        (['fgbg'], 'python -m data_prep.fgbg --help\n'),
+        (['fgbg', '--input_dir=my x'], "python -m data_prep.fgbg '--input_dir=my x'\n"),
+    ):
+        assert jobs.main(words) == 2
+        out, err = capsys.readouterr()
+        assert not out and err == f'error: a job is called with a dot: {said}'
+    assert jobs.main(['nojob']) == 2 and capsys.readouterr().err.startswith('error: a job is')
     assert jobs.main(['--help']) == 0
     lines = capsys.readouterr().out.splitlines()[1:]
     assert len(lines) == len(jobs.jobs())
@@ -124,12 +137,90 @@ def test_without_a_job_the_jobs_are_listed(capsys):
 def test_a_finished_data_set_is_refused_before_the_corpus_is_read(tmp_path):
     about = {'name': 'x', 'splits': {}, 'schema_version': 1}
     (tmp_path / 'dataset.json').write_text(json.dumps(about))
+    (rec := tmp_path / 'rec').mkdir()
     own = options.parser('data_prep.x', 'X.')
     for flags, read in (((), False), (('--overwrite',), True), (('--dry_run',), True)):
         with pytest.raises(SystemExit) as stopped:
-            options.run(own, [f'--input_dir={tmp_path}', f'--output_dir={tmp_path}', *flags], _stop)
+            options.run(own, [f'--input_dir={rec}', f'--output_dir={tmp_path}', *flags], _stop)
         assert (stopped.value.code == 7) == read
         assert read or 'holds a finished data set; give another --output_dir' in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    'flag, output, said',
+    [
+        ('input_dir', 'rec', 'is the folder of --input_dir'),
+        ('input_dir', 'rec/', 'is the folder of --input_dir'),
+        ('input_dir', 'link', 'is the folder of --input_dir'),
+        ('input_dir', 'rec/anna/new/x', 'lies in the folder of --input_dir'),
+        ('desed_dir', 'link/x', 'lies in the folder of --desed_dir'),
+        ('audioset_dir', 'rec/../rec', 'is the folder of --audioset_dir'),
+        ('input_dir', '.', ''),  # above it nothing mixes
+        ('input_dir', 'rec2', ''),
+    ],
+)
+@pytest.mark.parametrize('more', [(), ('--dry_run',), ('--overwrite',)])
+def test_what_is_read_is_never_written_to(tmp_path, monkeypatch, flag, output, said, more):
+    (tmp_path / 'rec' / 'anna').mkdir(parents=True)
+    (tmp_path / 'rec2').mkdir()
+    (tmp_path / 'link').symlink_to('rec')
+    monkeypatch.chdir(tmp_path)
+    own = options.parser('data_prep.x', 'X.', input_dir='')
+    for name in ('input_dir', 'desed_dir', 'audioset_dir'):
+        own.add_argument(f'--{name}')
+    before = sorted(map(str, tmp_path.rglob('*')))
+    with pytest.raises(SystemExit) as stopped:
+        options.run(own, [f'--{flag}=rec', f'--output_dir={output}', *more], _stop)
+    if said:
+        assert f'--output_dir={output} {said}, which is only read' in str(stopped.value)
+        assert '\n' not in str(stopped.value) and stopped.value.code == 2
+    else:
+        assert stopped.value.code == 7
+    assert sorted(map(str, tmp_path.rglob('*'))) == before
+
+
+def test_a_bucket_too_is_never_written_to_where_it_is_read():
+    args = types.SimpleNamespace(input_dir='gs://b/rec', output_dir='gs://b/rec/out')
+    with pytest.raises(ValueError, match='lies in the folder of --input_dir'):
+        options._refuse_overlap(args)
+    args.output_dir = 'gs://b/rec_out'
+    options._refuse_overlap(args)
+
+
+def test_speakers_that_are_none_are_named(tmp_path):
+    trees.folder(tmp_path / 'high' / 'rec', speakers=7, files=1)
+    with pytest.raises(SystemExit, match=r'1 speaker \(rec\) cannot make .*--input_dir'):
+        make(tmp_path / 'high', tmp_path / 'out')
+    (tmp_path / 'sounds').mkdir()
+    for role, speakers in (('foreground', 2), ('background', 2)):
+        trees.folder(tmp_path / 'sounds' / role, speakers=speakers, files=1, seed=ord(role[0]))
+    with pytest.raises(SystemExit, match=r'2 speakers \(background, foreground\) cannot make'):
+        make(tmp_path / 'sounds', tmp_path / 'out')
+    shutil.copytree(tmp_path / 'sounds' / 'foreground', tmp_path / 'sounds' / 'again')
+    said = r'2 speakers \(again, background\) .*; who share files count as one: again = foreground'
+    with pytest.raises(SystemExit, match=said):
+        make(tmp_path / 'sounds', tmp_path / 'out')
+    with pytest.raises(SystemExit, match=r'1 speaker \(rec\) cannot make training'):
+        make(tmp_path / 'high', tmp_path / 'out', '--test_fraction=0', '--validation_fraction=0')
+
+
+def test_a_split_with_few_of_its_speakers_is_told(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=9, files=1)
+    flags = ('--validation_fraction=0', '--test_fraction=0.78')  # 7 of 9
+    report = make(root, tmp_path / 'out', *flags, '--test_pairs=1')
+    line = 'the mixtures of split test hold 2 of its 7 speakers; --test_pairs=N draws more'
+    assert line in report['notes']['Warnings']
+    report = make(root, tmp_path / 'all', *flags, '--test_pairs=7')
+    assert not any('mixtures of split' in line for line in report['notes']['Warnings'])
+
+
+@pytest.mark.parametrize('job', ['embedded', 'libritts_2mix', 'folder_2mix', 'vctk_2mix'])
+def test_a_default_is_said_once(capsys, job):
+    with pytest.raises(SystemExit):
+        importlib.import_module(f'data_prep.{job}').main(['--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'default: ' in text and '_pairs' in text
+    assert all(flag.count('default: ') <= 1 for flag in text.split(' --'))
 
 
 def _stop(args):

@@ -12,10 +12,10 @@ import trees
 
 
 def test_wsj0_tree_keeps_the_samples(tmp_path):
-    base = trees.mixed(tmp_path / '2speakers/wav8k/min', trees.WSJ0_NAMES)
+    base = trees.mixed(tmp_path / 'in/2speakers/wav8k/min', trees.WSJ0_NAMES)
     name = trees.WSJ0_NAMES['tr'][0]
     soundfile.write(base / 'tr' / 'mix' / f'{trees.WSJ0_NAMES["tr"][1]}.wav', np.zeros(8800), 8000)
-    wsj0_2mix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "out"}'])
+    wsj0_2mix.main([f'--input_dir={tmp_path}/in', f'--output_dir={tmp_path / "out"}'])
     (train,) = trees.examples(tmp_path / 'out', 'train')
     assert train.id == name
     for i, source_T in enumerate(train.sources_ST):
@@ -64,14 +64,15 @@ def test_wsj0_from_lists_levels_and_lengths(tmp_path):
 
 
 def test_wsj0_wants_one_kind_of_input(tmp_path):
+    (tmp_path / 'in').mkdir()
     with pytest.raises(SystemExit, match='either --input_dir'):
-        wsj0_2mix.main([f'--output_dir={tmp_path}', f'--wsj0_dir={tmp_path}'])
+        wsj0_2mix.main([f'--output_dir={tmp_path}/out', f'--wsj0_dir={tmp_path}/in'])
 
 
 def test_librimix_measures_the_snr(tmp_path):
     names = {'train': ['1-2-3_4-5-6'], 'val': ['7-8-9_10-11-12']}
-    trees.mixed(tmp_path / 'MiniLibriMix', names, mixture='mix_clean', subtype='FLOAT')
-    librimix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "out"}'])
+    trees.mixed(tmp_path / 'in' / 'MiniLibriMix', names, mixture='mix_clean', subtype='FLOAT')
+    librimix.main([f'--input_dir={tmp_path}/in', f'--output_dir={tmp_path / "out"}'])
     (example,) = trees.examples(tmp_path / 'out', 'validation')
     power_S = np.mean(example.sources_ST.astype(np.float64) ** 2, axis=1)
     assert example.snr_db == pytest.approx(10 * np.log10(power_S[0] / power_S[1]), abs=0.01)
@@ -84,8 +85,8 @@ def test_libritts_and_vctk(tmp_path):
             for i in range(2):
                 name = f'{speaker}/7/{speaker}_7_00000{i}_000000.wav'
                 audio_T = trees.speechlike(1.3, seed=100 * speaker + i, sample_rate=24000)
-                trees.write(tmp_path / 'LibriTTS' / part / name, audio_T, 24000)
-    libritts_2mix.main([f'--input_dir={tmp_path}', f'--output_dir={tmp_path / "a"}'])
+                trees.write(tmp_path / 'in' / 'LibriTTS' / part / name, audio_T, 24000)
+    libritts_2mix.main([f'--input_dir={tmp_path}/in', f'--output_dir={tmp_path / "a"}'])
     metadata = source.open_dataset(tmp_path / 'a')
     assert {s: one['examples'] for s, one in metadata['splits'].items()} == {
         'train': 8,

@@ -50,6 +50,7 @@ def test_a_refused_plan_is_one_line(corpus, tmp_path, caplog, capfd, beam_flags)
     assert '\n' not in message and 'while running' not in message
     out, err = capfd.readouterr()
     assert 'Traceback' not in caplog.text + out + err
+    assert 'apache_beam' not in out + err and 'INFO:' not in out + err  # the workers' own talk
     assert not (tmp_path / 'out').exists()
 
 
