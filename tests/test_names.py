@@ -231,3 +231,10 @@ def test_markdown_shows_the_name(name, cell):
 )
 def test_markdown_of_our_own_lines_is_as_ever(line):
     assert names.markdown(line) == names.markdown(line, cell=True) == line
+
+
+@pytest.mark.parametrize('first, second', [('ﬁsh', 'fish'), ('Ⅳ', 'iv'), ('K', 'k'), ('２', '2')])
+def test_names_that_a_file_system_may_fold_into_one_are_alike(first, second):
+    """Compatibility forms, too: ligatures, Roman numerals, full width."""
+    assert names.alike([first, second]) and not names.alike([first, 'other'])
+    assert names.part(first, taken=[second]) not in (first, second)

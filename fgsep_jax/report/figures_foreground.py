@@ -75,6 +75,7 @@ def box_plots(groups, family):
                     capprops={'color': style.INK, 'linewidth': 0.7},
                 )
             ax.axhline(0, color=style.INK, linewidth=0.6)
+            ax.set_xlim(-0.6, len(systems) - 0.4)  # room for a system without a run, too
             ax.grid(axis='x', visible=False)
             ax.set_xticks(
                 range(len(systems)),

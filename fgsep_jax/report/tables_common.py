@@ -165,7 +165,7 @@ def runs_table(groups):
             ('Runs', 'runs'),
             ('Preset', 'preset'),
             ('Parameters', 'parameters'),
-            ('Seeds', 'seeds'),
+            ('Seed numbers', 'seeds'),
             ('Steps trained', 'steps'),
             ('Evaluated at step', 'evaluated_at'),
             ('Trained on', 'trained_on'),

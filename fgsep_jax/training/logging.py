@@ -98,19 +98,25 @@ class RunLog:
             self._board.image(step, f'{tag}/spectrogram', picture)
 
     def progress(self, step, *, loss, examples_per_second, seconds_left):
-        """Moves the bar; without a terminal prints a line every quarter of a minute."""
+        """Moves the bar; without a terminal prints a line every quarter of a minute.
+
+        Args:
+          step: just done.
+          loss: of its batch.
+          examples_per_second, seconds_left: None as long as too few steps have been timed.
+        """
         if not self._active:
             return
+        measuring = examples_per_second is None
+        speed = 'measuring' if measuring else f'{examples_per_second:.1f} examples/s'
+        to_go = '' if measuring else f'  {duration(seconds_left)} to go'
         self._bar.n = step
         with contextlib.suppress(OSError):  # the terminal is gone
-            self._bar.set_postfix_str(f'loss {loss:.2f}, {examples_per_second:.1f} examples/s')
+            self._bar.set_postfix_str(f'loss {loss:.2f}, {speed}')
         now = time.monotonic()
         if self._bar.disable and now - self._said > 15:
             self._said = now
-            self.say(
-                f'step {step}/{self._total}  loss {loss:.2f}  {examples_per_second:.1f}'
-                f' examples/s  {duration(seconds_left)} to go'
-            )
+            self.say(f'step {step}/{self._total}  loss {loss:.2f}  {speed}{to_go}')
 
     def say(self, text):
         """Prints a line without breaking the bar."""

@@ -1,7 +1,9 @@
 """The training loop: batches in, checkpoints and logs out, for every task alike."""
 
+import collections
 import contextlib
 import functools
+import math
 import os
 import re
 import signal
@@ -24,6 +26,8 @@ from fgsep_jax.training.logging import RunLog
 from fgsep_jax.training.optimizer import make_plateau, update_plateau
 from fgsep_jax.training.state import init_state
 from fgsep_jax.training.step import jit_train_step, jit_validation_step
+
+MEASURED = 5  # steps, at least, that a speed is told from: the first ones after a start are slow
 
 
 def train(config, workdir, *, train_source, validation_source, probe_source=None):
@@ -207,7 +211,9 @@ class _Run:
         self._limit = config.training.max_nonfinite_steps
         self.unscored = 0  # examples of the whole run that counted for nothing
         self._pending = None
-        self._window = (0, 0.0)
+        # (step, seconds but for those of validations) of the steps that the speed is measured over.
+        self._times = collections.deque(maxlen=max(config.training.log_steps, MEASURED) + 1)
+        self._paused = 0.0
 
     def compile(self, state, examples, short, steps_left):
         """Compiles the train step and says what it costs."""
@@ -259,31 +265,29 @@ class _Run:
         metrics['unscored'] = self.unscored
         if not metrics.pop('finite'):
             self._report_skipped(step, ids, finite_B, int(metrics['skipped_in_row']))
-        first, began = self._window
-        now = time.monotonic()
-        rate = (step - first) * self._config.data.batch_size / (now - began) if began else 0.0
-        if began == 0.0 or step % self._config.training.log_steps == 0:
-            self._window = (step, now)
-        if step % self._config.training.log_steps == 0:
+        self._times.append((step, time.monotonic() - self._paused))
+        (first, began), (last, now) = self._times[0], self._times[-1]
+        seconds = (now - began) / (last - first) if last > first else math.nan
+        rate = self._config.data.batch_size / seconds if seconds else math.nan
+        measured = last - first >= MEASURED and rate > 0
+        if step % self._config.training.log_steps == 0 or step == 1 or not steps_left:
             self._log.scalars(step, {**metrics, 'examples_per_second': rate}, kind='train')
-        if rate:
-            seconds = self._config.data.batch_size / rate
-            self._log.progress(
-                step,
-                loss=float(metrics['loss']),
-                examples_per_second=rate,
-                seconds_left=seconds * steps_left,
-            )
-            if self._examples:  # once, as soon as a step after the first has been timed
-                self._log.say(
-                    cost.outlook(
-                        self._config,
-                        seconds_per_step=seconds,
-                        steps_left=steps_left,
-                        examples=self._examples,
-                    )
+        self._log.progress(
+            step,
+            loss=float(metrics['loss']),
+            examples_per_second=rate if measured else None,
+            seconds_left=seconds * steps_left if measured else None,
+        )
+        if measured and self._examples:  # once
+            self._log.say(
+                cost.outlook(
+                    self._config,
+                    seconds_per_step=seconds,
+                    steps_left=steps_left,
+                    examples=self._examples,
                 )
-                self._examples = 0
+            )
+            self._examples = 0
 
     def _report_skipped(self, step, ids, finite_B, in_row):
         local_B = mesh_lib.local_rows(finite_B)
@@ -312,6 +316,7 @@ class _Run:
           (state, validation loss); None where it is to stop at once.
         """
         self.read_metrics()
+        began = time.monotonic()
         totals = None
         for batch in pipeline.validation_batches(
             self._validation_source,
@@ -339,7 +344,7 @@ class _Run:
             + f'  learning rate {rate:.2g}'
         )
         self._sounds(state, step)
-        self._window = (step, time.monotonic())
+        self._paused += time.monotonic() - began
         return state, values['loss']
 
     def _sounds(self, state, step):

@@ -258,10 +258,12 @@ def test_a_data_set_called_as_the_beginning_of_another_is_another(tmp_path):
         content = json.loads((tmp_path / 'two' / path).read_text()) | changed
         (tmp_path / 'two' / path).write_text(json.dumps(content))
     sections = {section.name: section for section in build.sections(runs.find(str(tmp_path)))}
-    assert [item.name for item in sections['claims_foreground'].items] == [
-        'claims_foreground-near-demo',
-        'claims_foreground-near-far-small',
-    ]
+    # No claim compares one model with itself: a line each instead of a table.
+    assert not sections['claims_foreground'].items
+    for note, name in zip(
+        sections['claims_foreground'].notes, ('near, demo', 'near-far, small'), strict=True
+    ):
+        assert f'on {name} models' in note and 'no claim can be held against these runs' in note
 
 
 def test_a_home_is_meant_by_a_tilde_in_python_too(tmp_path, monkeypatch):
@@ -318,3 +320,22 @@ def test_training_speakers_in_a_test_set_are_said(tmp_path):
     assert any(
         "has speakers_trained_on = '2'" in note for note in build.notes(runs.find(str(tmp_path)))
     )
+
+
+def test_of_results_by_one_rule_those_made_as_most_are_stay(tmp_path):
+    """Whatever their order; and one result by newer rules outweighs them all."""
+    for seed in range(4):
+        fabricate.run(tmp_path / f's{seed}', 'convtasnet', seed=seed, sounds=False, oracle=False)
+    change_summaries(tmp_path, 's0/evaluation/alpha', filter_taps=7)
+    change_summaries(tmp_path, 's1/evaluation/alpha', filter_taps=8)
+
+    def staying():
+        found = runs.find(str(tmp_path))
+        notes = runs.reconcile(found)
+        return [run.name for run in found if '' in run.results.get('alpha', {})], notes
+
+    left, notes = staying()
+    assert left == ['s2', 's3']
+    assert any('filter_taps is 7' in note and 's0' in note for note in notes)
+    change_summaries(tmp_path, 's0/evaluation/alpha', rules=10**6)
+    assert staying()[0] == ['s0']

@@ -428,6 +428,23 @@ def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, c
     assert [(tmp_path / 'run' / name).read_text() for name in names] == before
 
 
+@pytest.mark.parametrize('steps', [4, 12])
+def test_a_speed_is_told_from_five_steps_and_the_ends_of_a_curve_are_logged(
+    data, tmp_path, monkeypatch, steps
+):
+    told, outlooks = [], []
+    monkeypatch.setattr(loop.RunLog, 'progress', lambda self, step, **what: told.append(what))
+    monkeypatch.setattr(loop.cost, 'outlook', lambda *_, **what: outlooks.append(what) or '')
+    run(data, tmp_path / 'run', **{'training.epochs': steps // 4, 'training.log_steps': 5})
+    speeds = [what['examples_per_second'] for what in told]
+    assert speeds[:5] == [None] * min(5, steps)
+    assert len(speeds) == steps and all(speed > 0 for speed in speeds[5:])
+    assert all((what['seconds_left'] is None) == (i < 5) for i, what in enumerate(told))
+    assert len(outlooks) == (steps > 5)
+    logged = [row['step'] for row in rows(tmp_path / 'run') if row['kind'] == 'train']
+    assert logged == {4: [1, 4], 12: [1, 5, 10, 12]}[steps]
+
+
 def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
     run(data, tmp_path / 'run')
     other = synthetic.write(tmp_path / 'other', train=17)
