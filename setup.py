@@ -99,8 +99,8 @@ setup(
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],
         'interop': ['onnx'],  # interop.import_model reads ONNX files
-        # What interop.export_model writes ONNX files by. Not among the tests' packages: it holds
-        # orbax-checkpoint below 0.11.37, though nothing that is used of it needs that.
+        # What interop.export_model writes ONNX files by. Not among the tests' packages, whose ONNX
+        # tests are left out without it: it asks for orbax-checkpoint below 0.11.37.
         'onnx': ['jax2onnx>=0.17', 'onnx', 'onnxruntime'],
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],
