@@ -433,7 +433,8 @@ def split_speakers(
         raise ValueError(
             f'{plural(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
             f'each, and mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add '
-            'speakers: each is a folder in --input_dir'
+            'speakers: each is a folder in --input_dir; or --split_by=recording splits the '
+            'recordings of each, so that test voices are trained on'
         )
     names = ['test'] * counts[0] + ['validation'] * counts[1]
     names += ['train'] * (len(order) - len(names))
@@ -461,10 +462,11 @@ def folder(
     test: float = 0.1,
     seed: int = 0,
     copies: list | None = None,
+    split_by: str = 'speaker',
 ) -> list[Utterance]:
-    """Any `<speaker>/**/*` tree of audio files, split by speaker; files beside the speakers'
-    folders are nobody's, and speakers who share a file are of one split; `copies`: see
-    `distinct`."""
+    """Any `<speaker>/**/*` tree of audio files, split by speaker (or, by `recording`, not yet:
+    `plans.deal`); files beside the speakers' folders are nobody's, and speakers who share a file
+    are of one split; `copies`: see `distinct`."""
     found = list_files(root)
     files = [path for path in found if '/' in path]
     if not files:
@@ -481,6 +483,8 @@ def folder(
         ],
         copies,
     )
+    if split_by == 'recording':
+        return [dataclasses.replace(one, split='train') for one in utterances]
     # Who share a file are probably one person, under two names.
     one_person = joined((groups[kept.speaker], groups[copy.speaker]) for copy, kept in copies)
     groups = {name: one_person.get(group, group) for name, group in groups.items()}

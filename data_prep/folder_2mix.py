@@ -1,8 +1,9 @@
-"""Two-speaker mixtures from any `<speaker>/**/*` tree of audio files, split by speaker.
+"""Two-speaker mixtures from any `<speaker>/**/*` tree, split by speaker or by recording.
 
 python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 """
 
+import functools
 import posixpath
 
 from data_prep import corpora, options
@@ -16,6 +17,7 @@ def _prepare(args) -> dict:
         test=args.test_fraction,
         seed=args.seed,
         copies=copies,
+        split_by=args.split_by,
     )
     folders = {posixpath.relpath(one.path, args.input_dir).split('/')[0] for one in utterances}
     *_, told = corpora.twins(map(corpora.printable, folders))
@@ -30,10 +32,17 @@ def _prepare(args) -> dict:
             )
         if not share:
             setattr(args, pairs, 0)
+    plan = options.random_pairs(args)
+    if args.split_by == 'recording':
+        plan = functools.partial(plan, shares=shares)
+        told.append(
+            'split by recording: who is heard in one split is heard in the others, so that scores '
+            'say nothing about voices that were not trained on'
+        )
     return dict(
         job='folder_2mix',
         utterances=utterances,
-        plan=options.random_pairs(args),
+        plan=plan,
         told=[*told, *unnamed],
         copies=copies,
         extra_metadata=metadata,
@@ -45,8 +54,20 @@ def main(argv=None) -> None:
     parser = options.parser(
         __spec__.name, __doc__, input_dir='a folder for each speaker: <speaker>/**/* of audio files'
     )
-    parser.add_argument('--validation_fraction', type=float, default=0.1, help='of the speakers')
-    parser.add_argument('--test_fraction', type=float, default=0.1, help='of the speakers')
+    for split in ('validation', 'test'):
+        parser.add_argument(
+            f'--{split}_fraction',
+            type=float,
+            default=0.1,
+            help="of the speakers, or of each speaker's recordings",
+        )
+    parser.add_argument(
+        '--split_by',
+        choices=('speaker', 'recording'),
+        default='speaker',
+        help='recording: every speaker is in every split, with other recordings, or, where there '
+        'are few, with other segments of --max_seconds; two speakers are enough',
+    )
     options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))
     options.speakers_flag(parser)
     options.run(parser, argv, _prepare)

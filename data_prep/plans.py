@@ -131,6 +131,41 @@ def _pair(segments: list[_Segment], seed: int, split: str, turn: int, used: set)
     return [(first[i], second[i]) for i in range(count) if fits(i, i)]
 
 
+def deal(
+    recordings: dict[str, list[list[_Segment]]], shares: dict[str, float], seed: int
+) -> dict[str, list[_Segment]]:
+    """{split: segments}, some of every speaker's in each split.
+
+    Whole recordings are dealt, ordered by hash, the longest to training. Where a speaker has fewer
+    of them than there are splits, their segments are: the last ones to test, those before to
+    validation, so that few of one split are neighbours of another's. Who has fewer segments, too,
+    is in training alone.
+
+    Args:
+        recordings: {speaker: the segments of each recording, in their order}.
+        shares: {split: share of a speaker's recordings or segments}, training's included.
+        seed: of the order.
+    """
+    names = [name for name in ('test', 'validation', 'train') if shares.get(name)]
+    dealt = {name: [] for name in names}
+    for speaker in sorted(recordings):
+        parts = sorted(recordings[speaker], key=lambda part: stable_hash(seed, 'deal', part[0].id))
+        if len(parts) < len(names):
+            parts = [[segment] for part in reversed(parts) for segment in reversed(part)]
+        else:
+            parts.append(parts.pop(parts.index(max(parts, key=len))))
+        if len(parts) < len(names):
+            dealt[names[-1]] += [segment for part in parts for segment in part]
+            continue
+        whole = len(parts)
+        for i, name in enumerate(names):
+            later = len(names) - i - 1  # splits, each of which needs one
+            count = max(1, min(round(shares[name] * whole), len(parts) - later))
+            taken, parts = (parts[:count], parts[count:]) if later else (parts, [])
+            dealt[name] += [segment for part in taken for segment in part]
+    return dealt
+
+
 def random_pairs(
     inspected: Iterable[Inspected],
     *,
@@ -138,6 +173,7 @@ def random_pairs(
     pairs: dict[str, int] | None = None,
     snr_db: tuple[float, float] = (-5.0, 5.0),
     max_seconds: float = 0.0,
+    shares: dict[str, float] | None = None,
     seed: int = 0,
 ) -> list[MixtureSpec]:
     """Mixtures of two utterances of different speakers of one split.
@@ -152,22 +188,26 @@ def random_pairs(
         pairs: {split: mixtures}; None or absent: one pass; 0: no such split.
         snr_db: lowest and highest level of the first source over the second.
         max_seconds: longer utterances are cut into equal segments (0: not cut).
+        shares: see `deal`; None: the utterances say which split they are of.
         seed: of the job.
     Raises:
         ValueError: if a split has fewer than two speakers or too few different pairs, or a
             speaker is in two splits.
     """
-    segments, split_of = {}, {}
+    segments, split_of, recordings = {}, {}, {}
     for one in inspected:
+        parts = cut(one, sample_rate=sample_rate, max_seconds=max_seconds)
+        if shares:
+            recordings.setdefault(one.item.speaker, []).append(parts)
+            continue
         known = split_of.setdefault(one.item.speaker, one.item.split)
         if known != one.item.split:
             raise ValueError(
                 f'speaker {one.item.speaker!r} is in {known!r} and in {one.item.split!r}; '
                 'a speaker must not cross splits'
             )
-        segments.setdefault(one.item.split, []).extend(
-            cut(one, sample_rate=sample_rate, max_seconds=max_seconds)
-        )
+        segments.setdefault(one.item.split, []).extend(parts)
+    segments = deal(recordings, shares, seed) if shares else segments
     pairs, specs = pairs or {}, []
     if pairs and not any(count != 0 for count in pairs.values()):
         flags = ', '.join(f'--{split}_pairs' for split in pairs)

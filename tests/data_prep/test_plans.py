@@ -141,3 +141,40 @@ def test_listed_pairs_lose_lines_with_a_bad_source():
     assert lost == plans.Lost('m2', 'test', 'source skipped', 'without gone')
     assert (spec.id, spec.samples, spec.snr_db) == ('m1', 16000, 3.0)
     assert [clip.stop for clip in spec.clips] == [16000, 16100]
+
+
+SHARES = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
+
+
+@pytest.mark.parametrize(
+    'files, seconds, pieces', [(10, 4, False), (3, 9, False), (2, 8, True), (1, 30, True)]
+)
+def test_recordings_or_their_pieces_are_dealt(files, seconds, pieces):
+    inspected = corpus('ab', files=files, samples=8000 * seconds)
+    how = dict(sample_rate=8000, max_seconds=4.0, shares=SHARES)
+    specs = plans.random_pairs(inspected, **how)
+    assert plans.random_pairs(inspected[::-1], **how) == specs
+    heard = collections.defaultdict(set)  # (speaker, split): (path, start of its segment)
+    for spec in specs:
+        for clip in spec.clips:
+            heard[clip.source_id, spec.split] |= {
+                (clip.path, second) for second in range(-(-clip.start // 4000), clip.stop // 4000)
+            }
+    assert set(heard) == {(s, split) for s in 'ab' for split in SHARES}
+    for speaker in 'ab':
+        splits = [heard[speaker, split] for split in SHARES]
+        for i, one in enumerate(splits):
+            for other in splits[i + 1 :]:
+                assert not one & other
+                assert pieces or not {x for x, _ in one} & {x for x, _ in other}
+
+
+def test_who_has_too_few_pieces_is_in_training_alone():
+    inspected = corpus('ab', files=4) + corpus('c', files=2)
+    specs = plans.random_pairs(inspected, sample_rate=8000, shares=SHARES)
+    splits = {s.split for s in specs for clip in s.clips if clip.source_id == 'c'}
+    assert splits == {'train'}
+    with pytest.raises(ValueError, match="split 'test' has no usable file"):
+        plans.random_pairs(
+            corpus('ab', files=2), sample_rate=8000, pairs=dict.fromkeys(SHARES), shares=SHARES
+        )

@@ -161,3 +161,20 @@ def test_no_table_no_sexes(tmp_path):
             )
     libritts_2mix.main([f'--input_dir={tmp_path}/LibriTTS', f'--output_dir={tmp_path}/out'])
     assert 'speakers' not in json.loads((tmp_path / 'out' / 'dataset.json').read_text())
+
+
+def test_few_people_are_split_by_recording(tmp_path, capsys):
+    for i, name in enumerate(('Ann', 'Bob')):
+        trees.write(tmp_path / 'tree' / name / 'talk.wav', trees.speechlike(14, seed=i))
+    flags = [f'--input_dir={tmp_path}/tree', f'--output_dir={tmp_path}/out', '--max_seconds=2']
+    with pytest.raises(SystemExit):
+        folder_2mix.main(flags)
+    assert '--split_by=recording' in capsys.readouterr().err
+    folder_2mix.main([*flags, '--split_by=recording'])
+    assert 'scores say nothing about voices that were not trained on' in capsys.readouterr().out
+    metadata = json.loads((tmp_path / 'out' / 'dataset.json').read_text())
+    assert metadata['config']['split_by'] == 'recording'
+    assert {name: one['speakers'] for name, one in metadata['splits'].items()} == dict.fromkeys(
+        ('test', 'train', 'validation'), ['Ann', 'Bob']
+    )
+    assert metadata['splits']['train']['examples'] > metadata['splits']['test']['examples'] > 0
