@@ -46,7 +46,7 @@ setup(
     # the class tables; style and script of the report's page
     package_data={
         'data_prep': ['*.csv'],
-        'fgsep_jax': ['py.typed'],
+        'fgsep_jax': ['py.typed', 'shipped/*.safetensors'],
         'fgsep_jax.report': ['*.css', '*.js'],
     },
     entry_points={

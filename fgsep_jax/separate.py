@@ -528,7 +528,10 @@ def separate(words, args):
     """Separates what the command names; returns the exit status."""
     how, background = _check(args)
     if len(words) < 2 and not (args.live and words):
-        raise MistakeError('MODEL and INPUT are needed: a run folder, then files or folders')
+        raise MistakeError(
+            'MODEL and INPUT are needed: a run folder, a model file or the name of a small model'
+            ' that is shipped (voices, sounds); then files or folders'
+        )
     if args.live:
         return _live(words, args)
     model, *inputs = words

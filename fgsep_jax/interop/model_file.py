@@ -44,6 +44,20 @@ class About(NamedTuple):
     digest: str = ''
 
 
+def shipped():
+    """Names of the small models that the package brings along, see docs/models.md."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'shipped')
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    paths = {name.removesuffix(SUFFIX): os.path.join(folder, name) for name in sorted(found)}
+    return {name: path for name, path in paths.items() if path.endswith(SUFFIX)}
+
+
+def located(model):
+    """The path that is meant by what was typed for a model: itself, or that of a shipped name."""
+    path = os.path.expanduser(os.fspath(model))
+    return path if os.path.lexists(path) else shipped().get(path, path)
+
+
 def is_model_file(path):
     """Whether what a path names is to be taken for a model file: a folder is a run."""
     path = os.fspath(path)
@@ -110,7 +124,12 @@ def check_fit(config, tensors, *, where):
 
 
 def header(config, *, sources, step=0, origin='', licence='', scores=None):
-    """{key: text} of what a model file says of its model; arguments: see `About`."""
+    """{key: text} of what a model file says of its model; arguments: see `About`.
+
+    Where the data lie is nobody's business who gets the file: `origin` says what they are.
+    """
+    config = config.copy_and_resolve_references().unlock()
+    config.data.dir = config.training.init_from = ''
     return {
         'format': FORMAT,
         'format_version': VERSION,

@@ -305,7 +305,7 @@ def _name(path):
 
 def about(model):
     """What is known of a model before its weights are read; see `load`."""
-    path = os.path.expanduser(os.fspath(model))
+    path = model_file.located(model)
     if model_file.is_model_file(path):
         found = model_file.read_about(path)
         stat = os.stat(path)
@@ -325,7 +325,8 @@ def load(model):
     """Loads a trained model.
 
     Args:
-      model: a run folder, or a model file (NAME.safetensors).
+      model: a run folder, a model file (NAME.safetensors), or the name of a shipped one (`shipped`
+        of `interop.model_file`).
 
     Returns:
       A Separator.

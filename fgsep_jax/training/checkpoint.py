@@ -334,7 +334,7 @@ def load_best(workdir, config, task):
 
 
 def load_trained(path):
-    """Weights of a run's best checkpoint, or of a model file.
+    """Weights of a run's best checkpoint, of a model file, or of a shipped model.
 
     Returns:
       (a `model_file.About`, parameters, notes on checkpoints that were passed over).
@@ -342,7 +342,7 @@ def load_trained(path):
     Raises:
       ConfigError: there are none, or they are damaged.
     """
-    path = os.path.expanduser(os.fspath(path))
+    path = model_file.located(path)
     if model_file.is_model_file(path):
         return *model_file.read(path), []
     config = run_folder.read_config(path)
