@@ -68,8 +68,9 @@ def _span(file: soundfile.SoundFile, start: int, stop: int | None, channel: int)
         skipped = start
     else:
         skipped = 0
-    if stop is None and file.frames < audio_files.UNKNOWN_FRAMES:
-        stop = file.frames  # what follows a FLAC's samples would be an error
+    if file.frames < audio_files.UNKNOWN_FRAMES and (stop is None or file.format == 'FLAC'):
+        # What follows a FLAC's samples would be an error.
+        stop = file.frames if stop is None else min(stop, file.frames)
     pieces, at = [], skipped
     for block_TC in audio_files.blocks(file, None if stop is None else max(stop - skipped, 0)):
         pieces.append(block_TC[max(start - at, 0) :, channel])

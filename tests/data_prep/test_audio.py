@@ -146,3 +146,18 @@ def test_a_constant_part_is_silent(tmp_path):
     assert mixers.mix_at_levels(spec(0), sample_rate=8000).sources_ST.shape == (2, 8000)
     with pytest.raises(audio.BadInput, match='silent part'):
         mixers.mix_at_levels(spec(8000), sample_rate=8000)
+
+
+@pytest.mark.parametrize('native', [8000, 16000])
+def test_what_follows_a_flac_is_no_part_of_its_last_seconds(tmp_path, native):
+    path = str(tmp_path / 'tail.flac')
+    soundfile.write(path, trees.speechlike(3.0, seed=1)[: 3 * native], native)
+    whole = audio.inspect(Utterance('a', 's', path, 'train'), sample_rate=8000)
+    wanted_T = audio.read(path, sample_rate=8000, start=whole.samples - 100, stop=whole.samples)
+    with open(path, 'ab') as file:
+        file.write(b'\x01\x7f' * 5000)
+    one = audio.inspect(Utterance('a', 's', path, 'train'), sample_rate=8000)
+    assert (one.problem, one.samples) == ('', whole.samples)
+    for start in (one.samples - 100, 0):
+        made_T = audio.read(path, sample_rate=8000, start=start, stop=one.samples)
+        np.testing.assert_array_equal(made_T[-100:], wanted_T)
