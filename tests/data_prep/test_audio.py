@@ -160,4 +160,4 @@ def test_what_follows_a_flac_is_no_part_of_its_last_seconds(tmp_path, native):
     assert (one.problem, one.samples) == ('', whole.samples)
     for start in (one.samples - 100, 0):
         made_T = audio.read(path, sample_rate=8000, start=start, stop=one.samples)
-        np.testing.assert_array_equal(made_T[-100:], wanted_T)
+        np.testing.assert_allclose(made_T[-100:], wanted_T, atol=1e-5)
