@@ -128,8 +128,9 @@ def recording(stem: str, *, source_class: str, tree: str = 'folder') -> str:
 
     In any tree: ESC-50 `1-<freesound id>-A-12`, UrbanSound8K `<freesound
     id>-<class>-<occurrence>-<slice>` (unless it could be a date), freesound `<id>` and
-    `<id>__<user>__<title>`. Names that are numbers are told apart by class; any other name is
-    taken as one recording wherever it appears.
+    `<id>__<user>__<title>`. Names that are numbers, alone or behind a word as recorders count
+    (`take1`, `audio_01`), are told apart by class; any other name is taken as one recording
+    wherever it appears.
 
     Args:
         stem: file name without its suffix.
@@ -147,7 +148,7 @@ def recording(stem: str, *, source_class: str, tree: str = 'folder') -> str:
         return f'fs{match[1]}'
     if match := re.fullmatch(r'([1-9]\d{3,})(?:__.+)?', stem):
         return f'fs{match[1]}'
-    if re.fullmatch(r'\d+(?:_\d+)?', stem):
+    if re.fullmatch(r'\d+(?:_\d+)?|[A-Za-z]{1,9}[ _-]?\d{1,5}', stem):
         return f'{source_class}/{stem}'
     return stem
 

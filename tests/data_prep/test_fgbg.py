@@ -1,6 +1,7 @@
 """`python -m data_prep.fgbg` from the trees to a data set that both worlds open."""
 
 import json
+import posixpath
 import re
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_contents(dataset):
 
 def test_adaptation_is_the_same_background_elsewhere(bank, dataset):
     for example in trees.examples(dataset, 'c1'):
-        name = example.source_ids[1]
+        name = posixpath.basename(example.source_ids[1])
         whole_T, _ = soundfile.read(
             bank / 'sounds' / 'background' / example.source_classes[1] / f'{name}.wav'
         )

@@ -135,6 +135,10 @@ def test_classes_are_named_in_any_script(tmp_path):
         ('017', 'dog/017'),
         ('3_1', 'dog/3_1'),
         ('kitchen', 'kitchen'),
+        ('take1', 'dog/take1'),
+        ('audio_01', 'dog/audio_01'),
+        ('REC 0012', 'dog/REC 0012'),
+        ('market_square_01', 'market_square_01'),
     ],
 )
 def test_recording_from_a_name(stem, group):
