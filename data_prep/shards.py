@@ -15,6 +15,8 @@ import json
 import logging
 import os
 import re
+import shutil
+import tempfile
 import time
 import uuid
 
@@ -115,6 +117,16 @@ def _runner(options: PipelineOptions):
 
         return Runner()
     return None
+
+
+def _full(output_dir: str) -> str:
+    """The folder that is out of space: the output's, or that of temporary files, which Beam uses
+    too; the output's where neither is."""
+    temporary = tempfile.gettempdir()
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(temporary).free < 1 << 20 <= shutil.disk_usage(output_dir).free:
+            return f'{temporary}, the folder of temporary files (TMPDIR names another),'
+    return output_dir
 
 
 def _dry_run(job: Job) -> dict:
@@ -284,7 +296,7 @@ def run(
             kinds += (r'([^[\n]{1,200})',)
         found = next((x for x in (re.search(kind, str(error)) for kind in kinds) if x), None)
         if found:
-            message = f'{output_dir} cannot be written to ({found[1].strip()})'
+            message = f'{_full(output_dir)} cannot be written to ({found[1].strip()})'
             raise OSError(message) from error
         raise
     finally:

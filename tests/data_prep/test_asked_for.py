@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from data_prep import folder_2mix, libritts_2mix, options
+from data_prep import folder_2mix, libritts_2mix, options, shards
 import trees
 
 
@@ -225,3 +225,12 @@ def test_a_default_is_said_once(capsys, job):
 
 def _stop(args):
     raise SystemExit(7)
+
+
+def test_a_full_folder_of_temporary_files_is_named(monkeypatch):
+    free = {'out': 1 << 40, '/temporary': 0}
+    monkeypatch.setattr('tempfile.gettempdir', lambda: '/temporary')
+    monkeypatch.setattr('shutil.disk_usage', lambda path: types.SimpleNamespace(free=free[path]))
+    assert shards._full('out').startswith('/temporary, the folder of temporary files (TMPDIR')
+    free['out'] = 0
+    assert shards._full('out') == 'out'
