@@ -7,7 +7,7 @@ import numpy as np
 
 BANDS = 24  # of a window's spectrum, equally wide on a logarithmic axis
 OVERLAP_WEIGHT = 1.0  # of the correlation of overlaps, times their share of the usual energy
-SPECTRUM_WEIGHT = 0.02  # of a squared difference of 1 dB, times the window's share of energy
+SPECTRUM_WEIGHT = 0.2  # of a squared difference of 1 dB, times the window's share of energy
 SWAP_COST = 0.15  # of leaving the model's own order
 MARGIN = 0.2  # what is decided by less is told
 
