@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch')
 if importlib.util.find_spec('torchaudio') is None:
     pytest.skip('needs torchaudio', allow_module_level=True)
 
-from benchmarks import conv_tasnet as bench, mask_blstm, torch_twins  # noqa: E402
+from benchmarks import conv_tasnet as bench, mask_blstm, separate, torch_twins  # noqa: E402
 from fgsep_jax import config as config_lib  # noqa: E402
 from fgsep_jax.models.conv_tasnet import conv_tasnet  # noqa: E402
 import synthetic  # noqa: E402
@@ -130,3 +130,7 @@ def test_a_training_without_a_twin_is_refused(monkeypatch, capsys, arguments, sa
     with pytest.raises(SystemExit) as left:
         torch_twins.main(arguments)
     assert left.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_separation_beside_pytorch_runs(run):
+    run(separate.cases(small=True))
