@@ -118,7 +118,8 @@ class Parser:
       module: that is run, e.g. 'fgsep_jax.report'.
       about: what it does, and how it is called; the first thing that --help shows.
       epilog: the last.
-      words: what stands beside the flags, as the usage shows it; '': nothing does.
+      words: what stands beside the flags, as the usage shows it, in brackets where it may be
+        missing; '': nothing does.
     """
 
     def __init__(self, module, about, *, epilog='', words=''):
@@ -210,7 +211,7 @@ class Parser:
         missing = [flag for flag in self._required if vars(args)[flag[2:]] is None]
         if missing:
             self.error(f'these flags are needed: {", ".join(missing)}')
-        if self._words and not rest:
+        if self._words and not rest and not self._words.startswith('['):
             self.error(f'{self._words} is needed')
         return args, rest
 

@@ -160,29 +160,47 @@ def open_data(config, directory='', *, splits=(), hosts=1, say=print):
 
 def _build(task, directory, say):
     """Builds a task's embedded data set, or waits until another process has done so."""
-    command = [
-        sys.executable,
-        '-m',
-        'data_prep.embedded',
-        f'--task={task}',
-        f'--output_dir={directory}',
-    ]
+    run_job(
+        'embedded',
+        [f'--task={task}', f'--output_dir={directory}'],
+        directory,
+        f'no embedded data in {directory} yet',
+        say=say,
+        otherwise=" it needs `pip install -e '.[demo]'`. With data of your own give"
+        ' --config.data.dir=DIR.',
+    )
+
+
+def run_job(job, flags, directory, lacking, *, say=print, otherwise=''):
+    """Runs a job of data_prep, or waits until another process has done so.
+
+    Args:
+      job: its name.
+      flags: its command line.
+      directory: of the data set.
+      lacking: what is said before it begins.
+      say: called with the lines that say what happens.
+      otherwise: a sentence for where it fails.
+
+    Raises:
+      ConfigError: it failed.
+    """
+    command = [sys.executable, '-m', f'data_prep.{job}', *flags]
     waiting = False
     while _to_be_built(directory):
         if holder := lock.holder(directory):
             if not waiting:
-                say(f'no embedded data in {directory} yet: waiting for {holder}')
+                say(f'{lacking}: waiting for {holder}')
             waiting = True
             time.sleep(1)
             continue
-        say(f'no embedded data in {directory} yet: building them')
+        say(f'{lacking}: building them')
         if not subprocess.run(command, check=False).returncode:
             return
         if not lock.holder(directory):  # else another process was quicker
             raise config_lib.ConfigError(
-                f'the embedded data could not be built by `{" ".join(command[1:])}`, whose'
-                " message stands above; it needs `pip install -e '.[demo]'`. With data of your own"
-                ' give --config.data.dir=DIR.'
+                f'the {job} data could not be built by `{shlex.join(command[1:])}`, whose message'
+                f' stands above;{otherwise}'
             )
 
 

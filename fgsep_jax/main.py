@@ -1,11 +1,14 @@
 """Trains, resumes and evaluates experiments.
 
 python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo
+python -m fgsep_jax.main FOLDER [--minutes=N], of recordings: SPEAKER/*, or foreground/CLASS/* and
+    background/CLASS/*
 python -m fgsep_jax.main --mode=evaluate --workdir=runs/NAME --data_dirs=DIR[,DIR...]
 python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR...]
 python -m fgsep_jax.main --mode=describe --workdir=runs/NAME, or --config=...
 """
 
+import functools
 import os
 import shlex
 import sys
@@ -14,6 +17,7 @@ from fgsep_jax import (
     command_line,
     config as config_lib,
     data_sets,
+    folder as folder_lib,
     huge_pages,
     lock,
     stopping,
@@ -34,6 +38,7 @@ def _parser():
         __doc__,
         epilog='--config.SECTION.KEY=VALUE sets any value of the configuration, e.g.'
         ' --config.data.dir=DIR or --config.training.epochs=3; fgsep_jax/defaults.py has them all.',
+        words='[FOLDER]',
     )
     parser.add_argument(
         '--config',
@@ -74,6 +79,12 @@ def _parser():
         '--baselines',
         'with --mode=evaluate and cross_evaluate: score the untrained model and the oracles too',
     )
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        help='with FOLDER: of training, by which the model is chosen; default:'
+        f' {folder_lib.MINUTES:g}',
+    )
     parser.switch('--multihost', 'join the other processes of a pod before anything else')
     return parser
 
@@ -102,6 +113,36 @@ def _begin(args):
                 f'--multihost: no other processes were found ({str(error).strip()}). JAX finds them'
                 ' on Cloud TPU, Slurm, Open MPI and Kubernetes; for one machine leave the flag out'
             ) from error
+
+
+def _from_folder(args, words, overrides):
+    """Configuration of a training on a folder of recordings, of which a data set is made."""
+    _refuse(args, 'data_dirs', 'runs')
+    if len(words) > 1:
+        raise config_lib.ConfigError(f'{" ".join(words)}: one folder of recordings is trained on')
+    if args.multihost or 'data.dir' in overrides:
+        flag = '--multihost' if args.multihost else '--config.data.dir'
+        raise config_lib.ConfigError(
+            f'{flag} goes with a data set that is there; of FOLDER one is made'
+        )
+    minutes = folder_lib.MINUTES if args.minutes is None else args.minutes
+    if not 0 < minutes < float('inf'):
+        raise config_lib.ConfigError(f'--minutes={minutes:g}: must be above 0')
+    try:
+        folder = command_line.local_path(words[0])
+    except command_line.FlagError as error:
+        raise config_lib.ConfigError(f'{words[0]}: {error}') from error
+    folder_lib.check(folder)
+    args.workdir = args.workdir or folder_lib.default_workdir(folder)
+    _begin(args)
+    return folder_lib.prepare(
+        folder,
+        args.workdir,
+        minutes=minutes,
+        argument=args.config or '',
+        overrides=overrides,
+        say=functools.partial(print, flush=True),
+    )
 
 
 def _train(args, config):
@@ -267,10 +308,14 @@ def main(argv=None):
     parser = _parser()
     # --data.dir=DIR is --config.data.dir=DIR.
     parser.meant |= {f'--{key}': f'--config.{key}' for key in config_lib.known_keys()}
-    args, _ = parser.parse(words)
+    args, folder = parser.parse(words)
     args.restart = argv is None
     try:
         config = config_lib.load(args.config) if args.config else None
+        if folder and not args.mode.startswith('train'):
+            raise config_lib.ConfigError(f'{" ".join(folder)} not understood by --mode={args.mode}')
+        if args.minutes is not None and not folder:
+            raise config_lib.ConfigError('--minutes goes with a FOLDER of recordings')
         if args.mode == 'describe':
             if config is None and not args.workdir:
                 raise config_lib.ConfigError('--mode=describe needs --workdir=RUN or --config=NAME')
@@ -280,6 +325,10 @@ def main(argv=None):
         elif args.mode in ('evaluate', 'cross_evaluate'):
             mode = _evaluate if args.mode == 'evaluate' else _cross_evaluate
             mode(args, _settings(args, config, overrides))
+        elif folder:
+            _train(args, _from_folder(args, folder, overrides))
+            if args.mode == 'train_and_evaluate':
+                folder_lib.finish(args.workdir)
         else:
             if config is None:
                 config = _of_run(args.workdir)

@@ -45,7 +45,7 @@ def refusal(capsys, *argv, program=main.main):
         (['--nosuchflag'], 'error: there is no flag --nosuchflag. --help lists the flags.\n'),
         (['--wrkdir=x'], "there is no flag --wrkdir; did you mean '--workdir'?"),
         (['-config=x'], "there is no flag -config; did you mean '--config'?"),
-        (['train'], 'train not understood: flags are written --NAME=VALUE'),
+        (['train'], 'train: there is no such folder. A folder of recordings is needed'),
         (['--workdir'], '--workdir: needs a value'),
         (['--workdir='], '--workdir=: is empty'),
         (['--workdir=~nobody_here/x'], 'there is no home folder ~nobody_here'),

@@ -1,0 +1,119 @@
+"""What lies in a folder of recordings, as JSON: whose, how many, how long, at which rates.
+
+python -m data_prep.survey --input_dir=recordings
+"""
+
+import collections
+import hashlib
+import json
+import os
+
+from data_prep import corpora, sound_bank
+from data_prep.sound_tables import ROLES, SoundClass, label
+from fgsep_jax import command_line
+from fgsep_jax.data import audio_files
+
+
+def probe(path: str) -> tuple[int, float]:
+    """(rate, seconds) of a local audio file, by its header wherever that tells.
+
+    Raises:
+        BadInput: whatever is wrong with the file.
+    """
+    with (
+        audio_files.for_libsndfile(path) as readable,
+        audio_files.opened(readable, check=False) as (file, _),
+    ):
+        frames = file.frames
+        if frames >= audio_files.UNKNOWN_FRAMES:
+            frames = sum(len(block_TC) for block_TC in audio_files.blocks(file))
+        return file.samplerate, frames / file.samplerate
+
+
+def _classes(root: str) -> dict[str, SoundClass]:
+    """{label: class}, all seen, of the folders in `foreground` and `background`; of one name in
+    both, that with more files."""
+    counts = collections.Counter()
+    for path in corpora.list_files(root):
+        role, *rest = path.split('/')
+        if role in ROLES and len(rest) > 1 and label(rest[0]):
+            counts[label(rest[0]), role] += 1
+    return {name: SoundClass(name, role, True) for (name, role), _ in counts.most_common()[::-1]}
+
+
+def _sounds(root: str, left_out: collections.Counter, copies: list) -> list[tuple]:
+    """(role, class, recording, path) of every sound."""
+    classes = _classes(root)
+    if not classes:
+        return []
+    sounds = sound_bank.folder(root, classes=classes, ignored=left_out)
+    sounds = sound_bank.distinct(sounds, copies)
+    return [(one.role, one.source_class, one.speaker, one.path) for one in sounds]
+
+
+def survey(root: str) -> dict:
+    """What lies in a local folder.
+
+    Args:
+        root: `foreground/<class>/*` and `background/<class>/*`, or `<speaker>/*`.
+    Returns:
+        `kind`: sounds, or speech; `recordings`: [{role, name (of speaker or class), recording,
+        seconds, rate}]; `unusable`: {kind of fault: files}; `copies`: files that are copies of
+        others; `left_out`: {folder: files} that are in both roles; `elsewhere`: audio files outside
+        the folders of speakers and classes; `digest`: of names, sizes and times of all of them.
+    Raises:
+        TreeError: if it is not a folder.
+    """
+    files = corpora.list_files(root)
+    tops = {path.split('/')[0] for path in files if '/' in path}
+    sounds = bool(tops & set(ROLES)) and tops <= {*ROLES}
+    left_out, copies, unusable = collections.Counter(), [], collections.Counter()
+    if sounds:
+        found = _sounds(root, left_out, copies)
+    elif tops:
+        people = corpora.folder(root, copies=copies, split_by='recording')
+        found = [('', one.speaker, one.id, one.path) for one in people]
+    else:
+        found = []
+    recordings = []
+    for role, name, recording, path in found:
+        try:
+            rate, seconds = probe(path)
+        except audio_files.BadInput as bad:
+            unusable[bad.kind] += 1
+            continue
+        entry = {'role': role, 'name': name, 'recording': recording}
+        recordings.append({**entry, 'seconds': seconds, 'rate': rate})
+    digest = hashlib.sha256()
+    for path in files:
+        about = os.stat(os.path.join(root, path))
+        digest.update(f'{path}\0{about.st_size}\0{about.st_mtime_ns}\0'.encode(errors='replace'))
+    return {
+        'kind': 'sounds' if sounds else 'speech',
+        'recordings': recordings,
+        'unusable': dict(unusable),
+        'copies': len(copies),
+        'left_out': dict(left_out),
+        'elsewhere': len(files) - len(found) - len(copies) - left_out.total(),
+        'digest': digest.hexdigest(),
+    }
+
+
+def main(argv=None) -> None:
+    """Prints the survey."""
+    parser = command_line.Parser(__spec__.name, __doc__)
+    parser.add_argument(
+        '--input_dir',
+        type=command_line.local_path,
+        required=True,
+        help='<speaker>/*, or foreground/<class>/* and background/<class>/*, of audio files',
+    )
+    args, _ = parser.parse(argv)
+    try:
+        command_line.show(json.dumps(survey(args.input_dir)))
+    except (ValueError, OSError) as error:
+        raise command_line.refusal(error) from error
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,607 @@
+"""From a folder of recordings to a model: the configuration and data set that main FOLDER means.
+
+`speaker/*`, or `foreground/class/*` and `background/class/*`, of audio files. A job of data_prep
+makes the data set, the speed of this machine decides on the size of the model, and `main` trains.
+"""
+
+import collections
+import functools
+import glob
+import json
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+from fgsep_jax import config as config_lib, data_sets, defaults, files, validate
+from fgsep_jax.data import records
+from fgsep_jax.data.source import open_dataset
+from fgsep_jax.names import shown
+from fgsep_jax.training import run_folder
+
+MINUTES = 30.0
+RATES = (44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz, of models
+REACH = 0.9  # share of the recordings that have the model's rate, or more
+MODELS = {'speech': 'convtasnet_glu', 'foreground': 'blstm_m2'}
+# Examples without which a preset would be no better than the one below it.
+ENOUGH = {'demo': 0, 'small': 12_000, 'paper': 150_000}
+SECONDS = 4.0  # longer recordings of speech are cut into segments: training reads no more of one
+PASSES = 10  # as often a training should see each of its mixtures; more of them vary more
+MOST_EPOCHS = 200
+MOST_MIXTURES = {'speech': 4000, 'foreground': 2000}  # some 0.5 and 1 GB
+FEWEST_MIXTURES = 200
+SCORED = {'speech': 100, 'foreground': 50}  # mixtures of a split that is evaluated on
+SPLITS = 3  # training, validation, test: each needs something of its own
+FEW = {'people': 30, 'recordings': 100, 'hours': 1.0, 'classes': 6}
+ENOUGH_DB = 3.0  # below it one hardly hears that anything was done
+RECORD = 'folder.json'
+CLASSES = 'classes.csv'
+MEASURED_STEPS, MEASURED_SECONDS = 20, 5.0
+CHECKPOINT_SECONDS = 0.5  # at each epoch's end
+_FASTER = 4  # at most, that CPUs are with the operations of a large model than of a small one
+
+
+def check(folder):
+    """Refuses, before anything heavy is imported, what is no folder of recordings.
+
+    Raises:
+      ConfigError: it is missing, or a data set, or a run.
+    """
+    if not os.path.isdir(folder):
+        what = 'is a file' if os.path.exists(folder) else 'there is no such folder'
+        raise config_lib.ConfigError(
+            f'{shown(folder)}: {what}. A folder of recordings is needed, with a folder for each'
+            ' speaker, or foreground/CLASS and background/CLASS; all else is written --NAME=VALUE'
+        )
+    quoted = shlex.quote(folder)
+    for name, ways in (
+        (records.DATASET_FILE, f'a data set: --config=NAME --config.data.dir={quoted}'),
+        ('config.json', f'a run: --workdir={quoted}'),
+    ):
+        if os.path.isfile(os.path.join(folder, name)):
+            raise config_lib.ConfigError(f'{shown(folder)} holds no recordings, it is {ways}')
+
+
+def default_workdir(folder):
+    """Run folder of a training on a folder of recordings that was given none."""
+    name = os.path.basename(os.path.abspath(folder))
+    return os.path.join('runs', re.sub(r'\W+', '_', name).strip('_') or 'folder')
+
+
+def data_folder(folder):
+    """Where the data set of a folder lies: beside it, or in data/ where nothing can be written."""
+    path = os.path.normpath(folder)
+    if os.path.basename(path) in ('', '.', '..'):
+        path = os.path.abspath(path)
+    if os.access(os.path.dirname(path) or '.', os.W_OK | os.X_OK):
+        return f'{path}-data'
+    return os.path.join('data', os.path.basename(path))
+
+
+def look(folder):
+    """What lies in a folder: the content that `python -m data_prep.survey` prints.
+
+    Raises:
+      ConfigError: it cannot be looked into, or nothing can be made of what lies there.
+    """
+    command = [sys.executable, '-m', 'data_prep.survey', f'--input_dir={folder}']
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise config_lib.ConfigError(
+            f'{shown(folder)} could not be looked into; the message stands above'
+        )
+    found = files.parse_json(done.stdout, config_lib.ConfigError, where='data_prep.survey')
+    if not found['recordings']:
+        lost = [f'{count} {kind}' for kind, count in found['unusable'].items()]
+        lost += [f'{found["elsewhere"]} not in a folder of their own'] * bool(found['elsewhere'])
+        raise config_lib.ConfigError(
+            f'{shown(folder)} has no recordings that can be used'
+            + (f' ({", ".join(lost)})' if lost else '')
+            + ': expected are SPEAKER/*, or foreground/CLASS/* and background/CLASS/*, of audio'
+        )
+    return found
+
+
+def task_of(found):
+    """The task that a survey's recordings are for."""
+    return 'foreground' if found['kind'] == 'sounds' else 'speech'
+
+
+def _by_name(found, role=''):
+    """{speaker or class: its recordings} of a survey."""
+    groups = collections.defaultdict(list)
+    for one in found['recordings']:
+        if one['role'] == role:
+            groups[one['name']].append(one)
+    return dict(groups)
+
+
+def _count(number, noun):
+    return f'{number:,} {noun}{"s" * (number != 1)}'
+
+
+def _time(recordings):
+    seconds = sum(one['seconds'] for one in recordings)
+    return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
+
+
+def _pieces(recordings):
+    return sum(max(1, -(-one['seconds'] // SECONDS)) for one in recordings)
+
+
+def rate_of(found):
+    """Sample rate of a model: the highest usual one that most recordings reach, in Hz.
+
+    Raises:
+      ConfigError: all are lower.
+    """
+    rates = [one['rate'] for one in found['recordings']]
+    allowed = RATES if found['kind'] == 'sounds' else (defaults.SPEECH['data']['sample_rate'],)
+    for share in (REACH, 0.5):
+        for rate in allowed:
+            if sum(one >= rate for one in rates) >= share * len(rates):
+                return rate
+    raise config_lib.ConfigError(
+        f'most of the recordings have less than {allowed[-1]} Hz, the lowest rate that models are'
+        ' trained at here; --config.data.sample_rate=N trains one all the same'
+    )
+
+
+def describe(found, rate):
+    """Lines on what was found, and on what is too little and what that means."""
+    recordings = found['recordings']
+    rates = sorted({one['rate'] for one in recordings})
+    at = f'{rates[0]} Hz' if len(rates) == 1 else f'{rates[0]} to {rates[-1]} Hz'
+    if found['kind'] == 'sounds':
+        what = '; '.join(
+            f'{role}: {_count(len(groups), "class").replace("classs", "classes")},'
+            f' {_count(sum(map(len, groups.values())), "recording")},'
+            f' {_time([one for some in groups.values() for one in some])}'
+            for role in ('foreground', 'background')
+            for groups in [_by_name(found, role)]
+        )
+        lines = [f'found              {what}; {at}']
+    else:
+        people = len(_by_name(found))
+        what = 'person' if people == 1 else 'people'
+        lines = [
+            f'found              {people} {what}, {_count(len(recordings), "recording")},'
+            f' {_time(recordings)}; {at}'
+        ]
+    below = sum(one['rate'] < rate for one in recordings)
+    lines.append(
+        f'rate               {rate} Hz' + (f'; {below} below it are left out' if below else '')
+    )
+    for count, what in (
+        *((count, f'{kind}: left out') for kind, count in found['unusable'].items()),
+        *((n, f'in {name}, in both roles: left out') for name, n in found['left_out'].items()),
+        (found['copies'], 'copies of others: used once'),
+        (found['elsewhere'], 'outside the folders of speakers or classes: left out'),
+    ):  # fmt: skip
+        lines += [f'note: {_count(count, "file")} {shown(what)}'] * bool(count)
+    return lines + [f'note: {line}' for line in _too_little(found)]
+
+
+def _too_little(found):
+    if found['kind'] == 'sounds':
+        count = len(found['recordings'])
+        if count < FEW['recordings']:
+            yield (
+                f'{count} sounds are few (the papers have thousands): the model will know these'
+                ' sounds and do worse on others; --config.training.init_from=RUN starts from a'
+                ' model of more'
+            )
+        for role in ('foreground', 'background'):
+            groups = _by_name(found, role)
+            small = sorted(name for name in groups if _recordings(groups[name]) < SPLITS)
+            if small:
+                yield (
+                    f'of {role} {", ".join(small)} there are fewer than {SPLITS} recordings each,'
+                    ' too few for training, validation and test: taken together as one class'
+                )
+            if len(groups) - len(small) < FEW['classes']:
+                yield (
+                    f'fewer than {FEW["classes"]} {role} classes of {SPLITS} recordings: none is'
+                    ' kept unseen, so that scores say nothing about other classes'
+                )
+        return
+    people = len(_by_name(found))
+    hours = sum(one['seconds'] for one in found['recordings']) / 3600
+    if by_recording(found):
+        yield (
+            f'{people} people are fewer than the six that make training, validation and test of'
+            ' different voices: the recordings of each are split instead, and scores say nothing'
+            ' about voices that were not trained on'
+        )
+    elif people < FEW['people']:
+        yield (
+            f'{people} people are few (the papers have a hundred and more): other voices will be'
+            ' separated worse than these'
+        )
+    if hours < FEW['hours']:
+        yield (
+            f'{60 * hours:.0f} minutes of speech are little (the papers have 30 hours and more):'
+            ' the model will know these recordings and do worse on others'
+        )
+
+
+def by_recording(found):
+    """Whether there are too few people for splits of different ones."""
+    return len(_by_name(found)) < 2 * SPLITS
+
+
+def _recordings(some):
+    return len({one['recording'] for one in some})
+
+
+def check_enough(found):
+    """Refuses what no data set can be made of.
+
+    Raises:
+      ConfigError: what there is, and what would be needed.
+    """
+    if found['kind'] == 'sounds':
+        for role in ('foreground', 'background'):
+            count = _recordings([one for one in found['recordings'] if one['role'] == role])
+            if count < SPLITS:
+                raise config_lib.ConfigError(
+                    f'{_count(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are needed,'
+                    ' one each for training, validation and test'
+                )
+        return
+    people = _by_name(found)
+    enough = [
+        name
+        for name, some in people.items()
+        if len(some) >= SPLITS or _pieces(some) >= SPLITS or not by_recording(found)
+    ]
+    if len(enough) < 2:
+        listed = ', '.join(f'{name} ({_count(len(some), "recording")}, {_time(some)})'
+                           for name, some in sorted(people.items()))  # fmt: skip
+        raise config_lib.ConfigError(
+            f'found {shown(listed)}: two people are needed, a folder each, with {SPLITS} recordings'
+            f' or {SPLITS * SECONDS:g} seconds of each'
+        )
+
+
+def class_table(found):
+    """(text of the class table, subsets of C1 to C4 that can be made) of a survey of sounds.
+
+    Folders with fewer recordings than splits are one class together. Of six classes and more of a
+    role a quarter is kept unseen, those with the fewest recordings.
+    """
+    lines, unseen = ['role,class,set,names'], set()
+    taken = {one['name'] for one in found['recordings']}
+    for role in ('foreground', 'background'):
+        groups = _by_name(found, role)
+        counts = {name: _recordings(some) for name, some in sorted(groups.items())}
+        whole = sorted((name for name in counts if counts[name] >= SPLITS), key=counts.get)
+        apart = whole[: len(whole) // 4] if len(whole) >= FEW['classes'] else []
+        unseen |= {role} if apart else set()
+        lines += [f'{role},{name},{"unseen" if name in apart else "seen"},' for name in whole]
+        if small := [name for name in counts if name not in whole]:
+            numbers = ('', *range(2, len(taken) + 3))
+            name = next(f'others{n}' for n in numbers if f'others{n}' not in taken)
+            taken.add(name)
+            lines.append(f'{role},{name},seen,{"|".join(small)}')
+    subsets = {'c1': set(), 'c2': {'background'}, 'c3': {'foreground'}}
+    subsets['c4'] = {'foreground', 'background'}
+    return '\n'.join(lines) + '\n', [name for name, needs in subsets.items() if needs <= unseen]
+
+
+def job(found, *, rate, mixtures):
+    """(name, flags) of the job that makes the data set of a survey.
+
+    Args:
+      found: survey.
+      rate: of the data set, in Hz.
+      mixtures: to train on.
+    """
+    if found['kind'] == 'sounds':
+        scored = SCORED['foreground']
+        return 'fgbg', [
+            f'--sample_rate={rate}',
+            f'--train_mixtures={mixtures}',
+            f'--validation_mixtures={2 * scored}',
+            f'--test_mixtures={scored}',
+            f'--subsets={",".join(class_table(found)[1])}',
+        ]
+    flags = [f'--sample_rate={rate}', f'--max_seconds={SECONDS:g}']
+    counts = sorted(_pieces(some) for some in _by_name(found).values())
+    if by_recording(found):
+        flags += ['--split_by=recording', '--validation_fraction=0.15', '--test_fraction=0.15']
+        splits = dict.fromkeys(('validation', 'test'), [max(1, count // 10) for count in counts])
+        splits['train'] = [max(1, count // 2) for count in counts]
+    else:
+        held_out = max(2, round(len(counts) / 10))
+        splits = dict.fromkeys(('validation', 'test'), counts[:held_out])
+        splits['train'] = counts[: len(counts) - 2 * held_out]
+    for split, segments in splits.items():
+        total, most = sum(segments), mixtures if split == 'train' else SCORED['speech']
+        # Who has more than all the others meets each of theirs as often as they meet each other.
+        even = [min(one, total - one) for one in segments]
+        # Some of the pairs are hard to come by, and some files may turn out unusable.
+        pairs = sum(one * (sum(even) - one) for one in even) // 3
+        if pairs >= sum(even) or total > most:  # else each segment once on either side
+            flags.append(f'--{split}_pairs={int(max(1, min(pairs, most)))}')
+    return 'folder_2mix', flags
+
+
+def configurations(found, *, rate, argument='', overrides=None):
+    """The sizes that a survey's model may have.
+
+    Args:
+      found: survey.
+      rate: of the model, in Hz.
+      argument: of --config; a preset in it leaves no other size.
+      overrides: {key: text} of the command line.
+
+    Returns:
+      [ConfigDict], from the smallest.
+
+    Raises:
+      ConfigError: there is no such configuration, or it is of the other task.
+    """
+    task = task_of(found)
+    base = config_lib.load(argument or MODELS[task])
+    if base.task != task:
+        raise config_lib.ConfigError(
+            f'--config={argument} is a {base.task} model, and what was found is for a {task} one,'
+            f' e.g. --config={MODELS[task]}'
+        )
+    words = {word.strip() for word in argument.partition(':')[2].split(',')}
+    presets = [base.preset] if words & ENOUGH.keys() else ENOUGH
+    made = []
+    for preset in presets:
+        config = base if preset == base.preset else config_lib.with_preset(base, preset)
+        config = config.copy_and_resolve_references()
+        full = config.data.sample_rate
+        config.data.sample_rate = rate
+        if task == 'foreground' and rate < full:  # as long in time, as far as powers of two go
+            window = round(math.log2(config.features.window * rate / full))
+            config.features.window = 2 ** max(window, 9)
+            config.features.hop = config.features.window // 4
+        config_lib.override(config, overrides or {})
+        made.append(config.lock())
+    return made
+
+
+def measure(config):
+    """Training examples a second on this machine, by a few steps after compiling."""
+    import jax
+    import numpy as np
+
+    from fgsep_jax.tasks import make_task
+    from fgsep_jax.training import cost, mesh as mesh_lib
+    from fgsep_jax.training.state import init_state
+    from fgsep_jax.training.step import jit_train_step
+
+    validate.validate(config, devices=jax.device_count())
+    task, mesh = make_task(config), mesh_lib.make_mesh()
+    start = functools.partial(init_state, task, config)
+    state = jax.jit(start, out_shardings=mesh_lib.replicated(mesh))()
+    size, rng = config.data.batch_size, np.random.default_rng(0)
+    shapes = {'source_BST': (size, config.data.sources, config_lib.segment_samples(config))}
+    if config.data.adaptation_seconds:
+        shapes['adaptation_BT'] = (size, config_lib.adaptation_samples(config))
+    batch = {name: rng.integers(-9999, 9999, shape, np.int16) for name, shape in shapes.items()}
+    batch = mesh_lib.place_batch(batch, mesh)
+    step = jit_train_step(task, config, mesh).lower(state, batch).compile()
+    cost.check_memory(step)
+    state, *_ = jax.block_until_ready(step(state, batch))  # the first is slower
+    began, steps = time.monotonic(), 0
+    while steps < MEASURED_STEPS and (not steps or time.monotonic() - began < MEASURED_SECONDS):
+        state, *_ = jax.block_until_ready(step(state, batch))
+        steps += 1
+    return size * steps / (time.monotonic() - began)
+
+
+def choose(configs, seconds, *, say=print, measured=measure):
+    """The largest configuration of which a training of some seconds sees enough examples.
+
+    Args:
+      configs: see `configurations`.
+      seconds: of the training.
+      say: called with the lines that tell of it.
+      measured: `measure`.
+
+    Returns:
+      (ConfigDict, its training examples a second).
+    """
+    import jax
+
+    chosen = None
+    for config in configs:
+        wanted = ENOUGH[config.preset]
+        # Not worth a compilation where it is far too slow; an accelerator's speed is not foreseen.
+        if chosen and jax.default_backend() == 'cpu':
+            before, rate = chosen
+            rate *= _FASTER * _work(before) / _work(config)
+            if rate * seconds < wanted:
+                break
+        try:
+            rate = measured(config)
+        except config_lib.ConfigError:
+            if not chosen:
+                raise
+            break
+        enough = rate * seconds >= wanted or not chosen
+        say(
+            f'speed              {config.experiment}:{config.preset} {rate:.2g} examples/s'
+            + ('' if enough else f', too slow: it needs {wanted:,} of them')
+        )
+        if not enough:
+            break
+        chosen = config, rate
+    return chosen
+
+
+def _work(config):
+    from fgsep_jax.tasks import make_task
+
+    return make_task(config).multiply_accumulates() * config.data.segment_seconds
+
+
+def mixtures_for(task, examples):
+    """How many mixtures to train on where a training sees so many examples."""
+    return int(min(max(examples / PASSES, FEWEST_MIXTURES), MOST_MIXTURES[task]))
+
+
+def build(folder, found, directory, *, job_of, say=print):
+    """Finds the data set of a folder, or lets a job of data_prep make it.
+
+    Args:
+      folder: of recordings.
+      found: survey.
+      directory: of the data set.
+      job_of: function that gives (name, flags) of the job, called where it is to be made.
+      say: called with each line for the user.
+
+    Returns:
+      The data set's metadata.
+
+    Raises:
+      ConfigError: something else is there, or the job failed.
+    """
+    record, about = os.path.join(directory, RECORD), {}
+    if os.path.exists(record):
+        about = files.read_json(record, config_lib.ConfigError)
+    there = os.path.isdir(directory) and os.listdir(directory)
+    if there and about.get('folder') != os.path.abspath(folder):
+        raise config_lib.ConfigError(
+            f'{shown(directory)} is there already, and was not made of {shown(folder)}: move one of'
+            ' them, the data set is to lie there'
+        )
+    if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):
+        say(f'mixtures           in {shown(directory)} already')
+        if about.get('digest') != found['digest']:
+            say(
+                f'note: {shown(folder)} has changed since; remove {shown(directory)} and the run to'
+                ' begin anew'
+            )
+        return open_dataset(directory)
+    name, flags = job_of()
+    flags = [f'--input_dir={folder}', f'--output_dir={directory}', *flags]
+    about = {'folder': os.path.abspath(folder), 'digest': found['digest']}
+    contents = {record: json.dumps(about, indent=2) + '\n'}
+    if found['kind'] == 'sounds':
+        contents[os.path.join(directory, CLASSES)] = class_table(found)[0]
+        flags.append(f'--classes={os.path.join(directory, CLASSES)}')
+    os.makedirs(directory, exist_ok=True)
+    files.write(contents)
+    data_sets.run_job(name, flags, directory, f'no mixtures in {shown(directory)} yet', say=say)
+    return open_dataset(directory)
+
+
+def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
+    """Makes of a folder of recordings what a training needs; JAX is ready to be used.
+
+    Args:
+      folder: of recordings.
+      workdir: run folder; of a run that is there, the training goes on.
+      minutes: of training.
+      argument: of --config.
+      overrides: {key: text} of the command line.
+      say: called with each line for the user.
+
+    Returns:
+      ConfigDict of the training.
+
+    Raises:
+      ConfigError: nothing can be made of it.
+    """
+    found, directory = look(folder), data_folder(folder)
+    if not argument and os.path.isfile(os.path.join(workdir, 'config.json')):
+        return _resumed(folder, found, directory, workdir, overrides=overrides, say=say)
+    check_enough(found)
+    typed = config_lib.load(argument or MODELS[task_of(found)])
+    config_lib.override(typed, overrides)  # before anything is measured
+    rate = typed.data.sample_rate if 'data.sample_rate' in overrides else rate_of(found)
+    if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):
+        rate = open_dataset(directory)['sample_rate']
+    for line in describe(found, rate):
+        say(line)
+    configs = configurations(found, rate=rate, argument=argument, overrides=overrides)
+    seconds = 60 * minutes
+    config, speed = choose(configs, seconds, say=say)
+    mixtures = mixtures_for(config.task, speed * seconds)
+    of_job = functools.partial(job, found, rate=rate, mixtures=mixtures)
+    metadata = build(folder, found, directory, job_of=of_job, say=say)
+    config = config.copy_and_resolve_references()
+    config.data.dir = directory
+    _fit(config, metadata, speed, seconds)
+    config_lib.override(config, overrides)
+    say(
+        f'model              {config.experiment}:{config.preset}, {config.training.epochs} epochs'
+        f' of {metadata["splits"]["train"]["examples"]:,} mixtures'
+    )
+    return config.lock()
+
+
+def _resumed(folder, found, directory, workdir, *, overrides, say):
+    """Configuration of the run in a folder that was begun on these recordings."""
+    config = run_folder.read_config(workdir)
+    config.data.dir = run_folder.data_dir(workdir, config)
+    if os.path.realpath(config.data.dir) != os.path.realpath(directory):
+        raise config_lib.ConfigError(
+            f'--workdir={workdir} holds a run on {shown(config.data.dir)}, not on {shown(folder)}:'
+            ' give another --workdir'
+        )
+    for line in describe(found, config.data.sample_rate):
+        say(line)
+    if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):  # else the caller says so
+        build(folder, found, directory, job_of=None, say=say)
+    say(
+        f'note: the run in {shown(workdir)} goes on as it was begun; --config.training.epochs=N'
+        ' trains it longer'
+    )
+    config_lib.override(config, overrides)
+    return config
+
+
+def _fit(config, metadata, speed, seconds):
+    """Sets what depends on the data set: splits, batch and epochs."""
+    splits = {name: about['examples'] for name, about in metadata['splits'].items()}
+    train = splits['train']
+    config.evaluation.splits = ','.join(
+        name for name in splits if name not in ('train', 'validation')
+    )
+    config.data.batch_size = min(config.data.batch_size, train)
+    # A validation is a forward pass, a third of a step; then a checkpoint is written.
+    epoch = (train + splits.get('validation', 0) / 3) / speed + CHECKPOINT_SECONDS
+    config.training.epochs = min(max(round(seconds / epoch), 1), MOST_EPOCHS)
+
+
+def finish(workdir):
+    """Writes the page of a run and says what to type next.
+
+    Args:
+      workdir: run folder, evaluated.
+    """
+    from fgsep_jax.report import __main__ as report, runs
+
+    print()
+    for run in runs.find(workdir):
+        for name, systems in run.results.items():
+            key, middle = ('si_snri', 'mean')
+            if run.task == 'foreground':
+                key, middle = ('si_snri_foreground', 'median')
+            gain = systems[''].summary['metrics'][key][middle]
+            if gain is not None:
+                print(
+                    f'scores             {shown(name)}: {gain:.1f} dB better than the mixture'
+                    f' (SI-SNR, {middle})'
+                    + ('; more --minutes or recordings are needed' if gain < ENOUGH_DB else '')
+                )
+    report.main(
+        [f'--runs={workdir}', f'--output_dir={workdir}-report', f'--title={shown(workdir)}']
+    )
+    audio = os.path.join(glob.escape(workdir), 'audio', '*', '*', 'mixture.wav')
+    mixture = next(iter(sorted(glob.glob(audio))), 'RECORDING.wav')
+    print(
+        f'next               fgsep-separate {shlex.quote(workdir)} {shlex.quote(mixture)}'
+        '\n                   (or any recording of yours, or a folder of them)'
+    )

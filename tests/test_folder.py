@@ -1,0 +1,307 @@
+"""A folder of recordings becomes a data set, a configuration and a trained model."""
+
+import functools
+import json
+import pathlib
+import sys
+
+import pytest
+
+from data_prep import corpora, fgbg_plans, plans, sound_bank, sound_tables, survey
+from data_prep.audio import Inspected
+from data_prep.corpora import Utterance
+from fgsep_jax import config as config_lib, folder, main, validate
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / 'data_prep'))
+import sound_trees
+import trees
+
+
+def speech(*people, rate=8000):
+    """A survey of people, given as the seconds of the recordings of each."""
+    entries = [
+        {'role': '', 'name': f'p{i}', 'recording': f'p{i}-{j}', 'seconds': float(s), 'rate': rate}
+        for i, lengths in enumerate(people)
+        for j, s in enumerate(lengths)
+    ]
+    return {'kind': 'speech', 'recordings': entries, **nothing()}
+
+
+def sounds(rate=44100, **classes):
+    """A survey of sounds: foreground_NAME or background_NAME = recordings."""
+    entries = [
+        {'role': role, 'name': name, 'recording': f'{key}{i}', 'seconds': 2.0, 'rate': rate}
+        for key, count in classes.items()
+        for role, _, name in [key.partition('_')]
+        for i in range(count)
+    ]
+    return {'kind': 'sounds', 'recordings': entries, **nothing()}
+
+
+def nothing():
+    return {'unusable': {}, 'left_out': {}, 'copies': 0, 'elsewhere': 0, 'digest': ''}
+
+
+def flags_of(words):
+    return dict(word.removeprefix('--').split('=') for word in words)
+
+
+@pytest.mark.parametrize(
+    'people',
+    [
+        [[12.0], [12.0]],
+        [[3.0] * 4] * 5,
+        [[600.0], [3.0] * 3, [2.0]],
+        [[9.0]] * 6,
+        [[15.0] * 10] * 7,
+        [[3600.0], *[[2.0, 5.0]] * 8],
+        [[6.0] * 20] * 30,
+    ],
+)
+def test_the_mixtures_that_are_asked_for_can_be_made(people):
+    found = speech(*people)
+    folder.check_enough(found)
+    name, words = folder.job(found, rate=8000, mixtures=500)
+    flags = flags_of(words)
+    assert name == 'folder_2mix' and flags['sample_rate'] == '8000'
+    splits, shares = {}, None
+    if flags.get('split_by') == 'recording':
+        shares = {s: float(flags[f'{s}_fraction']) for s in ('validation', 'test')}
+        shares['train'] = 1 - sum(shares.values())
+    else:
+        names = {one['name'] for one in found['recordings']}
+        splits = corpora.split_speakers(names, validation=0.1, test=0.1)
+    inspected = [
+        Inspected(
+            Utterance(one['recording'], one['name'], '', splits.get(one['name'], 'train')),
+            samples=round(8000 * one['seconds']),
+        )
+        for one in found['recordings']
+    ]
+    pairs = {s: flags.get(f'{s}_pairs') for s in ('train', 'validation', 'test')}
+    pairs = {split: count and int(count) for split, count in pairs.items()}
+    specs = plans.random_pairs(
+        inspected,
+        sample_rate=8000,
+        pairs=pairs,
+        shares=shares,
+        max_seconds=float(flags['max_seconds']),
+    )
+    counts = {s: sum(spec.split == s for spec in specs) for s in pairs}
+    assert all(counts.values()) and counts['train'] <= 500
+    assert all(counts[s] == count for s, count in pairs.items() if count)
+
+
+@pytest.mark.parametrize(
+    'found, subsets',
+    [
+        (dict(foreground_dog=3, background_rain=3), 'c1'),
+        (dict(foreground_dog=1, foreground_cat=2, background_rain=9), 'c1'),
+        (dict(foreground_others=1, foreground_cat=2, background_rain=4, background_fan=1), 'c1'),
+        ({**{f'foreground_f{i}': 3 + i for i in range(8)}, 'background_rain': 5}, 'c1,c3'),
+        ({f'{r}_{r[0]}{i}': 4 for r in sound_tables.ROLES for i in range(6)}, 'c1,c2,c3,c4'),
+    ],
+)
+def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subsets):
+    found = sounds(**found)
+    folder.check_enough(found)
+    text, made = folder.class_table(found)
+    assert ','.join(made) == subsets
+    (tmp_path / 'classes.csv').write_text(text)
+    classes = sound_tables.read_classes(str(tmp_path / 'classes.csv'))
+    bank = [
+        sound_bank.Sound(
+            f'{one["role"]}{i}', one['recording'], '', '', classes[one['name']].name,
+            role=one['role'], seen=classes[one['name']].seen,
+        )
+        for i, one in enumerate(found['recordings'])
+    ]  # fmt: skip
+    name, words = folder.job(found, rate=44100, mixtures=20)
+    flags = flags_of(words)
+    assert name == 'fgbg' and flags['subsets'] == subsets
+    bank, _ = sound_bank.split(bank)
+    counts = {'train': 20, 'validation': 2, **dict.fromkeys(made, 2)}
+    specs = fgbg_plans.mixtures(
+        [Inspected(one, samples=88200) for one in bank], sample_rate=44100, counts=counts
+    )
+    assert {spec.split for spec in specs} == set(counts)
+
+
+@pytest.mark.parametrize(
+    'found, said',
+    [
+        (speech([100.0] * 9), 'found p0 (9 recordings, 15.0 minutes): two people are needed'),
+        (speech([5.0], [60.0]), 'two people are needed, a folder each, with 3 recordings or 12 s'),
+        (sounds(foreground_dog=9), '0 recordings in background/CLASS/*: 3 at least'),
+        (sounds(foreground_dog=2, background_rain=5), '2 recordings in foreground/CLASS/*'),
+    ],
+)
+def test_too_little_is_refused(found, said):
+    with pytest.raises(config_lib.ConfigError) as refused:
+        folder.check_enough(found)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    'rates, kind, rate',
+    [
+        ([48000] * 9 + [22050], 'sounds', 44100),
+        ([48000] * 8 + [22050] * 2, 'sounds', 22050),
+        ([44100] * 6 + [4000] * 4, 'sounds', 44100),
+        ([11025, 11025], 'sounds', 11025),
+        ([48000] * 9 + [8000], 'speech', 8000),
+        ([4000] * 3, 'sounds', None),
+    ],
+)
+def test_the_rate_is_the_highest_that_most_recordings_reach(rates, kind, rate):
+    found = {'kind': kind, 'recordings': [{'rate': one} for one in rates]}
+    if rate is None:
+        with pytest.raises(config_lib.ConfigError, match='less than 8000 Hz'):
+            folder.rate_of(found)
+    else:
+        assert folder.rate_of(found) == rate
+
+
+def test_what_is_too_little_is_said():
+    lines = '\n'.join(folder.describe(speech([60.0], [60.0]), 8000))
+    assert 'found              2 people, 2 recordings, 2.0 minutes; 8000 Hz' in lines
+    assert 'scores say nothing about voices that were not trained on' in lines
+    assert '2 minutes of speech are little' in lines
+    lines = '\n'.join(folder.describe(speech(*[[3600.0]] * 40), 8000))
+    assert '40.0 hours' in lines and 'note' not in lines
+    found = sounds(foreground_dog=4, foreground_cat=1, background_rain=5)
+    found |= {'unusable': {'needs ffmpeg': 2}, 'elsewhere': 1}
+    lines = '\n'.join(folder.describe(found, 44100))
+    assert 'foreground: 2 classes, 5 recordings, 0.2 minutes; background: 1 class, 5' in lines
+    assert 'of foreground cat there are fewer than 3 recordings each' in lines
+    assert '10 sounds are few' in lines
+    assert '2 files needs ffmpeg: left out' in lines and '1 file outside the folders' in lines
+
+
+@pytest.mark.parametrize(
+    'rates, size',
+    [((50, 10, 2), 'small'), ((1, 9, 9), 'demo'), ((9000, 6000, 200), 'paper'), ((9, 4), 'demo')],
+)
+@pytest.mark.parametrize('found', [speech([9.0]), sounds(rate=16000)], ids=['speech', 'sounds'])
+def test_the_largest_model_that_sees_enough_is_chosen(found, rates, size):
+    rate = 8000 if found['kind'] == 'speech' else 16000
+    configs = folder.configurations(found, rate=rate)
+    by_size = dict(zip((one.preset for one in configs), rates))
+    lines = []
+    config, speed = folder.choose(
+        configs, 1800, say=lines.append, measured=lambda config: by_size.get(config.preset, 0.01)
+    )
+    assert (config.preset, config.data.sample_rate) == (size, rate)
+    assert speed == by_size[size] and len(lines) <= len(rates)
+    for one in configs:
+        validate.validate(one)
+
+
+def test_a_configuration_may_be_chosen():
+    made = functools.partial(folder.configurations, speech([9.0]), rate=8000)
+    assert [x.preset for x in made(argument='convtasnet')] == ['demo', 'small', 'paper']
+    assert [x.preset for x in made(argument='convtasnet:small,seed=2')] == ['small']
+    only = made(argument='convtasnet:paper', overrides={'model.hidden': '8'})
+    assert [(x.preset, x.model.hidden) for x in only] == [('paper', 8)]
+    with pytest.raises(config_lib.ConfigError, match='e.g. --config=convtasnet_glu'):
+        made(argument='blstm_m2')
+
+
+def test_a_folder_is_surveyed(tmp_path):
+    trees.folder(tmp_path / 'voices', speakers=2, files=2, suffix='flac')
+    trees.write(tmp_path / 'voices' / 'nobody.wav', trees.speechlike(1, seed=1))
+    (tmp_path / 'voices' / 'spk1' / 'broken.wav').write_bytes(b'RIFF')
+    found = survey.survey(str(tmp_path / 'voices'))
+    assert (found['kind'], len(found['recordings']), found['elsewhere']) == ('speech', 4, 1)
+    assert found['unusable'] == {'unreadable': 1}
+    assert {(x['name'], x['rate']) for x in found['recordings']} == {('spk0', 8000), ('spk1', 8000)}
+    assert found['recordings'][0]['seconds'] == pytest.approx(1.2)
+    before = found['digest']
+    trees.write(tmp_path / 'voices' / 'spk1' / 'new.wav', trees.speechlike(1, seed=9))
+    assert survey.survey(str(tmp_path / 'voices'))['digest'] != before
+
+    root = sound_trees.general(tmp_path / 'sounds', files=2)
+    trees.write(root / 'background' / 'dog' / 'x.wav', sound_trees.ground(7))
+    found = survey.survey(str(root))
+    assert found['kind'] == 'sounds' and len(found['recordings']) == 14
+    assert found['left_out'] == {'background/dog': 1}
+    assert {x['role'] for x in found['recordings']} == set(sound_tables.ROLES)
+
+
+@pytest.mark.parametrize(
+    'argv, said',
+    [
+        (['no/such'], 'no/such: there is no such folder'),
+        (['{}', '{}'], 'one folder of recordings is trained on'),
+        (['{}', '--minutes=0'], '--minutes=0: must be above 0'),
+        (['{}', '--config.data.dir=x'], 'of FOLDER one is made'),
+        (['{}', '--mode=evaluate'], 'not understood by --mode=evaluate'),
+        (['{}', '--data_dirs=x'], '--data_dirs goes with'),
+        (['{}', '--config=convtasnet_gl'], 'did you mean'),
+        (['--minutes=3'], '--minutes goes with a FOLDER'),
+        (['{}/data'], 'holds no recordings, it is a data set: --config=NAME --config.data.dir='),
+        (['{}/run'], 'holds no recordings, it is a run: --workdir='),
+    ],
+)
+def test_a_mistake_is_refused(tmp_path, capsys, argv, said):
+    for name in ('data/dataset.json', 'run/config.json'):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text('{}')
+    with pytest.raises(SystemExit) as end:
+        main.main([word.format(tmp_path) for word in argv])
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert said in told.err and told.err.count('\n') == 1 and not told.out
+
+
+def test_the_data_set_lies_beside_the_folder_and_never_in_it(tmp_path, monkeypatch):
+    (tmp_path / 'mine').mkdir()
+    monkeypatch.chdir(tmp_path / 'mine')
+    assert folder.data_folder('.') == f'{tmp_path}/mine-data'
+    monkeypatch.chdir(tmp_path)
+    assert folder.data_folder('mine/') == 'mine-data'
+    assert folder.default_workdir('mine/') == 'runs/mine'
+    assert folder.default_workdir('My, voices') == 'runs/My_voices'
+    monkeypatch.setattr(folder.os, 'access', lambda *_: False)
+    assert folder.data_folder('mine') == 'data/mine'
+    (tmp_path / 'data' / 'mine').mkdir(parents=True)
+    (tmp_path / 'data' / 'mine' / 'letter.txt').write_text('')
+    with pytest.raises(config_lib.ConfigError, match='was not made of mine: move one of them'):
+        folder.build('mine', speech(), 'data/mine', job_of=None)
+
+
+TINY = [
+    '--config.model.basis=8', '--config.model.bottleneck=4', '--config.model.hidden=8',
+    '--config.model.skip=4', '--config.model.blocks=2', '--config.model.repeats=1',
+    '--config.data.segment_seconds=0.1', '--config.training.epochs=2',
+    '--config.training.audio_examples=0', '--config.evaluation.filter_taps=8',
+    '--config.evaluation.listen_examples=1', '--config.training.checkpoint_steps=1000',
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_folder_of_two_people_becomes_a_model(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folder, 'FEWEST_MIXTURES', 12)
+    for i, name in enumerate(('Ann', 'Bob')):
+        audio_T = trees.speechlike(14, seed=i, sample_rate=16000)
+        trees.write(tmp_path / 'voices' / name / 'talk.flac', audio_T, 16000)
+    argv = ['voices', '--minutes=0.001', '--config=convtasnet:demo', *TINY]
+    main.main(argv)
+    told = capfd.readouterr().out
+    assert 'found              2 people, 2 recordings, 0.5 minutes; 16000 Hz' in told
+    assert 'called as some that this run was trained on' in told
+    *_, scores, page, following, _ = told.splitlines()
+    assert scores.startswith('scores             voices_data: ') and page.endswith('index.html')
+    assert following.startswith('next               fgsep-separate runs/voices runs/voices/audio/')
+    assert (tmp_path / 'runs' / 'voices-report' / 'index.html').exists()
+    metadata = json.loads((tmp_path / 'voices-data' / 'dataset.json').read_text())
+    assert metadata['config']['split_by'] == 'recording'
+    assert len(list((tmp_path / 'voices').rglob('*'))) == 4
+    # Once more: data set and run are there; other recordings are said.
+    trees.write(tmp_path / 'voices' / 'Bob' / 'more.wav', trees.speechlike(2, seed=7))
+    main.main(['voices', '--config.training.epochs=2'])
+    told = capfd.readouterr().out
+    assert 'mixtures           in voices-data already' in told
+    assert 'voices has changed since' in told and 'goes on as it was begun' in told
+    assert 'is trained: ' in told
