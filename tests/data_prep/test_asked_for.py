@@ -167,7 +167,7 @@ def test_what_is_read_is_never_written_to(tmp_path, monkeypatch, flag, output, s
     monkeypatch.chdir(tmp_path)
     own = options.parser('data_prep.x', 'X.', input_dir='')
     for name in ('input_dir', 'desed_dir', 'audioset_dir'):
-        own.add_argument(f'--{name}')
+        own.add_argument(f'--{name}', help='')
     before = sorted(map(str, tmp_path.rglob('*')))
     with pytest.raises(SystemExit) as stopped:
         options.run(own, [f'--{flag}=rec', f'--output_dir={output}', *more], _stop)
