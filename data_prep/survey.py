@@ -66,7 +66,7 @@ def survey(root: str) -> dict:
     """
     files = corpora.list_files(root)
     tops = {path.split('/')[0] for path in files if '/' in path}
-    sounds = bool(tops & set(ROLES)) and tops <= {*ROLES}
+    sounds = tops >= {*ROLES} or bool(tops) and tops <= {*ROLES}
     left_out, copies, unusable = collections.Counter(), [], collections.Counter()
     if sounds:
         found = _sounds(root, left_out, copies)

@@ -4,7 +4,11 @@ from fgsep_jax import command_line
 
 COMMANDS = (
     ('fgsep-separate', 'fgsep_jax.separate', 'recordings in, their parts out'),
-    ('fgsep-train', 'fgsep_jax.main', 'trains, resumes and evaluates; --config lists the models'),
+    (
+        'fgsep-train',
+        'fgsep_jax.main',
+        'trains on a FOLDER of recordings, or what --config names; resumes',
+    ),
     ('fgsep-evaluate', 'fgsep_jax.main --mode=evaluate', 'scores a run on data sets'),
     ('fgsep-report', 'fgsep_jax.report', 'tables, figures and a page of many runs'),
     ('', 'fgsep_jax.interop.import_model', 'weights of other programs become a model file'),

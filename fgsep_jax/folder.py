@@ -7,6 +7,7 @@ makes the data set, the speed of this machine decides on the size of the model, 
 import collections
 import functools
 import glob
+import importlib.util
 import json
 import math
 import os
@@ -28,6 +29,7 @@ REACH = 0.9  # share of the recordings that have the model's rate, or more
 MODELS = {'speech': 'convtasnet_glu', 'foreground': 'blstm_m2'}
 # Examples without which a preset would be no better than the one below it.
 ENOUGH = {'demo': 0, 'small': 12_000, 'paper': 150_000}
+SHORTEST = {'speech': 1.0, 'sounds': 0.1}  # s, of a recording
 SECONDS = 4.0  # longer recordings of speech are cut into segments: training reads no more of one
 PASSES = 10  # as often a training should see each of its mixtures; more of them vary more
 MOST_EPOCHS = 200
@@ -94,6 +96,10 @@ def look(folder):
             f'{shown(folder)} could not be looked into; the message stands above'
         )
     found = files.parse_json(done.stdout, config_lib.ConfigError, where='data_prep.survey')
+    least, count = SHORTEST[found['kind']], len(found['recordings'])
+    found['recordings'] = [one for one in found['recordings'] if one['seconds'] >= least]
+    if short := count - len(found['recordings']):
+        found['unusable'][f'shorter than {least:g} s'] = short
     if not found['recordings']:
         lost = [f'{count} {kind}' for kind, count in found['unusable'].items()]
         lost += [f'{found["elsewhere"]} not in a folder of their own'] * bool(found['elsewhere'])
@@ -150,6 +156,11 @@ def rate_of(found):
     )
 
 
+def at_rate(found, rate):
+    """A survey without the recordings of lower rates, which no data set of this one is made of."""
+    return {**found, 'recordings': [one for one in found['recordings'] if one['rate'] >= rate]}
+
+
 def describe(found, rate):
     """Lines on what was found, and on what is too little and what that means."""
     recordings = found['recordings']
@@ -182,7 +193,7 @@ def describe(found, rate):
         (found['elsewhere'], 'outside the folders of speakers or classes: left out'),
     ):  # fmt: skip
         lines += [f'note: {_count(count, "file")} {shown(what)}'] * bool(count)
-    return lines + [f'note: {line}' for line in _too_little(found)]
+    return lines + [f'note: {line}' for line in _too_little(at_rate(found, rate))]
 
 
 def _too_little(found):
@@ -430,7 +441,7 @@ def choose(configs, seconds, *, say=print, measured=measure):
             break
         enough = rate * seconds >= wanted or not chosen
         say(
-            f'speed              {config.experiment}:{config.preset} {rate:.2g} examples/s'
+            f'speed              {config.experiment}:{config.preset} {rate:.3g} examples/s'
             + ('' if enough else f', too slow: it needs {wanted:,} of them')
         )
         if not enough:
@@ -483,6 +494,11 @@ def build(folder, found, directory, *, job_of, say=print):
                 ' begin anew'
             )
         return open_dataset(directory)
+    if importlib.util.find_spec('apache_beam') is None:
+        raise config_lib.ConfigError(
+            'making a data set needs Apache Beam, which is not installed: pip install -e'
+            " '.[data-prep]'"
+        )
     name, flags = job_of()
     flags = [f'--input_dir={folder}', f'--output_dir={directory}', *flags]
     about = {'folder': os.path.abspath(folder), 'digest': found['digest']}
@@ -516,7 +532,6 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     found, directory = look(folder), data_folder(folder)
     if not argument and os.path.isfile(os.path.join(workdir, 'config.json')):
         return _resumed(folder, found, directory, workdir, overrides=overrides, say=say)
-    check_enough(found)
     typed = config_lib.load(argument or MODELS[task_of(found)])
     config_lib.override(typed, overrides)  # before anything is measured
     rate = typed.data.sample_rate if 'data.sample_rate' in overrides else rate_of(found)
@@ -524,6 +539,8 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
         rate = open_dataset(directory)['sample_rate']
     for line in describe(found, rate):
         say(line)
+    found = at_rate(found, rate)
+    check_enough(found)
     configs = configurations(found, rate=rate, argument=argument, overrides=overrides)
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
@@ -569,7 +586,10 @@ def _fit(config, metadata, speed, seconds):
     config.evaluation.splits = ','.join(
         name for name in splits if name not in ('train', 'validation')
     )
-    config.data.batch_size = min(config.data.batch_size, train)
+    import jax
+
+    batch, devices = min(config.data.batch_size, train), jax.device_count()
+    config.data.batch_size = max(batch // devices, 1) * devices
     # A validation is a forward pass, a third of a step; then a checkpoint is written.
     epoch = (train + splits.get('validation', 0) / 3) / speed + CHECKPOINT_SECONDS
     config.training.epochs = min(max(round(seconds / epoch), 1), MOST_EPOCHS)
@@ -592,7 +612,7 @@ def finish(workdir):
             gain = systems[''].summary['metrics'][key][middle]
             if gain is not None:
                 print(
-                    f'scores             {shown(name)}: {gain:.1f} dB better than the mixture'
+                    f'scores             {shown(name)}: {gain:+.1f} dB against the mixture'
                     f' (SI-SNR, {middle})'
                     + ('; more --minutes or recordings are needed' if gain < ENOUGH_DB else '')
                 )

@@ -3,7 +3,9 @@
 import functools
 import json
 import pathlib
+import shutil
 import sys
+import types
 
 import pytest
 
@@ -226,6 +228,32 @@ def test_a_folder_is_surveyed(tmp_path):
     assert found['kind'] == 'sounds' and len(found['recordings']) == 14
     assert found['left_out'] == {'background/dog': 1}
     assert {x['role'] for x in found['recordings']} == set(sound_tables.ROLES)
+    trees.write(root / 'rejected' / 'y.wav', sound_trees.ground(8))
+    found = survey.survey(str(root))
+    assert found['kind'] == 'sounds' and found['elsewhere'] == 1
+
+
+def test_what_no_data_set_can_use_is_not_counted(tmp_path, monkeypatch):
+    trees.write(tmp_path / 'Ann' / 'a.wav', trees.speechlike(3, seed=0))
+    trees.write(tmp_path / 'Ann' / 'b.wav', trees.speechlike(0.5, seed=1))
+    trees.write(tmp_path / 'Bob' / 'c.wav', trees.speechlike(3, seed=2, sample_rate=6000), 6000)
+    monkeypatch.setattr(folder.subprocess, 'run', in_process)
+    found = folder.look(str(tmp_path))
+    assert [one['rate'] for one in found['recordings']] == [8000, 6000]
+    lines = folder.describe(found, 8000)
+    assert 'rate               8000 Hz; 1 below it are left out' in lines
+    assert 'note: 1 file shorter than 1 s: left out' in lines
+    assert len(folder.at_rate(found, 8000)['recordings']) == 1
+    shutil.rmtree(tmp_path / 'Ann')
+    (tmp_path / 'Bob' / 'c.wav').rename(tmp_path / 'c.wav')
+    with pytest.raises(config_lib.ConfigError, match=r'has no recordings .*1 not in a folder of'):
+        folder.look(str(tmp_path))
+
+
+def in_process(command, **_):
+    *_, argument = command
+    found = survey.survey(argument.partition('=')[2])
+    return types.SimpleNamespace(returncode=0, stdout=json.dumps(found).encode())
 
 
 @pytest.mark.parametrize(
