@@ -187,12 +187,12 @@ def describe(found, rate):
         f'rate               {rate} Hz' + (f'; {below} below it are left out' if below else '')
     )
     for count, what in (
-        *((count, f'{kind}: left out') for kind, count in found['unusable'].items()),
-        *((n, f'in {name}, in both roles: left out') for name, n in found['left_out'].items()),
-        (found['copies'], 'copies of others: used once'),
-        (found['elsewhere'], 'outside the folders of speakers or classes: left out'),
+        *((count, kind) for kind, count in found['unusable'].items()),
+        *((n, f'{name} is in both roles') for name, n in found['left_out'].items()),
+        (found['copies'], 'copies of others'),
+        (found['elsewhere'], 'outside the folders of speakers or classes'),
     ):  # fmt: skip
-        lines += [f'note: {_count(count, "file")} {shown(what)}'] * bool(count)
+        lines += [f'note: {_count(count, "file")} left out: {shown(what)}'] * bool(count)
     return lines + [f'note: {line}' for line in _too_little(at_rate(found, rate))]
 
 
@@ -461,21 +461,14 @@ def mixtures_for(task, examples):
     return int(min(max(examples / PASSES, FEWEST_MIXTURES), MOST_MIXTURES[task]))
 
 
-def build(folder, found, directory, *, job_of, say=print):
-    """Finds the data set of a folder, or lets a job of data_prep make it.
-
-    Args:
-      folder: of recordings.
-      found: survey.
-      directory: of the data set.
-      job_of: function that gives (name, flags) of the job, called where it is to be made.
-      say: called with each line for the user.
+def check_directory(folder, directory):
+    """Looks up where the data set of a folder is, or will be made.
 
     Returns:
-      The data set's metadata.
+      Digest of the recordings that one is made of; None where it is still to be made.
 
     Raises:
-      ConfigError: something else is there, or the job failed.
+      ConfigError: something else is there, or none can be made.
     """
     record, about = os.path.join(directory, RECORD), {}
     if os.path.exists(record):
@@ -487,29 +480,38 @@ def build(folder, found, directory, *, job_of, say=print):
             ' them, the data set is to lie there'
         )
     if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):
-        say(f'mixtures           in {shown(directory)} already')
-        if about.get('digest') != found['digest']:
-            say(
-                f'note: {shown(folder)} has changed since; remove {shown(directory)} and the run to'
-                ' begin anew'
-            )
-        return open_dataset(directory)
+        return about.get('digest')
     if importlib.util.find_spec('apache_beam') is None:
         raise config_lib.ConfigError(
             'making a data set needs Apache Beam, which is not installed: pip install -e'
             " '.[data-prep]'"
         )
-    name, flags = job_of()
+    return None
+
+
+def build(folder, found, directory, *, rate, mixtures, say):
+    """Lets a job of data_prep make the data set of a folder.
+
+    Args:
+      folder: of recordings.
+      found: survey.
+      directory: of the data set.
+      rate, mixtures: see `job`.
+      say: called with each line for the user.
+
+    Raises:
+      ConfigError: the job failed.
+    """
+    name, flags = job(found, rate=rate, mixtures=mixtures)
     flags = [f'--input_dir={folder}', f'--output_dir={directory}', *flags]
     about = {'folder': os.path.abspath(folder), 'digest': found['digest']}
-    contents = {record: json.dumps(about, indent=2) + '\n'}
+    contents = {os.path.join(directory, RECORD): json.dumps(about, indent=2) + '\n'}
     if found['kind'] == 'sounds':
         contents[os.path.join(directory, CLASSES)] = class_table(found)[0]
         flags.append(f'--classes={os.path.join(directory, CLASSES)}')
     os.makedirs(directory, exist_ok=True)
     files.write(contents)
     data_sets.run_job(name, flags, directory, f'no mixtures in {shown(directory)} yet', say=say)
-    return open_dataset(directory)
 
 
 def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
@@ -535,18 +537,22 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     typed = config_lib.load(argument or MODELS[task_of(found)])
     config_lib.override(typed, overrides)  # before anything is measured
     rate = typed.data.sample_rate if 'data.sample_rate' in overrides else rate_of(found)
-    if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):
+    digest = check_directory(folder, directory)
+    if digest:
         rate = open_dataset(directory)['sample_rate']
+    kept = at_rate(found, rate)
+    check_enough(kept)
     for line in describe(found, rate):
         say(line)
-    found = at_rate(found, rate)
-    check_enough(found)
     configs = configurations(found, rate=rate, argument=argument, overrides=overrides)
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
-    mixtures = mixtures_for(config.task, speed * seconds)
-    of_job = functools.partial(job, found, rate=rate, mixtures=mixtures)
-    metadata = build(folder, found, directory, job_of=of_job, say=say)
+    if digest:
+        say(_already(folder, directory, digest == found['digest']))
+    else:
+        mixtures = mixtures_for(config.task, speed * seconds)
+        build(folder, kept, directory, rate=rate, mixtures=mixtures, say=say)
+    metadata = open_dataset(directory)
     config = config.copy_and_resolve_references()
     config.data.dir = directory
     _fit(config, metadata, speed, seconds)
@@ -556,6 +562,13 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
         f' of {metadata["splits"]["train"]["examples"]:,} mixtures'
     )
     return config.lock()
+
+
+def _already(folder, directory, same):
+    changed = f'\nnote: {shown(folder)} has changed since; remove {shown(directory)} and the run to'
+    return f'mixtures           in {shown(directory)} already' + (
+        '' if same else f'{changed} begin anew'
+    )
 
 
 def _resumed(folder, found, directory, workdir, *, overrides, say):
@@ -569,8 +582,8 @@ def _resumed(folder, found, directory, workdir, *, overrides, say):
         )
     for line in describe(found, config.data.sample_rate):
         say(line)
-    if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):  # else the caller says so
-        build(folder, found, directory, job_of=None, say=say)
+    if digest := check_directory(folder, directory):  # without it the caller says what is missing
+        say(_already(folder, directory, digest == found['digest']))
     say(
         f'note: the run in {shown(workdir)} goes on as it was begun; --config.training.epochs=N'
         ' trains it longer'
@@ -609,7 +622,7 @@ def finish(workdir):
             key, middle = ('si_snri', 'mean')
             if run.task == 'foreground':
                 key, middle = ('si_snri_foreground', 'median')
-            gain = systems[''].summary['metrics'][key][middle]
+            gain = systems[''].summary['metrics'][key][middle] if '' in systems else None
             if gain is not None:
                 print(
                     f'scores             {shown(name)}: {gain:+.1f} dB against the mixture'

@@ -177,7 +177,7 @@ def test_what_is_too_little_is_said():
     assert 'foreground: 2 classes, 5 recordings, 0.2 minutes; background: 1 class, 5' in lines
     assert 'of foreground cat there are fewer than 3 recordings each' in lines
     assert '10 sounds are few' in lines
-    assert '2 files needs ffmpeg: left out' in lines and '1 file outside the folders' in lines
+    assert '2 files left out: needs ffmpeg' in lines and '1 file left out: outside the' in lines
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_what_no_data_set_can_use_is_not_counted(tmp_path, monkeypatch):
     assert [one['rate'] for one in found['recordings']] == [8000, 6000]
     lines = folder.describe(found, 8000)
     assert 'rate               8000 Hz; 1 below it are left out' in lines
-    assert 'note: 1 file shorter than 1 s: left out' in lines
+    assert 'note: 1 file left out: shorter than 1 s' in lines
     assert len(folder.at_rate(found, 8000)['recordings']) == 1
     shutil.rmtree(tmp_path / 'Ann')
     (tmp_path / 'Bob' / 'c.wav').rename(tmp_path / 'c.wav')
@@ -295,7 +295,7 @@ def test_the_data_set_lies_beside_the_folder_and_never_in_it(tmp_path, monkeypat
     (tmp_path / 'data' / 'mine').mkdir(parents=True)
     (tmp_path / 'data' / 'mine' / 'letter.txt').write_text('')
     with pytest.raises(config_lib.ConfigError, match='was not made of mine: move one of them'):
-        folder.build('mine', speech(), 'data/mine', job_of=None)
+        folder.check_directory('mine', 'data/mine')
 
 
 TINY = [
@@ -328,7 +328,7 @@ def test_a_folder_of_two_people_becomes_a_model(tmp_path, monkeypatch, capfd):
     assert len(list((tmp_path / 'voices').rglob('*'))) == 4
     # Once more: data set and run are there; other recordings are said.
     trees.write(tmp_path / 'voices' / 'Bob' / 'more.wav', trees.speechlike(2, seed=7))
-    main.main(['voices', '--config.training.epochs=2'])
+    main.main(['voices', '--config.training.epochs=2', '--mode=train'])
     told = capfd.readouterr().out
     assert 'mixtures           in voices-data already' in told
     assert 'voices has changed since' in told and 'goes on as it was begun' in told
