@@ -126,7 +126,8 @@ def _by_name(found, role=''):
 
 
 def _count(number, noun):
-    return f'{number:,} {noun}{"s" * (number != 1)}'
+    plural = f'{noun}es' if noun.endswith('s') else f'{noun}s'
+    return f'{number:,} {noun if number == 1 else plural}'
 
 
 def _time(recordings):
@@ -168,7 +169,7 @@ def describe(found, rate):
     at = f'{rates[0]} Hz' if len(rates) == 1 else f'{rates[0]} to {rates[-1]} Hz'
     if found['kind'] == 'sounds':
         what = '; '.join(
-            f'{role}: {_count(len(groups), "class").replace("classs", "classes")},'
+            f'{role}: {_count(len(groups), "class")},'
             f' {_count(sum(map(len, groups.values())), "recording")},'
             f' {_time([one for some in groups.values() for one in some])}'
             for role in ('foreground', 'background')
@@ -558,8 +559,9 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     _fit(config, metadata, speed, seconds)
     config_lib.override(config, overrides)
     say(
-        f'model              {config.experiment}:{config.preset}, {config.training.epochs} epochs'
-        f' of {metadata["splits"]["train"]["examples"]:,} mixtures'
+        f'model              {config.experiment}:{config.preset},'
+        f' {_count(config.training.epochs, "epoch")} of'
+        f' {_count(metadata["splits"]["train"]["examples"], "mixture")}'
     )
     return config.lock()
 
@@ -594,13 +596,13 @@ def _resumed(folder, found, directory, workdir, *, overrides, say):
 
 def _fit(config, metadata, speed, seconds):
     """Sets what depends on the data set: splits, batch and epochs."""
+    import jax
+
     splits = {name: about['examples'] for name, about in metadata['splits'].items()}
     train = splits['train']
     config.evaluation.splits = ','.join(
         name for name in splits if name not in ('train', 'validation')
     )
-    import jax
-
     batch, devices = min(config.data.batch_size, train), jax.device_count()
     config.data.batch_size = max(batch // devices, 1) * devices
     # A validation is a forward pass, a third of a step; then a checkpoint is written.
