@@ -64,15 +64,13 @@ class DatasetExistsError(ValueError):
     """The output folder holds a finished data set."""
 
 
-def _prepare_output(output_dir: str, overwrite: bool) -> None:
+def _prepare_output(output_dir: str, name: str, overwrite: bool) -> None:
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     staging = FileSystems.join(output_dir, _STAGING)
     earlier = own_files(output_dir, staging)
     there = listing(output_dir) if FileSystems.exists(output_dir) else []
-    foreign = sorted(
-        {records.DATASET_FILE, *METADATA_FILES}.intersection(there).difference(earlier)
-    )
+    foreign = sorted(one for one in {*there} - {*earlier} if _is_written(one, name))
     if foreign:
         raise DatasetExistsError(
             f'{FileSystems.join(output_dir, foreign[0])} is there, and no data set that it '
@@ -85,6 +83,14 @@ def _prepare_output(output_dir: str, overwrite: bool) -> None:
     if '://' not in staging:
         os.makedirs(staging, exist_ok=True)
     _clear(staging)
+
+
+def _is_written(entry: str, name: str) -> bool:
+    """Whether a file is called as one of those that a data set of a name consists of."""
+    shard = rf'{name}-\w+\.tfrecord-\d{{5,}}-of-\d{{5,}}'
+    index = r'index-(?:train|validation|test|c\d)\.npy'
+    whole = (records.DATASET_FILE, *METADATA_FILES)
+    return entry in whole or re.fullmatch(f'{shard}|{index}', entry) is not None
 
 
 def _clear(staging: str, *, all: bool = False) -> None:
@@ -262,7 +268,7 @@ def run(
     began = time.monotonic()
     if dry_run:
         return _dry_run(job)
-    _prepare_output(output_dir, overwrite)
+    _prepare_output(output_dir, name, overwrite)
     staging = FileSystems.join(output_dir, _STAGING)
     # The name is new each time, since workers cache what they load by name.
     job_path = FileSystems.join(staging, f'job-{uuid.uuid4().hex}.pickle')

@@ -120,6 +120,10 @@ def listed_group(path: str, groups: Groups) -> str | None:
 # (`dog_barking_1_2`, `2023_01`), so they are read so only where the kind of tree says it.
 _CLIP_OF_AUDIOSET = re.compile(r'Y?([\w-]{11})(?:[_-]\d+(?:\.\d+)?){0,2}')
 _CUT_OF_FREESOUND = re.compile(r'([1-9]\d{3,})_\d+')
+# Numbers, alone or behind a word as recorders count: take1, REC_0001-2, Recording (2).
+_COUNTED = re.compile(
+    r'(?:new )?[^\W\d_]{0,16}[ _-]*\(?\d[\d() _-]*(?:_?LR)?|new recording|recording', re.IGNORECASE
+)
 _LOOKS_CUT = re.compile(r'Y?[\w-]{11}(?:[_-]\d+(?:\.\d+)?){2}|\d+_\d+')
 
 
@@ -148,7 +152,7 @@ def recording(stem: str, *, source_class: str, tree: str = 'folder') -> str:
         return f'fs{match[1]}'
     if match := re.fullmatch(r'([1-9]\d{3,})(?:__.+)?', stem):
         return f'fs{match[1]}'
-    if re.fullmatch(r'\d+(?:_\d+)?|[A-Za-z]{1,9}[ _-]?\d{1,5}', stem):
+    if _COUNTED.fullmatch(stem):
         return f'{source_class}/{stem}'
     return stem
 

@@ -246,10 +246,12 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, s
             table.columns(task.source_names),
         )
     )
-    if settings.listen_examples and jax.process_index() == 0:
+    if jax.process_index() == 0:
         folder = os.path.join(workdir, 'audio', names.part(name))
+        # With none asked for, those of an earlier model go nevertheless.
         listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)
-        say(f'\nlisten             {folder}/*/*.wav')
+        if settings.listen_examples:
+            say(f'\nlisten             {folder}/*/*.wav')
 
 
 def _seen(trained, source, folder):

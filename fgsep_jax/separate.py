@@ -215,7 +215,7 @@ def _check(args):
     return how, background or None
 
 
-def _listed(words):
+def _listed(words, within=()):
     """The inputs that the words mean.
 
     Returns:
@@ -234,7 +234,9 @@ def _listed(words):
             except MistakeError as error:
                 raise MistakeError(f'{shown(word)}: {shown(error)}') from error
             lines = text.replace('\r\n', '\n').split('\n')
-            inner, more = _listed([line for line in lines if line.strip()])
+            if (key := os.path.realpath(word[1:])) in within:
+                raise MistakeError(f'{shown(word)}: this list names itself')
+            inner, more = _listed([line for line in lines if line.strip()], (*within, key))
             found += inner
             passed += more
         elif os.path.isdir(word):
@@ -356,6 +358,7 @@ class Manifest:
         if os.path.lexists(self._path):
             import csv
 
+            csv.field_size_limit(1 << 30)  # of a damaged line; the default raises
             text = _read_manifest(self._path)
             for row in csv.DictReader(io.StringIO(text, newline='')):
                 if None not in row and None not in row.values():  # cut by a killed process
@@ -368,14 +371,15 @@ class Manifest:
     def key(job):
         return json.dumps(list(job.outputs.values()), ensure_ascii=False)
 
-    def is_done(self, job, folder):
+    def is_done(self, job, folder, beside=()):
         """Whether a recording is unchanged since its parts, all there, were written this way."""
         row = self.rows.get(self.key(job), {})
         if row.get('status') != 'done' or row.get('settings') != self._settings:
             return False
         about = os.stat(job.source)
         same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
-        return same and all(os.path.isfile(os.path.join(folder, p)) for p in job.outputs.values())
+        paths = (*job.outputs.values(), *beside)
+        return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)
 
     def is_ours(self, job):
         """Whether what has the names of a recording's parts was left by a process that ended."""
@@ -538,7 +542,13 @@ def separate(words, args):
     inputs, passed = _listed(inputs)
     from fgsep_jax.separation import model as model_lib, writing
 
+    if os.path.splitext(model)[1].lower().removeprefix('.') in SUFFIXES:
+        raise MistakeError(f'{shown(model)} is a recording; the model comes first, then recordings')
     about = model_lib.about(command_line.local_path(model))
+    if background and not about.adapts:
+        raise MistakeError(
+            f'--background: {about.name} has no auxiliary network that would hear it'
+        )
     wrong = [part for part in args.sources if part not in about.sources]
     if wrong:
         raise MistakeError(f'--sources={wrong[0]}: this model gives {", ".join(about.sources)}')
@@ -571,7 +581,7 @@ def separate(words, args):
         manifest = Manifest(folder, settings)
         for where in {os.path.dirname(p) for job in jobs for p in job.outputs.values()}:
             files.clean(os.path.join(folder, where))
-        waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite)
+        waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
             say(f'{len(jobs) - len(waiting)} of {len(jobs)} recordings are done already')
         status = 0
@@ -653,17 +663,21 @@ def _check_page(folder):
         )
 
 
-def _waiting(jobs, manifest, folder, *, overwrite):
+def _waiting(jobs, manifest, folder, *, overwrite, labels):
     """Jobs that are to be done.
 
     Raises:
       MistakeError: files of others, or of other settings, have the names of their parts.
     """
+    from fgsep_jax.separation import writing
+
     waiting = []
     for job in jobs:
-        if not overwrite and job.source != '-' and manifest.is_done(job, folder):
+        beside = writing.label_paths(job.outputs) if labels else []
+        if not overwrite and job.source != '-' and manifest.is_done(job, folder, beside):
             continue
-        there = [p for p in job.outputs.values() if os.path.lexists(os.path.join(folder, p))]
+        paths = (*job.outputs.values(), *beside)
+        there = [path for path in paths if os.path.lexists(os.path.join(folder, path))]
         if there and not overwrite and not manifest.is_ours(job):
             raise MistakeError(
                 f'{shown(os.path.join(folder, there[0]))} is there, and not from this model with'

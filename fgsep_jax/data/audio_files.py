@@ -24,6 +24,34 @@ from fgsep_jax.data import containers
 from fgsep_jax.names import shown
 
 _BLOCK = 1 << 18  # samples decoded at a time
+# ffmpeg's names of forms that hold sound themselves.
+_CONTAINERS = [
+    'aac',
+    'ac3',
+    'aiff',
+    'amr',
+    'amrnb',
+    'amrwb',
+    'ape',
+    'asf',
+    'au',
+    'avi',
+    'caf',
+    'dts',
+    'eac3',
+    'flac',
+    'flv',
+    'mov,mp4,m4a,3gp,3g2,mj2',
+    'matroska,webm',
+    'mp3',
+    'mpeg',
+    'mpegts',
+    'ogg',
+    'tta',
+    'w64',
+    'wav',
+    'wv',
+]
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
 
 
@@ -123,9 +151,24 @@ def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
         )
     source = os.path.abspath(path)  # no option, and no protocol, whatever it is called
     command = [program, '-nostdin', '-v', 'error', '-y', *(['-xerror'] if whole else [])]
-    command += ['-i', f'file:{source}', '-map', '0:a:0', '-c:a', 'pcm_f32le', '-f', 'w64', target]
+    # No playlist or script, which would name other files.
+    command += [
+        '-format_whitelist',
+        ','.join(_CONTAINERS),
+        '-i',
+        f'file:{source}',
+        '-map',
+        '0:a:0',
+        '-c:a',
+        'pcm_f32le',
+        '-f',
+        'w64',
+        target,
+    ]
     done = subprocess.run(command, capture_output=True, check=False)
     lines = done.stderr.decode(errors='replace').strip().splitlines()
+    if done.returncode and any('matches no streams' in line for line in lines):
+        raise BadInput('unreadable', 'no sound in it')
     if done.returncode or (whole and lines):
         reason = lines[-1].replace(f'file:{source}: ', '') if lines else 'no reason given'
         raise BadInput('unreadable', f'neither libsndfile nor ffmpeg reads it: {shown(reason)}')

@@ -55,7 +55,16 @@ def shipped():
 def located(model):
     """The path that is meant by what was typed for a model: itself, or that of a shipped name."""
     path = os.path.expanduser(os.fspath(model))
-    return path if os.path.lexists(path) else shipped().get(path, path)
+    if os.path.lexists(path) or path.endswith(SUFFIX):
+        return path
+    known = shipped()
+    if path not in known:
+        names = f', or one of {", ".join(known)}, which are shipped' if known else ''
+        raise ConfigError(
+            f'there is no model {shown(path)}: a run folder or a model file (NAME{SUFFIX}) is'
+            f' needed{names}'
+        )
+    return known[path]
 
 
 def is_model_file(path):

@@ -19,7 +19,9 @@ from fgsep_jax.separation.order import MARGIN, Order
 from fgsep_jax.separation.recording import Puller, length_at, resampled
 
 PEAK = 0.9  # that a recording is brought to before the network sees it
+FAINTEST = 1e-30  # peak of what is no silence: below, float32 has no room for the gain
 IN_MEMORY = 64 << 20  # bytes of a tape, before it becomes a file
+_LARGEST = 1e37  # scale that float32 holds
 QUIET_STEP = 0.25  # seconds between the stretches that are compared for the quietest
 
 
@@ -40,6 +42,25 @@ class How:
     channels: str | int = 'mean'
     batch: int = 1
     rate: float = 0
+
+
+def check(how: How) -> None:
+    """Raises ValueError where recordings cannot be cut so."""
+
+    def need(name, rule, must):
+        if not rule:
+            raise ValueError(f'{name} = {getattr(how, name)!r}: must be {must}')
+
+    def is_number(value):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+    number = isinstance(how.channels, int) and how.channels >= 1
+    need('channels', how.channels in ('each', 'mean') or number, "'each', 'mean' or 1, 2, ...")
+    for name in ('segment', 'overlap', 'rate'):
+        value = getattr(how, name)
+        need(name, is_number(value) and 0 <= value < math.inf, 'a number, 0 or more')
+    need('segment', not how.segment or how.segment >= 0.1, '0, or 0.1 s at least')
+    need('batch', isinstance(how.batch, int) and how.batch >= 1, 'a whole number, 1 or more')
 
 
 @dataclasses.dataclass
@@ -177,7 +198,7 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
     adaptation = network.adaptation_seconds
     about = scan(recording, channels=how.channels, quiet_seconds=adaptation)
     rate, out_rate = network.sample_rate, how.rate or recording.rate
-    gain = PEAK / about.peak if about.peak else 1.0
+    gain = PEAK / about.peak if about.peak > FAINTEST else 1.0
     samples = length_at(about.samples, recording.rate, rate)
     out_samples = length_at(about.samples, recording.rate, out_rate)
     channels = recording.channels if how.channels == 'each' else 1
@@ -299,4 +320,4 @@ class Level:
         correlation_SS = self._gram_SS * inverse_S[:, None] * inverse_S[None]
         target_S = self._with_mixture_S * inverse_S
         scale_S, *_ = np.linalg.lstsq(correlation_SS, target_S, rcond=1e-6)
-        return (scale_S * inverse_S).astype(np.float32)
+        return np.clip(scale_S * inverse_S, -_LARGEST, _LARGEST).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax import stopping
-from fgsep_jax.separation.writing import SUBTYPES
+from fgsep_jax.separation.writing import SUBTYPES, rounded
 
 BLOCK_SECONDS = 0.02  # of a microphone's blocks
 
@@ -83,7 +83,8 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
 
         def write(parts):
             for source, sound in sounds.items():
-                sound.write(np.clip(parts[source], -1, 1 - 2.0**-15))
+                part_T = np.clip(parts[source], -1, 1 - 2.0**-15)
+                sound.write(rounded(part_T, bits))
                 sound.flush()
 
         for block_T in blocks:

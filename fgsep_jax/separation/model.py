@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import functools
+import math
 import os
 import time
 from typing import NamedTuple
@@ -135,7 +136,7 @@ class Separator:
         self.sources = tuple(sources) or model_file.usual_names(config)
         self.how = _default(self.network, config)
 
-    def separate(self, signal, rate, *, channels='each', background=None, **how):
+    def separate(self, signal, rate, *, channels='each', background=None, output_rate=0, **how):
         """Separates a signal.
 
         Args:
@@ -144,10 +145,12 @@ class Separator:
           channels: 'each', or, for one channel, 'mean' or the number of one from 1 on.
           background: for a model with an auxiliary network, (start, stop) in seconds of what is
             background alone, or a signal of the same rate; None: the quietest stretch.
-          **how: `segment`, `overlap` in seconds, `batch`, `rate` of the results; see `engine.How`.
+          output_rate: of the results in hertz; 0: the signal's.
+          **how: `segment`, `overlap` in seconds, `batch`; see `engine.How`.
 
         Returns:
-          {name of the source: float32 array of the signal's shape and rate}.
+          {name of the source: float32 array of the signal's shape and rate}; of one channel where
+          `channels` takes one of several.
 
         Raises:
           ValueError: the signal is empty, not finite, or of another shape.
@@ -158,15 +161,31 @@ class Separator:
                 f'signal is {signal.dtype}{list(signal.shape)}: must be floats [T], [channels, T]'
                 ' or [batch, channels, T]; divide 16-bit integers by 32768'
             )
-        if isinstance(background, (np.ndarray, jax.Array)):
-            background = ArrayRecording(np.atleast_2d(np.asarray(background)), rate)
+        if signal.ndim > 1 and signal.shape[-2] > max(signal.shape[-1], 64):
+            raise ValueError(
+                f'signal is {list(signal.shape)}: {signal.shape[-2]:,} channels of'
+                f' {signal.shape[-1]:,} samples; give its transpose, [channels, T]'
+            )
+        if not (isinstance(rate, (int, float, np.number)) and 0 < rate < math.inf):
+            raise ValueError(f'rate = {rate!r}: must be a number of hertz')
+        how = self._how(channels=channels, rate=output_rate, **how)
+        if background is not None and not isinstance(background, tuple):
+            background = np.asarray(background)
+            if (
+                not np.issubdtype(background.dtype, np.floating)
+                or not np.isfinite(background).all()
+            ):
+                raise ValueError(
+                    'background: must be (start, stop) in seconds, or finite floats [T]'
+                )
+            background = ArrayRecording(np.atleast_2d(background), rate)
         batch_BCT = signal.reshape((1,) * (3 - signal.ndim) + signal.shape)
         rows = []
         for signal_CT in batch_BCT:
             recording = ArrayRecording(signal_CT, rate)
             try:
                 made = engine.separate(
-                    self.network, recording, self._how(channels=channels, **how),
+                    self.network, recording, how,
                     background=background,
                 )  # fmt: skip
             except BadInput as bad:
@@ -225,7 +244,12 @@ class Separator:
         with contextlib.ExitStack() as stack:
             recording = FileRecording(path, start=start, seconds=seconds, folder=scratch)
             stack.callback(recording.close)
-            if isinstance(background, (str, os.PathLike)):
+            span = background if isinstance(background, tuple) else None
+            if span is not None:  # of the whole recording, wherever its part begins
+                where = dict(start=span[0], seconds=span[1] - span[0])
+                background = FileRecording(path, **where, folder=scratch)
+                stack.callback(background.close)
+            elif isinstance(background, (str, os.PathLike)):
                 background = FileRecording(os.fspath(background), folder=scratch)
                 stack.callback(background.close)
             made = engine.separate(
@@ -252,7 +276,7 @@ class Separator:
             channels=made.channels,
             gain=gain,
             low_margin_seconds=made.low_margin_seconds,
-            background=made.background,
+            background=span or (made.background and tuple(start + s for s in made.background)),
             real_time_factor=made.seconds / (time.monotonic() - began),
         )
 
@@ -263,8 +287,14 @@ class Separator:
         return Stream(self, rate)
 
     def _how(self, **changes):
-        values = {**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
-        return engine.How(**values)
+        unknown = sorted(changes.keys() - vars(self.how).keys())
+        if unknown:
+            raise TypeError(f'{unknown[0]} is none of {", ".join(vars(self.how))}')
+        how = engine.How(
+            **{**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
+        )
+        engine.check(how)
+        return how
 
 
 def _default(network, config):
@@ -287,12 +317,14 @@ class About(NamedTuple):
       sources: names of what it gives.
       sample_rate: in hertz.
       identity: tells it from others that may have its name.
+      adapts: whether it is given background alone, too.
     """
 
     name: str
     sources: tuple[str, ...]
     sample_rate: int
     identity: str
+    adapts: bool
 
 
 def _stem(path):
@@ -307,18 +339,15 @@ def about(model):
     """What is known of a model before its weights are read; see `load`."""
     path = model_file.located(model)
     if model_file.is_model_file(path):
-        found = model_file.read_about(path)
-        stat = os.stat(path)
+        found, stat = model_file.read_about(path), os.stat(path)
+        config, sources = found.config, found.sources
         identity = found.digest or f'{stat.st_size} {stat.st_mtime_ns}'
-        return About(_name(path), found.sources, found.config.data.sample_rate, identity)
-    config = run_folder.read_config(path)
-    step = checkpoint.best_step(path)
-    return About(
-        _name(path),
-        model_file.usual_names(config),
-        config.data.sample_rate,
-        f'{config_lib.to_json(config)}{step}',
-    )
+    else:
+        config = run_folder.read_config(path)
+        sources = model_file.usual_names(config)
+        identity = f'{config_lib.to_json(config)}{checkpoint.best_step(path)}'
+    adapts = config.data.adaptation_seconds > 0
+    return About(_name(path), sources, config.data.sample_rate, identity, adapts)
 
 
 def load(model):

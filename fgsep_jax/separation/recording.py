@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 import soxr
 
+from fgsep_jax import files
 from fgsep_jax.data import audio_files, resample as resample_lib
 from fgsep_jax.data.audio_files import BadInput
 
@@ -62,7 +63,9 @@ class FileRecording:
                 raise
             if not os.path.getsize(path):
                 raise BadInput('empty', '0 bytes') from bad
-            self._temporary = tempfile.NamedTemporaryFile(suffix='.w64', dir=folder or None)
+            self._temporary = tempfile.NamedTemporaryFile(
+                prefix=files.PARTIAL, suffix='.w64', dir=folder or None
+            )
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(self.close)
                 audio_files.by_ffmpeg(path, self._temporary.name)

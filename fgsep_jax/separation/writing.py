@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax import files
+from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation import activity
 from fgsep_jax.separation.recording import Puller
 
@@ -15,6 +16,8 @@ FORMATS = {'wav': 'WAV', 'flac': 'FLAC', 'ogg': 'OGG', 'mp3': 'MP3'}
 SUBTYPES = {'16': 'PCM_16', '24': 'PCM_24', 'float': 'FLOAT'}
 _LOSSY = {'ogg': 'VORBIS', 'mp3': 'MPEG_LAYER_III'}
 _BYTES = {'16': 2, '24': 3, 'float': 4}
+_RATES = {'mp3': (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)}
+_MOST = {'mp3': (2, 48_000), 'ogg': (255, 192_000), 'flac': (8, 655_350)}  # channels, rate
 _LIMIT = 1 - 2.0**-15  # the largest sample of 16 bits
 _LONGEST_WAV = (4 << 30) - 4096  # bytes that a WAV's header can count
 
@@ -44,6 +47,36 @@ class Written:
     low_margin_seconds: float
     background: tuple[float, float] | None
     real_time_factor: float
+
+
+def label_paths(outputs):
+    """Where the labels of a recording go: beside its first part.
+
+    Args:
+      outputs: {part: path}.
+    """
+    first, path = next(iter(outputs.items()))
+    stem = os.path.splitext(path)[0].removesuffix(f'_{first}')
+    return [f'{stem}_{name}' for name in LABELS]
+
+
+def check_form(form, *, rate, channels):
+    """Raises BadInput where a form cannot hold a sound."""
+    most_channels, most_rate = _MOST.get(form, (1024, 1 << 31))
+    if channels > most_channels:
+        raise BadInput(f'{channels} channels', f'{form} holds {most_channels} at most')
+    if rate > most_rate or rate not in _RATES.get(form, (rate,)):
+        known = ', '.join(map(str, _RATES.get(form, ()))) or f'up to {most_rate}'
+        raise BadInput(f'{rate} Hz', f'{form} knows {known} Hz; --rate gives another')
+
+
+def rounded(signal, bits):
+    """Samples as libsndfile takes them for so many bits, at the nearest step: it would cut."""
+    if bits == 'float':
+        return signal
+    full = 2 ** (int(bits) - 1)
+    whole = np.clip(np.rint(signal.astype(np.float64) * full), -full, full - 1)
+    return whole.astype(np.int16) if bits == '16' else (whole * 256).astype(np.int32)
 
 
 class _Output:
@@ -92,20 +125,15 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
     """
     for folder in {os.path.dirname(path) for path in outputs.values()}:
         os.makedirs(folder or '.', exist_ok=True)
+    check_form(form, rate=round(made.rate), channels=made.channels)
     partial = {part: files.partial(path) for part, path in outputs.items()}
     try:
         gain, levels = _write(made, sources, partial, form=form, bits=bits)
         texts = {}
         if labels:
-            first, path = next(iter(outputs.items()))
-            stem = os.path.splitext(path)[0].removesuffix(f'_{first}')
             found = {part: activity.stretches(level) for part, level in levels.items()}
-            texts = dict(
-                zip(
-                    (f'{stem}_{name}' for name in LABELS),
-                    (activity.audacity(found), activity.raven(found, made.rate)),
-                )
-            )
+            made_of = (activity.audacity(found), activity.raven(found, made.rate))
+            texts = dict(zip(label_paths(outputs), made_of))
         if about_to_rename is not None:
             about_to_rename()
         for part, path in outputs.items():
@@ -157,7 +185,7 @@ def _write(made, sources, paths, *, form, bits):
         for block_TPC in blocks():
             for index, (sound, meter) in enumerate(zip(sounds, meters.values())):
                 part_TC = block_TPC[:, index] * np.float32(gain)
-                sound.write(part_TC)
+                sound.write(part_TC if form in _LOSSY else rounded(part_TC, bits))
                 meter.add(part_TC)
                 outputs[index].check()
     return gain, {part: meter.level_db() for part, meter in meters.items()}

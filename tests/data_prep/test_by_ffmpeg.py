@@ -157,6 +157,14 @@ def test_ffmpeg_itself(tmp_path, form):
     assert inspect(cut).problem == 'unreadable' or form in ('wma', 'ac3')
 
 
+@needs_ffmpeg
+def test_a_script_never_stands_for_another_file(tmp_path):
+    sound(tmp_path / 'x.wav')
+    path = tmp_path / 'script.m4a'
+    path.write_text('ffconcat version 1.0\nfile x.wav\n')
+    assert inspect(path).problem == 'unreadable'
+
+
 def test_nothing_temporary_stays(tmp_path, ffmpeg, monkeypatch):
     (tmp_path / 'tmp').mkdir()
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'tmp'))

@@ -375,7 +375,7 @@ def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
             'report.md.bak',
             'features.json~',
         ),
-        *('made-train.tfrecord-00000-of-00009', 'other-train.tfrecord-00000-of-00001'),
+        *('older-train.tfrecord-00000-of-00009', 'other-train.tfrecord-00000-of-00001'),
         *('dataset.json.tmp-mine', 'notes.txt'),
     ]
     twin = tmp_path / 'ab12'  # what the pattern stands for
@@ -409,11 +409,20 @@ def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in twin.iterdir()} == before
 
 
-@pytest.mark.parametrize('name', ['report.md', 'report.json', 'features.json'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'report.md',
+        'report.json',
+        'features.json',
+        'mine-train.tfrecord-00000-of-00002',
+        'index-train.npy',
+    ],
+)
 def test_a_file_in_the_way_is_not_replaced(corpus, tmp_path, name):
     (tmp_path / name).write_text('mine')
     with pytest.raises(SystemExit, match=f'{name} is there, and no data set that it belongs to'):
-        run_folder(corpus, tmp_path, '--train_pairs=2')
+        run_folder(corpus, tmp_path, '--train_pairs=2', '--name=mine')
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == 'mine'
 

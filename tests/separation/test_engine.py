@@ -100,6 +100,7 @@ def test_jax_arrays_are_taken(sounds):
         (np.array([0.0, np.nan]), 'not finite'),
         (np.zeros(5, np.int16), 'floats'),
         (np.zeros((1, 1, 1, 5)), 'floats'),
+        (np.zeros((8000, 2)), 'its transpose'),
     ],
 )
 def test_what_cannot_be_separated_is_said(speech, signal, said):
@@ -151,3 +152,35 @@ def test_sources_of_all_channels_have_one_order(speech):
     estimate_SCT = noise(2, 1, 500)
     swapped = np.concatenate([estimate_SCT, -estimate_SCT[::-1]], axis=1)
     np.testing.assert_array_equal(_same_order(swapped)[:, 1], -estimate_SCT[:, 0])
+
+
+@pytest.mark.parametrize(
+    ('how', 'said'),
+    [
+        (dict(channels=0), 'channels = 0'),
+        (dict(channels='2'), "channels = '2'"),
+        (dict(segment=-1.0), 'segment = -1.0'),
+        (dict(segment=float('nan')), 'segment = nan'),
+        (dict(batch=0), 'batch = 0'),
+        (dict(background=[np.nan, 0.0]), 'background: must be'),
+        (dict(background='file.wav'), 'background: must be'),
+    ],
+)
+def test_ways_that_cannot_be_are_said(speech, how, said):
+    with pytest.raises(ValueError, match=said):
+        speech.separate(noise(100), RATE, **how)
+
+
+@pytest.mark.parametrize('rate', [0, float('nan'), '8000'])
+def test_a_rate_is_a_number(speech, rate):
+    with pytest.raises(ValueError, match='rate = '):
+        speech.separate(noise(100), rate)
+
+
+@pytest.mark.parametrize('peak', [1e-43, 1e37])
+def test_no_level_is_too_much(speech, sounds, peak):
+    signal_T = noise(3000) * 9
+    signal_T = (signal_T / np.abs(signal_T).max()).astype(np.float64) * peak
+    for model in (speech, sounds):
+        parts = model.separate(signal_T.astype(np.float32), RATE)
+        assert all(np.isfinite(part).all() for part in parts.values())

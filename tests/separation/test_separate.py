@@ -207,7 +207,10 @@ def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
     [
         ([], 'MODEL INPUT... is needed'),
         (['M'], 'MODEL and INPUT are needed'),
-        (['no/run', 'a.wav'], 'no/run holds no run'),
+        (['no/run', 'a.wav'], 'there is no model no/run'),
+        (['bare', 'a.wav'], 'bare holds no run'),
+        (['a.wav', 'a.flac'], 'the model comes first'),
+        (['M', 'a.wav', '--background=0-1'], 'no auxiliary network'),
         (['M', 'b.wav'], 'b.wav: there is no such file'),
         (['M', '*.mp3'], '*.mp3: there is no such file'),
         (['M', '@no.txt'], 'no.txt cannot be read'),
@@ -338,7 +341,7 @@ def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
     write = writing._Output.write
 
     def full(self, data):
-        if self.tell() > 4000:
+        if self.tell() + len(data) > 4000:
             self.error = OSError(28, 'No space left on device')
             return len(data)
         return write(self, data)
@@ -420,6 +423,63 @@ def test_a_page_is_a_switch_that_may_have_a_number(words, pages):
     for line in (['m', 'a', *words], [*words, 'm', 'a'], ['m', *words, '-o', 'x', 'a']):
         args, rest = separate._parser().parse(line)
         assert (args.page, rest) == (pages, ['m', 'a'])
+
+
+@pytest.mark.parametrize('flags', [['--format=mp3'], ['--format=flac', '--rate=700000']])
+def test_a_form_that_cannot_hold_a_recording_costs_its_line(sounds, tmp_path, flags):
+    wave(tmp_path / 'a.wav', noise(3000, 6), 16_000)
+    wave(tmp_path / 'b.wav', noise(3000, 1), 16_000)
+    words = [sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', tmp_path / 'out', *flags]
+    assert run(*words) == 1
+    found = {os.path.basename(path): row['status'] for path, row in rows(tmp_path / 'out').items()}
+    assert found['a.wav'].startswith('failed: ')
+    assert (found['b.wav'] == 'done') == (flags == ['--format=mp3'])
+
+
+def test_samples_are_rounded_to_the_nearest(tmp_path):
+    signal_T = np.linspace(-1, 1, 9999, dtype=np.float32)
+    for bits, step in (('16', 2**-15), ('24', 2**-23)):
+        soundfile.write(tmp_path / 'x.wav', writing.rounded(signal_T, bits), RATE, f'PCM_{bits}')
+        error_T = soundfile.read(tmp_path / 'x.wav')[0][:-1] - signal_T[:-1]
+        assert np.abs(error_T).max() <= 0.5001 * step
+
+
+def test_labels_of_others_stay(sounds, tmp_path, capsys):
+    wave(tmp_path / 'a.wav')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/a_labels.txt').write_text('mine')
+    words = [sounds, tmp_path / 'a.wav', '-o', tmp_path / 'out', '--labels']
+    assert run(*words) == 2
+    assert (tmp_path / 'out/a_labels.txt').read_text() == 'mine'
+    assert run(*words, '--overwrite') == 0
+    os.unlink(tmp_path / 'out/a_labels.txt')
+    assert run(*words) == 0
+    assert (tmp_path / 'out/a_labels.txt').exists()
+
+
+def test_a_damaged_manifest_and_a_list_of_itself(sounds, tmp_path, capsys):
+    wave(tmp_path / 'a.wav')
+    out = tmp_path / 'out'
+    assert run(sounds, tmp_path / 'a.wav', '-o', out) == 0
+    with open(out / 'manifest.csv', 'a') as file:
+        file.write('x' * 200_000 + '\n')
+    assert run(sounds, tmp_path / 'a.wav', '-o', out) == 0
+    (tmp_path / 'loop.txt').write_text(f'@{tmp_path}/loop.txt')
+    assert run(sounds, f'@{tmp_path}/loop.txt', '-o', out) == 2
+    assert 'names itself' in capsys.readouterr().err
+
+
+def test_a_background_is_of_the_whole_recording(tmp_path):
+    model = models.run(tmp_path / 'aux', 'blstm_m2_plus')
+    signal_TC = noise(48_000)
+    wave(tmp_path / 'a.wav', signal_TC)
+    words = [model, tmp_path / 'a.wav', '--start=4', '-o', tmp_path / 'out']
+    assert run(*words, '--background=0-1') == 0
+    assert rows(tmp_path / 'out')[str(tmp_path / 'a.wav')]['background'] == '0.00-1.00'
+    assert run(*words, '--background=5-5.5', '--overwrite') == 0
+    assert run(*words, '--overwrite') == 0
+    start, _ = rows(tmp_path / 'out')[str(tmp_path / 'a.wav')]['background'].split('-')
+    assert float(start) >= 4
 
 
 def test_activity():
