@@ -248,6 +248,13 @@ def lend_caches():
         os.environ.setdefault(name, folder)
 
 
+def quiet():
+    """Lets libraries say no more than warnings: their progress is not the user's."""
+    from absl import logging
+
+    logging.set_verbosity(logging.WARNING)
+
+
 def show(text):
     """Prints what a program was asked for; where it does not arrive the exit status is 1."""
     print(text)

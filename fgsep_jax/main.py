@@ -100,7 +100,7 @@ def _begin(args):
     from fgsep_jax import compilation_cache
 
     flags.FLAGS.mark_as_parsed()  # grain reads its own
-    logging.set_verbosity(logging.WARNING)  # the libraries' progress is not the user's
+    command_line.quiet()
     # Threads of Orbax print pages of what is then raised here, too, and is said in one line.
     logging.get_absl_logger().addFilter(lambda record: not record.exc_info)
     sys.unraisablehook = lambda unraisable: None

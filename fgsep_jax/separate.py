@@ -540,6 +540,7 @@ def separate(words, args):
         return _live(words, args)
     model, *inputs = words
     inputs, passed = _listed(inputs)
+    command_line.quiet()
     from fgsep_jax.separation import model as model_lib, writing
 
     if os.path.splitext(model)[1].lower().removeprefix('.') in SUFFIXES:
@@ -606,6 +607,7 @@ def _live(words, args):
         raise MistakeError('--live takes the microphone (no INPUT), or standard input (-)')
     if inputs and not args.raw_rate:
         raise MistakeError('--live - needs --raw_rate=N: 16-bit samples of one channel at N Hz')
+    command_line.quiet()
     from fgsep_jax.separation import live, model as model_lib
 
     about = model_lib.about(command_line.local_path(model))

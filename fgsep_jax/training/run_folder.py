@@ -244,7 +244,7 @@ def read_config(workdir):
       ConfigError: there is no run, or its configuration cannot be read.
     """
     path = os.path.join(workdir, 'config.json')
-    if not os.path.exists(path):
+    if not os.path.lexists(path):  # what else is in its place is named by who reads it
         below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
         if below:
             first = ''.join(f'\n  --workdir={shlex.quote(one)}' for one in below[:_MOST_NAMED])

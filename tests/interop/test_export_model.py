@@ -218,7 +218,7 @@ def test_a_model_file_hands_on_what_it_says(tmp_path):
         ('{run} --output={tmp}/folder.onnx --overwrite', 'folder.onnx is there already'),
         ('{run} {run} --output={tmp}/m', 'not understood: give one RUN'),
         ('{run}', 'these flags are needed: --output'),
-        ('{tmp}/nothing --output={tmp}/m', 'nothing holds no run'),
+        ('{tmp}/nothing --output={tmp}/m', 'there is no model'),
         ('{tmp}/there.stablehlo --output={tmp}/m', 'is no model file of fgsep_jax'),
     ],
 )  # fmt: skip

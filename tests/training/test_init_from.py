@@ -86,7 +86,9 @@ def test_what_only_changes_the_computation_is_no_other_model(data, first):
     assert any('was trained at 8000 Hz, this run is at 16000 Hz' in note for note in notes)
 
 
-@pytest.mark.parametrize('init, message', [('gone.safetensors', 'no such'), ('gone', 'no run')])
+@pytest.mark.parametrize(
+    'init, message', [('gone.safetensors', 'no such'), ('gone', 'there is no model')]
+)
 def test_a_refused_start_leaves_no_run(data, tmp_path, init, message):
     with pytest.raises(ConfigError, match=message):
         run(data, tmp_path / 'run', **{'training.init_from': str(tmp_path / init)})
