@@ -87,6 +87,7 @@ def test_what_a_run_would_write_over_is_refused(project, name):
             run_folder.check(str(folder), project.config)
 
 
+@pytest.mark.slow
 def test_a_run_writes_nothing_that_is_not_refused_when_it_is_somebody_elses(tmp_path):
     data = synthetic.write(tmp_path / 'data', train=4, validation=2, test=2)
     config = tiny.config(data, **{'training.epochs': 1})

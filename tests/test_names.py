@@ -111,6 +111,7 @@ def safe(part, longest=names.LONGEST):
     )
 
 
+@pytest.mark.slow
 @given(texts, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_a_part_is_safe_everywhere(name, ascii):

@@ -22,6 +22,7 @@ from fgsep_jax.config import ConfigError
 from fgsep_jax.tasks import make_task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['metrics', 'pit', 'features'])
 def test_small_cases_run_and_make_lines(run, name):
     run(importlib.import_module(f'benchmarks.{name}').cases(small=True))

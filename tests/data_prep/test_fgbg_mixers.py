@@ -185,6 +185,7 @@ def test_pitch_and_length(semitones, stretch):
         assert rms(end_T) == pytest.approx(np.sqrt(0.5), rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rate', [0.6, 1.0, 1.37])
 @pytest.mark.parametrize('samples, window', [(64, 64), (1000, 512), (20011, 2048)])
 def test_the_phase_vocoder_is_librosas(samples, window, rate):

@@ -363,6 +363,7 @@ def test_runs_as_a_module(job):
     assert done.returncode == 0 and '--output_dir' in done.stdout
 
 
+@pytest.mark.slow
 def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
     """In a folder whose name is a pattern, among files that look like ours and are not."""
     out = tmp_path / 'a[b]*?'

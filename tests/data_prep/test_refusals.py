@@ -20,6 +20,7 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
 
 
+@pytest.mark.slow
 def test_overwrite_keeps_the_old_data_set_until_the_new_one_is_planned(
     corpus, tmp_path, monkeypatch
 ):
@@ -39,6 +40,7 @@ def test_overwrite_keeps_the_old_data_set_until_the_new_one_is_planned(
         run_folder(corpus, tmp_path, '--overwrite')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'beam_flags', [(), ('--direct_running_mode=multi_processing', '--direct_num_workers=2')]
 )

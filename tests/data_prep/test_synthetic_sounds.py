@@ -59,6 +59,7 @@ def test_every_sound_is_whole(role, name):
             assert np.std(part_T) > (0.0 if role == 'foreground' else 0.5) * np.std(sound_T)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process(bank):
     script = (
         'import hashlib\n'

@@ -9,6 +9,8 @@ from fgsep_jax.config import ConfigError
 import synthetic
 import tiny
 
+pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
+
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):

@@ -74,6 +74,7 @@ def test_rows_are_the_metrics_of_each_whole_example(data):
         assert row['si_snri'] > 40
 
 
+@pytest.mark.slow
 def test_a_model_gets_each_example_as_if_alone(data):
     config = tiny.config(data)
     task = make_task(config)

@@ -395,6 +395,7 @@ class Page(html.parser.HTMLParser):
         self.texts.append(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'some', [slice(3, None, 6), pytest.param(slice(None), marks=pytest.mark.slow)]
 )

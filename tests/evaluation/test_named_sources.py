@@ -287,6 +287,7 @@ def test_damaged_results_are_named(data, tmp_path):
             results.load(str(tmp_path / 'a'), 'tones')
 
 
+@pytest.mark.slow
 def test_what_cannot_be_scored_leaves_earlier_results(data, tmp_path, monkeypatch):
     workdir = run(data, tmp_path / 'm1', 'blstm_m1')
     before = (tmp_path / 'm1' / 'evaluation' / 'tones' / 'examples.csv').read_text()

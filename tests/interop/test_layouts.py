@@ -267,6 +267,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CASES)
 def test_imported_it_gives_what_the_other_program_gives(name, tmp_path):
     save, made, said, computes = CASES[name]

@@ -65,6 +65,7 @@ def randomise(torch, module):
     return {name: value.numpy() for name, value in module.state_dict().items()}
 
 
+@pytest.mark.slow
 @sizes
 def test_outputs_and_gradients_equal_torchaudio(torch, torchaudio_model, size):
     peer, model = theirs(torchaudio_model, size), ours(size)

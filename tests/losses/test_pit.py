@@ -68,6 +68,7 @@ def test_pairwise_axes_are_reference_then_estimate():
         np.testing.assert_allclose(value_BRE[b, r, e], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sources', [1, 2, 5])
 def test_of_signals_equals_the_best_of_all_pairs_and_its_gradient(sources):
     estimate_BST, reference_BST = (

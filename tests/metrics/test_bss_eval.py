@@ -63,6 +63,7 @@ def test_closed_form(filter_length, target, leak, noise):
     np.testing.assert_allclose(pairs[0], expected_RE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'sources, samples', [(1, 100), (1, 511), (2, 400), (2, 600), (2, 4003), (2, 9001), (3, 3000)]
 )

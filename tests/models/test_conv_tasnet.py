@@ -54,6 +54,7 @@ def size(**options):
     return sum(leaf.size for leaf in jax.tree.leaves(shapes(conv_tasnet(**options))))
 
 
+@pytest.mark.slow
 def test_parameter_counts_are_the_papers():
     assert size() == 4_984_881
     assert size(unused_residual=True) == 5_050_545
@@ -77,6 +78,7 @@ def test_as_many_samples_out_as_in(options):
         assert estimate_BST.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @variants
 def test_padding_changes_nothing(options):
     model = conv_tasnet(**SMALL | options)

@@ -60,6 +60,7 @@ def plain_blstm(params, x_BKN, mask_BK=None):
 
 
 # 300 is the paper's; the others divide by no width of a vector register.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'batch, frames, channels, hidden', [(3, 11, 5, 7), (1, 1, 2, 1), (2, 6, 128, 300)]
 )

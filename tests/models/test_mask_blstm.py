@@ -98,6 +98,7 @@ def test_equals_torch(auxiliary):
     assert seen == 2 * 6 + 2 * (6 if auxiliary else 3)
 
 
+@pytest.mark.slow
 def test_scales_of_one_are_the_plain_model():
     feature_BKM, adaptation_BAM = inputs(auxiliary=True)
     model, params = make(auxiliary=True)
@@ -122,6 +123,7 @@ def test_scales_start_near_one():
     np.testing.assert_array_equal(params['scale']['bias'], np.ones(10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('auxiliary, padding', [(False, 1e3), (True, np.nan)])
 def test_padding_changes_nothing(auxiliary, padding):
     lengths, adaptation_lengths = (9, 4, 1), (2, 7, 1)

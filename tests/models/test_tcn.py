@@ -61,6 +61,7 @@ def reference(params, x_BKN, *, skip, sources=2):
     return 1 / (1 + jnp.exp(-y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('skip', [0, 5])
 @pytest.mark.parametrize('unused_residual', [False, True])
 def test_wiring(skip, unused_residual):
@@ -153,6 +154,7 @@ def test_remat_changes_memory_only(depthwise):
     assert size[True] < size[False] / 3
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_and_parameters_stay_float32():
     x_BKN = normal(2, 100, 16)
     exact, rough = tcn.TCN(**SMALL), tcn.TCN(**SMALL, dtype='bfloat16')

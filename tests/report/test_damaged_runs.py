@@ -91,6 +91,7 @@ def test_json_that_is_none_is_named(folder, name, kind):
     assert any('damaged' in note for note in notes), notes
 
 
+@pytest.mark.slow
 def test_a_report_of_damaged_runs_names_them_at_its_top(folder):
     (folder / 'damaged' / 'config.json').write_bytes(damage.NOT_JSON['deep'])
     (folder / 'whole' / 'evaluation/alpha/summary.json').write_text('{"metrics": 3}')

@@ -76,6 +76,7 @@ def make(folder, name):
     assert command.main([f'--runs={folder}/runs', f'--output_dir={folder}/out']) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name',
     [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in TEXTUAL[::6])],

@@ -13,6 +13,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 import browser
 from fgsep_jax.report import items, page
 
+pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
+
 
 @pytest.fixture(scope='module')
 def report(every_report):

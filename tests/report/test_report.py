@@ -14,6 +14,8 @@ import soundfile
 import fabricate
 from fgsep_jax.report import __main__ as command, build, items, runs, style, write
 
+pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
+
 
 def files_in(folder):
     return {

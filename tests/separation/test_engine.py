@@ -60,6 +60,7 @@ def test_the_level_of_a_recording_changes_nothing(speech, sounds, db):
             np.testing.assert_allclose(scaled[name] / gain, plain[name], atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sources', [1, 2])
 def test_one_window_is_the_model_itself_but_for_its_level(speech, sources):
     speech = models.separator('convtasnet', **{'data.sources': 1}) if sources == 1 else speech
@@ -135,6 +136,7 @@ def test_the_background_is_the_quietest_stretch_that_sounds():
     assert about.samples == 80_000 and about.peak == np.abs(signal_T).max()
 
 
+@pytest.mark.slow
 def test_an_auxiliary_network_hears_the_background():
     model = models.separator('blstm_m2_plus')
     signal_T = noise(16_000)

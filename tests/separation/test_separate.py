@@ -101,6 +101,7 @@ def test_the_same_command_goes_on_where_it_stopped(sounds, tmp_path, capsys):
     assert len(rows(out)) == 3
 
 
+@pytest.mark.slow
 def test_killed_at_any_rename_it_goes_on(sounds, tmp_path, monkeypatch):
     wave(tmp_path / 'a.wav')
     whole = tmp_path / 'whole'
@@ -137,6 +138,7 @@ def test_a_torn_line_of_the_manifest_is_separated_anew(sounds, tmp_path):
     assert {row['status'] for row in rows(out).values()} == {'done'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('what', ['another model', 'another setting', "somebody's file"])
 def test_nothing_of_others_is_replaced(sounds, voices, tmp_path, capsys, what):
     wave(tmp_path / 'a.wav')
@@ -395,6 +397,7 @@ def test_a_list_of_somebody_else_is_neither_lost_nor_taken_for_ours(sounds, tmp_
     assert 'a.wav' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_list_cut_anywhere_goes_on(sounds, tmp_path, capsys):
     out, words = tmp_path / 'out', [sounds, wave(tmp_path / 'a.wav'), '-o', tmp_path / 'out']
     assert run(*words) == 0
@@ -469,6 +472,7 @@ def test_a_damaged_manifest_and_a_list_of_itself(sounds, tmp_path, capsys):
     assert 'names itself' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_background_is_of_the_whole_recording(tmp_path):
     model = models.run(tmp_path / 'aux', 'blstm_m2_plus')
     signal_TC = noise(48_000)

@@ -7,6 +7,8 @@ import pytest
 
 import models
 
+pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
+
 RATE = 8000
 CAUSAL = {'model.causal': True, 'model.norm': 'cln'}
 

@@ -66,6 +66,7 @@ def test_the_estimates_sum_to_the_mixture(name, samples):
     np.testing.assert_allclose(estimate_BST.sum(axis=1), mixture_BT, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_mask_keeps_the_foreground():
     """Equation 4 with librosa: the first estimate is M X, the second (1 - M) X."""
     task, params = make(**{'features.mel_scale': 'htk'})
@@ -96,6 +97,7 @@ def test_pcen_features_are_the_configured_ones():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('normalization', ['sum', 'frame', 'mean', 'energy'])
 def test_the_loss_is_equation_5(normalization):
     task, params = make(**{'loss.normalization': normalization, 'features.mel_scale': 'htk'})
@@ -128,6 +130,7 @@ def test_the_loss_is_equation_5(normalization):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_padding_changes_neither_loss_nor_gradient_nor_estimate(name):
     task, params = make(name)

@@ -16,6 +16,7 @@ def batch(samples=800, sources=2):
     return {'source_BST': rng.integers(-8000, 8000, (3, sources, samples)).astype(np.int16)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [path.stem for path in CONFIGS if 'tasnet' in path.stem])
 def test_every_shipped_config_takes_a_step(name):
     deep = name not in ('convtasnet', 'convtasnet_big')
@@ -61,6 +62,7 @@ def test_the_loss_is_negative_si_snr_under_the_best_order():
     assert (term_B > 0.1).all()
 
 
+@pytest.mark.slow
 def test_padding_changes_neither_loss_nor_gradient():
     task = make_task(tiny.config(''))
     params = jax.jit(task.init)(jax.random.key(0))

@@ -22,6 +22,7 @@ def equations(jaxpr):
             yield from equations(inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depthwise', ['auto', 'shift'])
 @pytest.mark.parametrize('name', ['convtasnet', 'convtasnet_prelu', 'convtasnet_glu'])
 def test_conv_tasnets_sum_in_float32(name, depthwise):

@@ -62,6 +62,7 @@ def compiled_step(config):
     return step_lib.jit_train_step(task, config, mesh).lower(state, batch).compile()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != 'cpu', reason='recorded on CPU')
 @pytest.mark.parametrize('name', RECORDED)
 def test_a_step_costs_no_more_than_recorded(name):

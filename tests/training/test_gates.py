@@ -14,6 +14,8 @@ from fgsep_jax.training import gates, loop, run_folder
 import synthetic
 import tiny
 
+pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
+
 GLU = {'model.encoder': 'glu', 'model.layers': 2}
 
 

@@ -411,6 +411,7 @@ def test_a_configuration_changed_after_the_checkpoint_is_refused(data, tmp_path)
         checkpoint.load_best(str(tmp_path), config, task)
 
 
+@pytest.mark.slow
 def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
     first = run(data, tmp_path / 'run')
     before = (tmp_path / 'run' / 'metrics.jsonl').read_text()
@@ -419,6 +420,7 @@ def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
     assert (tmp_path / 'run' / 'metrics.jsonl').read_text() == before
 
 
+@pytest.mark.slow
 def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, capsys):
     run(data, tmp_path / 'run')
     names = ('config.json', 'training_data.json', 'metrics.jsonl')
@@ -428,6 +430,7 @@ def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, c
     assert [(tmp_path / 'run' / name).read_text() for name in names] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('steps', [4, 12])
 def test_a_speed_is_told_from_five_steps_and_the_ends_of_a_curve_are_logged(
     data, tmp_path, monkeypatch, steps
@@ -445,6 +448,7 @@ def test_a_speed_is_told_from_five_steps_and_the_ends_of_a_curve_are_logged(
     assert logged == {4: [1, 4], 12: [1, 5, 10, 12]}[steps]
 
 
+@pytest.mark.slow
 def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
     run(data, tmp_path / 'run')
     other = synthetic.write(tmp_path / 'other', train=17)
