@@ -73,6 +73,7 @@ def age(path, seconds):
     os.utime(path, (then, then))
 
 
+@pytest.mark.slow
 def test_killed_at_any_instant_never_two_are_in_and_nothing_is_left(tmp_path):
     ended = crowd(tmp_path, processes=24, seconds=2)
     assert not (tmp_path / 'two').exists()

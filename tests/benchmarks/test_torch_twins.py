@@ -99,6 +99,7 @@ def test_other_experiments_are_refused():
         torch_twins.Trainer(config, None, None, None)
 
 
+@pytest.mark.slow
 def test_a_twin_is_trained_as_a_run_is(tmp_path):
     data = synthetic.write(tmp_path / 'tones')
     config = tiny.config(

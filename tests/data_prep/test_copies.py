@@ -158,6 +158,7 @@ def test_published_corpora_too(tmp_path, capsys, job, form, flags):
     assert [one['num_speakers'] for one in report['splits'].values()] == [2]
 
 
+@pytest.mark.slow
 def test_fgbg_says_what_lies_in_two_classes(tmp_path, capsys):
     sounds = sound_trees.general(tmp_path / 'in')
     sound_trees.write_classes(tmp_path / 'classes.csv')

@@ -99,6 +99,7 @@ def _character(voice):
     return np.median(pitch_K[level_K > 0.3 * level_K.max()]), spectrum_M - spectrum_M.mean()
 
 
+@pytest.mark.slow
 def test_voices_are_clearly_different():
     character = {voice: _character(voice) for voice in espeak.VOICES}
     for voice, (pitch, _) in character.items():

@@ -211,6 +211,7 @@ def test_whatever_ends_a_writing_is_one_line(corpus, tmp_path, monkeypatch, modu
     assert stop.value.code == 2 and '\n' not in str(stop.value)
 
 
+@pytest.mark.slow
 def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
     run_folder(corpus, tmp_path, '--train_pairs=40')
     before = (tmp_path / 'dataset.json').read_bytes()

@@ -26,6 +26,7 @@ def masks(*shape, seed=0):
     return np.random.default_rng(seed).random(shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scale', ['slaney', 'htk'])
 @pytest.mark.parametrize('norm', ['slaney', None])
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def the_run(tree):
     return found
 
 
+@pytest.mark.slow
 def test_ids_classes_and_recordings(tree):
     ids = hostile(tree.root)
     labels = [(name, ids[i - 1]) for i, name in enumerate(ids)]

@@ -81,6 +81,7 @@ def check(model, given, made):
     np.testing.assert_allclose(made_BST, wanted_BST, atol=1e-4 * float(abs(wanted_BST).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['linear', *SLOW])
 def test_stablehlo_gives_what_the_model_gives(name):
     model = separator(name)

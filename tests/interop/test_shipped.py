@@ -31,6 +31,7 @@ def test_a_shipped_model_is_as_its_card_says(name):
     assert about.origin and about.licence.startswith('CC BY 4.0') and not about.config.data.dir
 
 
+@pytest.mark.slow
 def test_one_is_loaded_by_its_name():
     model = fgsep_jax.load('voices')
     signal_T = 0.1 * np.random.default_rng(0).standard_normal(4000).astype(np.float32)

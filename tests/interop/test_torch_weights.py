@@ -94,6 +94,7 @@ def test_outputs_and_gradients_equal_torchaudio(torch, torchaudio_model, size):
     assert not gradient
 
 
+@pytest.mark.slow
 def test_lengths_at_which_both_pad_alike(torch, torchaudio_model):
     """As the module's docstring says, and at no other length."""
     size = dict(basis=6, bottleneck=4, hidden=5, kernel=3, blocks=1, repeats=1)

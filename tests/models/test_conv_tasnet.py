@@ -101,6 +101,7 @@ def test_padding_changes_nothing(options):
             np.testing.assert_allclose(together_ST[:, :length], alone_ST, atol=3e-6 * scale)
 
 
+@pytest.mark.slow
 def test_gradients_do_not_see_padding():
     model = conv_tasnet(**SMALL | dict(blocks=1, encoder='glu', layers=2))
     variables = parameters(model)
@@ -130,6 +131,7 @@ def input_support(model, variables, samples, at):
     return np.flatnonzero(np.abs(jax.jit(jax.grad(output))(normal(4, samples))).sum(0))
 
 
+@pytest.mark.slow
 def test_causal_model_does_not_see_the_future():
     options = SMALL | dict(encoder='glu', layers=2, norm='cln', causal=True)
     model = conv_tasnet(**options)

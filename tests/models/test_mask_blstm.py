@@ -67,6 +67,7 @@ def test_multiply_accumulates_are_weights(auxiliary):
     assert multiply_accumulates(model, frames_per_second=100) == 100 * (kernels - once)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('auxiliary', [False, True])
 def test_equals_torch(auxiliary):
     feature_BKM, adaptation_BAM = inputs(auxiliary=auxiliary)
@@ -115,6 +116,7 @@ def test_scales_of_one_are_the_plain_model():
     assert np.abs(other - plain).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_scales_start_near_one():
     feature_BKM, adaptation_BAM = inputs(auxiliary=True)
     params = MaskBLSTM(**SMALL, auxiliary=True).init(

@@ -103,6 +103,7 @@ def test_what_is_called_causal_sees_no_later_frame_or_is_refused(causal, norm, d
         assert seen_K[: at + 1].any() and seen_K[at + 1 :].any() == (not causal)
 
 
+@pytest.mark.slow
 def test_masks():
     x_BKN = normal(2, 20, 7)
     module = {kind: tcn.TCN(**SMALL, sources=3, mask=kind) for kind in tcn.MASKS}

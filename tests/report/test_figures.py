@@ -242,6 +242,7 @@ def test_spectrograms_are_of_the_foreground(masks):
     assert figures_foreground.mel_spectrograms(masks, 'nothing') is None
 
 
+@pytest.mark.slow
 def test_a_missing_model_leaves_a_marked_panel(tmp_path):
     fabricate.run(tmp_path / 'm1', 'blstm_m1', trained_on='fgbg', test_sets=('fgbg',))
     fabricate.run(

@@ -33,6 +33,7 @@ def run(*words):
     return 0
 
 
+@pytest.mark.slow
 def test_a_pipe(causal, tmp_path, monkeypatch):
     signal_T = (3000 * np.random.default_rng(0).standard_normal(5001)).astype('<i2')
     data = io.BufferedReader(io.BytesIO(signal_T.tobytes() + b'\0'))

@@ -83,6 +83,7 @@ def test_the_mask_keeps_the_foreground():
         np.testing.assert_allclose(estimate_ST[s], by_hand_T, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pcen_features_are_the_configured_ones():
     values = {'smoothing': 0.1, 'eps': 1e-4, 'gain': 0.7, 'bias': 1.5, 'power': 0.3}
     task, _ = make(
@@ -158,6 +159,7 @@ def test_padding_changes_neither_loss_nor_gradient_nor_estimate(name):
     np.testing.assert_allclose(alone, within[..., :500], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_auxiliary_network_listens_to_the_segment():
     task, params = make('blstm_m1_plus')
     made = batch(task)

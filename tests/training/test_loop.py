@@ -305,6 +305,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
     checkpoints.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', stopping.NAMES)
 def test_a_signal_saves_and_leaves_within_a_step(data, tmp_path, monkeypatch, number):
     step, at = loop._Run.step, []
@@ -327,6 +328,7 @@ def test_a_signal_saves_and_leaves_within_a_step(data, tmp_path, monkeypatch, nu
     jax.tree.map(np.testing.assert_array_equal, ended, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('epoch', [1, 3])
 def test_a_validation_is_left_at_once_and_made_up_for(data, tmp_path, monkeypatch, epoch):
     validate, stopped = loop._Run.validate, []
