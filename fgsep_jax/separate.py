@@ -358,9 +358,13 @@ class Manifest:
         if os.path.lexists(self._path):
             import csv
 
-            csv.field_size_limit(1 << 30)  # of a damaged line; the default raises
             text = _read_manifest(self._path)
-            for row in csv.DictReader(io.StringIO(text, newline='')):
+            before = csv.field_size_limit(1 << 30)  # a damaged line is one that does not count
+            try:
+                found = list(csv.DictReader(io.StringIO(text, newline='')))
+            finally:
+                csv.field_size_limit(before)
+            for row in found:
                 if None not in row and None not in row.values():  # cut by a killed process
                     row = {key: names.from_cell(value) for key, value in row.items()}
                     self.rows[row['outputs']] = row
