@@ -567,6 +567,7 @@ def separate(words, args):
     settings = hashlib.sha256(
         json.dumps(
             [about.identity, args.start, args.seconds, args.background, args.bits, args.rate,
+             _stamp(background),
              args.labels, sorted(how.items(), key=str)],
             default=str,
         ).encode()
@@ -593,6 +594,8 @@ def separate(words, args):
         if waiting:
             command_line.lend_caches()
             separator = model_lib.load(command_line.local_path(model))
+            for note in separator.notes:
+                say(f'note: {note}')
             say(
                 f'{len(waiting)} recording{"s" * (len(waiting) > 1)}; {separator.name}, step'
                 f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'
@@ -667,6 +670,14 @@ def _check_page(folder):
         raise MistakeError(
             f'{shown(path)} is there, and not from this command: another -o, or --overwrite'
         )
+
+
+def _stamp(background):
+    """What tells a file of background alone from what it was before; None of seconds."""
+    if not isinstance(background, str):
+        return None
+    about = os.stat(background)
+    return about.st_size, about.st_mtime_ns
 
 
 def _waiting(jobs, manifest, folder, *, overwrite, labels):

@@ -125,11 +125,13 @@ class Separator:
       step: that they were taken at.
       name: what it is called in messages and manifests.
       how: default `engine.How`.
+      notes: sentences on checkpoints that were passed over.
     """
 
-    def __init__(self, config, parameters, *, step=0, name='', sources=()):
+    def __init__(self, config, parameters, *, step=0, name='', sources=(), notes=()):
         self.config, self.parameters, self.step = config, parameters, step
         self.name = name or f'{config.experiment}:{config.preset}'
+        self.notes = tuple(notes)
         self.task = make_task(config)
         self.network = Network(self.task, parameters, config)
         self.sample_rate = config.data.sample_rate
@@ -364,8 +366,11 @@ def load(model):
       ConfigError: there is no trained model, or it is damaged.
     """
     found, params, notes = checkpoint.load_trained(model)
-    separator = Separator(
-        found.config, params, step=found.step, name=_name(model), sources=found.sources
+    return Separator(
+        found.config,
+        params,
+        step=found.step,
+        name=_name(model),
+        sources=found.sources,
+        notes=notes,
     )
-    separator.notes = notes
-    return separator

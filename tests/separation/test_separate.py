@@ -486,6 +486,25 @@ def test_a_background_is_of_the_whole_recording(tmp_path):
     assert float(start) >= 4
 
 
+def test_a_background_that_has_changed_is_another_setting(tmp_path):
+    model = models.run(tmp_path / 'aux', 'blstm_m2_plus')
+    wave(tmp_path / 'a.wav')
+    wave(tmp_path / 'rain.wav', noise(seed=1))
+    words = [model, tmp_path / 'a.wav', '-o', tmp_path / 'out']
+    words.append(f'--background={tmp_path}/rain.wav')
+    assert run(*words) == 0 == run(*words)
+    wave(tmp_path / 'rain.wav', noise(5000, seed=2))
+    assert run(*words) == 2
+
+
+def test_a_checkpoint_that_was_passed_over_is_said(sounds, tmp_path, capsys):
+    shutil.copytree(sounds, tmp_path / 'run')
+    (tmp_path / 'run/checkpoints/7').mkdir()
+    wave(tmp_path / 'a.wav')
+    assert run(tmp_path / 'run', tmp_path / 'a.wav', '-o', tmp_path / 'out') == 0
+    assert 'note: a torn or damaged checkpoint is passed over' in capsys.readouterr().out
+
+
 def test_activity():
     rate = 8000
     signal_T = np.zeros(10 * rate)
