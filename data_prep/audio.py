@@ -1,5 +1,6 @@
 """Read audio files and judge them: what is bad is named by kind and kept out of the data."""
 
+from collections.abc import Sequence
 import dataclasses
 import math
 
@@ -45,6 +46,7 @@ class Inspected:
         converted: what reading changes (`resampled`, `first channel taken`).
         problem: kind of fault, empty if the file is good.
         detail: what was found.
+        passed_over: the same recording's forms that are bad, where `item` is a later, good one.
     """
 
     item: Utterance
@@ -54,6 +56,7 @@ class Inspected:
     converted: tuple[str, ...] = ()
     problem: str = ''
     detail: str = ''
+    passed_over: 'tuple[Inspected, ...]' = ()
 
 
 def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
@@ -127,6 +130,21 @@ def read(
     return resample(audio_T, native_rate, sample_rate)[begin:end]
 
 
+def read_first(paths: Sequence[str], *, sample_rate: int) -> np.ndarray:
+    """All samples of the first file that can be read; float32 [T].
+
+    Raises:
+        BadInput: none can be; what is wrong with the first.
+    """
+    faults = []
+    for path in paths:
+        try:
+            return read(path, sample_rate=sample_rate)
+        except BadInput as bad:
+            faults.append(bad)
+    raise faults[0]
+
+
 class _Statistics:
     """What is in the channels of a sound, gathered block by block."""
 
@@ -194,7 +212,23 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
         return statistics, sound.rate, sound.declared
 
 
-def inspect(
+def inspect(item: Utterance, **limits) -> Inspected:
+    """Look into one recording: into its other forms, too, until one is good.
+
+    Args:
+        item: the utterance; of the result it has the path of the form that is taken.
+        limits: see `inspect_file`.
+    """
+    bad = []
+    for path in (item.path, *item.others):
+        found = inspect_file(dataclasses.replace(item, path=path), **limits)
+        if not found.problem:
+            return dataclasses.replace(found, passed_over=tuple(bad))
+        bad.append(found)
+    return bad[0]
+
+
+def inspect_file(
     item: Utterance,
     *,
     sample_rate: int,

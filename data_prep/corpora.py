@@ -15,6 +15,7 @@ import unicodedata
 import soundfile
 
 from data_prep.mixing import stable_hash
+from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown as printable
 
@@ -64,6 +65,8 @@ class Utterance:
         path: of the file; local, or any URL that Beam's file systems read.
         split: train, validation, test, ...
         source_class: `speech`, or the class of the sound.
+        others: paths of the same recording in other forms; the first one that is good is taken
+            where `path` is not.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Utterance:
     path: str
     split: str
     source_class: str = 'speech'
+    others: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     def __post_init__(self):
         # These two are written into records and reports; `path` must stay as the system has it.
@@ -91,11 +95,13 @@ class Walked:
         files: relative paths (with `/`) of all that is no folder.
         companions: how many files and folders are the system's own; they are not looked into.
         problems: (relative path, kind, detail) of folders that could not be looked into.
+        originals: {path of a converted file: those of what it was made from}.
     """
 
     files: list[str] = dataclasses.field(default_factory=list)
     companions: int = 0
     problems: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
+    originals: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def _walk(root: str) -> Walked:
@@ -177,14 +183,17 @@ def walk(root: str) -> Walked:
         TreeError: if `root` is not a folder.
     """
     tree = _walk_url(root) if '://' in root else _walk(root)
-    converted = {_stem(path) for path in tree.files if path.lower().endswith(_OF_LIBSNDFILE)}
+    readable = sorted(path for path in tree.files if path.lower().endswith(_OF_LIBSNDFILE))
+    converted = {_stem(path): path for path in readable}
     again = {
-        path
-        for path in tree.files
-        if path.lower().endswith(BY_FFMPEG) and {path, _stem(path)} & converted
+        path: converted.get(path) or converted[_stem(path)]
+        for path in sorted(tree.files)
+        if path.lower().endswith(BY_FFMPEG) and {path, _stem(path)} & converted.keys()
     }  # x.m4a beside x.wav, or beside x.m4a.wav
     tree.files = [path for path in tree.files if path not in again]
-    tree.problems += [(path, 'converted already', 'beside it') for path in sorted(again)]
+    tree.problems += [(path, 'converted already', 'beside it') for path in again]
+    for path, made in again.items():
+        tree.originals[made] = (*tree.originals.get(made, ()), path)
     return tree
 
 
@@ -200,13 +209,41 @@ def _walk_url(root: str) -> Walked:
     return Walked(kept, len(found) - len(kept))
 
 
-def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> list[str]:
-    """Sorted relative paths (with `/`) of the files under `root` with one of `suffixes`.
+def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> dict[str, tuple[str, ...]]:
+    """The files under `root` with one of `suffixes`, sorted, and what they were converted from.
 
+    Returns:
+        {relative path (with `/`): full paths of the same recording in other forms}.
     Raises:
         TreeError: if `root` is not a folder.
     """
-    return sorted(path for path in walk(root).files if path.lower().endswith(suffixes))
+    tree = walk(root)
+    return {
+        path: tuple(_join(root, other) for other in tree.originals.get(path, ()))
+        for path in sorted(tree.files)
+        if path.lower().endswith(suffixes)
+    }
+
+
+def in_forms(
+    root: str, files: dict[str, tuple[str, ...]], named: dict[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Of files that are one recording in several forms, the last one: by name, .wav.
+
+    Args:
+        root: the folder.
+        files: see `list_files`.
+        named: {relative path: what the recording is called}.
+    Returns:
+        {relative path: full paths of its other forms, the first to be tried first}.
+    """
+    groups = collections.defaultdict(list)
+    for path, name in named.items():
+        groups[name].insert(0, path)
+    return {
+        some[0]: (*(_join(root, one) for one in some[1:]), *(x for one in some for x in files[one]))
+        for some in groups.values()
+    }
 
 
 def copies_of(paths: Iterable[str]) -> dict[str, str]:
@@ -265,10 +302,25 @@ def distinct(
     """
     order = sorted(items, key=lambda one: (last(one), one.owner, len(posixpath.basename(one.path))))
     by_path = {one.path: one for one in order}
-    first = copies_of(by_path)
+    first = {
+        path: same
+        for path, same in copies_of(by_path).items()
+        if not (by_path[path].others and _is_bad(same))  # else the others would be lost with it
+    }
     if copies is not None:
         copies += [(by_path[path], by_path[same]) for path, same in sorted(first.items())]
     return [one for one in items if one.path not in first]
+
+
+def _is_bad(path: str) -> bool:
+    """Whether a file cannot be decoded."""
+    try:
+        with audio_files.for_libsndfile(path) as readable, audio_files.decoded(readable) as sound:
+            for _ in sound.blocks:
+                pass
+    except audio_files.BadInput:
+        return True
+    return False
 
 
 def joined(names: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -471,14 +523,14 @@ def folder(
     files = [path for path in found if '/' in path]
     if not files:
         raise _expected(
-            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', found
+            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(found)
         )
     tops = {path: printable(path.split('/')[0]) for path in files}
     speakers, groups, _ = twins(set(tops.values()))
     copies = [] if copies is None else copies
     utterances = distinct(
         [
-            Utterance(name, speakers[tops[path]], _join(root, path), '')
+            Utterance(name, speakers[tops[path]], _join(root, path), '', others=found[path])
             for path, name in _ids(files).items()
         ],
         copies,
@@ -521,15 +573,25 @@ def libritts(root: str, *, copies: list | None = None) -> list[Utterance]:
         r'(?:.*/)?(?P<part>[^/]+)/(?P<speaker>\d+)/(?P<chapter>\d+)/'
         r'(?P<name>(?P=speaker)_(?P=chapter)_\d+_\d+)\.\w+'
     )
-    utterances = {}  # of one utterance in two forms, the last by name, .wav
-    for path in files:
-        match = pattern.fullmatch(path)
-        if match and match['part'] in LIBRITTS_SPLITS:
-            split = LIBRITTS_SPLITS[match['part']]
-            one = Utterance(match['name'], match['speaker'], _join(root, path), split)
-            utterances[one.id] = one
-    if not utterances:
-        raise _expected(root, layout, files)
+    matches = {path: match for path in files if (match := pattern.fullmatch(path))}
+    named = {
+        path: (match['part'], match['name'])
+        for path, match in matches.items()
+        if match['part'] in LIBRITTS_SPLITS
+    }
+    if not named:
+        raise _expected(root, layout, list(files))
+    utterances = {}
+    for path, others in in_forms(root, files, named).items():
+        part, name = named[path]
+        one = Utterance(
+            name,
+            matches[path]['speaker'],
+            _join(root, path),
+            LIBRITTS_SPLITS[part],
+            others=others,
+        )
+        utterances[one.id] = one
     return distinct(list(utterances.values()), copies)
 
 
@@ -547,7 +609,7 @@ def vctk(root: str, *, copies: list | None = None) -> list[Utterance]:
     )
     matches = {path: match for path in files if (match := pattern.fullmatch(path))}
     if not matches:
-        raise _expected(root, layout, files)
+        raise _expected(root, layout, list(files))
     named = collections.defaultdict(set)
     for match in matches.values():
         named[match['name']].add(match['above'])
@@ -558,8 +620,15 @@ def vctk(root: str, *, copies: list | None = None) -> list[Utterance]:
             f'{root} holds both releases of VCTK, or one twice: {places}; give the folder of one '
             'of them'
         )
-    utterances = {}  # of one recording in two forms, the last by name, .wav
-    for path, match in matches.items():
-        one = Utterance(match['name'], match['speaker'], _join(root, path), 'test')
-        utterances[one.id] = one
-    return distinct(list(utterances.values()), copies)
+    forms = in_forms(root, files, {path: match['name'] for path, match in matches.items()})
+    utterances = [
+        Utterance(
+            matches[path]['name'],
+            matches[path]['speaker'],
+            _join(root, path),
+            'test',
+            others=others,
+        )
+        for path, others in forms.items()
+    ]
+    return distinct(utterances, copies)

@@ -21,7 +21,7 @@ def _prepare(args) -> dict:
     return dict(
         job='librimix',
         utterances=utterances,
-        also_used=[line.mixture_path for line in listed],
+        also_used=[line.mixture_paths[0] for line in listed],
         plan=functools.partial(plans.listed_pairs, listed=listed),
         mix=mixers.mix_as_made,
         snr_rule=_RULE,

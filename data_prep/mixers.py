@@ -84,7 +84,8 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
     Without a listed level the SNR is the ratio of the sources' mean powers, offsets not counted.
 
     Args:
-        spec: its `extra[0]` is the path of the ready mixture, checked against the sum.
+        spec: its `extra` are paths of the ready mixture, in one form or several; the first that
+            can be read is checked against the sum.
         sample_rate: of the data set.
         tolerance: of that check, in int16 steps (each file was rounded on its own).
     Raises:
@@ -101,7 +102,7 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
             for clip, take in zip(spec.clips, takes)
         ]
     )
-    mixture_T = audio.read(spec.extra[0], sample_rate=sample_rate)
+    mixture_T = audio.read_first(spec.extra, sample_rate=sample_rate)
     if mixture_T.shape != sources_ST.shape[1:]:
         raise BadInput('lengths differ', f'mixture {mixture_T.size}, sources {sorted(lengths)}')
     error = float(np.abs(sources_ST.sum(axis=0) - mixture_T).max()) * audio.FULL_SCALE

@@ -62,6 +62,14 @@ def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout:
     )
 
 
+def _by_stem(folder: str) -> dict[str, list[str]]:
+    """{name without suffix: paths of its forms} of the audio files in a folder."""
+    files = corpora.list_files(folder)
+    stems = {name: os.path.splitext(name)[0] for name in files}
+    forms = corpora.in_forms(folder, files, stems)
+    return {stems[name]: [os.path.join(folder, name), *others] for name, others in forms.items()}
+
+
 def _mixed(
     base: str,
     parts: dict[str, str],
@@ -85,20 +93,20 @@ def _mixed(
         missing = [folder for folder in folders if not os.path.isdir(folder)]
         if missing:
             raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
-        names = {name for folder in folders[1:] for name in corpora.list_files(folder)}
-        for stem, name in {os.path.splitext(name)[0]: name for name in sorted(names)}.items():
+        mixtures, *sources = [_by_stem(folder) for folder in folders]
+        names = {stem: paths for one in sources for stem, paths in one.items()}
+        for stem, paths in sorted(names.items()):
+            name = os.path.basename(paths[0])
             speakers = speakers_of(stem)
             if speakers is None:  # not one of the mixtures; the report counts it
-                strays.append(f'{folders[1]}/{name}')
+                strays.append(paths[0])
                 continue
             ids = tuple(f'{part}/{printable(stem)}/s{i}' for i in (1, 2))
-            utterances += [
-                Utterance(id_, speaker, os.path.join(folder, name), split)
-                for id_, speaker, folder in zip(ids, speakers, folders[1:])
-            ]
-            listed.append(
-                Listed(printable(stem), split, ids, levels_of(stem), os.path.join(folders[0], name))
-            )
+            for id_, speaker, folder, one in zip(ids, speakers, folders[1:], sources):
+                path, *others = one.get(stem, [os.path.join(folder, name)])
+                utterances.append(Utterance(id_, speaker, path, split, others=tuple(others)))
+            ready = tuple(mixtures.get(stem, [os.path.join(folders[0], name)]))
+            listed.append(Listed(printable(stem), split, ids, levels_of(stem), ready))
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
     there = {line.split for line in listed}
@@ -227,7 +235,9 @@ def wsj0_lists(
         _refuse_remote(folder)
     files = corpora.list_files(wsj0_dir, ('.wav', '.flac', '.wv1'))
     # A converted file wins over the SPHERE file beside it.
-    by_key = {_key(path): path for path in sorted(files, key=lambda p: not p.endswith('.wv1'))}
+    by_wish = sorted(files, key=lambda path: not path.endswith('.wv1'))
+    forms = corpora.in_forms(wsj0_dir, files, {path: _key(path) for path in by_wish})
+    by_key = {_key(path): path for path in forms}
     utterances, listed = {}, []
     for part, split in WSJ0_PARTS.items():
         if split not in splits:
@@ -261,13 +271,14 @@ def wsj0_lists(
                     speaker=key.split('/')[-1][:3],
                     path=os.path.join(wsj0_dir, found or name),
                     split=split,
+                    others=forms.get(found, ()),
                 )
             stems = [id_.split('/')[-1] for id_ in ids]
             mixture = '_'.join(f'{s}_{level:.5g}' for s, level in zip(stems, levels))
             listed.append(Listed(mixture, split, tuple(ids), levels))
     present = {one.path: None for one in utterances.values() if os.path.isfile(one.path)}
     if not present:
-        shown = ', '.join(map(printable, files[:5])) or 'no such audio files at all'
+        shown = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'
         raise TreeError(
             f'{wsj0_dir} holds none of the listed files.\n  expected: {layout}\n  found: {shown}'
         )

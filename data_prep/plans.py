@@ -71,7 +71,7 @@ class Listed:
     split: str
     utterances: tuple[str, ...]
     level_db: tuple[float, ...] = ()
-    mixture_path: str = ''
+    mixture_paths: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,7 +280,7 @@ def listed_pairs(
                 level_db=line.level_db,
                 samples=samples,
                 snr_db=line.level_db[0] - line.level_db[1] if line.level_db else float('nan'),
-                extra=(line.mixture_path,),
+                extra=line.mixture_paths,
             )
         )
     return specs

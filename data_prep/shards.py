@@ -45,6 +45,7 @@ from data_prep.workers import (
     read_refusal,
     skipped_files,
     warnings,
+    with_forms,
     write_whole,
 )
 from fgsep_jax import names
@@ -146,6 +147,7 @@ def _dry_run(job: Job) -> dict:
         stride = max(1, len(members) // DRY_RUN_FILES)
         chosen = [one for i, one in enumerate(members) if (i // 2) % stride == 0]
         inspected += [job.inspect(one) for one in chosen]
+    job = with_forms(job, inspected)
     good = [one for one in inspected if not one.problem]
     specs, lost = make_plan(job, inspected)
     report = {

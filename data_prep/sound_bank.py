@@ -1,6 +1,7 @@
 """Walk sound banks as they are delivered: sounds with role, class, source recording and split."""
 
 import collections
+from collections.abc import Iterable
 import dataclasses
 import os
 import posixpath
@@ -39,6 +40,7 @@ def _sound(
     *,
     tree: str = 'folder',
     bank: str = '',
+    others: tuple[str, ...] = (),
 ) -> Sound:
     full = posixpath.join(root, path)
     stem = posixpath.splitext(posixpath.basename(path))[0]
@@ -51,11 +53,12 @@ def _sound(
         role=one.role,
         seen=one.seen,
         bank=bank,
+        others=others,
     )
 
 
-def _none(root: str, layout: str, files: list[str], unknown: collections.Counter, table: str):
-    found = ', '.join(map(printable, files[:5])) if files else 'no such audio files at all'
+def _none(root: str, layout: str, files: Iterable[str], unknown: collections.Counter, table: str):
+    found = ', '.join(map(printable, [*files][:5])) if files else 'no such audio files at all'
     if unknown:
         names = ', '.join(map(printable, sorted(unknown)[:12]))
         found += f'; folders that the class table has no use for: {names}'
@@ -92,7 +95,7 @@ def folder(
             continue
         one = classes.get(label(rest[0]))
         if one and one.role == role:
-            sounds.append(_sound(path, root, one, groups))
+            sounds.append(_sound(path, root, one, groups, others=files[path]))
         else:
             ignored[f'{role}/{rest[0]}'] += 1
     if not sounds:
@@ -129,7 +132,8 @@ def desed(
             ignored[match['label']] += 1
             continue
         bank = {'eval': 'test', 'test': 'test', 'validation': 'validation'}.get(match['bank'], '')
-        sounds.append(_sound(path, root, one, groups, tree='desed', bank=bank))
+        others = files[path]
+        sounds.append(_sound(path, root, one, groups, tree='desed', bank=bank, others=others))
     if not sounds:
         form = 'audio/{train,eval}/soundbank/{foreground,background}/<Label>/*.wav'
         raise _none(root, form, files, ignored, table)
@@ -158,7 +162,7 @@ def audioset(
         if not one:
             ignored[folders[-1] if folders else '.'] += 1
             continue
-        sounds.append(_sound(path, root, one, groups, tree='audioset'))
+        sounds.append(_sound(path, root, one, groups, tree='audioset', others=files[path]))
     if not sounds:
         raise _none(root, '<class>/Y<ytid>_<start>_<end>.wav', files, ignored, table)
     return sounds

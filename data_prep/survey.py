@@ -42,13 +42,13 @@ def _classes(root: str) -> dict[str, SoundClass]:
 
 
 def _sounds(root: str, left_out: collections.Counter, copies: list) -> list[tuple]:
-    """(role, class, recording, path) of every sound."""
+    """(role, class, recording, paths of its forms) of every sound."""
     classes = _classes(root)
     if not classes:
         return []
     sounds = sound_bank.folder(root, classes=classes, ignored=left_out)
     sounds = sound_bank.distinct(sounds, copies)
-    return [(one.role, one.source_class, one.speaker, one.path) for one in sounds]
+    return [(one.role, one.source_class, one.speaker, (one.path, *one.others)) for one in sounds]
 
 
 def survey(root: str) -> dict:
@@ -72,18 +72,20 @@ def survey(root: str) -> dict:
         found = _sounds(root, left_out, copies)
     elif tops:
         people = corpora.folder(root, copies=copies, split_by='recording')
-        found = [('', one.speaker, one.id, one.path) for one in people]
+        found = [('', one.speaker, one.id, (one.path, *one.others)) for one in people]
     else:
         found = []
     recordings = []
-    for role, name, recording, path in found:
-        try:
-            rate, seconds = probe(path)
-        except audio_files.BadInput as bad:
-            unusable[bad.kind] += 1
-            continue
-        entry = {'role': role, 'name': name, 'recording': recording}
-        recordings.append({**entry, 'seconds': seconds, 'rate': rate})
+    for role, name, recording, paths in found:
+        for path in paths:
+            try:
+                rate, seconds = probe(path)
+            except audio_files.BadInput as bad:
+                unusable[bad.kind] += 1
+                continue
+            entry = {'role': role, 'name': name, 'recording': recording}
+            recordings.append({**entry, 'seconds': seconds, 'rate': rate})
+            break
     digest = hashlib.sha256()
     for path in files:
         about = os.stat(os.path.join(root, path))

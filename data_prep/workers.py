@@ -3,6 +3,7 @@
 Only names and numbers travel between workers; audio goes from the source file into the shard.
 """
 
+import collections
 from collections.abc import Callable
 import contextlib
 import dataclasses
@@ -178,7 +179,8 @@ class Inspect(beam.DoFn):
         result = self.job.inspect(self.job.utterances[i])
         Metrics.counter('inspect', result.problem or 'good').inc()
         self.ticker.tick()
-        yield i, dataclasses.replace(result, item=None)
+        same = result.item == self.job.utterances[i]
+        yield i, dataclasses.replace(result, item=None) if same else result
 
     def finish_bundle(self):
         self.ticker.flush()
@@ -275,6 +277,24 @@ def hardly_drawn(
     return told
 
 
+def with_forms(job: Job, inspected: list[audio.Inspected]) -> Job:
+    """The job, which knows what recordings in several forms ended with: beside what it takes lie
+    the bad forms, and no longer those that stand in for them."""
+    used = {printable(one.item.path): one.passed_over for one in inspected if one.passed_over}
+    if not used:
+        return job
+    counted = {one['path'] for one in job.beside.get('problems', [])}
+    audio_files = collections.Counter(job.beside.get('audio', {}))
+    audio_files.subtract(posixpath.splitext(path)[1].lower() for path in used.keys() - counted)
+    problems = [one for one in job.beside.get('problems', []) if one['path'] not in used]
+    for path, bad in used.items():
+        for one in skipped_files(bad):
+            taken = f'{posixpath.basename(path)} is taken instead'
+            problems.append({**one, 'detail': f'{one["detail"]}; {taken}'})
+    beside = {'audio': dict(+audio_files), 'problems': sorted(problems, key=lambda x: x['path'])}
+    return dataclasses.replace(job, beside={**job.beside, **beside})
+
+
 def warnings(
     job: Job, inspected: list[audio.Inspected], specs: list[plans.MixtureSpec]
 ) -> list[str]:
@@ -346,9 +366,10 @@ class Plan(beam.DoFn):
     def process(self, inspections):
         job = load_job(self.job_path)
         inspected = [
-            dataclasses.replace(result, item=job.utterances[i])
+            result if result.item else dataclasses.replace(result, item=job.utterances[i])
             for i, result in sorted(inspections, key=lambda pair: pair[0])
         ]
+        job = with_forms(job, inspected)
         try:
             specs, lost = make_plan(job, inspected)
         except ValueError as error:

@@ -34,7 +34,7 @@ def _prepare(args) -> dict:
     return dict(
         job='wsj0_2mix',
         utterances=utterances,
-        also_used=[line.mixture_path for line in listed if line.mixture_path],
+        also_used=[path for line in listed for path in line.mixture_paths[:1]],
         plan=functools.partial(plans.listed_pairs, listed=listed),
         mix=mix,
         snr_rule=rule,

@@ -60,7 +60,7 @@ def test_each_suffix_is_decoded(tmp_path, ffmpeg, suffix):
     assert not found.problem and found.converted == (
         'decoded by ffmpeg: that it is whole is its word',
     )
-    assert corpora.list_files(str(tmp_path)) == [path.name]
+    assert list(corpora.list_files(str(tmp_path))) == [path.name]
     part_T = audio.read(str(path), sample_rate=8000, start=100, stop=900)
     np.testing.assert_allclose(part_T, trees.speechlike(1.2, seed=0)[100:900], atol=1e-4)
 
@@ -87,7 +87,12 @@ def test_what_is_no_file_never_reaches_ffmpeg(tmp_path, ffmpeg, suffix):
 def test_what_was_converted_is_not_taken_again(tmp_path):
     for name in ('a/x.m4a', 'a/x.wav', 'a/y.mp4', 'a/y.mp4.flac', 'a/z.aac', 'b/z.wav'):
         sound(tmp_path / name)
-    assert corpora.list_files(str(tmp_path)) == ['a/x.wav', 'a/y.mp4.flac', 'a/z.aac', 'b/z.wav']
+    assert list(corpora.list_files(str(tmp_path))) == [
+        'a/x.wav',
+        'a/y.mp4.flac',
+        'a/z.aac',
+        'b/z.wav',
+    ]
     problems = corpora.unused([str(tmp_path)], [])['problems']
     assert [one['name'] for one in problems] == ['a/x.m4a', 'a/y.mp4']
     assert {one['kind'] for one in problems} == {'converted already'}

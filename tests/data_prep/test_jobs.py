@@ -113,7 +113,7 @@ def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, 
     monkeypatch.setattr(
         corpora,
         'list_files',
-        lambda *args: random.Random(3).sample(found := listed(*args), len(found)),
+        lambda *args: dict(random.Random(3).sample(x := [*listed(*args).items()], len(x))),
     )
     create = shards.beam.Create
     monkeypatch.setattr(shards.beam, 'Create', lambda rows: create(list(rows)[::-1]))

@@ -80,7 +80,7 @@ def test_a_ready_mixture_keeps_its_samples_and_has_its_snr_without_the_offset(tm
     sounds = [trees.speechlike(1.0, seed=i, peak=0.1 + 0.1 * i) for i in range(2)]
     good = [inspected(tmp_path / f'{i}.wav', x_T + 0.2 * i) for i, x_T in enumerate(sounds)]
     trees.write(tmp_path / 'mix.wav', sum(sounds) + 0.2, RATE)
-    listed = [plans.Listed('m', 'test', ('0', '1'), mixture_path=str(tmp_path / 'mix.wav'))]
+    listed = [plans.Listed('m', 'test', ('0', '1'), mixture_paths=(str(tmp_path / 'mix.wav'),))]
     (spec,) = plans.listed_pairs(good, listed=listed)
     example = mixers.mix_as_made(spec, sample_rate=RATE)
     assert example.sources_ST[1].mean() / 32768 == pytest.approx(0.2, abs=0.01)

@@ -53,7 +53,7 @@ def test_ids_that_clash_are_told_apart_whatever_the_order(tmp_path, monkeypatch)
     assert ids[f'{root}/s1/x y.wav'] == 's1-x_y'  # alone under its name: left as it is
     assert len(ids[f'{root}/s1/a/b-c.wav']) == len('s1-a-b-c') + 9
     listed = corpora.list_files
-    monkeypatch.setattr(corpora, 'list_files', lambda *args: listed(*args)[::-1])
+    monkeypatch.setattr(corpora, 'list_files', lambda *args: dict([*listed(*args).items()][::-1]))
     assert {u.path: u.id for u in corpora.folder(root, validation=0, test=0)} == ids
 
 

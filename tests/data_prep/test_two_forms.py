@@ -1,0 +1,142 @@
+"""One recording in two forms: a bad one never hides a good one, and is counted."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep import audio, corpora, fgbg, folder_2mix, mixers, mixture_trees, plans, survey
+import sound_trees
+import trees
+
+BAD = {
+    'empty': lambda path: path.write_bytes(b''),
+    'text': lambda path: path.write_bytes(b'<html>403 Forbidden</html>'),
+    'cut': lambda path: path.write_bytes(path.read_bytes()[:-900]),
+    'silent': lambda path: soundfile.write(path, np.zeros(9600), 8000, format='WAV'),
+    'nan': lambda path: soundfile.write(path, np.full(9600, np.nan), 8000, 'FLOAT', format='WAV'),
+    'pipe': lambda path: (path.unlink(), os.mkfifo(path)),
+    'dangling': lambda path: (path.unlink(), path.symlink_to('nowhere')),
+}
+
+
+def sound(path, seed=0):
+    """A sound in the form that the path's suffix says; of what ffmpeg reads, a flac's bytes."""
+    form = {'.wav': 'WAV', '.wv1': 'NIST'}.get(path.suffix, 'FLAC')
+    trees.write(path, trees.speechlike(1.2, seed=seed), format=form, subtype='PCM_16')
+    return path
+
+
+@pytest.fixture(autouse=True)
+def without_ffmpeg(monkeypatch):
+    """In place of ffmpeg, which a machine may not have: libsndfile, whatever the suffix."""
+    decode = lambda path, target, whole=False: os.replace(_copy(path), target)  # noqa: E731
+    monkeypatch.setattr(audio.audio_files, 'by_ffmpeg', decode)
+
+
+def _copy(path):
+    with open(path, 'rb') as source, open(f'{path}.copy', 'wb') as target:
+        target.write(source.read())
+    return target.name
+
+
+def inspected(utterances):
+    return [audio.inspect(one, sample_rate=8000, min_seconds=0.5) for one in utterances]
+
+
+# {reader: (function of the root, [the form taken first, the one after])}
+READERS = {
+    'folder': (lambda root: corpora.folder(root, validation=0, test=0), ['a/x.wav', 'a/x.m4a']),
+    'beside its own name': (
+        lambda root: corpora.folder(root, validation=0, test=0),
+        ['a/x.m4a.flac', 'a/x.m4a'],
+    ),
+    'libritts': (
+        corpora.libritts,
+        ['test-clean/1/2/1_2_3_4.wav', 'test-clean/1/2/1_2_3_4.flac', 'test-clean/1/2/1_2_3_4.m4a'],
+    ),
+    'vctk': (corpora.vctk, ['wav48/p225/p225_001_mic1.flac', 'wav48/p225/p225_001.wav']),
+}
+
+
+@pytest.mark.parametrize('fault', BAD)
+@pytest.mark.parametrize('reader', READERS)
+def test_the_first_good_form_is_taken(tmp_path, reader, fault):
+    read, names = READERS[reader]
+    first, *rest = [sound(tmp_path / name) for name in names]
+    sound(tmp_path / 'b/y.wav', seed=1)
+    (whole,) = [one for one in inspected(read(str(tmp_path))) if one.item.path == str(first)]
+    assert not whole.problem and not whole.passed_over
+    for i, path in enumerate([first, *rest]):
+        BAD[fault](path)
+        found = [one for one in inspected(read(str(tmp_path))) if one.item.id == whole.item.id]
+        assert len(found) == 1
+        last = i == len(rest)
+        assert found[0].item.path == str(first if last else rest[i])
+        assert bool(found[0].problem) == last
+        assert [one.item.path for one in found[0].passed_over] == (
+            [] if last else [str(one) for one in [first, *rest[:i]]]
+        )
+
+
+@pytest.mark.parametrize('where', ['s1', 's2', 'mix'])
+def test_of_a_ready_mixture_each_file_has_its_forms(tmp_path, where):
+    names = {part: some[:1] for part, some in trees.WSJ0_NAMES.items()}
+    base = trees.mixed(tmp_path / 'min', names)
+    path = base / 'tt' / where / f'{names["tt"][0]}.wav'
+    audio_T, rate = soundfile.read(path)
+    soundfile.write(path.with_suffix('.flac'), audio_T, rate)
+    path.write_bytes(b'')
+    utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path), splits=('test',))
+    (spec,) = plans.listed_pairs(inspected(utterances), listed=listed)
+    assert mixers.mix_as_made(spec, sample_rate=8000).sources_ST.shape == (2, 8000)
+
+
+def test_of_wsj0_the_sphere_file_stands_in_for_a_bad_conversion(tmp_path):
+    names = ['si_tr_s/01t/01to030v', 'si_tr_s/029/029o0311']
+    for seed, name in enumerate(names):
+        sound(tmp_path / f'{name}.wv1', seed=seed)
+    sound(tmp_path / f'{names[0]}.wav').write_bytes(b'RIFF')
+    for part in ('tr', 'cv', 'tt'):
+        (tmp_path / f'mix_2_spk_{part}.txt').write_text(f'{names[0]}.wav 1 {names[1]}.wav -1\n')
+    utterances, _ = mixture_trees.wsj0_lists(str(tmp_path), str(tmp_path), splits=('train',))
+    found = inspected(utterances)
+    assert [os.path.basename(one.item.path) for one in found] == ['01to030v.wv1', '029o0311.wv1']
+    assert not any(one.problem for one in found)
+
+
+def test_bad_forms_that_are_alike_are_nobodys_copies(tmp_path):
+    for i, speaker in enumerate('abcd'):
+        sound(tmp_path / speaker / 'x.m4a', seed=i)
+        (tmp_path / speaker / 'x.wav').write_bytes(b'<html>403 Forbidden</html>')
+    found = inspected(corpora.folder(str(tmp_path), validation=0, test=0))
+    assert [one.item.path[-7:] for one in found] == [f'{name}/x.m4a' for name in 'abcd']
+    assert [one['name'] for one in survey.survey(str(tmp_path))['recordings']] == [*'abcd']
+
+
+def test_the_report_counts_the_bad_form(tmp_path, capsys):
+    root = trees.folder(tmp_path / 'in', speakers=3)
+    sound(root / 'spk0' / 'u0.m4a', seed=7)
+    sound(root / 'spk1' / 'u0.m4a', seed=8)
+    (root / 'spk0' / 'u0.wav').write_bytes(b'RIFF')
+    flags = [f'--input_dir={root}', f'--output_dir={tmp_path}/out', '--test_fraction=0']
+    folder_2mix.main([*flags, '--validation_fraction=0'])
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    kinds = {one['path'][-12:]: one['kind'] for one in report['skipped_files']}
+    assert kinds == {'/spk0/u0.wav': 'unreadable', '/spk1/u0.m4a': 'converted already'}
+    assert report['files']['good'] == report['files']['total'] == 9
+    assert 'u0.m4a is taken instead' in capsys.readouterr().out
+
+
+def test_a_sounds_other_form_is_taken_too(tmp_path, capsys):
+    sounds = sound_trees.general(tmp_path / 'in', files=3)
+    for path in (sounds / 'foreground' / 'bell').iterdir():
+        path.with_suffix('.m4a').write_bytes(path.read_bytes())
+        path.write_bytes(b'RIFF')
+    flags = [f'--classes={sound_trees.write_classes(tmp_path / "c.csv")}', '--sample_rate=8000']
+    fgbg.main([f'--input_dir={sounds}', f'--output_dir={tmp_path}/out', *flags, '--dry_run'])
+    told = json.loads(capsys.readouterr().out)['warnings']
+    assert not any('bell ends with nothing' in line for line in told)
+    assert sum('is taken instead' in line for line in told) == 1
