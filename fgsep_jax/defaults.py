@@ -126,6 +126,7 @@ SPEECH = {
         'norm': 'gln',  # gln, cln, frame (each frame by itself)
         'input_norm': 'same',  # before the bottleneck: same (as norm), gln, cln, frame, none
         'prelu': 'shared',  # slopes: shared (one a layer), channel
+        'padding': 'zeros',  # what the separator's convolutions see at the ends: zeros, reflect
         'causal': False,
         'mask': 'sigmoid',  # sigmoid, relu, softmax
         'bias': True,

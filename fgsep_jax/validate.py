@@ -148,6 +148,7 @@ def _speech(config, rules):
     rules.choice('model.norm', 'gln', 'cln', 'frame')
     rules.choice('model.input_norm', 'same', 'gln', 'cln', 'frame', 'none')
     rules.choice('model.prelu', 'shared', 'channel')
+    rules.choice('model.padding', 'zeros', 'reflect')
     rules.choice('model.framing', 'padded', 'aligned', 'plain')
     rules.choice('model.encoder_activation', 'none', 'relu')
     rules.choice('model.mask', 'sigmoid', 'relu', 'softmax')
@@ -194,6 +195,11 @@ def _speech(config, rules):
             f'model.{key}',
             f'a causal model cannot use a norm over the whole utterance; set model.{key} to cln',
         )
+    rules.rule(
+        not model.causal or model.padding != 'reflect',
+        'model.padding',
+        'a causal model cannot see what is mirrored at its end; set model.padding to zeros',
+    )
     length, stride = _segment(config), max(model.stride, 1)
     nearest = round(length / stride) * stride / max(config.data.sample_rate, 1)
     rules.rule(

@@ -93,6 +93,11 @@ def _why_no_onnx(config):
             'jax2onnx has no inverse FFT of complex spectra, by which a mask model makes its'
             ' signals; NAME.stablehlo holds the whole of it'
         )
+    if config.model.padding != 'zeros':
+        return (
+            f'jax2onnx cannot mirror frames of any number (model.padding = {config.model.padding});'
+            ' NAME.stablehlo holds the whole of it'
+        )
     if missing := [name for name in ('jax2onnx', 'onnx', 'onnxruntime') if not _there(name)]:
         return f"{missing[0]} is not installed: `pip install 'fgsep_jax[onnx]'`"
     return ''

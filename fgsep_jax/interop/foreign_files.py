@@ -12,11 +12,16 @@ from fgsep_jax.names import shown
 
 # Under which of its names a dict of a file has the weights.
 _STATE = ('state_dict', 'model_state_dict', 'model_state', 'model')
+# What speechbrain saves a separation model as, a file each.
+PARTS = ('encoder', 'masknet', 'decoder')
 NORMS = {'gLN': 'gln', 'cLN': 'frame', 'cgLN': 'cln'}
 
 
-def read(path):
-    """Reads a file by its suffix: .onnx, .safetensors, else PyTorch's.
+def read(*paths):
+    """Reads a file by its suffix: .onnx, .safetensors, else PyTorch's; or a model's `PARTS`.
+
+    Args:
+      *paths: one file; those of the parts; or a folder with them in it, encoder.ckpt and so on.
 
     Returns:
       ({name: array}, {key of a configuration's `model`, or 'sample_rate': value} as far as the file
@@ -25,14 +30,38 @@ def read(path):
     Raises:
       ConfigError: it cannot be read, or describes what `conv_tasnet` cannot be.
     """
-    path = os.fspath(path)
+    paths = [os.fspath(path) for path in paths]
+    if len(paths) == 1 and os.path.isdir(paths[0]):
+        (folder,) = paths
+        names = [name for name in sorted(os.listdir(folder)) if _stem(name) in PARTS]
+        return _parts([os.path.join(folder, name) for name in names], folder)
+    if len(paths) > 1:
+        return _parts(paths, ' '.join(paths))
+    (path,) = paths
     if not os.path.isfile(path):
-        why = 'is a folder, give a file in it' if os.path.isdir(path) else 'there is no such file'
-        raise ConfigError(f'{shown(path)}: {why}')
+        raise ConfigError(f'{shown(path)}: there is no such file')
     suffix = os.path.splitext(path)[1].lower()
     kinds = {'.onnx': _onnx, '.safetensors': _safetensors}
     state, told = kinds.get(suffix, _torch)(path)
     return _without_prefix(state), told
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _parts(paths, where):
+    """The weights of one model in a file for each part, whose name goes before those in it."""
+    if sorted(map(_stem, paths)) != sorted(PARTS):
+        raise ConfigError(
+            f'{shown(where)}: one file is needed, or a folder with a file for each of'
+            f' {", ".join(PARTS)}, as speechbrain saves them'
+        )
+    state = {}
+    for path in paths:
+        part, _ = read(path)
+        state |= {f'{_stem(path)}.{name}': array for name, array in part.items()}
+    return state, {}
 
 
 def _onnx(path):
@@ -88,7 +117,7 @@ def _torch(path):
 
 def _without_prefix(state):
     """Without what trainers put in front of all names."""
-    for prefix in ('module.', 'model.', 'separation_model.'):
+    for prefix in ('module.', 'model.', 'separation_model.', 'mods.'):
         if state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): array for name, array in state.items()}
     return state

@@ -1,11 +1,14 @@
 """Makes a model file of a Conv-TasNet that another program trained.
 
 python -m fgsep_jax.interop.import_model FILE --output=NAME.safetensors
+python -m fgsep_jax.interop.import_model FOLDER --output=NAME.safetensors
 python -m fgsep_jax.interop.import_model convtasnet.onnx --sample_rate=16000 --output=m.safetensors
 
 FILE: what asteroid, torchaudio, naplab's, kaituoxu's or espnet's PyTorch code saved, the same
-weights as .safetensors, or an ONNX file that kept asteroid's names. The layout is recognised by its
-names, the sizes by the shapes; what no weight says is taken as that program has it, and printed.
+weights as .safetensors, or an ONNX file that kept asteroid's names. FOLDER: of speechbrain, with
+encoder.ckpt, masknet.ckpt, decoder.ckpt in it (or these three files). The layout is recognised by
+its names, the sizes by the shapes; what no weight says is taken as that program has it, and
+printed.
 """
 
 import os
@@ -19,7 +22,7 @@ SEGMENT = 4.0  # seconds, for a training that starts from it
 
 
 def _parser():
-    parser = command_line.Parser('fgsep_jax.interop.import_model', __doc__, words='FILE')
+    parser = command_line.Parser('fgsep_jax.interop.import_model', __doc__, words='FILE...')
     parser.add_argument(
         '--output',
         metavar='NAME.safetensors',
@@ -43,7 +46,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     """Makes a model file of another program's.
 
     Args:
-      path: of the weights.
+      path: of the weights, or paths; see `foreign_files.read`.
       output: of the model file.
       sample_rate: in hertz; None where the file says it.
       sources: names of what it gives; empty for the usual ones.
@@ -59,7 +62,9 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     """
     from fgsep_jax.interop import foreign_files, layouts, model_file
 
-    state, told = foreign_files.read(path)
+    paths = [path] if isinstance(path, (str, os.PathLike)) else path
+    state, told = foreign_files.read(*paths)
+    path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
     rate = told.pop('sample_rate', None)
     typed, plain = _typed(keys or {}), defaults.SPEECH['model']
     for key, value in told.items():
@@ -89,7 +94,8 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
         raise ConfigError(f'{shown(path)}: {error}') from error
     model_file.write(
         output, config, made.parameters, sources=sources or model_file.usual_names(config),
-        origin=origin or f'{made.layout.name}, {os.path.basename(path)}', licence=licence,
+        origin=origin or f'{made.layout.name}, {os.path.basename(os.path.abspath(path))}',
+        licence=licence,
     )  # fmt: skip
     guessed = ['norm', 'causal', 'stride', 'blocks', 'mask', 'encoder_activation']
     return (
@@ -118,11 +124,10 @@ def main(argv=None):
     argv, keys = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
     args, words = _parser().parse(argv)
     try:
-        if len(words) != 1:
-            raise ConfigError(f'one FILE is needed, and there are {len(words)}')
-        (path,) = words
+        if not words:
+            raise ConfigError('a FILE is needed, and there is none')
         whose, config, guessed = import_model(
-            command_line.path(path), args.output, sample_rate=args.sample_rate,
+            [command_line.path(word) for word in words], args.output, sample_rate=args.sample_rate,
             sources=args.sources, origin=args.origin, licence=args.licence, keys=keys,
         )  # fmt: skip
     except (ConfigError, command_line.FlagError, OSError) as error:
@@ -138,8 +143,8 @@ def main(argv=None):
     if guessed:
         values = ', '.join(f'{key}={value}' for key, value in guessed.items())
         print(
-            f'{shown(path)} does not say {values}: taken as {whose} has them unless told otherwise;'
-            ' --config.model.KEY=VALUE changes one'
+            f'{" ".join(map(shown, words))} does not say {values}: taken as {whose} has them unless'
+            ' told otherwise; --config.model.KEY=VALUE changes one'
         )
     if not about.licence:
         print('its licence is unknown here: look it up before you pass it on, and give --licence')

@@ -23,6 +23,7 @@ class Layout(NamedTuple):
       affine: names of a norm's gain and offset.
       model: keys of the configuration, as this implementation is unless something says otherwise.
       biases: whether the separator's convolutions have them.
+      late: whether its causal convolutions end half their span before the frame they are for.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Layout(NamedTuple):
     affine: tuple[str, str]
     model: dict
     biases: bool = True
+    late: bool = False
 
     def names(self):
         """{our path, '#' for the block: theirs}."""
@@ -181,6 +183,28 @@ _ESPNET = _KAITUOXU._replace(
     # What it adds to variances is the distance from 1 to the next float32.
     model={**_KAITUOXU.model, 'eps': float(np.finfo(np.float32).eps)},
 )
+_SPEECHBRAIN = Layout(
+    name='speechbrain',
+    encoder='encoder.conv1d.weight',
+    decoder='decoder.weight',
+    norm='masknet.layer_norm',
+    bottleneck='masknet.bottleneck_conv1x1.conv',
+    block='masknet.temporal_conv_net.temporalblock_#_#.layers',
+    expand='conv.conv',
+    prelu_1='act',
+    norm_1='norm',
+    depthwise='DSconv.conv_0.conv',
+    prelu_2='DSconv.act',
+    norm_2='DSconv.act_0',
+    residual='DSconv.conv_1.conv',
+    skip='',
+    prelu='',
+    mask='masknet.mask_conv1x1.conv',
+    affine=('gamma', 'beta'),
+    model={**_KAITUOXU.model, 'padding': 'reflect'},
+    biases=False,
+    late=True,
+)
 _ESPNET_PRELU = _ESPNET._replace(prelu='separator.tcn.network.3', mask='separator.tcn.network.4')
 LAYOUTS = (
     _ASTEROID,
@@ -198,11 +222,12 @@ LAYOUTS = (
     _causal(_ESPNET),
     _ESPNET_PRELU,
     _causal(_ESPNET_PRELU),
+    _SPEECHBRAIN,
 )
 # Layers of other implementations that no key of the configuration stands for.
 FOREIGN = {
-    r'temporalblock_\d': "speechbrain's convolutions reflect the signal at its ends, and those"
-    ' of conv_tasnet see zeros there',
+    r'conv1d_U\.conv\.': 'an encoder of speechbrain that mirrors the recording at its ends, where'
+    ' frames of conv_tasnet see zeros or end; its dual_path.Encoder does not',
     r'\.dsconv\.': 'an early version of kaituoxu, which rectifies what each block gives',
     r'num_batches_tracked|running_mean': 'a batch norm; conv_tasnet has layer norms only',
     r'dense_skip\.': 'TDCN++, with connections between its repeats',
@@ -283,13 +308,18 @@ def convert(state, told=None):
     weights = _recognise({str(name): _array(name, value) for name, value in state.items()})
     layout, sizes = weights.layout, weights.sizes
     model = {'stride': 0, **weights.repeats(), **layout.model, **told}
-    tcn, last = {}, 'S' if weights.has_skips else 'B'
+    late = layout.late and model.get('causal', False)
+    if late:  # only what looks both ways mirrors
+        model['padding'] = told.get('padding', 'zeros')
+    if layout.late and model['mask'] == 'softmax':
+        raise ValueError(f"{layout.name}'s softmax is over the basis, not over the sources")
+    last = 'S' if weights.has_skips else 'B'
     basis = weights.need('encoder/kernel', 'N1L')
     tcn = {'bottleneck': weights.layer('bottleneck', 'BN1')}
     if model.get('input_norm') != 'none':
         tcn['norm'] = weights.norm('norm', 'N')
     for index in range(weights.blocks):
-        tcn[f'block_{index}'] = weights.block(index)
+        tcn[f'block_{index}'] = weights.block(index, late)
     tcn['prelu'] = weights.prelu('prelu', last)
     tcn['mask'] = weights.layer('mask', f'M{last}1')
     decoder = weights.decoder()
@@ -305,7 +335,7 @@ def convert(state, told=None):
         bottleneck=sizes['B'],
         hidden=sizes['H'],
         skip=sizes['S'] if weights.has_skips else 0,
-        kernel=sizes['P'],
+        kernel=len(tcn['block_0']['depthwise']['kernel']),
         decoder_bias='bias' in decoder,
         prelu='channel' if weights.by_channel else 'shared',
     )
@@ -400,18 +430,22 @@ class _Weights:
         wide = (self.sizes[size],) if self.by_channel else ()
         return {'slope': np.array(np.broadcast_to(slope, wide) if wide else slope[0])}
 
-    def block(self, index):
+    def block(self, index, late=False):
         at, wide = f'block_{index}', []
         # The last residual is read by nothing where there are skip connections.
         if index < self.blocks - 1 or not self.has_skips:
             wide.append(self.layer(f'{at}/residual', 'BH1'))
         if self.has_skips:
             wide.append(self.layer(f'{at}/skip', 'SH1'))
+        depthwise = self.layer(f'{at}/depthwise', 'H1P')
+        if late:  # as later taps that are 0, and as many earlier ones: the number stays odd
+            half = (self.sizes['P'] - 1) // 2
+            depthwise['kernel'] = np.pad(depthwise['kernel'], ((half, half), (0, 0)))
         return {
             'expand': self.layer(f'{at}/expand', 'HB1'),
             'prelu_1': self.prelu(f'{at}/prelu_1', 'H'),
             'norm_1': self.norm(f'{at}/norm_1', 'H'),
-            'depthwise': self.layer(f'{at}/depthwise', 'H1P'),
+            'depthwise': depthwise,
             'prelu_2': self.prelu(f'{at}/prelu_2', 'H'),
             'norm_2': self.norm(f'{at}/norm_2', 'H'),
             'output': {

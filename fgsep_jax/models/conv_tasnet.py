@@ -114,6 +114,7 @@ def conv_tasnet(
     norm: str = 'gln',
     input_norm: str = 'same',
     prelu: str = 'shared',
+    padding: str = 'zeros',
     causal: bool = False,
     mask: str = 'sigmoid',
     bias: bool = True,
@@ -145,12 +146,14 @@ def conv_tasnet(
       norm: 'gln', 'cln' or 'frame'.
       input_norm: of the code that the separator reads: one of these, 'none', or 'same'.
       prelu: slopes of the separator, 'shared' by a layer's channels or one a 'channel'.
+      padding: what the separator's convolutions see at the ends: 'zeros', or 'reflect', the frames
+        mirrored, which no causal model does.
       causal: no convolution looks ahead; needs norms that do not, 'cln' or 'frame'.
       mask: 'sigmoid', 'relu' or 'softmax'.
       bias: of the convolutions in the deep layers.
       eps: of the norms.
       depthwise: 'conv' or 'shift', see `layers.depthwise_conv`; 'auto': the folded block under gLN
-        with shared slopes, else 'shift'.
+        with shared slopes and zeros at the ends, else 'shift'.
       unused_residual: keep the last block's residual convolution, which nothing reads.
       remat: trade time for memory in training, see `tcn.TCN`.
       dtype: 'float32' or 'bfloat16', of the convolutions.
@@ -165,6 +168,7 @@ def conv_tasnet(
         norm=(norm, tuple(NORMS)),
         input_norm=(input_norm, ('same', *NORMS, 'none')),
         prelu=(prelu, ('shared', 'channel')),
+        padding=(padding, ('zeros',) if causal else ('zeros', 'reflect')),
         mask=(mask, tuple(MASKS)),
         depthwise=(depthwise, ('auto', 'conv', 'shift')),
         dtype=(dtype, ('float32', 'bfloat16')),
@@ -195,7 +199,7 @@ def conv_tasnet(
         separator=TCN(
             sources=sources, bottleneck=bottleneck, hidden=hidden, skip=skip, kernel=kernel,
             blocks=blocks, repeats=repeats, norm=norm, input_norm=input_norm, prelu=prelu,
-            causal=causal, mask=mask, eps=eps, depthwise=depthwise,
+            padding=padding, causal=causal, mask=mask, eps=eps, depthwise=depthwise,
             unused_residual=unused_residual, remat=remat, dtype=dtype,
         ),
         decoder=Decoder(offset=decoder_bias, **deep),

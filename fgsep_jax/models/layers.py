@@ -80,6 +80,29 @@ def shift_frames(x_BKN: jax.Array, shift: int) -> jax.Array:
     )
 
 
+def reflected(x_BKN: jax.Array, span: int, frames_BK: jax.Array | None = None) -> jax.Array:
+    """Mirrors frames at the first and at the last that counts, again and again where they are few.
+
+    Args:
+      x_BKN: input [batch, frames, channels].
+      span: frames to put at either end.
+      frames_BK: 1 for frames that count, which come first, 0 for padding; None when all count.
+
+    Returns:
+      [batch, span + frames + span, channels].
+    """
+    frames = x_BKN.shape[1]
+    count_B = jnp.full(1, frames) if frames_BK is None else frames_BK.astype(bool).sum(axis=1)
+    last_BK = jnp.maximum(count_B - 1, 0)[:, None]
+    period_BK = jnp.maximum(2 * last_BK, 1)
+    at_1K = jax.lax.broadcasted_iota(jnp.int32, (1, span + frames + span), 1) - span
+    at_BK = at_1K % period_BK
+    at_BK = jnp.minimum(at_BK, period_BK - at_BK)
+    if frames_BK is None:
+        return jnp.take(x_BKN, at_BK[0], axis=1)
+    return jnp.take_along_axis(x_BKN, at_BK[:, :, None], axis=1)
+
+
 def depthwise_conv(
     x_BKN: jax.Array,
     kernel_PN: jax.Array,
@@ -87,6 +110,8 @@ def depthwise_conv(
     dilation: int = 1,
     causal: bool = False,
     implementation: str = 'auto',
+    padding: str = 'zeros',
+    frames_BK: jax.Array | None = None,
 ) -> jax.Array:
     """Dilated convolution over frames, each channel by itself, as many frames out as in.
 
@@ -97,6 +122,8 @@ def depthwise_conv(
       causal: look at the present and the past only.
       implementation: 'conv' is one grouped `conv_general_dilated`; 'shift' a sum of shifted
         products, equal and many times faster on CPU and TPU; 'auto' is 'shift'.
+      padding: what stands outside: 'zeros', or what `reflected` puts there.
+      frames_BK: for `reflected`.
 
     Returns:
       The filtered channels [batch, frames, channels], in the type of the input.
@@ -105,21 +132,22 @@ def depthwise_conv(
       ValueError: an unknown implementation, or an even kernel that is not causal.
     """
     taps, channels = kernel_PN.shape
-    padding = same_padding(kernel=taps, dilation=dilation, causal=causal)
+    frames, ends = x_BKN.shape[1], same_padding(kernel=taps, dilation=dilation, causal=causal)
+    if padding == 'reflect':
+        x_BKN, ends = reflected(x_BKN, max(ends), frames_BK), (0, 0)
     if implementation == 'conv':
         return jax.lax.conv_general_dilated(
             x_BKN,
             kernel_PN[:, None, :].astype(x_BKN.dtype),
             window_strides=(1,),
-            padding=[padding],
+            padding=[ends],
             rhs_dilation=(dilation,),
             dimension_numbers=('NWC', 'WIO', 'NWC'),
             feature_group_count=channels,
         )
     if implementation not in ('auto', 'shift'):
         raise ValueError(f"depthwise={implementation!r}: must be 'auto', 'conv' or 'shift'")
-    frames = x_BKN.shape[1]
-    padded_BKN = jnp.pad(x_BKN, ((0, 0), padding, (0, 0)))
+    padded_BKN = jnp.pad(x_BKN, ((0, 0), ends, (0, 0)))
     return sum(
         padded_BKN[:, p * dilation : p * dilation + frames] * kernel_PN[None, None, p]
         for p in range(taps)
@@ -161,9 +189,10 @@ class Depthwise(nn.Module):
     dilation: int = 1
     causal: bool = False
     implementation: str = 'auto'
+    padding: str = 'zeros'
 
     @nn.compact
-    def __call__(self, x_BKN: jax.Array) -> jax.Array:
+    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
         init, channels = torch_uniform(self.kernel), x_BKN.shape[-1]
         kernel_PN = self.param('kernel', init, (self.kernel, channels))
         bias_N = self.param('bias', init, (channels,))
@@ -174,6 +203,8 @@ class Depthwise(nn.Module):
             dilation=self.dilation,
             causal=self.causal,
             implementation=self.implementation,
+            padding=self.padding,
+            frames_BK=frames_BK,
         )[:, past:]
         return (filtered_BKN + bias_N[None, None]).astype(x_BKN.dtype)
 

@@ -21,8 +21,9 @@ MASKS = {
 
 
 def folds(module: nn.Module) -> bool:
-    """Whether `folded_block` computes a Block, or a TCN's: global norms, shared slopes, 'auto'."""
-    return module.norm == 'gln' and module.depthwise == 'auto' and module.prelu == 'shared'
+    """Whether `folded_block` computes a Block, or a TCN's: global norms, the usual else, 'auto'."""
+    usual = module.prelu == 'shared' and module.padding == 'zeros'
+    return module.norm == 'gln' and module.depthwise == 'auto' and usual
 
 
 class Block(nn.Module):
@@ -43,6 +44,7 @@ class Block(nn.Module):
     depthwise: str
     dtype: str
     prelu: str = 'shared'
+    padding: str = 'zeros'
     remat: bool = False
 
     @nn.compact
@@ -65,8 +67,8 @@ class Block(nn.Module):
         x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, frames_BK)
         x_BKH = zero_padding(x_BKH, frames_BK)
         x_BKH = Depthwise(
-            self.kernel, self.dilation, self.causal, self.depthwise, name='depthwise'
-        )(x_BKH)
+            self.kernel, self.dilation, self.causal, self.depthwise, self.padding, name='depthwise'
+        )(x_BKH, frames_BK)
         x_BKH = PReLU(self.prelu == 'channel', name='prelu_2')(x_BKH)
         x_BKH = Norm(self.norm, self.eps, name='norm_2')(x_BKH, frames_BK)
         x_BKC = Pointwise(self.residual + self.skip, self.dtype, name='output')(x_BKH)
@@ -88,6 +90,8 @@ class TCN(nn.Module):
       norm: 'gln' (global), 'cln' (cumulative) or 'frame' (each frame by itself) layer norm.
       input_norm: of the encoded mixture; one of these, 'none', or 'same' as the others.
       prelu: 'shared', one slope for all channels of a layer, or 'channel'.
+      padding: what the depthwise convolutions see at the ends, 'zeros' or 'reflect', the frames
+        mirrored there.
       causal: no frame sees a later one; needs another norm than 'gln'.
       mask: 'sigmoid', 'relu' or 'softmax' (over the sources).
       eps: of every norm.
@@ -109,6 +113,7 @@ class TCN(nn.Module):
     norm: str = 'gln'
     input_norm: str = 'same'
     prelu: str = 'shared'
+    padding: str = 'zeros'
     causal: bool = False
     mask: str = 'sigmoid'
     eps: float = 1e-8
@@ -153,6 +158,7 @@ class TCN(nn.Module):
                 depthwise=self.depthwise,
                 dtype=self.dtype,
                 prelu=self.prelu,
+                padding=self.padding,
                 remat=self.remat,
                 name=f'block_{index}',
             )(x_BKC, frames_BK)

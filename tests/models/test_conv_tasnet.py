@@ -26,6 +26,7 @@ VARIANTS = {
     'plain': dict(
         framing='plain', encoder_activation='relu', input_norm='frame', decoder_bias=True
     ),
+    'reflect': dict(padding='reflect', blocks=3, framing='plain'),
     'frame': dict(norm='frame', input_norm='none', causal=True, framing='aligned', sources=1),
 }
 variants = pytest.mark.parametrize('options', VARIANTS.values(), ids=VARIANTS.keys())

@@ -50,6 +50,26 @@ def test_depthwise_by_hand():
     np.testing.assert_array_equal(out[0, :, 0], [100, 200, 310, 420, 531])
 
 
+def test_what_is_mirrored_at_the_ends_is_numpys():
+    """However few frames count, and whatever stands behind them."""
+    x_BKN, kernel_PN = normal(9, 9, 2), normal(3, 2, seed=1)
+    frames_BK = np.arange(9)[None] < np.arange(1, 10)[:, None]
+    how = dict(dilation=4, padding='reflect')
+    padded_BKN = layers.reflected(jnp.asarray(x_BKN), 4, jnp.asarray(frames_BK))
+    for implementation in ('shift', 'conv'):
+        out_BKN = layers.depthwise_conv(
+            x_BKN, kernel_PN, frames_BK=frames_BK, implementation=implementation, **how
+        )
+        for row, count in enumerate(range(1, 10)):
+            alone_KN = x_BKN[row, :count]
+            expected_KN = np.pad(alone_KN, ((4, 4), (0, 0)), mode='reflect')
+            np.testing.assert_array_equal(padded_BKN[row, : count + 8], expected_KN)
+            expected_KN = sum(expected_KN[4 * p :][:count] * kernel_PN[p] for p in range(3))
+            np.testing.assert_allclose(out_BKN[row, :count], expected_KN, atol=1e-6)
+    out_KN = layers.depthwise_conv(x_BKN[-1:], kernel_PN, **how)[0]
+    np.testing.assert_allclose(out_KN, expected_KN, atol=1e-6)
+
+
 def test_depthwise_rejects_unknown_implementation():
     with pytest.raises(ValueError, match="depthwise='fft'"):
         layers.depthwise_conv(normal(1, 5, 3), normal(3, 3), implementation='fft')
