@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep import report as reports, tfds_metadata
 from data_prep.corpora import plural
-from data_prep.workers import load_job, refuse, write_whole
+from data_prep.workers import load_job, refuse, unwritable, write_whole
 from fgsep_jax.data import records
 
 
@@ -46,9 +46,15 @@ class Finish(beam.DoFn):
         self.job_path = job_path
 
     def process(self, shards, files):
-        if not files:  # the plan was refused
+        if not files or any('unwritable' in one for one in shards):  # somebody has said why
             return
         job = load_job(self.job_path)
+        try:
+            yield from self._finish(job, shards, files)
+        except OSError as error:
+            unwritable(error, job.output_dir)
+
+    def _finish(self, job, shards, files):
 
         def write(name, data):
             write_whole(FileSystems.join(job.output_dir, name), data)

@@ -12,6 +12,7 @@ import os
 import posixpath
 import re
 import sys
+import tempfile
 import types
 import unicodedata
 
@@ -319,6 +320,21 @@ class _Unreadable(Exception):
     pass
 
 
+@contextlib.contextmanager
+def _temporary_files():
+    """Puts what Beam, its workers and ffmpeg need for a while into one folder, which a later job
+    removes where this one is killed."""
+    with lock.scratch('fgsep-data-') as folder:
+        before = os.environ.get('TMPDIR'), tempfile.tempdir
+        os.environ['TMPDIR'] = tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            os.environ.pop('TMPDIR')
+            os.environ |= {'TMPDIR': before[0]} if before[0] is not None else {}
+            tempfile.tempdir = before[1]
+
+
 def run(
     own: command_line.Parser,
     argv: Sequence[str] | None,
@@ -358,7 +374,7 @@ def run(
         output = lock.held(args.output_dir, 'data_prep', flag='--output_dir')
     try:
         _refuse_overlap(args)
-        with output:
+        with output, _temporary_files():
             if os.path.isfile(os.path.join(args.output_dir, 'training_data.json')):
                 raise ValueError(
                     f'{args.output_dir} is the folder of a run; give another --output_dir'

@@ -1,5 +1,6 @@
 """Progress that works across worker processes: one byte an element in small files, summed."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -26,7 +27,8 @@ class Ticker:
     def flush(self) -> None:
         """Make the count visible."""
         if self._pending and not self._remote:
-            with open(self._path, 'ab') as file:
+            # A full disk ends whatever writes the data.
+            with contextlib.suppress(OSError), open(self._path, 'ab') as file:
                 file.write(b'.' * self._pending)
         self._pending, self._flushed = 0, time.monotonic()
 
@@ -34,7 +36,10 @@ class Ticker:
 def write_total(folder: str, stage: str, total: int) -> None:
     """Say how many elements `stage` will have."""
     if '://' not in folder:
-        with open(os.path.join(folder, f'total-{stage}'), 'w') as file:
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(folder, f'total-{stage}'), 'w') as file,
+        ):
             file.write(str(total))
 
 

@@ -22,6 +22,7 @@ import uuid
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 import cloudpickle
 import numpy as np
@@ -32,6 +33,7 @@ from data_prep.finish import Finish
 from data_prep.workers import (
     FILES,
     METADATA_FILES,
+    UNWRITABLE,
     Inspect,
     Job,
     Plan,
@@ -134,6 +136,14 @@ def _full(output_dir: str) -> str:
         if shutil.disk_usage(temporary).free < 1 << 20 <= shutil.disk_usage(output_dir).free:
             return f'{temporary}, the folder of temporary files (TMPDIR names another),'
     return output_dir
+
+
+def _unwritable(result) -> str:
+    """Why a worker could not write; '' where all could. See `workers.unwritable`."""
+    with contextlib.suppress(NotImplementedError):  # a runner without counters
+        found = result.metrics().query(MetricsFilter().with_namespace(UNWRITABLE))
+        return next((one.key.metric.name for one in found['counters']), '')
+    return ''
 
 
 def _dry_run(job: Job) -> dict:
@@ -280,7 +290,8 @@ def run(
     reporter = progress.Reporter(staging)
     reporter.start()
     try:
-        with beam.Pipeline(runner=_runner(options), options=options) as pipeline:
+        pipeline = beam.Pipeline(runner=_runner(options), options=options)
+        with pipeline:
             planned = (
                 pipeline
                 | beam.Create(range(len(utterances)))
@@ -304,11 +315,13 @@ def run(
             kinds += (r'([^[\n]{1,200})',)
         found = next((x for x in (re.search(kind, str(error)) for kind in kinds) if x), None)
         if found:
-            message = f'{_full(output_dir)} cannot be written to ({found[1].strip()})'
-            raise OSError(message) from error
+            raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({found[1].strip()})') from error
         raise
     finally:
         reporter.stop()
+    reason = _unwritable(pipeline.result)
+    if reason:
+        raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({reason})')
     refusal = read_refusal(job_path)
     if refusal:
         # What an earlier job left unfinished must stay known as ours.

@@ -33,6 +33,7 @@ EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
 METADATA_FILES = ('dataset_info.json', 'features.json', 'report.json', 'report.md')
 FILES = 'files.json'  # in the staging folder: what in the output folder a data set's job wrote
 FEW_TO_TRAIN_ON, FEW_TO_SCORE, FEW_SPEAKERS = 100, 10, 5  # below these the report says so
+UNWRITABLE = 'cannot be written to'
 LIMITS = {'rate too low': '--sample_rate', 'too short': '--min_seconds'}  # kind of fault: flag
 
 
@@ -88,6 +89,20 @@ def _staging(job_path: str) -> str:
 def refuse(job_path: str, message: str) -> None:
     """Leave word for `run`: an error raised in a worker would come out as pages of Beam's."""
     write_whole(f'{job_path}.refused', message.encode(errors='backslashreplace'))
+
+
+def unwritable(error: OSError, output_dir: str) -> str:
+    """Why a local folder cannot be written to; counted for `run`, as raising it would print pages
+    of Beam's, and a full disk takes no more word of it.
+
+    Raises:
+        error: the folder is not local, and a runner may try again.
+    """
+    if '://' in output_dir:
+        raise error
+    reason = printable((error.strerror if error.errno else None) or str(error))[:200]
+    Metrics.counter(UNWRITABLE, reason).inc()
+    return reason
 
 
 def read_refusal(job_path: str) -> str:
@@ -377,15 +392,12 @@ class Plan(beam.DoFn):
             yield beam.pvalue.TaggedOutput('files', {})
             return
         work = assign_shards(specs)
-        staging = _staging(self.job_path)
-        earlier = own_files(job.output_dir, staging)
-        new = [records.shard_name(job.name, *one[:3]) for one in work]
-        new += [records.DATASET_FILE, *METADATA_FILES]
-        new += [records.index_name(split) for split in sorted({one[0] for one in work})]
-        # Killed at any instant, the list knows old and new files alike.
-        write_list(staging, sorted({*earlier, *new}))
-        for name in earlier:  # only now is it sure that a new one can be made
-            delete(job.output_dir, name)
+        try:
+            self._make_room(job, work)
+        except OSError as error:
+            unwritable(error, job.output_dir)
+            yield beam.pvalue.TaggedOutput('files', {})
+            return
         progress.write_total(_staging(self.job_path), 'mix', len(specs))
         good = [one for one in inspected if not one.problem]
         notes = job.notes(good, specs) if job.notes else {}
@@ -397,6 +409,17 @@ class Plan(beam.DoFn):
         found |= {'notes': notes, 'lost': [dataclasses.asdict(one) for one in lost]}
         yield beam.pvalue.TaggedOutput('files', found)
         yield from work
+
+    def _make_room(self, job: Job, work: list[tuple]) -> None:
+        staging = _staging(self.job_path)
+        earlier = own_files(job.output_dir, staging)
+        new = [records.shard_name(job.name, *one[:3]) for one in work]
+        new += [records.DATASET_FILE, *METADATA_FILES]
+        new += [records.index_name(split) for split in sorted({one[0] for one in work})]
+        # Killed at any instant, the list knows old and new files alike.
+        write_list(staging, sorted({*earlier, *new}))
+        for name in earlier:  # only now is it sure that a new one can be made
+            delete(job.output_dir, name)
 
 
 def skipped_files(inspected: list[audio.Inspected]) -> list[dict]:
@@ -427,7 +450,8 @@ def _summarise(job: Job, inspected: list[audio.Inspected]) -> dict:
 
 
 class WriteShard(beam.DoFn):
-    """A shard of specs -> a file, and the rows and numbers that describe it."""
+    """A shard of specs -> a file, and the rows and numbers that describe it; or why a worker cannot
+    write, which then writes no more."""
 
     def __init__(self, job_path: str):
         self.job_path = job_path
@@ -435,15 +459,31 @@ class WriteShard(beam.DoFn):
     def setup(self):
         self.job = load_job(self.job_path)
         self.ticker = progress.Ticker(_staging(self.job_path), 'mix')
+        self.unwritable = ''
 
     def process(self, work):
         split, shard, num_shards, specs = work
         name = records.shard_name(self.job.name, split, shard, num_shards)
         path = FileSystems.join(self.job.output_dir, name)
         temporary = f'{path}.tmp-{uuid.uuid4().hex}'
+        try:
+            numbers = {} if self.unwritable else self._write(specs, shard, temporary)
+            if numbers:
+                rename(temporary, path)
+        except OSError as error:
+            self.unwritable = unwritable(error, self.job.output_dir)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        self.ticker.flush()
+        if self.unwritable:
+            yield {'unwritable': self.unwritable}
+        else:
+            yield {'split': split, 'shard': shard, 'num_shards': num_shards, **numbers}
+
+    def _write(self, specs, shard, path):
         rows, stats, skipped, speakers = [], [], [], set()
         digest, offset = hashlib.sha256(), 0
-        with FileSystems.create(temporary, 'application/octet-stream') as file:
+        with FileSystems.create(path, 'application/octet-stream') as file:
             for spec in specs:
                 self.ticker.tick()
                 try:
@@ -468,12 +508,7 @@ class WriteShard(beam.DoFn):
                         example.adaptation_overlap,
                     )
                 )
-        rename(temporary, path)
-        self.ticker.flush()
-        yield {
-            'split': split,
-            'shard': shard,
-            'num_shards': num_shards,
+        return {
             'rows': rows,
             'stats': stats,
             'skipped': skipped,

@@ -9,14 +9,12 @@ import difflib
 import functools
 import os
 import re
-import shutil
 import sys
-import tempfile
 import types
 
 from absl import flags
 
-from fgsep_jax import streams
+from fgsep_jax import lock, streams
 from fgsep_jax.names import shown
 
 
@@ -242,8 +240,9 @@ def lend_caches():
     home = os.path.expanduser('~')
     if os.path.isabs(home) and os.access(home, os.W_OK | os.X_OK):
         return
-    folder = tempfile.mkdtemp(prefix='fgsep-caches-')
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    until_the_end = contextlib.ExitStack()
+    folder = until_the_end.enter_context(lock.scratch('fgsep-caches-'))
+    atexit.register(until_the_end.close)
     for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'MPLCONFIGDIR', 'NUMBA_CACHE_DIR'):
         os.environ.setdefault(name, folder)
 

@@ -6,14 +6,18 @@ import json
 import logging
 import os
 import random
+import re
+import resource
 import subprocess
 import sys
+import tempfile
 
 from apache_beam.io.filesystem import BeamIOError
 import numpy as np
 import pytest
 
 from data_prep import corpora, finish, folder_2mix, mixers, mixing, plans, shards, workers
+from fgsep_jax import lock
 from fgsep_jax.data import records, source
 import trees
 
@@ -174,19 +178,67 @@ def test_a_part_that_is_silent_after_the_crop_is_listed(tmp_path):
     assert not {one['name'] for one in report['skipped_mixtures']} & {one.id for one in made}
 
 
-@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EFBIG, errno.EIO, errno.ESTALE])
-def test_a_full_disk_ends_the_job_in_one_line(corpus, tmp_path, monkeypatch, capfd, caplog, number):
+@pytest.mark.parametrize(
+    'number, flags',
+    [
+        (errno.ENOSPC, ()),
+        (errno.ESTALE, ()),
+        (errno.EFBIG, ('--direct_running_mode=multi_threading', '--direct_num_workers=2')),
+    ],
+)
+def test_a_full_disk_ends_the_job_in_one_line(
+    corpus, tmp_path, monkeypatch, capfd, caplog, number, flags
+):
     def fail(file, payload):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(records, 'write_record', fail)
     with pytest.raises(SystemExit) as stop:
-        run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
+        run_folder(corpus, tmp_path / 'out', '--train_pairs=4', *flags)
     assert stop.value.code == 2
     message = f'error: {tmp_path}/out cannot be written to ({os.strerror(number)})'
-    told = capfd.readouterr().err
-    assert message in told.splitlines()
-    assert 'Traceback' not in told + caplog.text
+    assert [line for line in capfd.readouterr().err.splitlines() if ' inspect: ' not in line] == [
+        message
+    ]
+    assert 'Traceback' not in caplog.text
+    assert not [*(tmp_path / 'out').glob('*.tmp-*')]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mode', ['in_memory', 'multi_threading', 'multi_processing'])
+def test_what_the_disk_of_a_process_takes_no_more_is_one_line(corpus, tmp_path, mode):
+    flags = [f'--direct_running_mode={mode}', '--direct_num_workers=2', '--train_pairs=40']
+    flags += ['--validation_fraction=0', '--test_fraction=0']
+    done = subprocess.run(
+        [sys.executable, '-m', 'data_prep.folder_2mix', *flags]
+        + [f'--input_dir={corpus}', f'--output_dir={tmp_path}/out'],
+        env={**os.environ, 'TMPDIR': str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        capture_output=True,
+        text=True,
+    )
+    told = [line for line in done.stderr.splitlines() if not re.search(': \\d+ of \\d+, ', line)]
+    assert done.returncode == 2
+    assert told == [f'error: {tmp_path}/out cannot be written to (File too large)']
+    assert os.listdir(tmp_path) == ['out']
+
+
+def test_what_is_needed_for_a_while_lies_in_one_folder(corpus, tmp_path, monkeypatch):
+    write_record, seen = records.write_record, set()
+
+    def look(*args):
+        seen.update(os.listdir(tmp_path / 'tmp'))
+        return write_record(*args)
+
+    (tmp_path / 'tmp' / 'fgsep-data-killed').mkdir(parents=True)
+    owner = {**lock._here(), 'pid': 2**22 + 1}
+    (tmp_path / 'tmp' / 'fgsep-data-killed' / lock.NAME).mkdir()
+    (tmp_path / 'tmp' / 'fgsep-data-killed' / lock.NAME / 'a.json').write_text(json.dumps(owner))
+    monkeypatch.setattr(records, 'write_record', look)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'tmp'))
+    run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
+    assert [name[:11] for name in seen] == ['fgsep-data-'] and 'fgsep-data-killed' not in seen
+    assert not os.listdir(tmp_path / 'tmp') and tempfile.tempdir == str(tmp_path / 'tmp')
 
 
 @pytest.mark.parametrize(
