@@ -50,7 +50,7 @@ from data_prep.workers import (
     with_forms,
     write_whole,
 )
-from fgsep_jax import names
+from fgsep_jax import files, names
 from fgsep_jax.data import records
 
 DRY_RUN_FILES = 200  # looked into for each split
@@ -73,6 +73,9 @@ def _prepare_output(output_dir: str, name: str, overwrite: bool) -> None:
     staging = FileSystems.join(output_dir, _STAGING)
     earlier = own_files(output_dir, staging)
     there = listing(output_dir) if FileSystems.exists(output_dir) else []
+    if '://' not in output_dir:
+        written = [one for one in there if one in earlier or _is_written(one, name)]
+        files.refuse_links(output_dir, _STAGING, *written)
     foreign = sorted(one for one in {*there} - {*earlier} if _is_written(one, name))
     if foreign:
         raise DatasetExistsError(

@@ -62,6 +62,7 @@ def rename(temporary: str, path: str) -> None:
     if '://' in path:
         FileSystems.rename([temporary], [path])
     else:
+        files.refuse_links(*os.path.split(path))
         os.replace(temporary, path)
 
 

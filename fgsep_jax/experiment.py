@@ -127,6 +127,8 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say
     with contextlib.ExitStack() as stack:
         for source in sources:  # all at once, so that none is refused after hours
             folder = _folder(config, workdir, source)
+            written = [*_written(config, workdir, source), *(['config.json'] if model else [])]
+            files.refuse_links(workdir, *written)
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
             evaluate_lib.check_folder(folder, source.metadata['name'], source.split)
         trained_on = config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}'
@@ -163,6 +165,17 @@ def _folder(config, workdir, source, system=''):
     """Folder that an evaluation writes a system's results to; the model's own system is ''."""
     name = result_name(source, config.evaluation.max_examples)
     return run_folder.results(workdir, name, system)
+
+
+def _written(config, workdir, source):
+    """Paths, below the run folder, of what an evaluation writes."""
+    results = os.path.relpath(_folder(config, workdir, source), workdir)
+    name = names.part(result_name(source, config.evaluation.max_examples))
+    return (
+        os.path.join(results, 'examples.csv'),
+        os.path.join(results, 'summary.json'),
+        os.path.join('audio', name, listen.WRITTEN),
+    )
 
 
 def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, say):

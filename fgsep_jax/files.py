@@ -5,6 +5,7 @@ content) ends in one error of the caller's kind whose one line names the file.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -12,6 +13,8 @@ import math
 import os
 import shutil
 import stat
+
+from fgsep_jax.names import shown
 
 PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
 MOST_BYTES = 64 << 20  # of one JSON file
@@ -23,7 +26,12 @@ def write(contents):
 
     Args:
         contents: {path: text or bytes}.
+
+    Raises:
+        OSError: one cannot be written, or is a link.
     """
+    for path in contents:
+        refuse_links(*os.path.split(path))
     try:
         for path, content in contents.items():
             write_in_place(partial(path), content)
@@ -38,11 +46,31 @@ def write(contents):
 
 def write_in_place(path, content):
     """Writes text or bytes; unlike `open`, a full disk's error names the file, too."""
+    refuse_links(*os.path.split(path))
     try:
         with open(path, 'wb') as file:
             file.write(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def refuse_links(folder, *paths):
+    """Refuses links where files of ours are written: what they lead to is not ours.
+
+    Args:
+        folder: it may be a link itself: so people put what is large onto another disk.
+        *paths: below it; each part of each is looked at.
+
+    Raises:
+        OSError: one is a link.
+    """
+    for path in paths:
+        place = folder
+        for part in os.fspath(path).split(os.sep):
+            place = os.path.join(place, part)
+            if os.path.islink(place):
+                reason = f'a link to {shown(os.readlink(place))}, and nothing is written to where'
+                raise OSError(errno.ELOOP, f'{reason} a link leads: move it away', place)
 
 
 def partial(path):

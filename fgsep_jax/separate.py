@@ -403,6 +403,7 @@ class Manifest:
         text = names.csv_text([row.values()])
         if not os.path.exists(self._path):
             text = names.csv_text([COLUMNS]) + text
+        files.refuse_links(*os.path.split(self._path))
         with open(self._path, 'ab') as file:
             file.write(text.encode(errors='surrogateescape'))
             file.flush()
@@ -583,6 +584,9 @@ def separate(words, args):
         return 0
     if args.page and not args.overwrite:
         _check_page(folder)
+    for job in jobs:  # before hours of work
+        for path in (*job.outputs.values(), PAGE, MANIFEST):
+            files.refuse_links(*os.path.split(os.path.join(folder, path)))
     with lock.held(folder, 'separation', flag='-o'):
         manifest = Manifest(folder, settings)
         for where in {os.path.dirname(p) for job in jobs for p in job.outputs.values()}:

@@ -121,6 +121,8 @@ def _manifest(output_dir):
     path = os.path.join(output_dir, MANIFEST)
     if not os.path.lexists(path):
         return {}
+    if os.path.islink(path):
+        raise NotOurs(_in_the_way(path))
     try:
         content = files_lib.read_json(path, results.ResultsError, halves=True)
     except results.ResultsError:
@@ -152,6 +154,8 @@ def _may_replace(output_dir, name, manifest):
     path = os.path.join(output_dir, name)
     if not os.path.lexists(path):
         return True
+    if os.path.islink(path):
+        return False
     try:
         content = files_lib.read_bytes(path, results.ResultsError, most=4 << 30)
     except results.ResultsError:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import soundfile
 
-from fgsep_jax import stopping
+from fgsep_jax import files, stopping
 from fgsep_jax.separation.writing import SUBTYPES, rounded
 
 BLOCK_SECONDS = 0.02  # of a microphone's blocks
@@ -73,6 +73,7 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
     samples = 0
     for path in outputs.values():
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        files.refuse_links(*os.path.split(path))
     with contextlib.ExitStack() as stack:
         sounds = {
             source: stack.enter_context(

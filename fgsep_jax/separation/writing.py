@@ -83,6 +83,7 @@ class _Output:
     """A file that libsndfile writes to; it does not say that a disk is full, this does."""
 
     def __init__(self, path):
+        files.refuse_links(*os.path.split(path))
         self._path, self._file, self.error = path, open(path, 'w+b'), None
         self.seek, self.tell, self.read = self._file.seek, self._file.tell, self._file.read
 
@@ -125,6 +126,8 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
     """
     for folder in {os.path.dirname(path) for path in outputs.values()}:
         os.makedirs(folder or '.', exist_ok=True)
+    for path in outputs.values():
+        files.refuse_links(*os.path.split(path))
     check_form(form, rate=round(made.rate), channels=made.channels)
     partial = {part: files.partial(path) for part, path in outputs.items()}
     try:

@@ -154,6 +154,7 @@ class _Appended:
 
     def __init__(self, path, failed, *, keep=1 << 24):
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.refuse_links(*os.path.split(path))
         self._file = open(path, 'ab', buffering=0)
         self._path, self._failed, self._keep, self._pending = path, failed, keep, b''
 

@@ -61,6 +61,7 @@ def check(workdir, config):
     Raises:
       ConfigError: the folder cannot be, or holds a run of another configuration, or a data set, or
         files of somebody else that have the names of a run's.
+      OSError: a part of the run is a link.
     """
     above = os.path.abspath(workdir)
     try:
@@ -78,6 +79,13 @@ def check(workdir, config):
         raise config_lib.ConfigError(
             f'--workdir={workdir}: {above} cannot be written to; give another --workdir'
         )
+    checkpoints = os.path.join(workdir, 'checkpoints')
+    if os.path.islink(checkpoints) and not os.path.isdir(checkpoints):
+        raise config_lib.ConfigError(
+            f'{checkpoints} is a link to {shown(os.readlink(checkpoints))}, which is no folder'
+        )
+    # Checkpoints may lie on another disk.
+    files.refuse_links(workdir, 'config.json', *(x for x in CONTENTS if x != 'checkpoints'))
     if not os.path.exists(os.path.join(workdir, 'config.json')):
         there = os.listdir(workdir) if os.path.isdir(workdir) else ()
         if any(name == records.DATASET_FILE or records.SHARD in name for name in there):
