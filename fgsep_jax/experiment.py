@@ -152,7 +152,15 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say
                 for system in compared:
                     evaluate_lib.settle(_folder(config, workdir, source, system))
             _evaluate_on(
-                config, workdir, source, task, compared, step=step, trained_on=trained_on, say=say
+                config,
+                workdir,
+                source,
+                task,
+                compared,
+                step=step,
+                trained_on=trained_on,
+                say=say,
+                heard=run_folder.Heard.of([*about.speakers]) if model else None,
             )
 
 
@@ -178,7 +186,7 @@ def _written(config, workdir, source):
     )
 
 
-def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, say):
+def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, say, heard=None):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
     name, split = result_name(source, settings.max_examples), source.split
@@ -197,10 +205,14 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, s
         source_names=task.source_names,
         adaptation_seconds=config.data.adaptation_seconds,
     )
-    trained = run_folder.trained_speakers(workdir, config)
-    seen = _seen(trained, source, _folder(config, workdir, source))
+    heard = run_folder.trained_speakers(workdir, config) if heard is None else heard
+    seen = _seen(heard, source, _folder(config, workdir, source))
     if 'speakers_trained_on' not in seen:
-        why = f'{names.shown(name)} does not name them' if trained else 'its training data are gone'
+        why = 'its training data are gone'
+        if heard.complete:
+            why = f'{names.shown(name)} does not name them'
+        elif heard.digests:
+            why = f'whom {names.shown(config.training.init_from)} was trained on is not known'
         say(
             f'note: whether this run was trained on speakers or recordings of {names.shown(name)}'
             f' could not be checked: {why}'
@@ -267,11 +279,11 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, s
             say(f'\nlisten             {folder}/*/*.wav')
 
 
-def _seen(trained, source, folder):
+def _seen(heard, source, folder):
     """What a summary says of the names that training and test data share.
 
     Args:
-      trained: see `run_folder.trained_speakers`.
+      heard: see `run_folder.trained_speakers`.
       source: RecordSource that is evaluated on.
       folder: of the results, where an evaluation may have known what cannot be known any more.
 
@@ -280,8 +292,9 @@ def _seen(trained, source, folder):
       too}, without what is not known.
     """
     tested = run_folder.digests(source.speakers)
-    if trained and tested:
-        return {'speakers': len(tested), 'speakers_trained_on': len(tested & trained)}
+    both = len(tested & heard.digests)
+    if tested and (heard.complete or both):
+        return {'speakers': len(tested), 'speakers_trained_on': both}
     known = {'speakers': len(tested)} if tested else {}
     with contextlib.suppress(ValueError):
         path = os.path.join(folder, 'summary.json')

@@ -316,7 +316,7 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
     of['tones'] = fingerprinted('tones', 'train', 'now')
     claim(project, 'mine', 'data/tones')
     trained = run_folder.trained_speakers('mine', project.config)
-    assert trained == run_folder.digests(['ann', 'bob', 'cy'])
+    assert trained == (run_folder.digests(['ann', 'bob', 'cy']), True)
     leak = {'speakers': 3, 'speakers_trained_on': 2}
     assert experiment._seen(trained, of['other'], 'none') == leak
     assert experiment._seen(trained, of['tones'], 'none') == {
@@ -335,22 +335,22 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
     about.write_text(json.dumps(content))
     assert run_folder.trained_speakers('mine', project.config) == trained
     about.write_text(json.dumps({**content, 'train': {'fingerprint': 'other'}}))
-    assert run_folder.trained_speakers('mine', project.config) == set()
+    assert run_folder.trained_speakers('mine', project.config) == run_folder.Heard()
     about.write_text(json.dumps(content))
     for change in (
         lambda path: path.write_text('damaged'),
         lambda path: shutil.rmtree(path.parent),
     ):
         change(project.path / 'data' / 'tones' / 'dataset.json')
-        assert run_folder.trained_speakers('mine', project.config) == set()
+        assert run_folder.trained_speakers('mine', project.config) == run_folder.Heard()
     # What an evaluation knew of these very mixtures is not forgotten by the next.
     source = fingerprinted('other', 'test', 'x')
     for fingerprint, known in (('x', leak), ('y', {'speakers': 3}), (None, {'speakers': 3})):
         summary = project.path / 'results' / 'summary.json'
         summary.parent.mkdir(exist_ok=True)
         summary.write_text(json.dumps({**leak, 'data_fingerprint': fingerprint}))
-        assert experiment._seen(set(), source, 'results') == known
-    assert experiment._seen(set(), source, 'none') == {'speakers': 3}
+        assert experiment._seen(run_folder.Heard(), source, 'results') == known
+    assert experiment._seen(run_folder.Heard(), source, 'none') == {'speakers': 3}
 
 
 def refused(capsys, *argv):

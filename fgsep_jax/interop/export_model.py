@@ -110,19 +110,24 @@ def _there(name):
 def _said(path, separator, args):
     """What the header of a model file says of a loaded one; see `model_file.header`."""
     from fgsep_jax.interop import model_file
+    from fgsep_jax.training import run_folder
 
     if model_file.is_model_file(path):
         about = model_file.read_about(path)
         origin, licence, scores = about.origin, about.licence, about.scores
+        speakers = about.speakers
     else:
         origin, licence = _trained_on(path), ''
         scores = _scores(path, separator.step)
+        heard = run_folder.trained_speakers(path, separator.config)
+        speakers = heard.digests if heard.complete else ()
     return dict(
         sources=separator.sources,
         step=separator.step,
         origin=origin if args.origin is None else args.origin,
         licence=licence if args.licence is None else args.licence,
         scores=scores,
+        speakers=speakers,
     )
 
 

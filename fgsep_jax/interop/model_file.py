@@ -33,6 +33,7 @@ class About(NamedTuple):
       licence: of the weights; empty where nobody said.
       scores: {data set: {metric: value}}, as far as known.
       digest: of all the file says and holds; empty in a file that another program made.
+      speakers: digests of those that it was trained on; empty where unknown.
     """
 
     config: object
@@ -42,6 +43,7 @@ class About(NamedTuple):
     licence: str = ''
     scores: Mapping = {}
     digest: str = ''
+    speakers: tuple[str, ...] = ()
 
 
 def shipped():
@@ -132,7 +134,7 @@ def check_fit(config, tensors, *, where):
     )
 
 
-def header(config, *, sources, step=0, origin='', licence='', scores=None):
+def header(config, *, sources, step=0, origin='', licence='', scores=None, speakers=()):
     """{key: text} of what a model file says of its model; arguments: see `About`.
 
     Where the data lie is nobody's business who gets the file: `origin` says what they are.
@@ -150,6 +152,7 @@ def header(config, *, sources, step=0, origin='', licence='', scores=None):
         'origin': origin,
         'licence': licence,
         'scores': json.dumps(scores or {}),
+        **({'speakers': json.dumps(sorted(speakers))} if speakers else {}),
     }
 
 
@@ -269,7 +272,8 @@ def _about(metadata, where):
     config = config_lib.from_json(metadata['config'], where=f'the configuration in {where}')
     listed = files.parse_json(
         f'{{"sources": {metadata["sources"]}, "scores": {metadata.get("scores", "{}")},'
-        f' "step": {metadata.get("step", 0)}, "sample_rate": {metadata["sample_rate"]}}}'.encode(),
+        f' "step": {metadata.get("step", 0)}, "speakers": {metadata.get("speakers", "[]")},'
+        f' "sample_rate": {metadata["sample_rate"]}}}'.encode(),
         ConfigError,
         where=f'the header of {where}',
         halves=True,
@@ -291,6 +295,9 @@ def _about(metadata, where):
         )
     if not isinstance(step, int) or step < 0 or not isinstance(listed['scores'], dict):
         raise ConfigError(f'{where} is damaged: step = {step!r:.20}')
+    speakers = listed['speakers']
+    if not isinstance(speakers, list) or not all(isinstance(one, str) for one in speakers):
+        raise ConfigError(f'{where} is damaged: speakers = {speakers!r:.80}')
     return About(
         config,
         tuple(sources),
@@ -299,6 +306,7 @@ def _about(metadata, where):
         metadata.get('licence', ''),
         listed['scores'],
         metadata.get('digest', ''),
+        tuple(speakers),
     )
 
 

@@ -350,6 +350,18 @@ def load_trained(path):
     return model_file.About(config, model_file.usual_names(config), step), parameters, notes
 
 
+def heard_by(path):
+    """Heard by the training of a run, a model file or a shipped model.
+
+    Raises:
+      ConfigError: there is none, or its header is damaged.
+    """
+    path = model_file.located(path)
+    if model_file.is_model_file(path):
+        return run_folder.Heard.of([*model_file.read_about(path).speakers])
+    return run_folder.trained_speakers(path, run_folder.read_config(path))
+
+
 def load_initial(config):
     """The parameters that `training.init_from` names.
 

@@ -19,7 +19,7 @@ from fgsep_jax.metrics.improvement import as_references, finite
 from fgsep_jax.names import shown
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
-from fgsep_jax.training.checkpoint import Checkpoints, abstract, load_initial
+from fgsep_jax.training.checkpoint import Checkpoints, abstract, heard_by, load_initial
 from fgsep_jax.training.endings import Preempted, TrainingError
 from fgsep_jax.training.gates import GateLog
 from fgsep_jax.training.logging import RunLog
@@ -69,7 +69,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         step, unvalidated = int(state.step), position.get('unvalidated', False)
         trained = step >= total and not unvalidated
         if host == 0 and not trained:  # else the folder stays what the training made it
-            run_folder.claim(workdir, config, train_source)
+            run_folder.claim(workdir, config, train_source, before=_heard_before(workdir, config))
         log = stack.enter_context(
             contextlib.closing(
                 RunLog(workdir, step=step, total=total, active=host == 0, unvalidated=unvalidated)
@@ -143,6 +143,20 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                 stop.number,
             )
         return state
+
+
+def _heard_before(workdir, config):
+    """Heard by the weights that a run starts from, or did; None for random ones."""
+    path = config.training.init_from
+    if not path:
+        return None
+    recorded = run_folder.heard_before(workdir)
+    if recorded is not None:
+        return recorded
+    try:
+        return heard_by(path)
+    except config_lib.ConfigError:  # the run goes on long after these are gone
+        return run_folder.Heard()
 
 
 def _restore_or_init(checkpoints, task, config, mesh, batches, reads):

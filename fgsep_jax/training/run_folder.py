@@ -1,8 +1,10 @@
 """The run folder: one configuration, written once, held against every later start."""
 
+import contextlib
 import json
 import os
 import shlex
+from typing import NamedTuple
 
 from fgsep_jax import config as config_lib, files
 from fgsep_jax.data import records
@@ -149,7 +151,25 @@ def check_saved(workdir, config, saved):
         )
 
 
-def claim(workdir, config, train_source):
+class Heard(NamedTuple):
+    """The speakers (or recordings) that weights were trained on.
+
+    Attributes:
+      digests: set, see `digests`.
+      complete: whether these are all; unknown ones make no claim possible.
+    """
+
+    digests: frozenset = frozenset()
+    complete: bool = False
+
+    @classmethod
+    def of(cls, listed, complete=True):
+        """Of a list read from a file; nobody is known where it is none."""
+        is_list = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        return cls(frozenset(listed), complete is True) if listed and is_list else cls()
+
+
+def claim(workdir, config, train_source, *, before=None):
     """Makes the run folder and writes the configuration and what the run is trained on, once
     nothing can refuse it any more.
 
@@ -157,6 +177,7 @@ def claim(workdir, config, train_source):
       workdir: run folder.
       config: the run's ConfigDict.
       train_source: RecordSource of the training split.
+      before: Heard by the weights that the training starts from; None for random ones.
     """
     os.makedirs(workdir, exist_ok=True)
     metadata = train_source.metadata
@@ -171,6 +192,11 @@ def claim(workdir, config, train_source):
             'fingerprint': metadata['splits'][train_source.split].get('fingerprint'),
         },
     }
+    if before is not None:
+        about['before'] = {
+            'speaker_digests': sorted(before.digests),
+            'complete': before.complete,
+        }
     for folder in (workdir, os.path.join(workdir, 'gates')):
         files.clean(folder)
     files.write(  # config.json first: what else is there is a run's where it is
@@ -214,22 +240,34 @@ def digests(names):
 
 
 def trained_speakers(workdir, config):
-    """`digests` of the speakers (or recordings) that a run was trained on; empty where unknown.
+    """Heard by a run, and by what it started from.
 
     The run recorded them when it started. One of an earlier version did not: its data set tells, if
     it is still there and the same.
     """
-    recorded = training_data(workdir).get('train')
-    recorded = recorded.get('speaker_digests') if isinstance(recorded, dict) else None
-    if isinstance(recorded, list) and all(isinstance(one, str) for one in recorded):
-        return set(recorded)
-    try:
-        metadata = open_dataset(data_dir(workdir, config))
-    except (OSError, records.RecordError, config_lib.ConfigError):
-        return set()
-    if was_rebuilt(workdir, metadata):
-        return set()
-    return digests(metadata['splits'].get('train', {}).get('speakers', ()))
+    own = _recorded(workdir, 'train')
+    if not own.complete:
+        with contextlib.suppress(OSError, records.RecordError, config_lib.ConfigError):
+            metadata = open_dataset(data_dir(workdir, config))
+            if not was_rebuilt(workdir, metadata):
+                listed = metadata['splits'].get('train', {}).get('speakers', ())
+                own = Heard.of(sorted(digests(listed)))
+    if not config.training.init_from:
+        return own
+    before = heard_before(workdir) or Heard()
+    return Heard(own.digests | before.digests, own.complete and before.complete)
+
+
+def heard_before(workdir):
+    """Heard by what a run started from, as it recorded; None where it did not."""
+    return _recorded(workdir, 'before') if 'before' in training_data(workdir) else None
+
+
+def _recorded(workdir, key):
+    recorded = training_data(workdir).get(key)
+    if not isinstance(recorded, dict):
+        return Heard()
+    return Heard.of(recorded.get('speaker_digests'), recorded.get('complete', True))
 
 
 def training_data(workdir):

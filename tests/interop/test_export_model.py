@@ -168,7 +168,8 @@ def run(tmp_path, monkeypatch):
     folder = tmp_path / 'run'
     monkeypatch.setattr(model_lib, 'load', lambda path: separator())
     folder.mkdir()
-    about = dict(name='tones', sample_rate=8000, dir='/home/me', train=dict(examples=9, speakers=4))
+    train = dict(examples=9, speakers=4, speaker_digests=['0123456789ab'])
+    about = dict(name='tones', sample_rate=8000, dir='/home/me', train=train)
     (folder / 'training_data.json').write_text(json.dumps(about))
     for name, changes in {
         'tones': {},
@@ -190,6 +191,7 @@ def test_a_model_file_says_what_the_run_does(run, tmp_path, capsys):
     about = model_file.read_about(tmp_path / 'm.safetensors')
     assert about.step == 7 and about.licence == 'CC0' and about.config == separator().config
     assert about.origin == 'tones, 8000 Hz, 9 examples, 4 speakers'
+    assert about.speakers == ('0123456789ab',)
     assert about.scores == {
         'sounds': {'examples': 5, 'median_si_snri': 3.5},
         'tones': {'examples': 5, 'mean_si_snri': 3.25},

@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 
+from fgsep_jax import experiment
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.interop import model_file
-from fgsep_jax.training import checkpoint, loop
+from fgsep_jax.tasks import make_task
+from fgsep_jax.training import checkpoint, loop, run_folder
 import synthetic
 import tiny
 
@@ -99,3 +101,58 @@ def test_a_model_of_another_task_is_refused(data, first):
     config = tiny.config(data, 'blstm_m2', **{'training.init_from': str(first[1])})
     with pytest.raises(ConfigError, match='is a speech model, this a foreground model'):
         checkpoint.load_initial(config)
+
+
+def speakers(path, *, train, test=('eve',)):
+    return RecordSource(
+        synthetic.write(path, train=1, test=1, speakers={'train': train, 'test': test}), 'train'
+    )
+
+
+def test_whom_the_first_training_heard_is_known(tmp_path):
+    """By a run, by a run that starts from it, and by one that starts from a file of that."""
+    people = {'one': ['ann'], 'two': ['bob'], 'three': ['cy']}
+    init, heard = '', set()
+    for name, train in people.items():
+        source = speakers(tmp_path / 'data' / name, train=train)
+        config = tiny.config(source.directory, **{'training.init_from': init})
+        run, heard = str(tmp_path / name), heard | run_folder.digests(train)
+        run_folder.claim(run, config, source, before=loop._heard_before(run, config))
+        found = run_folder.trained_speakers(run, config)
+        assert found == (heard, True)
+        assert checkpoint.heard_by(run) == found
+        init = run
+        if name == 'two':  # from here on by a model file
+            said = model_file.header(config, sources=('a', 'b'), speakers=found.digests)
+            about = model_file._about(said, 'm')
+            assert {*about.speakers} == heard
+            init = str(tmp_path / 'm.safetensors')
+            weights = jax.tree.map(
+                lambda leaf: np.zeros(leaf.shape, leaf.dtype),
+                jax.eval_shape(make_task(config).init, jax.random.key(0)),
+            )
+            model_file.write(init, config, weights, sources=('a', 'b'), speakers=found.digests)
+    # A run that goes on does not need it any more.
+    (tmp_path / 'm.safetensors').unlink()
+    assert loop._heard_before(run, config) == run_folder.heard_before(run)
+    test = speakers(tmp_path / 'data' / 'all', train=['zoe'], test=['ann', 'bob', 'cy', 'dan'])
+    source = RecordSource(test.directory, 'test')
+    seen = {'speakers': 4, 'speakers_trained_on': 3}
+    assert experiment._seen(run_folder.trained_speakers(run, config), source, 'none') == seen
+
+
+@pytest.mark.parametrize('init', ['gone', 'm.safetensors'])
+def test_where_the_first_training_is_unknown_nobody_is_called_unheard(tmp_path, init):
+    source = speakers(tmp_path / 'data', train=['ann'])
+    config = tiny.config(source.directory, **{'training.init_from': str(tmp_path / init)})
+    run_folder.claim(
+        str(tmp_path / 'run'), config, source, before=loop._heard_before('nowhere', config)
+    )
+    heard = run_folder.trained_speakers(str(tmp_path / 'run'), config)
+    assert heard == (run_folder.digests(['ann']), False)
+    for name, test, seen in (
+        ('a', ['eve'], {'speakers': 1}),
+        ('b', ['eve', 'ann'], {'speakers': 2, 'speakers_trained_on': 1}),
+    ):
+        folder = speakers(tmp_path / name, train=['x'], test=test).directory
+        assert experiment._seen(heard, RecordSource(folder, 'test'), 'none') == seen
