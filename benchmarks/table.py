@@ -177,7 +177,7 @@ def read(path: str) -> list[dict]:
                 lines(row)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f'{path}:{number}: not a row of a benchmark ({error!r}); remove the line'
+                f'{path}:{number}: not a row of a benchmark ({files.why(error)}); remove the line'
             ) from error
         rows.append(row)
     if not rows:

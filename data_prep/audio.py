@@ -7,7 +7,8 @@ import math
 import numpy as np
 import soundfile
 
-from data_prep.corpora import Utterance, plural, printable
+from data_prep.corpora import Utterance, plural
+from fgsep_jax import files
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.data.containers import BY_FFMPEG
@@ -284,7 +285,7 @@ def inspect_file(
     except BadInput as bad:
         return Inspected(item, problem=bad.kind, detail=bad.detail)
     except Exception as error:
-        return Inspected(item, problem='unreadable', detail=printable(repr(error)))
+        return Inspected(item, problem='unreadable', detail=files.why(error))
     converted = {
         'resampled': native_rate != sample_rate,
         'first channel taken': len(power_C) > 1 and not channel,

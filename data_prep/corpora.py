@@ -15,6 +15,7 @@ import unicodedata
 import soundfile
 
 from data_prep.mixing import stable_hash
+from fgsep_jax import files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown as printable
@@ -128,7 +129,7 @@ def _walk(root: str) -> Walked:
 
         def refused(error):
             kind = 'not permitted' if isinstance(error, PermissionError) else 'unreadable'
-            detail = f'folder: {error.strerror or error!r}'
+            detail = f'folder: {files_lib.why(error)}'
             tree.problems.append((inside(error.filename), kind, detail))
 
         for folder, below, names in os.walk(top, onerror=refused):

@@ -18,6 +18,7 @@ from fgsep_jax.names import shown
 
 PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
 MOST_BYTES = 64 << 20  # of one JSON file
+_UNSAID = {MemoryError: 'there is no memory for it', EOFError: 'it ends too early'}
 _MOST_DIGITS = 19  # of a whole number: more fit neither an index nor a float
 
 
@@ -176,8 +177,13 @@ def parse_json(data, error, *, where, finite=True, halves=False):
     except ValueError as problem:
         raise error(f'{where} is no valid JSON: {problem}') from problem
     if not isinstance(value, dict):
-        raise error(f'{where} holds {type(value).__name__}, not a JSON object')
+        raise error(f'{where} holds {_kind(value)}, not a JSON object')
     return value
+
+
+def _kind(value):
+    kinds = {list: 'a list', str: 'a text', bool: 'true or false', type(None): 'nothing (null)'}
+    return kinds.get(type(value), 'a number')
 
 
 def _without_repeats(pairs):
@@ -204,6 +210,16 @@ def _finite(text):
 def is_number(value):
     """Whether a value read from JSON is a finite number (True and False are none)."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def why(error):
+    """What an exception says, in words on one line, without the form that Python gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return f'{shown(str(error.args[0]))} is missing'
+    said = shown(' '.join(str(error).split())[:200])
+    return said or _UNSAID.get(type(error), 'no reason is given')
 
 
 def misfits(tree, pattern, prefix=''):

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from fgsep_jax import files
 from fgsep_jax.data import containers
 from fgsep_jax.names import shown
 
@@ -101,7 +102,7 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
             errno.EACCES: 'not permitted',
             errno.EPERM: 'not permitted',
         }.get(error.errno, 'unreadable')
-        raise BadInput(kind, error.strerror or repr(error)) from error
+        raise BadInput(kind, files.why(error)) from error
 
 
 @contextlib.contextmanager
@@ -198,8 +199,8 @@ def for_libsndfile(path: str) -> Iterator[str]:
 
 def _unreadable(error: Exception) -> BadInput:
     # libsndfile's own words; soundfile puts the path before them, as Python writes bytes.
-    said = getattr(error, 'error_string', '') or str(error) or repr(error)
-    return BadInput('unreadable', shown(said))
+    said = getattr(error, 'error_string', '')
+    return BadInput('unreadable', shown(said) if said else files.why(error))
 
 
 def blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:

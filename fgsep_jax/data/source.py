@@ -30,7 +30,7 @@ def _path(directory: str):
             raise FileNotFoundError(f'{directory} cannot be read: {error}') from error
         except Exception as error:  # of the network, or of whoever asks for credentials
             raise FileNotFoundError(
-                f'{directory} cannot be reached ({type(error).__name__}: {error})'
+                f'{directory} cannot be reached ({files.why(error)})'
             ) from error
         return path
     import pathlib

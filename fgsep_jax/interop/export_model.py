@@ -154,6 +154,7 @@ def _scores(run, step):
     ):
         try:
             content = files.read_json(path, ConfigError, finite=False, halves=True)
+            _check_summary(content)
             statistic = 'median' if content.get('classes') else 'mean'
             values = {
                 f'{statistic}_{metric}': value[statistic]
@@ -162,9 +163,25 @@ def _scores(run, step):
             }
             if content['step'] == step:
                 scores[content['results']] = {'examples': content['examples'], **values}
-        except (ConfigError, AttributeError, KeyError, TypeError) as error:
+        except ConfigError as error:
             print(f'note: {shown(path)} holds no scores and is left out: {error}', file=sys.stderr)
     return scores
+
+
+def _check_summary(content):
+    metrics = content.get('metrics')
+    statistics = [*metrics.values()] if isinstance(metrics, dict) else [metrics]
+    statistic = 'median' if content.get('classes') else 'mean'
+    for one in statistics:
+        if not isinstance(one, dict) or statistic not in one:
+            raise ConfigError(f'metrics = {metrics!r:.60}, each must have its {statistic}')
+    for key, kind, rule in (
+        ('step', int, 'a whole number'),
+        ('examples', int, 'a whole number'),
+        ('results', str, 'a text'),
+    ):
+        if type(content.get(key)) is not kind:
+            raise ConfigError(f'{key} = {content.get(key)!r:.60}, must be {rule}')
 
 
 def least_samples(config):
@@ -357,7 +374,7 @@ def _checked(name, separator, convert, run):
             content = convert()
             difference = _difference(separator, run, content)
     except Exception as error:  # whatever another package raises where it cannot
-        why = next(iter(str(error).splitlines()), '') or type(error).__name__
+        why = files.why(error)
         raise ConfigError(f'no {name} file can be made of this model: {why}') from error
     if not difference <= TOLERANCE:
         raise ConfigError(

@@ -7,6 +7,7 @@ plain values.
 import os
 import re
 
+from fgsep_jax import files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
 
@@ -80,7 +81,7 @@ def _safetensors(path):
             raise ConfigError(f'{shown(path)} is a model file of fgsep_jax already')
         return safetensors.numpy.load_file(path), {}
     except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
-        raise ConfigError(f'{shown(path)} cannot be read: {error}') from error
+        raise ConfigError(f'{shown(path)} cannot be read: {files.why(error)}') from error
 
 
 def _torch(path):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.names import shown
 
 
@@ -271,7 +272,7 @@ def _array(name, value):
     try:
         return np.asarray(value)
     except Exception as error:  # whatever another library's tensors raise
-        raise ValueError(f'{name} is no array: {error}') from error
+        raise ValueError(f'{name} is no array: {files.why(error)}') from error
 
 
 class Converted(NamedTuple):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
 
@@ -30,12 +31,11 @@ def read(path):
     try:
         graph = _Graph(onnx.load(path, load_external_data=False), onnx)
     except Exception as error:  # of protobuf and of onnx's conversions
-        reason = ' '.join(str(error).split())[:200]
-        raise ConfigError(f'{shown(path)} cannot be read as ONNX: {shown(reason)}') from error
+        raise ConfigError(f'{shown(path)} cannot be read as ONNX: {files.why(error)}') from error
     try:
         return graph.state(), graph.told()
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ConfigError(f'{shown(path)}: {error}') from error
+        raise ConfigError(f'{shown(path)}: {files.why(error)}') from error
 
 
 class _Graph:

@@ -97,17 +97,19 @@ def load(run, data_set, system=''):
     try:
         _check_summary(summary)
         text = io.StringIO(examples.decode(errors='surrogatepass'), newline='')
-        rows = [
-            {key: _read_cell(key, value) for key, value in row.items()}
-            for row in csv.DictReader(text)
-        ]
+        table = csv.DictReader(text)
+        if table.fieldnames and 'id' not in table.fieldnames:
+            raise ValueError('examples.csv has no column id')
+        rows = [{key: _read_cell(key, value) for key, value in row.items()} for row in table]
         rows = {row['id']: row for row in rows}
         first = next(iter(rows.values()), None)
         for column in (*COLUMNS, *summary['metrics']) if first else ():
             if column not in first:
                 raise ValueError(f'examples.csv has no column {column}')
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise ResultsError(f'{folder} cannot be read ({error!r}); evaluate again') from error
+    except (ValueError, csv.Error) as error:
+        raise ResultsError(
+            f'{folder} cannot be read ({files.why(error)}); evaluate again'
+        ) from error
     if len(rows) != summary['examples']:
         raise ResultsError(
             f'{folder}: {len(rows)} rows in examples.csv, summary.json says'
@@ -187,7 +189,12 @@ def _read_cell(column, text):
         raise ValueError('a row of examples.csv has more or fewer cells than the first')
     if column in LISTS:
         return _read_names(text)
-    return names_lib.from_cell(text) if column.startswith(TEXTS) else float(text)
+    if column.startswith(TEXTS):
+        return names_lib.from_cell(text)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'examples.csv: {column} = {text!r:.60}, must be a number') from None
 
 
 def _read_names(text):

@@ -12,6 +12,7 @@ from fgsep_jax import files, names
 from fgsep_jax.report import results
 
 RATES = (1000, 400_000)  # hertz; what can be a sample rate
+_ROLES = ('mixture', 'reference', 'estimate')
 
 
 def read_curves(folder, problems):
@@ -61,20 +62,28 @@ def read_gates(folder, problems):
                 if sum(one.file_size for one in packed.infolist()) > files.MOST_BYTES:
                     raise ValueError('more than gates can be')
             file.seek(0)
+            step = os.path.splitext(os.path.basename(path))[0]
+            if not (step.isascii() and step.isdecimal() and len(step) < 19):
+                raise ValueError('its name must be the number of a step')
             with np.load(file) as content:
-                step, gate_KN = int(os.path.splitext(os.path.basename(path))[0]), content['gate_KN']
+                if 'gate_KN' not in content or ('id' in content and 'split' not in content):
+                    raise ValueError('it must hold gate_KN, and split beside id')
+                gate_KN = content['gate_KN']
                 if (
                     gate_KN.ndim != 2
                     or gate_KN.dtype != np.uint8
                     or not gate_KN.size
                     or any(gate_KN.shape[1] != other.shape[1] for other in found.values())
                 ):
-                    raise ValueError(f'gates of shape {gate_KN.shape}')
-                found[step] = gate_KN.astype(np.float32) / 255
+                    raise ValueError(
+                        f'gate_KN is {gate_KN.dtype}{list(gate_KN.shape)}, must be uint8[frames,'
+                        ' units] of as many units as in the other files'
+                    )
+                found[int(step)] = gate_KN.astype(np.float32) / 255
                 if 'id' in content:
                     probe = f'{content["split"]} utterance {content["id"]}'
         except Exception as error:  # parsers of zip, of npy and of what is packed in them
-            problems.append(f'{path} cannot be read ({error!r}) and is left out')
+            problems.append(f'{path} cannot be read ({files.why(error)}) and is left out')
     return found, probe
 
 
@@ -91,28 +100,40 @@ def read_examples(folder, problems):
         try:
             content = files.read_json(path, ValueError, halves=True)
             _check_example(content, where)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            problems.append(f'{where}: its sounds are left out ({error!r})')
+        except (OSError, ValueError, RuntimeError) as error:
+            problems.append(f'{where}: its sounds are left out ({files.why(error)})')
             continue
         found.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
     return found
 
 
 def _check_example(content, where):
-    """Raises ValueError, or whatever comes of another structure, for an unusable example."""
-    numbers = [content['snr_db'], content['seconds']]
-    words = [content['id'], content['data_set']]
+    """Raises ValueError for an unusable example: key, value and rule."""
+
+    def check(fields, key, is_right, rule, prefix='example.json: '):
+        if key not in fields:
+            raise ValueError(f'{prefix}{key} is missing, must be {rule}')
+        if not is_right(fields[key]):
+            raise ValueError(f'{prefix}{key} = {fields[key]!r:.60}, must be {rule}')
+
+    for key in ('id', 'data_set'):
+        check(content, key, _is_text, 'a text')
+    for key in ('snr_db', 'seconds'):
+        check(content, key, files.is_number, 'a number')
+    check(content, 'files', lambda value: isinstance(value, dict), 'an object')
+    for name in content['files']:
+        check(content['files'], name, lambda value: isinstance(value, dict), 'an object')
+        about, prefix = content['files'][name], f'{name}: '
+        check(about, 'role', lambda value: value in _ROLES, f'one of {", ".join(_ROLES)}', prefix)
+        if about['role'] != 'mixture':
+            check(about, 'source', _is_text, 'a text', prefix)
+        if about['role'] == 'estimate':
+            check(about, 'system', _is_text, 'a text', prefix)
+            check(about, 'scores', _are_numbers, 'an object of numbers', prefix)
     roles = [about['role'] for about in content['files'].values()]
     if roles.count('mixture') != 1 or 'reference' not in roles:
         raise ValueError('a mixture and references are needed')
-    for name, about in content['files'].items():
-        if about['role'] not in ('mixture', 'reference', 'estimate'):
-            raise ValueError(f'{name} has the role {about["role"]!r}')
-        if about['role'] != 'mixture':
-            words.append(about['source'])
-        if about['role'] == 'estimate':
-            words.append(about['system'])
-            numbers += about['scores'].values()
+    for name in content['files']:
         if not names.is_below(name, where):
             raise ValueError(f'{name!r} is no file in its folder')
         if not os.path.isfile(os.path.join(where, name)):  # a pipe would wait for its writer
@@ -126,5 +147,11 @@ def _check_example(content, where):
                 f'{name} has {info.channels} channels, {info.frames} samples at'
                 f' {info.samplerate} Hz; one channel with sound is needed'
             )
-    if not all(map(files.is_number, numbers)) or not all(isinstance(word, str) for word in words):
-        raise ValueError('a number or a name is missing')
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _are_numbers(value):
+    return isinstance(value, dict) and all(map(files.is_number, value.values()))

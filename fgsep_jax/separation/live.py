@@ -50,7 +50,7 @@ def microphone(rate):
             callback=lambda block_TC, *_: heard.put(block_TC[:, 0].copy()),
         )
     except Exception as error:  # PortAudio's, of many kinds
-        raise NoMicrophone(f'--live: no microphone at {rate} Hz ({error})') from error
+        raise NoMicrophone(f'--live: no microphone at {rate} Hz ({files.why(error)})') from error
     with stream, stopping.deferred() as request:
         while request.number is None:
             with contextlib.suppress(queue.Empty):

@@ -188,8 +188,10 @@ class Checkpoints:
             ):
                 raise ConfigError(f'{path} cannot be read: {reason}') from error
             if saved is None and isinstance(error, ValueError):
-                reason = f'does not fit this model, or is damaged: {reason}'
-            raise DamagedCheckpoint(f'{path}: {type(error).__name__}: {reason}') from error
+                raise DamagedCheckpoint(
+                    f'{path} does not fit this model, or is damaged: {reason}'
+                ) from error
+            raise DamagedCheckpoint(f'{path}: {files.why(error)}') from error
         if saved is None:
             self.notes.append(
                 f'{path} was saved by an earlier version without digests: its values are not'

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 
 from hypothesis import given, settings, strategies as st
@@ -68,7 +69,37 @@ def read(folder):
     for table in filter(None, made):
         text.markdown(table).encode()
     listening.examples(groups, 1)
+    assert not [note for note in notes if PYTHONS.search(note)]
     return found, notes
+
+
+# What Python says of an exception, which is no sentence for the person who reads it.
+PYTHONS = re.compile(r'\w(Error|Exception)\b|object has no|object is not|NoneType|indices must be')
+
+
+@pytest.mark.parametrize(
+    'change, said',
+    [
+        (lambda x: x.pop('id'), 'example.json: id is missing, must be a text'),
+        (lambda x: x.update(id=3), 'example.json: id = 3, must be a text'),
+        (lambda x: x.update(seconds='4'), "example.json: seconds = '4', must be a number"),
+        (lambda x: x.update(files=[]), 'example.json: files = [], must be an object'),
+        (lambda x: x['files'].update(a=0), 'example.json: a = 0, must be an object'),
+        (lambda x: x['files']['mixture.wav'].pop('role'), 'mixture.wav: role is missing'),
+        (lambda x: x['files']['mixture.wav'].update(role='x'), "role = 'x', must be one of mix"),
+        (lambda x: x['files']['estimate_1.wav'].pop('scores'), 'scores is missing, must be an obj'),
+        (lambda x: x['files']['estimate_1.wav'].update(scores={'sdr': None}), 'object of numbers'),
+        (lambda x: x['files']['reference_1.wav'].pop('source'), 'reference_1.wav: source is miss'),
+        (lambda x: x['files'].pop('mixture.wav'), 'a mixture and references are needed'),
+    ],
+)
+def test_what_is_wrong_with_an_example_is_a_sentence(folder, change, said):
+    path = next((folder / 'damaged').glob('audio/*/*/example.json'))
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    (note,) = [note for note in read(folder)[1] if 'sounds are left out' in note]
+    assert said in note
 
 
 @pytest.mark.parametrize('name', FILES)
