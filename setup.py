@@ -54,6 +54,7 @@ setup(
             'fgsep-separate = fgsep_jax.scripts:separate',
             'fgsep-train = fgsep_jax.scripts:train',
             'fgsep-evaluate = fgsep_jax.scripts:evaluate',
+            'fgsep-app = fgsep_jax.scripts:app',
             'fgsep-report = fgsep_jax.scripts:report',
         ],
     },
@@ -102,6 +103,8 @@ setup(
         # What interop.export_model writes ONNX files by. Not among the tests' packages, whose ONNX
         # tests are left out without it: it asks for orbax-checkpoint below 0.11.37.
         'onnx': ['jax2onnx>=0.17', 'onnx', 'onnxruntime'],
+        # fgsep-app: a page with uploads, a microphone and progress. 145 MB, hence no test package.
+        'app': ['gradio>=6.31,<7'],
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.

@@ -28,6 +28,11 @@ def evaluate():
     _run('fgsep_jax.main', '--mode=evaluate')
 
 
+def app():
+    """fgsep-app"""
+    _run('fgsep_jax.app')
+
+
 def report():
     """fgsep-report"""
     _run('fgsep_jax.report.__main__')

@@ -417,7 +417,7 @@ class Manifest:
 
 
 def _separate_one(separator, job, args, how, background, manifest, progress):
-    """Separates one recording, writes its parts; returns its line of the manifest."""
+    """Separates one recording, writes its parts; returns its line of the manifest, and notes."""
     folder, source = args.output_dir, job.source
     with contextlib.ExitStack() as stack:
         if source == '-':
@@ -449,7 +449,7 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
         'model': f'{separator.name}, step {separator.step}',
     }
     manifest.add(job, 'done', **values)
-    return {**values, 'outputs': [*made.outputs.values()]}
+    return {**values, 'outputs': [*made.outputs.values()]}, made.notes()
 
 
 @contextlib.contextmanager
@@ -518,18 +518,18 @@ class _Progress:
             self._bar.close()
 
 
-def _headers(jobs):
-    """{source: (seconds, rate) as headers say} of those that can be opened."""
+def headers_of(paths):
+    """{path: (seconds, rate) as headers say} of those that can be opened."""
     from fgsep_jax.data import audio_files
 
     found = {}
-    for job in jobs:
+    for path in paths:
         with (
             contextlib.suppress(audio_files.BadInput),
-            audio_files.opened(job.source, check=False) as (file, _),
+            audio_files.opened(path, check=False) as (file, _),
         ):
             if file.frames < audio_files.UNKNOWN_FRAMES:
-                found[job.source] = (file.frames / file.samplerate, file.samplerate)
+                found[path] = (file.frames / file.samplerate, file.samplerate)
     return found
 
 
@@ -575,7 +575,7 @@ def separate(words, args):
     ).hexdigest()[:16]  # fmt: skip
     folder = args.output_dir
     if args.dry_run:
-        headers = _headers(jobs)
+        headers = headers_of([job.source for job in jobs])
         for job in jobs:
             seconds, rate = headers.get(job.source, (math.nan, 0))
             length = '' if math.isnan(seconds) else f' ({seconds:.1f} s, {rate} Hz)'
@@ -711,31 +711,26 @@ def _waiting(jobs, manifest, folder, *, overwrite, labels):
 def _all(separator, jobs, args, how, background, manifest, say):
     from fgsep_jax.data.audio_files import BadInput
 
-    headers = _headers([job for job in jobs if job.source != '-'])
+    headers = headers_of([job.source for job in jobs if job.source != '-'])
     total = sum(seconds for seconds, _ in headers.values())
-    low = sorted({rate for _, rate in headers.values() if rate > separator.sample_rate})
-    if low:
-        rates = ', '.join(f'{rate:,}' for rate in low)
-        rest = ', what is above stays in the background' if separator.network.rest else ''
-        highest = separator.sample_rate // 2
-        say(f'note: recordings at {rates} Hz; the model hears up to {highest:,} Hz{rest}')
+    if note := deaf_note(separator, [rate for _, rate in headers.values()]):
+        say(f'note: {note}')
     progress, failed = _Progress(total, args.json), []
     for job in jobs:
         try:
-            row = _separate_one(separator, job, args, how, background, manifest, progress.add)
+            row, notes = _separate_one(
+                separator, job, args, how, background, manifest, progress.add
+            )
         except (BadInput, OSError) as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             failed.append((job, reason))
             progress.say(f'{job.label}: {reason}')
             with contextlib.suppress(OSError):
                 manifest.add(job, f'failed: {reason}')
             row = {'status': 'failed', 'reason': reason}
         else:
-            if row['gain'] < 1:
-                change = 20 * math.log10(row['gain'])
-                say(f'{job.label}: all parts {change:.1f} dB, not to clip')
-            if row['background']:
-                say(f'{job.label}: {row["background"]} s taken for background alone')
+            for note in notes:
+                say(f'{job.label}: {note}')
         if args.json:
             command_line.show(json.dumps({'path': job.source, 'status': 'done', **row}))
     progress.close()
@@ -745,7 +740,20 @@ def _all(separator, jobs, args, how, background, manifest, say):
     return 1 if failed else 0
 
 
-def _reason(error):
+def deaf_note(separator, rates):
+    """A sentence where recordings of some rates hold what a model does not hear; else ''."""
+    high = sorted({rate for rate in rates if rate > separator.sample_rate})
+    if not high:
+        return ''
+    rest = ', what is above stays in the background' if separator.network.rest else ''
+    return (
+        f'recordings at {", ".join(f"{rate:,}" for rate in high)} Hz; the model hears up to'
+        f' {separator.sample_rate // 2:,} Hz{rest}'
+    )
+
+
+def reason_of(error):
+    """A BadInput or OSError in words."""
     if isinstance(error, OSError):
         return shown(f'{error.filename}: {error.strerror}' if error.filename else str(error))
     return shown(f'{error.kind} ({error.detail})' if error.detail else error.kind)

@@ -75,6 +75,7 @@ ALLOWED = {
         'files',
         'report.items',
         'report.page',
+        'report.sound',
         'interop.model_file',
         'models.encoders',
         'separation',

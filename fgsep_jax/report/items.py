@@ -86,6 +86,25 @@ class Figure(_Named):
 
 
 @dataclasses.dataclass(frozen=True)
+class Look:
+    """What is shown of a sound that the page does not hold itself.
+
+    Attributes:
+        seconds: its length.
+        point_P2: lowest and highest sample of equal parts, in units of the peak.
+        level_FK: its mel spectrogram in dB.
+        url: where a browser finds it.
+        name: of the file that it is downloaded as; '' where it is not.
+    """
+
+    seconds: float
+    point_P2: Any
+    level_FK: Any
+    url: str
+    name: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Track:
     """One sound of a listening example.
 
@@ -96,6 +115,7 @@ class Track:
         path: of its wav file.
         scores: {metric: dB} of an estimate.
         signal: (signal_T, rate) where there is no such file.
+        look: a Look, where the page does not hold the sound.
     """
 
     role: str
@@ -104,6 +124,7 @@ class Track:
     path: str
     scores: dict
     signal: Any = None
+    look: Look | None = None
 
 
 @dataclasses.dataclass(frozen=True)

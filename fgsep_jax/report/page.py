@@ -11,12 +11,13 @@ from fgsep_jax.report.text import cell_text, is_numeric
 VERDICTS = ('reproduced', 'not reproduced', 'undecided', 'no claim')
 
 
-def render(sections, *, title):
+def render(sections, *, title, within=False):
     """The page as HTML text; styles, scripts, figures and sounds are inside it.
 
     Args:
         sections: Sections.
         title: of the page.
+        within: whether it stands in another page, which has a heading.
     """
     assets = importlib.resources.files('fgsep_jax.report')
     links = ''.join(
@@ -25,6 +26,7 @@ def render(sections, *, title):
     )
     return _PAGE.format(
         title=_text(title),
+        within=' class="within"' if within else '',
         links=links,
         css=(assets / 'page.css').read_text(),
         js=(assets / 'page.js').read_text(),
@@ -151,18 +153,12 @@ def _figure(figure):
 
 def _listening(example):
     """One example: the mixture, then the references and each system, a column a source."""
-    read = [track.signal or sound.read(track.path) for track in example.tracks]
-    matched = [signal_T for signal_T, _ in read]
-    if example.matched:
-        matched = sound.level_matched(matched)
-    level = [sound.mel_db(signal_T, rate) for signal_T, (_, rate) in zip(matched, read)]
-    top = max(one.max() for one in level)
+    looks = _looks(example)
+    top = max(look.level_FK.max() for look in looks)
     players = {}
-    for track, signal_T, (_, rate), level_FK in zip(example.tracks, matched, read, level):
+    for track, look in zip(example.tracks, looks):
         system = {'mixture': 'Mixture', 'reference': 'Reference'}.get(track.role, track.system)
-        players.setdefault(system, []).append(
-            _player(track, system, example, signal_T, rate, level_FK, top)
-        )
+        players.setdefault(system, []).append(_player(track, system, example, look, top))
     facts = ''.join(
         f'<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>'
         for key, value in example.facts.items()
@@ -178,7 +174,27 @@ def _listening(example):
     )
 
 
-def _player(track, system, example, signal_T, rate, level_FK, top):
+def _looks(example):
+    """A Look of every track; the sounds of those that have none go into the page."""
+    read = [
+        track.signal or sound.read(track.path) for track in example.tracks if track.look is None
+    ]
+    signals = [signal_T for signal_T, _ in read]
+    made = iter(
+        items.Look(
+            seconds=len(signal_T) / rate,
+            point_P2=sound.envelope(signal_T),
+            level_FK=sound.mel_db(signal_T, rate),
+            url=sound.packed(signal_T, rate),
+        )
+        for signal_T, (_, rate) in zip(
+            sound.level_matched(signals) if example.matched else signals, read
+        )
+    )
+    return [track.look or next(made) for track in example.tracks]
+
+
+def _player(track, system, example, look, top):
     source = f'{"source " if track.source.isdigit() else ""}{track.source}'
     label = ', '.join(part for part in (system, source, example.title) if part)
     scores = ''.join(
@@ -186,7 +202,7 @@ def _player(track, system, example, signal_T, rate, level_FK, top):
         for metric, value in track.scores.items()
         if metric in _METRICS
     )
-    points = sound.envelope(signal_T)
+    points = look.point_P2
     path = (
         'M'
         + 'L'.join(
@@ -195,14 +211,20 @@ def _player(track, system, example, signal_T, rate, level_FK, top):
         )
         + 'Z'
     )
-    picture = style.picture(level_FK, low=top - 80, high=top)
+    picture = style.picture(look.level_FK, low=top - 80, high=top)
+    download = (
+        f'<p class="files"><a href="{_text(look.url)}" download="{_text(look.name)}">'
+        f'Download {_text(look.name)}</a></p>'
+        if look.name
+        else ''
+    )
     return (
         f'<div class="player">{f"<h5>{_text(source)}</h5>" if source else ""}'
         f'<div class="look"><svg viewBox="0 -32 {len(points) - 1} 64" preserveAspectRatio="none"'
         f' aria-hidden="true"><path d="{path}"/></svg><img alt="spectrogram of {_text(label)}"'
         f' src="{picture}"><i class="playhead"></i></div>'
         f'<audio controls preload="metadata" aria-label="{_text(label)}"'
-        f' data-seconds="{len(signal_T) / rate:.3f}" src="{sound.packed(signal_T, rate)}"></audio>'
+        f' data-seconds="{look.seconds:.3f}" src="{_text(look.url)}"></audio>{download}'
         + (f'<dl>{scores}</dl>' if scores else '')
         + '</div>'
     )
@@ -219,7 +241,7 @@ _PAGE = """<!DOCTYPE html>
 <link rel="icon" href="data:,">
 <style>{css}</style>
 </head>
-<body>
+<body{within}>
 <a class="skip" href="#main">Skip to the results</a>
 <header><h1>{title}</h1>
 <button type="button" id="theme">Theme: system</button></header>

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import math
 import os
 
 import numpy as np
@@ -59,6 +60,10 @@ def _filters(rate, window):
     return mel_filters(sample_rate=rate, window=window, bands=bands)
 
 
+def _window(rate):
+    return 2 ** round(np.log2(WINDOW_SECONDS * rate))
+
+
 def mel_db(signal_T, rate):
     """Mel spectrogram in dB [bands, frames], windows of 46 ms overlapping by 3/4.
 
@@ -66,11 +71,35 @@ def mel_db(signal_T, rate):
         signal_T: samples.
         rate: in hertz.
     """
-    window = 2 ** round(np.log2(WINDOW_SECONDS * rate))
+    window = _window(rate)
     padded_T = np.pad(signal_T, window // 2)
     frame_KT = np.lib.stride_tricks.sliding_window_view(padded_T, window)[:: window // 4]
     magnitude_KF = np.abs(np.fft.rfft(frame_KT * np.hanning(window + 1)[:-1]))
     return 20 * np.log10(magnitude_KF @ _filters(rate, window).T + 1e-7).T
+
+
+def overview(take, rate, seconds, columns=1200):
+    """A sound of any length, drawn a chunk at a time.
+
+    Args:
+        take: function of a number of samples that gives the next so many [T], fewer at the end.
+        rate: in hertz.
+        seconds: of the whole.
+        columns: of the spectrogram, at most about so many; each shows its loudest frame.
+
+    Returns:
+        (envelope as `envelope`'s, mel spectrogram as `mel_db`'s).
+    """
+    hop = _window(rate) // 4
+    frames = max(math.ceil(seconds * rate / hop / columns), 1)
+    points, levels = [], []
+    while len(chunk_T := take(hop * frames * max(1000 // frames, 1))):
+        starts = np.arange(0, len(chunk_T), hop * frames)
+        points.append([np.minimum.reduceat(chunk_T, starts), np.maximum.reduceat(chunk_T, starts)])
+        level_FK = mel_db(chunk_T, rate)[:, : -(-len(chunk_T) // hop)]
+        levels.append(np.maximum.reduceat(level_FK, np.arange(len(starts)) * frames, axis=1))
+    point_P2 = np.concatenate(points, axis=1).T
+    return point_P2 / max(np.abs(point_P2).max(), 1e-9), np.concatenate(levels, axis=1)
 
 
 def envelope(signal_T, points=240):

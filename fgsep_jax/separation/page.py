@@ -1,14 +1,15 @@
 """A page to hear and see what recordings were taken apart into."""
 
 import contextlib
+import os
 
 import numpy as np
 import soundfile
 
 from fgsep_jax.data.audio_files import BadInput
-from fgsep_jax.report import items, page
+from fgsep_jax.report import items, page, sound
 from fgsep_jax.separation import activity
-from fgsep_jax.separation.recording import FileRecording
+from fgsep_jax.separation.recording import FileRecording, Puller
 
 SECONDS = 20.0  # of each recording, where its first part is loudest
 TITLE = 'Separated by '
@@ -29,6 +30,37 @@ def render(separated, *, model):
     return page.render([section], title=f'{TITLE}{model}')
 
 
+def render_whole(path, written, *, title, url, model):
+    """A page of one recording to stand in another page; its sounds are where `url` says.
+
+    Args:
+      path: of the recording.
+      written: what came of it, a `writing.Written`.
+      title: heading.
+      url: function of a path that gives where a browser finds the file.
+      model: what separated it.
+    """
+    facts = {'length': f'{written.seconds:.1f} s', 'rate': f'{written.rate:,} Hz'}
+    look = _look(path, written.seconds, url(path))
+    tracks = [items.Track('mixture', '', '', '', {}, look=look)]
+    for part, file in written.outputs.items():
+        look = _look(file, written.seconds, url(file), os.path.basename(file))
+        tracks.append(items.Track('estimate', part, 'Parts', '', {}, look=look))
+    example = items.Listening('recording', title, '', title, tuple(tracks), facts, matched=False)
+    section = items.Section('recordings', 'Recordings', '', [example])
+    return page.render([section], title=f'{TITLE}{model}', within=True)
+
+
+def _look(path, seconds, url, name=''):
+    recording = FileRecording(path)
+    try:
+        puller = Puller(block_TC.mean(axis=1) for block_TC in recording.blocks())
+        point_P2, level_FK = sound.overview(puller.take, recording.rate, seconds)
+    finally:
+        recording.close()
+    return items.Look(seconds, point_P2, level_FK, url, name)
+
+
 def is_ours(html):
     """Whether a page was made by `render`."""
     return f'<title>{TITLE}' in html[:1000]
@@ -46,8 +78,8 @@ def _example(name, title, source, parts, start):
         signal_TC, _ = soundfile.read(
             path, round(SECONDS * rate), first, dtype='float32', always_2d=True
         )
-        sound = signal_TC.mean(axis=1), rate
-        tracks.append(items.Track('estimate', part, 'Parts', '', {}, sound))
+        signal = signal_TC.mean(axis=1), rate
+        tracks.append(items.Track('estimate', part, 'Parts', '', {}, signal))
     facts = {
         'from': f'{start + loudest:.1f} s',
         'length': f'{len(tracks[-1].signal[0]) / rate:.1f} s',

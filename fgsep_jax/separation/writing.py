@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 
 import numpy as np
@@ -47,6 +48,14 @@ class Written:
     low_margin_seconds: float
     background: tuple[float, float] | None
     real_time_factor: float
+
+    def notes(self):
+        """Sentences on what was done to the recording that one may not expect."""
+        if self.gain < 1:
+            yield f'all parts {20 * math.log10(self.gain):.1f} dB, not to clip'
+        if self.background:
+            start, stop = self.background
+            yield f'{start:.2f}-{stop:.2f} s taken for background alone'
 
 
 def label_paths(outputs):

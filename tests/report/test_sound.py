@@ -59,6 +59,27 @@ def test_envelope_holds_every_sample(length):
         np.testing.assert_allclose([parts_P2[:, 1].max(), parts_P2[:, 0].min()], [top, bottom])
 
 
+@pytest.mark.parametrize('seconds', [0.01, 3.0, 200.0])
+def test_an_overview_shows_all_of_a_sound_of_any_length(seconds):
+    rate, at = 8000, 0
+    signal_T = 0.01 * np.random.default_rng(0).normal(size=round(seconds * rate))
+    signal_T[round(0.7 * len(signal_T))] = -1.0
+
+    def take(count):
+        nonlocal at
+        at += count
+        return signal_T[at - count : at]
+
+    point_P2, level_FK = sound.overview(take, rate, seconds, columns=300)
+    whole_FK = sound.mel_db(signal_T, rate)
+    assert len(point_P2) == level_FK.shape[1] <= 300
+    assert point_P2.min() == -1 and level_FK.max() == pytest.approx(whole_FK.max(), abs=0.1)
+    for shown in (point_P2[:, 0].argmin(), level_FK.sum(axis=0).argmax()):
+        assert shown / len(point_P2) == pytest.approx(0.7, abs=1.5 / len(point_P2))
+    if seconds * rate < 300 * 100:  # every frame of them is shown
+        np.testing.assert_allclose(level_FK, whole_FK[:, : level_FK.shape[1]])
+
+
 def test_an_unreadable_file_is_named(tmp_path):
     (tmp_path / 'x.wav').write_text('no sound')
     with pytest.raises(OSError, match='x.wav cannot be read'):

@@ -1,6 +1,9 @@
 """What README and docs promise of the library, as they say it."""
 
+import contextlib
+import io
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,6 +15,8 @@ import fgsep_jax
 import models
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / 'tests/report'))
+import fabricate  # noqa: E402
 
 
 def test_the_lines_of_the_page(tmp_path, monkeypatch):
@@ -44,9 +49,33 @@ def test_public_names_are_there():
         _ = fgsep_jax.nothing_of_the_kind
 
 
-def test_the_page_names_all_public_names():
-    page = (ROOT / 'docs/separate.md').read_text()
-    assert all(f'`{name}`' in page or f'fgsep_jax.{name}' in page for name in fgsep_jax._PUBLIC)
+PAGE = (ROOT / 'docs/library.md').read_text()
+# {heading: (lines of code, what they print)}; the first is what all share.
+SHOWN = {
+    section.partition('\n')[0]: re.search(
+        r'^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?', section, flags=re.M | re.S
+    ).groups('')
+    for section in re.split('^#{1,2} (?=[a-zA-Z_, ]+$)', PAGE, flags=re.M)[1:]
+}
+
+
+def test_every_public_name_is_shown_in_five_lines():
+    shown = {name: code for heading, (code, _) in SHOWN.items() for name in heading.split(', ')}
+    del shown['The library in five lines each']
+    assert shown.keys() == fgsep_jax._PUBLIC.keys()
+    for name, code in shown.items():
+        assert f'fgsep_jax.{name}' in code and len(code.splitlines()) <= 5, name
+
+
+@pytest.mark.slow
+def test_the_lines_print_what_the_page_says(tmp_path, monkeypatch):
+    fabricate.run(tmp_path / 'runs/glu', 'convtasnet_glu')
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for heading, (code, expected) in SHOWN.items():
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, scope)
+        assert printed.getvalue() == expected, heading
 
 
 def test_importing_it_brings_nothing_along():

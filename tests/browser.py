@@ -1,4 +1,4 @@
-"""Headless Chromium for tests of the page."""
+"""Headless Chromium for tests of pages."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ FLAGS = (
 )
 
 
-def start():
+def start(*flags):
     """A selenium driver; skips the test where there is no browser, unless REQUIRE_BROWSER is set.
 
     Its log has what the page printed, its performance log what it asked the network for.
@@ -36,7 +36,7 @@ def start():
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in FLAGS:
+    for flag in (*FLAGS, *flags):
         options.add_argument(flag)
     options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
     return webdriver.Chrome(options=options, service=service.Service(driver))
