@@ -5,9 +5,11 @@ python -m fgsep_jax.app runs/sounds clean.safetensors --port=8000
 """
 
 import contextlib
+import errno
 import html
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import urllib.parse
@@ -16,6 +18,7 @@ from fgsep_jax import command_line, config as config_lib, lock, stopping
 from fgsep_jax.names import shown
 
 ADDRESS = '127.0.0.1'
+PORTS = range(7860, 7960)
 # Whatever the libraries of the page would fetch from elsewhere, the browser does not.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
@@ -36,10 +39,16 @@ def _parser():
         '--host', default=ADDRESS, help='address to listen at; 0.0.0.0: who reaches this machine'
     )
     parser.add_argument(
-        '--port', type=command_line.count, default=0,
+        '--port', type=_port, default=0,
         help='to listen at; 0: the first free one from 7860 on',
     )  # fmt: skip
     return parser
+
+
+def _port(text):
+    if (number := command_line.count(text)) > 65535:
+        raise command_line.FlagError('must be 65535 or less')
+    return number
 
 
 def separated(separator, path, folder, *, span=None, progress=None):
@@ -185,6 +194,23 @@ def _gradio():
             tempfile.tempdir = before
 
 
+def _free_port(host, port):
+    """The port, or the first free one of `PORTS` where it is 0.
+
+    Raises:
+      ConfigError: it is not to be had.
+    """
+    ports = [port] if port else PORTS
+    for candidate in ports:
+        try:
+            with socket.create_server((host, candidate)):
+                return candidate
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or candidate == ports[-1]:
+                where = f'--host={host} --port={candidate}'
+                raise config_lib.ConfigError(f'{where}: {error.strerror}') from error
+
+
 @contextlib.contextmanager
 def served(models, *, host=ADDRESS, port=0):
     """Serves the page.
@@ -199,6 +225,7 @@ def served(models, *, host=ADDRESS, port=0):
     Raises:
       ConfigError: a model cannot be loaded, gradio is missing, or the port is taken.
     """
+    port = _free_port(host, port)
     with _gradio() as (gradio, folder):
         from starlette.middleware import Middleware
 
@@ -206,25 +233,20 @@ def served(models, *, host=ADDRESS, port=0):
 
         separators = {shown(model): model_lib.load(model) for model in models}
         blocks = page(gradio, separators, folder)
-        try:
-            _, address, _ = blocks.launch(
-                server_name=host,
-                server_port=port or None,
-                prevent_thread_lock=True,
-                quiet=True,
-                share=False,
-                ssr_mode=False,
-                run_history=False,
-                mcp_server=False,
-                footer_links=[],
-                allowed_paths=[folder],
-                theme=gradio.themes.Default(
-                    primary_hue='blue', font=FONTS, font_mono=['monospace']
-                ),
-                app_kwargs={'middleware': [Middleware(_Policy)]},
-            )
-        except OSError as error:
-            raise config_lib.ConfigError(f'--host={host} --port={port}: {error}') from error
+        _, address, _ = blocks.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            run_history=False,
+            mcp_server=False,
+            footer_links=[],
+            allowed_paths=[folder],
+            theme=gradio.themes.Default(primary_hue='blue', font=FONTS, font_mono=['monospace']),
+            app_kwargs={'middleware': [Middleware(_Policy)]},
+        )
         try:
             yield address
         finally:

@@ -1,9 +1,11 @@
 """The page that takes sounds apart, in a browser: drop, record, hear, see, download."""
 
+import importlib.util
 import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,8 +48,29 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def served(runs):
-    pytest.importorskip('gradio', reason='needs the extra app')
+def gradio():
+    if not importlib.util.find_spec('gradio'):  # not imported: it looks for its folder then
+        pytest.skip('needs the extra app')
+
+
+@pytest.mark.parametrize(
+    'flag, reason',
+    [
+        ('--port={taken}', '--host=127.0.0.1 --port={taken}: Address already in use'),
+        ('--port=65536', '--port=65536: must be 65535 or less'),
+        ('--host=192.0.2.1', '--host=192.0.2.1 --port=7860: Cannot assign requested address'),
+    ],
+)
+def test_where_it_cannot_listen_one_line_says_why(capfd, flag, reason):
+    with socket.create_server(('127.0.0.1', 0)) as other, pytest.raises(SystemExit) as stop:
+        taken = other.getsockname()[1]
+        app.main(['voices', flag.format(taken=taken)])
+    error = capfd.readouterr().err
+    assert stop.value.code == 2 and error.count('\n') == 1 and reason.format(taken=taken) in error
+
+
+@pytest.fixture(scope='module')
+def served(gradio, runs):
     with app.served(runs) as address:
         yield address
 
@@ -199,8 +222,7 @@ def test_it_fits_a_phone_and_a_desk(driver, tmp_path, width):
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
 
 
-def test_stopped_it_leaves_no_file(runs, tmp_path):
-    pytest.importorskip('gradio', reason='needs the extra app')
+def test_stopped_it_leaves_no_file(gradio, runs, tmp_path):
     environment = {**os.environ, 'TMPDIR': str(tmp_path)}
     command = [sys.executable, '-m', 'fgsep_jax.app', runs[0]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
