@@ -84,8 +84,7 @@ def separated(separator, path, folder, *, span=None, progress=None):
             f'who is who was decided by little in {made.low_margin_seconds:.1f} s: listen whether'
             ' the voices change places'
         )
-    rates = [rate for _, rate in separate.headers_of([path]).values()]
-    if note := separate.deaf_note(separator, rates):
+    if note := separate.deaf_note(separator, [made.rate]):
         notes.append(note)
     text = ''.join(f'<li>{html.escape(note)}</li>' for note in notes)
     return f'<ul>{text}</ul>' + FRAME.format(page=html.escape(whole)), folder

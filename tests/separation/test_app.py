@@ -1,5 +1,6 @@
 """The page that takes sounds apart, in a browser: drop, record, hear, see, download."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -38,6 +39,18 @@ def test_without_the_library_one_line_says_how_to_get_it(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert stop.value.code == 2 and error.count('\n') == 1
     assert "pip install 'fgsep_jax[app]'" in error
+
+
+def test_what_one_may_not_expect_is_said(tmp_path):
+    soundfile.write(tmp_path / 'in.wav', noise(), RATE)
+    separator = models.separator('convtasnet')
+    real = separator.separate_file
+    separator.separate_file = lambda *args, **options: dataclasses.replace(
+        real(*args, **options), gain=0.5, low_margin_seconds=3.0
+    )
+    said, folder = app.separated(separator, str(tmp_path / 'in.wav'), tmp_path)
+    assert 'all parts -6.0 dB, not to clip' in said and 'decided by little in 3.0 s' in said
+    assert sorted(os.listdir(folder)) == ['in_speaker_1.wav', 'in_speaker_2.wav']
 
 
 @pytest.fixture(scope='module')
