@@ -14,6 +14,7 @@ from fgsep_jax import (
     validate,
 )
 from fgsep_jax.data.records import RecordError
+from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import RULES
 from fgsep_jax.report import (
     groups as groups_lib,
@@ -35,11 +36,11 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
     rules are kept, so that a call that was interrupted goes on where it stopped.
 
     Args:
-      folders: searched for run folders.
+      folders: searched for run folders; model files and shipped names, too.
       data_dirs: prepared data sets.
       splits: of each; those of each run's `evaluation.splits` if empty.
       baselines: whether to score the untrained models and the oracles too.
-      overrides: the `evaluation` section to use instead of each run's own, or None.
+      overrides: {section: {key: value}} to use instead of each run's own, or None.
 
     Raises:
       ConfigError: nothing to evaluate, or some run cannot be evaluated on some data set; all such
@@ -55,7 +56,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
         )
     jobs = _plan(folders, data_dirs, splits, baselines, overrides)
     chief = jax.process_index() == 0
-    for number, (run, config, pending, kept) in enumerate(jobs, start=1):
+    for number, (run, model, config, pending, kept) in enumerate(jobs, start=1):
         if chief:
             there = f' (kept: {", ".join(kept)})' if kept else ''
             what = ', '.join(map(experiment.result_name, pending)) or 'nothing to do'
@@ -66,6 +67,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
                 config,
                 run.path,
                 pending,
+                model=model,
                 baselines=baselines,
                 say=print if chief else lambda text: None,
             )
@@ -98,29 +100,24 @@ def _print_matrix(jobs):
 
 
 def _plan(folders, data_dirs, splits, baselines, overrides):
-    """[(run, config, sources to evaluate on, names of results to keep)], or one ConfigError that
-    names all that is in the way."""
-    try:
-        found = {
-            os.path.realpath(run.path): run
-            for folder in filter(None, folders)
-            for run in runs_lib.find(folder)
-        }.values()
-    except results.ResultsError as error:
-        raise config_lib.ConfigError(str(error)) from error
+    """[(run, its model file or '', config, sources to evaluate on, names of results to keep)], or
+    one ConfigError that names all that is in the way."""
+    found = data_sets.find_runs(folders)
     problems, jobs = [], []
-    data_sets.check_runs(found, data_dirs)
-    for run in found:
+    data_sets.check_runs([run for run, _ in found], data_dirs)
+    for run, model in found:
+        about = model and model_file.read_about(model)
         try:
-            config = run_folder.read_config(run.path)
-            if overrides is not None:
-                config.evaluation.update(overrides)
+            config = about.config if model else run_folder.read_config(run.path)
+            if model:
+                run_folder.check(run.path, config)
+            config.update(overrides or {})
             validate.validate(config)
         except config_lib.ConfigError as error:
             problems.append(f'{run.name}: {error}')
             continue
         try:
-            step = checkpoint.best_step(run.path)
+            step = about.step if model else checkpoint.best_step(run.path)
         except config_lib.ConfigError as error:
             problems.append(str(error))
             step = None
@@ -131,9 +128,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
                 ' of whole test sets, set it to 0'
             )
         try:
-            sources = experiment.open_sources(
-                data_dirs, splits or config.evaluation.splits.split(',')
-            )
+            sources = experiment.open_sources(config, data_dirs, splits)
         except (config_lib.ConfigError, RecordError, OSError) as error:
             problems.append(str(error))
             continue
@@ -142,7 +137,8 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         kept = [
             source
             for source in sources
-            if step is not None and _is_there(run.path, source, config, step, baselines)
+            if step is not None
+            and _is_there(run.path, source, config, step, about and about.digest, baselines)
         ]
         pending = [source for source in sources if source not in kept]
         if jax.process_count() == 1:  # else the first process of the pod may have begun
@@ -154,6 +150,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         jobs.append(
             (
                 run,
+                model,
                 config,
                 pending,
                 [experiment.result_name(source) for source in kept],
@@ -183,15 +180,18 @@ def _misfits(config, source):
         )
 
 
-def _is_there(path, source, config, step, baselines):
-    """Whether the run holds results of this checkpoint on these very examples."""
+def _is_there(path, source, config, step, digest, baselines):
+    """Whether the run holds results of this checkpoint, or model file, on these very examples."""
     settings, name = config.evaluation, names_lib.part(experiment.result_name(source))
     wanted = {
         'step': step,
         'filter_taps': settings.filter_taps,
         'rules': RULES,
         'data_fingerprint': source.metadata['splits'][source.split].get('fingerprint'),
+        'targets': config.data.targets,
     }
+    if digest:
+        wanted['model_digest'] = digest
     systems = ['']
     if baselines:
         folder = os.path.join(path, 'evaluation', name)
@@ -204,6 +204,6 @@ def _is_there(path, source, config, step, baselines):
             summary = results.load(path, name, system).summary
         except results.ResultsError:
             return False
-        if any(summary.get(key) != value for key, value in wanted.items()):
+        if any({'targets': '', **summary}.get(key) != value for key, value in wanted.items()):
             return False
     return True

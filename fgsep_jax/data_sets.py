@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 
-from fgsep_jax import config as config_lib, defaults, lock, validate
+from fgsep_jax import config as config_lib, defaults, files, lock, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import alike, shown
+from fgsep_jax.report import results, runs as runs_lib
 from fgsep_jax.training import run_folder
 
 EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
@@ -61,6 +62,65 @@ def check_splits(directories, splits, *, tasks=()):
                 f'{directory} has no split {" and no split ".join(missing)}; it has'
                 f' {", ".join(there)}: choose with --splits={",".join(there)}'
             )
+
+
+def model_of(word):
+    """(model file, folder of its results) that a run's place names, or ('', that place): a file
+    NAME.safetensors, or the name of a shipped one where nothing else has it."""
+    if os.path.isdir(word):
+        return '', word
+    if word.endswith('.safetensors'):
+        return word, _results_of(word)
+    if word and os.path.basename(word) == word and not os.path.lexists(word):
+        from fgsep_jax.interop import model_file  # brings JAX along
+
+        if word in model_file.shipped():
+            return model_file.shipped()[word], f'{word}-results'
+    return '', word
+
+
+def _results_of(model):
+    return f'{model.removesuffix(".safetensors")}-results'
+
+
+def find_runs(places):
+    """All runs in some folders and below them, and model files as the runs that they stand for.
+
+    Args:
+      places: folders, model files, names of shipped models.
+
+    Returns:
+      [(report.runs.Run, its model file or '')], each once.
+
+    Raises:
+      ConfigError: a folder without runs, or one that cannot be read, or no model file.
+    """
+    found = {}
+    for place in filter(None, places):
+        model, folder = model_of(place)
+        try:
+            runs = [_run_of(model, folder)] if model else runs_lib.find(place)
+        except results.ResultsError as error:
+            raise config_lib.ConfigError(str(error)) from error
+        for run in runs:
+            path = os.path.realpath(run.path)
+            beside = f'{path.removesuffix("-results")}.safetensors'
+            if not model and path.endswith('-results') and os.path.isfile(beside):
+                found.setdefault(path, (_run_of(beside, run.path, run.name), beside))
+            else:
+                found.setdefault(path, (run, model))
+    return list(found.values())
+
+
+def _run_of(model, folder, name=''):
+    """A model file as the run whose folder has its results."""
+    from fgsep_jax.interop import model_file
+
+    about = model_file.read_about(model)
+    name = name or os.path.basename(folder).removesuffix('-results')
+    return runs_lib.Run(
+        folder, name, files.flatten(about.config.to_dict()), about.origin or 'unknown', {}
+    )
 
 
 def check_runs(runs, directories):

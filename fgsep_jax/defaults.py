@@ -9,6 +9,8 @@ JOBS = {
     'speech': ('embedded', 'wsj0_2mix', 'libritts_2mix', 'vctk_2mix', 'librimix', 'folder_2mix'),
     'foreground': ('embedded_fgbg', 'fgbg'),
 }
+# What the sources of a task's data sets are called, in their order; others have numbers from 1 on.
+SOURCE_NAMES = {'speech': (), 'foreground': ('foreground', 'background')}
 EMBEDDED = {'speech': 'embedded', 'foreground': 'embedded_fgbg'}
 
 # Values that a data set lays over a task's: LibriTTS is trained on for 60 epochs (paper 2,
@@ -69,7 +71,10 @@ _DATA = {
     'name': '',  # empty: whatever the data set in `dir` calls itself
     'dir': '',  # empty: the task's embedded data set
     'sample_rate': 8000,  # Hz
-    'sources': 2,
+    'sources': 2,  # that the model estimates
+    # Which of a data set's sources those are where it has more, by number or name ('foreground',
+    # '1,3'); the others are noise. Empty: all.
+    'targets': '',
     'segment_seconds': 4.0,
     'adaptation_seconds': 0.0,  # of the background segment read beside each mixture; 0: none
     'batch_size': 16,  # over all devices and hosts

@@ -7,7 +7,7 @@ import os
 import jax
 
 from fgsep_jax import config as config_lib, data_sets, files, names, validate
-from fgsep_jax.data.source import RecordSource
+from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import LIMIT
@@ -38,7 +38,8 @@ def train(config, workdir, *, then=()):
         config, splits=('train', 'validation', *then), hosts=jax.process_count(), say=say
     )
     say(f'run                {workdir}')
-    source = RecordSource(directory, 'validation')
+    first = validate.check_sources(config, open_dataset(directory), directory)
+    source = RecordSource(directory, 'validation', first)
     split = next(
         (
             split
@@ -50,9 +51,9 @@ def train(config, workdir, *, then=()):
     return loop.train(
         config,
         workdir,
-        train_source=RecordSource(directory, 'train'),
+        train_source=RecordSource(directory, 'train', first),
         validation_source=source,
-        probe_source=RecordSource(directory, split),
+        probe_source=RecordSource(directory, split, first),
     )
 
 
@@ -77,7 +78,7 @@ def evaluate(config, workdir, *, model='', data_dirs=(), splits=(), baselines=Fa
         where = run_folder.data_dir(workdir, config)
         tell = say if announce else lambda text: None
         directories = [data_sets.open_data(config, where, hosts=jax.process_count(), say=tell)]
-    sources = open_sources(directories, splits or config.evaluation.splits.split(','))
+    sources = open_sources(config, directories, splits)
     for source in sources:
         check_source(config, source)
     own = os.path.abspath(run_folder.data_dir(workdir, config))
@@ -93,31 +94,33 @@ def evaluate(config, workdir, *, model='', data_dirs=(), splits=(), baselines=Fa
     evaluate_on(config, workdir, sources, model=model, baselines=baselines, say=say)
 
 
-def open_sources(directories, splits):
-    """Opens splits of several data sets.
+def open_sources(config, directories, splits=()):
+    """Opens splits of several data sets to evaluate a run's model on.
+
+    Args:
+      config: the run's ConfigDict.
+      directories: of the data sets.
+      splits: of each; those of `evaluation.splits` if empty.
 
     Raises:
-      ConfigError: two of them are called alike, so that their results would share a folder.
+      ConfigError: one has not the sources that `data.targets` names, or two of them are called
+        alike, so that their results would share a folder.
     """
-    sources = [
-        RecordSource(directory, split)
-        for directory in directories
-        for split in dict.fromkeys(splits)
-    ]
+    sources = []
+    for directory in directories:
+        first = ()
+        if config.data.targets:
+            first = validate.check_sources(config, open_dataset(directory), directory)
+        for split in dict.fromkeys(splits or config.evaluation.splits.split(',')):
+            sources.append(RecordSource(directory, split, first))
     data_sets.check_names([result_name(source) for source in sources])
     return sources
 
 
 def check_source(config, source):
     """Raises ConfigError where a run's model cannot be evaluated on a data set."""
-    found, directory = source.metadata['sources'], source.directory
-    validate.check_kind(config.task, source.metadata, directory)
-    validate.check_adaptation(config, source.metadata, directory)
-    if found != config.data.sources:
-        raise config_lib.ConfigError(
-            f'{directory} holds mixtures of {found} sources, the model separates'
-            f' {config.data.sources}'
-        )
+    validate.check_sources(config, source.metadata, source.directory)
+    validate.check_adaptation(config, source.metadata, source.directory)
 
 
 def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say):
@@ -130,11 +133,14 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say
             written = [*_written(config, workdir, source), *(['config.json'] if model else [])]
             files.refuse_links(workdir, *written)
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
-            evaluate_lib.check_folder(folder, source.metadata['name'], source.split)
-        trained_on = config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}'
+            evaluate_lib.check_folder(
+                folder, source.metadata['name'], source.split, config.data.targets
+            )
+        made = {'trained_on': config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}'}
         if model:
             about, params = model_file.read(model)
-            step, notes, trained_on = about.step, (), about.origin or 'unknown'
+            step, notes = about.step, ()
+            made = {'trained_on': about.origin or 'unknown', 'model_digest': about.digest}
             if jax.process_index() == 0:  # so that the report takes the results for a run's
                 config_json = os.path.join(workdir, 'config.json')
                 files.write({config_json: config_lib.to_json(about.config)})
@@ -158,7 +164,7 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say
                 task,
                 compared,
                 step=step,
-                trained_on=trained_on,
+                made=made,
                 say=say,
                 heard=run_folder.Heard.of([*about.speakers]) if model else None,
             )
@@ -186,7 +192,7 @@ def _written(config, workdir, source):
     )
 
 
-def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, say, heard=None):
+def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, heard=None):
     """Scores systems on one split of a data set, writes their files, prints the table."""
     metadata, rate, settings = source.metadata, config.data.sample_rate, config.evaluation
     name, split = result_name(source, settings.max_examples), source.split
@@ -246,8 +252,9 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, trained_on, s
             data_set=metadata['name'],
             data_dir=source.directory,
             data_fingerprint=metadata['splits'][split].get('fingerprint'),
-            trained_on=trained_on,
+            **made,
             sample_rate=rate,
+            targets=config.data.targets,
             resampled_from=resampled,
             filter_taps=settings.filter_taps,
             **seen,

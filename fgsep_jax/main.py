@@ -25,7 +25,6 @@ from fgsep_jax import (
 )
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.data.source import open_dataset
-from fgsep_jax.report import results, runs as runs_lib
 from fgsep_jax.training import run_folder
 from fgsep_jax.training.endings import Preempted, TrainingError
 
@@ -50,7 +49,7 @@ def _parser():
         '--workdir',
         type=command_line.local_path,
         help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]; with --mode=evaluate also a'
-        ' model file NAME.safetensors, whose results go to NAME-results',
+        ' model file NAME.safetensors, or a shipped NAME: the results go to NAME-results',
     )
     parser.add_argument('--mode', choices=MODES, default=MODES[0], help='what to do')
     parser.add_argument(
@@ -66,7 +65,8 @@ def _parser():
         metavar='DIR[,DIR...]',
         type=command_line.some(command_line.local_path),
         default=[],
-        help='with --mode=cross_evaluate: folders with run folders in or below them',
+        help='with --mode=cross_evaluate: folders with run folders in or below them, model files'
+        ' NAME.safetensors, names of shipped models (results go to NAME-results)',
     )
     parser.add_argument(
         '--splits',
@@ -177,12 +177,11 @@ def _evaluate(args, settings):
     _refuse(args, 'runs')
     if not args.workdir:
         raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
-    model, workdir = '', args.workdir
-    if workdir.endswith('.safetensors') and not os.path.isdir(workdir):
-        model, workdir = workdir, f'{workdir.removesuffix(".safetensors")}-results'
+    model, workdir = data_sets.model_of(args.workdir)
+    if model:
         if not args.data_dirs:
             raise config_lib.ConfigError(
-                f'--workdir={model}: a model file has no data set beside it: --data_dirs=DIR'
+                f'--workdir={args.workdir}: a model file has no data set beside it: --data_dirs=DIR'
             )
         from fgsep_jax.interop import model_file  # brings JAX along
 
@@ -190,7 +189,7 @@ def _evaluate(args, settings):
         run_folder.check(workdir, config)
     else:
         config = run_folder.read_config(workdir)
-    config.evaluation.update(settings)
+    config.update(settings)
     validate.validate(config)
     directories = args.data_dirs
     if not directories:
@@ -198,7 +197,8 @@ def _evaluate(args, settings):
         data_sets.check(config, *directories)
     splits = args.splits or config.evaluation.splits.split(',')
     if args.data_dirs or not data_sets.is_embedded(config):
-        data_sets.check_splits(directories, splits, tasks=[config.task])
+        tasks = [] if config.data.targets else [config.task]
+        data_sets.check_splits(directories, splits, tasks=tasks)
     if not args.multihost:  # else the first process of the pod may have begun
         data_sets.check_results(config, workdir, directories, splits)
     _begin(args)
@@ -221,11 +221,12 @@ def _cross_evaluate(args, settings):
             raise config_lib.ConfigError(f'--mode=cross_evaluate needs --{name}=DIR[,DIR...]')
     data_sets.check_splits(args.data_dirs, [])
     try:
-        runs = [run for folder in args.runs for run in runs_lib.find(folder)]
-    except results.ResultsError as error:
+        runs = [run for run, _ in data_sets.find_runs(args.runs)]
+    except config_lib.ConfigError as error:
         raise config_lib.ConfigError(f'--runs: {error}') from error
     data_sets.check_runs(runs, args.data_dirs)
-    data_sets.check_splits(args.data_dirs, args.splits, tasks=[runs[0].task])
+    targets = settings.get('data') or any(run.config.get('data.targets') for run in runs)
+    data_sets.check_splits(args.data_dirs, args.splits, tasks=[] if targets else [runs[0].task])
     _begin(args)
     from fgsep_jax import cross
 
@@ -259,17 +260,21 @@ def _describe(args, config):
 
 
 def _settings(args, config, overrides):
-    """{key: value} that --config and --config.evaluation.KEY=VALUE lay over how a run evaluates."""
+    """{section: {key: value}} that --config and --config.KEY=VALUE lay over how a run evaluates:
+    of its section `evaluation`, and which sources of the data set are meant."""
     for key in overrides:
-        if not key.startswith('evaluation.'):
+        if not key.startswith('evaluation.') and key != 'data.targets':
             raise config_lib.ConfigError(
                 f'--config.{key}: --mode={args.mode} takes the model from the run, and'
-                ' evaluation.* alone can be changed; --data_dirs=DIR names other data'
+                ' evaluation.* and data.targets alone can be changed; --data_dirs=DIR names other'
+                ' data'
             )
     changed = config or config_lib.speech('', experiment='')
     config_lib.override(changed, overrides)
-    keys = [key.partition('.')[2] for key in overrides] if config is None else changed.evaluation
-    return {key: changed.evaluation[key] for key in keys}
+    settings = {} if config is None else {'evaluation': changed.evaluation.to_dict()}
+    for section, _, name in (key.partition('.') for key in overrides):
+        settings.setdefault(section, {})[name] = changed[section][name]
+    return settings
 
 
 def _of_run(workdir):

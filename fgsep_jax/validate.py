@@ -114,6 +114,17 @@ def validate(config, *, devices=1, hosts=1):
             'listen_examples': 10**6,
         },
     )
+    targets = config.data.targets.split(',')
+    rules.rule(
+        not config.data.targets or all(targets) and len({*targets}) == len(targets),
+        'data.targets',
+        'must be different sources of the data set, separated by commas',
+    )
+    rules.rule(
+        not config.data.targets or len(targets) == config.data.sources,
+        'data.targets',
+        f'must be as many as the model estimates, data.sources = {config.data.sources}',
+    )
     rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
     rules.rule(
         0 < config.training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]'
@@ -262,6 +273,9 @@ def _foreground(config, rules):
         f'must be below half of features.window = {features.window}',
     )
     rules.rule(data.sources == 2, 'data.sources', 'must be 2: the foreground and the background')
+    rules.rule(
+        not data.targets, 'data.targets', 'must be empty: a mask gives foreground and background'
+    )
     rules.rule(_segment(config) >= 1, 'data.segment_seconds', 'holds no sample')
     rules.rule(
         not config.model.auxiliary or _adaptation(config) >= 1,
@@ -292,7 +306,49 @@ def check_kind(task, metadata, directory):
             raise ConfigError(
                 f'{directory} is a {other} data set, made by the job {job}, and the model is a'
                 f' {task} model: it takes data sets made by {", ".join(defaults.JOBS[task])}'
+                + (', or one source of this with --config.data.targets' * (task == 'speech'))
             )
+
+
+def check_sources(config, metadata, directory):
+    """Which sources of a data set a model estimates.
+
+    Args:
+      config: an experiment's ConfigDict.
+      metadata: content of the data set's dataset.json.
+      directory: where it was read, for the message.
+
+    Returns:
+      Their indices; () for all in their order.
+
+    Raises:
+      ConfigError: it has no such sources, another number of them, or is made for another task.
+    """
+    count, job = metadata['sources'], metadata.get('job')
+    task = next((task for task, jobs in defaults.JOBS.items() if job in jobs), config.task)
+    called = [str(s) for s in range(1, count + 1)]
+    names = defaults.SOURCE_NAMES[task] if len(defaults.SOURCE_NAMES[task]) == count else ()
+    if not config.data.targets:
+        check_kind(config.task, metadata, directory)
+        if count != config.data.sources:
+            raise ConfigError(
+                f'{directory} holds mixtures of {count} sources, the model separates'
+                f' {config.data.sources}; which of them, --config.data.targets='
+                f'{",".join((names or called)[: config.data.sources])} would say'
+            )
+        return ()
+    rows = []
+    for target in config.data.targets.split(','):
+        known = [*names, *called]
+        if target not in known:
+            raise ConfigError(
+                f'data.targets = {config.data.targets!r}: the sources of {directory} are called'
+                f' {", ".join(names or called)}{did_you_mean(target, known)}'
+            )
+        rows.append(known.index(target) % count)
+    if len({*rows}) < len(rows):
+        raise ConfigError(f'data.targets = {config.data.targets!r}: names a source twice')
+    return tuple(rows)
 
 
 def check_adaptation(config, metadata, directory):
@@ -319,18 +375,21 @@ def check_data(config, metadata, directory, splits=()):
       ConfigError: another data set, sample rate or number of sources than configured, or a
         split is not there.
     """
-    check_kind(config.task, metadata, directory)
+    if not config.data.targets:
+        check_kind(config.task, metadata, directory)
     for key, found in (
         ('name', metadata['name']),
         ('sample_rate', metadata['sample_rate']),
         ('sources', metadata['sources']),
     ):
         wanted = config.data[key]
-        if wanted not in ('', found):
+        if wanted not in ('', found) and (key != 'sources' or not config.data.targets):
             raise ConfigError(
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
                 f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.'
+                + (' Of more sources data.targets says which are meant.' * (key == 'sources'))
             )
+    check_sources(config, metadata, directory)
     check_adaptation(config, metadata, directory)
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:

@@ -36,14 +36,13 @@ def stack(examples, start_B, config):
       shorter}.
     """
     size, adaptation = len(start_B), adaptation_samples(config)
-    batch = {
-        'id': [],
-        'length_B': np.empty(size, np.int32),
-        'source_BST': np.empty((size, config.data.sources, segment_samples(config)), np.int16),
-    }
+    batch = {'id': [], 'length_B': np.empty(size, np.int32)}
     if adaptation:
         batch['adaptation_BT'] = np.empty((size, adaptation), np.int16)
     for b, (example, start) in enumerate(zip(examples, start_B, strict=True)):
+        if not b:
+            shape = size, len(example.sources_ST), segment_samples(config)
+            batch['source_BST'] = np.empty(shape, np.int16)
         batch['id'].append(example.id)
         batch['length_B'][b] = crop(example.sources_ST, start, batch['source_BST'][b])
         if adaptation:

@@ -1,5 +1,6 @@
 """A prepared data set as a random-access source for grain; every read is checksummed."""
 
+import dataclasses
 import os
 import threading
 
@@ -87,8 +88,13 @@ class RecordSource:
         speakers: sorted tuple of the split's speakers (or clips).
     """
 
-    def __init__(self, directory: str, split: str):
+    def __init__(self, directory: str, split: str, first: tuple[int, ...] = ()):
         """Open `split` of the data set in `directory` (local, or any URL that etils reads).
+
+        Args:
+            directory: of the data set.
+            split: its name.
+            first: indices of the sources that come first in every example; the others follow.
 
         Raises:
             FileNotFoundError, records.RecordError: see `open_dataset`; or a file or the split is
@@ -112,6 +118,8 @@ class RecordSource:
             self._check_sizes()
         self.lengths = self._index['samples'].astype(np.int64)
         self.speakers = tuple(info.get('speakers', ()))
+        others = (s for s in range(self.metadata['sources']) if s not in first)
+        self._order = [*first, *others] if first else None
         self._open = {}
         self._lock = threading.Lock()
 
@@ -184,7 +192,14 @@ class RecordSource:
                 f' {records.DATASET_FILE} say {told[0]} at {told[1]} Hz: it is another record, or'
                 ' they are damaged; prepare or copy the data set again'
             )
-        return example
+        if self._order is None:
+            return example
+        return dataclasses.replace(
+            example,
+            sources_ST=example.sources_ST[self._order],
+            source_ids=tuple(example.source_ids[s] for s in self._order),
+            source_classes=tuple(example.source_classes[s] for s in self._order),
+        )
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         with self._lock:

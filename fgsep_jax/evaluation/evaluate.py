@@ -83,17 +83,18 @@ def separate(system, loaded, *, padded, rows, sample_rate, adaptation_seconds):
     return [estimate_ST[:, : s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
 
 
-def score(estimate_ST, reference_ST, *, filter_taps, source_names):
+def score(estimate_ST, source_ST, *, filter_taps, source_names):
     """The metrics of one example; see `evaluate_example`, which raises SkipExample.
 
     Args:
-      estimate_ST, reference_ST: what a system makes of the sum of the references, and these.
+      estimate_ST, source_ST: what a system makes of the sum of the sources, and these: first those
+        that it estimates, then what is noise to it.
       filter_taps, source_names: as in `evaluate_examples`.
     """
     return evaluate_example(
         estimate_ST,
-        reference_ST,
-        reference_ST.sum(axis=0),
+        source_ST[: len(estimate_ST)],
+        source_ST.sum(axis=0),
         filter_length=filter_taps,
         full=bool(source_names),
         fixed_order=bool(source_names),
@@ -192,19 +193,19 @@ def evaluate_examples(
     rows, skipped = [], {}
     sexes = source.metadata.get('speakers', {})
 
-    def row_of(example, reference_ST, estimate_ST):
+    def row_of(example, source_ST, estimate_ST):
         try:
             values = score(
-                estimate_ST, reference_ST, filter_taps=filter_taps, source_names=source_names
+                estimate_ST, source_ST, filter_taps=filter_taps, source_names=source_names
             )
         except SkipExample as error:
             return example.id, error.reason
         return {
             'id': example.id,
             'sources': json.dumps(example.source_ids),
-            'seconds': reference_ST.shape[1] / sample_rate,
+            'seconds': source_ST.shape[1] / sample_rate,
             'snr_db': example.snr_db,
-            **_identity(example, source_names, sexes),
+            **_identity(example, len(estimate_ST), source_names, sexes),
             **_columns(values, source_names),
         }
 
@@ -340,23 +341,25 @@ def mixture_statistics(metrics):
     return row
 
 
-def check_folder(folder, data_set, split):
+def check_folder(folder, data_set, split, targets=''):
     """Holds results that are in a folder against those to come.
 
     Raises:
-      ConfigError: they are of a data set, or a split, of another name, and would be lost.
+      ConfigError: they are of a data set, or a split, of another name, or of other sources
+        (`data.targets`), and would be lost.
     """
     try:
         path = os.path.join(folder, 'summary.json')
         content = files.read_json(path, ValueError, finite=False, halves=True)
-        there = content['data_set'], content['split']
+        there = content['data_set'], content['split'], content.get('targets', '')
     except (ValueError, KeyError):
         return
-    if there != (data_set, split):
+    now = data_set, split, targets
+    if there != now:
+        before, after = (' '.join(map(names.shown, filter(None, one))) for one in (there, now))
         raise config_lib.ConfigError(
-            f'{folder} holds results on {" ".join(map(names.shown, there))}, which those on'
-            f' {names.shown(data_set)} {split} would replace: move it away, or evaluate in another'
-            ' run folder'
+            f'{folder} holds results on {before}, which those on {after} would replace: move it'
+            ' away, or evaluate in another run folder'
         )
 
 
@@ -392,11 +395,12 @@ def settle(folder):
     files.clean(folder)
 
 
-def _identity(example, source_names, sexes):
+def _identity(example, estimated, source_names, sexes):
     """What a row says of the sources: class and recording where they have names, else the sex of
-    each speaker, '' where the data set does not tell."""
+    each speaker that is estimated, '' where the data set does not tell."""
     if not source_names:
-        return {f'sex_{s}': sexes.get(one, '') for s, one in enumerate(example.source_ids, start=1)}
+        speakers = example.source_ids[:estimated]
+        return {f'sex_{s}': sexes.get(one, '') for s, one in enumerate(speakers, start=1)}
     row = {}
     for name, label, recording in zip(source_names, example.source_classes, example.source_ids):
         row |= {f'class_{name}': label, f'recording_{name}': recording}

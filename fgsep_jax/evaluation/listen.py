@@ -71,8 +71,8 @@ def write_examples(
             if i in done:
                 continue
             loaded = evaluate.load(source, i, sample_rate=sample_rate)
-            example, reference_ST = loaded
-            padded = evaluate.pad_length(reference_ST.shape[1], bucket)
+            example, source_ST = loaded
+            padded = evaluate.pad_length(source_ST.shape[1], bucket)
             estimates = {
                 name: evaluate.separate(
                     system,
@@ -88,7 +88,7 @@ def write_examples(
                 scores = {
                     name: evaluate.score(
                         estimate_ST,
-                        reference_ST,
+                        source_ST,
                         filter_taps=filter_taps,
                         source_names=source_names,
                     )
@@ -97,13 +97,13 @@ def write_examples(
             except SkipExample:
                 continue
             done.add(i)
-            about, sounds = _sounds(reference_ST, estimates, scores, source_names)
+            about, sounds = _sounds(source_ST, estimates, scores, source_names)
             content = {
                 'id': example.id,
                 'data_set': data_set,
                 'sample_rate': sample_rate,
                 'snr_db': float(example.snr_db),
-                'seconds': reference_ST.shape[1] / sample_rate,
+                'seconds': source_ST.shape[1] / sample_rate,
                 'files': about,
             }
             _write(folder, content, sounds, before, now)
@@ -114,12 +114,13 @@ def write_examples(
         files_lib.write({os.path.join(folder, WRITTEN): json.dumps(now, indent=1)})
 
 
-def _sounds(reference_ST, estimates, scores, source_names):
-    """Names the sounds of one example.
+def _sounds(source_ST, estimates, scores, source_names):
+    """Names the sounds of one example; of `source_ST` the first are those that are estimated.
 
     Returns:
       ({path: what it is}, {path: signal_T}), the paths below the example's folder.
     """
+    reference_ST = source_ST[: min(map(len, estimates.values()))]
     labels = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
     sources = _parts(labels)
     files = [f'{role}_{one}.wav' for role in ('reference', 'estimate') for one in sources.values()]
@@ -129,7 +130,7 @@ def _sounds(reference_ST, estimates, scores, source_names):
         for system, estimate_ST in estimates.items()
     }
     about = {'mixture.wav': {'role': 'mixture'}}
-    sounds = {'mixture.wav': reference_ST.sum(axis=0)}
+    sounds = {'mixture.wav': source_ST.sum(axis=0)}
     for s, label in enumerate(labels):
         path = f'reference_{sources[label]}.wav'
         about[path], sounds[path] = {'role': 'reference', 'source': label}, reference_ST[s]

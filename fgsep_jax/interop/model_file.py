@@ -77,8 +77,10 @@ def is_model_file(path):
 
 def usual_names(config):
     """Names of what a model gives where nobody has named them."""
-    count = config.data.sources
-    speakers = ('speech',) if count == 1 else tuple(f'speaker_{s}' for s in range(1, count + 1))
+    count, targets = config.data.sources, config.data.targets
+    if count == 1:
+        return (targets if targets and not targets.isdecimal() else 'speech',)
+    speakers = tuple(f'speaker_{s}' for s in range(1, count + 1))
     return make_task(config).source_names or speakers
 
 

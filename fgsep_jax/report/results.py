@@ -14,7 +14,7 @@ TEXTS = ('id', 'class_', 'recording_', 'sex_')  # columns that hold a name, not 
 LISTS = ('sources',)  # columns that hold several names
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
 # What results must have in common to stand beside one another.
-MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules')
+MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules', 'targets')
 SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
 STATISTICS = ('median', 'q25', 'q75')  # of a metric, at least
 COLUMNS = ('id', 'seconds', 'snr_db')  # that every examples.csv has
@@ -211,7 +211,7 @@ def _read_names(text):
 
 def made_by(result):
     """What `MADE_BY` says of a Result, in its order."""
-    return tuple(result.summary.get(key) for key in MADE_BY)
+    return tuple(result.summary.get(key, {'targets': ''}.get(key)) for key in MADE_BY)
 
 
 def difference(how, other):

@@ -1,7 +1,5 @@
 """Speech separation in the waveform domain with permutation-invariant training (paper 2)."""
 
-import functools
-
 import jax.numpy as jnp
 
 from fgsep_jax.dsp.oracle import ideal_ratio_mask
@@ -23,6 +21,7 @@ class SpeechTask:
         dilations = tuple(2**i if dilated else 1 for i in range(layers - 1))
         self.model = conv_tasnet(sources=config.data.sources, dilations=dilations, **model)
         self._loss, self._sample_rate = config.loss, config.data.sample_rate
+        self._sources = config.data.sources
 
     def init(self, rng):
         """Returns the initial parameters; they depend on no signal length."""
@@ -48,12 +47,18 @@ class SpeechTask:
         return {'gate_BKN': sown['intermediates']['layer_1']['gate'][0]}
 
     def scored(self, batch):
-        """Returns where all sources sound [B]: no ratio to silence has a value."""
-        return sounding(batch).all(axis=1)
+        """Returns where all sources that are estimated sound [B]: no ratio to silence has a
+        value."""
+        return sounding(batch)[:, : self._sources].all(axis=1)
 
     def oracles(self):
         """The ideal ratio mask on a Hann STFT of 32 ms at 8 kHz."""
-        return {'ideal_ratio_mask': functools.partial(ideal_ratio_mask, window=256, hop=64)}
+
+        def mask(source_BST, length_B=None):
+            estimate_BST = ideal_ratio_mask(source_BST, length_B, window=256, hop=64)
+            return estimate_BST[:, : self._sources]
+
+        return {'ideal_ratio_mask': mask}
 
     def loss(self, params, batch, rng):
         """Negative SI-SNR [dB] under the best permutation, plus beta times the power-law term.
@@ -62,13 +67,14 @@ class SpeechTask:
         that assignment. See `base.Task` for arguments and returns.
         """
         del rng
-        reference_BRT = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
+        source_BST = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
+        reference_BRT = source_BST[:, : self._sources]  # what follows is noise
         length_B = batch.get('length_B')
         mask_BT = None
         if length_B is not None:
-            samples_T = jnp.arange(reference_BRT.shape[-1])
+            samples_T = jnp.arange(source_BST.shape[-1])
             mask_BT = (samples_T[None, :] < length_B[:, None]).astype(jnp.float32)
-        estimate_BET = self.separate(params, reference_BRT.sum(axis=1), length_B)
+        estimate_BET = self.separate(params, source_BST.sum(axis=1), length_B)
 
         settings = self._loss
         measure = {'si_snr': si_snr, 'snr': snr}[settings.name]

@@ -373,7 +373,8 @@ class _Run:
             mixture_BT = reference_BST.sum(axis=1)
             adaptation_BT = pipeline.to_float(batch.get('adaptation_BT'))
             estimate_BST = self._separate(params, mixture_BT, batch['length_B'], adaptation_BT)
-            reference_ST, estimate_ST = reference_BST[0], finite(np.asarray(estimate_BST[0]))
+            estimate_ST = finite(np.asarray(estimate_BST[0]))
+            reference_ST = reference_BST[0, : len(estimate_ST)]
             names = self._task.source_names
             if not names:
                 names = [f'speaker {s + 1}' for s in range(len(reference_ST))]

@@ -117,4 +117,4 @@ def test_refusals(root, tmp_path):
     part = tiny.config(low).evaluation
     part.max_examples = 2
     with pytest.raises(ConfigError, match='on_low: evaluation.max_examples = 2 leaves'):
-        cross.cross_evaluate(runs, [low], overrides=part)
+        cross.cross_evaluate(runs, [low], overrides={'evaluation': part})

@@ -130,7 +130,7 @@ def evaluate(tree, source, *, systems=(), source_names=(), count=1):
         task,
         {'': noisy, **dict.fromkeys(systems, noisy)},
         step=1,
-        trained_on='',
+        made={},
         say=said.append,
     )
     assert not [line for text in said for line in text.split('\n') if test_names.BAD.search(line)]
@@ -341,7 +341,7 @@ def test_data_sets_of_one_name_are_refused(tmp_path, pair):
     for i, name in enumerate(pair):
         folders.append(synthetic.write(tmp_path / str(i), train=1, test=1, name=name))
     with pytest.raises(ConfigError, match='data sets of one name'):
-        experiment.open_sources(folders, ['test'])
+        experiment.open_sources(tiny.config(''), folders, ['test'])
 
 
 @pytest.mark.parametrize(
