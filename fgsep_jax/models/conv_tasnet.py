@@ -78,7 +78,24 @@ class ConvTasNet(nn.Module):
           Frames of the estimates, to be overlapped and added [batch, sources, frames, window].
         """
         encoded_BKN = self.encoder(frame_BKW)
-        coded_BSKN = self.separator(encoded_BKN) * encoded_BKN[:, None]
+        return self._decode_frames(encoded_BKN, self.separator(encoded_BKN))
+
+    def enter(self, frame_BKW: jax.Array) -> jax.Array:
+        """The input of the first block [batch, frames, bottleneck]; see `separate_frames`."""
+        return self.separator(self.encoder(frame_BKW), part='enter')
+
+    def block(self, x_BKC: jax.Array, index: int) -> tuple[jax.Array, jax.Array]:
+        """One block by itself: its residual and its skip output; see `tcn.Block`."""
+        return self.separator(None, part=index, x_BKC=x_BKC)
+
+    def leave(self, frame_BKW: jax.Array, x_BKC: jax.Array) -> jax.Array:
+        """What follows the last block; its input is as in `tcn.TCN`, see `separate_frames`."""
+        encoded_BKN = self.encoder(frame_BKW)
+        mask_BSKN = self.separator(encoded_BKN, part='leave', x_BKC=x_BKC)
+        return self._decode_frames(encoded_BKN, mask_BSKN)
+
+    def _decode_frames(self, encoded_BKN, mask_BSKN):
+        coded_BSKN = mask_BSKN * encoded_BKN[:, None]
         estimate_QKW = self.decoder(coded_BSKN.reshape(-1, *coded_BSKN.shape[2:]), None)
         return estimate_QKW.reshape(*coded_BSKN.shape[:3], -1)
 

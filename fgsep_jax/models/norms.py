@@ -102,10 +102,29 @@ class Norm(nn.Module):
         channels = x_BKN.shape[-1]
         scale_N = self.param('scale', nn.initializers.ones, (channels,))
         bias_N = self.param('bias', nn.initializers.zeros, (channels,))
+        if self.kind == 'gln' and self.is_mutable_collection('frame_means'):
+            return self._given(x_BKN, {'scale': scale_N, 'bias': bias_N})
         how = dict(eps=self.eps, frames_BK=frames_BK)
         if self.kind == 'cln' and streams(self):
             how['before'] = self._totals(x_BKN)
         return NORMS[self.kind](x_BKN, scale_N, bias_N, **how)
+
+    def _given(self, x_BKN, weights):
+        """gLN by the moments [2, batch] in the collection 'moments'; its own, if there are none.
+
+        What moments are made of, each frame's mean and mean square, is left in 'frame_means'
+        [2, batch, frames].
+        """
+        x32_BKN = x_BKN.astype(jnp.float32)
+        means_2BK = jnp.stack([x32_BKN.mean(axis=2), jnp.square(x32_BKN).mean(axis=2)])
+        self.sow('frame_means', 'gln', means_2BK, lambda _, new: new, tuple)
+        moments_2B = self.get_variable('moments', 'gln')
+        if moments_2B is None:
+            moments_2B = means_2BK.mean(axis=2)
+        mean_B, power_B = moments_2B
+        inverse_B = jax.lax.rsqrt(jnp.maximum(power_B - mean_B**2, 0) + self.eps)
+        gain_BN, offset_BN = affine((mean_B, inverse_B), weights)
+        return (x32_BKN * gain_BN[:, None] + offset_BN[:, None]).astype(x_BKN.dtype)
 
     def _totals(self, x_BKN):
         """Number of frames before these, and sums of their values and squares; adds these.

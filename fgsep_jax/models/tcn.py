@@ -51,7 +51,8 @@ class Block(nn.Module):
     def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
         check_causal(norm=self.norm, causal=self.causal)
-        if folds(self) and not self.is_initializing():
+        given = self.is_mutable_collection('frame_means')  # to the norms: nothing is folded
+        if folds(self) and not self.is_initializing() and not given:
             x_BKC = folded_block(
                 self.variables['params'],
                 x_BKC,
@@ -123,49 +124,72 @@ class TCN(nn.Module):
     dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, encoded_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        encoded_BKN: jax.Array,
+        frames_BK: jax.Array | None = None,
+        part: str | int = '',
+        x_BKC: jax.Array | None = None,
+    ) -> jax.Array:
         """Estimates the masks.
 
         Args:
           encoded_BKN: encoded mixture [batch, frames, basis].
           frames_BK: 1 for frames that count, 0 for padding; None when all count.
+          part: '' for all; 'enter', up to the first block; the index of one block; 'leave', what
+            follows the last.
+          x_BKC: input of a block, and of 'leave' the sum of the skip connections, or without them
+            the last output [batch, frames, channels].
 
         Returns:
-          Masks [batch, sources, frames, basis] in `dtype`.
+          Masks [batch, sources, frames, basis] in `dtype`; of 'enter' the input of the first block,
+          of a block the pair that it returns.
         """
-        batch, frames, basis = encoded_BKN.shape
-        x_BKC, norm = encoded_BKN, self.norm if self.input_norm == 'same' else self.input_norm
-        if norm != 'none':
-            check_causal(norm=norm, causal=self.causal)
-            x_BKC = Norm(norm, self.eps, name='norm')(x_BKC, frames_BK)
-        x_BKC = Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
-        # A folded block sees to its own rematerialisation. Without explicit names nn.remat would
-        # rename the parameters.
-        block = nn.remat(Block) if self.remat and not folds(self) else Block
-        last = self.blocks * self.repeats - 1
-        total_BKC = 0.0
-        for index in range(last + 1):
-            unused = index == last and self.skip > 0 and not self.unused_residual
-            residual_BKC, skip_BKC = block(
-                hidden=self.hidden,
-                residual=0 if unused else self.bottleneck,
-                skip=self.skip,
-                kernel=self.kernel,
-                dilation=2 ** (index % self.blocks),
-                norm=self.norm,
-                causal=self.causal,
-                eps=self.eps,
-                depthwise=self.depthwise,
-                dtype=self.dtype,
-                prelu=self.prelu,
-                padding=self.padding,
-                remat=self.remat,
-                name=f'block_{index}',
-            )(x_BKC, frames_BK)
-            if not unused:
-                x_BKC += residual_BKC
-            total_BKC += skip_BKC.astype(jnp.float32)
-        x_BKC = PReLU(self.prelu == 'channel', name='prelu')(total_BKC if self.skip else x_BKC)
+        if isinstance(part, int):
+            return self._block(part)(x_BKC, frames_BK)
+        if part in ('', 'enter'):
+            x_BKC = self._enter(encoded_BKN, frames_BK)
+        if part == 'enter':
+            return x_BKC
+        if part == '':
+            total_BKC = 0.0
+            for index in range(self.blocks * self.repeats):
+                residual_BKC, skip_BKC = self._block(index)(x_BKC, frames_BK)
+                if residual_BKC.shape[2]:
+                    x_BKC += residual_BKC
+                total_BKC += skip_BKC.astype(jnp.float32)
+            x_BKC = total_BKC if self.skip else x_BKC
+        x_BKC = PReLU(self.prelu == 'channel', name='prelu')(x_BKC)
+        basis = encoded_BKN.shape[2]
         logit_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
         logit_BSKN = jnp.stack(jnp.split(logit_BKD, self.sources, axis=-1), axis=1)
         return MASKS[self.mask](logit_BSKN)
+
+    def _enter(self, x_BKC, frames_BK):
+        norm = self.norm if self.input_norm == 'same' else self.input_norm
+        if norm != 'none':
+            check_causal(norm=norm, causal=self.causal)
+            x_BKC = Norm(norm, self.eps, name='norm')(x_BKC, frames_BK)
+        return Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
+
+    def _block(self, index):
+        unused = index == self.blocks * self.repeats - 1 and self.skip and not self.unused_residual
+        # A folded block sees to its own rematerialisation. Without explicit names nn.remat would
+        # rename the parameters.
+        block = nn.remat(Block) if self.remat and not folds(self) else Block
+        return block(
+            hidden=self.hidden,
+            residual=0 if unused else self.bottleneck,
+            skip=self.skip,
+            kernel=self.kernel,
+            dilation=2 ** (index % self.blocks),
+            norm=self.norm,
+            causal=self.causal,
+            eps=self.eps,
+            depthwise=self.depthwise,
+            dtype=self.dtype,
+            prelu=self.prelu,
+            padding=self.padding,
+            remat=self.remat,
+            name=f'block_{index}',
+        )

@@ -15,13 +15,14 @@ import numpy as np
 
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation import windows
-from fgsep_jax.separation.order import MARGIN, Order
+from fgsep_jax.separation.order import MARGIN, Order, channel_order
 from fgsep_jax.separation.recording import Puller, length_at, resampled
 
 PEAK = 0.9  # that a recording is brought to before the network sees it
 FAINTEST = 1e-30  # peak of what is no silence: below, float32 has no room for the gain
 IN_MEMORY = 64 << 20  # bytes of a tape, before it becomes a file
 _LARGEST = 1e37  # scale that float32 holds
+PADDED = 30.0  # seconds of the longest window that shorter recordings are filled up to
 QUIET_STEP = 0.25  # seconds between the stretches that are compared for the quietest
 
 
@@ -35,6 +36,7 @@ class How:
       channels: 'each', 'mean', or the number of one, from 1 on.
       batch: windows that the network gets at once.
       rate: of the results in hertz; 0: the recording's.
+      statistics: of global norms, each 'window's own or those of the whole 'file', see `whole`.
     """
 
     segment: float = 8.0
@@ -42,6 +44,7 @@ class How:
     channels: str | int = 'mean'
     batch: int = 1
     rate: float = 0
+    statistics: str = 'window'
 
 
 def check(how: How) -> None:
@@ -60,6 +63,7 @@ def check(how: How) -> None:
         value = getattr(how, name)
         need(name, is_number(value) and 0 <= value < math.inf, 'a number, 0 or more')
     need('segment', not how.segment or how.segment >= 0.1, '0, or 0.1 s at least')
+    need('statistics', how.statistics in ('window', 'file'), "'window' or 'file'")
     need('batch', isinstance(how.batch, int) and how.batch >= 1, 'a whole number, 1 or more')
 
 
@@ -216,27 +220,35 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
             other, stretch = background, None
         adaptation_T = _adaptation(other, stretch, rate, adaptation) * np.float32(gain)
 
-    window = min(round(how.segment * rate), 1 << 40) if how.segment else samples
-    overlap = min(round(how.overlap * rate), window // 2) if how.segment else 0
-    starts = windows.positions(samples, window, max(window - overlap, 1))
-    cut = windows.cut(mixture(rate, samples), starts, window)
-    made = network.run(cut, window=window, batch=how.batch, gain=gain, adaptation_T=adaptation_T)
-    made = _counted(made, starts, samples, rate, progress)
-    low_margin = math.nan
-    if not network.ordered:
-        raw, order = Tape(folder), Order(rate)
-        for index, estimate_SCW in enumerate(made):
-            order.add(estimate_SCW, starts[index] - starts[max(index - 1, 0)])
-            raw.add(estimate_SCW)
-        order_WS, margin_W = order.path()
-        low_margin = float(
-            sum(b - a for a, b, m in zip(starts, starts[1:], margin_W) if m < MARGIN) / rate
+    window, low_margin = round(how.segment * rate) or samples, math.nan
+    if window > PADDED * rate:  # filling it up would cost more than compiling for this recording
+        window = min(window, samples)
+    if how.statistics == 'file':
+        joined = network.whole.separate(
+            lambda: mixture(rate, samples),
+            samples=samples,
+            channels=channels,
+            window=window,
+            gain=gain,
+            folder=folder,
+            progress=progress and (lambda share: progress(share * samples / rate)),
         )
-        made = (estimate_SCW[order_S] for estimate_SCW, order_S in zip(raw, order_WS))
+        if channels > 1 and not network.ordered:
+            joined = _channels_in_order(joined, folder)
+    else:
+        overlap = min(round(how.overlap * rate), window // 2) if window < samples else 0
+        starts = windows.positions(samples, window, max(window - overlap, 1))
+        cut = windows.cut(mixture(rate, samples), starts, window)
+        batch = how.batch if window <= PADDED * rate else min(how.batch, len(starts))
+        made = network.run(cut, window=window, batch=batch, gain=gain, adaptation_T=adaptation_T)
+        made = _counted(made, starts, samples, rate, progress)
+        if not network.ordered:
+            made, low_margin = _in_order(made, starts, rate, folder)
+        joined = windows.joined(made, starts, samples=samples, overlap=overlap)
     tape, level = Tape(folder), None
     if not network.rest:  # a mask leaves the level as it is, a waveform model has one of its own
         level, aligned = Level(network.outputs), Puller(mixture(rate, samples))
-    for block_SCT in windows.joined(made, starts, samples=samples, overlap=overlap):
+    for block_SCT in joined:
         if level:
             level.add(block_SCT, aligned.take(block_SCT.shape[-1]))
         tape.add(block_SCT)
@@ -265,6 +277,27 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
         blocks=blocks,
         mixture=lambda: mixture(out_rate, out_samples),
     )
+
+
+def _in_order(made, starts, rate, folder):
+    """Estimates of windows in one order of sources, and the seconds decided by little."""
+    raw, order = Tape(folder), Order(rate)
+    for index, estimate_SCW in enumerate(made):
+        order.add(estimate_SCW, starts[index] - starts[max(index - 1, 0)])
+        raw.add(estimate_SCW)
+    order_WS, margin_W = order.path()
+    low = sum(b - a for a, b, m in zip(starts, starts[1:], margin_W) if m < MARGIN) / rate
+    return (estimate_SCW[order_S] for estimate_SCW, order_S in zip(raw, order_WS)), float(low)
+
+
+def _channels_in_order(blocks, folder):
+    """Brings the sources of every channel into the order of the first, once for all."""
+    tape, like_CSS = Tape(folder), 0.0
+    for block_SCT in blocks:
+        like_CSS = like_CSS + np.einsum('st,rct->csr', block_SCT[:, 0], block_SCT)
+        tape.add(block_SCT)
+    at_SC1 = channel_order(like_CSS).T[..., None]
+    return (np.take_along_axis(block_SCT, at_SC1, axis=0) for block_SCT in tape)
 
 
 def _counted(made, starts, samples, rate, progress):

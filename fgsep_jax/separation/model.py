@@ -14,8 +14,11 @@ import numpy as np
 from fgsep_jax import config as config_lib, names
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.interop import model_file
+from fgsep_jax.models.conv_tasnet import ConvTasNet
 from fgsep_jax.separation import engine, writing
+from fgsep_jax.separation.order import channel_order
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
+from fgsep_jax.separation.whole import Whole
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
 
@@ -38,6 +41,13 @@ class Network:
         self.rest = bool(task.source_names)
         self.ordered = bool(task.source_names) or config.data.sources == 1
         self.outputs = 1 if self.rest else config.data.sources
+
+    @functools.cached_property
+    def whole(self):
+        """What separates by the statistics of whole recordings; None without global norms."""
+        model = self._task.model
+        is_global = isinstance(model, ConvTasNet) and model.separator.norm == 'gln'
+        return Whole(model, self._params) if is_global else None
 
     @functools.cached_property
     def _separate(self):
@@ -80,6 +90,8 @@ class Network:
         mixture_BCT = np.zeros((batch, channels, window), np.float32)
         for row, window_CT in enumerate(windows):
             mixture_BCT[row, :, : window_CT.shape[1]] = window_CT
+        if all(w.shape[1] == window for w in windows):
+            length_B = None  # nothing to mask, which takes a tenth of the time
         if self.rest:
             adaptation = None
             if adaptation_T is not None:
@@ -105,13 +117,8 @@ def _same_order(estimate_SCT):
     sources, channels, _ = estimate_SCT.shape
     if sources == 1 or channels == 1:
         return estimate_SCT
-    from scipy.optimize import linear_sum_assignment
-
-    aligned = estimate_SCT.copy()
-    for channel in range(1, channels):
-        like_SS = np.abs(estimate_SCT[:, 0] @ estimate_SCT[:, channel].T)
-        aligned[:, channel] = estimate_SCT[linear_sum_assignment(-like_SS)[1], channel]
-    return aligned
+    order_CS = channel_order(np.einsum('st,rct->csr', estimate_SCT[:, 0], estimate_SCT))
+    return np.take_along_axis(estimate_SCT, order_CS.T[..., None], axis=0)
 
 
 class Separator:
@@ -296,6 +303,11 @@ class Separator:
             **{**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
         )
         engine.check(how)
+        if how.statistics == 'file' and self.network.whole is None:
+            raise ValueError(
+                f"statistics = 'file': {self.name} has no norms over all of a recording, which this"
+                " would be about; leave it at 'window'"
+            )
         return how
 
 

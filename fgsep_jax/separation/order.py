@@ -127,3 +127,14 @@ def _change(states, p, q):
 
     wanted = change(choices[p], choices[q])
     return np.array([[change(a, b) == wanted for b in choices] for a in choices])
+
+
+def channel_order(like_CSS):
+    """Which source of each channel is which of the first [C, S].
+
+    Args:
+      like_CSS: inner products of the first channel's sources with each channel's.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    return np.stack([linear_sum_assignment(-np.abs(like_SS))[1] for like_SS in like_CSS])
