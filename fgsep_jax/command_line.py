@@ -168,6 +168,10 @@ class Parser:
         """What --help says of a flag."""
         return self._values[name].help
 
+    def given(self):
+        """Names of the flags that the command line sets."""
+        return [name for name in self._values if self._values[name].present]
+
     def set_defaults(self, **defaults):
         """Replaces defaults of flags."""
         for name, default in defaults.items():

@@ -77,6 +77,8 @@ def refuse_links(folder, *paths):
 def partial(path):
     """Name of a file, or folder, as long as it is being written; see `clean`."""
     folder, name = os.path.split(os.fspath(path))
+    if len(os.fsencode(PARTIAL + name)) > 255:  # bytes of a name that file systems take
+        name = digest(os.fsencode(name))
     return os.path.join(folder, PARTIAL + name)
 
 

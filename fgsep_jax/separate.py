@@ -4,12 +4,8 @@ python -m fgsep_jax.separate MODEL INPUT... [-o DIR]
 python -m fgsep_jax.separate runs/sounds recordings -o separated --page
 """
 
-import collections
 import contextlib
-import dataclasses
-import glob
 import hashlib
-import io
 import json
 import math
 import os
@@ -19,69 +15,13 @@ import tempfile
 import time
 
 from fgsep_jax import command_line, config as config_lib, files, lock, names, stopping
-from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown
+from fgsep_jax.separation import engine, inputs as inputs_lib
+from fgsep_jax.separation.manifest import MANIFEST, Manifest, MistakeError
 
-MANIFEST = 'manifest.csv'
 PAGE = 'index.html'
-COLUMNS = (
-    'path',
-    'status',
-    'seconds',
-    'rate',
-    'channels',
-    'gain',
-    'low_margin_seconds',
-    'background',
-    'real_time_factor',
-    'model',
-    'outputs',
-    'settings',
-    'bytes',
-    'modified',
-)
-NAME = '{path}/{file}_{source}'
-# What is taken out of folders: libsndfile's forms, and those that ffmpeg reads.
-SUFFIXES = frozenset(
-    [
-        'wav',
-        'wave',
-        'flac',
-        'ogg',
-        'oga',
-        'opus',
-        'mp3',
-        'aif',
-        'aiff',
-        'aifc',
-        'au',
-        'snd',
-        'caf',
-        'w64',
-        'rf64',
-        *(suffix[1:] for suffix in BY_FFMPEG),
-    ]
-)
-COMPANIONS = re.compile(r'[.@]|#recycle$|lost\+found$|System Volume Information$|\$RECYCLE')
-
-
-class MistakeError(config_lib.ConfigError):
-    """A command that cannot be meant so."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One recording and where its parts go.
-
-    Attributes:
-      source: path of the recording.
-      label: what it is called in messages.
-      outputs: {name of the part: path below the output folder}.
-    """
-
-    source: str
-    label: str
-    outputs: dict
+# Flags that mean something where recordings come as they are made.
+LIVE = {'live', 'output_dir', 'o', 'bits', 'raw_rate', 'overwrite'}
 
 
 def _parser():
@@ -94,7 +34,9 @@ def _parser():
         default='separated',
         help='where the parts go, the tree of the inputs mirrored',
     )
-    parser.add_argument('--name', default=NAME, help='of each part; also {model} and {suffix}')
+    parser.add_argument(
+        '--name', default=inputs_lib.NAME, help='of each part; also {model} and {suffix}'
+    )
     parser.add_argument(
         '--format', choices=('wav', 'flac', 'ogg', 'mp3'), default='wav', help='of the parts'
     )
@@ -128,10 +70,26 @@ def _parser():
         ' each recording; default: its quietest stretch',
     )
     parser.add_argument(
-        '--segment', type=float, help='seconds that are separated at once; 0: all, as memory allows'
+        '--segment',
+        type=float,
+        help='seconds that are separated at once; 0: all, as memory allows; default: 8 for several'
+        ' voices, else 4',
     )
-    parser.add_argument('--overlap', type=float, help='seconds that two of them share')
-    parser.add_argument('--batch', type=command_line.count, help='of them go together')
+    parser.add_argument(
+        '--overlap', type=float, help='seconds that two of them share; default: half of each'
+    )
+    parser.add_argument(
+        '--batch',
+        type=command_line.count,
+        help='of them go together; default: 8, and 1 for waveform models on a CPU',
+    )
+    parser.add_argument(
+        '--statistics',
+        choices=('window', 'file'),
+        default='window',
+        help="of global norms: each window's own, or those of the whole recording, which then comes"
+        ' out as if it were not cut',
+    )
     parser.switch(
         '--labels',
         'write where each part sounds, as Audacity labels and a Raven selection table',
@@ -159,7 +117,7 @@ def _parser():
 
 
 def _check(args):
-    """Holds flags against one another; returns the options of `engine.How` and of opening.
+    """Holds flags against one another; returns what `engine.How` takes, and the background.
 
     Raises:
       MistakeError: a value that cannot be.
@@ -169,25 +127,20 @@ def _check(args):
         if not rule:
             raise MistakeError(f'--{flag}={value}: must be {must}')
 
-    how = {}
+    how = {} if args.statistics == 'window' else {'statistics': args.statistics}
     if args.channels:
-        number = args.channels.isascii() and args.channels.isdecimal() and int(args.channels)
-        known = args.channels in ('each', 'mean') or number
-        need('channels', args.channels, known, "'each', 'mean' or a number from 1 on")
-        how['channels'] = number or args.channels
-    for flag in ('segment', 'overlap'):
-        value = getattr(args, flag)
-        if value is not None:
-            need(flag, value, math.isfinite(value) and value >= 0, '0 or more, in seconds')
-            how[flag] = value
-    if args.segment:
-        need('segment', args.segment, args.segment >= 0.1, '0, or 0.1 s at least')
+        number = args.channels.isascii() and args.channels.isdecimal()
+        how['channels'] = int(args.channels) if number else args.channels
+    for flag in ('segment', 'overlap', 'batch'):
+        if getattr(args, flag) is not None:
+            how[flag] = getattr(args, flag)
+    try:
+        engine.check(engine.How(**how))
+    except ValueError as error:
+        raise MistakeError('--' + str(error).replace(' = ', '=', 1)) from error
     for flag in ('start', 'seconds'):
         value = getattr(args, flag)
         need(flag, value, math.isfinite(value) and value >= 0, '0 or more, in seconds')
-    if args.batch is not None:
-        need('batch', args.batch, args.batch >= 1, '1 or more')
-        how['batch'] = args.batch
     if args.rate not in ('input', 'model'):
         rate = int(args.rate) if args.rate.isascii() and args.rate.isdecimal() else 0
         rule = "'input', 'model' or a whole number from 1,000 to 768,000"
@@ -213,207 +166,6 @@ def _check(args):
     need('name', args.name, not wrong, 'text with ' + ', '.join(f'{{{f}}}' for f in sorted(fields)))
     need('name', args.name, 'source' in used, "different for each part: it needs '{source}'")
     return how, background or None
-
-
-def _listed(words, within=()):
-    """The inputs that the words mean.
-
-    Returns:
-      ([(path of the file, folder below the output folder)], {suffix: how many were passed over}).
-
-    Raises:
-      MistakeError: a word means nothing that is there.
-    """
-    found, passed = [], collections.Counter()
-    for word in words:
-        if word == '-':
-            found.append(('-', ''))
-        elif word.startswith('@') and not os.path.exists(word):
-            try:
-                text = os.fsdecode(files.read_bytes(word[1:], MistakeError))
-            except MistakeError as error:
-                raise MistakeError(f'{shown(word)}: {shown(error)}') from error
-            lines = text.replace('\r\n', '\n').split('\n')
-            if (key := os.path.realpath(word[1:])) in within:
-                raise MistakeError(f'{shown(word)}: this list names itself')
-            inner, more = _listed([line for line in lines if line.strip()], (*within, key))
-            found += inner
-            passed += more
-        elif os.path.isdir(word):
-            inner = list(_below(word, passed))
-            if not inner:
-                kinds = ', '.join(f'{n} {kind}' for kind, n in passed.most_common(5))
-                raise MistakeError(f'{shown(word)}: no audio in this folder ({kinds or "empty"})')
-            found += inner
-        elif os.path.lexists(word):
-            found.append((word, ''))
-        elif matches := sorted(glob.glob(os.path.expanduser(word), recursive=True)):
-            inner, more = _listed(matches)
-            found += inner
-            passed += more
-        else:
-            raise MistakeError(f'{shown(word)}: there is no such file or folder')
-    seen, once = set(), []
-    for path, folder in found:
-        if (key := os.path.realpath(path) if path != '-' else '-') not in seen:
-            seen.add(key)
-            once.append((path, folder))
-    return once, passed
-
-
-def _below(top, passed):
-    for parent, folders, found in os.walk(top):
-        if MANIFEST in found and parent != top and _is_ours(os.path.join(parent, MANIFEST)):
-            folders.clear()  # what this command wrote
-            continue
-        folders[:] = sorted(one for one in folders if not COMPANIONS.match(one))
-        for name in sorted(found):
-            suffix = os.path.splitext(name)[1].lower().removeprefix('.')
-            if COMPANIONS.match(name) or name.startswith(files.PARTIAL):
-                continue
-            if suffix in SUFFIXES:
-                yield os.path.join(parent, name), os.path.relpath(parent, top)
-            else:
-                passed[f'.{suffix}' if suffix else 'without a suffix'] += 1
-
-
-def _jobs(inputs, args, parts, model):
-    """A Job for each input.
-
-    Raises:
-      MistakeError: two of them would meet in one name, or one would overwrite an input.
-    """
-    jobs, owner = [], {}
-    originals = {os.path.realpath(path) for path, _ in inputs}
-    suffix = args.format
-    for path, folder in inputs:
-        stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
-        outputs = {}
-        for part in parts:
-            fields = {
-                'path': '' if folder == '.' else folder,
-                'file': stem,
-                'source': names.part(part),
-                'model': names.part(model),
-                'suffix': kind.removeprefix('.') or 'none',
-            }
-            name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
-            name = os.path.normpath(name.lstrip('/') + f'.{suffix}')
-            if name.split(os.sep)[0] == '..':
-                raise MistakeError(
-                    f'--name={args.name}: {shown(name)} lies outside the output folder'
-                )
-            outputs[part] = name
-            where = os.path.join(args.output_dir, name)
-            if os.path.realpath(where) in originals:
-                raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
-            if (other := owner.setdefault(name.casefold(), path)) != path or len(
-                set(outputs.values())
-            ) < len(outputs):
-                raise MistakeError(
-                    f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: add'
-                    " {suffix} or {path} to --name, e.g. --name='{path}/{file}_{suffix}_{source}'"
-                )
-        jobs.append(Job(path, shown(path) if path != '-' else 'standard input', outputs))
-    return jobs
-
-
-def _read_manifest(path):
-    """Text of a manifest of ours.
-
-    Raises:
-      MistakeError: it cannot be read, or is somebody else's.
-    """
-    content = files.read_bytes(path, MistakeError, most=1 << 30)
-    text = content.decode('utf-8', 'surrogateescape')
-    header = names.csv_text([COLUMNS])
-    if not (text.startswith(header) or header.startswith(text)):  # cut on a full disk
-        raise MistakeError(
-            f'{shown(path)} is there, and not from this command: move it away, or give another -o'
-        )
-    return text
-
-
-def _is_ours(path):
-    """Whether a file is a manifest that this command wrote."""
-    try:
-        return bool(_read_manifest(path))
-    except MistakeError:
-        return False
-
-
-class Manifest:
-    """The list of what was separated: a line a recording, the last one of it counts.
-
-    A line is written before the parts are put into place, and another one after: whatever instant
-    a process ends at, the list knows what is whole and what is ours.
-
-    Raises:
-      MistakeError: a file of its name is somebody else's.
-    """
-
-    def __init__(self, folder, settings):
-        self._path, self._settings = os.path.join(folder, MANIFEST), settings
-        self.rows = {}
-        if os.path.lexists(self._path):
-            import csv
-
-            text = _read_manifest(self._path)
-            before = csv.field_size_limit(1 << 30)  # a damaged line is one that does not count
-            try:
-                found = list(csv.DictReader(io.StringIO(text, newline='')))
-            finally:
-                csv.field_size_limit(before)
-            for row in found:
-                if None not in row and None not in row.values():  # cut by a killed process
-                    row = {key: names.from_cell(value) for key, value in row.items()}
-                    self.rows[row['outputs']] = row
-            if not text.endswith('\n'):  # else the next line would be lost with the cut one
-                self.settle()
-
-    @staticmethod
-    def key(job):
-        return json.dumps(list(job.outputs.values()), ensure_ascii=False)
-
-    def is_done(self, job, folder, beside=()):
-        """Whether a recording is unchanged since its parts, all there, were written this way."""
-        row = self.rows.get(self.key(job), {})
-        if row.get('status') != 'done' or row.get('settings') != self._settings:
-            return False
-        about = os.stat(job.source)
-        same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
-        paths = (*job.outputs.values(), *beside)
-        return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)
-
-    def is_ours(self, job):
-        """Whether what has the names of a recording's parts was left by a process that ended."""
-        row = self.rows.get(self.key(job), {})
-        return row.get('settings') == self._settings
-
-    def add(self, job, status, **values):
-        """Writes a line."""
-        row = dict.fromkeys(COLUMNS, '')
-        row |= {'path': job.source, 'outputs': self.key(job), 'settings': self._settings}
-        with contextlib.suppress(OSError):
-            about = os.stat(job.source)
-            row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
-        row |= {'status': status, **values}
-        row = {key: '' if row[key] is None else str(row[key]) for key in COLUMNS}
-        self.rows[row['outputs']] = row
-        text = names.csv_text([row.values()])
-        if not os.path.exists(self._path):
-            text = names.csv_text([COLUMNS]) + text
-        files.refuse_links(*os.path.split(self._path))
-        with open(self._path, 'ab') as file:
-            file.write(text.encode(errors='surrogateescape'))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def settle(self):
-        """Leaves one line a recording."""
-        rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
-        text = names.csv_text([COLUMNS, *rows]).encode(errors='surrogateescape')
-        files.write({self._path: text})
 
 
 def _separate_one(separator, job, args, how, background, manifest, progress):
@@ -518,19 +270,47 @@ class _Progress:
             self._bar.close()
 
 
-def headers_of(paths):
-    """{path: (seconds, rate) as headers say} of those that can be opened."""
+def _header(path):
+    """(seconds, rate) as a header says; nan seconds where it does not count them."""
     from fgsep_jax.data import audio_files
+
+    with audio_files.opened(path, check=False) as (file, _):
+        frames = file.frames if file.frames < audio_files.UNKNOWN_FRAMES else math.nan
+        return frames / file.samplerate, file.samplerate
+
+
+def headers_of(paths):
+    """{path: (seconds, rate) as headers say} of those that can be opened and do say it."""
+    from fgsep_jax.data.audio_files import BadInput
 
     found = {}
     for path in paths:
-        with (
-            contextlib.suppress(audio_files.BadInput),
-            audio_files.opened(path, check=False) as (file, _),
-        ):
-            if file.frames < audio_files.UNKNOWN_FRAMES:
-                found[path] = (file.frames / file.samplerate, file.samplerate)
-    return found
+        with contextlib.suppress(BadInput, OSError):
+            found[path] = _header(path)
+    return {path: about for path, about in found.items() if not math.isnan(about[0])}
+
+
+def _dry_run(jobs, folder, *, as_json):
+    """Says what would be done, as far as headers say; returns the exit status."""
+    from fgsep_jax.data.audio_files import BadInput
+
+    status = 0
+    for job in jobs:
+        outputs = [os.path.join(folder, path) for path in job.outputs.values()]
+        row = {'path': job.source, 'status': 'would be done', 'outputs': outputs}
+        line = f'{job.label} -> {", ".join(map(shown, outputs))}'
+        try:
+            seconds, rate = (math.nan, 0) if job.source == '-' else _header(job.source)
+        except (BadInput, OSError) as error:
+            status, reason = 1, reason_of(error)
+            row = {'path': job.source, 'status': 'failed', 'reason': reason}
+            line = f'{job.label}: {reason}'
+        else:
+            if not math.isnan(seconds):
+                row |= {'seconds': round(seconds, 3), 'rate': rate}
+                line = line.replace(' -> ', f' ({seconds:.1f} s, {rate} Hz) -> ', 1)
+        command_line.show(json.dumps(row) if as_json else line)
+    return status
 
 
 def separate(words, args):
@@ -544,23 +324,25 @@ def separate(words, args):
     if args.live:
         return _live(words, args)
     model, *inputs = words
-    inputs, passed = _listed(inputs)
+    inputs, passed = inputs_lib.listed(inputs)
     command_line.quiet()
     from fgsep_jax.separation import model as model_lib, writing
 
-    if os.path.splitext(model)[1].lower().removeprefix('.') in SUFFIXES:
+    if os.path.splitext(model)[1].lower().removeprefix('.') in inputs_lib.SUFFIXES:
         raise MistakeError(f'{shown(model)} is a recording; the model comes first, then recordings')
     about = model_lib.about(command_line.local_path(model))
     if background and not about.adapts:
         raise MistakeError(
             f'--background: {about.name} has no auxiliary network that would hear it'
         )
+    if args.statistics == 'file' and not about.normalises:
+        raise MistakeError(f'--statistics=file: {about.name} {model_lib.NOT_NORMALISED}')
     wrong = [part for part in args.sources if part not in about.sources]
     if wrong:
         raise MistakeError(f'--sources={wrong[0]}: this model gives {", ".join(about.sources)}')
     parts = [part for part in about.sources if part in (args.sources or about.sources)]
     parts += [writing.RESIDUAL] if args.residual else []
-    jobs = _jobs(inputs, args, parts, about.name)
+    jobs = inputs_lib.jobs_of(inputs, args, parts, about.name)
     say = (lambda text: None) if args.json else print
     if passed:
         kinds = ', '.join(f'{count} {kind}' for kind, count in passed.most_common(5))
@@ -575,13 +357,7 @@ def separate(words, args):
     ).hexdigest()[:16]  # fmt: skip
     folder = args.output_dir
     if args.dry_run:
-        headers = headers_of([job.source for job in jobs])
-        for job in jobs:
-            seconds, rate = headers.get(job.source, (math.nan, 0))
-            length = '' if math.isnan(seconds) else f' ({seconds:.1f} s, {rate} Hz)'
-            outputs = [shown(os.path.join(folder, path)) for path in job.outputs.values()]
-            say(f'{job.label}{length} -> {", ".join(outputs)}')
-        return 0
+        return _dry_run(jobs, folder, as_json=args.json)
     if args.page and not args.overwrite:
         _check_page(folder)
     for job in jobs:  # before hours of work
@@ -589,7 +365,7 @@ def separate(words, args):
             files.refuse_links(*os.path.split(os.path.join(folder, path)))
     with lock.held(folder, 'separation', flag='-o'):
         manifest = Manifest(folder, settings)
-        for where in {os.path.dirname(p) for job in jobs for p in job.outputs.values()}:
+        for where in {'', *(os.path.dirname(p) for job in jobs for p in job.outputs.values())}:
             files.clean(os.path.join(folder, where))
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
@@ -715,7 +491,7 @@ def _all(separator, jobs, args, how, background, manifest, say):
     total = sum(seconds for seconds, _ in headers.values())
     if note := deaf_note(separator, [rate for _, rate in headers.values()]):
         say(f'note: {note}')
-    progress, failed = _Progress(total, args.json), []
+    progress, failed = _Progress(total, args.json), 0
     for job in jobs:
         try:
             row, notes = _separate_one(
@@ -723,7 +499,7 @@ def _all(separator, jobs, args, how, background, manifest, say):
             )
         except (BadInput, OSError) as error:
             reason = reason_of(error)
-            failed.append((job, reason))
+            failed += 1
             progress.say(f'{job.label}: {reason}')
             with contextlib.suppress(OSError):
                 manifest.add(job, f'failed: {reason}')
@@ -734,9 +510,8 @@ def _all(separator, jobs, args, how, background, manifest, say):
         if args.json:
             command_line.show(json.dumps({'path': job.source, 'status': 'done', **row}))
     progress.close()
-    say(f'{len(jobs) - len(failed)} done, {len(failed)} failed; {args.output_dir}')
-    for job, reason in failed if len(failed) < len(jobs) or len(jobs) > 1 else ():
-        say(f'  {job.label}: {reason}')
+    which = f' ({os.path.join(args.output_dir, MANIFEST)} says why)' if failed else ''
+    say(f'{len(jobs) - failed} done, {failed} failed{which}; {args.output_dir}')
     return 1 if failed else 0
 
 
@@ -768,8 +543,13 @@ def main(argv=None):
     Raises:
       SystemExit: status 1 where some recordings failed, 2 for a mistake.
     """
-    args, words = _parser().parse(argv)
+    parser = _parser()
+    args, words = parser.parse(argv)
     try:
+        if args.live:
+            other = sorted(set(parser.given()) - LIVE)
+            if other:
+                raise MistakeError(f'--{other[0]}: not with --live, whose parts are wav files')
         status = separate(words, args)
     except (config_lib.ConfigError, command_line.FlagError, OSError) as error:
         raise command_line.refusal(error) from error

@@ -77,6 +77,7 @@ ALLOWED = {
         'report.page',
         'report.sound',
         'interop.model_file',
+        'models.conv_tasnet',
         'models.encoders',
         'separation',
         'stopping',

@@ -221,7 +221,7 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
         adaptation_T = _adaptation(other, stretch, rate, adaptation) * np.float32(gain)
 
     window, low_margin = round(how.segment * rate) or samples, math.nan
-    if window > PADDED * rate:  # filling it up would cost more than compiling for this recording
+    if fitted := window > PADDED * rate:  # to fill it up would cost more than to compile anew
         window = min(window, samples)
     if how.statistics == 'file':
         joined = network.whole.separate(
@@ -239,7 +239,7 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
         overlap = min(round(how.overlap * rate), window // 2) if window < samples else 0
         starts = windows.positions(samples, window, max(window - overlap, 1))
         cut = windows.cut(mixture(rate, samples), starts, window)
-        batch = how.batch if window <= PADDED * rate else min(how.batch, len(starts))
+        batch = min(how.batch, len(starts)) if fitted else how.batch
         made = network.run(cut, window=window, batch=batch, gain=gain, adaptation_T=adaptation_T)
         made = _counted(made, starts, samples, rate, progress)
         if not network.ordered:

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax import files, stopping
-from fgsep_jax.separation.writing import SUBTYPES, rounded
+from fgsep_jax.separation.writing import SUBTYPES, Output, rounded
 
 BLOCK_SECONDS = 0.02  # of a microphone's blocks
 
@@ -69,24 +69,27 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
 
     Returns:
       Seconds that were separated.
+
+    Raises:
+      OSError: the disk is full.
     """
     samples = 0
     for path in outputs.values():
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-        files.refuse_links(*os.path.split(path))
     with contextlib.ExitStack() as stack:
-        sounds = {
-            source: stack.enter_context(
-                soundfile.SoundFile(path, 'w', rate, 1, SUBTYPES[bits], format='WAV')
-            )
-            for source, path in outputs.items()
-        }
+        outs, sounds = [], {}
+        for source, path in outputs.items():
+            outs.append(Output(path))
+            stack.callback(outs[-1].close)
+            sound = soundfile.SoundFile(outs[-1], 'w', rate, 1, SUBTYPES[bits], format='WAV')
+            sounds[source] = stack.enter_context(sound)
 
         def write(parts):
-            for source, sound in sounds.items():
+            for out, (source, sound) in zip(outs, sounds.items()):
                 part_T = np.clip(parts[source], -1, 1 - 2.0**-15)
                 sound.write(rounded(part_T, bits))
                 sound.flush()
+                out.flush()
 
         for block_T in blocks:
             samples += len(block_T)

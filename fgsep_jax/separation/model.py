@@ -22,6 +22,8 @@ from fgsep_jax.separation.whole import Whole
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
 
+NOT_NORMALISED = "has no norms over all of a recording, which this is about: leave it at 'window'"
+
 
 class Network:
     """A task with its parameters, compiled for windows of one shape.
@@ -299,15 +301,14 @@ class Separator:
         unknown = sorted(changes.keys() - vars(self.how).keys())
         if unknown:
             raise TypeError(f'{unknown[0]} is none of {", ".join(vars(self.how))}')
+        if changes.get('segment') is not None and changes.get('overlap') is None:
+            changes['overlap'] = changes['segment'] / 2
         how = engine.How(
             **{**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
         )
         engine.check(how)
         if how.statistics == 'file' and self.network.whole is None:
-            raise ValueError(
-                f"statistics = 'file': {self.name} has no norms over all of a recording, which this"
-                " would be about; leave it at 'window'"
-            )
+            raise ValueError(f"statistics = 'file': {self.name} {NOT_NORMALISED}")
         return how
 
 
@@ -332,6 +333,7 @@ class About(NamedTuple):
       sample_rate: in hertz.
       identity: tells it from others that may have its name.
       adapts: whether it is given background alone, too.
+      normalises: whether it has norms over all of what it is given.
     """
 
     name: str
@@ -339,6 +341,7 @@ class About(NamedTuple):
     sample_rate: int
     identity: str
     adapts: bool
+    normalises: bool
 
 
 def _stem(path):
@@ -360,8 +363,14 @@ def about(model):
         config = run_folder.read_config(path)
         sources = model_file.usual_names(config)
         identity = f'{config_lib.to_json(config)}{checkpoint.best_step(path)}'
-    adapts = config.data.adaptation_seconds > 0
-    return About(_name(path), sources, config.data.sample_rate, identity, adapts)
+    return About(
+        name=_name(path),
+        sources=sources,
+        sample_rate=config.data.sample_rate,
+        identity=identity,
+        adapts=config.data.adaptation_seconds > 0,
+        normalises=config.model.get('norm') == 'gln',
+    )
 
 
 def load(model):

@@ -11,7 +11,7 @@ from fgsep_jax.report import items, page, sound
 from fgsep_jax.separation import activity
 from fgsep_jax.separation.recording import FileRecording, Puller
 
-SECONDS = 20.0  # of each recording, where its first part is loudest
+SECONDS = 10.0  # of each recording, where its first part is loudest
 TITLE = 'Separated by '
 
 

@@ -88,7 +88,7 @@ def rounded(signal, bits):
     return whole.astype(np.int16) if bits == '16' else (whole * 256).astype(np.int32)
 
 
-class _Output:
+class Output:
     """A file that libsndfile writes to; it does not say that a disk is full, this does."""
 
     def __init__(self, path):
@@ -103,7 +103,16 @@ class _Output:
             self.error = self.error or error
             return len(data)
 
+    def flush(self):
+        """Hands on what was written; raises OSError where it could not be."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self.error = self.error or error
+        self.check()
+
     def check(self):
+        """Raises OSError where something could not be written."""
         if self.error is not None:
             raise OSError(self.error.errno, self.error.strerror, self._path)
 
@@ -183,7 +192,7 @@ def _write(made, sources, paths, *, form, bits):
     with contextlib.ExitStack() as stack:
         outputs, sounds = [], []
         for path in paths.values():
-            outputs.append(output := _Output(path))
+            outputs.append(output := Output(path))
             stack.callback(output.close)
             sound = soundfile.SoundFile(
                 output,

@@ -82,10 +82,24 @@ def test_silence_stays_silence(speech, sounds):
 
 def test_one_shape_is_compiled_whatever_the_recordings():
     speech = models.separator('convtasnet')
-    for samples in (100, 70_000, 200_000, 64_000):
+    for samples in (70_000, 200_000, 64_000):
         speech.separate(noise(samples), RATE)
         speech.separate(noise(2, samples), RATE)
     assert speech.network._separate._cache_size() == 1
+    for samples in (100, 63_999):  # shorter than a window: the rest of it is masked
+        speech.separate(noise(samples), RATE)
+    assert speech.network._separate._cache_size() == 2
+
+
+def test_a_window_longer_than_a_recording_costs_no_more(sounds):
+    """An hour's window takes 1 GB a batch of what stands here in a second."""
+    shapes, batch = [], sounds.network._batch
+    sounds.network._batch = lambda w, *a: shapes.append((len(w), *a[:2])) or batch(w, *a)
+    try:
+        sounds.separate(noise(4000), RATE, segment=3600.0)
+    finally:
+        del sounds.network._batch
+    assert shapes == [(1, 4000, 1)]
 
 
 def test_jax_arrays_are_taken(sounds):

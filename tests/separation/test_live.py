@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from fgsep_jax import separate, stopping
-from fgsep_jax.separation import live
+from fgsep_jax.separation import live, writing
 import models
 
 RATE = 8000
@@ -102,3 +102,23 @@ def test_mistakes(causal, tmp_path, monkeypatch, capsys, words, said):
     words = [causal if word == 'M' else word for word in words]
     assert run(*words, '-o', tmp_path / 'out') == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['--format=flac', '--start=1', '--sources=speaker_1', '--json'])
+def test_a_flag_that_would_mean_nothing_is_refused(tmp_path, capsys, flag):
+    assert run(tmp_path, '--live', flag) == 2
+    assert f'{flag.partition("=")[0]}: not with --live' in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said(causal, tmp_path, monkeypatch, capsys):
+    data = io.BufferedReader(io.BytesIO(bytes(1 << 16)))
+    monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=data))
+    monkeypatch.setattr(writing.Output, 'write', _full)
+    assert run(causal, '-', '--live', f'--raw_rate={RATE}', '-o', tmp_path) == 2
+    error = capsys.readouterr().err
+    assert 'No space left on device' in error and error.count('\n') == 1
+
+
+def _full(self, data):
+    self.error = OSError(28, 'No space left on device')
+    return len(data)

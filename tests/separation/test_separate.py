@@ -340,7 +340,7 @@ def test_standard_input(sounds, tmp_path, monkeypatch, raw):
 def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
     wave(tmp_path / 'a.wav', noise(9000))
     wave(tmp_path / 'b.wav', noise(100))
-    write = writing._Output.write
+    write = writing.Output.write
 
     def full(self, data):
         if self.tell() + len(data) > 4000:
@@ -348,7 +348,7 @@ def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
             return len(data)
         return write(self, data)
 
-    monkeypatch.setattr(writing._Output, 'write', full)
+    monkeypatch.setattr(writing.Output, 'write', full)
     out = tmp_path / 'out'
     assert run(sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', out) == 1
     assert 'No space left on device' in capsys.readouterr().err
@@ -517,3 +517,65 @@ def test_activity():
     found = activity.stretches(meter.level_db())
     np.testing.assert_allclose(found, [(1, 3), (7, 9)], atol=0.051)
     assert activity.stretches(np.full(100, -120.0)) == []
+
+
+def test_parts_among_the_recordings_are_not_taken_for_recordings(sounds, tmp_path, capsys):
+    wave(tmp_path / 'a.wav')
+    wave(tmp_path / 'below/b.wav')
+    for out in (tmp_path, tmp_path / 'below'):
+        for _ in range(2):
+            assert run(sounds, tmp_path, '-o', out) == 0
+    said = capsys.readouterr().out
+    assert 'passed over: 4 written by this command' in said
+    assert '2 of 2 recordings are done already' in said
+    assert len(tree(tmp_path)) == 2 + 2 * 4 + 2  # recordings, parts of each, two manifests
+
+
+def test_a_name_as_long_as_they_get(sounds, tmp_path):
+    wave(tmp_path / f'{"n" * 240}.wav')
+    assert run(sounds, tmp_path, '-o', tmp_path / 'out') == 0
+    assert len(tree(tmp_path / 'out')) == 3
+
+
+@pytest.mark.parametrize('as_json', [False, True])
+def test_a_dry_run_says_what_cannot_be_read(sounds, tmp_path, capsys, as_json):
+    wave(tmp_path / 'a.wav')
+    (tmp_path / 'b.wav').write_text('no sound')
+    words = [sounds, tmp_path, '-o', tmp_path / 'out', '--dry_run']
+    assert run(*words, *(['--json'] if as_json else [])) == 1
+    good, bad = capsys.readouterr().out.splitlines()
+    if as_json:
+        good, bad = json.loads(good), json.loads(bad)
+        assert good['seconds'] == 0.5 and good['outputs'][0].endswith('a_foreground.wav')
+        assert bad['status'] == 'failed' and 'unreadable' in bad['reason']
+    else:
+        assert '(0.5 s, 8000 Hz) ->' in good and 'b.wav: unreadable' in bad
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_failure_is_said_once(sounds, tmp_path, capsys):
+    wave(tmp_path / 'a.wav')
+    (tmp_path / 'b.wav').write_text('no sound')
+    assert run(sounds, tmp_path, '-o', tmp_path / 'out') == 1
+    said = ''.join(capsys.readouterr())
+    assert said.count('unreadable') == 1 and 'manifest.csv says why' in said
+
+
+def test_what_a_killed_process_left_of_standard_input_goes(sounds, tmp_path):
+    wave(tmp_path / 'in/below/a.wav')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / f'{files.PARTIAL}x.audio').write_bytes(b'x')
+    assert run(sounds, tmp_path / 'in', '-o', tmp_path / 'out') == 0
+    assert not [name for name in tree(tmp_path / 'out') if files.PARTIAL in name]
+
+
+def test_statistics_of_the_file(sounds, voices, tmp_path, capsys):
+    path = wave(tmp_path / 'a.wav', noise(20_000), subtype='FLOAT')
+    words = ['--statistics=file', '--segment=0.5', '--bits=float']
+    assert run(sounds, path, '-o', tmp_path / 'no', *words) == 2
+    assert '--statistics=file: sounds has no norms over all' in capsys.readouterr().err
+    assert run(voices, path, '-o', tmp_path / 'cut', *words) == 0
+    assert run(voices, path, '-o', tmp_path / 'whole', '--segment=0', '--bits=float') == 0
+    for name in ('a_speaker_1.wav', 'a_speaker_2.wav'):
+        cut_T, whole_T = (soundfile.read(tmp_path / d / name)[0] for d in ('cut', 'whole'))
+        np.testing.assert_allclose(cut_T, whole_T, atol=1e-4 * np.abs(whole_T).max())

@@ -1,4 +1,4 @@
-"""Cut into windows with the statistics of the whole, a recording comes out as if it were not cut."""
+"""With the statistics of the whole, a recording in windows comes out as if it were not cut."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ def loud_and_faint(samples, channels=2):
     ('experiment', 'changes'),
     [
         ('convtasnet', {}),
+        ('convtasnet', {'padding': 'reflect'}),
         ('convtasnet', {'skip': 0, 'framing': 'plain', 'decoder_bias': True}),
         ('convtasnet', {'prelu': 'channel', 'framing': 'aligned', 'input_norm': 'none'}),
         ('convtasnet', {'unused_residual': True, 'input_norm': 'frame', 'mask': 'softmax'}),

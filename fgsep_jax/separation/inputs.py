@@ -1,0 +1,156 @@
+"""What a command line means by its inputs, and where the parts of each go."""
+
+import collections
+import dataclasses
+import glob
+import os
+import re
+
+from fgsep_jax import files, names
+from fgsep_jax.data.containers import BY_FFMPEG
+from fgsep_jax.names import shown
+from fgsep_jax.separation.manifest import MANIFEST, MistakeError, written_into
+
+NAME = '{path}/{file}_{source}'
+# What is taken out of folders: libsndfile's forms, and those that ffmpeg reads.
+SUFFIXES = frozenset(
+    [
+        'wav',
+        'wave',
+        'flac',
+        'ogg',
+        'oga',
+        'opus',
+        'mp3',
+        'aif',
+        'aiff',
+        'aifc',
+        'au',
+        'snd',
+        'caf',
+        'w64',
+        'rf64',
+        *(suffix[1:] for suffix in BY_FFMPEG),
+    ]
+)
+COMPANIONS = re.compile(r'[.@]|#recycle$|lost\+found$|System Volume Information$|\$RECYCLE')
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One recording and where its parts go.
+
+    Attributes:
+      source: path of the recording.
+      label: what it is called in messages.
+      outputs: {name of the part: path below the output folder}.
+    """
+
+    source: str
+    label: str
+    outputs: dict
+
+
+def listed(words, within=()):
+    """The inputs that the words mean.
+
+    Returns:
+      ([(path of the file, folder below the output folder)], {suffix: how many were passed over}).
+
+    Raises:
+      MistakeError: a word means nothing that is there.
+    """
+    found, passed = [], collections.Counter()
+    for word in words:
+        if word == '-':
+            found.append(('-', ''))
+        elif word.startswith('@') and not os.path.exists(word):
+            try:
+                text = os.fsdecode(files.read_bytes(word[1:], MistakeError))
+            except MistakeError as error:
+                raise MistakeError(f'{shown(word)}: {shown(error)}') from error
+            lines = text.replace('\r\n', '\n').split('\n')
+            if (key := os.path.realpath(word[1:])) in within:
+                raise MistakeError(f'{shown(word)}: this list names itself')
+            inner, more = listed([line for line in lines if line.strip()], (*within, key))
+            found += inner
+            passed += more
+        elif os.path.isdir(word):
+            inner = list(_below(word, passed))
+            if not inner:
+                kinds = ', '.join(f'{n} {kind}' for kind, n in passed.most_common(5))
+                raise MistakeError(f'{shown(word)}: no audio in this folder ({kinds or "empty"})')
+            found += inner
+        elif os.path.lexists(word):
+            found.append((word, ''))
+        elif matches := sorted(glob.glob(os.path.expanduser(word), recursive=True)):
+            inner, more = listed(matches)
+            found += inner
+            passed += more
+        else:
+            raise MistakeError(f'{shown(word)}: there is no such file or folder')
+    seen, once = set(), []
+    for path, folder in found:
+        if (key := os.path.realpath(path) if path != '-' else '-') not in seen:
+            seen.add(key)
+            once.append((path, folder))
+    return once, passed
+
+
+def _below(top, passed):
+    ours = set()
+    for parent, folders, found in os.walk(top):
+        if MANIFEST in found:
+            ours |= written_into(parent)
+        folders[:] = sorted(one for one in folders if not COMPANIONS.match(one))
+        for name in sorted(found):
+            suffix = os.path.splitext(name)[1].lower().removeprefix('.')
+            if COMPANIONS.match(name) or name.startswith(files.PARTIAL):
+                continue
+            if os.path.join(parent, name) in ours:
+                passed['written by this command'] += 1
+            elif suffix in SUFFIXES:
+                yield os.path.join(parent, name), os.path.relpath(parent, top)
+            else:
+                passed[f'.{suffix}' if suffix else 'without a suffix'] += 1
+
+
+def jobs_of(inputs, args, parts, model):
+    """A Job for each input.
+
+    Raises:
+      MistakeError: two of them would meet in one name, or one would overwrite an input.
+    """
+    jobs, owner = [], {}
+    originals = {os.path.realpath(path) for path, _ in inputs}
+    suffix = args.format
+    for path, folder in inputs:
+        stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
+        outputs = {}
+        for part in parts:
+            fields = {
+                'path': '' if folder == '.' else folder,
+                'file': stem,
+                'source': names.part(part),
+                'model': names.part(model),
+                'suffix': kind.removeprefix('.') or 'none',
+            }
+            name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
+            name = os.path.normpath(name.lstrip('/') + f'.{suffix}')
+            if name.split(os.sep)[0] == '..':
+                raise MistakeError(
+                    f'--name={args.name}: {shown(name)} lies outside the output folder'
+                )
+            outputs[part] = name
+            where = os.path.join(args.output_dir, name)
+            if os.path.realpath(where) in originals:
+                raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
+            if (other := owner.setdefault(name.casefold(), path)) != path or len(
+                set(outputs.values())
+            ) < len(outputs):
+                raise MistakeError(
+                    f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: add'
+                    " {suffix} or {path} to --name, e.g. --name='{path}/{file}_{suffix}_{source}'"
+                )
+        jobs.append(Job(path, shown(path) if path != '-' else 'standard input', outputs))
+    return jobs

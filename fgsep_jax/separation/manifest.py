@@ -1,0 +1,136 @@
+"""The list of what was separated into a folder: a line a recording."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+
+from fgsep_jax import config as config_lib, files, names
+from fgsep_jax.names import shown
+
+MANIFEST = 'manifest.csv'
+COLUMNS = (
+    'path',
+    'status',
+    'seconds',
+    'rate',
+    'channels',
+    'gain',
+    'low_margin_seconds',
+    'background',
+    'real_time_factor',
+    'model',
+    'outputs',
+    'settings',
+    'bytes',
+    'modified',
+)
+
+
+class MistakeError(config_lib.ConfigError):
+    """A command that cannot be meant so."""
+
+
+def _read_manifest(path):
+    """Text of a manifest of ours.
+
+    Raises:
+      MistakeError: it cannot be read, or is somebody else's.
+    """
+    content = files.read_bytes(path, MistakeError, most=1 << 30)
+    text = content.decode('utf-8', 'surrogateescape')
+    header = names.csv_text([COLUMNS])
+    if not (text.startswith(header) or header.startswith(text)):  # cut on a full disk
+        raise MistakeError(
+            f'{shown(path)} is there, and not from this command: move it away, or give another -o'
+        )
+    return text
+
+
+def _rows(text):
+    """Its lines {outputs: {column: text}}, without those that a killed process cut."""
+    before = csv.field_size_limit(1 << 30)  # a damaged line is one that does not count
+    try:
+        found = list(csv.DictReader(io.StringIO(text, newline='')))
+    finally:
+        csv.field_size_limit(before)
+    rows = {}
+    for row in found:
+        if None not in row and None not in row.values():
+            row = {key: names.from_cell(value) for key, value in row.items()}
+            rows[row['outputs']] = row
+    return rows
+
+
+def written_into(folder):
+    """Paths of the parts that a manifest in a folder lists; none where it is somebody else's."""
+    try:
+        rows = _rows(_read_manifest(os.path.join(folder, MANIFEST)))
+        return {os.path.join(folder, path) for key in rows for path in json.loads(key)}
+    except (MistakeError, ValueError, TypeError):
+        return set()
+
+
+class Manifest:
+    """The list of what was separated: a line a recording, the last one of it counts.
+
+    A line is written before the parts are put into place, and another one after: whatever instant
+    a process ends at, the list knows what is whole and what is ours.
+
+    Raises:
+      MistakeError: a file of its name is somebody else's.
+    """
+
+    def __init__(self, folder, settings):
+        self._path, self._settings = os.path.join(folder, MANIFEST), settings
+        self.rows = {}
+        if os.path.lexists(self._path):
+            text = _read_manifest(self._path)
+            self.rows = _rows(text)
+            if not text.endswith('\n'):  # else the next line would be lost with the cut one
+                self.settle()
+
+    @staticmethod
+    def key(job):
+        return json.dumps(list(job.outputs.values()), ensure_ascii=False)
+
+    def is_done(self, job, folder, beside=()):
+        """Whether a recording is unchanged since its parts, all there, were written this way."""
+        row = self.rows.get(self.key(job), {})
+        if row.get('status') != 'done' or row.get('settings') != self._settings:
+            return False
+        about = os.stat(job.source)
+        same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
+        paths = (*job.outputs.values(), *beside)
+        return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)
+
+    def is_ours(self, job):
+        """Whether what has the names of a recording's parts was left by a process that ended."""
+        row = self.rows.get(self.key(job), {})
+        return row.get('settings') == self._settings
+
+    def add(self, job, status, **values):
+        """Writes a line."""
+        row = dict.fromkeys(COLUMNS, '')
+        row |= {'path': job.source, 'outputs': self.key(job), 'settings': self._settings}
+        with contextlib.suppress(OSError):
+            about = os.stat(job.source)
+            row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
+        row |= {'status': status, **values}
+        row = {key: '' if row[key] is None else str(row[key]) for key in COLUMNS}
+        self.rows[row['outputs']] = row
+        text = names.csv_text([row.values()])
+        if not os.path.exists(self._path):
+            text = names.csv_text([COLUMNS]) + text
+        files.refuse_links(*os.path.split(self._path))
+        with open(self._path, 'ab') as file:
+            file.write(text.encode(errors='surrogateescape'))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def settle(self):
+        """Leaves one line a recording."""
+        rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
+        text = names.csv_text([COLUMNS, *rows]).encode(errors='surrogateescape')
+        files.write({self._path: text})
