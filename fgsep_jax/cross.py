@@ -104,7 +104,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
     one ConfigError that names all that is in the way."""
     found = data_sets.find_runs(folders)
     problems, jobs = [], []
-    data_sets.check_runs([run for run, _ in found], data_dirs)
+    data_sets.check_runs(found, data_dirs)
     for run, model in found:
         about = model and model_file.read_about(model)
         try:

@@ -105,7 +105,8 @@ def find_runs(places):
         for run in runs:
             path = os.path.realpath(run.path)
             beside = f'{path.removesuffix("-results")}.safetensors'
-            if not model and path.endswith('-results') and os.path.isfile(beside):
+            trained = os.path.isdir(os.path.join(path, 'checkpoints'))
+            if not model and _results_of(beside) == path and os.path.isfile(beside) and not trained:
                 found.setdefault(path, (_run_of(beside, run.path, run.name), beside))
             else:
                 found.setdefault(path, (run, model))
@@ -123,13 +124,20 @@ def _run_of(model, folder, name=''):
     )
 
 
-def check_runs(runs, directories):
+def check_runs(found, directories):
     """Raises ConfigError where runs of both tasks are to be evaluated together.
 
     Args:
-      runs: report.runs.Runs.
+      found: as `find_runs` gives them.
       directories: of the data sets.
     """
+    # As they are given: a model file by its path, a shipped one by its name.
+    place = {
+        run: model if _results_of(model) == run.path else run.path.removesuffix('-results')
+        for run, model in found
+        if model
+    }
+    runs = [run for run, _ in found]
     tasks = {run.task for run in runs}
     if len(tasks) < 2:
         return
@@ -143,8 +151,10 @@ def check_runs(runs, directories):
 
     fitting = [task for task in sorted(tasks) if fits(task)]
     task = (fitting or sorted(tasks))[0]
-    those = ','.join(shlex.quote(run.path) for run in runs if run.task == task)
-    others = ', '.join(f'{shown(run.path)} ({run.task})' for run in runs if run.task != task)
+    those = ','.join(shlex.quote(place.get(run, run.path)) for run in runs if run.task == task)
+    others = ', '.join(
+        f'{shown(place.get(run, run.path))} ({run.task})' for run in runs if run.task != task
+    )
     raise config_lib.ConfigError(
         f'speech and foreground runs are evaluated each kind by itself: {others} does not go with'
         f' the {task} runs. Give those alone: --runs={those}'

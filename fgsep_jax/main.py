@@ -221,10 +221,11 @@ def _cross_evaluate(args, settings):
             raise config_lib.ConfigError(f'--mode=cross_evaluate needs --{name}=DIR[,DIR...]')
     data_sets.check_splits(args.data_dirs, [])
     try:
-        runs = [run for run, _ in data_sets.find_runs(args.runs)]
+        found = data_sets.find_runs(args.runs)
     except config_lib.ConfigError as error:
         raise config_lib.ConfigError(f'--runs: {error}') from error
-    data_sets.check_runs(runs, args.data_dirs)
+    data_sets.check_runs(found, args.data_dirs)
+    runs = [run for run, _ in found]
     targets = settings.get('data') or any(run.config.get('data.targets') for run in runs)
     data_sets.check_splits(args.data_dirs, args.splits, tasks=[] if targets else [runs[0].task])
     _begin(args)

@@ -40,7 +40,13 @@ def compile_step(config, devices, *, padded=False):
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
     batch = {
         'source_BST': jax.ShapeDtypeStruct(
-            (data.batch_size, data.sources, config_lib.segment_samples(config)), jnp.int16
+            # Beside what is estimated a source of noise where there is any.
+            (
+                data.batch_size,
+                data.sources + bool(data.targets),
+                config_lib.segment_samples(config),
+            ),
+            jnp.int16,
         )
     }
     if padded:

@@ -13,7 +13,7 @@ from fgsep_jax.data.source import RecordSource
 from fgsep_jax.interop import model_file
 from fgsep_jax.losses.si_snr import si_snr
 from fgsep_jax.metrics import improvement
-from fgsep_jax.report import runs as runs_lib
+from fgsep_jax.report import results, runs as runs_lib
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint
 import synthetic
@@ -89,6 +89,8 @@ def test_a_run_of_one_source(data, tmp_path, capsys):
     assert capsys.readouterr().out.count('run 2 of 2    m: tones\n') == 1
     made = json.loads((tmp_path / 'm-results/evaluation/tones/summary.json').read_text())
     kept = json.loads((folder / 'summary.json').read_text())
+    one, other = (runs_lib.open_run(str(tmp_path / name)) for name in ('run', 'm-results'))
+    assert not results.difference(*(results.made_by(r.results['tones']['']) for r in (one, other)))
     assert made['metrics'] == kept['metrics'] and made['targets'] == '2'
     # Again, found by the file and beside it: once, and nothing to do.
     cross.cross_evaluate([str(tmp_path), path], [data])
@@ -172,6 +174,8 @@ def test_what_a_place_names(tmp_path, monkeypatch):
     assert data_sets.model_of('runs') == ('', 'runs')
     ((run, model),) = data_sets.find_runs(['voices', 'voices'])
     assert (run.name, run.path, run.task, model) == ('voices', 'voices-results', 'speech', path)
+    with pytest.raises(ConfigError, match=r'voices \(speech\) does not .*: --runs=sounds$'):
+        data_sets.check_runs(data_sets.find_runs(['voices', 'sounds']), [])
     with pytest.raises(ConfigError, match=r'm\.safetensors: there is no such file'):
         data_sets.find_runs(['a/m.safetensors'])
     (tmp_path / 'voices').mkdir()
@@ -187,3 +191,11 @@ def test_what_a_place_names(tmp_path, monkeypatch):
 def test_names_of_what_it_gives(targets, sources, names):
     config = tiny.config('', **{'data.targets': targets, 'data.sources': sources})
     assert model_file.usual_names(config) == (names if sources == 1 else tuple(names.split()))
+
+
+def test_results_of_other_targets_stand_apart():
+    of_all, of_one = (
+        results.made_by(results.Result('', '', summary, {})) for summary in ({}, {'targets': '2'})
+    )
+    assert results.difference(of_one, of_all) == 'targets is 2, not '
+    assert of_all == results.made_by(results.Result('', '', {'targets': ''}, {}))
