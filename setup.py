@@ -8,6 +8,7 @@ DEMO = [
     'apache-beam>=2.60',
     'espeakng-loader>=0.2.4',  # eSpeak NG (GPL-3) with its voices: renders the embedded corpus
 ]
+REPORT = ['matplotlib>=3.8']  # the figures
 DATA_PREP = [
     'apache-beam>=2.60',
     'pyloudnorm',  # --level=lufs of the job fgbg
@@ -65,12 +66,11 @@ setup(
         'google-crc32c',  # checksums of TFRecords, at memory speed
         'grain>=0.2.12',
         'jax>=0.8',
-        'matplotlib>=3.8',  # figures of the report
         'ml_collections>=1.0',
         'numpy',
         'optax>=0.2.5',
         'orbax-checkpoint>=0.11.20',
-        'pillow',  # pictures in TensorBoard's event files; matplotlib brings it anyway
+        'pillow',  # spectrograms of pages and of TensorBoard's event files
         'protobuf',  # tf.train.Example without TensorFlow
         'safetensors',  # model files: no code in them, and every language reads them
         'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64
@@ -79,11 +79,13 @@ setup(
         'tqdm',  # the progress bar
     ],
     extras_require={
-        'demo': DEMO + DATA_PREP,
+        'demo': DEMO + DATA_PREP + REPORT,
         # Hyphens: pip before 23.3 does not find the extras of names with underscores.
-        'data-prep': DATA_PREP,
+        'data-prep': DATA_PREP + REPORT,  # fgsep-train FOLDER ends with a page
+        'report': REPORT,  # fgsep-report
         'test': DEMO
         + DATA_PREP
+        + REPORT
         + [
             'librosa>=0.11',  # features, mel filters and resampling are held against it
             'fast_bss_eval',  # second opinion on BSS-eval

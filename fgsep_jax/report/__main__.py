@@ -5,6 +5,7 @@
 Reads result files only: no jax, no model, no data set.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -40,6 +41,11 @@ def main(argv=None):
     options, _ = parser.parse(argv)
     command_line.lend_caches()
     try:
+        if importlib.util.find_spec('matplotlib') is None:
+            raise results.ResultsError(
+                'matplotlib, which draws the figures, is not installed: pip install'
+                " 'fgsep_jax[report]'"
+            )
         notes = []
         found = list(
             {
@@ -48,7 +54,13 @@ def main(argv=None):
                 for run in runs_lib.find(folder, notes)
             }.values()
         )
-        from fgsep_jax.report import build, write  # matplotlib takes a second to import
+        try:
+            from fgsep_jax.report import build, write  # matplotlib takes a second to import
+        except ModuleNotFoundError as error:
+            raise results.ResultsError(
+                f'{error.name} is not installed, which draws the figures: pip install'
+                " 'fgsep_jax[report]'"
+            ) from error
 
         with lock.held(options.output_dir, 'a report', flag='--output_dir'):
             write.check(options.output_dir)

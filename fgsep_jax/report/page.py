@@ -5,7 +5,8 @@ import importlib.resources
 import re
 
 from fgsep_jax import names
-from fgsep_jax.report import items, sound, style
+from fgsep_jax.report import items, sound
+from fgsep_jax.report.picture import picture
 from fgsep_jax.report.text import cell_text, is_numeric
 
 VERDICTS = ('reproduced', 'not reproduced', 'undecided', 'no claim')
@@ -134,6 +135,8 @@ def _cell(cell, column, number, *, first):
 
 
 def _figure(figure):
+    from fgsep_jax.report import style  # and matplotlib, which pages of sounds do without
+
     name = figure.name
     svg, width = style.inline(figure)
     svg = svg.replace('<svg', '<svg aria-hidden="true" focusable="false"', 1)
@@ -211,7 +214,7 @@ def _player(track, system, example, look, top):
         )
         + 'Z'
     )
-    picture = style.picture(look.level_FK, low=top - 80, high=top)
+    drawn = picture(look.level_FK, low=top - 80, high=top)
     download = (
         f'<p class="files"><a href="{_text(look.url)}" download="{_text(look.name)}">'
         f'Download {_text(look.name)}</a></p>'
@@ -222,7 +225,7 @@ def _player(track, system, example, look, top):
         f'<div class="player">{f"<h5>{_text(source)}</h5>" if source else ""}'
         f'<div class="look"><svg viewBox="0 -32 {len(points) - 1} 64" preserveAspectRatio="none"'
         f' aria-hidden="true"><path d="{path}"/></svg><img alt="spectrogram of {_text(label)}"'
-        f' src="{picture}"><i class="playhead"></i></div>'
+        f' src="{drawn}"><i class="playhead"></i></div>'
         f'<audio controls preload="metadata" aria-label="{_text(label)}"'
         f' data-seconds="{look.seconds:.3f}" src="{_text(look.url)}"></audio>{download}'
         + (f'<dl>{scores}</dl>' if scores else '')

@@ -1,6 +1,5 @@
 """How figures look, and how they become files: one palette that stands on white and on black."""
 
-import base64
 import functools
 import io
 import re
@@ -9,7 +8,6 @@ import warnings
 import matplotlib
 from matplotlib import figure as mpl_figure
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-import matplotlib.image
 
 from fgsep_jax import names
 
@@ -199,18 +197,3 @@ def inline(item):
     text = re.sub(r'(href="#|url\(#)', rf'\g<1>{item.name}-', text)
     size = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', text)
     return text.replace(f' width="{size[1]}pt" height="{size[2]}pt"', '', 1), float(size[1])
-
-
-def picture(level_FK, *, low, high, colormap='magma'):
-    """A matrix as a data: URI of a PNG, one pixel an entry, first row at the bottom.
-
-    Args:
-        level_FK: the matrix.
-        low, high: ends of the colour scale.
-        colormap: matplotlib's name of it.
-    """
-    content = io.BytesIO()
-    matplotlib.image.imsave(
-        content, level_FK, vmin=low, vmax=high, cmap=colormap, origin='lower', format='png'
-    )
-    return 'data:image/png;base64,' + base64.b64encode(content.getvalue()).decode()
