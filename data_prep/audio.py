@@ -159,6 +159,9 @@ class _Statistics:
     def add(self, block_TC: np.ndarray) -> None:
         """Take one more block in."""
         self.count += len(block_TC)
+        if not np.isfinite(block_TC).all():
+            self.square_C[:] = math.inf  # and nothing is summed any more
+            return
         self.sum_C += block_TC.sum(axis=0, dtype=np.float64)
         self.square_C += np.square(block_TC, dtype=np.float64).sum(axis=0)
         self.low_C = np.minimum(self.low_C, block_TC.min(axis=0))

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep import report as reports, tfds_metadata
 from data_prep.corpora import plural
-from data_prep.workers import load_job, refuse, unwritable, write_whole
+from data_prep.workers import kinds, load_job, refuse, unwritable, write_whole
 from fgsep_jax.data import records
 
 
@@ -66,19 +66,20 @@ class Finish(beam.DoFn):
         for split, members in sorted(by_split.items()):
             entries[split], numbers[split], index = _split_numbers(members)
             if not len(index):
-                reason = f'no mixture could be made: {members[0]["skipped"][:3]}'
-                return refuse(self.job_path, f'split {split!r}: {reason}')
+                skipped = [bad for one in members for bad in one['skipped']]
+                reason = f'split {split!r}: no mixture could be made; {kinds(skipped)}'
+                return refuse(self.job_path, reason)
             lengths[split] = np.bincount(index['shard'], minlength=len(members)).tolist()
             sizes[split] = int(index['size'].sum())
             lost = [*(one for one in files['lost'] if one['split'] == split)]
             lost += [bad for one in members for bad in one['skipped']]
             if lost:
-                kinds = ', '.join(
+                said = ', '.join(
                     f'{kind}: {count}' for kind, count in reports.by_kind(lost).items()
                 )
                 fewer.append(
                     f'split {split} has {plural(len(index), "mixture")}, '
-                    f'{len(index) + len(lost)} were asked for; skipped mixtures: {kinds}'
+                    f'{len(index) + len(lost)} were asked for; skipped mixtures: {said}'
                 )
             write(records.index_name(split), records.write_index(index))
         first = next(one['stats'][0] for one in shards if one['stats'])

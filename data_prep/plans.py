@@ -233,7 +233,8 @@ def random_pairs(
             if not found:
                 raise ValueError(
                     f'split {split!r}: {plural(wanted, "mixture") if wanted else "some"} wanted, '
-                    f'{plural(len(segments[split]), "utterance")} of {len(speakers)} speakers give '
+                    f'{plural(len(segments[split]), "utterance")} of'
+                    f' {plural(len(speakers), "speaker")} give '
                     f'{plural(len(chosen), "different pair")}; '
                     f'ask for fewer (--{split}_pairs)'
                 )

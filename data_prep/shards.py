@@ -67,7 +67,8 @@ class DatasetExistsError(ValueError):
     """The output folder holds a finished data set."""
 
 
-def _prepare_output(output_dir: str, name: str, overwrite: bool) -> None:
+def _prepare_output(output_dir: str, name: str, overwrite: bool) -> bool:
+    """Makes the staging folder; returns whether a finished data set is there."""
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     staging = FileSystems.join(output_dir, _STAGING)
@@ -89,6 +90,7 @@ def _prepare_output(output_dir: str, name: str, overwrite: bool) -> None:
     if '://' not in staging:
         os.makedirs(staging, exist_ok=True)
     _clear(staging)
+    return records.DATASET_FILE in there
 
 
 def _is_written(entry: str, name: str) -> bool:
@@ -147,6 +149,15 @@ def _unwritable(result) -> str:
         found = result.metrics().query(MetricsFilter().with_namespace(UNWRITABLE))
         return next((one.key.metric.name for one in found['counters']), '')
     return ''
+
+
+def _earlier(output_dir: str, replacing: bool) -> str:
+    """The end of a failure's message: what became of the data set that was to be replaced."""
+    if not replacing:
+        return ''
+    if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)):
+        return '; the data set that is there is kept as it was'
+    return '; the data set that was there is gone: the new one was planned and begun'
 
 
 def _dry_run(job: Job) -> dict:
@@ -283,7 +294,7 @@ def run(
     began = time.monotonic()
     if dry_run:
         return _dry_run(job)
-    _prepare_output(output_dir, name, overwrite)
+    replacing = _prepare_output(output_dir, name, overwrite)
     staging = FileSystems.join(output_dir, _STAGING)
     # The name is new each time, since workers cache what they load by name.
     job_path = FileSystems.join(staging, f'job-{uuid.uuid4().hex}.pickle')
@@ -318,18 +329,20 @@ def run(
             kinds += (r'([^[\n]{1,200})',)
         found = next((x for x in (re.search(kind, str(error)) for kind in kinds) if x), None)
         if found:
-            raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({found[1].strip()})') from error
+            reason = f'{_full(output_dir)} {UNWRITABLE} ({found[1].strip()})'
+            raise OSError(reason + _earlier(output_dir, replacing)) from error
         raise
     finally:
         reporter.stop()
     reason = _unwritable(pipeline.result)
     if reason:
-        raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({reason})')
+        reason = f'{_full(output_dir)} {UNWRITABLE} ({reason})'
+        raise OSError(reason + _earlier(output_dir, replacing))
     refusal = read_refusal(job_path)
     if refusal:
         # What an earlier job left unfinished must stay known as ours.
         _clear(staging, all=not read_json(FileSystems.join(staging, FILES)))
-        raise ValueError(refusal)
+        raise ValueError(refusal + _earlier(output_dir, replacing))
     with FileSystems.open(FileSystems.join(output_dir, 'report.json')) as file:
         report = json.loads(file.read())
     _clear(staging, all=True)

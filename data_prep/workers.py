@@ -227,7 +227,8 @@ def check_unique(names: list[str], what: str) -> None:
         raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
 
 
-def _kinds(skipped: list[dict]) -> str:
+def kinds(skipped: list[dict]) -> str:
+    """How many were skipped for what, an example of each, and the flag that rules it."""
     told = []
     for kind, count in report.by_kind(skipped).items():
         detail = next(one['detail'] for one in skipped if one['kind'] == kind)
@@ -239,7 +240,7 @@ def _kinds(skipped: list[dict]) -> str:
 def why_skipped(inspected: list[audio.Inspected]) -> str:
     """The end of a refusal: how many files were skipped for what, and the flag that rules it."""
     skipped = skipped_files(inspected)
-    return f'; skipped files: {_kinds(skipped)}' if skipped else ''
+    return f'; skipped files: {kinds(skipped)}' if skipped else ''
 
 
 def few(job: Job, specs: list[plans.MixtureSpec]) -> list[str]:
@@ -318,9 +319,7 @@ def warnings(
     told = []
     skipped = skipped_files(inspected)
     if skipped:
-        told.append(
-            f'skipped {len(skipped)} of {plural(len(inspected), "file")}: {_kinds(skipped)}'
-        )
+        told.append(f'skipped {len(skipped)} of {plural(len(inspected), "file")}: {kinds(skipped)}')
     found = {}
     for one in job.beside.get('problems', []):
         found.setdefault(one['kind'], []).append(one)
@@ -333,7 +332,7 @@ def warnings(
     lost = {key: some for key, some in groups.items() if all(one.problem for one in some)}
     told += [
         f'{key} ends with nothing, {plural(len(some), "file")} skipped: '
-        f'{_kinds(skipped_files(some))}'
+        f'{kinds(skipped_files(some))}'
         for key, some in sorted(lost.items())[: report.SHOWN]
     ]
     if len(lost) > report.SHOWN:
@@ -357,7 +356,8 @@ def make_plan(
         if empty:
             members = [one for one in lost if one.split == empty[0]]
             raise ValueError(
-                f'split {empty[0]!r}: none of its {len(members)} mixtures can be made, e.g. '
+                f'split {empty[0]!r}: none of its {plural(len(members), "mixture")} can be made,'
+                ' e.g. '
                 f'{members[0].id}: {members[0].detail}; --splits names those to make'
             )
         if not specs:

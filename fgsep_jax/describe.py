@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from fgsep_jax.models import conv_tasnet
+from fgsep_jax.names import counted
 from fgsep_jax.separation.model import Separator
 
 RUNS = 3  # of which the fastest counts
@@ -83,7 +84,7 @@ def _hears(separator, rate):
         return 'the whole window: recurrent in both directions'
     samples = conv_tasnet.receptive_field(model)
     norms = {'gln': '; its norms the whole window', 'cln': '; its norms all before'}
-    return f'{samples:,} samples ({samples / rate:.2f} s)' + norms.get(
+    return f'{counted(samples, "sample")} ({samples / rate:.2f} s)' + norms.get(
         separator.config.model.norm, ''
     )
 

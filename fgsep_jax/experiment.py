@@ -273,7 +273,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
     say(
         '\n'
         + table.render(
-            f'{names.shown(name)} ({own["examples"]} mixtures{skips}; {shown})',
+            f'{names.shown(name)} ({names.counted(own["examples"], "mixture")}{skips}; {shown})',
             {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
             table.columns(task.source_names),
         )

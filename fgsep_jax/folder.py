@@ -20,7 +20,7 @@ import time
 from fgsep_jax import config as config_lib, data_sets, defaults, files, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
-from fgsep_jax.names import shown
+from fgsep_jax.names import counted, shown
 from fgsep_jax.training import run_folder
 
 MINUTES = 30.0
@@ -125,11 +125,6 @@ def _by_name(found, role=''):
     return dict(groups)
 
 
-def _count(number, noun):
-    plural = f'{noun}es' if noun.endswith('s') else f'{noun}s'
-    return f'{number:,} {noun if number == 1 else plural}'
-
-
 def _time(recordings):
     seconds = sum(one['seconds'] for one in recordings)
     return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
@@ -169,8 +164,8 @@ def describe(found, rate):
     at = f'{rates[0]} Hz' if len(rates) == 1 else f'{rates[0]} to {rates[-1]} Hz'
     if found['kind'] == 'sounds':
         what = '; '.join(
-            f'{role}: {_count(len(groups), "class")},'
-            f' {_count(sum(map(len, groups.values())), "recording")},'
+            f'{role}: {counted(len(groups), "class")},'
+            f' {counted(sum(map(len, groups.values())), "recording")},'
             f' {_time([one for some in groups.values() for one in some])}'
             for role in ('foreground', 'background')
             for groups in [_by_name(found, role)]
@@ -180,7 +175,7 @@ def describe(found, rate):
         people = len(_by_name(found))
         what = 'person' if people == 1 else 'people'
         lines = [
-            f'found              {people} {what}, {_count(len(recordings), "recording")},'
+            f'found              {people} {what}, {counted(len(recordings), "recording")},'
             f' {_time(recordings)}; {at}'
         ]
     below = sum(one['rate'] < rate for one in recordings)
@@ -193,7 +188,7 @@ def describe(found, rate):
         (found['copies'], 'copies of others'),
         (found['elsewhere'], 'outside the folders of speakers or classes'),
     ):  # fmt: skip
-        lines += [f'note: {_count(count, "file")} left out: {shown(what)}'] * bool(count)
+        lines += [f'note: {counted(count, "file")} left out: {shown(what)}'] * bool(count)
     return lines + [f'note: {line}' for line in _too_little(at_rate(found, rate))]
 
 
@@ -224,7 +219,8 @@ def _too_little(found):
     hours = sum(one['seconds'] for one in found['recordings']) / 3600
     if by_recording(found):
         yield (
-            f'{people} people are fewer than the six that make training, validation and test of'
+            f'{people} {"person is" if people == 1 else "people are"} fewer than the six that'
+            ' make training, validation and test of'
             ' different voices: the recordings of each are split instead, and scores say nothing'
             ' about voices that were not trained on'
         )
@@ -260,7 +256,8 @@ def check_enough(found):
             count = _recordings([one for one in found['recordings'] if one['role'] == role])
             if count < SPLITS:
                 raise config_lib.ConfigError(
-                    f'{_count(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are needed,'
+                    f'{counted(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are'
+                    ' needed,'
                     ' one each for training, validation and test'
                 )
         return
@@ -271,7 +268,7 @@ def check_enough(found):
         if len(some) >= SPLITS or _pieces(some) >= SPLITS or not by_recording(found)
     ]
     if len(enough) < 2:
-        listed = ', '.join(f'{name} ({_count(len(some), "recording")}, {_time(some)})'
+        listed = ', '.join(f'{name} ({counted(len(some), "recording")}, {_time(some)})'
                            for name, some in sorted(people.items()))  # fmt: skip
         raise config_lib.ConfigError(
             f'found {shown(listed)}: two people are needed, a folder each, with {SPLITS} recordings'
@@ -560,8 +557,8 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     config_lib.override(config, overrides)
     say(
         f'model              {config.experiment}:{config.preset},'
-        f' {_count(config.training.epochs, "epoch")} of'
-        f' {_count(metadata["splits"]["train"]["examples"], "mixture")}'
+        f' {counted(config.training.epochs, "epoch")} of'
+        f' {counted(metadata["splits"]["train"]["examples"], "mixture")}'
     )
     return config.lock()
 

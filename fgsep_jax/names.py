@@ -71,6 +71,12 @@ def is_path(text):
     return all(is_part(one, longest=255) for one in text.split('/'))
 
 
+def counted(number, noun):
+    """`1 file`, `2 files`, `1,200 classes`."""
+    some = f'{noun}es' if noun.endswith('s') else f'{noun}s'
+    return f'{number:,} {noun if number == 1 else some}'
+
+
 def is_below(path, folder):
     """Whether an `is_path` stays below a folder where links are followed, too."""
     root = os.path.realpath(folder)

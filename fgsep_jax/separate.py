@@ -369,7 +369,10 @@ def separate(words, args):
             files.clean(os.path.join(folder, where))
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
-            say(f'{len(jobs) - len(waiting)} of {len(jobs)} recordings are done already')
+            say(
+                f'{len(jobs) - len(waiting)} of {names.counted(len(jobs), "recording")}'
+                f' {"is" if len(jobs) == len(waiting) + 1 else "are"} done already'
+            )
         status = 0
         if waiting:
             command_line.lend_caches()
@@ -377,7 +380,7 @@ def separate(words, args):
             for note in separator.notes:
                 say(f'note: {note}')
             say(
-                f'{len(waiting)} recording{"s" * (len(waiting) > 1)}; {separator.name}, step'
+                f'{names.counted(len(waiting), "recording")}; {separator.name}, step'
                 f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'
             )
             status = _all(separator, waiting, args, how, background, manifest, say)

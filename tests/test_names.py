@@ -239,3 +239,12 @@ def test_names_that_a_file_system_may_fold_into_one_are_alike(first, second):
     """Compatibility forms, too: ligatures, Roman numerals, full width."""
     assert names.alike([first, second]) and not names.alike([first, 'other'])
     assert names.part(first, taken=[second]) not in (first, second)
+
+
+@pytest.mark.parametrize(
+    'number, noun, said',
+    [(0, 'file', '0 files'), (1, 'file', '1 file'), (2, 'class', '2 classes'),
+     (12000, 'training mixture', '12,000 training mixtures')],
+)  # fmt: skip
+def test_a_number_and_its_noun_agree(number, noun, said):
+    assert names.counted(number, noun) == said

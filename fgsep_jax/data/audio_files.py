@@ -22,7 +22,7 @@ import soundfile
 
 from fgsep_jax import files
 from fgsep_jax.data import containers
-from fgsep_jax.names import shown
+from fgsep_jax.names import counted, shown
 
 _BLOCK = 1 << 18  # samples decoded at a time
 # ffmpeg's names of forms that hold sound themselves.
@@ -284,9 +284,12 @@ def _checked(file: _Stream, length: containers.Length) -> Iterator[np.ndarray]:
             found += len(file.read(1, dtype='float32', always_2d=True))
     if length.tolerance and abs(found - promised) > length.tolerance:
         # libsndfile guessed at how many frames there are, or some lie behind a hole.
-        detail = f'the decoder gives {found} samples, its frames or header count {promised}'
+        detail = (
+            f'the decoder gives {counted(found, "sample")}, its frames or header count {promised}'
+        )
         raise BadInput('unreadable', detail)
     if exact and found != promised:
         kind = 'truncated' if found < promised else 'longer than its header'
-        there = f'more than {promised}' if found > promised else f'{found}'
-        raise BadInput(kind, f'{there} samples, its header counts {promised}')
+        there = counted(min(found, promised), 'sample')
+        there = f'more than {there}' if found > promised else there
+        raise BadInput(kind, f'{there}, its header counts {promised:,}')

@@ -7,6 +7,7 @@ import grain.python as grain
 import numpy as np
 
 from fgsep_jax.config import ConfigError, adaptation_samples, segment_samples
+from fgsep_jax.names import counted
 
 
 def crop(source_ST, start, into_ST):
@@ -68,7 +69,8 @@ def usable(source, config):
     if len(indices) < config.data.batch_size:
         raise ConfigError(
             f'data.batch_size = {config.data.batch_size}, but only {len(indices)} of the'
-            f' {len(source)} training mixtures can be used ({int(short.sum())} are shorter than'
+            f' {counted(len(source), "training mixture")} can be used ({int(short.sum())} are'
+            ' shorter than'
             f' data.segment_seconds = {config.data.segment_seconds}). Lower either, or set'
             ' data.short to pad.'
         )

@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from fgsep_jax import files
-from fgsep_jax.names import part
+from fgsep_jax.names import counted, part
 
 SCHEMA_VERSION = 1
 
@@ -345,8 +345,9 @@ def read_index(data: bytes, entry: dict, *, sources: int, where: str) -> np.ndar
         raise RecordError(f'{where} cannot be read ({error}); {again}') from error
     if dtype not in (INDEX_DTYPE, EARLY_INDEX_DTYPE) or shape != (examples,):
         raise RecordError(
-            f'{where}: {shape[0] if shape else "no"} rows of {len(dtype)} columns, dataset.json'
-            f' says {examples} examples; {again}'
+            f'{where}: {counted(shape[0], "row") if shape else "no rows"} of'
+            f' {counted(len(dtype), "column")}, dataset.json'
+            f' says {counted(examples, "example")}; {again}'
         )
     if len(data) - file.tell() != examples * dtype.itemsize:
         raise RecordError(f'{where} has {len(data)} bytes, too few or too many; {again}')

@@ -258,7 +258,9 @@ def _watched(batches, label):
         done += len(batch[0])
         if time.monotonic() - said >= SILENCE and jax.process_index() == 0:
             said = time.monotonic()
-            print(f'{title}: {done} of {total} examples', file=sys.stderr, flush=True)
+            print(
+                f'{title}: {done} of {names.counted(total, "example")}', file=sys.stderr, flush=True
+            )
 
 
 def evaluate(system, source, *, max_examples=0, **settings):

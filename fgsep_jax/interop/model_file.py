@@ -14,7 +14,7 @@ import numpy as np
 
 from fgsep_jax import __version__, config as config_lib, files
 from fgsep_jax.config import ConfigError
-from fgsep_jax.names import shown
+from fgsep_jax.names import counted, shown
 from fgsep_jax.tasks import make_task
 
 SUFFIX = '.safetensors'
@@ -109,7 +109,8 @@ def check_fit(config, tensors, *, where):
     """
     if config.task == 'speech' and config.model.blocks * config.model.repeats > len(tensors):
         raise ConfigError(
-            f'{where} does not fit its configuration: {len(tensors)} tensors, model.blocks ='
+            f'{where} does not fit its configuration: {counted(len(tensors), "tensor")},'
+            ' model.blocks ='
             f' {config.model.blocks}, model.repeats = {config.model.repeats}'
         )
     try:

@@ -14,6 +14,7 @@ import time
 
 from fgsep_jax import command_line, config as config_lib, validate
 from fgsep_jax.launch import tpu
+from fgsep_jax.names import counted
 
 # JAX is imported where it is used: once the command line is understood, and told of no TPU.
 
@@ -214,7 +215,7 @@ def _run(args, config):
     except jax.errors.JaxRuntimeError as error:
         if not args.largest_batch:
             raise config_lib.ConfigError(
-                f'{batch} mixtures a chip do not fit: they take {_gb(_needed(error))} of'
+                f'a chip does not hold {counted(batch, "mixture")}: {_gb(_needed(error))} of'
                 f' {_gb(chip.hbm)}. Lower --per_chip_batch, set --config.model.remat=True (of a'
                 ' Conv-TasNet), or let --largest_batch search'
             ) from error

@@ -10,7 +10,7 @@ import os
 import sys
 
 from fgsep_jax import command_line, lock
-from fgsep_jax.names import shown
+from fgsep_jax.names import counted, shown
 from fgsep_jax.report import results, runs as runs_lib
 
 
@@ -74,7 +74,7 @@ def main(argv=None):
         return command_line.refusal(error).code
     for note in notes:
         print(f'note: {shown(note)}', file=sys.stderr)
-    print(f'{len(found)} run{"s" * (len(found) != 1)}; the report: {shown(path)}')
+    print(f'{counted(len(found), "run")}; the report: {shown(path)}')
     return 0
 
 

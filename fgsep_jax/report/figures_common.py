@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fgsep_jax.names import counted
 from fgsep_jax.report import groups as groups_lib, items, statistics, style
 from fgsep_jax.report.tables_common import level, metric_of, statistic_of
 
@@ -44,7 +45,7 @@ def curves(groups):
         f'curves_{task}',
         'Training curves',
         f'{_measure(groups)} of training batches and of the validation set over steps, for'
-        f' {len(groups)} groups of runs.',
+        f' {counted(len(groups), "group")} of runs.',
         figure,
         'Lines are means over seeds, bands reach from the lowest seed to the highest.',
     )

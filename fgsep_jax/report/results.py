@@ -112,7 +112,7 @@ def load(run, data_set, system=''):
         ) from error
     if len(rows) != summary['examples']:
         raise ResultsError(
-            f'{folder}: {len(rows)} rows in examples.csv, summary.json says'
+            f'{folder}: {names_lib.counted(len(rows), "row")} in examples.csv, summary.json says'
             f' {summary["examples"]}; evaluate again'
         )
     if not together:

@@ -44,7 +44,9 @@ def read_curves(folder, problems):
             if name not in ('kind', 'step') and files.is_number(value) and abs(value) < 1e30:
                 points.setdefault((row['kind'], name), []).append((row['step'], value))
     if bad:
-        problems.append(f'{path}: {bad} of {len(lines)} lines cannot be read and are left out')
+        problems.append(
+            f'{path}: {bad} of {names.counted(len(lines), "line")} cannot be read and are left out'
+        )
     return {key: tuple(np.array(value, float).T) for key, value in points.items()}
 
 
@@ -144,7 +146,8 @@ def _check_example(content, where):
             raise ValueError(f'{name}: {error.error_string}') from error
         if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
             raise ValueError(
-                f'{name} has {info.channels} channels, {info.frames} samples at'
+                f'{name} has {names.counted(info.channels, "channel")},'
+                f' {names.counted(info.frames, "sample")} at'
                 f' {info.samplerate} Hz; one channel with sound is needed'
             )
 

@@ -1,5 +1,6 @@
 """Tables 1 and 2 of paper 2 and the matrix behind its Fig. 5."""
 
+from fgsep_jax.names import counted
 from fgsep_jax.report import items, published
 from fgsep_jax.report.tables_common import SYSTEMS, contrast, level, parameters, seeds_on
 
@@ -180,7 +181,7 @@ def _size(groups, data_set):
         (result.rows.values() for group in groups for result in group.results(data_set)), ()
     )
     speakers = {name for row in rows for name in row.get('sources', [])}
-    return f'{data_set}: {len(rows)} mixtures of {len(speakers)} speakers'
+    return f'{data_set}: {counted(len(rows), "mixture")} of {counted(len(speakers), "speaker")}'
 
 
 def _in_and_across(members, data_sets):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fgsep_jax import config as config_lib, defaults
+from fgsep_jax.names import counted
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training.logging import duration
 from fgsep_jax.training.state import parameter_count
@@ -42,10 +43,11 @@ def describe(config, *, state, compiled, examples, short, devices):
         f'parameters         {parameter_count(state.params):,}',
         f'MACs               {macs / 1e9:.2f} G per second of audio{"".join(ways)}',
         f'memory             {_gigabytes(memory)} per device and step' if memory else '',
-        f'training           {examples:,} mixtures ({short} shorter than'
+        f'training           {counted(examples, "mixture")} ({short} shorter than'
         f' {config.data.segment_seconds:g} s: '
         f'{"dropped" if config.data.short == "drop" else "zero-padded and masked"}),'
-        f' {steps_per_epoch(config, examples)} steps an epoch, {config.training.epochs} epochs',
+        f' {counted(steps_per_epoch(config, examples), "step")} an epoch,'
+        f' {counted(config.training.epochs, "epoch")}',
         f'devices            {devices} x {jax.devices()[0].device_kind}',
     ]
     return '\n'.join(line for line in lines if line)

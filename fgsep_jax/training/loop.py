@@ -16,7 +16,7 @@ from fgsep_jax import config as config_lib, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.metrics.improvement import as_references, finite
-from fgsep_jax.names import shown
+from fgsep_jax.names import counted, shown
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract, heard_by, load_initial
@@ -79,7 +79,10 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             log.say(f'note: {note}')
         if trained:
             more = f'; training.epochs = {config.training.epochs} asks for fewer' * (step > total)
-            log.say(f'{workdir} is trained: {step} steps, {step // epoch_steps} epochs{more}')
+            log.say(
+                f'{workdir} is trained: {counted(step, "step")},'
+                f' {counted(step // epoch_steps, "epoch")}{more}'
+            )
             return state
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
         run.unscored = position.get('unscored', 0)
@@ -186,13 +189,13 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
 def _in_words(key, value):
     """What a run reads, for a person: '3 hosts', or the data set of a RecordSource's repr."""
     if key == 'hosts':
-        return f'{value} host{"s" * (value != 1)}'
+        return counted(value, 'host')
     found = re.fullmatch(r'RecordSource\((.*), split=.*, (.*), fingerprint=(.*)\)', str(value))
     if not found:
         return f'{key} = {value}'
     name, examples, digest = (text.rpartition('=')[2] for text in found.groups())
     made = f', made as {digest[:8]}' if digest else ''
-    return f'the data set {shown(name)} ({examples} mixtures{made})'
+    return f'the data set {shown(name)} ({counted(int(examples), "mixture")}{made})'
 
 
 def _check_validation(task, source, config):
@@ -204,7 +207,8 @@ def _check_validation(task, source, config):
     seconds = config.data.segment_seconds
     raise config_lib.ConfigError(
         f'data.segment_seconds = {seconds:g}: in the first {seconds:g} s of each of the'
-        f' {len(source)} validation mixtures in {source.directory} a source is silent throughout,'
+        f' {counted(len(source), "validation mixture")} in {source.directory} a source is silent'
+        ' throughout,'
         ' so that none can be scored; raise data.segment_seconds'
     )
 
@@ -317,7 +321,7 @@ class _Run:
         )
         if in_row >= self._limit:
             raise TrainingError(
-                f'{in_row} steps in a row had a loss or gradient that was not finite'
+                f'{counted(in_row, "step")} in a row had a loss or gradient that was not finite'
                 f' (training.max_nonfinite_steps = {self._limit}), the last at step {step} with'
                 f' {told}. Lower training.learning_rate or training.clip_norm, or look'
                 ' at these examples; the last checkpoint is kept.'

@@ -161,3 +161,25 @@ def test_what_follows_a_flac_is_no_part_of_its_last_seconds(tmp_path, native):
     for start in (one.samples - 100, 0):
         made_T = audio.read(path, sample_rate=8000, start=start, stop=one.samples)
         np.testing.assert_allclose(made_T[-100:], wanted_T, atol=1e-5)
+
+
+@pytest.mark.filterwarnings('error::RuntimeWarning')
+@pytest.mark.parametrize(
+    'odd_T, problem',
+    [
+        ([np.nan], 'not finite'),
+        ([np.inf, -np.inf], 'not finite'),
+        ([np.inf] * 3, 'not finite'),
+        ([-np.inf, np.nan, 1.0], 'not finite'),
+        ([1e300], 'not finite'),  # more than float32 holds
+        ([3e38, -3e38], ''),
+        ([1e-40], ''),
+    ],
+)
+def test_samples_that_are_no_sound_are_no_warning_either(tmp_path, odd_T, problem):
+    """NumPy's warnings are lines that mean nothing to whoever makes a data set."""
+    audio_T = np.random.default_rng(0).normal(size=9000) * 0.1
+    audio_T[4000 : 4000 + len(odd_T)] = odd_T
+    soundfile.write(tmp_path / 'x.wav', audio_T, 8000, 'DOUBLE')
+    found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    assert found.problem == problem

@@ -263,6 +263,32 @@ def test_whatever_ends_a_writing_is_one_line(corpus, tmp_path, monkeypatch, modu
     assert stop.value.code == 2 and '\n' not in str(stop.value)
 
 
+@pytest.mark.parametrize('gone', [False, True])
+def test_a_failed_overwrite_says_what_became_of_the_earlier_set(
+    corpus, tmp_path, monkeypatch, gone
+):
+    (tmp_path / 'dataset.json').write_text('{"name": "x", "splits": {}, "schema_version": 1}')
+    flags = ['--overwrite', '--test_fraction=0', '--validation_fraction=0']
+    if gone:
+        monkeypatch.setattr(records, 'write_record', lambda *args: open('/nowhere/x', 'wb'))
+        said, flags = 'there is gone: the new one was planned', [*flags, '--train_pairs=4']
+    else:
+        said, flags = 'there is kept as it was$', [*flags, '--train_pairs=9999999']
+    with pytest.raises(SystemExit, match=said):
+        run_folder(corpus, tmp_path, *flags)
+    assert (tmp_path / 'dataset.json').exists() != gone
+
+
+def test_a_split_of_which_nothing_can_be_mixed_says_why_in_words(corpus, tmp_path, monkeypatch):
+    def fail(spec, **_):
+        raise mixers.BadInput('silent part', f'{spec.id}: -inf dB')
+
+    monkeypatch.setattr(mixers, 'mix_at_levels', fail)
+    monkeypatch.setattr(shards.run, '__kwdefaults__', {**shards.run.__kwdefaults__, 'mix': fail})
+    with pytest.raises(SystemExit, match=r"made; silent part: 4 \(e.g. [^{}']*: -inf dB\)$"):
+        run_folder(corpus, tmp_path, '--train_pairs=4', '--test_fraction=0', '--validation_pairs=4')
+
+
 @pytest.mark.slow
 def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
     run_folder(corpus, tmp_path, '--train_pairs=40')

@@ -176,7 +176,7 @@ def test_a_step_for_a_pod(tmp_path, name, gigabytes, least):
         ),
         (
             ['--topology=v5e:2x2', '--per_chip_batch=65536'],
-            'error: 65536 mixtures a chip do not fit: they take',
+            'error: a chip does not hold 65,536 mixtures: ',
         ),
     ],
 )
