@@ -49,7 +49,7 @@ def refused(elsewhere, link, target, error, act):
         lambda path: files.write({path.with_name('other'): 'x', path: 'x'}),
         lambda path: files.write_in_place(path, 'x'),
         lambda path: logging._Appended(str(path), print),
-        lambda path: writing._Output(str(path)),
+        lambda path: writing.Output(str(path)),
         lambda path: files.refuse_links(path.parent.parent, f'{path.parent.name}/{path.name}/x/y'),
     ],
 )

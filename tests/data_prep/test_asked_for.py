@@ -77,6 +77,7 @@ def test_small_results_are_said_with_the_flags_that_help(corpus, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_corpus_without_one_of_its_parts_is_refused(tmp_path):
     for speaker in ('10', '11'):
         path = (
@@ -204,6 +205,7 @@ def test_speakers_that_are_none_are_named(tmp_path):
         make(tmp_path / 'high', tmp_path / 'out', '--test_fraction=0', '--validation_fraction=0')
 
 
+@pytest.mark.slow
 def test_a_split_with_few_of_its_speakers_is_told(tmp_path):
     root = trees.folder(tmp_path / 'in', speakers=9, files=1)
     flags = ('--validation_fraction=0', '--test_fraction=0.78')  # 7 of 9

@@ -135,6 +135,7 @@ def test_without_ffmpeg_a_tree_of_such_files_alone_says_so(tmp_path, no_ffmpeg):
         run(tmp_path / 'in')
 
 
+@pytest.mark.slow
 def test_without_ffmpeg_a_class_of_such_files_is_told(tmp_path, no_ffmpeg, capsys):
     sounds = sound_trees.general(tmp_path / 'in', files=3)
     for path in (sounds / 'foreground' / 'bell').iterdir():

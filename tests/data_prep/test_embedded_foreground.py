@@ -45,6 +45,7 @@ def made(tmp_path_factory):
         return pathlib.Path(config.embedded_dir('foreground'))
 
 
+@pytest.mark.slow
 def test_six_splits_of_the_classes_that_belong_there(made):
     seen = {one.name: one.seen for one in sound_tables.read_classes(CLASSES).values()}
     role = {one.name: one.role for one in sound_tables.read_classes(CLASSES).values()}
@@ -58,6 +59,7 @@ def test_six_splits_of_the_classes_that_belong_there(made):
             assert seen[background] == (split not in ('c2', 'c4'))
 
 
+@pytest.mark.slow
 def test_no_recording_is_heard_in_two_of_training_validation_and_evaluation(made):
     heard = {split: set() for split in COUNTS}
     for split, count in COUNTS.items():
@@ -69,6 +71,7 @@ def test_no_recording_is_heard_in_two_of_training_validation_and_evaluation(made
     assert not (heard['train'] | heard['validation']) & evaluation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('split', COUNTS)
 def test_mixtures_are_whole(made, split):
     data = source.RecordSource(str(made), split)
@@ -98,6 +101,7 @@ def test_the_same_bytes_from_another_process(made, tmp_path):
     assert _hashes(again) == _hashes(made)
 
 
+@pytest.mark.slow
 def test_metadata_holds_its_own_flags_and_where_the_sounds_come_from(made):
     metadata = source.RecordSource(str(made), 'c1').metadata
     assert (metadata['job'], metadata['name']) == ('embedded_fgbg', 'embedded_fgbg')
@@ -107,6 +111,7 @@ def test_metadata_holds_its_own_flags_and_where_the_sounds_come_from(made):
     assert not strangers & set(metadata['config'])
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_it_and_another_data_set_is_not_overwritten(made, capsys):
     before = _hashes(made)
     here = f'--output_dir={made}'

@@ -404,6 +404,7 @@ def adaptation_mix(spec, *, sample_rate):
     )
 
 
+@pytest.mark.slow
 def test_other_tasks_plug_in_their_plan_and_mixer(corpus, tmp_path):
     report = shards.run(
         name='fgbg',

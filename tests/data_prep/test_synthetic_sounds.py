@@ -76,6 +76,7 @@ def test_the_same_bytes_in_another_process(bank):
         assert f'{role} {name} {digest}' in there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('role, name', SOUNDS)
 def test_recordings_of_a_class_differ_in_length_and_spectrum(bank, role, name):
     sounds = bank[role, name]
@@ -87,6 +88,7 @@ def test_recordings_of_a_class_differ_in_length_and_spectrum(bank, role, name):
     assert np.median(distances) > 0.5  # two noises of one spectrum: 0.1 to 0.2 dB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('role', sound_tables.ROLES)
 def test_classes_differ_from_one_another(bank, role):
     """A recording's nearest neighbour, by spectrum and rhythm, is mostly of its own class."""
@@ -105,6 +107,7 @@ def test_classes_differ_from_one_another(bank, role):
     assert right_N.mean() > 0.65  # chance: below 0.1
 
 
+@pytest.mark.slow
 def test_events_change_and_backgrounds_stay(bank):
     spread = {key: [spread_db(sound_T) for sound_T in sounds] for key, sounds in bank.items()}
     for (role, name), values in spread.items():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, corpora, fgbg, folder_2mix, mixers, mixture_trees, plans, survey
-import sound_trees
+from data_prep import audio, corpora, folder_2mix, mixers, mixture_trees, plans, sound_bank, survey
+from data_prep.sound_tables import SoundClass
 import trees
 
 BAD = {
@@ -130,13 +130,13 @@ def test_the_report_counts_the_bad_form(tmp_path, capsys):
     assert 'u0.m4a is taken instead' in capsys.readouterr().out
 
 
-def test_a_sounds_other_form_is_taken_too(tmp_path, capsys):
-    sounds = sound_trees.general(tmp_path / 'in', files=3)
-    for path in (sounds / 'foreground' / 'bell').iterdir():
-        path.with_suffix('.m4a').write_bytes(path.read_bytes())
-        path.write_bytes(b'RIFF')
-    flags = [f'--classes={sound_trees.write_classes(tmp_path / "c.csv")}', '--sample_rate=8000']
-    fgbg.main([f'--input_dir={sounds}', f'--output_dir={tmp_path}/out', *flags, '--dry_run'])
-    told = json.loads(capsys.readouterr().out)['warnings']
-    assert not any('bell ends with nothing' in line for line in told)
-    assert sum('is taken instead' in line for line in told) == 1
+def test_a_sounds_other_form_is_taken_too(tmp_path):
+    for role, name in (('foreground', 'bell'), ('background', 'fan')):
+        sound(tmp_path / role / name / 'x.m4a')
+        (tmp_path / role / name / 'x.wav').write_bytes(b'RIFF')
+    classes = {
+        name: SoundClass(name, role, True)
+        for name, role in (('bell', 'foreground'), ('fan', 'background'))
+    }
+    found = inspected(sound_bank.folder(str(tmp_path), classes=classes))
+    assert [(one.item.path[-5:], one.problem) for one in found] == [('x.m4a', '')] * 2

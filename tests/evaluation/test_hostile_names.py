@@ -172,6 +172,7 @@ def test_ids_classes_and_recordings(tree):
     assert sum(path.is_file() for path in tree.run.rglob('*.wav')) == 5 * len(wanted) + MINE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('field', SPLIT_FIELDS)
 def test_data_sets_and_splits(tree, field):
     wanted = hostile(tree.root)

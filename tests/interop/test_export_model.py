@@ -288,6 +288,7 @@ def test_what_gives_something_else_is_refused(off, passes):
             export_model._checked('onnx', model, lambda: b'1', run)
 
 
+@pytest.mark.slow
 def test_a_model_file_is_evaluated(tmp_path, capsys, monkeypatch):
     """Its results lie beside it, as a run's do, and the report reads them."""
     monkeypatch.setattr(main, '_begin', lambda args: None)

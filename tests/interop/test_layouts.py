@@ -484,6 +484,7 @@ def test_it_gives_what_speechbrain_gives(speechbrain_models, theirs, keys, tmp_p
         assert 20 * np.log10(error / np.linalg.norm(expected_ST)) < -100, length
 
 
+@pytest.mark.slow
 def test_speechbrains_parts_come_as_files_and_as_one(speechbrain_models, tmp_path):
     parts, state = speechbrain(speechbrain_models), {}
     paths = [tmp_path / f'{name}.ckpt' for name in PARTS]

@@ -58,6 +58,7 @@ def si_snr(estimate_T, reference_T):
     return 20 * np.log10(np.linalg.norm(target_T) / np.linalg.norm(estimate_T - target_T))
 
 
+@pytest.mark.slow
 def test_it_is_recognised_whole(imported):
     model = fgsep_jax.load(imported)
     chosen = {key: model.config.model[key] for key in ('window', 'stride', 'blocks', 'repeats')}

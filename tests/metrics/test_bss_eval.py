@@ -101,7 +101,7 @@ def test_equals_mir_eval_where_the_matrix_is_nearly_singular():
         np.testing.assert_allclose(value[0], expected, atol=1e-3)
 
 
-@pytest.mark.parametrize('sources', [2, 3])
+@pytest.mark.parametrize('sources', [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('difference', [1e-2, 1e-3, 1e-4, 1e-5])
 def test_equals_mir_eval_where_references_nearly_agree(sources, difference):
     signal_ST = np.random.default_rng(0).standard_normal((2 * sources, 4000))

@@ -185,6 +185,7 @@ def test_multiply_accumulates_equal_those_of_the_traced_program(options):
     assert multiply_accumulates(model, sample_rate=8 * frames_per_s) == count
 
 
+@pytest.mark.slow
 def test_bfloat16_estimate_is_close():
     exact = conv_tasnet(**SMALL | VARIANTS['glu'])
     rough = conv_tasnet(**SMALL | VARIANTS['glu'] | dict(dtype='bfloat16'))

@@ -97,6 +97,7 @@ def test_which_blocks_fold(depthwise, norm, causal, folds, monkeypatch):
     assert bool(called) == folds
 
 
+@pytest.mark.slow
 def test_bfloat16_is_no_rougher_than_the_plain_blocks(platform):
     x_BKC = normal(2, 400, 6)
 

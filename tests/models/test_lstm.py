@@ -107,6 +107,7 @@ def test_torch_weights_of_another_layer_are_refused():
         torch_lstm.from_torch({k: v.numpy() for k, v in state.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('lengths', [None, (9, 4, 1)])
 def test_gradients_equal_autodiff(lengths):
     x_BKN, cotangent_BKH = normal(3, 9, 5), normal(3, 9, 14, seed=9)

@@ -158,6 +158,7 @@ def test_padding_changes_nothing(auxiliary, padding):
     assert np.all(np.isfinite(value))
 
 
+@pytest.mark.slow
 def test_an_adaptation_segment_without_frames_is_finite():
     feature_BKM, adaptation_BAM = inputs(auxiliary=True)
     model, params = make(auxiliary=True)
@@ -180,6 +181,7 @@ def test_masks_are_open_intervals():
     assert value.min() > 0 and value.max() < 1
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near():
     feature_BKM, adaptation_BAM = inputs(auxiliary=True)
     model, params = make(auxiliary=True)

@@ -224,6 +224,7 @@ def test_box_plots_have_the_medians_of_all_seeds(masks):
     assert 'M2 C3 SDR improvement' in item.description
 
 
+@pytest.mark.slow
 def test_spectrograms_are_of_the_foreground(masks):
     item = figures_foreground.mel_spectrograms(masks, 'fgbg')
     with_images = [ax for ax in item.figure.axes if ax.images]

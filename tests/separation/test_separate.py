@@ -85,6 +85,7 @@ def test_a_tree_is_mirrored_and_parts_sum_to_it(sounds, tmp_path, capsys):
     assert 'passed over: 1 .txt' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_stopped(sounds, tmp_path, capsys):
     for name in 'abc':
         wave(tmp_path / f'in/{name}.wav', noise(seed=ord(name)))
@@ -94,7 +95,7 @@ def test_the_same_command_goes_on_where_it_stopped(sounds, tmp_path, capsys):
     os.unlink(out / 'b_background.wav')
     wave(tmp_path / 'in/c.wav', noise(5000))
     assert run(sounds, tmp_path / 'in', '-o', out) == 0
-    assert '1 of 3 recordings are done already' in capsys.readouterr().out
+    assert '1 of 3 recordings is done already' in capsys.readouterr().out
     after = {name: (out / name).stat().st_mtime_ns for name in before}
     changed = {name[0] for name in before if before[name] != after[name]}
     assert changed == {'b', 'c'}
@@ -279,6 +280,7 @@ def test_forms(sounds, tmp_path, flags, form, subtype):
     assert (about.format, about.subtype, about.samplerate) == (form, subtype, 16_000)
 
 
+@pytest.mark.slow
 def test_parts_residual_rate_and_span(voices, tmp_path):
     signal_TC = noise(32_000, 2)
     wave(tmp_path / 'a.wav', signal_TC, 16_000, 'FLOAT')
@@ -364,6 +366,7 @@ def test_labels_say_where_a_part_sounds(sounds, tmp_path):
     assert lines[0].startswith('Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)')
 
 
+@pytest.mark.slow
 def test_a_page_to_listen_to(sounds, tmp_path, capsys):
     wave(tmp_path / 'a<b>.wav', noise(9000, 2))
     (tmp_path / 'b.wav').write_text('x')
@@ -486,6 +489,7 @@ def test_a_background_is_of_the_whole_recording(tmp_path):
     assert float(start) >= 4
 
 
+@pytest.mark.slow
 def test_a_background_that_has_changed_is_another_setting(tmp_path):
     model = models.run(tmp_path / 'aux', 'blstm_m2_plus')
     wave(tmp_path / 'a.wav')

@@ -31,6 +31,19 @@ def run(data, workdir, **overrides):
 
 
 @pytest.fixture(scope='module')
+def file(data, tmp_path_factory):
+    """Model file with weights that nothing has trained."""
+    config = tiny.config(data)
+    weights = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(make_task(config).init, jax.random.key(0)),
+    )
+    path = tmp_path_factory.mktemp('file') / 'm.safetensors'
+    model_file.write(path, config, weights, sources=('a', 'b'))
+    return path
+
+
+@pytest.fixture(scope='module')
 def first(data, tmp_path_factory):
     """(run folder, model file of it, weights)."""
     folder = tmp_path_factory.mktemp('first')
@@ -73,17 +86,18 @@ def test_what_is_resumed_does_not_read_it_again(data, first, tmp_path):
         ({'data.sources': 3}, '--config.data.sources=2$'),
     ],
 )
-@pytest.mark.parametrize('kind', [0, 1], ids=['run', 'file'])
-def test_another_model_is_refused_with_the_flags(data, first, overrides, message, kind):
-    config = tiny.config(data, **overrides, **{'training.init_from': str(first[kind])})
+@pytest.mark.parametrize('kind', [pytest.param('run', marks=pytest.mark.slow), 'file'])
+def test_another_model_is_refused_with_the_flags(data, request, overrides, message, kind):
+    path = request.getfixturevalue('first')[0] if kind == 'run' else request.getfixturevalue('file')
+    config = tiny.config(data, **overrides, **{'training.init_from': str(path)})
     with pytest.raises(ConfigError, match=message) as error:
         checkpoint.load_initial(config)
     assert '\n' not in str(error.value)
 
 
-def test_what_only_changes_the_computation_is_no_other_model(data, first):
+def test_what_only_changes_the_computation_is_no_other_model(data, file):
     overrides = {'model.remat': True, 'model.dtype': 'bfloat16', 'data.sample_rate': 16000}
-    config = tiny.config(data, **overrides, **{'training.init_from': str(first[1])})
+    config = tiny.config(data, **overrides, **{'training.init_from': str(file)})
     _, notes = checkpoint.load_initial(config)
     assert any('was trained at 8000 Hz, this run is at 16000 Hz' in note for note in notes)
 
@@ -97,8 +111,8 @@ def test_a_refused_start_leaves_no_run(data, tmp_path, init, message):
     assert not (tmp_path / 'run' / 'config.json').exists()
 
 
-def test_a_model_of_another_task_is_refused(data, first):
-    config = tiny.config(data, 'blstm_m2', **{'training.init_from': str(first[1])})
+def test_a_model_of_another_task_is_refused(data, file):
+    config = tiny.config(data, 'blstm_m2', **{'training.init_from': str(file)})
     with pytest.raises(ConfigError, match='is a speech model, this a foreground model'):
         checkpoint.load_initial(config)
 
@@ -109,7 +123,7 @@ def speakers(path, *, train, test=('eve',)):
     )
 
 
-def test_whom_the_first_training_heard_is_known(tmp_path):
+def test_whom_the_first_training_heard_is_known(tmp_path, file):
     """By a run, by a run that starts from it, and by one that starts from a file of that."""
     people = {'one': ['ann'], 'two': ['bob'], 'three': ['cy']}
     init, heard = '', set()
@@ -127,10 +141,7 @@ def test_whom_the_first_training_heard_is_known(tmp_path):
             about = model_file._about(said, 'm')
             assert {*about.speakers} == heard
             init = str(tmp_path / 'm.safetensors')
-            weights = jax.tree.map(
-                lambda leaf: np.zeros(leaf.shape, leaf.dtype),
-                jax.eval_shape(make_task(config).init, jax.random.key(0)),
-            )
+            _, weights = model_file.read(file)
             model_file.write(init, config, weights, sources=('a', 'b'), speakers=found.digests)
     # A run that goes on does not need it any more.
     (tmp_path / 'm.safetensors').unlink()
