@@ -79,12 +79,7 @@ def separated(separator, path, folder, *, span=None, progress=None):
     except (BadInput, OSError) as error:
         return sentence(f'{name}: {separate.reason_of(error)}'), folder
     notes = [*made.notes()]
-    if made.low_margin_seconds > 0:
-        notes.append(
-            f'who is who was decided by little in {made.low_margin_seconds:.1f} s: listen whether'
-            ' the voices change places'
-        )
-    if note := separate.deaf_note(separator, [made.rate]):
+    if note := separate.deaf_note(separator, [made.native_rate]):
         notes.append(note)
     text = ''.join(f'<li>{html.escape(note)}</li>' for note in notes)
     return f'<ul>{text}</ul>' + FRAME.format(page=html.escape(whole)), folder

@@ -169,7 +169,7 @@ def _check(args):
 
 
 def _separate_one(separator, job, args, how, background, manifest, progress):
-    """Separates one recording, writes its parts; returns its line of the manifest, and notes."""
+    """Separates one recording, writes its parts; returns its manifest line and its `Written`."""
     folder, source = args.output_dir, job.source
     with contextlib.ExitStack() as stack:
         if source == '-':
@@ -201,7 +201,7 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
         'model': f'{separator.name}, step {separator.step}',
     }
     manifest.add(job, 'done', **values)
-    return {**values, 'outputs': [*made.outputs.values()]}, made.notes()
+    return {**values, 'outputs': [*made.outputs.values()]}, made
 
 
 @contextlib.contextmanager
@@ -492,14 +492,13 @@ def _all(separator, jobs, args, how, background, manifest, say):
 
     headers = headers_of([job.source for job in jobs if job.source != '-'])
     total = sum(seconds for seconds, _ in headers.values())
-    if note := deaf_note(separator, [rate for _, rate in headers.values()]):
+    said = {rate for _, rate in headers.values()}
+    if note := deaf_note(separator, said):
         say(f'note: {note}')
     progress, failed = _Progress(total, args.json), 0
     for job in jobs:
         try:
-            row, notes = _separate_one(
-                separator, job, args, how, background, manifest, progress.add
-            )
+            row, made = _separate_one(separator, job, args, how, background, manifest, progress.add)
         except (BadInput, OSError) as error:
             reason = reason_of(error)
             failed += 1
@@ -508,8 +507,11 @@ def _all(separator, jobs, args, how, background, manifest, say):
                 manifest.add(job, f'failed: {reason}')
             row = {'status': 'failed', 'reason': reason}
         else:
-            for note in notes:
+            for note in made.notes():
                 say(f'{job.label}: {note}')
+            if note := deaf_note(separator, {made.native_rate} - said):  # of no header
+                said.add(made.native_rate)
+                say(f'note: {note}')
         if args.json:
             command_line.show(json.dumps({'path': job.source, 'status': 'done', **row}))
     progress.close()

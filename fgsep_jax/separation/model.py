@@ -288,6 +288,7 @@ class Separator:
             gain=gain,
             low_margin_seconds=made.low_margin_seconds,
             background=span or (made.background and tuple(start + s for s in made.background)),
+            native_rate=recording.rate,
             real_time_factor=made.seconds / (time.monotonic() - began),
         )
 

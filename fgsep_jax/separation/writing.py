@@ -37,6 +37,7 @@ class Written:
       channels: of the parts.
       gain: that all parts were given, below 1 where one would have clipped.
       low_margin_seconds, background: as of `engine.Separated`.
+      native_rate: of the recording in hertz.
       real_time_factor: seconds of audio done in a second.
     """
 
@@ -47,6 +48,7 @@ class Written:
     gain: float
     low_margin_seconds: float
     background: tuple[float, float] | None
+    native_rate: float
     real_time_factor: float
 
     def notes(self):
@@ -56,6 +58,11 @@ class Written:
         if self.background:
             start, stop = self.background
             yield f'{start:.2f}-{stop:.2f} s taken for background alone'
+        if self.low_margin_seconds > 0:
+            yield (
+                f'who is who was decided by little in {self.low_margin_seconds:.1f} s: listen'
+                ' whether the voices change places'
+            )
 
 
 def label_paths(outputs):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -583,3 +584,19 @@ def test_statistics_of_the_file(sounds, voices, tmp_path, capsys):
     for name in ('a_speaker_1.wav', 'a_speaker_2.wav'):
         cut_T, whole_T = (soundfile.read(tmp_path / d / name)[0] for d in ('cut', 'whole'))
         np.testing.assert_allclose(cut_T, whole_T, atol=1e-4 * np.abs(whole_T).max())
+
+
+def test_what_the_model_does_not_hear_of_standard_input_is_said(
+    sounds, tmp_path, monkeypatch, capsys
+):
+    data = types.SimpleNamespace(buffer=io.BytesIO(bytes(8000)))
+    monkeypatch.setattr('sys.stdin', data)
+    assert run(sounds, '-', '--raw_rate=16000', '-o', tmp_path) == 0
+    assert 'recordings at 16,000 Hz; the model hears up to 4,000 Hz' in capsys.readouterr().out
+
+
+def test_seconds_in_which_voices_may_change_places_are_said(voices, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('fgsep_jax.separation.engine.MARGIN', 1e9)
+    wave(tmp_path / 'a.wav', noise(100_000))
+    assert run(voices, tmp_path / 'a.wav', '-o', tmp_path / 'out') == 0
+    assert 'who is who was decided by little in 4' in capsys.readouterr().out
