@@ -26,18 +26,21 @@ _request = None
 class Request:
     """A wish to stop.
 
+    Args:
+      answer: what is done about it, in words.
+
     Attributes:
       number: of the signal that was the first; None as long as there is none.
     """
 
-    def __init__(self):
-        self.number, self._since = None, 0.0
+    def __init__(self, answer):
+        self.number, self._since, self._answer = None, 0.0, answer
 
     def take(self, number):
         """Whether the signal is dealt with by stopping when it suits; else it is to be at once."""
         if self.number is None:
             self.number, self._since = number, time.monotonic()
-            say(f'{NAMES[number]}: saves after this step and stops; a Ctrl-C now stops at once')
+            say(f'{NAMES[number]}: {self._answer}; a Ctrl-C now stops at once')
             return True
         # Some wrappers of commands pass on a Ctrl-C that the terminal has sent already.
         return number != signal.SIGINT or time.monotonic() - self._since < 0.5
@@ -57,12 +60,13 @@ def use():
 
 
 @contextlib.contextmanager
-def deferred(numbers=tuple(NAMES)):
+def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
     """Within, the first signal is a request only, and a Ctrl-C after it ends the process.
 
     Args:
       numbers: signals to listen to where `use` has not been called; nothing is listened to where
         this is not the main thread.
+      answer: what is done about the first, in words.
 
     Yields:
       A Request.
@@ -72,7 +76,7 @@ def deferred(numbers=tuple(NAMES)):
         if not _listening and threading.current_thread() is threading.main_thread():
             stack.callback(_listen(numbers))
         with _mutex:
-            before, _request = _request, Request()
+            before, _request = _request, Request(answer)
             mine = _request
         try:
             yield mine

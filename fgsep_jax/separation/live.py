@@ -51,7 +51,7 @@ def microphone(rate):
         )
     except Exception as error:  # PortAudio's, of many kinds
         raise NoMicrophone(f'--live: no microphone at {rate} Hz ({files.why(error)})') from error
-    with stream, stopping.deferred() as request:
+    with stream, stopping.deferred(answer='writes what was heard, and stops') as request:
         while request.number is None:
             with contextlib.suppress(queue.Empty):
                 yield heard.get(timeout=0.1)

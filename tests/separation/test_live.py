@@ -80,7 +80,7 @@ def test_a_microphone(causal, tmp_path, monkeypatch):
             return self.blocks.pop(0)
 
     monkeypatch.setitem(sys.modules, 'sounddevice', types.SimpleNamespace(InputStream=InputStream))
-    monkeypatch.setattr(stopping, 'deferred', Deferred)
+    monkeypatch.setattr(stopping, 'deferred', lambda **_: Deferred())
     monkeypatch.setattr(live, 'queue', types.SimpleNamespace(SimpleQueue=Heard, Empty=queue.Empty))
     assert run(causal, '--live', '-o', tmp_path) == 0
     assert soundfile.info(tmp_path / 'live_speaker_2.wav').frames == 3 * 160
