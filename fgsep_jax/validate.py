@@ -99,7 +99,7 @@ def validate(config, *, devices=1, hosts=1):
     rules.positive('training', 'learning_rate clip_norm plateau_tolerance')
     rules.positive('evaluation', 'bucket_seconds')
     rules.not_negative('data', 'adaptation_seconds')
-    rules.not_negative('training', 'audio_examples')
+    rules.not_negative('training', 'audio_examples minutes')
     rules.not_negative('evaluation', 'max_examples listen_examples')
     # What is far beyond these fills the memory before anything can tell.
     rules.at_most('data', {'segment_seconds': 86_400, 'adaptation_seconds': 86_400})

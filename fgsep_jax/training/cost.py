@@ -1,5 +1,6 @@
 """What a run costs before it runs: parameters, operations, bytes, hours."""
 
+import math
 import os
 import time
 
@@ -39,6 +40,8 @@ def describe(config, *, state, compiled, examples, short, devices):
     macs = make_task(config).multiply_accumulates()
     ways = [f', {config.model.dtype}'] * (config.model.dtype != 'float32')
     ways += [', blocks computed again in the backward pass'] * bool(config.model.get('remat'))
+    minutes = config.training.minutes
+    minutes = f' at most, {minutes:g} min' if minutes else ''
     lines = [
         f'parameters         {parameter_count(state.params):,}',
         f'MACs               {macs / 1e9:.2f} G per second of audio{"".join(ways)}',
@@ -47,13 +50,13 @@ def describe(config, *, state, compiled, examples, short, devices):
         f' {config.data.segment_seconds:g} s: '
         f'{"dropped" if config.data.short == "drop" else "zero-padded and masked"}),'
         f' {counted(steps_per_epoch(config, examples), "step")} an epoch,'
-        f' {counted(config.training.epochs, "epoch")}',
+        f' {counted(config.training.epochs, "epoch")}{minutes}',
         f'devices            {devices} x {jax.devices()[0].device_kind}',
     ]
     return '\n'.join(line for line in lines if line)
 
 
-def forecast(config, task, params, *, steps, examples):
+def forecast(config, task, params, *, steps, examples, most=math.inf):
     """Says before anything large is compiled if a CPU would take days; None where it would not.
 
     One second of audio is separated and timed; a training step is taken to cost three times
@@ -65,6 +68,7 @@ def forecast(config, task, params, *, steps, examples):
       params: parameters.
       steps: steps to go.
       examples: training examples that are used.
+      most: seconds, after which the training ends all the same.
 
     Returns:
       A text, or None.
@@ -88,11 +92,12 @@ def forecast(config, task, params, *, steps, examples):
         seconds_per_step=seconds,
         steps_left=steps,
         examples=examples,
+        most=most,
         basis='estimated from one forward pass',
     )
 
 
-def outlook(config, *, seconds_per_step, steps_left, examples, basis='measured'):
+def outlook(config, *, seconds_per_step, steps_left, examples, most=math.inf, basis='measured'):
     """How long the run takes at a rate; if too long, which preset would fit.
 
     Args:
@@ -100,12 +105,13 @@ def outlook(config, *, seconds_per_step, steps_left, examples, basis='measured')
       seconds_per_step: the rate.
       steps_left: steps to go.
       examples: training examples that are used.
+      most: seconds, after which the training ends all the same.
       basis: where the rate comes from.
 
     Returns:
       A text of one line.
     """
-    left = seconds_per_step * steps_left
+    left = min(seconds_per_step * steps_left, most)
     rate = config.data.batch_size / seconds_per_step
     text = f'{rate:.2g} examples/s ({basis}): the training ends in {duration(left)}'
     if left < TOO_SLOW_SECONDS:

@@ -31,9 +31,10 @@ MEASURED = 5  # steps, at least, that a speed is told from: the first ones after
 
 
 def train(config, workdir, *, train_source, validation_source, probe_source=None):
-    """Trains, or resumes, the run in a folder until its last epoch.
+    """Trains, or resumes, the run in a folder until its last epoch, or until its time is up.
 
-    Killed at any instant and called again, it ends with the parameters of an undisturbed run.
+    Killed at any instant and called again, it ends with the parameters of an undisturbed run, or
+    with as many minutes of training.
 
     Args:
       config: an experiment's ConfigDict, validated.
@@ -67,7 +68,8 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         reads = {'data': repr(train_source), 'hosts': hosts}
         state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step, unvalidated = int(state.step), position.get('unvalidated', False)
-        trained = step >= total and not unvalidated
+        clock = _Clock(config, epoch_steps, position.get('seconds', 0.0))
+        trained = (step >= total or clock.is_up(step)) and not unvalidated
         if host == 0 and not trained:  # else the folder stays what the training made it
             run_folder.claim(workdir, config, train_source, before=_heard_before(workdir, config))
         log = stack.enter_context(
@@ -78,13 +80,13 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         for note in checkpoints.notes:
             log.say(f'note: {note}')
         if trained:
+            epochs = counted(step // epoch_steps, 'epoch')
             more = f'; training.epochs = {config.training.epochs} asks for fewer' * (step > total)
-            log.say(
-                f'{workdir} is trained: {counted(step, "step")},'
-                f' {counted(step // epoch_steps, "epoch")}{more}'
-            )
+            if step < total:
+                more = f'; training.minutes = {config.training.minutes:g} are over'
+            log.say(f'{workdir} is trained: {counted(step, "step")}, {epochs}{more}')
             return state
-        run = _Run(config, task, mesh, log, checkpoints, batches, validation_source)
+        run = _Run(config, task, mesh, log, checkpoints, batches, validation_source, clock)
         run.unscored = position.get('unscored', 0)
         run.compile(state, len(indices), short, total - step)
         gates = GateLog(
@@ -96,12 +98,14 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             say=log.say,
         )
         log.text(step, 'config', f'```\n{config_lib.to_json(config)}\n```')
-        log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}')
+        most = ' at most' if config.training.minutes else ''
+        log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}{most}')
         gates.save(step, state.params)
         # From here on there is something to lose. On a pod JAX itself listens to SIGTERM.
         numbers = [n for n in stopping.NAMES if hosts == 1 or n != signal.SIGTERM]
         stop = _Stop(stack.enter_context(stopping.deferred(numbers)), checkpoints)
-        while step < total or unvalidated:
+        clock.start()
+        while step < total and not clock.is_up(step) or unvalidated:
             saved = unvalidated  # by a process that was stopped before it had validated
             if not saved:
                 state = run.step(state, step, total - step)
@@ -116,6 +120,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                 if saved and unvalidated:
                     break
                 state, loss = validated or (state, None)
+                clock.agree()
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
                 if held and held.lost:
@@ -131,6 +136,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                         'iterator': batches.get_state(),
                         'unscored': run.unscored,
                         'unvalidated': unvalidated,
+                        'seconds': clock.seconds,
                         'config': config.to_dict(),
                     },
                     loss=loss,
@@ -216,7 +222,8 @@ def _check_validation(task, source, config):
 class _Run:
     """One process's share of a run: the compiled steps and what they report to."""
 
-    def __init__(self, config, task, mesh, log, checkpoints, batches, validation_source):
+    def __init__(self, config, task, mesh, log, checkpoints, batches, validation_source, clock):
+        self._clock = clock
         self._config, self._task, self._mesh, self._log = config, task, mesh, log
         self._checkpoints, self._batches = checkpoints, batches
         self._validation_source = validation_source
@@ -242,6 +249,7 @@ class _Run:
             mesh_lib.local_copy(state.params),
             steps=steps_left,
             examples=examples,
+            most=self._clock.left,
         )
         if warning:
             self._log.say(warning)
@@ -294,7 +302,7 @@ class _Run:
             step,
             loss=float(metrics['loss']),
             examples_per_second=rate if measured else None,
-            seconds_left=seconds * steps_left if measured else None,
+            seconds_left=min(seconds * steps_left, self._clock.left) if measured else None,
         )
         if measured and self._examples:  # once
             self._log.say(
@@ -303,6 +311,7 @@ class _Run:
                     seconds_per_step=seconds,
                     steps_left=steps_left,
                     examples=self._examples,
+                    most=self._clock.left,
                 )
             )
             self._examples = 0
@@ -390,6 +399,47 @@ class _Run:
                     f'{i}/{name}/estimate': estimate_T,
                 }
             self._log.sounds(step, signals, rate)
+
+
+class _Clock:
+    """How long a run has been trained, all its starts together, and how long it is to be.
+
+    Args:
+      config: an experiment's ConfigDict.
+      epoch_steps: steps of an epoch.
+      seconds: of the starts before this one.
+    """
+
+    def __init__(self, config, epoch_steps, seconds):
+        self._limit = 60 * config.training.minutes or math.inf
+        self._epoch_steps, self._before = epoch_steps, seconds
+        self._agreed, self._began = seconds, None
+
+    def start(self):
+        """Counts from now on."""
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self):
+        """Of training so far."""
+        now = time.monotonic()
+        return self._before + now - (now if self._began is None else self._began)
+
+    @property
+    def left(self):
+        """Seconds to go; infinity where epochs alone count."""
+        return max(self._limit - self.seconds, 0.0)
+
+    def agree(self):
+        """Looks at the first host's clock, at the end of an epoch."""
+        if self._limit < math.inf:
+            self._agreed = mesh_lib.gather(self.seconds)[0]
+
+    def is_up(self, step):
+        """Whether the time ends nearer to the epoch's end at this step than to the next one's."""
+        if not step or step % self._epoch_steps:
+            return False
+        return self._agreed * (1 + self._epoch_steps / step / 2) >= self._limit
 
 
 class _Stop:

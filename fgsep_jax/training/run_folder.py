@@ -14,6 +14,7 @@ from fgsep_jax.names import part, shown
 # What may change between two starts of one run without making it another run.
 MAY_CHANGE = (
     'training.epochs',
+    'training.minutes',
     'training.log_steps',
     'training.checkpoint_steps',
     'training.keep_checkpoints',

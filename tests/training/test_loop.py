@@ -423,6 +423,49 @@ def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    'seconds, step, up',
+    [
+        (0.0, 0, False),
+        (41.0, 20, False),  # the next epoch would end at 61.5 s, nearer to a minute
+        (49.0, 20, True),  # it would end at 73.5 s
+        (49.0, 21, False),  # an epoch is never broken off
+        (500.0, 10, True),  # nor is the first
+    ],
+)
+def test_a_training_ends_with_the_epoch_nearest_to_its_minutes(seconds, step, up):
+    clock = loop._Clock(tiny.config('', **{'training.minutes': 1.0}), 10, seconds)
+    assert clock.is_up(step) == up
+    assert clock.left == max(60 - seconds, 0) and clock.seconds == seconds  # not started
+    endless = loop._Clock(tiny.config(''), 10, seconds)
+    assert not endless.is_up(step) and endless.left == float('inf')
+
+
+def test_minutes_count_over_all_starts_of_a_run(data, tmp_path, monkeypatch, capsys):
+    now = [0.0]
+    ticking = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(loop, 'time', ticking)
+
+    class Slow(loop._Run):
+        def validate(self, *args):
+            now[0] += 20  # each epoch
+            return super().validate(*args)
+
+    monkeypatch.setattr(loop, '_Run', Slow)
+    train = functools.partial(run, data, tmp_path / 'run', MeanTask(), monkeypatch)
+    epoch = 4  # steps
+    most = {'training.epochs': 50}
+    assert train(**most, **{'training.minutes': 1.0}).step == 3 * epoch
+    assert '50 epochs at most, 1 min' in capsys.readouterr().out
+    assert train(**most, **{'training.minutes': 1.0}).step == 3 * epoch
+    assert (
+        'is trained: 12 steps, 3 epochs; training.minutes = 1 are over' in capsys.readouterr().out
+    )
+    now[0] = 0.0
+    assert train(**most, **{'training.minutes': 2.0}).step == 6 * epoch
+    assert train(**{'training.epochs': 7}).step == 7 * epoch
+
+
 def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, capsys):
     run(data, tmp_path / 'run')
     names = ('config.json', 'training_data.json', 'metrics.jsonl')
