@@ -33,6 +33,8 @@ def _prepare(args) -> dict:
         if not share:
             setattr(args, pairs, 0)
     plan = options.random_pairs(args)
+    if args.fewer:
+        plan = functools.partial(plan, fewer=True)
     if args.split_by == 'recording':
         plan = functools.partial(plan, shares=shares)
         told.append(
@@ -68,6 +70,7 @@ def main(argv=None) -> None:
         help='recording: every speaker is in every split, with other recordings, or, where there '
         'are few, with other segments of --max_seconds; two speakers are enough',
     )
+    parser.switch('--fewer', 'all the pairs there are will do where more are asked for')
     options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))
     options.speakers_flag(parser)
     options.run(parser, argv, _prepare)

@@ -264,10 +264,7 @@ def _last_part(folder: str) -> str:
 
 def name_of(output_dir: str, job: str) -> str:
     """What a data set in a folder is called: as the folder, in small letters, digits and `_`."""
-    name = re.sub(r'[^a-z0-9]+', '_', _last_part(output_dir).lower())[:100].strip('_')
-    if name[:1].isalpha() and names.is_part(name):
-        return name
-    return f'{job}_{name}'.rstrip('_')
+    return names.identifier(_last_part(output_dir), otherwise=job)
 
 
 def _folders(args: types.SimpleNamespace) -> dict[str, str]:

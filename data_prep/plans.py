@@ -131,6 +131,17 @@ def _pair(segments: list[_Segment], seed: int, split: str, turn: int, used: set)
     return [(first[i], second[i]) for i in range(count) if fits(i, i)]
 
 
+def _unused(segments: list[_Segment], seed: int, split: str, used: set) -> list[tuple]:
+    """The pairs that passes do not come by, ordered by hash."""
+    left = [
+        (a, b)
+        for a in segments
+        for b in segments
+        if a.speaker != b.speaker and (a.id, b.id) not in used
+    ]
+    return sorted(left, key=lambda pair: stable_hash(seed, split, pair[0].id, pair[1].id))
+
+
 def deal(
     recordings: dict[str, list[list[_Segment]]], shares: dict[str, float], seed: int
 ) -> dict[str, list[_Segment]]:
@@ -174,12 +185,14 @@ def random_pairs(
     snr_db: tuple[float, float] = (-5.0, 5.0),
     max_seconds: float = 0.0,
     shares: dict[str, float] | None = None,
+    fewer: bool = False,
     seed: int = 0,
 ) -> list[MixtureSpec]:
     """Mixtures of two utterances of different speakers of one split.
 
     A pass uses every utterance (or segment) once as first and once as second source; passes are
-    added, never repeating a pair, until the wanted number is reached. The longer one is cropped
+    added, never repeating a pair, until the wanted number is reached, or what is left of the pairs
+    where no pass finds another. The longer one is cropped
     to the shorter at an offset drawn from the mixture's id, as is the SNR, uniform in `snr_db`.
 
     Args:
@@ -189,6 +202,7 @@ def random_pairs(
         snr_db: lowest and highest level of the first source over the second.
         max_seconds: longer utterances are cut into equal segments (0: not cut).
         shares: see `deal`; None: the utterances say which split they are of.
+        fewer: whether all the pairs there are will do where more are wanted.
         seed: of the job.
     Raises:
         ValueError: if a split has fewer than two speakers or too few different pairs, or a
@@ -230,6 +244,9 @@ def random_pairs(
         used, turn, chosen = set(), 0, []
         while turn == 0 or len(chosen) < (wanted or 0):
             found = _pair(segments[split], seed, split, turn, used)
+            found = found or _unused(segments[split], seed, split, used)
+            if not found and chosen and fewer:
+                break
             if not found:
                 raise ValueError(
                     f'split {split!r}: {plural(wanted, "mixture") if wanted else "some"} wanted, '

@@ -20,7 +20,7 @@ import time
 from fgsep_jax import config as config_lib, data_sets, defaults, files, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
-from fgsep_jax.names import counted, shown
+from fgsep_jax.names import counted, identifier, shown
 from fgsep_jax.training import run_folder
 
 MINUTES = 30.0
@@ -39,10 +39,10 @@ SCORED = {'speech': 100, 'foreground': 50}  # mixtures of a split that is evalua
 SPLITS = 3  # training, validation, test: each needs something of its own
 FEW = {'people': 30, 'recordings': 100, 'hours': 1.0, 'classes': 6}
 ENOUGH_DB = 3.0  # below it one hardly hears that anything was done
+LATE = 0.8  # share of a training after which its best validation says that it was too short
 RECORD = 'folder.json'
 CLASSES = 'classes.csv'
 MEASURED_STEPS, MEASURED_SECONDS = 20, 5.0
-CHECKPOINT_SECONDS = 0.5  # at each epoch's end
 _FASTER = 4  # at most, that CPUs are with the operations of a large model than of a small one
 
 
@@ -318,24 +318,17 @@ def job(found, *, rate, mixtures):
             f'--test_mixtures={scored}',
             f'--subsets={",".join(class_table(found)[1])}',
         ]
-    flags = [f'--sample_rate={rate}', f'--max_seconds={SECONDS:g}']
-    counts = sorted(_pieces(some) for some in _by_name(found).values())
+    scored = SCORED['speech']
+    flags = [
+        f'--sample_rate={rate}',
+        f'--max_seconds={SECONDS:g}',
+        f'--train_pairs={mixtures}',
+        f'--validation_pairs={scored}',
+        f'--test_pairs={scored}',
+        '--fewer',
+    ]
     if by_recording(found):
         flags += ['--split_by=recording', '--validation_fraction=0.15', '--test_fraction=0.15']
-        splits = dict.fromkeys(('validation', 'test'), [max(1, count // 10) for count in counts])
-        splits['train'] = [max(1, count // 2) for count in counts]
-    else:
-        held_out = max(2, round(len(counts) / 10))
-        splits = dict.fromkeys(('validation', 'test'), counts[:held_out])
-        splits['train'] = counts[: len(counts) - 2 * held_out]
-    for split, segments in splits.items():
-        total, most = sum(segments), mixtures if split == 'train' else SCORED['speech']
-        # Who has more than all the others meets each of theirs as often as they meet each other.
-        even = [min(one, total - one) for one in segments]
-        # Some of the pairs are hard to come by, and some files may turn out unusable.
-        pairs = sum(one * (sum(even) - one) for one in even) // 3
-        if pairs >= sum(even) or total > most:  # else each segment once on either side
-            flags.append(f'--{split}_pairs={int(max(1, min(pairs, most)))}')
     return 'folder_2mix', flags
 
 
@@ -422,13 +415,15 @@ def choose(configs, seconds, *, say=print, measured=measure):
     """
     import jax
 
+    from fgsep_jax.training import cost
+
     chosen = None
     for config in configs:
         wanted = ENOUGH[config.preset]
         # Not worth a compilation where it is far too slow; an accelerator's speed is not foreseen.
         if chosen and jax.default_backend() == 'cpu':
             before, rate = chosen
-            rate *= _FASTER * _work(before) / _work(config)
+            rate *= _FASTER * cost.example_macs(before) / cost.example_macs(config)
             if rate * seconds < wanted:
                 break
         try:
@@ -446,12 +441,6 @@ def choose(configs, seconds, *, say=print, measured=measure):
             break
         chosen = config, rate
     return chosen
-
-
-def _work(config):
-    from fgsep_jax.tasks import make_task
-
-    return make_task(config).multiply_accumulates() * config.data.segment_seconds
 
 
 def mixtures_for(task, examples):
@@ -501,7 +490,8 @@ def build(folder, found, directory, *, rate, mixtures, say):
       ConfigError: the job failed.
     """
     name, flags = job(found, rate=rate, mixtures=mixtures)
-    flags = [f'--input_dir={folder}', f'--output_dir={directory}', *flags]
+    called = identifier(os.path.basename(directory), otherwise='folder')
+    flags = [f'--input_dir={folder}', f'--output_dir={directory}', f'--name={called}', *flags]
     about = {'folder': os.path.abspath(folder), 'digest': found['digest']}
     contents = {os.path.join(directory, RECORD): json.dumps(about, indent=2) + '\n'}
     if found['kind'] == 'sounds':
@@ -512,13 +502,13 @@ def build(folder, found, directory, *, rate, mixtures, say):
     data_sets.run_job(name, flags, directory, f'no mixtures in {shown(directory)} yet', say=say)
 
 
-def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
+def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     """Makes of a folder of recordings what a training needs; JAX is ready to be used.
 
     Args:
       folder: of recordings.
       workdir: run folder; of a run that is there, the training goes on.
-      minutes: of training.
+      minutes: of training; None for those that the run was begun with, or `MINUTES`.
       argument: of --config.
       overrides: {key: text} of the command line.
       say: called with each line for the user.
@@ -531,7 +521,8 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     """
     found, directory = look(folder), data_folder(folder)
     if not argument and os.path.isfile(os.path.join(workdir, 'config.json')):
-        return _resumed(folder, found, directory, workdir, overrides=overrides, say=say)
+        resume = functools.partial(_resumed, folder, found, directory, workdir)
+        return resume(minutes=minutes, overrides=overrides, say=say)
     typed = config_lib.load(argument or MODELS[task_of(found)])
     config_lib.override(typed, overrides)  # before anything is measured
     rate = typed.data.sample_rate if 'data.sample_rate' in overrides else rate_of(found)
@@ -543,6 +534,7 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     for line in describe(found, rate):
         say(line)
     configs = configurations(found, rate=rate, argument=argument, overrides=overrides)
+    minutes = MINUTES if minutes is None else minutes
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
     if digest:
@@ -553,12 +545,11 @@ def prepare(folder, workdir, *, minutes, argument, overrides, say=print):
     metadata = open_dataset(directory)
     config = config.copy_and_resolve_references()
     config.data.dir = directory
-    _fit(config, metadata, speed, seconds)
+    _fit(config, metadata, minutes)
     config_lib.override(config, overrides)
     say(
-        f'model              {config.experiment}:{config.preset},'
-        f' {counted(config.training.epochs, "epoch")} of'
-        f' {counted(metadata["splits"]["train"]["examples"], "mixture")}'
+        f'model              {config.experiment}:{config.preset}, {minutes:g} minutes of training'
+        f' on {counted(metadata["splits"]["train"]["examples"], "mixture")}'
     )
     return config.lock()
 
@@ -570,7 +561,7 @@ def _already(folder, directory, same):
     )
 
 
-def _resumed(folder, found, directory, workdir, *, overrides, say):
+def _resumed(folder, found, directory, workdir, *, minutes, overrides, say):
     """Configuration of the run in a folder that was begun on these recordings."""
     config = run_folder.read_config(workdir)
     config.data.dir = run_folder.data_dir(workdir, config)
@@ -583,32 +574,34 @@ def _resumed(folder, found, directory, workdir, *, overrides, say):
         say(line)
     if digest := check_directory(folder, directory):  # without it the caller says what is missing
         say(_already(folder, directory, digest == found['digest']))
-    say(
-        f'note: the run in {shown(workdir)} goes on as it was begun; --config.training.epochs=N'
-        ' trains it longer'
-    )
+    if minutes is None:
+        say(
+            f'note: the run in {shown(workdir)} goes on as it was begun; --minutes=N makes it N'
+            ' minutes in all'
+        )
+    else:
+        config.training.minutes = minutes
+        config.training.epochs = max(config.training.epochs, MOST_EPOCHS)
     config_lib.override(config, overrides)
     return config
 
 
-def _fit(config, metadata, speed, seconds):
-    """Sets what depends on the data set: splits, batch and epochs."""
+def _fit(config, metadata, minutes):
+    """Sets what depends on the data set and the time: splits, batch, the training's end."""
     import jax
 
     splits = {name: about['examples'] for name, about in metadata['splits'].items()}
-    train = splits['train']
     config.evaluation.splits = ','.join(
         name for name in splits if name not in ('train', 'validation')
     )
-    batch, devices = min(config.data.batch_size, train), jax.device_count()
+    batch, devices = min(config.data.batch_size, splits['train']), jax.device_count()
     config.data.batch_size = max(batch // devices, 1) * devices
-    # A validation is a forward pass, a third of a step; then a checkpoint is written.
-    epoch = (train + splits.get('validation', 0) / 3) / speed + CHECKPOINT_SECONDS
-    config.training.epochs = min(max(round(seconds / epoch), 1), MOST_EPOCHS)
+    config.training.minutes = float(minutes)
+    config.training.epochs = MOST_EPOCHS
 
 
 def finish(workdir):
-    """Writes the page of a run and says what to type next.
+    """Writes the page of a run and says how good it is and what to type next.
 
     Args:
       workdir: run folder, evaluated.
@@ -617,17 +610,8 @@ def finish(workdir):
 
     print()
     for run in runs.find(workdir):
-        for name, systems in run.results.items():
-            key, middle = ('si_snri', 'mean')
-            if run.task == 'foreground':
-                key, middle = ('si_snri_foreground', 'median')
-            gain = systems[''].summary['metrics'][key][middle] if '' in systems else None
-            if gain is not None:
-                print(
-                    f'scores             {shown(name)}: {gain:+.1f} dB against the mixture'
-                    f' (SI-SNR, {middle})'
-                    + ('; more --minutes or recordings are needed' if gain < ENOUGH_DB else '')
-                )
+        for line in verdict(run):
+            print(line)
     report.main(
         [f'--runs={workdir}', f'--output_dir={workdir}-report', f'--title={shown(workdir)}']
     )
@@ -637,3 +621,52 @@ def finish(workdir):
         f'next               fgsep-separate {shlex.quote(workdir)} {shlex.quote(mixture)}'
         '\n                   (or any recording of yours, or a folder of them)'
     )
+
+
+def verdict(run):
+    """Lines that say how good the model of a run is on what was held back, and what would help.
+
+    Args:
+      run: report.runs.Run.
+    """
+    middle, of = ('median', '_foreground') if run.task == 'foreground' else ('mean', '')
+    gains = []
+    for name, systems in run.results.items():
+        if '' not in systems:
+            continue
+        summary = systems[''].summary
+
+        def score(metric, whose='metrics', summary=summary):
+            return summary[whose][metric + of][middle]
+
+        gain = score('si_snri')
+        if gain is None:
+            continue
+        gains.append(gain)
+        yield (
+            f'scores             {shown(name)}: {gain:+.1f} dB against the mixture (SI-SNR from'
+            f' {score("si_snr", "mixture"):.1f} to {score("si_snr"):.1f} dB, SDR from'
+            f' {score("sdr", "mixture"):.1f} to {score("sdr"):.1f} dB; {middle} of'
+            f' {counted(summary["examples"], "mixture")})'
+        )
+    if not gains or min(gains) >= ENOUGH_DB:
+        return
+    said = 'one hardly hears that anything was done'
+    if min(gains) <= 0:
+        said = 'this model is no better than doing nothing: do not use it'
+    minutes = run.config.get('training.minutes') or MINUTES
+    steps_N, losses_N = run.curves.get(('validation', 'loss'), ((), ()))
+    helps = 'more recordings would help, or a larger --minutes'
+    if len(losses_N):
+        best = steps_N[losses_N.argmin()]
+        if best > LATE * steps_N[-1]:
+            helps = (
+                'it was still getting better in the end: the same command with'
+                f' --minutes={2 * minutes:g} goes on'
+            )
+        else:
+            helps = (
+                f'it was best after {best / steps_N[-1]:.0%} of the training: more minutes will not'
+                ' help, more recordings would, or --config.training.init_from=RUN, a model of more'
+            )
+    yield f'note: {said}; {helps}'

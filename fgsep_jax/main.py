@@ -125,9 +125,8 @@ def _from_folder(args, words, overrides):
         raise config_lib.ConfigError(
             f'{flag} goes with a data set that is there; of FOLDER one is made'
         )
-    minutes = folder_lib.MINUTES if args.minutes is None else args.minutes
-    if not 0 < minutes < float('inf'):
-        raise config_lib.ConfigError(f'--minutes={minutes:g}: must be above 0')
+    if args.minutes is not None and not 0 < args.minutes < float('inf'):
+        raise config_lib.ConfigError(f'--minutes={args.minutes:g}: must be above 0')
     try:
         folder = command_line.local_path(words[0])
     except command_line.FlagError as error:
@@ -138,7 +137,7 @@ def _from_folder(args, words, overrides):
     return folder_lib.prepare(
         folder,
         args.workdir,
-        minutes=minutes,
+        minutes=args.minutes,
         argument=args.config or '',
         overrides=overrides,
         say=functools.partial(print, flush=True),

@@ -66,6 +66,15 @@ def is_part(text, *, ascii=False, longest=LONGEST):
     )
 
 
+def identifier(text, *, otherwise):
+    """A text in small letters, digits and `_`, with `otherwise` before it where no letter is first,
+    or where it would be no part of a path."""
+    name = re.sub(r'[^a-z0-9]+', '_', text.lower())[:100].strip('_')
+    if name[:1].isalpha() and is_part(name):
+        return name
+    return f'{otherwise}_{name}'.rstrip('_')
+
+
 def is_path(text):
     """Whether a text is parts with '/' between them: a path below wherever it starts."""
     return all(is_part(one, longest=255) for one in text.split('/'))

@@ -146,13 +146,14 @@ def check_memory(compiled):
         )
 
 
+def example_macs(config):
+    """Multiply-accumulates of a training example, forward."""
+    return make_task(config).multiply_accumulates() * config.data.segment_seconds
+
+
 def _work(config, examples):
-    return make_task(config).multiply_accumulates() * (
-        config.data.segment_seconds
-        * config.training.epochs
-        * steps_per_epoch(config, examples)
-        * config.data.batch_size
-    )
+    steps = config.training.epochs * steps_per_epoch(config, examples)
+    return example_macs(config) * steps * config.data.batch_size
 
 
 def _gigabytes(memory):
