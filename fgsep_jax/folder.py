@@ -216,23 +216,22 @@ def _too_little(found):
                 )
         return
     people = len(_by_name(found))
-    hours = sum(one['seconds'] for one in found['recordings']) / 3600
+    seconds = sum(one['seconds'] for one in found['recordings'])
     if by_recording(found):
         yield (
             f'{people} {"person is" if people == 1 else "people are"} fewer than the six that'
-            ' make training, validation and test of'
-            ' different voices: the recordings of each are split instead, and scores say nothing'
-            ' about voices that were not trained on'
+            ' make training, validation and test of different voices: the recordings of each are'
+            ' split instead, and scores say nothing about voices that were not trained on'
         )
     elif people < FEW['people']:
         yield (
             f'{people} people are few (the papers have a hundred and more): other voices will be'
             ' separated worse than these'
         )
-    if hours < FEW['hours']:
+    if seconds < 3600 * FEW['hours']:
         yield (
-            f'{60 * hours:.0f} minutes of speech are little (the papers have 30 hours and more):'
-            ' the model will know these recordings and do worse on others'
+            f'{_time(found["recordings"])} of speech are little (the papers have 30 hours and'
+            ' more): the model will know these recordings and do worse on others'
         )
 
 
@@ -257,8 +256,7 @@ def check_enough(found):
             if count < SPLITS:
                 raise config_lib.ConfigError(
                     f'{counted(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are'
-                    ' needed,'
-                    ' one each for training, validation and test'
+                    ' needed, one each for training, validation and test'
                 )
         return
     people = _by_name(found)
@@ -419,33 +417,33 @@ def choose(configs, seconds, *, say=print, measured=measure):
 
     chosen = None
     for config in configs:
-        wanted = ENOUGH[config.preset]
+        name, wanted = (
+            f'speed              {config.experiment}:{config.preset}',
+            ENOUGH[config.preset],
+        )
         # Not worth a compilation where it is far too slow; an accelerator's speed is not foreseen.
         if chosen and jax.default_backend() == 'cpu':
             before, rate = chosen
             rate *= _FASTER * cost.example_macs(before) / cost.example_macs(config)
             if rate * seconds < wanted:
+                say(f'{name} not measured, too slow by far: it needs {wanted:,} examples')
                 break
         try:
             rate = measured(config)
-        except config_lib.ConfigError:
+        except (config_lib.ConfigError, jax.errors.JaxRuntimeError):  # of memory
             if not chosen:
                 raise
+            say(f'{name} cannot be trained on this machine, most likely for its memory')
             break
         enough = rate * seconds >= wanted or not chosen
         say(
-            f'speed              {config.experiment}:{config.preset} {rate:.3g} examples/s'
-            + ('' if enough else f', too slow: it needs {wanted:,} of them')
+            f'{name} {rate:.3g} examples/s, {rate * seconds:,.0f} in the time'
+            + ('' if enough else f': too slow, it needs {wanted:,}')
         )
         if not enough:
             break
         chosen = config, rate
     return chosen
-
-
-def mixtures_for(task, examples):
-    """How many mixtures to train on where a training sees so many examples."""
-    return int(min(max(examples / PASSES, FEWEST_MIXTURES), MOST_MIXTURES[task]))
 
 
 def check_directory(folder, directory):
@@ -534,13 +532,14 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     for line in describe(found, rate):
         say(line)
     configs = configurations(found, rate=rate, argument=argument, overrides=overrides)
-    minutes = MINUTES if minutes is None else minutes
+    minutes = minutes or typed.training.minutes or MINUTES
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
     if digest:
         say(_already(folder, directory, digest == found['digest']))
     else:
-        mixtures = mixtures_for(config.task, speed * seconds)
+        mixtures = max(int(speed * seconds / PASSES), FEWEST_MIXTURES)
+        mixtures = min(mixtures, MOST_MIXTURES[config.task])
         build(folder, kept, directory, rate=rate, mixtures=mixtures, say=say)
     metadata = open_dataset(directory)
     config = config.copy_and_resolve_references()
