@@ -26,6 +26,8 @@ from fgsep_jax.training import run_folder
 MINUTES = 30.0
 RATES = (44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz, of models
 REACH = 0.9  # share of the recordings that have the model's rate, or more
+GENTLER = 0.3  # times the learning rate, of a training that starts from a trained model
+SHIPPED = {'speech': 'voices', 'foreground': 'sounds'}  # models, see docs/models.md
 MODELS = {'speech': 'convtasnet_glu', 'foreground': 'blstm_m2'}
 # Examples without which a preset would be no better than the one below it.
 ENOUGH = {'demo': 0, 'small': 12_000, 'paper': 150_000}
@@ -134,14 +136,20 @@ def _pieces(recordings):
     return sum(max(1, -(-one['seconds'] // SECONDS)) for one in recordings)
 
 
-def rate_of(found):
+def rate_of(found, first=None):
     """Sample rate of a model: the highest usual one that most recordings reach, in Hz.
+
+    Args:
+      found: survey.
+      first: that of the model that the training starts from, which is taken if it can be.
 
     Raises:
       ConfigError: all are lower.
     """
     rates = [one['rate'] for one in found['recordings']]
     allowed = RATES if found['kind'] == 'sounds' else (defaults.SPEECH['data']['sample_rate'],)
+    if first:
+        allowed = (first, *(rate for rate in allowed if rate < first))
     for share in (REACH, 0.5):
         for rate in allowed:
             if sum(one >= rate for one in rates) >= share * len(rates):
@@ -198,9 +206,9 @@ def _too_little(found):
         if count < FEW['recordings']:
             yield (
                 f'{count} sounds are few (the papers have thousands): the model will know these'
-                ' sounds and do worse on others; --config.training.init_from=RUN starts from a'
-                ' model of more'
+                ' sounds and do worse on others'
             )
+        few = []
         for role in ('foreground', 'background'):
             groups = _by_name(found, role)
             small = sorted(name for name in groups if _recordings(groups[name]) < SPLITS)
@@ -210,10 +218,12 @@ def _too_little(found):
                     ' too few for training, validation and test: taken together as one class'
                 )
             if len(groups) - len(small) < FEW['classes']:
-                yield (
-                    f'fewer than {FEW["classes"]} {role} classes of {SPLITS} recordings: none is'
-                    ' kept unseen, so that scores say nothing about other classes'
-                )
+                few.append(role)
+        if few:
+            yield (
+                f'fewer than {FEW["classes"]} {" and ".join(few)} classes of {SPLITS} recordings:'
+                ' none is kept unseen, so that scores say nothing about other classes'
+            )
         return
     people = len(_by_name(found))
     seconds = sum(one['seconds'] for one in found['recordings'])
@@ -330,7 +340,7 @@ def job(found, *, rate, mixtures):
     return 'folder_2mix', flags
 
 
-def configurations(found, *, rate, argument='', overrides=None):
+def configurations(found, *, rate, argument='', overrides=None, first=None):
     """The sizes that a survey's model may have.
 
     Args:
@@ -338,6 +348,8 @@ def configurations(found, *, rate, argument='', overrides=None):
       rate: of the model, in Hz.
       argument: of --config; a preset in it leaves no other size.
       overrides: {key: text} of the command line.
+      first: ConfigDict of the model that the training starts from, the only size without an
+        argument.
 
     Returns:
       [ConfigDict], from the smallest.
@@ -345,13 +357,20 @@ def configurations(found, *, rate, argument='', overrides=None):
     Raises:
       ConfigError: there is no such configuration, or it is of the other task.
     """
-    task = task_of(found)
-    base = config_lib.load(argument or MODELS[task])
+    task, tuned = task_of(found), first is not None and not argument
+    base = first if tuned else config_lib.load(argument or MODELS[task])
     if base.task != task:
+        which = 'training.init_from names' if tuned else f'--config={argument} is'
         raise config_lib.ConfigError(
-            f'--config={argument} is a {base.task} model, and what was found is for a {task} one,'
+            f'{which} a {base.task} model, and what was found is for a {task} one,'
             f' e.g. --config={MODELS[task]}'
         )
+    if tuned:
+        config = base.copy_and_resolve_references()
+        config.data.update(name='', dir='', targets='', sample_rate=rate)
+        config.training.learning_rate *= GENTLER
+        config_lib.override(config, overrides or {})
+        return [config.lock()]
     words = {word.strip() for word in argument.partition(':')[2].split(',')}
     presets = [base.preset] if words & ENOUGH.keys() else ENOUGH
     made = []
@@ -517,13 +536,21 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     Raises:
       ConfigError: nothing can be made of it.
     """
+    from fgsep_jax.training import checkpoint
+
     found, directory = look(folder), data_folder(folder)
     if not argument and os.path.isfile(os.path.join(workdir, 'config.json')):
         resume = functools.partial(_resumed, folder, found, directory, workdir)
         return resume(minutes=minutes, overrides=overrides, say=say)
     typed = config_lib.load(argument or MODELS[task_of(found)])
     config_lib.override(typed, overrides)  # before anything is measured
-    rate = typed.data.sample_rate if 'data.sample_rate' in overrides else rate_of(found)
+    first = None
+    if typed.training.init_from:
+        first = checkpoint.load_trained(typed.training.init_from)[0].config
+    if 'data.sample_rate' in overrides:
+        rate = typed.data.sample_rate
+    else:
+        rate = rate_of(found, None if first is None else first.data.sample_rate)
     digest = check_directory(folder, directory)
     if digest:
         rate = open_dataset(directory)['sample_rate']
@@ -531,7 +558,9 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     check_enough(kept)
     for line in describe(found, rate):
         say(line)
-    configs = configurations(found, rate=rate, argument=argument, overrides=overrides)
+    configs = configurations(found, rate=rate, argument=argument, overrides=overrides, first=first)
+    if first is not None:
+        checkpoint.load_initial(configs[0])  # refused before anything is made
     minutes = minutes or typed.training.minutes or MINUTES
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
@@ -666,6 +695,11 @@ def verdict(run):
         else:
             helps = (
                 f'it was best after {best / steps_N[-1]:.0%} of the training: more minutes will not'
-                ' help, more recordings would, or --config.training.init_from=RUN, a model of more'
+                ' help, more recordings would'
             )
+    if not run.config.get('training.init_from'):
+        helps += (
+            ', and --config.training.init_from=MODEL with another --workdir, which starts from a'
+            f' trained model, e.g. the shipped {SHIPPED[run.task]}'
+        )
     yield f'note: {said}; {helps}'

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import shlex
 import shutil
 import sys
 import types
@@ -14,8 +15,10 @@ import pytest
 from data_prep import corpora, fgbg_plans, plans, sound_bank, sound_tables, survey
 from data_prep.audio import Inspected
 from data_prep.corpora import Utterance
-from fgsep_jax import config as config_lib, folder, main, validate
+from fgsep_jax import config as config_lib, folder, main, separate, validate
 from fgsep_jax.dsp import mel
+from fgsep_jax.report import __main__ as report
+from fgsep_jax.training import checkpoint
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / 'data_prep'))
 import sound_trees
@@ -180,6 +183,7 @@ def test_what_is_too_little_is_said():
     lines = '\n'.join(folder.describe(found, 44100))
     assert 'foreground: 2 classes, 5 recordings, 0.2 minutes; background: 1 class, 5' in lines
     assert 'of foreground cat there are fewer than 3 recordings each' in lines
+    assert 'fewer than 6 foreground and background classes of 3 recordings: none is' in lines
     assert '10 sounds are few' in lines
     assert '2 files left out: needs ffmpeg' in lines and '1 file left out: outside the' in lines
 
@@ -281,9 +285,12 @@ def a_run(gain, best, last=10, of='', **config):
             'doing nothi',
         ),
         (a_run(-0.4, 9), 'no better than doing nothing: do not use it; it was still', 'hardly'),
-        (a_run(0.0, 10), 'the same command with --minutes=60 goes on', 'init_from'),
+        (a_run(0.0, 10), 'the same command with --minutes=60 goes on', 'more recordings'),
         (a_run(-2.0, 3), 'best after 30% of the training: more minutes will not help', 'goes on'),
-        (a_run(1.0, 10, **{'training.minutes': 0.0}), '--minutes=60 goes on', 'init_from'),
+        (a_run(1.0, 3), 'help, more recordings would, and --config.training.init_from=MO', 'goes'),
+        (a_run(1.0, 3, of='_foreground'), 'e.g. the shipped sounds', 'voices.'),
+        (a_run(1.0, 3, **{'training.init_from': 'voices'}), 'recordings would', 'init_from'),
+        (a_run(1.0, 10, **{'training.minutes': 0.0}), '--minutes=60 goes on', 'recordings'),
     ],
 )
 def test_a_poor_model_is_called_one_and_what_would_help(run, said, unsaid):
@@ -316,6 +323,28 @@ def test_a_configuration_may_be_chosen():
     assert [(x.preset, x.model.hidden) for x in only] == [('paper', 8)]
     with pytest.raises(config_lib.ConfigError, match='e.g. --config=convtasnet_glu'):
         made(argument='blstm_m2')
+
+
+@pytest.mark.parametrize(
+    'found, name, rate', [(speech([9.0]), 'voices', 8000), (sounds(rate=48000), 'sounds', 44100)]
+)
+def test_a_training_may_start_from_a_shipped_model(found, name, rate):
+    first = checkpoint.load_trained(name)[0].config
+    assert folder.rate_of(found, first.data.sample_rate) == rate
+    made = functools.partial(folder.configurations, first=first, rate=rate)
+    (config,) = made(found, overrides={'training.init_from': name})
+    assert config.training.learning_rate < first.training.learning_rate and not config.data.name
+    validate.validate(config)
+    checkpoint.load_initial(config)  # of the same shapes
+    assert len(made(found, argument=folder.MODELS[config.task])) == 3
+    with pytest.raises(config_lib.ConfigError, match='init_from names a (speech|foreground) model'):
+        made(sounds() if config.task == 'speech' else speech([9.0]))
+
+
+@pytest.mark.parametrize('rates, rate', [([48000] * 9, 32000), ([24000] * 9, 24000)])
+def test_the_rate_is_that_of_the_model_to_start_from_where_recordings_reach_it(rates, rate):
+    found = {'kind': 'sounds', 'recordings': [{'rate': one} for one in rates]}
+    assert folder.rate_of(found, 32000) == rate
 
 
 def test_a_folder_is_surveyed(tmp_path):
@@ -435,6 +464,15 @@ def test_a_folder_of_two_people_becomes_a_model(tmp_path, monkeypatch, capfd):
     metadata = json.loads((tmp_path / 'voices-data' / 'dataset.json').read_text())
     assert metadata['config']['split_by'] == 'recording'
     assert len(list((tmp_path / 'voices').rglob('*'))) == 4
+    # What it leaves is a run like any other, and the line to type next works as it stands.
+    main.main(['--workdir=runs/voices'])
+    main.main(['--mode=evaluate', '--workdir=runs/voices', '--splits=validation'])
+    told = capfd.readouterr().out
+    assert 'is trained: ' in told and 'voices_data-validation' in told
+    assert report.main(['--runs=runs', '--output_dir=all']) == 0
+    _, command, *words = shlex.split(following)
+    assert command == 'fgsep-separate' and not separate.main([*words, '-o', 'parts'])
+    assert len(list((tmp_path / 'parts').glob('**/*.wav'))) == 2
     config = json.loads((tmp_path / 'runs' / 'voices' / 'config.json').read_text())
     assert config['training']['minutes'] == 0.001
     # Once more: data set and run are there; other recordings are said.
