@@ -4,8 +4,9 @@
     python -m benchmarks.windows MODEL FOREGROUND_FOLDER BACKGROUND_FOLDER  # one, or sounds
 
 Folders as in `benchmarks.order`. Two voices take turns or talk at the same time; or sounds of the
-first folder come and go over sounds of the second, another one every 10 to 20 s at another level.
-Each recording is one minute (voices: two); its gain in SI-SNR is that of the whole of it.
+first folder come and go over sounds of the second, another one every 10 to 20 s. The same again
+where all of it changes its level by up to 24 dB every 10 to 20 s. Each recording is one minute
+(voices: two); its gain in SI-SNR is that of the whole of it, those changes undone.
 """
 
 import itertools
@@ -41,26 +42,44 @@ def scene(foreground, background, rate, generator):
 
 
 def recordings(separator, folders, count):
-    """[(kind, sources [2, T])] of recordings."""
+    """[(kind, sources [2, T], level [T])] of recordings."""
     rate, generator = separator.sample_rate, np.random.default_rng(0)
     found = [utterances(folder, rate) for folder in folders]
     if len(found) == 2:
         foreground, background = ([*itertools.chain(*one.values())] for one in found)
         for _ in range(count):
-            yield 'over sounds that change', scene(foreground, background, rate, generator)
+            yield from _twice(
+                'over sounds that change',
+                scene(foreground, background, rate, generator),
+                rate,
+                generator,
+            )
         return
     for together, kind in ((False, 'turns with pauses'), (True, 'at the same time')):
         for _ in range(count):
             two = generator.choice(sorted(found[0]), 2, replace=False)
             pieces = (found[0][name] for name in two)
-            yield kind, conversation(*pieces, rate, generator, together=together)
+            yield from _twice(
+                kind, conversation(*pieces, rate, generator, together=together), rate, generator
+            )
 
 
-def gain(separator, source_ST, **how):
+def _twice(kind, source_ST, rate, generator):
+    level_T = np.ones(source_ST.shape[1], np.float32)
+    yield kind, source_ST, level_T
+    at, level_T = 0, level_T.copy()
+    while at < len(level_T):
+        stop = at + round(generator.uniform(10, 20) * rate)
+        level_T[at:stop] = 10 ** (generator.uniform(-12, 12) / 20)
+        at = stop
+    yield f'{kind}, level changing', source_ST, level_T
+
+
+def gain(separator, source_ST, level_T, **how):
     """dB of SI-SNR that separating gains, under the better order of the sources."""
     mixture_T = source_ST.sum(axis=0)
-    parts = separator.separate(mixture_T, separator.sample_rate, **how)
-    estimate_ET = np.stack([*parts.values()])
+    parts = separator.separate(level_T * mixture_T, separator.sample_rate, **how)
+    estimate_ET = np.stack([*parts.values()]) / level_T
     wanted_ST = source_ST if len(separator.sources) > 1 else source_ST[:1]
     scores_SE = si_snr(estimate_ET, wanted_ST)
     if not separator.network.ordered:
@@ -86,9 +105,11 @@ def main(argv=None):
     if separator.network.whole is not None:
         ways |= {'statistics=file': dict(statistics='file')}
     gains = {}
-    for kind, source_ST in recordings(separator, words[1:], args.recordings):
+    for kind, source_ST, level_T in recordings(separator, words[1:], args.recordings):
         for way, how in ways.items():
-            gains.setdefault(kind, {}).setdefault(way, []).append(gain(separator, source_ST, **how))
+            gains.setdefault(kind, {}).setdefault(way, []).append(
+                gain(separator, source_ST, level_T, **how)
+            )
     print(f'| recordings | {" | ".join(ways)} |')
     print(f'|---|{"---:|" * len(ways)}')
     for kind, by_way in gains.items():
