@@ -48,7 +48,7 @@ def cases(*, small=False):
     counted = 2 * audio * multiply_accumulates(task.model, sample_rate=RATE)
     for name, peer in peers.items():
         yield Case(
-            f'Conv-TasNet, {seconds} s of audio in windows of {how.segment:g} s, half overlapped; {name}',
+            f'Conv-TasNet, {seconds} s in half overlapped windows of {how.segment:g} s; {name}',
             lambda: separator.separate(signal_T, RATE),
             {name: lambda peer=peer: windowed(peer)},
             target=0.8,
