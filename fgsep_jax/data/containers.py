@@ -9,6 +9,7 @@ import dataclasses
 import re
 import struct
 from typing import BinaryIO
+import zlib
 
 # Of files whose sound libsndfile does not read and ffmpeg does.
 BY_FFMPEG = (
@@ -26,7 +27,7 @@ class Length:
     """What a file's structure tells.
 
     Attributes:
-        fault: `truncated`, `longer than its header` or `empty`; empty if there is none.
+        fault: `truncated`, `longer than its header`, `damaged` or `empty`; empty if there is none.
         detail: what was found.
         declared: whether the file says how long it is.
         samples: that the decoder must give; None: as many as it says itself.
@@ -56,10 +57,9 @@ def length(file: BinaryIO, size: int) -> Length:
     head = _read(file, start, 16)
     if head[:4] == b'fLaC':
         return _flac(file, start)
-    if len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0:
+    # No tag stands before any other form.
+    if start or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0):
         return _mpeg(file, size, start)
-    if start:  # no tag stands before any other form
-        return _UNDECLARED
     if head[:4] in (b'RIFF', b'RIFX', b'RF64', b'BW64') and head[8:12] == b'WAVE':
         return _riff(file, size, head)
     if head[:4] == b'FORM':
@@ -289,9 +289,20 @@ class EndlessFlac:
         raise OSError('read only')
 
 
+_MIRRORED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 as Ogg has it: zlib's of mirrored bytes, mirrored, begun with 0 and not inverted."""
+    blank = page[:22] + bytes(4) + page[26:]
+    mirrored = zlib.crc32(blank.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f'{mirrored:032b}'[::-1], 2)
+
+
 def _ogg(file: BinaryIO, size: int) -> Length:
-    """Pages; a stream's last page is marked. Only the first of streams in a row is decoded."""
-    at, ended, last = 0, False, 0
+    """Pages, whole and in their order: the decoder leaves out a damaged one without a word. A
+    stream's last page is marked. Only the first of streams in a row is decoded."""
+    at, ended, last, numbers = 0, False, 0, {}
     while True:
         head = _read(file, at, 27)
         if head[:4] != b'OggS' or len(head) < 27:
@@ -302,6 +313,14 @@ def _ogg(file: BinaryIO, size: int) -> Length:
             return Length('truncated', f'its page at byte {at} is cut')
         if head[5] & 2 and ended:
             return Length('longer than its header', f'a second stream begins at byte {at}')
+        serial, number, checksum = struct.unpack('<III', head[14:26])
+        if checksum != _ogg_checksum(_read(file, at, end - at)):
+            return Length('damaged', f'the checksum of its page at byte {at} does not match')
+        if number != numbers.get(serial, number):
+            return Length(
+                'damaged', f'page {number} at byte {at} where page {numbers[serial]} must follow'
+            )
+        numbers[serial] = number + 1 & 0xFFFFFFFF
         ended, last, at = bool(head[5] & 4) or ended, at, end
     if not ended:
         return Length('truncated', f'its last page, at byte {last}, is not marked as the end')
@@ -318,6 +337,7 @@ _BIT_RATES = {  # (MPEG 1?, layer): kbit/s
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _BIT_RATES[False, 3] = _BIT_RATES[False, 2]
+_LEAD = 1 << 16  # bytes in which MPEG audio is looked for where it does not begin
 
 
 def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
@@ -338,13 +358,41 @@ def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
     return samples // 8 * bits // sample_rate + padding, samples
 
 
+def _mpeg_form(head: bytes) -> tuple[int, int, bool]:
+    """What all frames of one stream have in common: version and layer, rate, whether it is mono."""
+    return head[1] & 0x1E, head[2] & 0x0C, head[3] >> 6 == 3
+
+
+def _next_mpeg_frame(file: BinaryIO, at: int, end: int, form: tuple | None) -> int | None:
+    """Where, from `at` to `end`, the first frame begins that another one of its form follows, or
+    the end; of any form, or of `form`."""
+    while at < end and (block := _read(file, at, min(end - at, 1 << 20))):
+        for match in re.finditer(rb'\xff[\xe0-\xff]', block):
+            there = at + match.start()
+            head = _read(file, there, 4)
+            if not (frame := _mpeg_frame(head)) or form not in (None, _mpeg_form(head)):
+                continue
+            after = _read(file, there + frame[0], 4)
+            if there + frame[0] == end:
+                return there
+            if _mpeg_frame(after) and _mpeg_form(after) == _mpeg_form(head):
+                return there
+        at += max(len(block) - 1, 1)
+    return None
+
+
 def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
-    """MPEG audio: frames to the end; a first frame named Xing, Info or VBRI counts the others."""
-    at, frames, samples, counted = start, 0, 0, 0
+    """MPEG audio: frames to the end, each where the one before ends: the decoder goes on behind a
+    damaged one without a word. A first frame named Xing, Info or VBRI counts the others."""
+    at, frames, samples, counted, form, begun = start, 0, 0, 0, None, False
+    if not _mpeg_frame(_read(file, at, 4)):
+        at = _next_mpeg_frame(file, at, min(size, at + _LEAD), None)
+        if at is None:  # free format, or another form: the decoder's to judge
+            return _UNDECLARED
     while True:
         head = _read(file, at, 4)
         frame = _mpeg_frame(head)
-        if not frame:
+        if not frame or (begun and _mpeg_form(head) != form):
             name = head[:3]
             if name == b'TAG' and at + 128 < size:
                 at += 128  # the end of a file that another one was joined to
@@ -352,7 +400,9 @@ def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
                 at = _id3_bytes(file, at)
             else:
                 break
+            begun = False
             continue
+        form, begun = _mpeg_form(head), True
         if not frames:
             first = _read(file, at, frame[0])
             samples = frame[1]
@@ -365,13 +415,19 @@ def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
         if at + frame[0] > size:
             return Length('truncated', f'its last frame, at byte {at}, is cut')
         frames, at = frames + 1, at + frame[0]
-    if not frames or not _nothing_follows(file, at, size):
-        # Free format, or something between the frames: the decoder's to judge, by the count if any.
-        if not counted:
-            return _UNDECLARED
-        return Length(samples=counted * samples, tolerance=4 * samples)
-    # Encoders differ in whether they count the frame that holds the count.
-    if counted and abs(frames - 1 - counted) > 1:
+    if not _nothing_follows(file, at, size):
+        if frame:
+            return Length('damaged', f'its frame at byte {at} is of another form than those before')
+        end = size if frames > 1 else min(size, at + _LEAD)  # one may be the mark of a text
+        later = _next_mpeg_frame(file, at, end, form)
+        if later is not None:
+            return Length(
+                'damaged', f'no frame at byte {at}, where one must follow, but at {later}'
+            )
+    # Encoders differ in whether they count the frame that holds the count; but where something
+    # that is no tag stands behind the frames, it may have been the last one.
+    most = int(at == size or _read(file, at, 16).startswith((*_TAGS, b'TAG')))
+    if counted and not -most <= frames - 1 - counted <= 1:
         kind = 'truncated' if frames - 1 < counted else 'longer than its header'
         return Length(kind, f'{frames - 1} frames, its header counts {counted}')
     # Delay and padding, which the decoder takes off where it is told them, are within four frames.
