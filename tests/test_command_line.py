@@ -84,7 +84,7 @@ def refusal(capsys, *argv, program=main.main):
         ([GLU, '--runs=x'], '--runs goes with --mode=cross_evaluate'),
         (['--mode=evaluate'], '--mode=evaluate needs --workdir=RUN'),
         (['--mode=evaluate', '--workdir=no/run'], 'no/run holds no run'),
-        (['--mode=evaluate', '--config.model.hidden=3'], 'evaluation.* alone can be changed'),
+        (['--mode=evaluate', '--config.model.hidden=3'], 'data.targets alone can be changed'),
         (['--mode=evaluate', '--config.evaluation.batch=3'], 'did you mean evaluation.batch_size?'),
         (['--mode=cross_evaluate', '--workdir=x'], '--mode=cross_evaluate takes --runs=FOLDER'),
         (['--mode=cross_evaluate', '--runs=x', '--data_dirs=no'], '--data_dirs=no: no data set at'),
