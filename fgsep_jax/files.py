@@ -36,10 +36,13 @@ def write(contents):
     try:
         for path, content in contents.items():
             write_in_place(partial(path), content)
-    except BaseException:
+    except BaseException as error:
         for path in contents:
             with contextlib.suppress(OSError):
                 os.unlink(partial(path))
+        if isinstance(error, OSError):  # by the name that its reader knows
+            called = {partial(path): os.fspath(path) for path in contents}
+            error.filename = called.get(error.filename, error.filename)
         raise
     for path in contents:
         os.replace(partial(path), path)

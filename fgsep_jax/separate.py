@@ -171,6 +171,9 @@ def _check(args):
 def _separate_one(separator, job, args, how, background, manifest, progress):
     """Separates one recording, writes its parts; returns its manifest line and its `Written`."""
     folder, source = args.output_dir, job.source
+    about = None
+    with contextlib.suppress(OSError):  # standard input, or what is missing and will be said
+        about = os.stat(source)
     with contextlib.ExitStack() as stack:
         if source == '-':
             source = stack.enter_context(_standard_input(folder, args.raw_rate))
@@ -186,7 +189,7 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
             background=background,
             scratch=folder,
             progress=progress,
-            about_to_rename=lambda: manifest.add(job, 'writing'),
+            about_to_rename=lambda: manifest.add(job, 'writing', about),
             **{**how, 'rate': rate},
         )
     low, span = made.low_margin_seconds, made.background
@@ -200,29 +203,29 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
         'real_time_factor': round(made.real_time_factor, 2),
         'model': f'{separator.name}, step {separator.step}',
     }
-    manifest.add(job, 'done', **values)
+    manifest.add(job, 'done', about, **values)
     return {**values, 'outputs': [*made.outputs.values()]}, made
 
 
 @contextlib.contextmanager
 def _standard_input(folder, raw_rate):
     """Standard input as a file: a recording of any form, or 16-bit samples."""
-    import numpy
     import soundfile
+
+    from fgsep_jax.separation import live, writing
 
     suffix = '.wav' if raw_rate else '.audio'
     with tempfile.NamedTemporaryFile(dir=folder, prefix=files.PARTIAL, suffix=suffix) as file:
-        read = sys.stdin.buffer.read
         if raw_rate:
-            with soundfile.SoundFile(file, 'w', raw_rate, 1, 'PCM_16', format='WAV') as sound:
-                rest = b''
-                while data := read(1 << 16):
-                    data = rest + data
-                    even = len(data) // 2 * 2
-                    rest = data[even:]
-                    sound.write(numpy.frombuffer(data[:even], '<i2'))
+            with (
+                contextlib.closing(writing.Output(file.name)) as output,
+                soundfile.SoundFile(output, 'w', raw_rate, 1, 'PCM_16', format='WAV') as sound,
+            ):
+                for block_T in live.samples():
+                    sound.write(block_T)
+                    output.check()
         else:
-            while data := read(1 << 16):
+            while data := sys.stdin.buffer.read(1 << 16):
                 file.write(data)
         file.flush()
         yield file.name
@@ -417,7 +420,7 @@ def _live(words, args):
                 '' if inputs else '; Ctrl-C ends it',
             )
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}', flush=True)
-            blocks = live.pipe(rate) if inputs else live.microphone(rate)
+            blocks = live.pipe() if inputs else live.microphone(rate)
             seconds = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
     except ValueError as error:
         raise MistakeError(str(error)) from error

@@ -19,7 +19,7 @@ from fgsep_jax.separation.order import MARGIN, Order, channel_order
 from fgsep_jax.separation.recording import Puller, length_at, resampled
 
 PEAK = 0.9  # that a recording is brought to before the network sees it
-FAINTEST = 1e-30  # peak of what is no silence: below, float32 has no room for the gain
+FAINTEST, LOUDEST = 1e-30, 2e37  # peaks between which float32 has room for the gain and back
 IN_MEMORY = 64 << 20  # bytes of a tape, before it becomes a file
 _LARGEST = 1e37  # scale that float32 holds
 PADDED = 30.0  # seconds of the longest window that shorter recordings are filled up to
@@ -155,6 +155,8 @@ def scan(recording, *, channels, quiet_seconds: float = 0.0) -> _Scan:
         samples += len(block_TC)
     if not samples:
         raise BadInput('empty', 'no samples')
+    if peak > LOUDEST:
+        raise BadInput('too loud', f'a peak of {peak:.0e}; full scale is 1')
     quiet = 0.0
     if quiet_seconds:
         width = max(min(round(quiet_seconds / QUIET_STEP), samples // step), 1)

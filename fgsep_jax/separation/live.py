@@ -18,14 +18,19 @@ class NoMicrophone(ValueError):
     """There is nothing to listen to."""
 
 
-def pipe(rate):
-    """16-bit samples of one channel from standard input, as they come: float32 [T] blocks."""
+def samples():
+    """16-bit samples of one channel from standard input, as they come: int16 [T] blocks."""
     rest = b''
     while data := sys.stdin.buffer.read1(1 << 16):
         data = rest + data
         even = len(data) // 2 * 2
         rest = data[even:]
-        yield np.frombuffer(data[:even], '<i2').astype(np.float32) / 32768
+        yield np.frombuffer(data[:even], '<i2')
+
+
+def pipe():
+    """The same as float32."""
+    return (block_T.astype(np.float32) / 32768 for block_T in samples())
 
 
 def microphone(rate):

@@ -55,21 +55,53 @@ def _rows(text):
         found = list(csv.DictReader(io.StringIO(text, newline='')))
     finally:
         csv.field_size_limit(before)
-    rows = {}
+    rows = _Rows()
     for row in found:
         if None not in row and None not in row.values():
-            row = {key: names.from_cell(value) for key, value in row.items()}
-            rows[row['outputs']] = row
+            rows.put({key: names.from_cell(value) for key, value in row.items()})
     return rows
+
+
+class _Rows(dict):
+    """{outputs: line}; a line takes the place of all that list one of its parts."""
+
+    def __init__(self):
+        super().__init__()
+        self._owner = {}  # path: outputs of its line
+
+    def put(self, row):
+        key = row['outputs']
+        for path in _paths(key):
+            self.pop(self._owner.get(path), None)
+            self._owner[path] = key
+        self[key] = row
 
 
 def written_into(folder):
     """Paths of the parts that a manifest in a folder lists; none where it is somebody else's."""
     try:
         rows = _rows(_read_manifest(os.path.join(folder, MANIFEST)))
-        return {os.path.join(folder, path) for key in rows for path in json.loads(key)}
-    except (MistakeError, ValueError, TypeError):
+        return {os.path.join(folder, path) for key in rows for path in _paths(key)}
+    except MistakeError:
         return set()
+
+
+def _text(paths):
+    """JSON of paths, all of it printable: of bytes that are no UTF-8 the escapes."""
+    text = json.dumps(paths, ensure_ascii=False)
+    return text if _printable(text) == text else json.dumps(paths)
+
+
+def _paths(key):
+    """The paths of a line's `outputs`; none of a damaged one."""
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        return {path for path in json.loads(key) if isinstance(path, str)}
+    return set()
+
+
+def _printable(text):
+    """A text that UTF-8 can hold: bytes of a name that are none are shown by their numbers."""
+    return os.fsencode(text).decode(errors='backslashreplace')
 
 
 class Manifest:
@@ -84,7 +116,7 @@ class Manifest:
 
     def __init__(self, folder, settings):
         self._path, self._settings = os.path.join(folder, MANIFEST), settings
-        self.rows = {}
+        self.rows = _Rows()
         if os.path.lexists(self._path):
             text = _read_manifest(self._path)
             self.rows = _rows(text)
@@ -93,7 +125,7 @@ class Manifest:
 
     @staticmethod
     def key(job):
-        return json.dumps(list(job.outputs.values()), ensure_ascii=False)
+        return _text(list(job.outputs.values()))
 
     def is_done(self, job, folder, beside=()):
         """Whether a recording is unchanged since its parts, all there, were written this way."""
@@ -110,27 +142,26 @@ class Manifest:
         row = self.rows.get(self.key(job), {})
         return row.get('settings') == self._settings
 
-    def add(self, job, status, **values):
-        """Writes a line."""
+    def add(self, job, status, about=None, **values):
+        """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
         row = dict.fromkeys(COLUMNS, '')
         row |= {'path': job.source, 'outputs': self.key(job), 'settings': self._settings}
-        with contextlib.suppress(OSError):
-            about = os.stat(job.source)
+        if about is not None:
             row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
         row |= {'status': status, **values}
-        row = {key: '' if row[key] is None else str(row[key]) for key in COLUMNS}
-        self.rows[row['outputs']] = row
+        row = {key: '' if row[key] is None else _printable(str(row[key])) for key in COLUMNS}
+        self.rows.put(row)
         text = names.csv_text([row.values()])
         if not os.path.exists(self._path):
             text = names.csv_text([COLUMNS]) + text
         files.refuse_links(*os.path.split(self._path))
         with open(self._path, 'ab') as file:
-            file.write(text.encode(errors='surrogateescape'))
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
 
     def settle(self):
         """Leaves one line a recording."""
         rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
-        text = names.csv_text([COLUMNS, *rows]).encode(errors='surrogateescape')
+        text = names.csv_text([COLUMNS, *rows]).encode()
         files.write({self._path: text})

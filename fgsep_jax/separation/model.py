@@ -246,9 +246,15 @@ class Separator:
 
         Raises:
           BadInput: whatever is wrong with the recording.
+          ValueError: an argument that cannot be.
           OSError: the parts cannot be written.
         """
         began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
+        bits = str(bits)
+        writing.check(form, bits)
+        for name, value in (('start', start), ('seconds', seconds)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f'{name} = {value!r}: must be 0 or more, in seconds')
         if outputs is None:
             stem = os.path.join(os.path.expanduser(folder), _stem(path))
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
@@ -271,6 +277,12 @@ class Separator:
                 folder=scratch,
                 progress=progress,
             )
+
+            def about_to_rename_it():
+                recording.check_unchanged()
+                if about_to_rename is not None:
+                    about_to_rename()
+
             gain = writing.write(
                 made,
                 self.sources,
@@ -278,7 +290,7 @@ class Separator:
                 form=form,
                 bits=bits,
                 labels=labels,
-                about_to_rename=about_to_rename,
+                about_to_rename=about_to_rename_it,
             )
         return writing.Written(
             outputs=outputs,

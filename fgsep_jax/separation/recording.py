@@ -54,9 +54,10 @@ class FileRecording:
 
     def __init__(self, path: str, *, start: float = 0.0, seconds: float = 0.0, folder: str = ''):
         self._path, self._start, self._seconds = path, start, seconds
-        self._temporary = None
+        self._temporary, self._original = None, path
+        self._state = _state(path)
         try:
-            with audio_files.opened(path, check=False) as (file, _):
+            with audio_files.opened(path) as (file, _):  # damage is no form for ffmpeg
                 self.rate, self.channels = file.samplerate, file.channels
         except BadInput as bad:
             if bad.kind != 'unreadable':
@@ -68,11 +69,16 @@ class FileRecording:
             )
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(self.close)
-                audio_files.by_ffmpeg(path, self._temporary.name)
+                audio_files.by_ffmpeg(path, self._temporary.name, whole=True)
                 self._path = self._temporary.name
                 with audio_files.opened(self._path, check=False) as (file, _):
                     self.rate, self.channels = file.samplerate, file.channels
                 on_failure.pop_all()
+
+    def check_unchanged(self) -> None:
+        """Raises BadInput where the file is not what it was when it was opened."""
+        if _state(self._original) != self._state:
+            raise BadInput('changed', 'something wrote to it while it was read')
 
     def close(self) -> None:
         """Removes what was decoded into a temporary file."""
@@ -92,6 +98,12 @@ class FileRecording:
                 at += len(block_TC)
                 if len(part_TC):
                     yield part_TC
+
+
+def _state(path):
+    with contextlib.suppress(OSError):
+        about = os.stat(path)
+        return about.st_size, about.st_mtime_ns, about.st_ino
 
 
 def resampled(

@@ -10,7 +10,7 @@ that they miss what a part's convolutions reach are thrown away.
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
-import math
+import itertools
 import os
 import tempfile
 from typing import NamedTuple
@@ -99,7 +99,7 @@ class Whole:
                 progress(1 / (blocks + 2))
 
         with tempfile.TemporaryFile(dir=folder or None) as file:
-            x_CKB, next_CKB, sum_CKD = _arrays(
+            x_CKB, next_CKB, sum_CKD = _tapes(
                 file, channels, total, (tcn.bottleneck, tcn.bottleneck, tcn.skip)
             )
             enter = cut(sum(encoder.dilations))
@@ -107,7 +107,7 @@ class Whole:
             run = self._run('enter', None, params, enter, lambda: ((f,) for f in frames(enter)))
             moments = run.moments(norms + 1)
             for made_CKB, at in zip(told(run.made(moments)), enter.answers):
-                x_CKB[:, at] = made_CKB
+                x_CKB[at] = made_CKB
             for index in range(blocks):
                 # Blocks of one dilation are compiled once; the last may have no residual output.
                 key = index if index == blocks - 1 else index % tcn.blocks
@@ -118,9 +118,9 @@ class Whole:
                 for (residual_CKB, skip_CKD), at in zip(
                     told(run.made(run.moments(2))), inner.answers
                 ):
-                    sum_CKD[:, at] += skip_CKD
+                    sum_CKD[at] = sum_CKD[at] + skip_CKD
                     if residual_CKB.shape[2]:
-                        next_CKB[:, at] = x_CKB[:, at] + residual_CKB
+                        next_CKB[at] = x_CKB[at] + residual_CKB
                 x_CKB, next_CKB = next_CKB, x_CKB
             leave = cut(2 * sum(encoder.dilations))
             last_CKD = sum_CKD if tcn.skip else x_CKB
@@ -176,21 +176,54 @@ class _Run(NamedTuple):
             yield jax.tree.map(lambda leaf: np.asarray(leaf)[..., own, :], made)
 
 
-def _arrays(file, channels, frames, widths):
-    """Arrays of zeros [channels, frames, width] in a file, its room taken before it is used."""
-    shapes = [(channels, frames, width) for width in widths]
-    sizes = [4 * math.prod(shape) for shape in shapes]
+class _Tape:
+    """An array [channels, frames, width] in a file, read and written by spans of frames.
+
+    Not a memory map: pages of one count as this process's memory.
+    """
+
+    def __init__(self, descriptor, at, channels, frames, width):
+        self._descriptor, self._width = descriptor, width
+        self._starts = [at + 4 * channel * frames * width for channel in range(channels)]
+
+    def __getitem__(self, frames):
+        count, first = frames.stop - frames.start, 4 * frames.start * self._width
+        rows = [
+            np.frombuffer(_read(self._descriptor, 4 * count * self._width, at + first), np.float32)
+            for at in self._starts
+        ]
+        return np.stack(rows).reshape(len(rows), count, self._width)
+
+    def __setitem__(self, frames, value_CKB):
+        for at, row_KB in zip(self._starts, np.asarray(value_CKB, np.float32)):
+            data = memoryview(np.ascontiguousarray(row_KB)).cast('B') if row_KB.size else b''
+            _write(self._descriptor, data, at + 4 * frames.start * self._width)
+
+
+def _read(descriptor, count, at):
+    parts = []
+    while count:
+        parts.append(os.pread(descriptor, count, at))
+        count, at = count - len(parts[-1]), at + len(parts[-1])
+    return b''.join(parts)
+
+
+def _write(descriptor, data, at):
+    while data:
+        done = os.pwrite(descriptor, data, at)
+        data, at = data[done:], at + done
+
+
+def _tapes(file, channels, frames, widths):
+    """Tapes of zeros of so many frames in a file, its room taken before it is used."""
+    sizes = [4 * channels * frames * width for width in widths]
     os.posix_fallocate(file.fileno(), 0, max(sum(sizes), 1))
-    at = 0
-    for shape, size in zip(shapes, sizes):
-        yield (
-            np.memmap(file, np.float32, 'r+', at, shape) if size else np.zeros(shape, np.float32)
-        )
-        at += size
+    for width, at in zip(widths, itertools.accumulate([0, *sizes])):
+        yield _Tape(file.fileno(), at, channels, frames, width)
 
 
 def _cut_out(cut, x_CKB):
-    return ((x_CKB[:, at : at + cut.count],) for at in cut.starts)
+    return ((x_CKB[at : at + cut.count],) for at in cut.starts)
 
 
 def _after_zeros(blocks, count):

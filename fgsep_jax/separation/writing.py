@@ -76,6 +76,15 @@ def label_paths(outputs):
     return [f'{stem}_{name}' for name in LABELS]
 
 
+def check(form, bits):
+    """Raises ValueError where there are no such files."""
+    if form not in FORMATS:
+        raise ValueError(f'form = {form!r}: must be one of {", ".join(FORMATS)}')
+    known = ('16',) if form in _LOSSY else tuple(SUBTYPES)[: 2 if form == 'flac' else 3]
+    if bits not in known:
+        raise ValueError(f'bits = {bits!r}: must be {" or ".join(known)} with form = {form!r}')
+
+
 def check_form(form, *, rate, channels):
     """Raises BadInput where a form cannot hold a sound."""
     most_channels, most_rate = _MOST.get(form, (1024, 1 << 31))
@@ -167,10 +176,13 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
         for part, path in outputs.items():
             os.replace(partial[part], path)
         files.write(texts)
-    except BaseException:
+    except BaseException as error:
         for path in partial.values():
             with contextlib.suppress(OSError):
                 os.unlink(path)
+        if isinstance(error, OSError):  # by the name that its reader knows
+            called = {partial[part]: path for part, path in outputs.items()}
+            error.filename = called.get(error.filename, error.filename)
         raise
     return gain
 

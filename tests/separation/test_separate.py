@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import types
 
 import numpy as np
@@ -600,3 +601,88 @@ def test_seconds_in_which_voices_may_change_places_are_said(voices, tmp_path, mo
     wave(tmp_path / 'a.wav', noise(100_000))
     assert run(voices, tmp_path / 'a.wav', '-o', tmp_path / 'out') == 0
     assert 'who is who was decided by little in 4' in capsys.readouterr().out
+
+
+def test_parts_that_other_settings_replaced_are_not_done(sounds, tmp_path, capsys):
+    path = wave(tmp_path / 'a.wav', noise(16_000))
+    out = tmp_path / 'out'
+    assert run(sounds, path, '-o', out) == 0
+    other = ['--sources=foreground', '--start=1', '--overwrite']
+    assert run(sounds, path, '-o', out, *other) == 0
+    assert run(sounds, path, '-o', out) == 2
+    assert 'a_foreground.wav is there, and not from this model' in capsys.readouterr().err
+    assert run(sounds, path, '-o', out, *other[:2]) == 0
+    assert 'done already' in capsys.readouterr().out
+
+
+def test_a_recording_that_changes_meanwhile_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
+    path = wave(tmp_path / 'a.wav')
+    write = writing._write
+
+    def and_change(*args, **how):
+        wave(tmp_path / 'a.wav', noise(seed=1))
+        return write(*args, **how)
+
+    monkeypatch.setattr(writing, '_write', and_change)
+    assert run(sounds, path, '-o', tmp_path / 'out') == 1
+    assert 'changed (something wrote to it while it was read)' in capsys.readouterr().err
+    assert tree(tmp_path / 'out') == ['manifest.csv']
+    monkeypatch.undo()
+    assert run(sounds, path, '-o', tmp_path / 'out') == 0
+
+
+@pytest.mark.parametrize(('form', 'times'), [('WAV', 2), ('AIFF', 2), ('CAF', 0.5)])
+def test_what_is_damaged_is_not_handed_to_ffmpeg(sounds, tmp_path, capsys, form, times):
+    path = tmp_path / f'a.{form.lower()}'
+    soundfile.write(path, noise(9000), RATE, format=form)
+    data = path.read_bytes()
+    path.write_bytes((2 * data)[: int(len(data) * times)])
+    assert run(sounds, path, '-o', tmp_path / 'out') == 1
+    said = capsys.readouterr().err
+    assert 'longer than its header' in said or 'truncated' in said
+
+
+@pytest.mark.skipif(shutil.which('ffmpeg') is None, reason='needs ffmpeg')
+@pytest.mark.parametrize(('suffix', 'damage'), [('m4a', 'none'), ('mka', 'cut'), ('m4a', 'hole')])
+def test_what_ffmpeg_decodes_is_whole(sounds, tmp_path, capsys, suffix, damage):
+    source, path = wave(tmp_path / 'x/a.wav', noise(48_000), 16_000), tmp_path / f'a.{suffix}'
+    words = ['ffmpeg', '-v', 'error', '-i', source, '-c:a', 'aac', path]
+    subprocess.run(words, check=True)
+    data = bytearray(path.read_bytes())
+    if damage == 'cut':
+        data = data[: len(data) * 6 // 10]
+    elif damage == 'hole':
+        data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
+    path.write_bytes(data)
+    assert run(sounds, path, '-o', tmp_path / 'out') == (damage != 'none')
+    said = capsys.readouterr()
+    if damage == 'none':
+        assert 'recordings at 16,000 Hz; the model hears up to 4,000 Hz' in said.out
+    else:
+        assert 'neither libsndfile nor ffmpeg reads it' in said.err
+
+
+def test_standard_input_onto_a_full_disk(sounds, tmp_path, monkeypatch, capsys):
+    def full(self, data):
+        self.error = OSError(28, 'No space left on device')
+        return len(data)
+
+    monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=io.BytesIO(bytes(100_000))))
+    monkeypatch.setattr(writing.Output, 'write', full)
+    assert run(sounds, '-', '--raw_rate=16000', '-o', tmp_path) == 1
+    assert 'standard input: ' in (said := capsys.readouterr().err) and 'No space left' in said
+
+
+def test_a_list_is_text_whatever_the_names(sounds, tmp_path):
+    name = os.fsdecode(b'\xff.wav')
+    wave(tmp_path / 'a.wav')
+    os.rename(tmp_path / 'a.wav', tmp_path / name)
+    for _ in range(2):
+        assert run(sounds, tmp_path, '-o', tmp_path / 'out') == 0
+        assert '\\xff.wav' in (tmp_path / 'out/manifest.csv').read_text('utf-8')
+
+
+def test_an_absurd_level_is_refused(sounds, tmp_path, capsys):
+    path = wave(tmp_path / 'a.wav', 4e37 * noise() / np.abs(noise()).max(), subtype='FLOAT')
+    assert run(sounds, path, '-o', tmp_path / 'out') == 1
+    assert 'too loud (a peak of 4e+37' in capsys.readouterr().err
