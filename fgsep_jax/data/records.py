@@ -382,7 +382,8 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
 
     Keys: `schema_version, name, job, sample_rate, sources` (how many), `adaptation` (bool),
     `snr_rule`, `config` (the job's options), `splits: {name: {examples, shards, hours, speakers,
-    fingerprint, index}}`, `digest`, and whatever else the job adds.
+    fingerprint, index}}`, `digest` (early data sets have neither it nor `index`; an empty one is not
+    held against the rest), and whatever else the job adds.
 
     Raises:
         RecordError: if the schema version is another one, a key is missing, or a value cannot be
@@ -401,10 +402,13 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
             f'{where}: keys are missing ({", ".join(missing)}); prepare the data set again'
         )
     content = {key: value for key, value in metadata.items() if key != 'digest'}
-    if metadata.get('digest', '') not in ('', with_digest(content)['digest']):
+    splits = metadata['splits'].values() if isinstance(metadata['splits'], dict) else ()
+    early = not any('index' in entry for entry in splits if isinstance(entry, dict))
+    if metadata.get('digest', '' if early else None) not in ('', with_digest(content)['digest']):
+        state = 'does not match' if 'digest' in metadata else 'is missing'
         raise RecordError(
-            f'{where}: its digest does not match, it was damaged or changed by hand; {again}, or'
-            ' take out the key "digest" if you changed it on purpose'
+            f'{where}: its digest {state}, it was damaged or changed by hand; {again}, or'
+            ' write "digest": "" in it if you changed it on purpose'
         )
     rules = [
         ('name', metadata, _is_name, 'a name'),

@@ -49,11 +49,11 @@ def is_early(folder):
 
 
 def change(folder, how, *, digest=False):
-    """Changes dataset.json as by hand, its digest left out, or made anew."""
+    """Changes dataset.json as by hand, its digest emptied, or made anew."""
     content = json.loads((folder / 'dataset.json').read_text())
     content.pop('digest', None)
     how(content)
-    text = json.dumps(records.with_digest(content) if digest else content)
+    text = json.dumps(records.with_digest(content) if digest else {**content, 'digest': ''})
     (folder / 'dataset.json').write_text(text)
 
 
@@ -115,8 +115,7 @@ WRONG_METADATA = [
 def test_values_of_dataset_json_are_checked(folder, path, value):
     path = (path,) if isinstance(path, str) else path
     content = damage.changed(json.loads((folder / 'dataset.json').read_text()), path, value)
-    content.pop('digest', None)
-    (folder / 'dataset.json').write_text(json.dumps(content))
+    (folder / 'dataset.json').write_text(json.dumps({**content, 'digest': ''}))
     assert_refused(folder)
 
 
@@ -125,9 +124,36 @@ def test_a_changed_digit_of_dataset_json_is_noticed(folder):
     change(folder, lambda told: told.update(seed=1234), digest=True)
     read(folder)
     file.write_text(file.read_text().replace('1234', '1235'))
-    assert_refused(folder, 'its digest does not match.*take out the key "digest"')
+    assert_refused(folder, 'its digest does not match.*write "digest": ""')
     change(folder, lambda told: None)  # as that says
     read(folder)
+
+
+def test_every_flipped_bit_of_dataset_json_is_noticed(made, tmp_path):
+    """In the key of the digest, too."""
+    shutil.copytree(made, tmp_path / 'tones')
+    file, content = tmp_path / 'tones' / 'dataset.json', (made / 'dataset.json').read_bytes()
+    at = content.index(b'"digest"')
+    told = source.open_dataset(made)
+    for byte in range(at - 20, min(at + 40, len(content))):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[byte] ^= 1 << bit
+            file.write_bytes(flipped)
+            try:  # white space may be another
+                assert source.open_dataset(tmp_path / 'tones') == told
+            except records.RecordError:
+                pass
+
+
+def test_what_early_data_sets_lacked_is_not_asked_of_them(folder):
+    content = json.loads((folder / 'dataset.json').read_text())
+    del content['digest']
+    (folder / 'dataset.json').write_text(json.dumps(content))
+    if is_early(folder):
+        read(folder)
+    else:
+        assert_refused(folder, 'its digest is missing')
 
 
 @pytest.mark.parametrize('name', ['dataset.json', 'index-train.npy'])
@@ -277,7 +303,7 @@ def test_random_damage_of_a_file(scratch, made, name, draw):
 def test_random_values_in_dataset_json(scratch, made, draw):
     """With the digest left out: each value is one that the data set can be read by, or refused."""
     content = json.loads((made / 'dataset.json').read_text())
-    content.pop('digest')
+    content['digest'] = ''
     (scratch / 'dataset.json').write_bytes(draw.draw(damage.damaged_json(content)))
     try:
         for example in read(scratch):
