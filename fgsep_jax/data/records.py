@@ -382,8 +382,8 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
 
     Keys: `schema_version, name, job, sample_rate, sources` (how many), `adaptation` (bool),
     `snr_rule`, `config` (the job's options), `splits: {name: {examples, shards, hours, speakers,
-    fingerprint, index}}`, `digest` (early data sets have neither it nor `index`; an empty one is not
-    held against the rest), and whatever else the job adds.
+    fingerprint, index}}`, `digest` (early data sets have neither it nor `index`; an empty one is
+    not held against the rest), and whatever else the job adds.
 
     Raises:
         RecordError: if the schema version is another one, a key is missing, or a value cannot be

@@ -1,5 +1,6 @@
 """A data set that is not what was written is refused, or gives what was written: never another."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -140,10 +141,8 @@ def test_every_flipped_bit_of_dataset_json_is_noticed(made, tmp_path):
             flipped = bytearray(content)
             flipped[byte] ^= 1 << bit
             file.write_bytes(flipped)
-            try:  # white space may be another
+            with contextlib.suppress(records.RecordError):  # white space may be another
                 assert source.open_dataset(tmp_path / 'tones') == told
-            except records.RecordError:
-                pass
 
 
 def test_what_early_data_sets_lacked_is_not_asked_of_them(folder):
