@@ -508,6 +508,22 @@ def _ids(files: list[str]) -> dict[str, str]:
     }
 
 
+_FORM = re.compile(
+    rf'(.+?)(?:_mic(\d))?(?:{"|".join(map(re.escape, AUDIO))})+', re.IGNORECASE | re.DOTALL
+)
+
+
+def _recording(path: str) -> tuple[str, int]:
+    """What a recording is called whose forms may lie side by side, or each in a folder of its
+    suffix, and by which microphone it is, if several took it: `ann/mp3/x_mic2.mp3` -> `ann/x`, 2.
+    """
+    top, *below, name = path.split('/')
+    suffix = posixpath.splitext(name)[1].lower()
+    name, microphone = _FORM.fullmatch(name).groups()
+    below = [folder for folder in below if f'.{folder.lower()}' != suffix]
+    return '/'.join([top, *below, name]), int(microphone or 0)
+
+
 def folder(
     root: str,
     *,
@@ -518,8 +534,9 @@ def folder(
     split_by: str = 'speaker',
 ) -> list[Utterance]:
     """Any `<speaker>/**/*` tree of audio files, split by speaker (or, by `recording`, not yet:
-    `plans.deal`); files beside the speakers' folders are nobody's, and speakers who share a file
-    are of one split; `copies`: see `distinct`."""
+    `plans.deal`; then of a recording's forms and microphones one is taken); files beside the
+    speakers' folders are nobody's, and speakers who share a file are of one split; `copies`: see
+    `distinct`."""
     found = list_files(root)
     files = [path for path in found if '/' in path]
     if not files:
@@ -528,11 +545,16 @@ def folder(
         )
     tops = {path: printable(path.split('/')[0]) for path in files}
     speakers, groups, _ = twins(set(tops.values()))
+    forms = {path: found[path] for path in files}
+    if split_by == 'recording':
+        # The first microphone's form is the last of all, and among its own .wav.
+        files.sort(key=lambda path: (-_recording(path)[1], posixpath.splitext(path)[1].lower()))
+        forms = in_forms(root, found, {path: _recording(path)[0] for path in files})
     copies = [] if copies is None else copies
     utterances = distinct(
         [
-            Utterance(name, speakers[tops[path]], _join(root, path), '', others=found[path])
-            for path, name in _ids(files).items()
+            Utterance(name, speakers[tops[path]], _join(root, path), '', others=forms[path])
+            for path, name in _ids(sorted(forms)).items()
         ],
         copies,
     )

@@ -75,6 +75,9 @@ def survey(root: str) -> dict:
         found = [('', one.speaker, one.id, (one.path, *one.others)) for one in people]
     else:
         found = []
+    elsewhere = len([path for path in files if '/' not in path])
+    if sounds:
+        elsewhere = len(files) - len(found) - len(copies) - left_out.total()
     recordings = []
     for role, name, recording, paths in found:
         for path in paths:
@@ -96,7 +99,7 @@ def survey(root: str) -> dict:
         'unusable': dict(unusable),
         'copies': len(copies),
         'left_out': dict(left_out),
-        'elsewhere': len(files) - len(found) - len(copies) - left_out.total(),
+        'elsewhere': elsewhere,
         'digest': digest.hexdigest(),
     }
 

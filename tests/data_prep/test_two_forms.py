@@ -107,6 +107,37 @@ def test_of_wsj0_the_sphere_file_stands_in_for_a_bad_conversion(tmp_path):
     assert not any(one.problem for one in found)
 
 
+@pytest.mark.parametrize(
+    'first, other',
+    [
+        ('a/x.wav', 'a/x.mp3'),
+        ('a/day/x.WAV', 'a/day/x.flac'),
+        ('a/wav/x.wav', 'a/mp3/x.mp3'),
+        ('a/x.wav', 'a/FLAC/x.flac'),
+        ('a/x.mp3.wav', 'a/x.mp3'),
+        ('a/x.m4a.wav', 'a/x.mp3'),
+        ('a/x\n.mp3.wav', 'a/x\n.Flac'),
+        ('a/x_mic1.flac', 'a/x_mic2.flac'),
+        ('a/wav/x_mic1.wav', 'a/flac/x_mic2.flac'),
+    ],
+)
+def test_split_by_recording_no_recording_is_two(tmp_path, first, other):
+    first, other = sound(tmp_path / first), sound(tmp_path / other, seed=1)
+    apart = ['a/day2/x.wav', 'a/wave/x.mp3', 'a/x2.wav', 'b/x.wav']
+    rest = [sound(tmp_path / name, seed=i + 2) for i, name in enumerate(apart)]
+    found = corpora.folder(str(tmp_path), split_by='recording')
+    assert {one.path for one in found} == {str(path) for path in [first, *rest]}
+    assert {one.path: one.others for one in found if one.others} == {str(first): (str(other),)}
+    first.write_bytes(b'')
+    assert str(other) in {one.item.path for one in inspected(found)}
+    about = survey.survey(str(tmp_path))
+    assert len(about['recordings']) == 5 and not about['elsewhere']
+    # Where speakers are split, it is in one split anyhow.
+    sound(first)
+    people = corpora.folder(str(tmp_path), validation=0, test=0)
+    assert {one.path for one in people} == {str(path) for path in [first, other, *rest]}
+
+
 def test_bad_forms_that_are_alike_are_nobodys_copies(tmp_path):
     for i, speaker in enumerate('abcd'):
         sound(tmp_path / speaker / 'x.m4a', seed=i)
