@@ -232,33 +232,41 @@ def _standard_input(folder, raw_rate):
 
 
 class _Progress:
-    """How far all recordings have come: a bar in minutes of audio, or a line every 15 s."""
+    """How far all recordings have come: a bar in hours of audio, or a line every 15 s.
+
+    Args:
+      total: seconds of audio; nan where no header says how much there is.
+      quiet: whether nothing is shown.
+    """
 
     def __init__(self, total, quiet):
         import tqdm
 
-        self._bar = self._total = None
-        self._done, self._said = 0.0, time.monotonic()
-        self._began = time.monotonic()
-        if quiet:
-            return
-        self._total = total
-        if sys.stderr.isatty():
-            form = '{l_bar}{bar}| {n:.1f}/{total:.1f} min of audio [{elapsed}<{remaining}]'
-            self._bar = tqdm.tqdm(total=total / 60, bar_format=form, leave=False)
+        self._total, self._quiet, self._done, self._bar = total, quiet, 0.0, None
+        self._began = self._said = time.monotonic()
+        if not quiet and sys.stderr.isatty():
+            known = not math.isnan(total)
+            form = '{l_bar}{bar}| {n:.2f}/{total:.2f} h of audio [{elapsed}<{remaining}]'
+            self._bar = tqdm.tqdm(
+                total=total / 3600 if known else None,
+                bar_format=form if known else '{n:.2f} h of audio [{elapsed}]',
+                leave=False,
+            )
 
     def add(self, seconds):
         """So much more audio is done."""
         self._done += seconds
         if self._bar is not None:
-            self._bar.update(seconds / 60)
-        elif self._total is not None and time.monotonic() - self._said > 15:
+            self._bar.update(seconds / 3600)
+        elif not self._quiet and time.monotonic() - self._said > 15:
             self._said = time.monotonic()
-            took = self._said - self._began
-            left = max(self._total - self._done, 0) / (self._done / took)
+            speed = self._done / (self._said - self._began)
+            of = left = ''
+            if not math.isnan(self._total):
+                minutes = max(self._total - self._done, 0) / speed / 60
+                of, left = f' of {self._total / 3600:.2f}', f', {minutes:.1f} min to go'
             print(
-                f'{self._done / 60:.1f} of {self._total / 60:.1f} min of audio,'
-                f' {self._done / took:.1f} times real time, {left / 60:.1f} min to go',
+                f'{self._done / 3600:.2f}{of} h of audio, {speed:.1f} times real time{left}',
                 file=sys.stderr,
             )
 
@@ -354,7 +362,7 @@ def separate(words, args):
         json.dumps(
             [about.identity, args.start, args.seconds, args.background, args.bits, args.rate,
              _stamp(background),
-             args.labels, sorted(how.items(), key=str)],
+             sorted(how.items(), key=str)],
             default=str,
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
@@ -494,11 +502,11 @@ def _all(separator, jobs, args, how, background, manifest, say):
     from fgsep_jax.data.audio_files import BadInput
 
     headers = headers_of([job.source for job in jobs if job.source != '-'])
-    total = sum(seconds for seconds, _ in headers.values())
+    lengths = [headers.get(job.source, (math.nan, 0))[0] for job in jobs if job.source != '-']
     said = {rate for _, rate in headers.values()}
     if note := deaf_note(separator, said):
         say(f'note: {note}')
-    progress, failed = _Progress(total, args.json), 0
+    progress, failed = _Progress(sum(lengths, 0.0 if lengths else math.nan), args.json), 0
     for job in jobs:
         try:
             row, made = _separate_one(separator, job, args, how, background, manifest, progress.add)

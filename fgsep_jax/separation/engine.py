@@ -9,6 +9,7 @@ file. Estimates wait in a tape, a temporary file where they are many.
 from collections.abc import Callable, Iterator
 import dataclasses
 import math
+import numbers
 import tempfile
 
 import numpy as np
@@ -55,7 +56,7 @@ def check(how: How) -> None:
             raise ValueError(f'{name} = {getattr(how, name)!r}: must be {must}')
 
     def is_number(value):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
     number = isinstance(how.channels, int) and how.channels >= 1
     need('channels', how.channels in ('each', 'mean') or number, "'each', 'mean' or 1, 2, ...")

@@ -9,6 +9,7 @@ import time
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax import config as config_lib, names
@@ -166,12 +167,16 @@ class Separator:
         Raises:
           ValueError: the signal is empty, not finite, or of another shape.
         """
+        if getattr(signal, 'dtype', None) == jnp.bfloat16:
+            signal = signal.astype(jnp.float32)
         signal = np.asarray(signal)
         if signal.ndim not in (1, 2, 3) or not np.issubdtype(signal.dtype, np.floating):
             raise ValueError(
                 f'signal is {signal.dtype}{list(signal.shape)}: must be floats [T], [channels, T]'
                 ' or [batch, channels, T]; divide 16-bit integers by 32768'
             )
+        if not signal.size:
+            raise ValueError(f'empty: signal is {list(signal.shape)}')
         if signal.ndim > 1 and signal.shape[-2] > max(signal.shape[-1], 64):
             raise ValueError(
                 f'signal is {list(signal.shape)}: {signal.shape[-2]:,} channels of'
@@ -180,6 +185,7 @@ class Separator:
         if not (isinstance(rate, (int, float, np.number)) and 0 < rate < math.inf):
             raise ValueError(f'rate = {rate!r}: must be a number of hertz')
         how = self._how(channels=channels, rate=output_rate, **how)
+        self._check_background(background)
         if background is not None and not isinstance(background, tuple):
             background = np.asarray(background)
             if (
@@ -249,6 +255,7 @@ class Separator:
           ValueError: an argument that cannot be.
           OSError: the parts cannot be written.
         """
+        self._check_background(background)
         began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
         bits = str(bits)
         writing.check(form, bits)
@@ -309,6 +316,10 @@ class Separator:
         from fgsep_jax.separation.stream import Stream
 
         return Stream(self, rate)
+
+    def _check_background(self, background):
+        if background is not None and not self.network.adaptation_seconds:
+            raise ValueError(f'background: {self.name} has no auxiliary network that would hear it')
 
     def _how(self, **changes):
         unknown = sorted(changes.keys() - vars(self.how).keys())

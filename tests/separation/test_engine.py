@@ -178,13 +178,46 @@ def test_sources_of_all_channels_have_one_order(speech):
         (dict(segment=-1.0), 'segment = -1.0'),
         (dict(segment=float('nan')), 'segment = nan'),
         (dict(batch=0), 'batch = 0'),
-        (dict(background=[np.nan, 0.0]), 'background: must be'),
-        (dict(background='file.wav'), 'background: must be'),
+        (dict(background=(0, 1)), 'no auxiliary network'),
     ],
 )
 def test_ways_that_cannot_be_are_said(speech, how, said):
     with pytest.raises(ValueError, match=said):
         speech.separate(noise(100), RATE, **how)
+
+
+@pytest.mark.parametrize('background', [[np.nan, 0.0], 'file.wav'])
+def test_a_background_is_seconds_or_sound(background):
+    model = models.separator('blstm_m2_plus')
+    with pytest.raises(ValueError, match='background: must be'):
+        model.separate(noise(100), RATE, background=background)
+
+
+@pytest.mark.parametrize('shape', [(0,), (2, 0), (0, 9), (0, 2, 9)])
+def test_nothing_is_said_to_be_empty(speech, shape):
+    with pytest.raises(ValueError, match='empty'):
+        speech.separate(np.zeros(shape, np.float32), RATE)
+
+
+def test_halves_of_jax_and_numbers_of_numpy_are_taken(speech):
+    signal_T = jnp.asarray(noise(900), jnp.bfloat16)
+    part = speech.separate(signal_T, RATE, segment=np.float32(0.5))['speaker_1']
+    assert part.dtype == np.float32 and np.isfinite(part).all()
+
+
+@pytest.mark.parametrize(
+    ('how', 'said'),
+    [
+        (dict(bits='99'), "bits = '99': must be 16 or 24 or float"),
+        (dict(form='exe'), "form = 'exe': must be"),
+        (dict(form='flac', bits='float'), "bits = 'float': must be 16 or 24 with"),
+        (dict(start=float('nan')), 'start = nan'),
+        (dict(seconds=-1), 'seconds = -1'),
+    ],
+)
+def test_files_that_cannot_be_are_said(speech, tmp_path, how, said):
+    with pytest.raises(ValueError, match=said):
+        speech.separate_file(tmp_path / 'a.wav', tmp_path, **how)
 
 
 @pytest.mark.parametrize('rate', [0, float('nan'), '8000'])

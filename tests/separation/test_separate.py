@@ -686,3 +686,27 @@ def test_an_absurd_level_is_refused(sounds, tmp_path, capsys):
     path = wave(tmp_path / 'a.wav', 4e37 * noise() / np.abs(noise()).max(), subtype='FLOAT')
     assert run(sounds, path, '-o', tmp_path / 'out') == 1
     assert 'too loud (a peak of 4e+37' in capsys.readouterr().err
+
+
+def test_labels_may_be_asked_for_later(sounds, tmp_path):
+    path = wave(tmp_path / 'a.wav')
+    assert run(sounds, path, '-o', tmp_path / 'out') == 0
+    assert run(sounds, path, '-o', tmp_path / 'out', '--labels') == 0
+    assert 'a_labels.txt' in tree(tmp_path / 'out')
+
+
+@pytest.mark.parametrize('total', [7200.0, float('nan')])
+def test_progress_is_in_hours_of_audio(monkeypatch, capsys, total):
+    now = [100.0]
+    monkeypatch.setattr(separate.time, 'monotonic', lambda: now[0])
+    progress = separate._Progress(total, quiet=False)
+    progress.add(10.0)
+    now[0] += 20
+    progress.add(1790.0)
+    said = capsys.readouterr().err
+    known = total == total
+    assert said == (
+        '0.50 of 2.00 h of audio, 90.0 times real time, 1.0 min to go\n'
+        if known
+        else '0.50 h of audio, 90.0 times real time\n'
+    )
