@@ -25,7 +25,7 @@ class RunLog:
       workdir: run folder.
       step: step that the run starts or resumes from; what was logged after it is dropped, since
         it is about to be computed again.
-      total: steps of the whole run, for the progress bar.
+      total: steps of the whole run, for the progress bar; None where they are not foreseen.
       active: False on hosts that must not write.
       unvalidated: whether the validation of this step, too, is about to be computed again.
     """
@@ -116,7 +116,8 @@ class RunLog:
         now = time.monotonic()
         if self._bar.disable and now - self._said > 15:
             self._said = now
-            self.say(f'step {step}/{self._total}  loss {loss:.2f}  {speed}{to_go}')
+            of = f'/{self._total}' if self._total else ''
+            self.say(f'step {step}{of}  loss {loss:.2f}  {speed}{to_go}')
 
     def say(self, text):
         """Prints a line without breaking the bar."""

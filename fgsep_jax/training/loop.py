@@ -74,7 +74,13 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             run_folder.claim(workdir, config, train_source, before=_heard_before(workdir, config))
         log = stack.enter_context(
             contextlib.closing(
-                RunLog(workdir, step=step, total=total, active=host == 0, unvalidated=unvalidated)
+                RunLog(
+                    workdir,
+                    step=step,
+                    total=None if config.training.minutes else total,
+                    active=host == 0,
+                    unvalidated=unvalidated,
+                )
             )
         )
         for note in checkpoints.notes:
@@ -98,8 +104,8 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             say=log.say,
         )
         log.text(step, 'config', f'```\n{config_lib.to_json(config)}\n```')
-        most = ' at most' if config.training.minutes else ''
-        log.say(f'{"resuming at" if step else "starting at"} step {step} of {total}{most}')
+        of = '' if config.training.minutes else f' of {total}'  # where time decides, the most
+        log.say(f'{"resuming at" if step else "starting at"} step {step}{of}')
         gates.save(step, state.params)
         # From here on there is something to lose. On a pod JAX itself listens to SIGTERM.
         numbers = [n for n in stopping.NAMES if hosts == 1 or n != signal.SIGTERM]
@@ -147,7 +153,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         checkpoints.wait()
         if stop.number:
             raise Preempted(
-                f'asked to stop by {stopping.NAMES[stop.number]}: saved step {step} of {total} in'
+                f'asked to stop by {stopping.NAMES[stop.number]}: saved step {step}{of} in'
                 f' {workdir}; the same command resumes it',
                 stop.number,
             )

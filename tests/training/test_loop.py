@@ -456,7 +456,8 @@ def test_minutes_count_over_all_starts_of_a_run(data, tmp_path, monkeypatch, cap
     epoch = 4  # steps
     most = {'training.epochs': 50}
     assert train(**most, **{'training.minutes': 1.0}).step == 3 * epoch
-    assert '50 epochs at most, 1 min' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert '50 epochs at most, 1 min' in told and 'starting at step 0\n' in told
     assert train(**most, **{'training.minutes': 1.0}).step == 3 * epoch
     assert (
         'is trained: 12 steps, 3 epochs; training.minutes = 1 are over' in capsys.readouterr().out
