@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import pathlib
 import re
 import sys
 import tempfile
@@ -376,8 +377,7 @@ def separate(words, args):
             files.refuse_links(*os.path.split(os.path.join(folder, path)))
     with lock.held(folder, 'separation', flag='-o'):
         manifest = Manifest(folder, settings)
-        for where in {'', *(os.path.dirname(p) for job in jobs for p in job.outputs.values())}:
-            files.clean(os.path.join(folder, where))
+        _clean(folder, {os.path.dirname(path) for job in jobs for path in job.outputs.values()})
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
             say(
@@ -472,6 +472,17 @@ def _stamp(background):
         return None
     about = os.stat(background)
     return about.st_size, about.st_mtime_ns
+
+
+def _clean(folder, below):
+    """Removes what killed processes left half written, wherever no other one is at work."""
+    top = pathlib.Path(os.path.abspath(folder))
+    if any(map(lock.holder, top.parents)):  # its parts may lie here, too
+        return
+    for path in {top, *(top / name for name in below)}:
+        between = [one for one in (path, *path.parents) if one.is_relative_to(top) and one != top]
+        if not any(map(lock.holder, between)):
+            files.clean(path)
 
 
 def _waiting(jobs, manifest, folder, *, overwrite, labels):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import files, separate
+from fgsep_jax import files, lock, separate
 from fgsep_jax.separation import activity, writing
 import models
 
@@ -710,3 +710,16 @@ def test_progress_is_in_hours_of_audio(monkeypatch, capsys, total):
         if known
         else '0.50 h of audio, 90.0 times real time\n'
     )
+
+
+@pytest.mark.parametrize('other', ['out/below', '.'])
+def test_what_another_process_is_writing_stays(sounds, tmp_path, monkeypatch, other):
+    wave(tmp_path / 'in/below/a.wav')
+    (tmp_path / 'out/below').mkdir(parents=True)
+    half = tmp_path / 'out/below' / f'{files.PARTIAL}b_foreground.wav'
+    half.write_bytes(b'x')
+    with lock.held(tmp_path / other, 'separation'):
+        assert run(sounds, tmp_path / 'in', '-o', tmp_path / 'out') == 0
+    assert half.exists()
+    assert run(sounds, tmp_path / 'in', '-o', tmp_path / 'out') == 0
+    assert not half.exists()
