@@ -1,7 +1,6 @@
 """Walk trees that are mixed already (WSJ0-2mix as MERL's scripts leave it, LibriMix), and lists."""
 
 import collections
-import math
 import os
 import re
 
@@ -11,6 +10,8 @@ from data_prep.plans import Listed
 
 SPLITS = ('train', 'validation', 'test')
 WSJ0_PARTS = {'tr': 'train', 'cv': 'validation', 'tt': 'test'}
+_WSJ0_TOGETHER = ('train', 'validation')  # tr and cv are of the same speakers, as published
+_MOST_DB = 50  # of a level; published are 2.5, and 16 bits hold 96 between the two
 WSJ0_COUNTS = {'train': 20000, 'validation': 5000, 'test': 3000}
 LIBRIMIX_PARTS = {
     'train-100': 'train',
@@ -30,12 +31,18 @@ def _refuse_remote(root: str) -> None:
         )
 
 
-def _refuse_shared_speakers(root: str, utterances: list[Utterance]) -> None:
-    """As `plans.random_pairs`: a speaker belongs to one split."""
+def _refuse_shared_speakers(
+    root: str, utterances: list[Utterance], *, together: tuple[str, ...] = ()
+) -> None:
+    """As `plans.random_pairs`: a speaker belongs to one split, or to those published `together`."""
     splits = {}
     for one in utterances:
         splits.setdefault(one.speaker, set()).add(one.split)
-    shared = sorted(speaker for speaker, names in splits.items() if len(names) > 1)
+    shared = sorted(
+        speaker
+        for speaker, names in splits.items()
+        if len(names) > 1 and not names <= set(together)
+    )
     if shared:
         shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
         raise TreeError(
@@ -80,7 +87,8 @@ def _mixed(
     *,
     splits: tuple[str, ...],
 ):
-    """Two utterances and one line for each mixture of each part.
+    """Two utterances and one line for each mixture of each part, and a line without utterances for
+    each that breaks a rule.
 
     Raises:
         TreeError: if one of `splits` has none.
@@ -101,28 +109,37 @@ def _mixed(
             if speakers is None:  # not one of the mixtures; the report counts it
                 strays.append(paths[0])
                 continue
+            ready = tuple(mixtures.get(stem, [os.path.join(folders[0], name)]))
+            try:
+                levels = levels_of(stem)
+                _refuse_one_speaker(*speakers)
+            except ValueError as error:
+                problem = ('name breaks a rule', str(error))
+                listed.append(Listed(printable(stem), split, (), (), ready, problem))
+                continue
             ids = tuple(f'{part}/{printable(stem)}/s{i}' for i in (1, 2))
             for id_, speaker, folder, one in zip(ids, speakers, folders[1:], sources):
                 path, *others = one.get(stem, [os.path.join(folder, name)])
                 utterances.append(Utterance(id_, speaker, path, split, others=tuple(others)))
-            ready = tuple(mixtures.get(stem, [os.path.join(folders[0], name)]))
-            listed.append(Listed(printable(stem), split, ids, levels_of(stem), ready))
+            listed.append(Listed(printable(stem), split, ids, levels, ready))
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
-    there = {line.split for line in listed}
+    there = {line.split for line in listed if not line.problem}
     for split in splits:
         if split not in there:
             folders = ' or '.join(part for part, name in parts.items() if name == split)
             left = ','.join(name for name in splits if name in there)
             way = f'--splits={left} does without it' if left else f'expected: {layout}'
+            bad = next((line for line in listed if line.split == split), None)
+            bad = f'; {bad.id}: {bad.problem[1]}' if bad else ''
             raise TreeError(
-                f'{base} has no mixtures for the split {split} (folder {folders}); {way}'
+                f'{base} has no mixtures for the split {split} (folder {folders}){bad}; {way}'
             )
     return utterances, listed
 
 
 def _wsj0_name(stem: str):
-    number = r'[-+]?[\d.]+(?:e[-+]?\d+)?'
+    number = r'[-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf)'
     return re.fullmatch(rf'(?P<u1>[^_]+)_(?P<g1>{number})_(?P<u2>[^_]+)_(?P<g2>{number})', stem)
 
 
@@ -133,12 +150,29 @@ def _wsj0_speakers(stem: str):
 
 def _wsj0_levels(stem: str) -> tuple[float, float]:
     match = _wsj0_name(stem)
-    return float(match['g1']), float(match['g2'])
+    return _levels(match['g1'], match['g2'])
+
+
+def _levels(*texts: str) -> tuple[float, ...]:
+    """Levels in dB, as text. Raises ValueError with the rule that one breaks."""
+    for text in texts:
+        try:
+            good = abs(float(text)) <= _MOST_DB
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f'the level {text} is no number of dB from -{_MOST_DB} to {_MOST_DB}')
+    return tuple(map(float, texts))
+
+
+def _refuse_one_speaker(first: str, second: str) -> None:
+    if first == second:
+        raise ValueError(f'both sources are of speaker {first!r}, a mixture is of two')
 
 
 def incomplete(listed: list[Listed]) -> list[str]:
     """A line for each split of WSJ0-2mix that is not as large as published."""
-    found = collections.Counter(line.split for line in listed)
+    found = collections.Counter(line.split for line in listed if not line.problem)
     return [
         f'WSJ0-2mix has {WSJ0_COUNTS[split]} mixtures in {split}, this tree {count}'
         for split, count in sorted(found.items())
@@ -152,11 +186,19 @@ def wsj0_2mix(
     """`2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav`.
 
     Speakers are the first three letters of an utterance; levels are those in the name.
+
+    Raises:
+        TreeError: if the tree is another one, a split is not there, or a speaker of the test set is
+            in another split.
     """
     layout = '[2speakers/wav8k/min/]{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav'
     base = _find_base(root, ('min', 'wav8k/min', '2speakers/wav8k/min'), WSJ0_PARTS, layout)
     parts = {part: split for part, split in WSJ0_PARTS.items() if split in splits}
-    return _mixed(base, parts, 'mix', _wsj0_speakers, _wsj0_levels, layout, splits=splits)
+    utterances, listed = _mixed(
+        base, parts, 'mix', _wsj0_speakers, _wsj0_levels, layout, splits=splits
+    )
+    _refuse_shared_speakers(root, utterances, together=_WSJ0_TOGETHER)
+    return utterances, listed
 
 
 def librimix(
@@ -212,6 +254,29 @@ def _key(path: str) -> str:
     return re.sub(r'(\.wv1)?(\.wav|\.flac)?$', '', tail)
 
 
+def _speaker(path: str) -> str:
+    return _key(path).split('/')[-1][:3]
+
+
+def _listed(line: str) -> tuple[str, tuple[float, ...], tuple[str, str]]:
+    """Name, levels and paths of the mixture in a line of a list.
+
+    Raises:
+        ValueError: the rule that it breaks.
+    """
+    fields = line.split()
+    if len(fields) != 4:
+        raise ValueError('expected `path snr path snr`')
+    paths, levels = fields[::2], _levels(*fields[1::2])
+    for path in paths:
+        if path.startswith('/') or '..' in path.split('/'):
+            raise ValueError(f'the path {path!r} must be relative and stay below --wsj0_dir')
+    _refuse_one_speaker(*map(_speaker, paths))
+    stems = [_key(path).split('/')[-1] for path in paths]
+    name = '_'.join(f'{stem}_{level:.5g}' for stem, level in zip(stems, levels))
+    return name, levels, tuple(paths)
+
+
 def _refuse_shorten(path: str) -> None:
     with open(path, 'rb') as file:
         if b'shorten' in file.read(1024):
@@ -229,6 +294,10 @@ def wsj0_lists(
 
     Only the head-mounted microphone (`wv1`) is taken; `wv2` is never read. A listed file that is
     not there is counted as missing, with its mixtures.
+
+    Raises:
+        TreeError: if a line breaks a rule, nothing of a split is there, or a speaker of the test
+            set is in another split.
     """
     layout = 'si_tr_s/01t/01to030v.wav (or .wv1, .flac) below --wsj0_dir'
     for folder in (wsj0_dir, lists_dir):
@@ -247,35 +316,30 @@ def wsj0_lists(
             raise TreeError(
                 f"{path} is missing; --lists_dir must hold MERL's mix_2_spk_{{tr,cv,tt}}.txt"
             )
+        lines = {}
         for number, line in enumerate(delimited.read_lines(path), start=1):
             if not line.strip():
                 continue
-            fields = line.split()
             try:
-                first, first_db, second, second_db = fields
-                levels = float(first_db), float(second_db)
-            except ValueError:
-                levels = (math.nan,)
-            if not all(map(math.isfinite, levels)):
-                raise TreeError(
-                    f'{path}:{number}: expected `path snr path snr`, found {line.strip()[:200]!r}'
-                )
-            ids = []
-            for name in (first, second):
-                key = _key(name)
-                # cv and tr share files as well as speakers; ids are unique within a split.
-                ids.append(f'{part}/{key}')
-                found = by_key.get(key)
-                utterances[ids[-1]] = Utterance(
-                    id=ids[-1],
-                    speaker=key.split('/')[-1][:3],
+                mixture, levels, names = _listed(line)
+                if mixture in lines:
+                    raise ValueError(f'the mixture of line {lines[mixture]} once more')
+            except ValueError as error:
+                raise TreeError(f'{path}:{number}: {error}, found {line.strip()[:200]!r}') from None
+            lines[mixture] = number
+            # cv and tr share files as well as speakers; ids are unique within a split.
+            ids = {f'{part}/{_key(name)}': name for name in names}
+            for id_, name in ids.items():
+                found = by_key.get(_key(name))
+                utterances[id_] = Utterance(
+                    id=id_,
+                    speaker=_speaker(name),
                     path=os.path.join(wsj0_dir, found or name),
                     split=split,
                     others=forms.get(found, ()),
                 )
-            stems = [id_.split('/')[-1] for id_ in ids]
-            mixture = '_'.join(f'{s}_{level:.5g}' for s, level in zip(stems, levels))
             listed.append(Listed(mixture, split, tuple(ids), levels))
+    _refuse_shared_speakers(lists_dir, list(utterances.values()), together=_WSJ0_TOGETHER)
     present = {one.path: None for one in utterances.values() if os.path.isfile(one.path)}
     if not present:
         shown = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'

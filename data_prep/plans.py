@@ -65,13 +65,18 @@ class MixtureSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """One line of a mixing list, or one mixture of a tree that is already mixed."""
+    """One line of a mixing list, or one mixture of a tree that is already mixed.
+
+    Attributes:
+        problem: why it must not be made: kind and detail, see `Lost`.
+    """
 
     id: str
     split: str
     utterances: tuple[str, ...]
     level_db: tuple[float, ...] = ()
     mixture_paths: tuple[str, ...] = ()
+    problem: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,13 +281,17 @@ def random_pairs(
 def listed_pairs(
     inspected: Iterable[Inspected], *, listed: list[Listed]
 ) -> list[MixtureSpec | Lost]:
-    """The mixtures of `listed`, cut to the shortest source from the start; lost without one.
+    """The mixtures of `listed`, cut to the shortest source from the start; lost without one,
+    or where they have a problem.
 
     `snr_db` is the difference of the listed levels, nan where a list gives none.
     """
     good = {one.item.id: one for one in inspected}
     specs = []
     for line in listed:
+        if line.problem:
+            specs.append(Lost(line.id, line.split, *line.problem))
+            continue
         bad = [name for name in line.utterances if name not in good]
         if bad:
             detail = f'without {" and ".join(bad)}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import corpora, mixture_trees
+from data_prep import audio, corpora, mixture_trees, plans
 import trees
 
 
@@ -168,14 +168,17 @@ def test_librimix(tmp_path, inside, parts):
             mixture_trees.librimix(str(tmp_path), train_parts=('train-9',))
 
 
+LINE = 'wsj0/si_tr_s/01t/01to030v.wav 0.44979 wsj0/si_tr_s/029/029o0311.wav -0.44979'
+TEST_LINE = 'wsj0/si_et_05/440/440c0201.wav 1 wsj0/si_dt_05/050/050a0501.wav -1'
+
+
 def write_lists(folder, lines):
+    """Lists of training and validation; that of the test set has a line of its own speakers."""
     folder.mkdir()
     for part in ('tr', 'cv', 'tt'):
-        (folder / f'mix_2_spk_{part}.txt').write_text('\n'.join(lines) + '\n')
+        some = [TEST_LINE] if part == 'tt' else lines
+        (folder / f'mix_2_spk_{part}.txt').write_text('\n'.join(some) + '\n')
     return str(folder)
-
-
-LINE = 'wsj0/si_tr_s/01t/01to030v.wav 0.44979 wsj0/si_tr_s/029/029o0311.wav -0.44979'
 
 
 def test_wsj0_lists_take_wv1_only(tmp_path):
@@ -185,11 +188,14 @@ def test_wsj0_lists_take_wv1_only(tmp_path):
         '11-1.1/wsj0/si_tr_s/01t/01to030v.wv1',
         '11-2.1/wsj0/si_tr_s/029/029o0311.wv1.wav',
         '11-2.1/wsj0/si_tr_s/029/029o0311.wv2.wav',
+        *(f'11-3.1/{name}' for name in TEST_LINE.split()[::2]),
     )
     utterances, listed = mixture_trees.wsj0_lists(root, write_lists(tmp_path / 'lists', [LINE]))
     assert sorted({u.path.split('/')[-1] for u in utterances}) == [
         '01to030v.wv1',
         '029o0311.wv1.wav',
+        '050a0501.wav',
+        '440c0201.wav',
     ]
     assert [line.split for line in listed] == ['train', 'validation', 'test']
     assert listed[0].level_db == (0.44979, -0.44979)
@@ -216,8 +222,81 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
         bad = write_lists(tmp_path / f'bad{number}', [LINE])
         contents = line if isinstance(line, bytes) else line.encode()
         (tmp_path / f'bad{number}' / 'mix_2_spk_tr.txt').write_bytes(b'\r\n' + contents)
-        with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt.*(:2: expected|line 2)'):
+        with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt.*(:2: |line 2)'):
             mixture_trees.wsj0_lists(other, bad)
+
+
+@pytest.mark.parametrize(
+    'line, said',
+    [
+        ('wsj0/si_tr_s/01t/01to030v.wav 1 wsj0/si_tr_s/01t/01to030w.wav -1', "of speaker '01t'"),
+        ('/etc/si_tr_s/01t/01to030v.wav 1 a/b/029o0311.wav -1', 'below --wsj0_dir'),
+        ('a/b/01to030v.wav 1 ../../../etc/passwd.wav -1', 'below --wsj0_dir'),
+        ('a/b/01to030v.wav 1 wsj0/si_tr_s/../../../x.wav -1', 'below --wsj0_dir'),
+        ('a/b/01to030v.wav 1000 a/b/029o0311.wav -1000', 'level 1000 is no number of dB from -50'),
+        ('a/b/01to030v.wav 1e999 a/b/029o0311.wav 1', 'level 1e999'),
+        ('a/b/01to030v.wav 1 a/b/029o0311.wav nan', 'level nan'),
+        ('a/b/01to030v.wav 1.2.3 a/b/029o0311.wav 1', 'level 1.2.3'),
+        (LINE, 'the mixture of line 1 once more'),
+        (LINE.replace('0.44979', '0.449790'), 'the mixture of line 1 once more'),
+    ],
+)
+def test_a_line_that_breaks_a_rule_is_named(tmp_path, monkeypatch, line, said):
+    root = touch(tmp_path / 'in', *LINE.split()[::2], *TEST_LINE.split()[::2])
+    lists = write_lists(tmp_path / 'lists', [LINE, '', line])
+    monkeypatch.setattr(mixture_trees, '_refuse_shorten', lambda path: pytest.fail(path))
+    with pytest.raises(corpora.TreeError) as error:
+        mixture_trees.wsj0_lists(root, lists)
+    assert 'mix_2_spk_tr.txt:3: ' in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'name, said',
+    [
+        ('018a0106_1.2.3_019o0306_-1', 'the level 1.2.3 is no number of dB from -50 to 50'),
+        ('018a0106_1e999_019o0306_-1', 'the level 1e999 '),
+        ('018a0106_1000_019o0306_-1000', 'the level 1000 '),
+        ('018a0106_1_019o0306_-inf', 'the level -inf '),
+        ('018a0106_nan_019o0306_1', 'the level nan '),
+        ('018a0106_1_018o0306_-1', "of speaker '018'"),
+    ],
+)
+def test_a_name_that_breaks_a_rule_is_one_line(tmp_path, name, said):
+    good = {'tr': '01ta_1_029a_-1', 'cv': '01tb_1_029b_-1', 'tt': '050a_1_440a_-1'}
+    for part, stem in [*good.items(), ('tr', name)]:
+        touch(tmp_path, *(f'{part}/{folder}/{stem}.wav' for folder in ('mix', 's1', 's2')))
+    utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path))
+    assert len(utterances) == 6 and len(listed) == 4
+    inspected = [audio.Inspected(one, samples=9) for one in utterances]
+    planned = plans.listed_pairs(inspected, listed=listed)
+    (lost,) = [one for one in planned if isinstance(one, plans.Lost)]
+    assert (lost.id, lost.split, lost.kind) == (name, 'train', 'name breaks a rule')
+    assert said in lost.detail
+    touch(tmp_path / 'alone', *(f'tr/{folder}/{name}.wav' for folder in ('mix', 's1', 's2')))
+    with pytest.raises(corpora.TreeError, match=f'no mixtures for the split train.*{name}: '):
+        mixture_trees.wsj0_2mix(str(tmp_path / 'alone'), splits=('train',))
+
+
+@pytest.mark.parametrize('other', ['tr', 'cv'])
+def test_test_speakers_of_wsj0_are_in_no_other_split(tmp_path, other):
+    """Those of tr and cv are the same, as published."""
+    good = {'tr': '01ta_1_029a_-1', 'cv': '01tb_1_029b_-1', 'tt': '050a_1_440a_-1'}
+    said = f"'01t' in test, {mixture_trees.WSJ0_PARTS[other]}"
+    for folder in ('mix', 's1', 's2'):
+        touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for part, name in good.items()))
+    assert len(mixture_trees.wsj0_2mix(str(tmp_path))[1]) == 3
+    for folder in ('mix', 's1', 's2'):
+        touch(tmp_path, f'tt/{folder}/{good[other]}.wav')
+    splits = (mixture_trees.WSJ0_PARTS[other], 'test')
+    with pytest.raises(corpora.TreeError, match=f'2 of 4 speakers in more than one split: {said}'):
+        mixture_trees.wsj0_2mix(str(tmp_path), splits=splits)
+    root = touch(tmp_path / 'wsj0', *LINE.split()[::2], *TEST_LINE.split()[::2])
+    lists = write_lists(tmp_path / 'lists', [LINE])
+    assert len(mixture_trees.wsj0_lists(root, lists)[1]) == 3
+    with open(tmp_path / 'lists' / 'mix_2_spk_tt.txt', 'a') as file:
+        file.write(LINE.replace('01to030v', '01to030x'))
+    with pytest.raises(corpora.TreeError, match=f'lists: 2 of 4 speakers.*{said}'):
+        mixture_trees.wsj0_lists(root, lists, splits=splits)
 
 
 @pytest.mark.parametrize('gone', ['tr', 'cv', 'tt'])
@@ -241,7 +320,6 @@ def test_a_missing_part_of_a_mixed_tree_is_refused_with_the_flag(tmp_path, gone,
 def test_wsj0_lists_without_the_test_folder_are_refused_with_the_flag(tmp_path):
     root = touch(tmp_path, *(name for name in LINE.split()[::2]))
     lists = write_lists(tmp_path / 'lists', [LINE])
-    (tmp_path / 'lists' / 'mix_2_spk_tt.txt').write_text(LINE.replace('si_tr_s', 'si_et_05'))
     with pytest.raises(corpora.TreeError, match='split test.*si_et_05.*--splits=train,validation'):
         mixture_trees.wsj0_lists(root, lists)
     _, listed = mixture_trees.wsj0_lists(root, lists, splits=('train',))

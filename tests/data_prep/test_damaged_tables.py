@@ -41,7 +41,8 @@ def test_random_damage_of_a_table(tmp_path_factory, name, draw):
 @settings(deadline=None, max_examples=100)
 @given(
     damage.damaged_bytes(
-        b'wsj0/si_tr_s/01t/01to030v.wav 0.48 wsj0/si_tr_s/029/029o031h.wav -0.48\n' * 2
+        b'wsj0/si_tr_s/01t/01to030v.wav 0.48 wsj0/si_tr_s/029/029o031h.wav -0.48\n'
+        b'wsj0/si_tr_s/029/029o031h.wav 1 wsj0/si_tr_s/01t/01to030v.wav -1\n'
     )
 )
 def test_random_damage_of_a_list(tmp_path_factory, data):

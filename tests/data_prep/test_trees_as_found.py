@@ -68,7 +68,7 @@ def test_trees_in_a_bucket_are_refused_with_the_way_out(tmp_path):
             walk()
 
 
-def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_does_not(tmp_path):
+def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_takes_those_of_tr_in_cv(tmp_path):
     def make(base, parts, mixture, name):
         touch(base, *(f'{p}/{f}/{name}.wav' for p in parts for f in (mixture, 's1', 's2')))
         return str(base)
