@@ -12,13 +12,14 @@ from fgsep_jax.separation.model import Separator
 RUNS = 3  # of which the fastest counts
 
 
-def describe(config, params=None, *, step=0):
+def describe(config, params=None, *, step=0, sources=()):
     """Describes a model.
 
     Args:
       config: ConfigDict.
       params: its weights; None: initial ones, which cost the same.
       step: that they were taken at.
+      sources: names of what it gives; empty for the usual ones.
 
     Returns:
       Lines of text.
@@ -27,7 +28,7 @@ def describe(config, params=None, *, step=0):
         from fgsep_jax.tasks import make_task
 
         params = jax.jit(make_task(config).init)(jax.random.key(config.seed))
-    separator = Separator(config, params, step=step)
+    separator = Separator(config, params, step=step, sources=sources)
     rate, how = separator.sample_rate, separator.how
     total = sum(leaf.size for leaf in jax.tree.leaves(params))
     rows = [
@@ -35,7 +36,7 @@ def describe(config, params=None, *, step=0):
         ('gives', f'{", ".join(separator.sources)} at {rate:,} Hz'),
         ('parameters', f'{total:,} ({4 * total / 2**20:.1f} MiB)'),
         *((f'  {name}', f'{count:,}') for name, count in _layers(params).items()),
-        ('MACs', f'{separator.task.multiply_accumulates() / 1e9:.2f} G per second of audio'),
+        ('MACs', f'{separator.task.multiply_accumulates() / 1e9:.3g} G per second of audio'),
         ('hears', _hears(separator, rate)),
         ('latency', _latency(separator, rate)),
     ]

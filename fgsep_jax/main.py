@@ -48,8 +48,8 @@ def _parser():
     parser.add_argument(
         '--workdir',
         type=command_line.local_path,
-        help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]; with --mode=evaluate also a'
-        ' model file NAME.safetensors, or a shipped NAME: the results go to NAME-results',
+        help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]; with --mode=evaluate (results go'
+        ' to NAME-results) and describe also a model file NAME.safetensors, or a shipped NAME',
     )
     parser.add_argument('--mode', choices=MODES, default=MODES[0], help='what to do')
     parser.add_argument(
@@ -240,23 +240,25 @@ def _cross_evaluate(args, settings):
 
 
 def _describe(args, config):
-    """Prints what the model of a run, or of a configuration, is made of and costs."""
+    """Prints what the model of a run, a model file or a configuration is made of and costs."""
     _refuse(args, 'data_dirs', 'runs')
+    model, workdir = '', args.workdir
     trained = config is None
     if trained:
-        config = run_folder.read_config(args.workdir)
-    validate.validate(config)
+        model, workdir = data_sets.model_of(args.workdir)
+    if not model:
+        validate.validate(run_folder.read_config(workdir) if trained else config)
     _begin(args)
     from fgsep_jax.describe import describe
-    from fgsep_jax.tasks import make_task
     from fgsep_jax.training import checkpoint
 
-    step, params = 0, None
+    params, more = None, {}
     if trained:
-        step, params, notes = checkpoint.load_best(args.workdir, config, make_task(config))
+        about, params, notes = checkpoint.load_trained(model or workdir)
+        config, more = about.config, dict(step=about.step, sources=about.sources)
         for note in notes:
             print(f'note: {note}')
-    print('\n'.join(describe(config, params, step=step)))
+    print('\n'.join(describe(config, params, **more)))
 
 
 def _settings(args, config, overrides):

@@ -3,25 +3,77 @@
 import re
 
 import jax
+import numpy as np
 import pytest
 
 from fgsep_jax import describe, main
+from fgsep_jax.interop import model_file
 from fgsep_jax.tasks import make_task
 import tiny
+
+
+def table(text):
+    """{label: the rest} of what is printed."""
+    return {label.strip(): rest for label, rest in re.findall('(.{28})(.*)', text)}
 
 
 @pytest.mark.parametrize('name', ['convtasnet_glu', 'convtasnet_causal', 'blstm_m2_plus'])
 def test_parts_add_up(name):
     config = tiny.config('', name)
     text = '\n'.join(describe.describe(config))
-    shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    task = make_task(config)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
     total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    said = {label.strip(): rest for label, rest in re.findall('(.{28})(.*)', text)}
+    said = table(text)
     assert said['parameters'].startswith(f'{total:,} ')
     parts = re.findall('^  .{26}([\\d,]+)$', text, flags=re.M)
     assert sum(int(part.replace(',', '')) for part in parts) == total
     assert ('one frame (16 samples)' in said['latency']) == (name == 'convtasnet_causal')
     assert 'times real time on 1 x cpu' in said['speed'] or jax.device_count() > 1
+    giga = float(said['MACs'].removesuffix(' G per second of audio'))
+    assert giga == pytest.approx(task.multiply_accumulates() / 1e9, rel=5e-3)
+
+
+# Frames of `window` samples, `stride` apart; three taps each at 1, 2, 4 ... frames' distance.
+@pytest.mark.parametrize(
+    'window, stride, blocks, repeats', [(16, 8, 2, 1), (32, 8, 2, 2), (16, 8, 3, 1)]
+)
+def test_what_it_hears_and_needs(monkeypatch, window, stride, blocks, repeats):
+    monkeypatch.setattr(describe, 'RUNS', 1)
+    keys = dict(window=window, stride=stride, blocks=blocks, repeats=repeats, basis=64)
+    config = tiny.config('', **{f'model.{key}': value for key, value in keys.items()})
+    said = table('\n'.join(describe.describe(config)))
+    samples = stride * 2 * repeats * (2**blocks - 1) + 2 * window - stride
+    assert said['hears'].startswith(f'{samples} samples ({samples / 8000:.2f} s); ')
+    memory, batch, seconds = map(
+        int, re.match('(\\d+) MiB for windows of (\\d+) x (\\d+) s', said['memory']).groups()
+    )
+    cut = batch * seconds * 8000
+    outside = 4 * cut * (1 + 2)  # the mixtures and two estimates of each
+    inside = 4 * cut // stride * 64  # what the encoder gives
+    assert outside + inside < memory * 2**20 < outside + 20 * inside
+
+
+def test_a_model_file_is_described_by_what_is_in_it(tmp_path, monkeypatch, capsys):
+    config, given = tiny.config(''), []
+    shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    weights = jax.tree.map(lambda x: np.full(x.shape, 0.25, x.dtype), shapes)
+    model_file.write(tmp_path / 'm.safetensors', config, weights, sources=('low', 'high'), step=7)
+    monkeypatch.setattr(main, '_begin', lambda args: None)
+    cost = describe._cost
+    monkeypatch.setattr(
+        describe, '_cost', lambda model, how: given.append(model.parameters) or cost(model, how)
+    )
+    main.main(['--mode=describe', f'--workdir={tmp_path}/m.safetensors'])
+    said = table(capsys.readouterr().out)
+    assert said['model'] == 'convtasnet_glu:demo, step 7'
+    assert said['gives'] == 'low, high at 8,000 Hz'
+    assert all((leaf == 0.25).all() for leaf in jax.tree.leaves(given))
+    monkeypatch.setattr(describe, '_cost', lambda model, how: (1.0, 0))
+    main.main(['--mode=describe', '--workdir=voices'])
+    said = table(capsys.readouterr().out)
+    shipped = model_file.read_about(model_file.shipped()['voices'])
+    assert said['model'].endswith(f', step {shipped.step}')
 
 
 def test_a_model_must_be_named(capsys):
