@@ -21,11 +21,11 @@ def is_embedded(config):
     return not config.data.dir
 
 
-def check(config, directory, splits=()):
+def check(config, directory, splits=(), *, run=''):
     """Looks a run's own data set up before anything heavy is imported; as `open_data`, but that a
-    missing embedded one may still be built."""
+    missing embedded one may still be built, and that a `run` folder can be evaluated on another."""
     if not (is_embedded(config) and _to_be_built(directory)):
-        _open(config, directory, splits)
+        _open(config, directory, splits, run)
 
 
 def check_splits(directories, splits, *, tasks=()):
@@ -290,10 +290,15 @@ def _folders_for(directory):
     return shlex.quote(directory), shlex.quote(other)
 
 
-def _open(config, directory, splits):
+def _open(config, directory, splits, run=''):
     try:
         metadata = open_dataset(directory)
     except FileNotFoundError as error:
+        if run:
+            raise config_lib.ConfigError(
+                f'{shown(run)} was trained on a data set that is not where it was: {error}.'
+                ' --data_dirs=DIR names it, or others'
+            ) from error
         jobs = [job for job in defaults.JOBS[config.task] if job not in defaults.EMBEDDED.values()]
         job = config.data.name or jobs[-1]
         others = f' (or another of {", ".join(jobs)})' if not config.data.name and jobs[1:] else ''

@@ -193,7 +193,7 @@ def _evaluate(args, settings):
     directories = args.data_dirs
     if not directories:
         directories = [run_folder.data_dir(workdir, config)]
-        data_sets.check(config, *directories)
+        data_sets.check(config, *directories, run=workdir)
     splits = args.splits or config.evaluation.splits.split(',')
     if args.data_dirs or not data_sets.is_embedded(config):
         tasks = [] if config.data.targets else [config.task]

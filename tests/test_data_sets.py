@@ -67,6 +67,26 @@ def test_a_relative_folder_is_found_from_elsewhere(project, tmp_path, monkeypatc
     assert found(outside) == there
 
 
+def test_a_run_that_was_moved_away_from_its_data_is_evaluated_by_the_flag_it_names(
+    project, tmp_path, monkeypatch, capsys
+):
+    claim(project, project.path / 'runs' / 'a', 'data/tones')
+    run, data = tmp_path / 'elsewhere' / 'a', tmp_path / 'disk' / 'tones'
+    for folder, place in ((project.path / 'runs' / 'a', run), (project.path / 'data/tones', data)):
+        place.parent.mkdir()
+        shutil.move(folder, place)
+    monkeypatch.chdir(run.parent)
+    monkeypatch.setattr(main, '_begin', lambda args: None)
+    given = []
+    monkeypatch.setattr(experiment, 'evaluate', lambda *_, data_dirs, **__: given.append(data_dirs))
+    said = refused(capsys, '--mode=evaluate', '--workdir=a')
+    assert 'a was trained on a data set that is not where it was: ' in said
+    assert f'{project.path}/data/tones' in said and '--data_dirs=DIR names it' in said
+    assert said.count('\n') == 1 and '--config.data.dir' not in said
+    main.main(['--mode=evaluate', '--workdir=a', f'--data_dirs={data}'])
+    assert given == [[str(data)]]
+
+
 @pytest.mark.parametrize('name', run_folder.CONTENTS)
 def test_what_a_run_would_write_over_is_refused(project, name):
     folder = project.path / 'mine'
