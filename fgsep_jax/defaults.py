@@ -85,7 +85,7 @@ _DATA = {
 _TRAINING = {
     'init_from': '',  # run folder or model file whose weights are the first; empty: random ones
     'epochs': 100,
-    'minutes': 0.0,  # of training, after which no other epoch begins; 0: until the last of `epochs`
+    'minutes': 0.0,  # of training, to the nearest end of an epoch; 0: until the last of `epochs`
     'learning_rate': 1e-3,
     'clip_norm': 7.0,
     'plateau_factor': 0.5,

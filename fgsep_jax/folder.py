@@ -365,6 +365,11 @@ def configurations(found, *, rate, argument='', overrides=None, first=None):
             f'{which} a {base.task} model, and what was found is for a {task} one,'
             f' e.g. --config={MODELS[task]}'
         )
+    if tuned and base.data.sources != 2:
+        raise config_lib.ConfigError(
+            f'training.init_from names a model of {counted(base.data.sources, "source")}; of a'
+            ' folder mixtures of 2 are made'
+        )
     if tuned:
         config = base.copy_and_resolve_references()
         config.data.update(name='', dir='', targets='', sample_rate=rate)
@@ -436,10 +441,8 @@ def choose(configs, seconds, *, say=print, measured=measure):
 
     chosen = None
     for config in configs:
-        name, wanted = (
-            f'speed              {config.experiment}:{config.preset}',
-            ENOUGH[config.preset],
-        )
+        wanted = ENOUGH[config.preset]
+        name = f'speed              {config.experiment}:{config.preset}'
         # Not worth a compilation where it is far too slow; an accelerator's speed is not foreseen.
         if chosen and jax.default_backend() == 'cpu':
             before, rate = chosen

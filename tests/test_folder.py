@@ -339,6 +339,9 @@ def test_a_training_may_start_from_a_shipped_model(found, name, rate):
     assert len(made(found, argument=folder.MODELS[config.task])) == 3
     with pytest.raises(config_lib.ConfigError, match='init_from names a (speech|foreground) model'):
         made(sounds() if config.task == 'speech' else speech([9.0]))
+    first.data.sources = 1
+    with pytest.raises(config_lib.ConfigError, match='init_from names a model of 1 source; of a'):
+        made(found)
 
 
 @pytest.mark.parametrize('rates, rate', [([48000] * 9, 32000), ([24000] * 9, 24000)])

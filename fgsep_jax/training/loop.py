@@ -27,6 +27,7 @@ from fgsep_jax.training.optimizer import make_plateau, update_plateau
 from fgsep_jax.training.state import init_state
 from fgsep_jax.training.step import jit_train_step, jit_validation_step
 
+OVERDUE = 1.2  # times the minutes of a training, at which even an epoch is broken off
 MEASURED = 5  # steps, at least, that a speed is told from: the first ones after a start are slow
 
 
@@ -118,6 +119,9 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
                 step += 1
                 gates.save(step, state.params)
             epoch_end = step % epoch_steps == 0
+            if hosts == 1 or epoch_end:
+                clock.agree()
+            epoch_end |= saved or clock.is_up(step)
             leaving = stop.requested(step)
             loss = None
             if epoch_end:
@@ -437,12 +441,15 @@ class _Clock:
         return max(self._limit - self.seconds, 0.0)
 
     def agree(self):
-        """Looks at the first host's clock, at the end of an epoch."""
+        """Looks at the first host's clock; all hosts at the same step."""
         if self._limit < math.inf:
             self._agreed = mesh_lib.gather(self.seconds)[0]
 
     def is_up(self, step):
-        """Whether the time ends nearer to the epoch's end at this step than to the next one's."""
+        """Whether the time ends nearer to the epoch's end at this step than to the next one's, or
+        is over by so much that the end of the epoch is not waited for."""
+        if self._agreed >= OVERDUE * self._limit:
+            return step > 0
         if not step or step % self._epoch_steps:
             return False
         return self._agreed * (1 + self._epoch_steps / step / 2) >= self._limit

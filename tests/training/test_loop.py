@@ -429,8 +429,10 @@ def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
         (0.0, 0, False),
         (41.0, 20, False),  # the next epoch would end at 61.5 s, nearer to a minute
         (49.0, 20, True),  # it would end at 73.5 s
-        (49.0, 21, False),  # an epoch is never broken off
-        (500.0, 10, True),  # nor is the first
+        (71.0, 21, False),  # an epoch is ended, be it the first
+        (71.0, 9, False),
+        (72.0, 9, True),  # but not at any cost
+        (500.0, 10, True),
     ],
 )
 def test_a_training_ends_with_the_epoch_nearest_to_its_minutes(seconds, step, up):
@@ -465,6 +467,28 @@ def test_minutes_count_over_all_starts_of_a_run(data, tmp_path, monkeypatch, cap
     now[0] = 0.0
     assert train(**most, **{'training.minutes': 2.0}).step == 6 * epoch
     assert train(**{'training.epochs': 7}).step == 7 * epoch
+
+
+def test_an_epoch_that_takes_far_too_long_is_broken_off_validated_and_gone_on_with(
+    data, tmp_path, monkeypatch, capsys
+):
+    now = [0.0]
+    monkeypatch.setattr(loop, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(loop._Run):
+        def step(self, *args):
+            now[0] += 40
+            return super().step(*args)
+
+    monkeypatch.setattr(loop, '_Run', Slow)
+    train = functools.partial(run, data, tmp_path / 'run', MeanTask(), monkeypatch)
+    assert train(**{'training.minutes': 1.0}).step == 2
+    assert 'step 2  validation loss' in capsys.readouterr().out
+    assert train(**{'training.minutes': 1.0}).step == 2
+    assert 'is trained: 2 steps, 0 epochs' in capsys.readouterr().out
+    assert train(**{'training.epochs': 1}).step == 4
+    validated = [row['step'] for row in rows(tmp_path / 'run') if row['kind'] == 'validation']
+    assert validated == [2, 4]
 
 
 def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, capsys):
