@@ -31,25 +31,33 @@ def _refuse_remote(root: str) -> None:
         )
 
 
-def _refuse_shared_speakers(
-    root: str, utterances: list[Utterance], *, together: tuple[str, ...] = ()
+def _refuse_shared(
+    root: str,
+    utterances: list[Utterance],
+    listed: list[Listed],
+    *,
+    together: tuple[str, ...] = (),
 ) -> None:
-    """As `plans.random_pairs`: a speaker belongs to one split, or to those published `together`."""
-    splits = {}
-    for one in utterances:
-        splits.setdefault(one.speaker, set()).add(one.split)
-    shared = sorted(
-        speaker
-        for speaker, names in splits.items()
-        if len(names) > 1 and not names <= set(together)
-    )
-    if shared:
-        shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
-        raise TreeError(
-            f'{root}: {len(shared)} of {plural(len(splits), "speaker")} in more than one split: '
-            f'{shown}. A speaker must not cross splits; take their mixtures out of all but one of '
-            'them'
+    """As `plans.random_pairs`: a speaker belongs to one split, or to those published `together`;
+    and a mixture to one."""
+
+    def refuse(noun: str, pairs: list[tuple[str, str]], together: tuple[str, ...] = ()) -> None:
+        splits = {}
+        for name, split in pairs:
+            splits.setdefault(name, set()).add(split)
+        shared = sorted(
+            name for name, there in splits.items() if len(there) > 1 and not there <= set(together)
         )
+        if shared:
+            shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
+            raise TreeError(
+                f'{root}: {len(shared)} of {plural(len(splits), noun)} in more than one split: '
+                f'{shown}. A {noun} must not cross splits; take '
+                f'{"their mixtures" if noun == "speaker" else "them"} out of all but one of them'
+            )
+
+    refuse('speaker', [(one.speaker, one.split) for one in utterances], together)
+    refuse('mixture', [(line.id, line.split) for line in listed])
 
 
 def _find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: str) -> str:
@@ -197,7 +205,7 @@ def wsj0_2mix(
     utterances, listed = _mixed(
         base, parts, 'mix', _wsj0_speakers, _wsj0_levels, layout, splits=splits
     )
-    _refuse_shared_speakers(root, utterances, together=_WSJ0_TOGETHER)
+    _refuse_shared(root, utterances, listed, together=_WSJ0_TOGETHER)
     return utterances, listed
 
 
@@ -244,7 +252,7 @@ def librimix(
     utterances, listed = _mixed(
         base, parts, 'mix_clean', speakers_of, lambda stem: (), layout, splits=splits
     )
-    _refuse_shared_speakers(root, utterances)
+    _refuse_shared(root, utterances, listed)
     return utterances, listed
 
 
@@ -339,7 +347,7 @@ def wsj0_lists(
                     others=forms.get(found, ()),
                 )
             listed.append(Listed(mixture, split, tuple(ids), levels))
-    _refuse_shared_speakers(lists_dir, list(utterances.values()), together=_WSJ0_TOGETHER)
+    _refuse_shared(lists_dir, list(utterances.values()), listed, together=_WSJ0_TOGETHER)
     present = {one.path: None for one in utterances.values() if os.path.isfile(one.path)}
     if not present:
         shown = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'

@@ -173,10 +173,10 @@ TEST_LINE = 'wsj0/si_et_05/440/440c0201.wav 1 wsj0/si_dt_05/050/050a0501.wav -1'
 
 
 def write_lists(folder, lines):
-    """Lists of training and validation; that of the test set has a line of its own speakers."""
+    """Lists; those of validation have other levels, and the test set's a line of its speakers."""
     folder.mkdir()
     for part in ('tr', 'cv', 'tt'):
-        some = [TEST_LINE] if part == 'tt' else lines
+        some = {'tr': lines, 'cv': [LINE.replace('0.44', '0.45')], 'tt': [TEST_LINE]}[part]
         (folder / f'mix_2_spk_{part}.txt').write_text('\n'.join(some) + '\n')
     return str(folder)
 
@@ -297,6 +297,19 @@ def test_test_speakers_of_wsj0_are_in_no_other_split(tmp_path, other):
         file.write(LINE.replace('01to030v', '01to030x'))
     with pytest.raises(corpora.TreeError, match=f'lists: 2 of 4 speakers.*{said}'):
         mixture_trees.wsj0_lists(root, lists, splits=splits)
+
+
+def test_no_mixture_of_wsj0_is_in_two_splits(tmp_path):
+    for part, name in {'tr': '01ta_1_029a_-1', 'cv': '01ta_1_029a_-1'}.items():
+        touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for folder in ('mix', 's1', 's2')))
+    root = touch(tmp_path / 'wsj0', *LINE.split()[::2])
+    lists = write_lists(tmp_path / 'lists', [LINE, LINE.replace('0.44', '0.45')])
+    for walk in (
+        lambda: mixture_trees.wsj0_2mix(str(tmp_path), splits=('train', 'validation')),
+        lambda: mixture_trees.wsj0_lists(root, lists, splits=('train', 'validation')),
+    ):
+        with pytest.raises(corpora.TreeError, match='1 of . mixtures? in more.*train, validation'):
+            walk()
 
 
 @pytest.mark.parametrize('gone', ['tr', 'cv', 'tt'])

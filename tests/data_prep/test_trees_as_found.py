@@ -79,7 +79,8 @@ def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_takes_those_of_tr_in_
     # The same speaker in two training parts is in one split.
     one_split = make(tmp_path / 'one', ['train-100', 'train-360'], 'mix_clean', '103-1-1_104-1-1')
     assert len(mixture_trees.librimix(one_split, splits=('train',))[1]) == 2
-    wsj0 = make(tmp_path / 'wsj0', ['tr', 'cv'], 'mix', '01to030v_0.4_029o0311_-0.4')
+    wsj0 = make(tmp_path / 'wsj0', ['tr'], 'mix', '01to030v_0.4_029o0311_-0.4')
+    make(tmp_path / 'wsj0', ['cv'], 'mix', '01to030x_0.4_029o0312_-0.4')
     assert len(mixture_trees.wsj0_2mix(wsj0, splits=('train', 'validation'))[1]) == 2
 
 
