@@ -44,7 +44,7 @@ setup(
         'fgsep_jax.configs',  # so that an installation has them, by name
     ],
     package_dir={'fgsep_jax.configs': 'configs'},
-    # the class tables; style and script of the report's page
+    # the class tables; the small models; style and script of the report's page
     package_data={
         'data_prep': ['*.csv'],
         'fgsep_jax': ['py.typed', 'shipped/*.safetensors'],
