@@ -6,7 +6,7 @@ of one shape; what comes out is put into order, joined by cross-fades, and scale
 file. Estimates wait in a tape, a temporary file where they are many.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import math
 import numbers
@@ -16,7 +16,7 @@ import numpy as np
 
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation import windows
-from fgsep_jax.separation.order import MARGIN, Order, channel_order
+from fgsep_jax.separation.order import MARGIN, Order, channels_in_order
 from fgsep_jax.separation.recording import Puller, length_at, resampled
 
 PEAK = 0.9  # that a recording is brought to before the network sees it
@@ -101,11 +101,14 @@ class Tape:
 
     Args:
       folder: where the file goes; the system's if empty.
+      arrays: the first ones.
     """
 
-    def __init__(self, folder: str = ''):
+    def __init__(self, folder: str = '', arrays: Iterable[np.ndarray] = ()):
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder or None)
         self._shapes = []
+        for array in arrays:
+            self.add(array)
 
     def add(self, array: np.ndarray) -> None:
         """Writes one more."""
@@ -237,7 +240,7 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
             progress=progress and (lambda share: progress(share * samples / rate)),
         )
         if channels > 1 and not network.ordered:
-            joined = _channels_in_order(joined, folder)
+            joined = channels_in_order(Tape(folder, joined))
     else:
         overlap = min(round(how.overlap * rate), window // 2) if window < samples else 0
         starts = windows.positions(samples, window, max(window - overlap, 1))
@@ -291,16 +294,6 @@ def _in_order(made, starts, rate, folder):
     order_WS, margin_W = order.path()
     low = sum(b - a for a, b, m in zip(starts, starts[1:], margin_W) if m < MARGIN) / rate
     return (estimate_SCW[order_S] for estimate_SCW, order_S in zip(raw, order_WS)), float(low)
-
-
-def _channels_in_order(blocks, folder):
-    """Brings the sources of every channel into the order of the first, once for all."""
-    tape, like_CSS = Tape(folder), 0.0
-    for block_SCT in blocks:
-        like_CSS = like_CSS + np.einsum('st,rct->csr', block_SCT[:, 0], block_SCT)
-        tape.add(block_SCT)
-    at_SC1 = channel_order(like_CSS).T[..., None]
-    return (np.take_along_axis(block_SCT, at_SC1, axis=0) for block_SCT in tape)
 
 
 def _counted(made, starts, samples, rate, progress):

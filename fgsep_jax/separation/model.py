@@ -17,7 +17,7 @@ from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.interop import model_file
 from fgsep_jax.models.conv_tasnet import ConvTasNet
 from fgsep_jax.separation import engine, writing
-from fgsep_jax.separation.order import channel_order
+from fgsep_jax.separation.order import channels_in_order
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
 from fgsep_jax.separation.whole import Whole
 from fgsep_jax.tasks import make_task
@@ -112,16 +112,10 @@ class Network:
             ]
             estimate_BSCT = np.stack([np.asarray(one) for one in made], axis=2)
         for row, window_CT in enumerate(windows):
-            yield _same_order(estimate_BSCT[row, ..., : window_CT.shape[1]])
-
-
-def _same_order(estimate_SCT):
-    """Brings the sources of every channel into the order that they have in the first."""
-    sources, channels, _ = estimate_SCT.shape
-    if sources == 1 or channels == 1:
-        return estimate_SCT
-    order_CS = channel_order(np.einsum('st,rct->csr', estimate_SCT[:, 0], estimate_SCT))
-    return np.take_along_axis(estimate_SCT, order_CS.T[..., None], axis=0)
+            estimate_SCT = estimate_BSCT[row, ..., : window_CT.shape[1]]
+            if channels > 1 and not self.ordered:
+                (estimate_SCT,) = channels_in_order([estimate_SCT])
+            yield estimate_SCT
 
 
 class Separator:

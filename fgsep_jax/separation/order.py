@@ -1,6 +1,7 @@
 """Which output is whose along a recording: models trained without an order choose it anew in each
 window."""
 
+from collections.abc import Collection, Iterator
 import itertools
 
 import numpy as np
@@ -129,12 +130,17 @@ def _change(states, p, q):
     return np.array([[change(a, b) == wanted for b in choices] for a in choices])
 
 
-def channel_order(like_CSS):
-    """Which source of each channel is which of the first [C, S].
+def channels_in_order(blocks: Collection[np.ndarray]) -> Iterator[np.ndarray]:
+    """Brings the sources of every channel into the order of the first, one order for all blocks.
 
     Args:
-      like_CSS: inner products of the first channel's sources with each channel's.
+      blocks: [sources, channels, samples]; gone through twice.
+
+    Returns:
+      The same, in that order.
     """
     from scipy.optimize import linear_sum_assignment
 
-    return np.stack([linear_sum_assignment(-np.abs(like_SS))[1] for like_SS in like_CSS])
+    like_CSS = sum(np.einsum('st,rct->csr', block_SCT[:, 0], block_SCT) for block_SCT in blocks)
+    order_CS = np.stack([linear_sum_assignment(-np.abs(like_SS))[1] for like_SS in like_CSS])
+    return (np.take_along_axis(block_SCT, order_CS.T[..., None], axis=0) for block_SCT in blocks)

@@ -106,6 +106,19 @@ def _state(path):
         return about.st_size, about.st_mtime_ns, about.st_ino
 
 
+class Resampler:
+    """soxr's stream, of blocks float32 [samples, channels]."""
+
+    def __init__(self, native_rate: float, sample_rate: float, channels: int):
+        self._stream = soxr.ResampleStream(native_rate, sample_rate, channels, dtype='float32')
+        self._channels = channels
+
+    def take(self, block_TC: np.ndarray, *, last: bool = False) -> np.ndarray:
+        """What is complete with this block; all that is left with the `last` one."""
+        block = np.ascontiguousarray(block_TC if self._channels > 1 else block_TC[:, 0])
+        return self._stream.resample_chunk(block, last=last).reshape(-1, self._channels)
+
+
 def resampled(
     blocks: Iterator[np.ndarray], native_rate: float, sample_rate: float, *, samples: int
 ) -> Iterator[np.ndarray]:
@@ -129,26 +142,17 @@ def resampled(
         for block_TC in blocks:
             if stream is None:
                 channels = block_TC.shape[1]
-                stream = soxr.ResampleStream(native_rate, sample_rate, channels, dtype='float32')
-            made_TC = _columns(stream.resample_chunk(_rows(block_TC)), channels)[: samples - given]
+                stream = Resampler(native_rate, sample_rate, channels)
+            made_TC = stream.take(block_TC)[: samples - given]
             given += len(made_TC)
             yield made_TC
         if stream is not None:
-            last_TC = np.zeros((0, channels), np.float32)
-            made_TC = _columns(stream.resample_chunk(_rows(last_TC), last=True), channels)
+            made_TC = stream.take(np.zeros((0, channels), np.float32), last=True)
             made_TC = made_TC[: samples - given]
             given += len(made_TC)
             yield made_TC
     if given < samples:
         yield np.zeros((samples - given, channels), np.float32)
-
-
-def _rows(block_TC):
-    return np.ascontiguousarray(block_TC if block_TC.shape[1] > 1 else block_TC[:, 0])
-
-
-def _columns(block, channels):
-    return block.reshape(-1, channels)
 
 
 def length_at(samples: int, native_rate: float, sample_rate: float) -> int:

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import soxr
 
 from fgsep_jax.models.encoders import frame_count
+from fgsep_jax.separation import windows
+from fgsep_jax.separation.recording import Resampler
 
 CHUNKS = (256, 16, 1)  # frames that are computed at once; each size is compiled once
 
@@ -68,10 +69,7 @@ class Stream:
         self._resamplers = None
         if self._rate != self._own_rate:
             pair = (self._rate, self._own_rate)
-            self._resamplers = (
-                soxr.ResampleStream(*pair, 1, dtype='float32'),
-                soxr.ResampleStream(*pair[::-1], sources, dtype='float32'),
-            )
+            self._resamplers = Resampler(*pair, 1), Resampler(*pair[::-1], sources)
 
     def push(self, samples):
         """Takes the next samples.
@@ -88,7 +86,7 @@ class Stream:
             raise ValueError(f'samples have shape {samples_T.shape}: must be [T]')
         self._raw_taken += len(samples_T)
         if self._resamplers:
-            samples_T = self._resamplers[0].resample_chunk(samples_T)
+            samples_T = self._resamplers[0].take(samples_T[:, None])[:, 0]
         self._taken += len(samples_T)
         return self._back(self._advance(samples_T))
 
@@ -96,7 +94,7 @@ class Stream:
         """The estimates of what is left, so that all are as long as the signal; begins anew."""
         made = [np.zeros((len(self._names), 0), np.float32)]
         if self._resamplers:
-            rest_T = self._resamplers[0].resample_chunk(np.zeros(0, np.float32), last=True)
+            rest_T = self._resamplers[0].take(np.zeros((0, 1), np.float32), last=True)[:, 0]
             self._taken += len(rest_T)
             made.append(self._advance(rest_T))
         if self._taken:
@@ -115,9 +113,7 @@ class Stream:
     def _back(self, estimate_ST, last=False):
         """Estimates at the signal's rate, by name; the `last` ones make them as long as it."""
         if self._resamplers:
-            stream, sources = self._resamplers[1], len(self._names)
-            made = stream.resample_chunk(np.ascontiguousarray(_rows(estimate_ST)), last=last)
-            estimate_ST = made.reshape(-1, sources).T
+            estimate_ST = self._resamplers[1].take(estimate_ST.T, last=last).T
             if last:
                 estimate_ST = _of_length(estimate_ST, self._raw_taken - self._raw_given)
             self._raw_given += estimate_ST.shape[1]
@@ -143,18 +139,10 @@ class Stream:
         made, self._state = self._step(self._params, self._state, frame_1KW)
         made_SKW = np.asarray(made)[0]
         self._pending_T = self._pending_T[frames * stride :]
-        new_ST = np.zeros((len(made_SKW), frames * stride), np.float32)
-        sum_ST = np.concatenate([self._sum_ST, new_ST], axis=1)
-        for k in range(frames):
-            sum_ST[:, k * stride : k * stride + window] += made_SKW[:, k]
-        self._sum_ST = sum_ST[:, frames * stride :]
+        sum_ST, self._sum_ST = windows.added(made_SKW, self._sum_ST, stride)
         dropped = min(max(self._left - self._frames * stride, 0), frames * stride)  # the padding
         self._frames += frames
-        return sum_ST[:, dropped : frames * stride] + np.float32(self._offset)
-
-
-def _rows(estimate_ST):
-    return estimate_ST.T if len(estimate_ST) > 1 else estimate_ST[0]
+        return sum_ST[:, dropped:] + np.float32(self._offset)
 
 
 def _of_length(signal_ST, samples):

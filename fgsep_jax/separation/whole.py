@@ -237,14 +237,8 @@ def _added(frames, stride):
     """Overlaps and adds frames [..., frames, window]; yields [..., samples]."""
     rest = np.float32(0)
     for frame_KW in frames:
-        *rows, count, width = frame_KW.shape
-        sum_KD = np.zeros((*rows, count + width // stride - 1, stride), np.float32)
-        for part in range(width // stride):
-            sum_KD[..., part : part + count, :] += frame_KW[..., part * stride :][..., :stride]
-        sum_T = sum_KD.reshape(*rows, -1)
-        sum_T[..., : width - stride] += rest
-        yield sum_T[..., : count * stride]
-        rest = sum_T[..., count * stride :]
+        sum_T, rest = windows.added(frame_KW, rest, stride)
+        yield sum_T
     yield rest
 
 

@@ -72,3 +72,22 @@ def joined(
         done = after - start
         yield sum_T[..., :done] / total_T[:done]
         sum_T, total_T = sum_T[..., done:], total_T[done:]
+
+
+def added(frame_KW: np.ndarray, rest_T: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Overlaps and adds frames that stand a stride apart.
+
+    Args:
+      frame_KW: [..., frames, window].
+      rest_T: what frames before reach into these, [..., window - stride].
+
+    Returns:
+      ([..., frames * stride] that no later frame adds to, what these reach into later ones).
+    """
+    *rows, count, width = frame_KW.shape
+    sum_KD = np.zeros((*rows, count + width // stride - 1, stride), np.float32)
+    for part in range(width // stride):
+        sum_KD[..., part : part + count, :] += frame_KW[..., part * stride :][..., :stride]
+    sum_T = sum_KD.reshape(*rows, -1)
+    sum_T[..., : width - stride] += rest_T
+    return sum_T[..., : count * stride], sum_T[..., count * stride :]

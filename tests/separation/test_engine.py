@@ -162,14 +162,6 @@ def test_an_auxiliary_network_hears_the_background():
     assert all(differ)
 
 
-def test_sources_of_all_channels_have_one_order(speech):
-    from fgsep_jax.separation.model import _same_order
-
-    estimate_SCT = noise(2, 1, 500)
-    swapped = np.concatenate([estimate_SCT, -estimate_SCT[::-1]], axis=1)
-    np.testing.assert_array_equal(_same_order(swapped)[:, 1], -estimate_SCT[:, 0])
-
-
 @pytest.mark.parametrize(
     ('how', 'said'),
     [

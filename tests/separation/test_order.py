@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fgsep_jax.separation.order import Order
+from fgsep_jax.separation.order import Order, channels_in_order
 
 RATE, HOP, WINDOW = 8000, 4000, 8000
 
@@ -81,3 +81,13 @@ def test_doubt_is_told():
     order_WS, margin_W = found(voice_ST, np.zeros(15, bool))
     assert margin_W.min() < 0.2 and margin_W[0] > 0.5
     assert order_WS[0].tolist() == [0, 1]
+
+
+def test_sources_of_all_channels_have_one_order():
+    """Decided over all blocks: in the first the second channel alone would say otherwise."""
+    voice_ST = voices(2)
+    blocks = [voice_ST[:, :100], voice_ST[:, 100:]]
+    blocks = [np.stack([b, -b[::-1] if len(b[0]) > 100 else b], axis=1) for b in blocks]
+    first, rest = channels_in_order(blocks)
+    np.testing.assert_array_equal(rest[:, 1], -rest[:, 0])
+    np.testing.assert_array_equal(first[:, 1], first[::-1, 0])
