@@ -91,8 +91,7 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
 
         def write(parts):
             for out, (source, sound) in zip(outs, sounds.items()):
-                part_T = np.clip(parts[source], -1, 1 - 2.0**-15)
-                sound.write(rounded(part_T, bits))
+                sound.write(rounded(parts[source], bits))
                 sound.flush()
                 out.flush()
 
