@@ -91,3 +91,17 @@ def test_sources_of_all_channels_have_one_order():
     first, rest = channels_in_order(blocks)
     np.testing.assert_array_equal(rest[:, 1], -rest[:, 0])
     np.testing.assert_array_equal(first[:, 1], first[::-1, 0])
+
+
+@pytest.mark.parametrize(('evidence', 'swapped'), [(0.1, False), (0.4, True)])
+def test_a_slight_likeness_swaps_nobody(evidence, swapped):
+    """Voices of one spectrum, so that only an overlap may tell them apart, and does by so much."""
+    one_T = np.random.default_rng(0).standard_normal(HOP).astype(np.float32)
+    voice_ST = np.stack([one_T, np.roll(one_T[::-1], 1)])
+    odd_ST = (0.5 - evidence / 2) * voice_ST + (0.5 + evidence / 2) * voice_ST[::-1]
+    order = Order(RATE)
+    for index in range(6):
+        first_ST = odd_ST if index == 3 else voice_ST
+        order.add(np.concatenate([first_ST, voice_ST], axis=1)[:, None], HOP if index else 0)
+    order_WS, _ = order.path()
+    assert order_WS[:, 0].tolist() == [0, 0, 0, *3 * [int(swapped)]]

@@ -1,0 +1,438 @@
+"""What docs and docstrings promise of separating, each on the smallest thing that can break it."""
+
+import csv
+import json
+import os
+import re
+import resource
+import shutil
+import types
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+from fgsep_jax import separate
+from fgsep_jax.data import audio_files
+from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.separation import engine, inputs, live, model as model_lib, page, writing
+from fgsep_jax.separation.manifest import Manifest, MistakeError
+from fgsep_jax.separation.recording import ArrayRecording, FileRecording
+import models
+import tiny
+
+RATE = 8000
+
+
+def noise(*shape, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def tones(*hertz, seconds):
+    """[sources, samples]"""
+    time_T = np.arange(round(seconds * RATE)) / RATE
+    return np.float32([0.3 * np.sin(2 * np.pi * hz * time_T) for hz in hertz])
+
+
+def wave(path, signal_TC, rate=RATE, subtype='PCM_16'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, signal_TC, rate, subtype)
+    return str(path)
+
+
+def run(*words):
+    """Exit status of the command."""
+    try:
+        separate.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def rows(folder):
+    with open(folder / 'manifest.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope='module')
+def sounds(tmp_path_factory):
+    return models.run(tmp_path_factory.mktemp('runs') / 'sounds', 'blstm_m2')
+
+
+def untrained(name, **changes):
+    """A Separator without weights, where nothing needs them."""
+    return model_lib.Separator(tiny.config('', name, **changes), {})
+
+
+# Windows, their order, and how they are joined.
+
+
+class Known:
+    """A network whose estimates are known: `make(number of the window, its samples)`."""
+
+    sample_rate, adaptation_seconds = RATE, 0.0
+
+    def __init__(self, make, *, outputs=1, rest=False):
+        self._make, self.outputs, self.rest, self.ordered = make, outputs, rest, rest
+
+    def run(self, cut, **_):
+        return (np.float32(self._make(*one)) for one in enumerate(cut))
+
+
+def test_from_window_to_window_it_fades():
+    """Windows of 0 and of 1 in turns: a seam would be a step of a half at least."""
+    network = Known(lambda index, mixture_CW: [0 * mixture_CW + index % 2], rest=True)
+    recording = ArrayRecording(noise(2, 4 * RATE), RATE)
+    how = engine.How(segment=1.0, overlap=0.5, channels='each')
+    made = np.concatenate([*engine.separate(network, recording, how).blocks()])[:, 0]
+    made /= made.max()
+    assert np.ptp(made) == 1 and np.abs(np.diff(made, axis=0)).max() < 1.01 / (RATE / 2)
+
+
+@pytest.mark.parametrize('silent', [0.0, 3.0])
+def test_only_where_nothing_tells_the_voices_apart_the_order_is_in_doubt(silent):
+    voice_ST = tones(300, 1700, seconds=16)
+    quiet = slice(8 * RATE, round((8 + silent) * RATE))
+    voice_ST[:, quiet] = 0
+    if silent:  # nor does the sound of the voices
+        voice_ST[:, quiet.stop :] = noise(2, voice_ST.shape[1] - quiet.stop)
+
+    def make(index, mixture_CW):
+        part_SW = voice_ST[:, index * RATE // 2 :][:, : mixture_CW.shape[1]]
+        return part_SW[:: -1 if index in (3, 7, 8) else 1, None]
+
+    recording = ArrayRecording(voice_ST.sum(axis=0, keepdims=True), RATE)
+    how = engine.How(segment=1.0, overlap=0.5)
+    made = engine.separate(Known(make, outputs=2), recording, how)
+    if silent:
+        assert 0.5 <= made.low_margin_seconds <= silent + 1
+    else:
+        assert made.low_margin_seconds == 0
+        np.testing.assert_allclose(np.concatenate([*made.blocks()])[..., 0].T, voice_ST, atol=1e-4)
+
+
+@pytest.mark.parametrize('statistics', ['window', 'file'])
+def test_the_voices_of_all_channels_have_one_order(monkeypatch, statistics):
+    voice_ST = tones(300, 1700, seconds=8)
+    mixture_T = voice_ST.sum(axis=0)
+    network = untrained('convtasnet').network
+
+    def known(params, mixture_BT, length_B):  # what is upside down changes places
+        return voice_ST[None, :: 1 if mixture_BT[0] @ mixture_T > 0 else -1]
+
+    def known_whole(*_, **__):
+        yield np.stack([voice_ST, voice_ST[::-1]], axis=1)
+
+    monkeypatch.setitem(vars(network), '_separate', known)
+    monkeypatch.setitem(vars(network), 'whole', types.SimpleNamespace(separate=known_whole))
+    how = engine.How(channels='each', statistics=statistics)
+    made = engine.separate(network, ArrayRecording(np.stack([mixture_T, -mixture_T]), RATE), how)
+    part_TSC = np.concatenate([*made.blocks()])
+    likeness_SSC = np.einsum('tsc,rt->src', part_TSC, voice_ST)
+    np.testing.assert_array_equal(np.abs(likeness_SSC).argmax(axis=1), [[0, 0], [1, 1]])
+
+
+# What a model does where nothing is said.
+
+DEFAULTS = {
+    'two voices': ('cpu', 'convtasnet', {}, (8.0, 1, 1)),
+    'two voices, not on a CPU': ('gpu', 'convtasnet', {}, (8.0, 1, 8)),
+    'one voice': ('cpu', 'convtasnet', {'data.sources': 1}, (4.0, 1, 1)),
+    'masks': ('cpu', 'blstm_m2', {}, (4.0, 2, 8)),
+}
+
+
+@pytest.mark.parametrize('backend, name, changes, wanted', DEFAULTS.values(), ids=DEFAULTS)
+def test_defaults(tmp_path, monkeypatch, backend, name, changes, wanted):
+    """Seconds of a window, channels of the parts of a stereo file, windows at once."""
+    monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+    model = untrained(name, **changes)
+    network, seen = model.network, []
+
+    def known(cut, *, window, batch, **_):
+        cut = list(cut)
+        seen.append((window / RATE, batch, len(cut), len(cut[0])))
+        return (np.zeros((network.outputs, *one.shape), np.float32) for one in cut)
+
+    monkeypatch.setattr(network, 'run', known)
+    clock = iter([3.0, 3.0 + 5.0])
+    monkeypatch.setattr(model_lib, 'time', types.SimpleNamespace(monotonic=lambda: next(clock)))
+    path = wave(tmp_path / 'a.wav', noise(20 * RATE, 2))
+    made = model.separate_file(path, tmp_path)
+    model.separate(noise(20 * RATE), RATE, segment=2.0)  # no overlap given: half of it
+    segment, channels, batch = wanted
+    assert seen[0] == (segment, batch, 2 * 20 / segment - 1, channels) and made.channels == channels
+    assert seen[1][:3] == (2.0, batch, 2 * 20 / 2.0 - 1)
+    assert made.real_time_factor == 20 / 5
+
+
+def test_the_room_for_statistics_of_the_file_is_taken_before_anything_is_read():
+    whole = untrained('convtasnet').network.whole
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(OSError, match='File too large'):
+            next(whole.separate(pytest.fail, samples=1 << 20, channels=1, window=RATE, gain=1.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+# Files in, files out.
+
+
+def test_what_libsndfile_does_not_read_goes_through_ffmpeg(tmp_path, monkeypatch):
+    path, signal_TC = tmp_path / 'film.mp4', noise(900, 2)
+    path.write_bytes(b'\0\0\0\x18ftypmp42')
+    monkeypatch.setattr(shutil, 'which', lambda program: None)
+    with pytest.raises(BadInput, match='needs ffmpeg'):
+        FileRecording(str(path))
+
+    def decoded(source, target, **_):
+        assert source == str(path)
+        soundfile.write(target, signal_TC, 11_025, 'FLOAT', format='W64')
+
+    monkeypatch.setattr(audio_files, 'by_ffmpeg', decoded)
+    recording = FileRecording(str(path), folder=str(tmp_path))
+    assert (recording.rate, recording.channels) == (11_025, 2)
+    np.testing.assert_array_equal(np.concatenate([*recording.blocks()]), signal_TC)
+    recording.close()
+    assert os.listdir(tmp_path) == ['film.mp4']
+
+
+def separated(part_TSC, rate=RATE):
+    """Parts as the engine hands them on."""
+    samples, _, channels = part_TSC.shape
+    return engine.Separated(
+        rate, samples, channels, samples / rate, 0.0, None,
+        lambda: iter([part_TSC]), lambda: iter([part_TSC.sum(axis=1)]),
+    )  # fmt: skip
+
+
+def written(part_TSC, folder, names='ab', **how):
+    outputs = {name: str(folder / f'x_{name}.wav') for name in names}
+    return writing.write(separated(part_TSC), names, outputs, **how)
+
+
+@pytest.mark.parametrize('most, kind', [(4 << 30, b'RIFF'), (1 << 10, b'RF64')])
+def test_what_a_wav_cannot_count_becomes_an_rf64(tmp_path, monkeypatch, most, kind):
+    monkeypatch.setattr(writing, '_LONGEST_WAV', most)
+    part_TSC = noise(600, 2, 1)
+    written(part_TSC, tmp_path)
+    assert (tmp_path / 'x_a.wav').read_bytes()[:4] == kind
+    heard_T, _ = soundfile.read(tmp_path / 'x_b.wav')
+    np.testing.assert_allclose(heard_T, part_TSC[:, 1, 0], atol=2**-15)
+
+
+@pytest.mark.parametrize('bits', ['16', '24', 'float'])
+def test_only_what_would_clip_gets_a_gain(tmp_path, bits):
+    part_TSC = np.stack([noise(500, 1), 20 * noise(500, 1, seed=1)], axis=1)
+    gain = written(part_TSC, tmp_path, bits=bits)
+    assert gain == 1 if bits == 'float' else gain == pytest.approx(1 / np.abs(part_TSC).max(), 1e-4)
+    for index, name in enumerate('ab'):
+        heard_T, _ = soundfile.read(tmp_path / f'x_{name}.wav')
+        np.testing.assert_allclose(heard_T / gain, part_TSC[:, index, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'form, channels, rate',
+    [('ogg', 255, 192_000), ('flac', 8, 655_350), ('mp3', 2, 48_000), ('mp3', 1, 8000)],
+)
+def test_a_form_holds_what_is_let_through_and_no_more(tmp_path, form, channels, rate):
+    writing.check_form(form, rate=rate, channels=channels)
+    subtype = writing._LOSSY.get(form, 'PCM_16')
+    path = tmp_path / f'x.{form}'
+    soundfile.write(path, noise(64, channels), rate, subtype, format=writing.FORMATS[form])
+    about = soundfile.info(path)
+    assert (about.samplerate, about.channels) == (rate, channels)
+    if channels > 1:
+        for more in (dict(rate=rate + 1, channels=1), dict(rate=8000, channels=channels + 1)):
+            with pytest.raises(BadInput, match=form):
+                writing.check_form(form, **more)
+
+
+def test_labels_are_of_every_part_and_a_table_for_raven_reaches_up_to_half_the_rate(tmp_path):
+    part_TSC = np.zeros((3 * RATE, 2, 1), np.float32)
+    part_TSC[:RATE, 1], part_TSC[2 * RATE :, 0] = noise(RATE, 1), noise(RATE, 1)
+    written(part_TSC, tmp_path, labels=True)
+    lines = (tmp_path / 'x_labels.txt').read_text().splitlines()
+    assert lines == ['0.000\t1.000\tb', '2.000\t3.000\ta']
+    with open(tmp_path / 'x_selections.txt', newline='') as file:
+        table = list(csv.DictReader(file, delimiter='\t'))
+    columns = ('Selection', 'Begin Time (s)', 'End Time (s)', 'Part')
+    found = [tuple(row[key] for key in columns) for row in table]
+    assert found == [('1', '0.000', '1.000', 'b'), ('2', '2.000', '3.000', 'a')]
+    spans = {(float(row['Low Freq (Hz)']), float(row['High Freq (Hz)'])) for row in table}
+    assert spans == {(0.0, RATE / 2)}
+
+
+# What the words of a command mean.
+
+
+def jobs(folder, *paths, name=inputs.NAME):
+    args = types.SimpleNamespace(format='wav', name=name, output_dir=str(folder / 'out'))
+    return inputs.jobs_of([(str(path), '') for path in paths], args, ['a', 'b'], 'm')
+
+
+def test_names_that_some_disks_take_for_one_are_refused(tmp_path):
+    with pytest.raises(MistakeError, match='would both be written to STRASSE_a.wav'):
+        jobs(tmp_path, 'straße.wav', 'STRASSE.wav')
+    assert len(jobs(tmp_path, 'a.wav', 'b.wav')) == 2
+
+
+def test_folders_are_read_to_their_depth_and_what_is_hidden_is_not(tmp_path):
+    for name in (
+        'a.wav', 'x/b.wav', 'x/y/z/c.WAV',
+        '.git/d.wav', 'x/.Trash/e.wav', '@eaDir/f.wav', '#recycle/g.wav', '$RECYCLE.BIN/h.wav',
+        'lost+found/i.wav', 'System Volume Information/j.wav', 'x/._b.wav',
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found, passed = inputs.listed([str(tmp_path)])
+    below = [os.path.relpath(path, tmp_path) for path, _ in found]
+    assert below == ['a.wav', 'x/b.wav', 'x/y/z/c.WAV'] and not passed
+    assert [folder for _, folder in found] == ['.', 'x', 'x/y/z']
+    found, _ = inputs.listed([f'{tmp_path}/x/**/*.[wW][aA][vV]'])
+    assert sorted(os.path.relpath(path, tmp_path) for path, _ in found) == below[1:]
+
+
+@pytest.mark.parametrize(
+    'what', ['nothing', 'its bytes', 'its time', 'a part', 'the labels', 'the settings']
+)
+def test_done_is_what_has_not_changed_since(tmp_path, what):
+    path = tmp_path / 'a.wav'
+    path.write_bytes(b'1234')
+    (job,) = jobs(tmp_path, path)
+    out = tmp_path / 'out'
+    out.mkdir()
+    for name in (*job.outputs.values(), 'labels.txt'):
+        (out / name).touch()
+    about = path.stat()
+    Manifest(out, 'settings').add(job, 'done', about)
+    time = about.st_mtime_ns
+    if what in ('its bytes', 'its time'):  # the same size, or the same time
+        path.write_bytes(b'4321' if what == 'its time' else b'12345')
+        time += what == 'its time'
+    os.utime(path, ns=(time, time))
+    if what in ('a part', 'the labels'):
+        (out / {'a part': job.outputs['b'], 'the labels': 'labels.txt'}[what]).unlink()
+    manifest = Manifest(out, 'others' if what == 'the settings' else 'settings')
+    assert manifest.is_done(job, out, ['labels.txt']) == (what == 'nothing')
+
+
+# The command.
+
+
+@pytest.fixture(scope='module')
+def done(sounds, tmp_path_factory):
+    """Words of a command that has run; two parts named in another order than the model's."""
+    folder = tmp_path_factory.mktemp('done')
+    path = wave(folder / 'a.wav', noise(3000), 16_000)
+    words = [sounds, path, '-o', folder / 'out', '--sources=background,foreground']
+    assert run(*words) == 0
+    return words
+
+
+@pytest.mark.parametrize(
+    'flag',
+    ['rate=model', 'rate=16000', 'start=0.1', 'seconds=0.1', 'bits=24', 'channels=mean',
+     'segment=1', 'overlap=1', 'batch=2'],
+)  # fmt: skip
+def test_every_flag_that_changes_the_parts_is_another_setting(done, capsys, flag):
+    assert run(*done, f'--{flag}') == 2
+    assert 'not from this model with these settings' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['json', 'sources=foreground,background', 'rate=input'])
+def test_what_changes_nothing_is_the_same_setting(done, capsys, flag):
+    assert run(*done, f'--{flag}') == 0
+    assert flag == 'json' or 'is done already' in capsys.readouterr().out
+
+
+def test_parts_stand_in_the_order_of_the_model(done):
+    (row,) = rows(done[3])
+    assert json.loads(row['outputs']) == ['a_foreground.wav', 'a_background.wav']
+
+
+def test_a_page_and_what_is_not_heard(sounds, tmp_path, capsys):
+    """The first so many recordings, from where their part begins; one line on all their rates."""
+    for name, rate in (('a', 16_000), ('b', 11_025), ('c', 16_000)):
+        wave(tmp_path / f'in/{name}.wav', noise(2 * rate), rate)
+    words = [sounds, tmp_path / 'in', '-o', tmp_path / 'out', '--start=1.5', '--page=2']
+    assert run(*words) == 0
+    said = capsys.readouterr().out
+    note = 'note: recordings at 11,025, 16,000 Hz; the model hears up to 4,000 Hz'
+    assert said.count('the model hears') == 1 and note in said
+    html = (tmp_path / 'out/index.html').read_text()
+    assert html.count('<audio') == 2 * 3 and 'c.wav' not in html
+    assert facts(html) == 2 * [('1.5 s', '0.5 s')]
+
+
+def facts(html):
+    """(where each recording begins, how long it is) on a page."""
+    return re.findall(r'<dt>from</dt><dd>(.*?)</dd>.*?<dt>length</dt><dd>(.*?)</dd>', html, re.S)
+
+
+def test_a_page_plays_the_loudest_stretch_of_the_first_part(tmp_path):
+    part_T = 0.01 * noise(30 * RATE)
+    part_T[13 * RATE : 23 * RATE] *= 50
+    paths = {'a': wave(tmp_path / 'a.wav', part_T), 'b': wave(tmp_path / 'b.wav', part_T[::-1])}
+    html = page.render([('x', '', paths, 100.0)], model='m')
+    assert facts(html) == [('113.0 s', '10.0 s')]
+
+
+# While it comes.
+
+
+@pytest.fixture(scope='module')
+def stream():
+    causal = {'model.causal': True, 'model.norm': 'cln', 'model.encoder': 'linear'}
+    return models.separator('convtasnet_glu', **causal).stream(RATE)
+
+
+def test_a_stream_is_one_window_behind(stream):
+    window = stream._how['window']
+    assert stream.latency == window / RATE
+    behind, waits = 0, []
+    for _ in range(3 * window):
+        behind += 1
+        waits.append(behind)  # a sample's estimate comes with the push that ends its window
+        behind -= len(stream.push(noise(1))['speaker_1'])
+    stream.flush()
+    assert max(waits) == window
+
+
+def test_a_stream_is_of_constant_memory_and_time(stream, monkeypatch):
+    def held():
+        leaves = jax.tree.leaves(vars(stream))
+        roots = [leaf if getattr(leaf, 'base', None) is None else leaf.base for leaf in leaves]
+        return [np.size(root) for root in roots]
+
+    step, work = stream._step, []
+    monkeypatch.setattr(stream, '_step', lambda *a: work[-1].append(a[2].shape) or step(*a))
+    memory = []
+    for index in range(40):
+        work.append([])
+        stream.push(noise(10 * stream._how['stride'], seed=index))
+        memory.append(held())
+    work.append([])
+    stream.flush()
+    work.pop()
+    assert memory[2:] == memory[2:3] * 38 and work[2:] == work[2:3] * 38
+
+
+@pytest.mark.parametrize('bits', ['16', '24', 'float'])
+def test_while_it_comes_parts_grow_and_none_is_distorted(tmp_path, bits):
+    """Nobody knows a gain before the end: integers stay at full scale, floats as they are."""
+    path, block_T, sizes = tmp_path / 'x.wav', np.float32([0.5, 2, -2, 0.25]), []
+    echo = types.SimpleNamespace(push=lambda T: {'x': T}, flush=lambda: {'x': block_T[:0]})
+
+    def blocks():
+        for _ in range(3):
+            yield block_T
+            sizes.append(path.stat().st_size)  # what a killed process would leave
+
+    assert live.separate(echo, blocks(), {'x': str(path)}, rate=RATE, bits=bits) == 12 / RATE
+    assert np.diff(sizes).tolist() == 2 * [4 * writing._BYTES[bits]]
+    wanted_T = block_T if bits == 'float' else block_T.clip(-1, 1)
+    np.testing.assert_allclose(soundfile.read(path)[0], np.tile(wanted_T, 3), atol=1e-4)
