@@ -237,7 +237,7 @@ def to_stablehlo(separator):
 
     separate.__name__ = f'separate_{config.data.sample_rate}_Hz'  # all that a caller can ask for it
     batch, samples = export.symbolic_shape(
-        'batch, samples', constraints=('batch >= 1', f'samples >= {least_samples(config)}')
+        'batch, samples', constraints=(f'samples >= {least_samples(config)}',)
     )
     shapes = [(batch, samples), *_adaptation(separator, batch)]
     exported = export.export(jax.jit(separate), platforms=PLATFORMS)(

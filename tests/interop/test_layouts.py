@@ -330,6 +330,7 @@ SHAPES = state_dict('asteroid')
         ({'separator.temporal_conv_net.0.0.dsconv.net.0.weight': torch.ones(2)}, 'early version'),
         ({'masker.intra_mdl.0.weight': torch.ones(2)}, 'a dual-path model'),
         ({'masker.dense_skip.0.weight': torch.ones(2)}, r'TDCN\+\+'),
+        ({'TCN_enc.0.weight': torch.ones(2)}, 'TCN_enc.0.weight: an early version of naplab'),
         (SHAPES, r'nothing says how many of the 4 blocks'),
         (asteroid(SHAPES, norm_type='fgLN'), "its norms are 'fgLN'"),
         (asteroid(SHAPES, fb_name='stft'), "encoder.filterbank is 'stft'"),
@@ -345,6 +346,36 @@ SHAPES = state_dict('asteroid')
 )  # fmt: skip
 def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message):
     refused(tmp_path, state, message)
+
+
+def test_speechbrains_softmax_is_refused(tmp_path):
+    names = (
+        'encoder.conv1d.weight',
+        'masknet.bottleneck_conv1x1.conv.weight',
+        'masknet.temporal_conv_net.temporalblock_0_0.layers.conv.conv.weight',
+    )
+    state = {name: torch.ones(1, 1, 1) for name in names}
+    said = dict(**RATE, keys={'model.mask': 'softmax'})
+    refused(tmp_path, state, "speechbrain's softmax is over the basis", **said)
+
+
+@pytest.mark.parametrize(
+    'prefix', ['module.', 'model.', 'separation_model.', 'mods.', 'module.mods.']
+)
+def test_what_trainers_put_before_all_names_is_left_out(tmp_path, prefix):
+    torch.save({f'{prefix}{name}': one for name, one in SHAPES.items()}, tmp_path / 'theirs.pth')
+    output = str(tmp_path / 'ours.safetensors')
+    import_model.import_model(tmp_path / 'theirs.pth', output, **RATE, keys=TYPED)
+    kernel = model_file.read(output)[1]['encoder']['kernel']
+    np.testing.assert_array_equal(kernel, SHAPES['encoder.filterbank._filters'][:, 0].T)
+
+
+@pytest.mark.parametrize('given, rate', [(None, 16000), (8000, 8000)])
+def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
+    torch.save(asteroid(SHAPES, sample_rate=16000.0), tmp_path / 'theirs.pth')
+    output = str(tmp_path / 'ours.safetensors')
+    _, config, _ = import_model.import_model(tmp_path / 'theirs.pth', output, sample_rate=given)
+    assert config.data.sample_rate == model_file.read_about(output).config.data.sample_rate == rate
 
 
 @pytest.mark.parametrize(
