@@ -16,6 +16,7 @@ import pytest
 
 import fgsep_jax
 from fgsep_jax import main
+from fgsep_jax.data import resample
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.interop import export_model, model_file
 from fgsep_jax.metrics.improvement import evaluate_example
@@ -113,6 +114,26 @@ def test_onnx_gives_what_the_model_gives(name):
     for batch, windows in ((2, 21), (1, 5)):
         given = signals(model, batch, windows * model.config.model.window)
         check(model, given, export_model._run_onnx(content, given))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['voices', 'sounds'])
+def test_stablehlo_of_a_trained_model_on_people(name, talkers):
+    model = fgsep_jax.load(name)
+    exported = export.deserialize(bytearray(export_model.to_stablehlo(model)))
+    recording_T = resample.resample(talkers[1], 16000, model.sample_rate)
+    check(model, [recording_T[None]], exported.call(recording_T[None]))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:Explicitly requested dtype')
+def test_onnx_of_a_trained_model_on_people(talkers):
+    pytest.importorskip('jax2onnx')
+    model = fgsep_jax.load('voices')
+    recording_T = resample.resample(talkers[1], 16000, model.sample_rate)
+    recording_T = recording_T[: len(recording_T) // 32 * 32]
+    content = export_model.to_onnx(model, model_file.header(model.config, sources=model.sources))
+    check(model, [recording_T[None]], export_model._run_onnx(content, [recording_T[None]]))
 
 
 @pytest.mark.slow
