@@ -31,6 +31,7 @@ NAMES = (
     'conv_tasnet',
     'mask_blstm',
     'separate',
+    'published',
     'metrics',
     'pit',
     'features',

