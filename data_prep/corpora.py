@@ -19,6 +19,7 @@ from fgsep_jax import files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown as printable
+from fgsep_jax.separation.manifest import MANIFEST, written_into
 
 _PROBE = 4096  # bytes from the middle: they tell nearly all files of one size apart
 
@@ -117,6 +118,7 @@ def _walk(root: str) -> Walked:
     true_files, linked_files = set(), {}  # real paths; links: relative path -> real path
     real_root = os.path.realpath(root)
     starts = [(0, '', real_root)]  # depth, relative path, folder; links wait here
+    ours = set()  # what separating wrote among its recordings
 
     while starts:
         depth, start, top = heapq.heappop(starts)
@@ -141,10 +143,14 @@ def _walk(root: str) -> Walked:
             tree.companions += len(below) - len(kept) + sum(map(is_companion, names))
             below[:] = kept
             here = inside(folder)
+            ours = ours | written_into(folder) if MANIFEST in names else ours
             for name in names:
                 if is_companion(name):
                     continue
                 path, real = posixpath.normpath(f'{here}/{name}'), os.path.join(folder, name)
+                if real in ours:
+                    tree.problems.append((path, 'a part', 'fgsep-separate wrote it'))
+                    continue
                 if name.lower().endswith(AUDIO) and os.path.islink(real):
                     linked_files[path] = os.path.realpath(real)
                 else:

@@ -143,7 +143,8 @@ def needed():
     lines = [f'  {path:{width}}  {about}' for path, about in known.items()]
     presets = ', '.join(f':{name}' for name in defaults.PRESETS['speech'])
     return ConfigError(
-        '--config=FILE is needed, e.g. --config=convtasnet_glu:demo; there are\n'
+        '--config=FILE is needed, e.g. --config=convtasnet_glu:demo, or a folder of recordings;'
+        ' there are\n'
         + '\n'.join(lines)
         + f'\nand behind each a size ({presets}; the first if none is given), seed=N, or both:'
         ' :demo,seed=1'

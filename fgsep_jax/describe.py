@@ -24,6 +24,7 @@ def describe(config, params=None, *, step=0, sources=()):
     Returns:
       Lines of text.
     """
+    trained = 'untrained' if params is None else f'step {step}' if step else 'trained elsewhere'
     if params is None:
         from fgsep_jax.tasks import make_task
 
@@ -32,7 +33,7 @@ def describe(config, params=None, *, step=0, sources=()):
     rate, how = separator.sample_rate, separator.how
     total = sum(leaf.size for leaf in jax.tree.leaves(params))
     rows = [
-        ('model', f'{separator.name}, step {step}' if step else f'{separator.name}, untrained'),
+        ('model', f'{separator.name}, {trained}'),
         ('gives', f'{", ".join(separator.sources)} at {rate:,} Hz'),
         ('parameters', f'{total:,} ({4 * total / 2**20:.1f} MiB)'),
         *((f'  {name}', f'{count:,}') for name, count in _layers(params).items()),

@@ -184,7 +184,9 @@ def describe(found, rate):
         what = 'person' if people == 1 else 'people'
         lines = [
             f'found              {people} {what}, {counted(len(recordings), "recording")},'
-            f' {_time(recordings)}; {at}'
+            f' {_time(recordings)}; {at}',
+            'taken for          voices, a folder each; of sounds make foreground/CLASS/* and'
+            ' background/CLASS/*',
         ]
     below = sum(one['rate'] < rate for one in recordings)
     lines.append(

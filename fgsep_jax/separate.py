@@ -244,13 +244,15 @@ class _Progress:
         import tqdm
 
         self._total, self._quiet, self._done, self._bar = total, quiet, 0.0, None
+        self._unit, self._name = (60, 'min') if total < 3600 else (3600, 'h')
         self._began = self._said = time.monotonic()
         if not quiet and sys.stderr.isatty():
             known = not math.isnan(total)
-            form = '{l_bar}{bar}| {n:.2f}/{total:.2f} h of audio [{elapsed}<{remaining}]'
+            form = '{l_bar}{bar}| {n:.2f}/{total:.2f} UNIT of audio [{elapsed}<{remaining}]'
+            form = form if known else '{n:.2f} UNIT of audio [{elapsed}]'
             self._bar = tqdm.tqdm(
-                total=total / 3600 if known else None,
-                bar_format=form if known else '{n:.2f} h of audio [{elapsed}]',
+                total=total / self._unit if known else None,
+                bar_format=form.replace('UNIT', self._name),
                 leave=False,
             )
 
@@ -258,16 +260,17 @@ class _Progress:
         """So much more audio is done."""
         self._done += seconds
         if self._bar is not None:
-            self._bar.update(seconds / 3600)
+            self._bar.update(seconds / self._unit)
         elif not self._quiet and time.monotonic() - self._said > 15:
             self._said = time.monotonic()
             speed = self._done / (self._said - self._began)
             of = left = ''
             if not math.isnan(self._total):
                 minutes = max(self._total - self._done, 0) / speed / 60
-                of, left = f' of {self._total / 3600:.2f}', f', {minutes:.1f} min to go'
+                of, left = f' of {self._total / self._unit:.2f}', f', {minutes:.1f} min to go'
             print(
-                f'{self._done / 3600:.2f}{of} h of audio, {speed:.1f} times real time{left}',
+                f'{self._done / self._unit:.2f}{of} {self._name} of audio,'
+                f' {speed:.1f} times real time{left}',
                 file=sys.stderr,
             )
 
@@ -398,6 +401,8 @@ def separate(words, args):
         manifest.settle()
         if args.page:
             _page(jobs[: args.page], args, about.name, say)
+            if len(jobs) > args.page:
+                say(f'(the first {args.page} of {len(jobs)}; --page={len(jobs)} shows all)')
     return status
 
 

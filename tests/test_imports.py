@@ -94,6 +94,7 @@ ALLOWED = {
         'config',
         'files',
         'lock',
+        'separation.manifest',
         'stopping',
         'data_prep',
     },

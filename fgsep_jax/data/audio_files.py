@@ -68,6 +68,9 @@ class BadInput(Exception):
         super().__init__(kind, detail)
         self.kind, self.detail = kind, detail
 
+    def __str__(self):
+        return f'{self.kind} ({self.detail})' if self.detail else self.kind
+
 
 class _Stream(soundfile.SoundFile):
     """A sound file that is read block by block: some codecs cannot seek, some lengths are lies."""

@@ -4,6 +4,7 @@ import numpy as np
 
 STEP = 0.05  # seconds between two levels
 BELOW_PEAK_DB = 30.0  # a part sounds where it is at most this far below its loud moments
+MASKED_DB = 15.0  # and at most this far below the loudest part at the time: the rest is leakage
 LOUD = 99.0  # percentile of the levels that stands for them
 SILENT_DB = -80.0  # re full scale: nothing sounds below
 GAP = 0.3  # seconds of silence that end nothing
@@ -31,11 +32,17 @@ class Meter:
         return 10 * np.log10(np.concatenate([*self._sums, *last, []]) + 1e-12)
 
 
-def stretches(level_db):
-    """(start, stop) in seconds of where a part sounds, from its levels."""
+def stretches(levels):
+    """{part: (start, stop) in seconds of where it sounds} from {part: its levels}."""
+    loudest_db = np.max([*levels.values()], axis=0)
+    return {part: _stretches(level_db, loudest_db) for part, level_db in levels.items()}
+
+
+def _stretches(level_db, loudest_db):
     if not len(level_db):
         return []
     sounds = level_db > max(np.percentile(level_db, LOUD) - BELOW_PEAK_DB, SILENT_DB)
+    sounds &= level_db > loudest_db - MASKED_DB
     edges = np.flatnonzero(np.diff(np.concatenate([[0], sounds.astype(int), [0]])))
     found = []
     for start, stop in edges.reshape(-1, 2) * STEP:

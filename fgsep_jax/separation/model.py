@@ -142,6 +142,9 @@ class Separator:
         self.sources = tuple(sources) or model_file.usual_names(config)
         self.how = _default(self.network, config)
 
+    def __repr__(self):
+        return f'<Separator {self.name}: {", ".join(self.sources)} at {self.sample_rate:,} Hz>'
+
     def separate(self, signal, rate, *, channels='each', background=None, output_rate=0, **how):
         """Separates a signal.
 

@@ -168,7 +168,7 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
         gain, levels = _write(made, sources, partial, form=form, bits=bits)
         texts = {}
         if labels:
-            found = {part: activity.stretches(level) for part, level in levels.items()}
+            found = activity.stretches(levels)
             made_of = (activity.audacity(found), activity.raven(found, made.rate))
             texts = dict(zip(label_paths(outputs), made_of))
         if about_to_rename is not None:

@@ -1,8 +1,11 @@
 """Each corpus as it is delivered, and what is said about a tree that is something else."""
 
+import types
+
 import pytest
 
 from data_prep import audio, corpora, mixture_trees, plans
+from fgsep_jax.separation import manifest
 import trees
 
 
@@ -353,3 +356,16 @@ def test_a_stray_file_is_not_a_mixture(tmp_path, walk):
             touch(tmp_path, f'{part}/{folder}/{name}.flac')  # the same once more
     utterances, listed = walk(str(tmp_path))
     assert len(listed) == 3 and len(utterances) == 6
+
+
+def test_parts_that_separating_wrote_among_recordings_are_none(tmp_path):
+    for name in ('anna/a.wav', 'anna/a_speaker_1.wav', 'anna/a_speaker_3.wav'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'x')
+    job = types.SimpleNamespace(
+        source=str(tmp_path / 'anna/a.wav'), outputs={'speaker_1': 'anna/a_speaker_1.wav'}
+    )
+    manifest.Manifest(str(tmp_path), 'settings').add(job, 'done')
+    tree = corpora.walk(str(tmp_path))
+    assert {*tree.files} == {'anna/a.wav', 'anna/a_speaker_3.wav', 'manifest.csv'}
+    assert ('anna/a_speaker_1.wav', 'a part', 'fgsep-separate wrote it') in tree.problems

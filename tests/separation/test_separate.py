@@ -520,9 +520,15 @@ def test_activity():
     meter = activity.Meter(rate)
     for at in range(0, len(signal_T), 777):
         meter.add(signal_T[at : at + 777, None])
-    found = activity.stretches(meter.level_db())
-    np.testing.assert_allclose(found, [(1, 3), (7, 9)], atol=0.051)
-    assert activity.stretches(np.full(100, -120.0)) == []
+    level_db = meter.level_db()
+    quieter = {'same': level_db - 14.0, 'leakage': level_db - 16.0, 'none': level_db - 100.0}
+    found = activity.stretches({'part': level_db, **quieter})
+    for part in ('part', 'same'):
+        np.testing.assert_allclose(found[part], [(1, 3), (7, 9)], atol=0.051)
+    assert found['leakage'] == found['none'] == []
+    assert activity.stretches({'part': level_db - 16.0})['part'] == found['part']
+    assert activity.stretches({'part': np.full(100, -120.0)}) == {'part': []}
+    assert activity.stretches({'part': np.zeros(0)}) == {'part': []}
 
 
 def test_parts_among_the_recordings_are_not_taken_for_recordings(sounds, tmp_path, capsys):
