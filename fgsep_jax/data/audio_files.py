@@ -108,6 +108,12 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
         raise BadInput(kind, files.why(error)) from error
 
 
+def _without_fault(length: containers.Length) -> containers.Length:
+    if length.fault:
+        raise BadInput(length.fault, length.detail)
+    return length
+
+
 @contextlib.contextmanager
 def opened(
     path: str, *, check: bool = True, endless: bool = False
@@ -122,14 +128,15 @@ def opened(
     try:
         raw, size = _bytes_of(path)
         with raw:
-            length = containers.length(raw, size) if check else containers.Length()
-            if length.fault:
-                raise BadInput(length.fault, length.detail)
+            length = _without_fault(containers.length(raw, size)) if check else containers.Length()
             source = raw if '://' in path else os.fsencode(path)
             if endless and containers.is_flac(raw):
                 source = containers.EndlessFlac(raw)
             raw.seek(0)
             with _Stream(source) as file:
+                if check and file.format == 'MP3' and length.samples is None:
+                    # By the suffix .mp3 it looks for the first frame behind anything.
+                    length = _without_fault(containers.mpeg(raw, size))
                 yield file, length
     except BadInput:
         raise

@@ -59,7 +59,7 @@ def length(file: BinaryIO, size: int) -> Length:
         return _flac(file, start)
     # No tag stands before any other form.
     if start or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0):
-        return _mpeg(file, size, start)
+        return mpeg(file, size, start)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64', b'BW64') and head[8:12] == b'WAVE':
         return _riff(file, size, head)
     if head[:4] == b'FORM':
@@ -381,9 +381,12 @@ def _next_mpeg_frame(file: BinaryIO, at: int, end: int, form: tuple | None) -> i
     return None
 
 
-def _mpeg(file: BinaryIO, size: int, start: int) -> Length:
-    """MPEG audio: frames to the end, each where the one before ends: the decoder goes on behind a
-    damaged one without a word. A first frame named Xing, Info or VBRI counts the others."""
+def mpeg(file: BinaryIO, size: int, start: int = 0) -> Length:
+    """As `length`, of MPEG audio, which begins at byte `start` or soon after it.
+
+    Frames to the end, each where the one before ends: the decoder goes on behind a damaged one
+    without a word. A first frame named Xing, Info or VBRI counts the others.
+    """
     at, frames, samples, counted, form, begun = start, 0, 0, 0, None, False
     if not _mpeg_frame(_read(file, at, 4)):
         at = _next_mpeg_frame(file, at, min(size, at + _LEAD), None)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import struct
 
 from hypothesis import given, settings, strategies as st
 import numpy as np
@@ -374,6 +375,43 @@ def test_a_hole_in_the_middle_of_mpeg_audio_is_found(place, hole, capfd):
     found = inspect(place, contents[:middle] + hole * size + contents[middle + size :])
     assert (found.problem, 'no frame at byte' in found.detail) == ('damaged', True)
     assert capfd.readouterr().err == ''  # libmpg123 would name no file
+
+
+LEADS = {
+    'a zero': b'\0',
+    'zeros': bytes(700),
+    'many zeros': bytes(60_000),
+    'an empty line': b'\r\n',
+    'an answer': b'HTTP/1.0 200 OK\r\nicy-name: x\r\n\r\n',
+    'an APE tag': b'APETAGEX' + struct.pack('<4I', 2000, 32, 0, 0x80000000) + bytes(8),
+    'an old tag': b'TAG' + bytes(125),
+    'half a frame': None,
+    'nothing': b'',
+}
+
+
+@pytest.mark.parametrize('counts', [True, False])
+@pytest.mark.parametrize('lead', LEADS)
+def test_mpeg_audio_behind_other_bytes_is_whole_or_refused(place, lead, counts):
+    """By the suffix .mp3 libsndfile looks for the first frame."""
+    place = place.with_suffix('.mp3')
+    file = io.BytesIO()
+    constant = {'bitrate_mode': 'CONSTANT', 'compression_level': 0.5}
+    soundfile.write(file, np.tile(SOUND_T, 3), RATE, format='MP3', **constant)
+    contents = file.getvalue()
+    size, _ = containers._mpeg_frame(contents[:4])
+    frame = contents[size : size + containers._mpeg_frame(contents[size : size + 4])[0]]
+    contents = contents if counts else contents[size:]
+    lead = frame[len(frame) // 2 :] if LEADS[lead] is None else LEADS[lead]
+    found = inspect(place, lead + contents)
+    assert found.samples == pytest.approx(3 * SAMPLES, abs=2400), found
+    third, half = len(contents) // 3, len(contents) // 2
+    for damaged in (
+        contents[: half + 7],
+        contents[:third] + contents[half + 7 :],
+        contents[:third] + bytes(half - third) + contents[half:],
+    ):
+        assert inspect(place, lead + damaged).problem in ('truncated', 'damaged')
 
 
 @pytest.mark.parametrize('form', ['MP3 MPEG_LAYER_III', 'OGG VORBIS', 'OGG OPUS'])
