@@ -297,26 +297,51 @@ def _alike(paths: list[str], key: Callable) -> list[list[str]]:
 def distinct(
     items: list[Utterance], copies: list | None = None, *, last: Callable = lambda one: False
 ) -> list[Utterance]:
-    """The items, in their order, without those whose files are copies of another one's.
+    """The items, in their order, without those of which a file, of whatever form, is a copy of
+    another one's.
 
     The first speaker keeps a file, under its shortest name: a copy `x (1)` beside `x` changes
     nothing.
 
     Args:
         items: utterances or sounds.
-        copies: gets (item left out, the one whose copy it is).
+        copies: gets (item left out, the one that is kept), with the paths of two equal files.
         last: whether an item is kept only if nothing else is.
     """
     order = sorted(items, key=lambda one: (last(one), one.owner, len(posixpath.basename(one.path))))
     by_path = {one.path: one for one in order}
-    first = {
-        path: same
-        for path, same in copies_of(by_path).items()
-        if not (by_path[path].others and _is_bad(same))  # else the others would be lost with it
-    }
+    owners = {}
+    for one in order:
+        for path in (one.path, *one.others):
+            owners.setdefault(path, by_path.get(path, one))
+    alike = {}  # {(path of an item, path of its copy): two of their files that are equal}
+    # A file that an item is known by comes first: the report names that.
+    for same in sorted(copies_of(owners).items(), key=lambda same: same[0] not in by_path):
+        copy, first = (owners[path] for path in same)
+        if copy is first or (first.path, copy.path) in alike:
+            continue
+        if (copy.others or first.others) and _is_bad(same[0]):  # else the others would be lost
+            continue
+        alike[first.path, copy.path] = same
+    files = {}
+    for (first, copy), same in alike.items():
+        files.setdefault(copy, same)
+        files.setdefault(first, same[::-1])
+    groups, kept, left = joined(alike), {}, {}
+    for one in order:
+        stays = kept.setdefault(groups.get(one.path, one.path), one)
+        if stays.path != one.path:
+            left[one.path] = stays
     if copies is not None:
-        copies += [(by_path[path], by_path[same]) for path, same in sorted(first.items())]
-    return [one for one in items if one.path not in first]
+        for path, stays in sorted(left.items(), key=lambda pair: pair[0]):
+            copy, first = files[path]
+            copies.append(
+                (
+                    dataclasses.replace(by_path[path], path=copy),
+                    dataclasses.replace(stays, path=first),
+                )
+            )
+    return [one for one in items if one.path not in left]
 
 
 def _is_bad(path: str) -> bool:

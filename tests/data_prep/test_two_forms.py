@@ -138,6 +138,50 @@ def test_split_by_recording_no_recording_is_two(tmp_path, first, other):
     assert {one.path for one in people} == {str(path) for path in [first, other, *rest]}
 
 
+# [(file, which sound is in it)]; in each, all of speaker a is one recording
+ONE_RECORDING = {
+    'of the form left out': [('a/x.wav', 1), ('a/x.flac', 2), ('a/x (1).flac', 2)],
+    'of both': [('a/x.wav', 1), ('a/x.flac', 2), ('a/x - 2.wav', 1), ('a/x - 2.flac', 2)],
+    'of one of two': [('a/x.wav', 1), ('a/x.flac', 2), ('a/long.wav', 3), ('a/long.flac', 2)],
+    'the last form of another': [('a/x.flac', 2), ('a/z.wav', 2), ('a/z.flac', 3)],
+    'in a chain': [
+        *[('a/x.wav', 1), ('a/x.flac', 2), ('a/yy.wav', 2), ('a/yy.flac', 3)],
+        *[('a/zzz.wav', 4), ('a/zzz.flac', 3)],
+    ],
+    'in a chain from its end': [
+        ('a/xxx.wav', 1),
+        ('a/xxx.flac', 2),
+        ('a/y.wav', 1),
+        ('a/z.wav', 2),
+    ],
+}
+
+
+@pytest.mark.parametrize('case', ONE_RECORDING)
+def test_a_copy_of_any_form_is_the_same_recording(tmp_path, case):
+    contents = {}
+    for name, seed in [*ONE_RECORDING[case], ('a/other.wav', 5), ('b/x.wav', 6)]:
+        path = sound(tmp_path / name, seed=seed)
+        path.write_bytes(contents.setdefault(seed, path.read_bytes()))  # whatever the suffix says
+    copies = []
+    found = corpora.folder(str(tmp_path), split_by='recording', copies=copies)
+    assert sorted(one.speaker for one in found) == ['a', 'a', 'b']
+    assert copies
+    for copy, kept in copies:  # what the report says of them is so
+        with open(copy.path, 'rb') as one, open(kept.path, 'rb') as other:
+            assert copy.path != kept.path and one.read() == other.read()
+    assert len(survey.survey(str(tmp_path))['recordings']) == 3
+
+
+def test_a_bad_form_joins_nothing(tmp_path):
+    for name in 'xyz':
+        sound(tmp_path / f'a/{name}.wav', seed=ord(name))
+        (tmp_path / f'a/{name}.flac').write_bytes(b'<html>403 Forbidden</html>')
+    (tmp_path / 'a/bad.wav').write_bytes(b'<html>403 Forbidden</html>')
+    found = corpora.folder(str(tmp_path), split_by='recording')
+    assert [one.id for one in found] == ['a-bad', 'a-x', 'a-y', 'a-z']
+
+
 def test_bad_forms_that_are_alike_are_nobodys_copies(tmp_path):
     for i, speaker in enumerate('abcd'):
         sound(tmp_path / speaker / 'x.m4a', seed=i)
