@@ -284,7 +284,9 @@ def _checked(file: _Stream, length: containers.Length) -> Iterator[np.ndarray]:
     # Of MPEG audio libsndfile estimates it where nothing counts its frames.
     if promised is None and file.frames < UNKNOWN_FRAMES and file.format != 'MP3':
         promised = file.frames
-    exact = promised is not None and not length.tolerance
+    # In a WAV, too, it estimates it, but its header says where the frames end.
+    tolerance = length.tolerance or (4 * 1152 if file.subtype.startswith('MPEG') else 0)
+    exact = promised is not None and not tolerance
     found = 0
     for block_TC in blocks(file, promised if exact else None):
         found += len(block_TC)
@@ -292,7 +294,7 @@ def _checked(file: _Stream, length: containers.Length) -> Iterator[np.ndarray]:
     if exact and found == promised:
         with contextlib.suppress(Exception):  # what no decoder takes for sound is none
             found += len(file.read(1, dtype='float32', always_2d=True))
-    if length.tolerance and abs(found - promised) > length.tolerance:
+    if promised is not None and tolerance and abs(found - promised) > tolerance:
         # libsndfile guessed at how many frames there are, or some lie behind a hole.
         detail = (
             f'the decoder gives {counted(found, "sample")}, its frames or header count {promised}'

@@ -78,7 +78,10 @@ def length(file: BinaryIO, size: int) -> Length:
         return _nist(file, size)
     if head[:4] == b'OggS':
         return _ogg(file, size)
-    return _UNDECLARED
+    end = _rare(file, size, head)
+    if end > size:
+        return Length('truncated', f'{size} bytes of the {end} that its header promises')
+    return Length() if end else _UNDECLARED
 
 
 def is_flac(file: BinaryIO) -> bool:
@@ -247,6 +250,46 @@ def _nist(file: BinaryIO, size: int) -> Length:
     count, channels, width = (int(fields[name]) for name in names)
     first = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
     return _compare(file, size, first, count * channels * width)
+
+
+def _rare(file: BinaryIO, size: int, head: bytes) -> int:
+    """Where at least the sound ends by the header of AVR, WVE, SDS, VOC, MAT4 or MAT5; 0 if it
+    does not tell. (IRCAM, PAF, PVF and XI never do.)"""
+    if head[:4] == b'2BIT':
+        stereo, bits = struct.unpack('>HH', _read(file, 12, 4))
+        frames = int.from_bytes(_read(file, 26, 4), 'big')
+        return 128 + frames * (2 if stereo else 1) * bits // 8 if frames else 0
+    if head == b'ALawSoundFile**\0':
+        count = int.from_bytes(_read(file, 18, 4), 'big')
+        return 32 + count if count else 0
+    if head[:2] == b'\xf0\x7e' and head[3:4] == b'\x01':
+        samples = sum(byte << shift for byte, shift in zip(head[10:13], (0, 7, 14)))
+        a_packet = 120 // max(-(-head[6] // 7), 1)  # of 127 bytes
+        return 21 + 127 * -(-samples // a_packet) if samples else 0
+    if head == b'Creative Voice F':
+        at = int.from_bytes(_read(file, 20, 2), 'little')
+        kind = 0
+        # One block of sound: long ones do not fit into the count, and what follows is no block.
+        while at + 4 <= size and kind not in (1, 9):
+            kind, count = _read(file, at, 1)[0], _read(file, at + 1, 3)
+            at += 4 + int.from_bytes(count, 'little')
+        return at
+    for order, kind in (('<', 0), ('>', 1000)):
+        if head == struct.pack(f'{order}4I', kind, 1, 1, 0):
+            at = 0
+            for _ in ('rate', 'sound'):
+                matrix = _read(file, at, 20)
+                if len(matrix) < 20:
+                    break
+                kind, rows, columns, _, name = struct.unpack(f'{order}5I', matrix)
+                at += 20 + name + rows * columns * (8, 4, 4, 2, 2, 1)[min(kind % 100 // 10, 5)]
+            return at
+    if head == b'MATLAB 5.0 MAT-f':
+        order, at = 'big' if _read(file, 126, 2) == b'MI' else 'little', 128
+        while at + 8 <= size and _read(file, at, 4) == (14).to_bytes(4, order):
+            at += 8 + int.from_bytes(_read(file, at + 4, 4), order)
+        return at - 16  # libsndfile counts up to that more than it writes
+    return 0
 
 
 def _flac(file: BinaryIO, start: int) -> Length:

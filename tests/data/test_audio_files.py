@@ -100,6 +100,8 @@ def test_of_a_length_that_is_unknown_nothing_is_skipped():
     [
         ('MP3', 500, 400, ''),  # guessed from the rate of the first frame
         ('MP3', 400, 500, ''),
+        ('WAV', 10_000, 10_000 - 4 * 1152, ''),
+        ('WAV', 10_000, 10_001 + 4 * 1152, 'unreadable'),
         ('OGG', 500, 400, 'truncated'),
         ('OGG', 400, 500, 'longer than its header'),
         ('OGG', 500, 500, ''),
@@ -112,7 +114,9 @@ def test_the_decoders_count_is_believed_but_for_mpeg_audio(form, frames, gives, 
     def read(count, **keywords):
         return np.array([row for row, _ in zip(stream, range(count))]).reshape(-1, 1)
 
-    file = types.SimpleNamespace(format=form, frames=frames, channels=1, read=read)
+    subtype = 'VORBIS' if form == 'OGG' else 'MPEG_LAYER_III'
+    about = {'format': form, 'subtype': subtype, 'frames': frames, 'channels': 1}
+    file = types.SimpleNamespace(**about, read=read)
     blocks = audio_files._checked(file, containers.Length(declared=False))
     if kind:
         with pytest.raises(BadInput) as refused:

@@ -36,6 +36,14 @@ FORMS = {
         ('OGG', 'VORBIS'), ('OGG', 'OPUS'), ('MP3', 'MPEG_LAYER_III'),
     )
 }  # fmt: skip
+
+
+def mp3_of_one_rate():
+    file, constant = io.BytesIO(), {'bitrate_mode': 'CONSTANT', 'compression_level': 0.5}
+    soundfile.write(file, np.tile(SOUND_T, 3), RATE, format='MP3', **constant)
+    return file.getvalue()
+
+
 FAULTS = {'truncated', 'unreadable', 'damaged', 'empty'}
 
 
@@ -59,6 +67,72 @@ def test_each_form_is_read_whole_and_only_whole(place, form):
     assert inspect(place, contents[: len(contents) // 2]).problem in FAULTS
     joined = inspect(place, contents + contents)
     assert joined.problem == 'longer than its header', joined
+
+
+def sds_that_counts():
+    """libsndfile leaves the count in the header 0; others write it, in 7 bits a byte."""
+    contents = bytearray(written('SDS', 'PCM_16'))
+    contents[10:13] = (SAMPLES >> shift & 0x7F for shift in (0, 7, 14))
+    return bytes(contents)
+
+
+RARE_FORMS = {
+    **{
+        f'{form} {subtype} {endian} {channels}': (form, subtype, endian, channels)
+        for form, subtypes, endians in (
+            ('AVR', ('PCM_U8', 'PCM_16'), ('FILE',)),
+            ('VOC', ('PCM_U8', 'PCM_16', 'ULAW'), ('FILE',)),
+            ('MAT4', ('PCM_16', 'PCM_32', 'FLOAT', 'DOUBLE'), ('LITTLE', 'BIG')),
+            ('MAT5', ('PCM_16', 'FLOAT'), ('LITTLE', 'BIG')),
+        )
+        for subtype in subtypes
+        for endian in endians
+        for channels in (1, 2)
+    },
+    'WVE': ('WVE', 'ALAW', 'FILE', 1),
+    'SDS': None,
+}
+
+
+@pytest.mark.parametrize('name', RARE_FORMS)
+def test_a_rare_form_whose_header_tells_its_length_is_whole_or_refused(place, name):
+    if RARE_FORMS[name] is None:
+        contents = sds_that_counts()
+    else:
+        form, subtype, endian, channels = RARE_FORMS[name]
+        file, sound_TC = io.BytesIO(), np.stack([SOUND_T] * channels, axis=1)
+        soundfile.write(file, sound_TC, RATE, format=form, subtype=subtype, endian=endian)
+        contents = file.getvalue()
+    found = inspect(place, contents)
+    assert not found.problem and found.samples == pytest.approx(SAMPLES, abs=1), found
+    for count in (len(contents) // 2, len(contents) - 200):
+        assert inspect(place, contents[:count]).problem in ('truncated', 'unreadable')
+
+
+@pytest.mark.parametrize(
+    'form, subtype', [('IRCAM', 'PCM_16'), ('PAF', 'PCM_16'), ('PVF', 'PCM_16'), ('XI', 'DPCM_16')]
+)
+def test_a_form_that_tells_no_length_is_taken(place, form, subtype):
+    assert not inspect(place, written(form, subtype)).problem
+
+
+def test_mpeg_audio_in_a_wav_is_as_long_as_its_frames(place):
+    """As ffmpeg writes it: none counts the others, and the decoder estimates."""
+    frames = mp3_of_one_rate()
+    frames = frames[containers._mpeg_frame(frames)[0] :]
+    form = struct.pack('<HHIIHHHHIHHH', 0x55, 1, RATE, 4000, 576, 0, 12, 1, 2, 576, 1, 1393)
+    for hole, fault in ((0, ''), (len(frames) // 3, 'unreadable')):
+        at = len(frames) // 2
+        holed = frames[:at] + bytes(hole) + frames[at + hole :]
+        chunks = (b'fmt ', form), (b'fact', struct.pack('<I', 3 * SAMPLES)), (b'data', holed)
+        body = b''.join(
+            name + struct.pack('<I', len(chunk)) + chunk + bytes(len(chunk) % 2)
+            for name, chunk in chunks
+        )
+        contents = b'RIFF' + struct.pack('<I', 4 + len(body)) + b'WAVE' + body
+        found = inspect(place, contents)
+        assert found.problem == fault, found
+    assert inspect(place, contents[: len(contents) // 2]).problem == 'truncated'
 
 
 @settings(max_examples=150, deadline=None)
@@ -395,10 +469,7 @@ LEADS = {
 def test_mpeg_audio_behind_other_bytes_is_whole_or_refused(place, lead, counts):
     """By the suffix .mp3 libsndfile looks for the first frame."""
     place = place.with_suffix('.mp3')
-    file = io.BytesIO()
-    constant = {'bitrate_mode': 'CONSTANT', 'compression_level': 0.5}
-    soundfile.write(file, np.tile(SOUND_T, 3), RATE, format='MP3', **constant)
-    contents = file.getvalue()
+    contents = mp3_of_one_rate()
     size, _ = containers._mpeg_frame(contents[:4])
     frame = contents[size : size + containers._mpeg_frame(contents[size : size + 4])[0]]
     contents = contents if counts else contents[size:]
