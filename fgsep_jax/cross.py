@@ -26,6 +26,7 @@ from fgsep_jax.report import (
     tables_speech,
     text,
 )
+from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
 
 
@@ -141,6 +142,14 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             and _is_there(run.path, source, config, step, about and about.digest, baselines)
         ]
         pending = [source for source in sources if source not in kept]
+        if pending and step is not None:
+            try:  # all of it now, so that no run is refused after hours of the others
+                if model:
+                    model_file.read(model)
+                else:
+                    checkpoint.load_best(run.path, config, make_task(config))
+            except config_lib.ConfigError as error:
+                problems.append(str(error))
         if jax.process_count() == 1:  # else the first process of the pod may have begun
             for source in pending:
                 try:

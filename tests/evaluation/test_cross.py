@@ -6,6 +6,8 @@ import pytest
 
 from fgsep_jax import cross, experiment, lock
 from fgsep_jax.config import ConfigError
+from fgsep_jax.interop import model_file
+from fgsep_jax.training import checkpoint
 import synthetic
 import tiny
 
@@ -84,6 +86,26 @@ def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):
         assert f'{run}: {three} holds mixtures of 3 sources, the model separates 2' in text
     assert f'{empty} holds no checkpoint' in text and text.count('\n') == 7
     assert results(root) == before
+
+
+def test_checkpoints_that_cannot_be_restored_are_named_before_anything_runs(root, tmp_path):
+    runs = tmp_path / 'runs'
+    for name in ('on_low', 'on_high'):
+        shutil.copytree(root / 'runs' / name, runs / name)
+        shutil.rmtree(runs / name / 'evaluation', ignore_errors=True)
+    for path in (runs / 'on_low' / 'checkpoints').glob('*/state/**/*'):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
+    file = tmp_path / 'm.safetensors'
+    about, params, _ = checkpoint.load_trained(str(runs / 'on_high'))
+    model_file.write(file, about.config, params, sources=about.sources)
+    file.write_bytes(file.read_bytes()[:-1] + b'x')
+    with pytest.raises(ConfigError) as caught:
+        cross.cross_evaluate([str(runs), str(file)], [str(root / 'low')])
+    text = str(caught.value)
+    assert f'no whole checkpoint in {runs}/on_low/checkpoints' in text and str(file) in text
+    assert 'nothing was evaluated' in text
+    assert not list(tmp_path.rglob('summary.json'))
 
 
 def test_results_that_another_process_writes_are_named_before_anything_runs(root, tmp_path):
