@@ -15,6 +15,7 @@ import soundfile
 
 from benchmarks import harness, wav_loader
 from configs import blstm_m1_plus, convtasnet
+from fgsep_jax import files
 from fgsep_jax.config import adaptation_samples, segment_samples
 from fgsep_jax.data import pipeline, records
 from fgsep_jax.data.source import RecordSource
@@ -80,7 +81,7 @@ def write(directory, config, *, mixtures, longest):
         'adaptation': bool(adaptation),
     }
     with open(os.path.join(directory, records.DATASET_FILE), 'w') as file:
-        file.write(records.to_json(metadata))
+        file.write(files.to_json(metadata))
     return RecordSource(directory, 'train')
 
 

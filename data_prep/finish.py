@@ -7,6 +7,7 @@ import numpy as np
 from data_prep import report as reports, tfds_metadata
 from data_prep.corpora import plural
 from data_prep.workers import kinds, load_job, refuse, unwritable, write_whole
+from fgsep_jax import files as files_lib
 from fgsep_jax.data import records
 
 
@@ -119,9 +120,9 @@ class Finish(beam.DoFn):
         }
         if 'source_unit' in job.metadata:
             report['source_unit'] = job.metadata['source_unit']
-        write('report.json', records.to_json(report).encode())
+        write('report.json', files_lib.to_json(report).encode())
         write('report.md', reports.to_markdown(report).encode())
-        metadata = records.with_digest(
+        metadata = files_lib.with_digest(
             {
                 **job.metadata,
                 'schema_version': records.SCHEMA_VERSION,
@@ -133,5 +134,5 @@ class Finish(beam.DoFn):
             }
         )
         records.check_metadata(metadata, where=records.DATASET_FILE)
-        write(records.DATASET_FILE, records.to_json(metadata).encode())
+        write(records.DATASET_FILE, files_lib.to_json(metadata).encode())
         yield len(entries)

@@ -144,7 +144,7 @@ def read_json(path: str) -> dict:
 
 def write_list(staging: str, names: list[str]) -> None:
     """Say which files in the output folder are a data set's: nothing else is ever deleted there."""
-    write_whole(FileSystems.join(staging, FILES), records.to_json({'files': names}).encode())
+    write_whole(FileSystems.join(staging, FILES), files.to_json({'files': names}).encode())
 
 
 def own_files(output_dir: str, staging: str) -> list[str]:

@@ -214,7 +214,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
     heard = run_folder.trained_speakers(workdir, config) if heard is None else heard
     seen = _seen(heard, source, _folder(config, workdir, source))
     if 'speakers_trained_on' not in seen:
-        why = 'its training data are gone'
+        why = run_folder.damage(workdir) or 'its training data are gone'
         if heard.complete:
             why = f'{names.shown(name)} does not name them'
         elif heard.digests:
@@ -307,7 +307,11 @@ def _seen(heard, source, folder):
         path = os.path.join(folder, 'summary.json')
         before = files.read_json(path, ValueError, finite=False, halves=True)
         fingerprint = source.metadata['splits'][source.split].get('fingerprint')
-        if fingerprint and before.get('data_fingerprint') == fingerprint:
+        if (
+            fingerprint
+            and before.get('data_fingerprint') == fingerprint
+            and not files.is_damaged(before)
+        ):
             known |= {
                 key: before[key]
                 for key in ('speakers', 'speakers_trained_on')

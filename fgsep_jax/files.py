@@ -114,6 +114,28 @@ def digest(content):
     return hashlib.sha256(content).hexdigest()
 
 
+def to_json(content):
+    """Canonical JSON: sorted keys, so that equal contents are equal bytes."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + '\n'
+
+
+def with_digest(content):
+    """The object that a JSON file will hold, with the digest of all the rest; see `is_damaged`."""
+    content = json.loads(json.dumps(content))  # as it will be read
+    content.pop('digest', None)
+    return {**content, 'digest': digest(to_json(content).encode(errors='surrogatepass'))[:16]}
+
+
+def is_damaged(content):
+    """Whether an object that was read has a digest that is not its own; an empty one, of a file
+    that was changed on purpose, is held against nothing."""
+    said = content.get('digest', '')
+    try:
+        return said != '' and said != with_digest(content)['digest']
+    except RecursionError:  # what is nested so deeply, nobody wrote
+        return True
+
+
 def read_bytes(path, error, *, most=MOST_BYTES):
     """Content of a regular file.
 

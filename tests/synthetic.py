@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.data import records
 
 
@@ -70,5 +71,5 @@ def write(
         'splits': splits,
         'adaptation': kwargs.get('adaptation', False),
     }
-    (directory / records.DATASET_FILE).write_text(records.to_json(records.with_digest(metadata)))
+    (directory / records.DATASET_FILE).write_text(files.to_json(files.with_digest(metadata)))
     return str(directory)

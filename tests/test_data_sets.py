@@ -10,8 +10,7 @@ import types
 
 import pytest
 
-from fgsep_jax import config as config_lib, data_sets, experiment, lock, main
-from fgsep_jax.data import records
+from fgsep_jax import config as config_lib, data_sets, experiment, files, lock, main
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.report import runs
 from fgsep_jax.training import endings, run_folder
@@ -55,7 +54,9 @@ def test_a_relative_folder_is_found_from_elsewhere(project, tmp_path, monkeypatc
     assert found(inside) == there
     # Runs of earlier versions recorded the folder as it was typed, or nothing at all.
     about = inside / 'training_data.json'
-    about.write_text(json.dumps({**json.loads(about.read_text()), 'dir': 'data/tones'}))
+    content = {**json.loads(about.read_text()), 'dir': 'data/tones'}
+    del content['digest']
+    about.write_text(json.dumps(content))
     monkeypatch.chdir('/')
     assert found(inside) == there
     about.unlink()
@@ -154,7 +155,7 @@ def test_a_data_set_that_was_built_anew_is_said(project, monkeypatch, capsys):
         metadata = json.loads(path.read_text())
         del metadata['digest']
         metadata['splits']['train']['fingerprint'] = value
-        path.write_text(json.dumps(records.with_digest(metadata)))
+        path.write_text(json.dumps(files.with_digest(metadata)))
 
     for trained_on, now, directories, noted in (
         ('a', 'a', [], False),
@@ -330,7 +331,7 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
         metadata = json.loads(path.read_text())
         del metadata['digest']
         metadata['splits'][split]['fingerprint'] = value
-        path.write_text(json.dumps(records.with_digest(metadata)))
+        path.write_text(json.dumps(files.with_digest(metadata)))
         return RecordSource(str(path.parent), 'test')
 
     of['tones'] = fingerprinted('tones', 'train', 'now')
@@ -347,6 +348,17 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
     # The run knows them whatever becomes of the data; one of an earlier version asks the data.
     about = project.path / 'mine' / 'training_data.json'
     content = json.loads(about.read_text())
+    whole = about.read_text()
+    for word in (*run_folder.digests(['ann']), 'tones'):
+        about.write_text(whole.replace(f'"{word}"', f'"x{word[1:]}"', 1))
+        assert about.read_text() != whole
+        assert run_folder.training_data('mine') == {}
+        assert run_folder.trained_speakers('mine', project.config) == run_folder.Heard()
+        assert f'{about.name} is damaged' in run_folder.damage('mine')
+    about.write_text('damaged')
+    assert run_folder.trained_speakers('mine', project.config) == run_folder.Heard()
+    assert about.name in run_folder.damage('mine')
+    del content['digest']
     content['train']['fingerprint'] = 'before it was built anew'
     about.write_text(json.dumps(content))
     assert run_folder.was_rebuilt('mine', of['tones'].metadata)
@@ -371,6 +383,9 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
         summary.write_text(json.dumps({**leak, 'data_fingerprint': fingerprint}))
         assert experiment._seen(run_folder.Heard(), source, 'results') == known
     assert experiment._seen(run_folder.Heard(), source, 'none') == {'speakers': 3}
+    damaged = {**files.with_digest({**leak, 'data_fingerprint': 'x'}), 'speakers_trained_on': 0}
+    summary.write_text(json.dumps(damaged))
+    assert experiment._seen(run_folder.Heard(), source, 'results') == {'speakers': 3}
 
 
 def refused(capsys, *argv):

@@ -44,6 +44,7 @@ ALLOWED = {
         'interop.model_file',
         'stopping',
         'training',
+        'validate',
     },
     'benchmarks': {
         'command_line',
@@ -67,7 +68,16 @@ ALLOWED = {
         'benchmarks',
     },
     'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},
-    'fgsep_jax/report': {'command_line', 'dsp.filterbank', 'defaults', 'files', 'lock', 'report'},
+    'fgsep_jax/report': {
+        'command_line',
+        'config',
+        'defaults',
+        'dsp.filterbank',
+        'files',
+        'lock',
+        'report',
+        'validate',
+    },
     'fgsep_jax/evaluation': {'data', 'metrics', 'config', 'evaluation', 'files', 'training.mesh'},
     'fgsep_jax/separation': {
         'config',

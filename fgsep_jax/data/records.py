@@ -8,7 +8,6 @@ stored: it is the exact sum of the int16 sources.
 
 import dataclasses
 import io
-import json
 import math
 import struct
 from typing import BinaryIO
@@ -305,7 +304,7 @@ def index_name(split: str) -> str:
 
 
 def digest(data: bytes) -> str:
-    """What dataset.json keeps of an index, and of itself."""
+    """What dataset.json keeps of an index."""
     return files.digest(data)[:16]
 
 
@@ -366,17 +365,6 @@ def read_index(data: bytes, entry: dict, *, sources: int, where: str) -> np.ndar
     return index
 
 
-def to_json(value: dict) -> str:
-    """Canonical JSON: sorted keys, so that equal contents are equal bytes."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + '\n'
-
-
-def with_digest(metadata: dict) -> dict:
-    """Contents of dataset.json with the digest of all the rest, that `check_metadata` asks for."""
-    metadata = json.loads(to_json(metadata))  # as it will be read
-    return {**metadata, 'digest': digest(to_json(metadata).encode())}
-
-
 def check_metadata(metadata: dict, *, where: str) -> dict:
     """`metadata` (the contents of dataset.json) unchanged, if this code can read its data set.
 
@@ -401,10 +389,9 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
         raise RecordError(
             f'{where}: keys are missing ({", ".join(missing)}); prepare the data set again'
         )
-    content = {key: value for key, value in metadata.items() if key != 'digest'}
     splits = metadata['splits'].values() if isinstance(metadata['splits'], dict) else ()
     early = not any('index' in entry for entry in splits if isinstance(entry, dict))
-    if metadata.get('digest', '' if early else None) not in ('', with_digest(content)['digest']):
+    if files.is_damaged({'digest': '' if early else None, **metadata}):
         state = 'does not match' if 'digest' in metadata else 'is missing'
         raise RecordError(
             f'{where}: its digest {state}, it was damaged or changed by hand; {again}, or'

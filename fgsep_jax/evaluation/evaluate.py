@@ -377,7 +377,7 @@ def write(folder, rows, content):
     cells = [[row.get(column) for column in columns] for row in rows]
     # An id may be no UTF-8.
     examples = names.csv_text([columns, *cells]).encode(errors='surrogatepass')
-    content = {**content, 'examples_digest': files.digest(examples)}
+    content = files.with_digest({**content, 'examples_digest': files.digest(examples)})
     files.write(
         {
             os.path.join(folder, 'examples.csv'): examples,

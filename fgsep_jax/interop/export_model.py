@@ -121,6 +121,8 @@ def _said(path, separator, args):
         scores = _scores(path, separator.step)
         heard = run_folder.trained_speakers(path, separator.config)
         speakers = heard.digests if heard.complete else ()
+        if problem := run_folder.damage(path):
+            print(f'note: {shown(problem)}; what it was trained on is left out', file=sys.stderr)
     return dict(
         sources=separator.sources,
         step=separator.step,
@@ -172,6 +174,8 @@ def _check_summary(content):
     metrics = content.get('metrics')
     statistics = [*metrics.values()] if isinstance(metrics, dict) else [metrics]
     statistic = 'median' if content.get('classes') else 'mean'
+    if files.is_damaged(content):
+        raise ConfigError('it is damaged: its digest does not match')
     for one in statistics:
         if not isinstance(one, dict) or statistic not in one:
             raise ConfigError(f'metrics = {metrics!r:.60}, each must have its {statistic}')

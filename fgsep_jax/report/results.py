@@ -182,6 +182,8 @@ def _check_summary(summary):
     for key in MADE_BY:
         if type(summary.get(key)) not in (int, str, type(None)):
             raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
+    if files.is_damaged(summary):
+        raise ValueError('summary.json is damaged: its digest does not match')
 
 
 def _read_cell(column, text):

@@ -2,9 +2,10 @@
 
 import dataclasses
 import functools
+import json
 import os
 
-from fgsep_jax import defaults, files
+from fgsep_jax import config as config_lib, defaults, files, validate
 from fgsep_jax.report import results, run_files
 
 NAMES = {
@@ -131,8 +132,14 @@ def _open_run(path, name):
     if wrong:
         raise results.ResultsError(f'config.json has {"; ".join(wrong)}')
     about, problems = os.path.join(path, 'training_data.json'), []
+    try:
+        validate.validate(config_lib.from_json(json.dumps(content), where='config.json'))
+    except config_lib.ConfigError as error:
+        problems.append(f'{name or path}: config.json cannot be used any more: {error}')
+    content = None
     if os.path.lexists(about):
         content = files.read_json(about, results.ResultsError, halves=True)
+    if content is not None and not files.is_damaged(content):
         trained_on, training_data = content.get('name'), content.get('train', {})
         if not (
             trained_on
@@ -149,7 +156,9 @@ def _open_run(path, name):
         trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
         training_data = {}
         problems.append(
-            f'{name or path}: training_data.json is missing; that it was trained on'
+            f'{name or path}: training_data.json is'
+            f' {"missing" if content is None else "damaged, its digest does not match"};'
+            ' that it was trained on'
             f' {trained_on} is taken from the name of its data.dir.'
         )
     return Run(

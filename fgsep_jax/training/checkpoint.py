@@ -224,8 +224,12 @@ class Checkpoints:
                 os.rename(os.path.join(self._folder, name), aside)
             self.notes.append(f'checkpoint {name} is kept as {aside}')
         mesh_lib.gather(None)  # no host looks before the first has renamed
-        _ = self._manager  # opened now, not in the middle of the first save
         return restored and restored[1:]
+
+    def open(self):
+        """Makes the folder ready to save to now, not in the middle of the first save; what is
+        damaged has been set aside."""
+        _ = self._manager
 
     def restore_best(self, abstract_state):
         """Restores the whole checkpoint of the lowest validation loss, else the newest.

@@ -73,6 +73,7 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         trained = (step >= total or clock.is_up(step)) and not unvalidated
         if host == 0 and not trained:  # else the folder stays what the training made it
             run_folder.claim(workdir, config, train_source, before=_heard_before(workdir, config))
+        checkpoints.open()  # all hosts at once, as nothing can refuse the run any more
         log = stack.enter_context(
             contextlib.closing(
                 RunLog(

@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import NamedTuple
 
-from fgsep_jax import config as config_lib, files
+from fgsep_jax import config as config_lib, files, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import part, shown
@@ -66,14 +66,8 @@ def check(workdir, config):
         files of somebody else that have the names of a run's.
       OSError: a part of the run is a link.
     """
+    _check_path(workdir, flag='--workdir=')
     above = os.path.abspath(workdir)
-    try:
-        above.encode()
-    except UnicodeEncodeError as error:
-        raise config_lib.ConfigError(
-            f'--workdir={shown(workdir)}: {shown(above)} is no UTF-8, and checkpoints cannot be'
-            ' written to such a path; give another --workdir'
-        ) from error
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if not os.path.isdir(above):
@@ -121,6 +115,18 @@ def check(workdir, config):
             + '\n'.join(changed)
             + '\nGive another --workdir, or the same configuration to resume it.'
         )
+
+
+def _check_path(workdir, *, flag=''):
+    """Raises ConfigError where Orbax could not name what is in a folder."""
+    path = os.path.abspath(workdir)
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise config_lib.ConfigError(
+            f'{flag}{shown(workdir)}: {shown(path)} is no UTF-8, and checkpoints can neither be'
+            ' written to such a path nor read from it; rename it, or give another'
+        ) from error
 
 
 def _is_empty(path):
@@ -198,12 +204,13 @@ def claim(workdir, config, train_source, *, before=None):
             'speaker_digests': sorted(before.digests),
             'complete': before.complete,
         }
+    about = json.dumps(files.with_digest(about), indent=2) + '\n'
     for folder in (workdir, os.path.join(workdir, 'gates')):
         files.clean(folder)
     files.write(  # config.json first: what else is there is a run's where it is
         {
             os.path.join(workdir, 'config.json'): config_lib.to_json(config),
-            os.path.join(workdir, 'training_data.json'): json.dumps(about, indent=2) + '\n',
+            os.path.join(workdir, 'training_data.json'): about,
         }
     )
 
@@ -244,8 +251,10 @@ def trained_speakers(workdir, config):
     """Heard by a run, and by what it started from.
 
     The run recorded them when it started. One of an earlier version did not: its data set tells, if
-    it is still there and the same.
+    it is still there and the same. Nobody is known where the record is damaged.
     """
+    if damage(workdir):
+        return Heard()
     own = _recorded(workdir, 'train')
     if not own.complete:
         with contextlib.suppress(OSError, records.RecordError, config_lib.ConfigError):
@@ -272,12 +281,30 @@ def _recorded(workdir, key):
 
 
 def training_data(workdir):
-    """Content of a run's training_data.json, {} where it cannot be read."""
+    """Content of a run's training_data.json, {} where there is none or it is damaged."""
     try:
-        path = os.path.join(workdir, 'training_data.json')
-        return files.read_json(path, config_lib.ConfigError, halves=True)
+        return _training_data(workdir)
     except config_lib.ConfigError:
         return {}
+
+
+def damage(workdir):
+    """What is wrong with a run's training_data.json, as a sentence; '' of none at all, too."""
+    try:
+        _training_data(workdir)
+    except config_lib.ConfigError as error:
+        return str(error)
+    return ''
+
+
+def _training_data(workdir):
+    path = os.path.join(workdir, 'training_data.json')
+    if not os.path.lexists(path):  # of an earlier version
+        return {}
+    content = files.read_json(path, config_lib.ConfigError, halves=True)
+    if files.is_damaged(content):
+        raise config_lib.ConfigError(f'{path} is damaged: its digest does not match')
+    return content
 
 
 def _absolute(folder):
@@ -285,11 +312,13 @@ def _absolute(folder):
 
 
 def read_config(workdir):
-    """Configuration of the run in a folder.
+    """Configuration of the run in a folder, validated.
 
     Raises:
-      ConfigError: there is no run, or its configuration cannot be read.
+      ConfigError: there is no run, its configuration cannot be read or cannot work, or Orbax could
+        not read from such a path.
     """
+    _check_path(workdir)
     path = os.path.join(workdir, 'config.json')
     if not os.path.lexists(path):  # what else is in its place is named by who reads it
         below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
@@ -305,4 +334,9 @@ def read_config(workdir):
             f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'
         )
     data = files.read_bytes(path, config_lib.ConfigError)
-    return config_lib.from_json(data, where=path)
+    config = config_lib.from_json(data, where=path)
+    try:
+        validate.validate(config)
+    except config_lib.ConfigError as error:
+        raise config_lib.ConfigError(f'{path}: {error}') from error
+    return config

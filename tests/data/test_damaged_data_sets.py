@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import damage
+from fgsep_jax import files
 from fgsep_jax.data import records, source
 import synthetic
 
@@ -54,7 +55,7 @@ def change(folder, how, *, digest=False):
     content = json.loads((folder / 'dataset.json').read_text())
     content.pop('digest', None)
     how(content)
-    text = json.dumps(records.with_digest(content) if digest else {**content, 'digest': ''})
+    text = json.dumps(files.with_digest(content) if digest else {**content, 'digest': ''})
     (folder / 'dataset.json').write_text(text)
 
 

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+from fgsep_jax import files
 from fgsep_jax.data import records, source
 
 
@@ -39,7 +40,7 @@ def make_dataset(folder, *, examples=11, shards=3):
         'sources': 2,
         'splits': {'train': {'examples': examples, 'shards': shards, 'speakers': ['a', 'b']}},
     }
-    (folder / records.DATASET_FILE).write_text(records.to_json(metadata))
+    (folder / records.DATASET_FILE).write_text(files.to_json(metadata))
     return folder
 
 

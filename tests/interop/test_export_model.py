@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fgsep_jax
-from fgsep_jax import main
+from fgsep_jax import files, main
 from fgsep_jax.data import resample
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.interop import export_model, model_file
@@ -204,6 +204,18 @@ def run(tmp_path, monkeypatch):
         (folder / 'evaluation' / name).mkdir(parents=True)
         (folder / 'evaluation' / name / 'summary.json').write_text(json.dumps(content))
     return folder
+
+
+def test_damaged_records_of_a_run_are_named_and_left_out(run, tmp_path, capsys):
+    paths = run / 'training_data.json', run / 'evaluation' / 'tones' / 'summary.json'
+    for path in paths:
+        content = files.with_digest(json.loads(path.read_text()))
+        path.write_text(json.dumps(content).replace('tones', 'tonez'))
+    export_model.main([str(run), f'--output={tmp_path}/m', '--formats=safetensors'])
+    about = model_file.read_about(tmp_path / 'm.safetensors')
+    assert (about.origin, [*about.speakers], 'tones' in about.scores) == ('', [], False)
+    said = capsys.readouterr().err
+    assert all(any(str(p) in one and 'digest' in one for one in said.splitlines()) for p in paths)
 
 
 def test_a_model_file_says_what_the_run_does(run, tmp_path, capsys):

@@ -11,6 +11,7 @@ import pytest
 
 import damage
 import fabricate
+from fgsep_jax import files
 from fgsep_jax.report import (
     __main__ as command,
     build,
@@ -143,6 +144,28 @@ def test_a_column_that_is_missing_is_named_where_no_digest_tells(folder):
     (where / 'examples.csv').write_text(text.replace(',si_snri,', ',other,'))
     with pytest.raises(results.ResultsError, match='examples.csv has no column si_snri'):
         compare.compare([str(folder / 'damaged'), str(folder / 'whole')])
+
+
+def test_a_flipped_character_is_noted(folder):
+    """What types and names alone do not tell, in files that say their digest."""
+    run = folder / 'damaged'
+    for name, word, changed in (
+        ('training_data.json', '"alpha"', '"alpia"'),
+        ('evaluation/alpha/summary.json', '"step": 40', '"step": 42'),
+    ):
+        content = json.loads((run / name).read_text())
+        whole = json.dumps(files.with_digest(content))
+        (run / name).write_text(whole)
+        assert not [note for note in read(folder)[1] if 'digest' in note]
+        assert word in whole
+        (run / name).write_text(whole.replace(word, changed, 1))
+        (note,) = [note for note in read(folder)[1] if 'digest' in note]
+        assert 'damaged' in note and os.path.basename(name) in note
+        (run / name).write_text(whole)
+    config = (run / 'config.json').read_text()
+    (run / 'config.json').write_text(config.replace('"float32"', '"flnat32"'))
+    (note,) = [note for note in read(folder)[1] if 'flnat32' in note]
+    assert 'damaged' in note and 'config.json' in note
 
 
 def test_loops_of_links_end(folder):

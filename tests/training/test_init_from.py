@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import experiment
+from fgsep_jax import config as config_lib, experiment
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.interop import model_file
+from fgsep_jax.separation import model as model_lib
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, loop, run_folder
 import synthetic
@@ -108,7 +109,32 @@ def test_what_only_changes_the_computation_is_no_other_model(data, file):
 def test_a_refused_start_leaves_no_run(data, tmp_path, init, message):
     with pytest.raises(ConfigError, match=message):
         run(data, tmp_path / 'run', **{'training.init_from': str(tmp_path / init)})
-    assert not (tmp_path / 'run' / 'config.json').exists()
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_word_of_a_runs_config_that_lost_a_bit_is_said_with_the_file(data, tmp_path):
+    text = config_lib.to_json(tiny.config(data)).replace('"float32"', '"flnat32"')
+    damaged = tmp_path / 'damaged'
+    damaged.mkdir()
+    (damaged / 'config.json').write_text(text)
+    words = rf"^{damaged}/config.json: .*model.dtype = 'flnat32': must be one of"
+    for read in (model_lib.load, model_lib.about, checkpoint.load_trained, checkpoint.heard_by):
+        with pytest.raises(ConfigError, match=words) as error:
+            read(str(damaged))
+        assert '\n' not in str(error.value)
+    with pytest.raises(ConfigError, match=words):
+        run(data, tmp_path / 'run', **{'training.init_from': str(damaged)})
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_run_in_a_folder_that_is_no_utf8_is_not_called_damaged(data, tmp_path):
+    folder = tmp_path / 'l\udce9a'
+    (folder / 'checkpoints' / '4').mkdir(parents=True)
+    (folder / 'config.json').write_text(config_lib.to_json(tiny.config(data)))
+    for read in (model_lib.load, model_lib.about, checkpoint.load_trained, run_folder.read_config):
+        with pytest.raises(ConfigError, match=r'l.xe9a is no UTF-8, and checkpoints can') as error:
+            read(str(folder))
+        str(error.value).encode()
 
 
 def test_a_model_of_another_task_is_refused(data, file):
