@@ -19,6 +19,7 @@ from fgsep_jax.names import shown
 PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
 MOST_BYTES = 64 << 20  # of one JSON file
 _UNSAID = {MemoryError: 'there is no memory for it', EOFError: 'it ends too early'}
+_unfinished = set()  # paths that are being written
 _MOST_DIGITS = 19  # of a whole number: more fit neither an index nor a float
 
 
@@ -33,19 +34,11 @@ def write(contents):
     """
     for path in contents:
         refuse_links(*os.path.split(path))
-    try:
+    with unfinished(contents) as partials:
         for path, content in contents.items():
-            write_in_place(partial(path), content)
-    except BaseException as error:
+            write_in_place(partials[os.fspath(path)], content)
         for path in contents:
-            with contextlib.suppress(OSError):
-                os.unlink(partial(path))
-        if isinstance(error, OSError):  # by the name that its reader knows
-            called = {partial(path): os.fspath(path) for path in contents}
-            error.filename = called.get(error.filename, error.filename)
-        raise
-    for path in contents:
-        os.replace(partial(path), path)
+            os.replace(partials[os.fspath(path)], path)
 
 
 def write_in_place(path, content):
@@ -83,6 +76,43 @@ def partial(path):
     if len(os.fsencode(PARTIAL + name)) > 255:  # bytes of a name that file systems take
         name = digest(os.fsencode(name))
     return os.path.join(folder, PARTIAL + name)
+
+
+@contextlib.contextmanager
+def unfinished(contents):
+    """Within, files are written beside their names; what is still there at the end is removed.
+
+    So it is where the process leaves without unwinding (`remove_unfinished`).
+
+    Args:
+        contents: paths of the files.
+
+    Yields:
+        {path: where it is to be written}.
+
+    Raises:
+        OSError: of one that cannot be written, by the name that its reader knows.
+    """
+    partials = {path: partial(path) for path in map(os.fspath, contents)}
+    _unfinished.update(partials.values())
+    try:
+        yield partials
+    except OSError as error:
+        called = {where: path for path, where in partials.items()}
+        error.filename = called.get(error.filename, error.filename)
+        raise
+    finally:
+        for where in partials.values():
+            with contextlib.suppress(OSError):
+                os.unlink(where)
+            _unfinished.discard(where)
+
+
+def remove_unfinished():
+    """Removes what `unfinished` holds, before the process leaves without unwinding."""
+    for where in list(_unfinished):
+        with contextlib.suppress(OSError):
+            os.unlink(where)
 
 
 def clean(folder):

@@ -16,8 +16,9 @@ import tempfile
 import time
 
 from fgsep_jax import command_line, config as config_lib, files, lock, names, stopping
+from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.names import shown
-from fgsep_jax.separation import engine, inputs as inputs_lib
+from fgsep_jax.separation import engine, inputs as inputs_lib, writing
 from fgsep_jax.separation.manifest import MANIFEST, Manifest, MistakeError
 
 PAGE = 'index.html'
@@ -147,6 +148,11 @@ def _check(args):
         rule = "'input', 'model' or a whole number from 1,000 to 768,000"
         need('rate', args.rate, 1000 <= rate <= 768_000, rule)
         how['rate'] = rate
+    if 'rate' in how:
+        try:
+            writing.check_form(args.format, rate=how['rate'], channels=1)
+        except BadInput as bad:
+            raise MistakeError(f'--rate={args.rate}: {bad.detail.partition(";")[0]}') from bad
     need(
         'bits',
         args.bits,
@@ -213,7 +219,7 @@ def _standard_input(folder, raw_rate):
     """Standard input as a file: a recording of any form, or 16-bit samples."""
     import soundfile
 
-    from fgsep_jax.separation import live, writing
+    from fgsep_jax.separation import live
 
     suffix = '.wav' if raw_rate else '.audio'
     with tempfile.NamedTemporaryFile(dir=folder, prefix=files.PARTIAL, suffix=suffix) as file:
@@ -296,7 +302,6 @@ def _header(path):
 
 def headers_of(paths):
     """{path: (seconds, rate) as headers say} of those that can be opened and do say it."""
-    from fgsep_jax.data.audio_files import BadInput
 
     found = {}
     for path in paths:
@@ -307,7 +312,6 @@ def headers_of(paths):
 
 def _dry_run(jobs, folder, *, as_json):
     """Says what would be done, as far as headers say; returns the exit status."""
-    from fgsep_jax.data.audio_files import BadInput
 
     status = 0
     for job in jobs:
@@ -341,7 +345,7 @@ def separate(words, args):
     model, *inputs = words
     inputs, passed = inputs_lib.listed(inputs)
     command_line.quiet()
-    from fgsep_jax.separation import model as model_lib, writing
+    from fgsep_jax.separation import model as model_lib
 
     if os.path.splitext(model)[1].lower().removeprefix('.') in inputs_lib.SUFFIXES:
         raise MistakeError(f'{shown(model)} is a recording; the model comes first, then recordings')
@@ -379,7 +383,7 @@ def separate(words, args):
         for path in (*job.outputs.values(), PAGE, MANIFEST):
             files.refuse_links(*os.path.split(os.path.join(folder, path)))
     with lock.held(folder, 'separation', flag='-o'):
-        manifest = Manifest(folder, settings)
+        manifest = Manifest(folder, settings, args.labels)
         _clean(folder, {os.path.dirname(path) for job in jobs for path in job.outputs.values()})
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
@@ -496,16 +500,16 @@ def _waiting(jobs, manifest, folder, *, overwrite, labels):
     Raises:
       MistakeError: files of others, or of other settings, have the names of their parts.
     """
-    from fgsep_jax.separation import writing
 
     waiting = []
     for job in jobs:
         beside = writing.label_paths(job.outputs) if labels else []
         if not overwrite and job.source != '-' and manifest.is_done(job, folder, beside):
             continue
-        paths = (*job.outputs.values(), *beside)
-        there = [path for path in paths if os.path.lexists(os.path.join(folder, path))]
-        if there and not overwrite and not manifest.is_ours(job):
+        foreign = [] if manifest.is_ours(job) else [*job.outputs.values()]
+        foreign += [] if manifest.is_ours(job, labels=True) else beside
+        there = [path for path in foreign if os.path.lexists(os.path.join(folder, path))]
+        if there and not overwrite:
             raise MistakeError(
                 f'{shown(os.path.join(folder, there[0]))} is there, and not from this model with'
                 ' these settings: give another -o, or --overwrite'
@@ -515,7 +519,6 @@ def _waiting(jobs, manifest, folder, *, overwrite, labels):
 
 
 def _all(separator, jobs, args, how, background, manifest, say):
-    from fgsep_jax.data.audio_files import BadInput
 
     headers = headers_of([job.source for job in jobs if job.source != '-'])
     lengths = [headers.get(job.source, (math.nan, 0))[0] for job in jobs if job.source != '-']

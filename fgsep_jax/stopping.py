@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from fgsep_jax import lock
+from fgsep_jax import files, lock
 
 NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIGHUP'}
 
@@ -146,6 +146,7 @@ def _leave(number):
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # what threads have to say of the end of their processes
         os.dup2(nowhere, stream)
+    files.remove_unfinished()
     lock.release_all()
     _end_children()
     os._exit(128 + number)

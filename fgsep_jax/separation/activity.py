@@ -12,10 +12,11 @@ SHORTEST = 0.1  # seconds; what is shorter is no event
 
 
 class Meter:
-    """Levels of a signal that comes in blocks."""
+    """Levels of a signal that comes in blocks, one every `step` seconds, about `STEP`."""
 
     def __init__(self, rate):
         self._step = max(round(STEP * rate), 1)
+        self.step = self._step / rate
         self._sums, self._rest_T = [], np.zeros(0)
 
     def add(self, block_TC):
@@ -27,25 +28,32 @@ class Meter:
         self._rest_T = power_T[whole:]
 
     def level_db(self):
-        """The level of every `STEP` seconds, in dB re full scale."""
+        """The level of every `step` seconds, in dB re full scale."""
         last = [[self._rest_T.mean()]] if len(self._rest_T) else []
         return 10 * np.log10(np.concatenate([*self._sums, *last, []]) + 1e-12)
 
 
-def stretches(levels):
-    """{part: (start, stop) in seconds of where it sounds} from {part: its levels}."""
+def stretches(levels, *, step, seconds):
+    """{part: (start, stop) in seconds of where it sounds}.
+
+    Args:
+      levels: {part: its level in dB every `step` seconds}.
+      step: see `Meter`.
+      seconds: that the parts last.
+    """
     loudest_db = np.max([*levels.values()], axis=0)
-    return {part: _stretches(level_db, loudest_db) for part, level_db in levels.items()}
+    found = {part: _stretches(level_db, loudest_db, step) for part, level_db in levels.items()}
+    return {part: [(a, min(b, seconds)) for a, b in spans] for part, spans in found.items()}
 
 
-def _stretches(level_db, loudest_db):
+def _stretches(level_db, loudest_db, step):
     if not len(level_db):
         return []
     sounds = level_db > max(np.percentile(level_db, LOUD) - BELOW_PEAK_DB, SILENT_DB)
     sounds &= level_db > loudest_db - MASKED_DB
     edges = np.flatnonzero(np.diff(np.concatenate([[0], sounds.astype(int), [0]])))
     found = []
-    for start, stop in edges.reshape(-1, 2) * STEP:
+    for start, stop in edges.reshape(-1, 2) * step:
         if found and start - found[-1][1] < GAP:
             found[-1][1] = stop
         else:

@@ -27,6 +27,8 @@ COLUMNS = (
     'modified',
 )
 
+_LABELS = ' labels'  # behind the settings of a line whose labels were written, too
+
 
 class MistakeError(config_lib.ConfigError):
     """A command that cannot be meant so."""
@@ -110,12 +112,18 @@ class Manifest:
     A line is written before the parts are put into place, and another one after: whatever instant
     a process ends at, the list knows what is whole and what is ours.
 
+    Args:
+      folder: that it is in.
+      settings: what tells the way parts are made now from others.
+      labels: whether label files are written beside them.
+
     Raises:
       MistakeError: a file of its name is somebody else's.
     """
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder, settings, labels=False):
         self._path, self._settings = os.path.join(folder, MANIFEST), settings
+        self._labels = _LABELS if labels else ''
         self.rows = _Rows()
         if os.path.lexists(self._path):
             text = _read_manifest(self._path)
@@ -130,22 +138,24 @@ class Manifest:
     def is_done(self, job, folder, beside=()):
         """Whether a recording is unchanged since its parts, all there, were written this way."""
         row = self.rows.get(self.key(job), {})
-        if row.get('status') != 'done' or row.get('settings') != self._settings:
+        if row.get('status') != 'done' or not self.is_ours(job, labels=bool(beside)):
             return False
         about = os.stat(job.source)
         same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
         paths = (*job.outputs.values(), *beside)
         return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)
 
-    def is_ours(self, job):
-        """Whether what has the names of a recording's parts was left by a process that ended."""
-        row = self.rows.get(self.key(job), {})
-        return row.get('settings') == self._settings
+    def is_ours(self, job, labels=False):
+        """Whether the parts of a recording, or their `labels`, were written this way, or begun."""
+        settings = self.rows.get(self.key(job), {}).get('settings', '')
+        same = settings.removesuffix(_LABELS) == self._settings
+        return same and (settings.endswith(_LABELS) or not labels)
 
     def add(self, job, status, about=None, **values):
         """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
         row = dict.fromkeys(COLUMNS, '')
-        row |= {'path': job.source, 'outputs': self.key(job), 'settings': self._settings}
+        settings = self._settings + self._labels
+        row |= {'path': job.source, 'outputs': self.key(job), 'settings': settings}
         if about is not None:
             row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
         row |= {'status': status, **values}

@@ -94,11 +94,11 @@ def _loudest(path):
         for block_TC in file.blocks(1 << 16, dtype='float32', always_2d=True):
             meter.add(block_TC)
         power = 10 ** (meter.level_db() / 10)
-        width = round(SECONDS / activity.STEP)
+        width = round(SECONDS / meter.step)
         if len(power) <= width:
             return 0.0, file.samplerate
         sums = np.convolve(power, np.ones(width), 'valid')
-        return float(np.argmax(sums) * activity.STEP), file.samplerate
+        return float(np.argmax(sums) * meter.step), file.samplerate
 
 
 def _excerpt(path, start):

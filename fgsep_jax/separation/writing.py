@@ -110,21 +110,30 @@ class Output:
     def __init__(self, path):
         files.refuse_links(*os.path.split(path))
         self._path, self._file, self.error = path, open(path, 'w+b'), None
-        self.seek, self.tell, self.read = self._file.seek, self._file.tell, self._file.read
 
-    def write(self, data):
+    def _kept(self, do, *args, otherwise=0):
+        """What a method of the file gives; an error is kept for `check`, libsndfile sees none."""
         try:
-            return self._file.write(data)
+            return do(*args)
         except OSError as error:
             self.error = self.error or error
-            return len(data)
+            return otherwise
+
+    def write(self, data):
+        return self._kept(self._file.write, data, otherwise=len(data))
+
+    def seek(self, *where):
+        return self._kept(self._file.seek, *where)
+
+    def tell(self):
+        return self._kept(self._file.tell)
+
+    def read(self, *count):
+        return self._kept(self._file.read, *count, otherwise=b'')
 
     def flush(self):
         """Hands on what was written; raises OSError where it could not be."""
-        try:
-            self._file.flush()
-        except OSError as error:
-            self.error = self.error or error
+        self._kept(self._file.flush)
         self.check()
 
     def check(self):
@@ -133,10 +142,7 @@ class Output:
             raise OSError(self.error.errno, self.error.strerror, self._path)
 
     def close(self):
-        try:
-            self._file.close()
-        except OSError as error:
-            self.error = self.error or error
+        self._kept(self._file.close)
         self.check()
 
 
@@ -163,27 +169,21 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
     for path in outputs.values():
         files.refuse_links(*os.path.split(path))
     check_form(form, rate=round(made.rate), channels=made.channels)
-    partial = {part: files.partial(path) for part, path in outputs.items()}
-    try:
-        gain, levels = _write(made, sources, partial, form=form, bits=bits)
+    with files.unfinished(outputs.values()) as partials:
+        paths = {part: partials[os.fspath(path)] for part, path in outputs.items()}
+        gain, levels = _write(made, sources, paths, form=form, bits=bits)
         texts = {}
         if labels:
-            found = activity.stretches(levels)
+            found = activity.stretches(
+                levels, step=activity.Meter(made.rate).step, seconds=made.samples / made.rate
+            )
             made_of = (activity.audacity(found), activity.raven(found, made.rate))
             texts = dict(zip(label_paths(outputs), made_of))
         if about_to_rename is not None:
             about_to_rename()
         for part, path in outputs.items():
-            os.replace(partial[part], path)
-        files.write(texts)
-    except BaseException as error:
-        for path in partial.values():
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        if isinstance(error, OSError):  # by the name that its reader knows
-            called = {partial[part]: path for part, path in outputs.items()}
-            error.filename = called.get(error.filename, error.filename)
-        raise
+            os.replace(paths[part], path)
+    files.write(texts)
     return gain
 
 
