@@ -102,10 +102,10 @@ def unfinished(contents):
         error.filename = called.get(error.filename, error.filename)
         raise
     finally:
-        for where in partials.values():
+        for where in filter(os.path.lexists, partials.values()):
             with contextlib.suppress(OSError):
                 os.unlink(where)
-            _unfinished.discard(where)
+        _unfinished.difference_update(partials.values())
 
 
 def remove_unfinished():

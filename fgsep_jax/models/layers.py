@@ -54,6 +54,11 @@ def streams(module: nn.Module) -> bool:
     return module.is_mutable_collection('stream') and not module.is_initializing()
 
 
+def takes_moments(module: nn.Module) -> bool:
+    """Whether global norms get their moments, and tell what they are made of; see `norms.Norm`."""
+    return module.is_mutable_collection('frame_means') and not module.is_initializing()
+
+
 def after_the_past(module: nn.Module, x_BKN: jax.Array, count: int) -> jax.Array:
     """A block with the `count` frames before it in front; remembers its own last ones."""
     shape = (x_BKN.shape[0], count, x_BKN.shape[2])

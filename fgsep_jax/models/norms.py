@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.layers import streams, zero_padding
+from fgsep_jax.models.layers import streams, takes_moments, zero_padding
 
 
 def global_layer_norm(
@@ -102,7 +102,7 @@ class Norm(nn.Module):
         channels = x_BKN.shape[-1]
         scale_N = self.param('scale', nn.initializers.ones, (channels,))
         bias_N = self.param('bias', nn.initializers.zeros, (channels,))
-        if self.kind == 'gln' and self.is_mutable_collection('frame_means'):
+        if self.kind == 'gln' and takes_moments(self):
             return self._given(x_BKN, {'scale': scale_N, 'bias': bias_N})
         how = dict(eps=self.eps, frames_BK=frames_BK)
         if self.kind == 'cln' and streams(self):

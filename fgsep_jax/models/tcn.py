@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fgsep_jax.models.folded import folded_block
-from fgsep_jax.models.layers import Depthwise, Pointwise, PReLU, zero_padding
+from fgsep_jax.models.layers import Depthwise, Pointwise, PReLU, takes_moments, zero_padding
 from fgsep_jax.models.norms import Norm, check_causal
 
 MASKS = {
@@ -51,8 +51,7 @@ class Block(nn.Module):
     def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
         check_causal(norm=self.norm, causal=self.causal)
-        given = self.is_mutable_collection('frame_means')  # to the norms: nothing is folded
-        if folds(self) and not self.is_initializing() and not given:
+        if folds(self) and not self.is_initializing() and not takes_moments(self):
             x_BKC = folded_block(
                 self.variables['params'],
                 x_BKC,
