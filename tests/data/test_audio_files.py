@@ -69,7 +69,7 @@ def test_an_error_of_whoever_reads_is_no_fault_of_the_file(place):
 def test_seeking_gives_what_decoding_gives(place):
     """In each form that libsndfile writes, in which `can_seek` says so."""
     may, may_not = set(), set()
-    for form in soundfile.available_formats():
+    for form in soundfile.available_formats().keys() - {'SD2'}:  # libsndfile leaves ./._ of it
         for subtype in soundfile.available_subtypes(form):
             try:
                 contents = written(form, subtype)
