@@ -11,12 +11,14 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 import time
 
 from fgsep_jax import command_line, config as config_lib, files, lock, names, stopping
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown
 from fgsep_jax.separation import engine, inputs as inputs_lib, writing
 from fgsep_jax.separation.manifest import MANIFEST, Manifest, MistakeError
@@ -239,7 +241,8 @@ def _standard_input(folder, raw_rate):
 
 
 class _Progress:
-    """How far all recordings have come: a bar in hours of audio, or a line every 15 s.
+    """How far all recordings have come, in hours of audio (minutes, where they are less than one):
+    a bar, or a line every 15 s.
 
     Args:
       total: seconds of audio; nan where no header says how much there is.
@@ -291,11 +294,15 @@ class _Progress:
             self._bar.close()
 
 
-def _header(path):
-    """(seconds, rate) as a header says; nan seconds where it does not count them."""
+def _header(path, *, check=False):
+    """(seconds, rate) as a header says; nan seconds where it does not count them.
+
+    Raises:
+      BadInput: it cannot be opened, or with `check`, its structure is not whole.
+    """
     from fgsep_jax.data import audio_files
 
-    with audio_files.opened(path, check=False) as (file, _):
+    with audio_files.opened(path, check=check) as (file, _):
         frames = file.frames if file.frames < audio_files.UNKNOWN_FRAMES else math.nan
         return frames / file.samplerate, file.samplerate
 
@@ -319,7 +326,10 @@ def _dry_run(jobs, folder, *, as_json):
         row = {'path': job.source, 'status': 'would be done', 'outputs': outputs}
         line = f'{job.label} -> {", ".join(map(shown, outputs))}'
         try:
-            seconds, rate = (math.nan, 0) if job.source == '-' else _header(job.source)
+            unknown = job.source == '-' or (
+                job.source.lower().endswith(BY_FFMPEG) and shutil.which('ffmpeg')
+            )
+            seconds, rate = (math.nan, 0) if unknown else _header(job.source, check=True)
         except (BadInput, OSError) as error:
             status, reason = 1, reason_of(error)
             row = {'path': job.source, 'status': 'failed', 'reason': reason}

@@ -790,3 +790,18 @@ def test_what_is_half_written_goes_with_a_process_that_is_stopped(tmp_path):
         with open(where, 'w'):
             files.remove_unfinished()
         assert tree(tmp_path) == []
+
+
+def test_a_dry_run_leaves_to_ffmpeg_what_is_its_own(sounds, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'a.m4a').write_bytes(b'\0\0\0\x20ftypM4A ')
+    torn = wave(tmp_path / 'b.wav')
+    with open(torn, 'rb+') as file:
+        file.truncate(3000)
+    words = [sounds, tmp_path, '-o', tmp_path / 'out', '--dry_run']
+    monkeypatch.setattr(shutil, 'which', lambda name: '/usr/bin/ffmpeg')
+    assert run(*words) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert 'a.m4a -> ' in first and 'b.wav: truncated' in second
+    monkeypatch.setattr(shutil, 'which', lambda name: None)
+    assert run(*words) == 1
+    assert 'a.m4a: ' in capsys.readouterr().out.splitlines()[0]
