@@ -1,10 +1,10 @@
-"""Tiny untrained models, as Separators and as run folders."""
+"""Tiny untrained models, as Separators and as run folders, and the command that takes them."""
 
 import os
 
 import jax
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, separate
 from fgsep_jax.separation.model import Separator
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, state
@@ -29,3 +29,12 @@ def run(folder, name, **overrides):
     checkpoints.save(1, start, {'config': config.to_dict()}, loss=1.0)
     checkpoints.close()
     return str(folder)
+
+
+def command(*words):
+    """Exit status of the command that separates."""
+    try:
+        separate.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+    return 0

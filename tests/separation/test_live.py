@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import separate, stopping
+from fgsep_jax import stopping
 from fgsep_jax.separation import live, writing
 import models
+from models import command as run
 
 RATE = 8000
 
@@ -23,14 +24,6 @@ def causal(tmp_path_factory):
         'convtasnet_causal',
         **{'model.causal': True, 'model.norm': 'cln'},
     )
-
-
-def run(*words):
-    try:
-        separate.main([str(word) for word in words])
-    except SystemExit as stop:
-        return stop.code
-    return 0
 
 
 @pytest.mark.slow

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import separate
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation import engine, inputs, live, model as model_lib, page, writing
 from fgsep_jax.separation.manifest import Manifest, MistakeError
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
 import models
+from models import command as run
 import tiny
 
 RATE = 8000
@@ -39,15 +39,6 @@ def wave(path, signal_TC, rate=RATE, subtype='PCM_16'):
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, signal_TC, rate, subtype)
     return str(path)
-
-
-def run(*words):
-    """Exit status of the command."""
-    try:
-        separate.main([str(word) for word in words])
-    except SystemExit as stop:
-        return stop.code
-    return 0
 
 
 def rows(folder):

@@ -15,6 +15,7 @@ import soundfile
 from fgsep_jax import files, lock, separate
 from fgsep_jax.separation import activity, writing
 import models
+from models import command as run
 
 RATE = 8000
 
@@ -38,15 +39,6 @@ def wave(path, signal_TC=None, rate=RATE, subtype='PCM_16'):
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, noise() if signal_TC is None else signal_TC, rate, subtype)
     return str(path)
-
-
-def run(*words):
-    """Exit status of the command."""
-    try:
-        separate.main([str(word) for word in words])
-    except SystemExit as stop:
-        return stop.code
-    return 0
 
 
 def rows(folder):
