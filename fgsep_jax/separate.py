@@ -350,6 +350,10 @@ def separate(words, args):
             'MODEL and INPUT are needed: a run folder, a model file or the name of a small model'
             ' that is shipped (voices, sounds); then files or folders'
         )
+    if os.path.splitext(words[0])[1].lower().removeprefix('.') in inputs_lib.SUFFIXES:
+        raise MistakeError(
+            f'{shown(words[0])} is a recording; the model comes first, then recordings'
+        )
     if args.live:
         return _live(words, args)
     model, *inputs = words
@@ -357,8 +361,6 @@ def separate(words, args):
     command_line.quiet()
     from fgsep_jax.separation import model as model_lib
 
-    if os.path.splitext(model)[1].lower().removeprefix('.') in inputs_lib.SUFFIXES:
-        raise MistakeError(f'{shown(model)} is a recording; the model comes first, then recordings')
     about = model_lib.about(command_line.local_path(model))
     if background and not about.adapts:
         raise MistakeError(
@@ -393,7 +395,7 @@ def separate(words, args):
         for path in (*job.outputs.values(), PAGE, MANIFEST):
             files.refuse_links(*os.path.split(os.path.join(folder, path)))
     with lock.held(folder, 'separation', flag='-o'):
-        manifest = Manifest(folder, settings, args.labels)
+        manifest = Manifest(folder, settings, args.labels, args.overwrite)
         _clean(folder, {os.path.dirname(path) for job in jobs for path in job.outputs.values()})
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
@@ -449,6 +451,9 @@ def _live(words, args):
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}', flush=True)
             blocks = live.pipe() if inputs else live.microphone(rate)
             seconds = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
+    except BadInput as bad:
+        print(f'{"standard input" if inputs else "microphone"}: {reason_of(bad)}', file=sys.stderr)
+        return 1
     except ValueError as error:
         raise MistakeError(str(error)) from error
     print(f'{seconds:.1f} s')

@@ -85,6 +85,11 @@ def _safetensors(path):
 
 
 def _torch(path):
+    with open(path, 'rb') as file:
+        if not file.read(2).startswith((b'PK', b'\x80')):  # a zip archive, or a pickle
+            raise ConfigError(
+                f'{shown(path)} is no model: neither what PyTorch saved nor .safetensors or .onnx'
+            )
     try:
         import torch
     except ImportError as error:

@@ -83,7 +83,7 @@ def listed(words, within=()):
             found += inner
         elif os.path.lexists(word):
             found.append((word, ''))
-        elif matches := sorted(glob.glob(os.path.expanduser(word), recursive=True)):
+        elif matches := _matches(os.path.expanduser(word)):
             inner, more = listed(matches)
             found += inner
             passed += more
@@ -95,6 +95,16 @@ def listed(words, within=()):
             seen.add(key)
             once.append((path, folder))
     return once, passed
+
+
+def _matches(pattern):
+    """What a pattern stands for, without the companions that it does not name itself."""
+    named = {*pattern.split(os.sep)}
+    return [
+        path
+        for path in sorted(glob.glob(pattern, recursive=True))
+        if not any(part not in named and COMPANIONS.match(part) for part in path.split(os.sep))
+    ]
 
 
 def _below(top, passed):

@@ -1,6 +1,7 @@
 """Separates what a pipe or a microphone gives, while it gives it: causal models."""
 
 import contextlib
+import itertools
 import os
 import queue
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax import files, stopping
+from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation.writing import SUBTYPES, Output, rounded
 
 BLOCK_SECONDS = 0.02  # of a microphone's blocks
@@ -76,9 +78,13 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
       Seconds that were separated.
 
     Raises:
+      BadInput: nothing comes; nothing is written.
       OSError: the disk is full.
     """
-    samples = 0
+    samples, blocks = 0, filter(len, blocks)
+    first_T = next(blocks, None)
+    if first_T is None:
+        raise BadInput('empty', 'no samples')
     for path in outputs.values():
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -95,7 +101,7 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
                 sound.flush()
                 out.flush()
 
-        for block_T in blocks:
+        for block_T in itertools.chain([first_T], blocks):
             samples += len(block_T)
             write(stream.push(block_T))
         write(stream.flush())

@@ -34,20 +34,31 @@ class MistakeError(config_lib.ConfigError):
     """A command that cannot be meant so."""
 
 
+class _DamagedError(MistakeError):
+    """A manifest of ours that cannot be read any more."""
+
+
 def _read_manifest(path):
-    """Text of a manifest of ours.
+    """Text of a manifest of ours, a spreadsheet may have saved it.
 
     Raises:
-      MistakeError: it cannot be read, or is somebody else's.
+      MistakeError: it cannot be read, is damaged, or somebody else's.
     """
     content = files.read_bytes(path, MistakeError, most=1 << 30)
-    text = content.decode('utf-8', 'surrogateescape')
-    header = names.csv_text([COLUMNS])
-    if not (text.startswith(header) or header.startswith(text)):  # cut on a full disk
-        raise MistakeError(
-            f'{shown(path)} is there, and not from this command: move it away, or give another -o'
+    text = content.decode('utf-8-sig', 'surrogateescape')
+    first, end, _ = text.partition('\n')
+    header = ','.join(COLUMNS)
+    if first.removesuffix('\r') == header or (not end and header.startswith(first)):  # full disk
+        return text
+    # Its columns, most of them; the names of parts as we write them; or zeros of a power cut.
+    known = sum(column in first for column in COLUMNS) > len(COLUMNS) // 2
+    if known or '"[""' in text or not text.strip('\0'):
+        raise _DamagedError(
+            f'{shown(path)} is damaged, or of another version: move it away, or --overwrite'
         )
-    return text
+    raise MistakeError(
+        f'{shown(path)} is there, and not from this command: move it away, or give another -o'
+    )
 
 
 def _rows(text):
@@ -116,17 +127,23 @@ class Manifest:
       folder: that it is in.
       settings: what tells the way parts are made now from others.
       labels: whether label files are written beside them.
+      overwrite: whether a damaged list is replaced.
 
     Raises:
-      MistakeError: a file of its name is somebody else's.
+      MistakeError: a file of its name is somebody else's, or damaged.
     """
 
-    def __init__(self, folder, settings, labels=False):
+    def __init__(self, folder, settings, labels=False, overwrite=False):
         self._path, self._settings = os.path.join(folder, MANIFEST), settings
         self._labels = _LABELS if labels else ''
         self.rows = _Rows()
         if os.path.lexists(self._path):
-            text = _read_manifest(self._path)
+            try:
+                text = _read_manifest(self._path)
+            except _DamagedError:
+                if not overwrite:
+                    raise
+                text = ''
             self.rows = _rows(text)
             if not text.endswith('\n'):  # else the next line would be lost with the cut one
                 self.settle()

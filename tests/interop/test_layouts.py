@@ -381,7 +381,9 @@ def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
 @pytest.mark.parametrize(
     'content, suffix, message',
     [
-        (b'', '.pt', 'no weights that can be read safely'),
+        (b'', '.pt', 'is no model'),
+        (b'RIFF\x24\0\0\0WAVEfmt ', '.wav', 'is no model'),
+        (b'a text', '.ckpt', 'is no model'),
         (b'PK\x03\x04 torn', '.pt', 'no weights that can be read safely'),
         (b'RIFF', '.onnx', 'cannot be read as ONNX'),
         (b'\x08\x07', '.onnx', 'it has 0 Conv and 0 ConvTranspose'),

@@ -29,12 +29,15 @@ def causal(tmp_path_factory):
 @pytest.mark.slow
 def test_a_pipe(causal, tmp_path, monkeypatch):
     signal_T = (3000 * np.random.default_rng(0).standard_normal(5001)).astype('<i2')
-    data = io.BufferedReader(io.BytesIO(signal_T.tobytes() + b'\0'))
+    data = io.BufferedReader(content := io.BytesIO(signal_T.tobytes() + b'\0'))
     monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=data))
     words = [causal, '-', '--live', f'--raw_rate={RATE}', '-o', tmp_path]
     assert run(*words) == 0
     assert soundfile.info(tmp_path / 'stdin_speaker_1.wav').frames == 5001
     assert run(*words) == 2
+    assert run(*words, '--overwrite') == 1  # nothing comes any more, and the parts stay
+    assert soundfile.info(tmp_path / 'stdin_speaker_1.wav').frames == 5001
+    content.seek(0)
     assert run(*words, '--overwrite') == 0
 
 
@@ -101,6 +104,17 @@ def test_mistakes(causal, tmp_path, monkeypatch, capsys, words, said):
 def test_a_flag_that_would_mean_nothing_is_refused(tmp_path, capsys, flag):
     assert run(tmp_path, '--live', flag) == 2
     assert f'{flag.partition("=")[0]}: not with --live' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flags', [['--live'], []])
+@pytest.mark.parametrize('data', [b'', b'\0'])
+def test_an_empty_pipe_is_a_failure(causal, tmp_path, monkeypatch, capsys, data, flags):
+    data = io.BufferedReader(io.BytesIO(data))
+    monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=data))
+    assert run(causal, '-', *flags, f'--raw_rate={RATE}', '-o', tmp_path / 'out') == 1
+    error = capsys.readouterr().err
+    assert 'standard input: empty' in error and error.count('\n') == 1
+    assert not [*tmp_path.rglob('*.wav')]
 
 
 def test_a_full_disk_is_said(causal, tmp_path, monkeypatch, capsys):

@@ -283,8 +283,57 @@ def test_folders_are_read_to_their_depth_and_what_is_hidden_is_not(tmp_path):
     below = [os.path.relpath(path, tmp_path) for path, _ in found]
     assert below == ['a.wav', 'x/b.wav', 'x/y/z/c.WAV'] and not passed
     assert [folder for _, folder in found] == ['.', 'x', 'x/y/z']
-    found, _ = inputs.listed([f'{tmp_path}/x/**/*.[wW][aA][vV]'])
-    assert sorted(os.path.relpath(path, tmp_path) for path, _ in found) == below[1:]
+    for pattern, wanted in (
+        ('x/**/*.[wW][aA][vV]', below[1:]),
+        ('*', below),
+        ('**/*.wav', below[:2]),
+        ('@eaDir/*.wav', ['@eaDir/f.wav']),  # named
+        ('#recycle/g.wav', ['#recycle/g.wav']),
+    ):
+        found, _ = inputs.listed([f'{tmp_path}/{pattern}'])
+        assert sorted(os.path.relpath(path, tmp_path) for path, _ in found) == wanted
+
+
+MANIFESTS = {
+    'carriage returns': (lambda data: data.replace(b'\n', b'\r\n'), ''),
+    'a byte-order mark': (lambda data: b'\xef\xbb\xbf' + data, ''),
+    'as a spreadsheet saves it': (
+        lambda data: b'\xef\xbb\xbf' + data.replace(b'\n', b'\r\n'),
+        '',
+    ),
+    'a flipped bit': (lambda data: bytes([data[0] ^ 1]) + data[1:], 'damaged'),
+    'semicolons': (lambda data: data.replace(b',', b';'), 'damaged'),
+    'without its first bytes': (lambda data: data[100:], 'damaged'),
+    'zeros': (lambda data: bytes(len(data)), 'damaged'),
+    "somebody's": (lambda data: b'path,name\n1,2\n', 'not from this command'),
+}
+
+
+@pytest.mark.parametrize('change, fault', MANIFESTS.values(), ids=MANIFESTS)
+def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
+    path = tmp_path / 'a.wav'
+    path.touch()
+    (job,) = jobs(tmp_path, path)
+    for name in job.outputs.values():
+        (tmp_path / name).touch()
+    Manifest(tmp_path, 'settings').add(job, 'done', path.stat())
+    file = tmp_path / 'manifest.csv'
+    file.write_bytes(content := change(file.read_bytes()))
+    if not fault:
+        assert Manifest(tmp_path, 'settings').is_done(job, tmp_path)
+        return
+    with pytest.raises(MistakeError, match=fault) as refused:
+        Manifest(tmp_path, 'settings')
+    assert 'move it away' in str(refused.value)
+    assert ('--overwrite' in str(refused.value)) == (fault == 'damaged')
+    if fault == 'damaged':
+        manifest = Manifest(tmp_path, 'settings', overwrite=True)
+        manifest.add(job, 'done', path.stat())
+        assert Manifest(tmp_path, 'settings').is_done(job, tmp_path)
+    else:
+        with pytest.raises(MistakeError, match=fault):
+            Manifest(tmp_path, 'settings', overwrite=True)
+        assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,8 @@ def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
         (['no/run', 'a.wav'], 'there is no model no/run'),
         (['bare', 'a.wav'], 'bare holds no run'),
         (['a.wav', 'a.flac'], 'the model comes first'),
+        (['a.wav', 'voices'], 'a.wav is a recording; the model comes first'),
+        (['a.flac', '--live'], 'a.flac is a recording; the model comes first'),
         (['M', 'a.wav', '--background=0-1'], 'no auxiliary network'),
         (['M', 'b.wav'], 'b.wav: there is no such file'),
         (['M', '*.mp3'], '*.mp3: there is no such file'),
