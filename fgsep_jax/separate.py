@@ -114,6 +114,7 @@ def _parser():
         'separate while it comes: the microphone, or with INPUT - what standard input gives; for'
         ' causal models',
     )
+    parser.switch('--truncated', 'take what is there of recordings that were cut short')
     parser.switch('--overwrite', 'replace what is there')
     parser.switch('--dry_run', 'say what would be written, and write nothing')
     parser.switch('--json', 'a line of JSON a recording on standard output')
@@ -196,6 +197,7 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
             start=args.start,
             seconds=args.seconds,
             background=background,
+            truncated=args.truncated,
             scratch=folder,
             progress=progress,
             about_to_rename=lambda: manifest.add(job, 'writing', about),
@@ -212,8 +214,9 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
         'real_time_factor': round(made.real_time_factor, 2),
         'model': f'{separator.name}, step {separator.step}',
     }
-    manifest.add(job, 'done', about, **values)
-    return {**values, 'outputs': [*made.outputs.values()]}, made
+    status = f'done: truncated ({made.truncated})' if made.truncated else 'done'
+    manifest.add(job, status, about, **values)
+    return {'status': status, **values, 'outputs': [*made.outputs.values()]}, made
 
 
 @contextlib.contextmanager
@@ -294,15 +297,17 @@ class _Progress:
             self._bar.close()
 
 
-def _header(path, *, check=False):
+def _header(path, *, check=False, truncated=False):
     """(seconds, rate) as a header says; nan seconds where it does not count them.
 
     Raises:
-      BadInput: it cannot be opened, or with `check`, its structure is not whole.
+      BadInput: it cannot be opened, or with `check`, its structure is not whole, or not even
+        `truncated`.
     """
     from fgsep_jax.data import audio_files
 
-    with audio_files.opened(path, check=check) as (file, _):
+    cut = set() if truncated else None
+    with audio_files.opened(path, check=check, cut=cut) as (file, _):
         frames = file.frames if file.frames < audio_files.UNKNOWN_FRAMES else math.nan
         return frames / file.samplerate, file.samplerate
 
@@ -317,10 +322,9 @@ def headers_of(paths):
     return {path: about for path, about in found.items() if not math.isnan(about[0])}
 
 
-def _dry_run(jobs, folder, *, as_json):
+def _dry_run(jobs, args):
     """Says what would be done, as far as headers say; returns the exit status."""
-
-    status = 0
+    folder, status = args.output_dir, 0
     for job in jobs:
         outputs = [os.path.join(folder, path) for path in job.outputs.values()]
         row = {'path': job.source, 'status': 'would be done', 'outputs': outputs}
@@ -329,16 +333,18 @@ def _dry_run(jobs, folder, *, as_json):
             unknown = job.source == '-' or (
                 job.source.lower().endswith(BY_FFMPEG) and shutil.which('ffmpeg')
             )
-            seconds, rate = (math.nan, 0) if unknown else _header(job.source, check=True)
+            seconds, rate = math.nan, 0
+            if not unknown:
+                seconds, rate = _header(job.source, check=True, truncated=args.truncated)
         except (BadInput, OSError) as error:
-            status, reason = 1, reason_of(error)
+            status, reason = 1, _refusal(error)
             row = {'path': job.source, 'status': 'failed', 'reason': reason}
             line = f'{job.label}: {reason}'
         else:
             if not math.isnan(seconds):
                 row |= {'seconds': round(seconds, 3), 'rate': rate}
                 line = line.replace(' -> ', f' ({seconds:.1f} s, {rate} Hz) -> ', 1)
-        command_line.show(json.dumps(row) if as_json else line)
+        command_line.show(json.dumps(row) if args.json else line)
     return status
 
 
@@ -388,7 +394,7 @@ def separate(words, args):
     ).hexdigest()[:16]  # fmt: skip
     folder = args.output_dir
     if args.dry_run:
-        return _dry_run(jobs, folder, as_json=args.json)
+        return _dry_run(jobs, args)
     if args.page and not args.overwrite:
         _check_page(folder)
     for job in jobs:  # before hours of work
@@ -540,28 +546,31 @@ def _all(separator, jobs, args, how, background, manifest, say):
     said = {rate for _, rate in headers.values()}
     if note := deaf_note(separator, said):
         say(f'note: {note}')
-    progress, failed = _Progress(sum(lengths, 0.0 if lengths else math.nan), args.json), 0
+    progress = _Progress(sum(lengths, 0.0 if lengths else math.nan), args.json)
+    failed = truncated = 0
     for job in jobs:
         try:
             row, made = _separate_one(separator, job, args, how, background, manifest, progress.add)
         except (BadInput, OSError) as error:
-            reason = reason_of(error)
+            reason = _refusal(error)
             failed += 1
             progress.say(f'{job.label}: {reason}')
             with contextlib.suppress(OSError):
                 manifest.add(job, f'failed: {reason}')
             row = {'status': 'failed', 'reason': reason}
         else:
+            truncated += bool(made.truncated)
             for note in made.notes():
                 say(f'{job.label}: {note}')
             if note := deaf_note(separator, {made.native_rate} - said):  # of no header
                 said.add(made.native_rate)
                 say(f'note: {note}')
         if args.json:
-            command_line.show(json.dumps({'path': job.source, 'status': 'done', **row}))
+            command_line.show(json.dumps({'path': job.source, **row}))
     progress.close()
     which = f' ({os.path.join(args.output_dir, MANIFEST)} says why)' if failed else ''
-    say(f'{len(jobs) - failed} done, {failed} failed{which}; {args.output_dir}')
+    done = f'{len(jobs) - failed} done' + (f', {truncated} of them truncated' if truncated else '')
+    say(f'{done}, {failed} failed{which}; {args.output_dir}')
     return 1 if failed else 0
 
 
@@ -575,6 +584,12 @@ def deaf_note(separator, rates):
         f'recordings at {", ".join(f"{rate:,}" for rate in high)} Hz; the model hears up to'
         f' {separator.sample_rate // 2:,} Hz{rest}'
     )
+
+
+def _refusal(error):
+    """Why a recording was not separated, and the flag that would have it."""
+    cut = isinstance(error, BadInput) and error.kind == 'truncated'
+    return reason_of(error) + ('; --truncated takes what is there' if cut else '')
 
 
 def reason_of(error):

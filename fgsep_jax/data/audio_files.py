@@ -108,15 +108,22 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
         raise BadInput(kind, files.why(error)) from error
 
 
-def _without_fault(length: containers.Length) -> containers.Length:
-    if length.fault:
-        raise BadInput(length.fault, length.detail)
-    return length
+def _refuse(kind: str, detail: str, cut: set[str] | None) -> None:
+    if cut is None or kind != 'truncated':
+        raise BadInput(kind, detail)
+    cut.add(detail)
+
+
+def _without_fault(length: containers.Length, cut: set[str] | None) -> containers.Length:
+    if not length.fault:
+        return length
+    _refuse(length.fault, length.detail, cut)
+    return containers.Length(declared=False)
 
 
 @contextlib.contextmanager
 def opened(
-    path: str, *, check: bool = True, endless: bool = False
+    path: str, *, check: bool = True, endless: bool = False, cut: set[str] | None = None
 ) -> Iterator[tuple[_Stream, containers.Length]]:
     """(sound file, what its structure says); whatever a decoder does is a `BadInput`.
 
@@ -124,11 +131,14 @@ def opened(
         path: of the file.
         check: whether its structure is looked through first.
         endless: decode a FLAC to its end, whatever its header says.
+        cut: of a truncated file what is there is taken, and what was found is added here; None: it
+            is refused.
     """
     try:
         raw, size = _bytes_of(path)
         with raw:
-            length = _without_fault(containers.length(raw, size)) if check else containers.Length()
+            length = containers.length(raw, size) if check else containers.Length()
+            length = _without_fault(length, cut)
             source = raw if '://' in path else os.fsencode(path)
             if endless and containers.is_flac(raw):
                 source = containers.EndlessFlac(raw)
@@ -136,7 +146,7 @@ def opened(
             with _Stream(source) as file:
                 if check and file.format == 'MP3' and length.samples is None:
                     # By the suffix .mp3 it looks for the first frame behind anything.
-                    length = _without_fault(containers.mpeg(raw, size))
+                    length = _without_fault(containers.mpeg(raw, size), cut)
                 yield file, length
     except BadInput:
         raise
@@ -257,21 +267,24 @@ class Sound:
 
 
 @contextlib.contextmanager
-def decoded(path: str) -> Iterator[Sound]:
+def decoded(path: str, cut: set[str] | None = None) -> Iterator[Sound]:
     """A file that is decoded from its start to its end, and must be as long as it says.
 
+    Args:
+        path: of the file.
+        cut: see `opened`.
     Raises:
         BadInput: whatever is wrong with the file.
     """
     of_the_caller = None
-    with opened(path, endless=True) as (file, length):
+    with opened(path, endless=True, cut=cut) as (file, length):
         try:
             yield Sound(
                 rate=file.samplerate,
                 channels=file.channels,
                 declared=length.declared,
                 subtype=file.subtype,
-                blocks=_checked(file, length),
+                blocks=_checked(file, length, cut),
             )
         except Exception as error:  # says nothing about the file, unless it is a BadInput
             of_the_caller = error
@@ -279,7 +292,9 @@ def decoded(path: str) -> Iterator[Sound]:
         raise of_the_caller
 
 
-def _checked(file: _Stream, length: containers.Length) -> Iterator[np.ndarray]:
+def _checked(
+    file: _Stream, length: containers.Length, cut: set[str] | None
+) -> Iterator[np.ndarray]:
     promised = length.samples
     # Of MPEG audio libsndfile estimates it where nothing counts its frames.
     if promised is None and file.frames < UNKNOWN_FRAMES and file.format != 'MP3':
@@ -304,4 +319,4 @@ def _checked(file: _Stream, length: containers.Length) -> Iterator[np.ndarray]:
         kind = 'truncated' if found < promised else 'longer than its header'
         there = counted(min(found, promised), 'sample')
         there = f'more than {there}' if found > promised else there
-        raise BadInput(kind, f'{there}, its header counts {promised:,}')
+        _refuse(kind, f'{there}, its header counts {promised:,}', cut)

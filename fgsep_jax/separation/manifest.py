@@ -155,7 +155,9 @@ class Manifest:
     def is_done(self, job, folder, beside=()):
         """Whether a recording is unchanged since its parts, all there, were written this way."""
         row = self.rows.get(self.key(job), {})
-        if row.get('status') != 'done' or not self.is_ours(job, labels=bool(beside)):
+        if row.get('status', '').partition(':')[0] != 'done' or not self.is_ours(
+            job, labels=bool(beside)
+        ):
             return False
         about = os.stat(job.source)
         same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))

@@ -226,6 +226,7 @@ class Separator:
         start=0.0,
         seconds=0.0,
         background=None,
+        truncated=False,
         scratch='',
         progress=None,
         about_to_rename=None,
@@ -240,6 +241,7 @@ class Separator:
           form, bits, labels, about_to_rename: see `writing.write`.
           start, seconds: the part of the recording; all from there on where `seconds` is 0.
           background: path of a recording, or (start, stop) in seconds; see `separate`.
+          truncated: whether of a recording that was cut short what is there is taken.
           scratch: folder of temporary files; the system's if empty.
           progress: called with seconds of audio done.
           **how: see `engine.How`.
@@ -263,15 +265,16 @@ class Separator:
             stem = os.path.join(os.path.expanduser(folder), _stem(path))
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
         with contextlib.ExitStack() as stack:
-            recording = FileRecording(path, start=start, seconds=seconds, folder=scratch)
+            how_read = dict(folder=scratch, cut=set() if truncated else None)
+            recording = FileRecording(path, start=start, seconds=seconds, **how_read)
             stack.callback(recording.close)
             span = background if isinstance(background, tuple) else None
             if span is not None:  # of the whole recording, wherever its part begins
                 where = dict(start=span[0], seconds=span[1] - span[0])
-                background = FileRecording(path, **where, folder=scratch)
+                background = FileRecording(path, **where, **how_read)
                 stack.callback(background.close)
             elif isinstance(background, (str, os.PathLike)):
-                background = FileRecording(os.fspath(background), folder=scratch)
+                background = FileRecording(os.fspath(background), **how_read)
                 stack.callback(background.close)
             made = engine.separate(
                 self.network,
@@ -306,6 +309,7 @@ class Separator:
             background=span or (made.background and tuple(start + s for s in made.background)),
             native_rate=recording.rate,
             real_time_factor=made.seconds / (time.monotonic() - began),
+            truncated=', '.join(how_read['cut'] or ()),
         )
 
     def stream(self, rate):

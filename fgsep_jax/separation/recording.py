@@ -43,6 +43,7 @@ class FileRecording:
       path: of the file.
       start, seconds: the part; all from there on where `seconds` is 0.
       folder: where a temporary file goes; the system's if empty.
+      cut: see `audio_files.opened`.
 
     Attributes:
       rate: in hertz.
@@ -52,12 +53,20 @@ class FileRecording:
       BadInput: it cannot be read.
     """
 
-    def __init__(self, path: str, *, start: float = 0.0, seconds: float = 0.0, folder: str = ''):
-        self._path, self._start, self._seconds = path, start, seconds
+    def __init__(
+        self,
+        path: str,
+        *,
+        start: float = 0.0,
+        seconds: float = 0.0,
+        folder: str = '',
+        cut: set[str] | None = None,
+    ):
+        self._path, self._start, self._seconds, self._cut = path, start, seconds, cut
         self._temporary, self._original = None, path
         self._state = _state(path)
         try:
-            with audio_files.opened(path) as (file, _):  # damage is no form for ffmpeg
+            with audio_files.opened(path, cut=cut) as (file, _):  # damage is no form for ffmpeg
                 self.rate, self.channels = file.samplerate, file.channels
         except BadInput as bad:
             if bad.kind != 'unreadable':
@@ -90,7 +99,7 @@ class FileRecording:
         first = round(self._start * self.rate)
         last = first + round(self._seconds * self.rate) if self._seconds else math.inf
         at = 0
-        with audio_files.decoded(self._path) as sound:
+        with audio_files.decoded(self._path, self._cut) as sound:
             for block_TC in sound.blocks:
                 if at >= last:
                     return

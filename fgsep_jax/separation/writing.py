@@ -39,6 +39,7 @@ class Written:
       low_margin_seconds, background: as of `engine.Separated`.
       native_rate: of the recording in hertz.
       real_time_factor: seconds of audio done in a second.
+      truncated: how the recording was cut short, if it was.
     """
 
     outputs: dict
@@ -50,9 +51,12 @@ class Written:
     background: tuple[float, float] | None
     native_rate: float
     real_time_factor: float
+    truncated: str = ''
 
     def notes(self):
         """Sentences on what was done to the recording that one may not expect."""
+        if self.truncated:
+            yield f'truncated ({self.truncated}): what is there was taken'
         if self.gain < 1:
             yield f'all parts {20 * math.log10(self.gain):.1f} dB, not to clip'
         if self.background:

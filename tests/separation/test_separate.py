@@ -199,6 +199,39 @@ def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
     assert not [name for name in tree(out) if files.PARTIAL in name]
 
 
+@pytest.mark.parametrize('suffix', ['wav', 'w64', 'aiff', 'ogg', 'mp3'])
+def test_what_is_there_of_a_truncated_recording_is_taken_where_asked_for(
+    sounds, tmp_path, capsys, suffix
+):
+    path, out = tmp_path / f'a.{suffix}', tmp_path / 'out'
+    soundfile.write(path, noise(24_000), RATE)
+    path.write_bytes(path.read_bytes()[: -7000 if suffix in ('wav', 'w64', 'aiff') else -700])
+    words = [sounds, path, '-o', out]
+    for refused in (words, [*words, '--dry_run']):
+        assert run(*refused) == 1
+        said = capsys.readouterr()
+        assert '; --truncated takes what is there' in said.out + said.err
+    for flag in ('--truncated', ''):  # what was taken once is done
+        assert run(*words, *filter(None, [flag])) == 0
+    assert run(*words, '--truncated', '--dry_run') == 0
+    said = capsys.readouterr().out
+    assert said.count(f'a.{suffix}: truncated (') == 1
+    assert '1 done, 1 of them truncated, 0 failed' in said and 'is done already' in said
+    (row,) = rows(out).values()
+    assert row['status'].startswith('done: truncated (')
+    frames = soundfile.info(out / 'a_foreground.wav').frames
+    assert 0 < frames < 24_000 and float(row['seconds']) == pytest.approx(frames / RATE, abs=1e-3)
+
+
+def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, capsys):
+    soundfile.write(tmp_path / 'a.ogg', noise(24_000), RATE)
+    data = bytearray((tmp_path / 'a.ogg').read_bytes())
+    data[-2000] ^= 1
+    (tmp_path / 'a.ogg').write_bytes(data[:-700])
+    assert run(sounds, tmp_path / 'a.ogg', '-o', tmp_path / 'out', '--truncated') == 1
+    assert 'a.ogg: damaged (' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
