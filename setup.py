@@ -97,6 +97,7 @@ setup(
             'onnxruntime',  # the published model is held against it
             'hypothesis',  # hostile names, files and settings
             'ruff>=0.17,<0.18',  # format and lint; another version formats otherwise
+            'basedpyright>=1.40,<2',  # types; pyright as one wheel, where pyright's own needs npm
             'tensorboardX',  # second opinion on event files
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
@@ -107,6 +108,11 @@ setup(
         'onnx': ['jax2onnx>=0.17', 'onnx', 'onnxruntime'],
         # fgsep-app: a page with uploads, a microphone and progress. 145 MB, hence no test package.
         'app': ['gradio>=6.31,<7'],
+        # The site of docs/, its API from docstrings, its notebook executed.
+        'docs': DEMO
+        + DATA_PREP
+        + REPORT
+        + ['mkdocs-material', 'mkdocstrings[python]', 'mkdocs-jupyter', 'ipykernel'],
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.

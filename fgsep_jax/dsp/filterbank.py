@@ -43,8 +43,8 @@ def mel_filters(*, sample_rate, window, bands, low=0.0, high=None, htk=False, ar
     """
     high = sample_rate / 2 if high is None else high
     bin_F = np.fft.rfftfreq(window, 1.0 / sample_rate)
-    ends = hz_to_mel([low, high], htk=htk)
-    edge_E = mel_to_hz(np.linspace(*ends, bands + 2), htk=htk)
+    first, last = hz_to_mel([low, high], htk=htk)
+    edge_E = mel_to_hz(np.linspace(first, last, bands + 2), htk=htk)
     width_E = np.diff(edge_E)
     from_edge_EF = edge_E[:, None] - bin_F
     rising_MF = -from_edge_EF[:-2] / width_E[:-1, None]

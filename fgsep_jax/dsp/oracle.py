@@ -28,10 +28,11 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
       ValueError: the sources do not have three axes, or there is not a length for each example.
     """
     batch = source_BST.shape[:1]
-    if source_BST.ndim != 3 or length_B is not None and jnp.shape(length_B) != batch:
+    lengths = batch if length_B is None else jnp.shape(length_B)
+    if source_BST.ndim != 3 or lengths != batch:
         raise ValueError(
             f'source_BST{list(source_BST.shape)} must be [batch, sources, samples], with a length'
-            f' for each of the batch, not length_B{list(jnp.shape(length_B))}'
+            f' for each of the batch, not length_B{list(lengths)}'
         )
     spectrum_BSKF = stft(source_BST, window=window, hop=hop)
     magnitude_BSKF = (

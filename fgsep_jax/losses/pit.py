@@ -4,6 +4,7 @@ from collections.abc import Callable
 import itertools
 
 import jax
+from jax import core
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -144,7 +145,7 @@ def reorder(estimate_BST: jax.Array, permutation_BS: jax.Array) -> jax.Array:
         )
     if not jnp.issubdtype(jnp.result_type(permutation_BS), jnp.integer):
         raise ValueError(f'a permutation holds integers, not {jnp.result_type(permutation_BS)}.')
-    if not isinstance(permutation_BS, jax.core.Tracer):
+    if not isinstance(permutation_BS, core.Tracer):
         sorted_BS = np.sort(permutation_BS, axis=1)
         if (sorted_BS != np.arange(shapes[1][1])).any():
             raise ValueError(

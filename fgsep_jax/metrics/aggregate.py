@@ -72,7 +72,7 @@ def summarize(values) -> dict[str, Any]:
     values = np.asarray(values, np.float64).ravel()
     finite = values[np.isfinite(values)]
     count = finite.size
-    summary = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
+    summary: dict[str, Any] = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
     if count:
         summary['mean'] = float(finite.mean())
         for name, level in (('median', 0.5), ('q25', 0.25), ('q75', 0.75)):

@@ -206,7 +206,7 @@ def _score_sounding(estimate_blocks, reference_blocks, wanted_ER, taps, joint):
         target_PK = scipy.fft.irfft(own_PF * window_RF[r_P], length)[:, kept]
         over_XP[:2] += _energy(target_PK)
         under_XP[0] += _energy(estimate_PK - target_PK)
-        if joint:
+        if joint_ERF is not None:
             joint_EF = np.einsum('erf,rf->ef', joint_ERF, window_RF)
             joint_PK = scipy.fft.irfft(joint_EF, length)[e_P, kept]
             under_XP[1] += _energy(joint_PK - target_PK)

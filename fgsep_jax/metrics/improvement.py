@@ -127,12 +127,12 @@ def evaluate_example(
         _, permutation_S = _best_order(si_snr_RE[:, :-1])
     ratio_RE = dict(si_snr=np.column_stack([si_snr_RE[:, permutation_S], si_snr_RE[:, -1]]))
     candidate_ET = np.concatenate([estimate_ST[permutation_S], mixture_T[None]])
-    keywords = dict(filter_length=filter_length, pairwise=True)
+    signals = candidate_ET[None], reference_ST[None]
     if full:
-        ratios = bss_eval.bss_eval(candidate_ET[None], reference_ST[None], **keywords)
+        ratios = bss_eval.bss_eval(*signals, filter_length=filter_length, pairwise=True)
         ratio_RE |= {name: ratio_BRE[0] for name, ratio_BRE in ratios.items()}
     else:
-        ratio_RE['sdr'] = bss_eval.sdr(candidate_ET[None], reference_ST[None], **keywords)[0]
+        ratio_RE['sdr'] = bss_eval.sdr(*signals, filter_length=filter_length, pairwise=True)[0]
 
     per_source = {}
     for name, value_RE in ratio_RE.items():

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import numbers
 import tempfile
+import weakref
 
 import numpy as np
 
@@ -106,6 +107,7 @@ class Tape:
 
     def __init__(self, folder: str = '', arrays: Iterable[np.ndarray] = ()):
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder or None)
+        weakref.finalize(self, self._file.close)
         self._shapes = []
         for array in arrays:
             self.add(array)

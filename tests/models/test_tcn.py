@@ -77,7 +77,7 @@ def test_wiring(skip, unused_residual):
 
 @pytest.mark.parametrize(
     'causal, norm, depthwise',
-    itertools.product([False, True], ['gln', 'cln'], ['auto', 'shift', 'conv']),
+    list(itertools.product([False, True], ['gln', 'cln'], ['auto', 'shift', 'conv'])),
 )
 def test_what_is_called_causal_sees_no_later_frame_or_is_refused(causal, norm, depthwise):
     """By the gradient's support; with the parameters of another module, which were not refused."""

@@ -124,6 +124,7 @@ def test_what_waits_for_room_is_bounded(tmp_path):
     file = logging._Appended('/dev/full', lambda *words: said.append(words), keep=100)
     for _ in range(50):
         file.write(b'12345678')
+    file.close()
     assert len(file._pending) == 96 and len(said) == 50
 
 
