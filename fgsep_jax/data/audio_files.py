@@ -293,7 +293,7 @@ def decoded(path: str, cut: set[str] | None = None) -> Iterator[Sound]:
 
 
 def _checked(
-    file: _Stream, length: containers.Length, cut: set[str] | None
+    file: _Stream, length: containers.Length, cut: set[str] | None = None
 ) -> Iterator[np.ndarray]:
     promised = length.samples
     # Of MPEG audio libsndfile estimates it where nothing counts its frames.

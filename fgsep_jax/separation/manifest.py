@@ -50,9 +50,9 @@ def _read_manifest(path):
     header = ','.join(COLUMNS)
     if first.removesuffix('\r') == header or (not end and header.startswith(first)):  # full disk
         return text
-    # Its columns, most of them; the names of parts as we write them; or zeros of a power cut.
+    # Most of its columns, or the names of parts as they are written here.
     known = sum(column in first for column in COLUMNS) > len(COLUMNS) // 2
-    if known or '"[""' in text or not text.strip('\0'):
+    if known or '"[""' in text:
         raise _DamagedError(
             f'{shown(path)} is damaged, or of another version: move it away, or --overwrite'
         )

@@ -304,7 +304,7 @@ MANIFESTS = {
     'a flipped bit': (lambda data: bytes([data[0] ^ 1]) + data[1:], 'damaged'),
     'semicolons': (lambda data: data.replace(b',', b';'), 'damaged'),
     'without its first bytes': (lambda data: data[100:], 'damaged'),
-    'zeros': (lambda data: bytes(len(data)), 'damaged'),
+    'zeros, of anybody': (lambda data: bytes(len(data)), 'not from this command'),
     "somebody's": (lambda data: b'path,name\n1,2\n', 'not from this command'),
 }
 
