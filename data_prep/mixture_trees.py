@@ -129,6 +129,9 @@ def _mixed(
             for id_, speaker, folder, one in zip(ids, speakers, folders[1:], sources):
                 path, *others = one.get(stem, [os.path.join(folder, name)])
                 utterances.append(Utterance(id_, speaker, path, split, others=tuple(others)))
+            if ready[1:]:  # which one is good is found out, and the bad ones are counted
+                id_ = f'{part}/{printable(stem)}/{mixture}'
+                utterances.append(Utterance(id_, speakers[0], ready[0], split, others=ready[1:]))
             listed.append(Listed(printable(stem), split, ids, levels, ready))
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')

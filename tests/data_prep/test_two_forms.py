@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, corpora, folder_2mix, mixers, mixture_trees, plans, sound_bank, survey
+from data_prep import (
+    audio,
+    corpora,
+    folder_2mix,
+    mixers,
+    mixture_trees,
+    plans,
+    sound_bank,
+    survey,
+    wsj0_2mix,
+)
 from data_prep.sound_tables import SoundClass
 import trees
 
@@ -92,6 +102,25 @@ def test_of_a_ready_mixture_each_file_has_its_forms(tmp_path, where):
     utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path), splits=('test',))
     (spec,) = plans.listed_pairs(inspected(utterances), listed=listed)
     assert mixers.mix_as_made(spec, sample_rate=8000).sources_ST.shape == (2, 8000)
+
+
+def test_a_bad_form_of_a_ready_mixture_is_counted(tmp_path):
+    base = trees.mixed(tmp_path / 'min', trees.WSJ0_NAMES)
+    name = trees.WSJ0_NAMES['tt'][0]
+    path = base / 'tt' / 'mix' / f'{name}.wav'
+    audio_T, rate = soundfile.read(path)
+    soundfile.write(path.with_suffix('.flac'), audio_T, rate)
+    path.write_bytes(b'')
+    out = tmp_path / 'out'
+    words = [f'--input_dir={tmp_path / "min"}', f'--output_dir={out}', '--splits=test']
+    wsj0_2mix.main(words)
+    report = json.loads((out / 'report.json').read_text())
+    (bad,) = report['skipped_files']
+    assert (bad['kind'], bad['path']) == ('empty', str(path))
+    assert bad['detail'].endswith(f'; {name}.flac is taken instead')
+    assert not report['skipped_mixtures']
+    assert any(f'{path} is skipped: empty' in line for line in report['notes']['Warnings'])
+    assert len(trees.examples(out, 'test')) == len(trees.WSJ0_NAMES['tt'])
 
 
 def test_of_wsj0_the_sphere_file_stands_in_for_a_bad_conversion(tmp_path):
