@@ -111,6 +111,14 @@ def _clear(staging: str, *, all: bool = False) -> None:
             os.rmdir(staging)
 
 
+def own_worker(command: bytes) -> bytes:
+    """Beam's command for a worker process as ours, without a shell between it and the job."""
+    theirs = b'apache_beam.runners.worker.sdk_worker_main'
+    if theirs not in command:
+        return command
+    return b'exec ' + command.replace(theirs, b'data_prep.beam_worker')
+
+
 def _runner(options: PipelineOptions):
     """The local runner in Python unless another is named.
 
@@ -121,12 +129,8 @@ def _runner(options: PipelineOptions):
 
         class Runner(FnApiRunner):
             def run_via_runner_api(self, pipeline_proto, options):
-                theirs, ours = (
-                    b'apache_beam.runners.worker.sdk_worker_main',
-                    b'data_prep.beam_worker',
-                )
                 for environment in pipeline_proto.components.environments.values():
-                    environment.payload = environment.payload.replace(theirs, ours)
+                    environment.payload = own_worker(environment.payload)
                 return super().run_via_runner_api(pipeline_proto, options)
 
         return Runner()
