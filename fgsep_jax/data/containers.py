@@ -406,6 +406,14 @@ def _mpeg_form(head: bytes) -> tuple[int, int, bool]:
     return head[1] & 0x1E, head[2] & 0x0C, head[3] >> 6 == 3
 
 
+def _needs_earlier_bytes(head: bytes) -> bool:
+    """Whether a frame's sound begins in frames before it, by its first 8 bytes: in layer 3, but
+    never the first."""
+    side = 4 if head[1] & 1 else 6  # behind a checksum
+    layer_3, bits = head[1] >> 1 & 3 == 1, 9 if head[1] >> 3 & 3 == 3 else 8
+    return layer_3 and int.from_bytes(head[side : side + 2], 'big') >> 16 - bits > 0
+
+
 def _next_mpeg_frame(file: BinaryIO, at: int, end: int, form: tuple | None) -> int | None:
     """Where, from `at` to `end`, the first frame begins that another one of its form follows, or
     the end; of any form, or of `form`."""
@@ -435,6 +443,9 @@ def mpeg(file: BinaryIO, size: int, start: int = 0) -> Length:
         at = _next_mpeg_frame(file, at, min(size, at + _LEAD), None)
         if at is None:  # free format, or another form: the decoder's to judge
             return _UNDECLARED
+        zeros = not _read(file, start, 16).strip(b'\0')
+        if zeros and _needs_earlier_bytes(_read(file, at, 8)):
+            return Length('damaged', f'zeros, and a frame at byte {at} that needs those before it')
     while True:
         head = _read(file, at, 4)
         frame = _mpeg_frame(head)

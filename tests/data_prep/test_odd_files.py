@@ -485,6 +485,18 @@ def test_mpeg_audio_behind_other_bytes_is_whole_or_refused(place, lead, counts):
         assert inspect(place, lead + damaged).problem in ('truncated', 'damaged')
 
 
+@pytest.mark.parametrize('counts', [True, False])
+@pytest.mark.parametrize('tag', [b'', b'ID3\3\0\0\0\0\0\x0a' + bytes(10)])
+@pytest.mark.parametrize('size', [700, 3000, 12_000])
+def test_a_hole_at_the_start_of_mpeg_audio_is_found(place, size, tag, counts):
+    contents = mp3_of_one_rate()
+    first, _ = containers._mpeg_frame(contents[:4])
+    contents = contents if counts else contents[first:]
+    assert not inspect(place.with_suffix('.mp3'), tag + contents).problem
+    found = inspect(place.with_suffix('.mp3'), tag + bytes(size) + contents[size:])
+    assert found.problem == 'damaged' and 'zeros' in found.detail, found
+
+
 @pytest.mark.parametrize('form', ['MP3 MPEG_LAYER_III', 'OGG VORBIS', 'OGG OPUS'])
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, 10**6), size=st.integers(1, 300), value=st.sampled_from(b'\0\x55\xff'))
