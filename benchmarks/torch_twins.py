@@ -404,9 +404,9 @@ def _validation_loss(model, source, config):
     with torch.no_grad():
         for batch in pipeline.validation_batches(source, config):
             source_BST = _sources(batch)
-            mask_B = torch.from_numpy(batch['mask_B'] * np.asarray(sounding(batch).all(axis=1)))
+            valid_B = torch.from_numpy(batch['valid_B'] * np.asarray(sounding(batch).all(axis=1)))
             loss_B = pit_loss(model(source_BST.sum(1, keepdim=True)), source_BST)
-            total, count = total + float((loss_B * mask_B).sum()), count + float(mask_B.sum())
+            total, count = total + float((loss_B * valid_B).sum()), count + float(valid_B.sum())
     return total / count
 
 

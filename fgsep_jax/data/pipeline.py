@@ -148,11 +148,11 @@ def to_float(pcm):
 def validation_batches(source, config, *, host=0, hosts=1):
     """Every validation mixture once, in order: its first segment, zero-padded where shorter.
 
-    The last batch is filled up with mask_B = 0, so that all hosts make the same number of steps
+    The last batch is filled up with valid_B False, so that all hosts make the same number of steps
     and no example counts twice.
 
     Yields:
-      {'id', 'source_BST', 'length_B', maybe 'adaptation_BT', 'mask_B' float32}, this host's rows
+      {'id', 'source_BST', 'length_B', maybe 'adaptation_BT', 'valid_B' bool}, this host's rows
       of each global batch.
     """
     size = config.data.batch_size
@@ -161,5 +161,5 @@ def validation_batches(source, config, *, host=0, hosts=1):
         rows = range(first + host * local, first + (host + 1) * local)
         examples = [source[min(i, len(source) - 1)] for i in rows]
         batch = first_segments(examples, config)
-        batch['mask_B'] = (np.array(rows) < len(source)).astype(np.float32)
+        batch['valid_B'] = np.array(rows) < len(source)
         yield batch

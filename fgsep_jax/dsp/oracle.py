@@ -43,14 +43,14 @@ def ideal_ratio_mask(source_BST, length_B=None, *, window, hop, matrix_FM=None):
     if matrix_FM is not None:
         mask_BSKF = mask_to_linear(mask_BSKF, matrix_FM)
     mixture_BSKF = spectrum_BSKF.sum(axis=1, keepdims=True)
-    frame_B1K = None
+    valid_B1K = None
     if length_B is not None:
         frame_K = jnp.arange(mixture_BSKF.shape[2])
-        frame_B1K = frame_K[None, None] < frames(length_B, hop=hop)[:, None, None]
+        valid_B1K = frame_K[None, None] < frames(length_B, hop=hop)[:, None, None]
     return istft(
         mask_BSKF * mixture_BSKF,
         length=source_BST.shape[-1],
         window=window,
         hop=hop,
-        mask_K=frame_B1K,
+        valid_K=valid_B1K,
     )

@@ -88,7 +88,7 @@ def istft(
     length: int,
     window: int = 2048,
     hop: int = 512,
-    mask_K: jax.Array | None = None,
+    valid_K: jax.Array | None = None,
 ) -> jax.Array:
     """Signal whose frames come closest to the spectra; inverts `stft` at every sample.
 
@@ -102,7 +102,7 @@ def istft(
         window: Length of the Hann window in samples, as given to `stft`.
         hop: Step between frames in samples, as given to `stft`; at most window / 3, for at half
             overlap the window all but vanishes at the last sample.
-        mask_K: 1 where a frame exists, else 0, [..., K], of one axis fewer than the spectra; the
+        valid_K: True where a frame exists, bool [..., K], of one axis fewer than the spectra; the
             axes before K may broadcast. None: all exist. Missing frames count neither in the sum
             nor in the window's, so that a row padded with zeros in a batch yields, up to its own
             length, what it yields alone.
@@ -111,7 +111,7 @@ def istft(
         Signal [..., T]; 0 from sample k hop to sample (k + 1) hop - 1 for each missing frame k.
 
     Raises:
-        ValueError: A window, a hop, a number of frames or bins, or a mask that does not suit.
+        ValueError: A window, a hop, a number of frames or bins, or a valid_K that does not suit.
 
     Reference:
         D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform",
@@ -127,20 +127,20 @@ def istft(
         )
     frame = jnp.fft.irfft(spectrum_KF, n=window)
     hann = _along_last(_hann(window), frame).astype(frame.dtype)
-    if mask_K is None:
-        mask_K = jnp.ones((1,) * (frame.ndim - 2) + (count,))
-    if mask_K.ndim != frame.ndim - 1 or mask_K.shape[-1] != count:
+    if valid_K is None:
+        valid_K = jnp.ones((1,) * (frame.ndim - 2) + (count,), bool)
+    if valid_K.ndim != frame.ndim - 1 or valid_K.shape[-1] != count:
         raise ValueError(
-            f'mask_K{list(mask_K.shape)} must have the axes of spectrum_KF'
+            f'valid_K{list(valid_K.shape)} must have the axes of spectrum_KF'
             f'{list(spectrum_KF.shape)} but the last; give the others length 1 to broadcast.'
         )
-    exists_K1 = jnp.asarray(mask_K, frame.dtype)[..., None]
+    valid_K1 = jnp.asarray(valid_K, frame.dtype)[..., None]
     start = window // 2
-    total_T = _overlap_add(frame * hann * exists_K1, hop)[..., start : start + length]
-    weight_T = _overlap_add(hann**2 * exists_K1, hop)[..., start : start + length]
+    total_T = _overlap_add(frame * hann * valid_K1, hop)[..., start : start + length]
+    weight_T = _overlap_add(hann**2 * valid_K1, hop)[..., start : start + length]
     # Frame k and its neighbours weigh enough only from its centre to the next frame's.
-    exists_T = jnp.repeat(exists_K1[..., 0] > 0, hop, axis=-1)[..., :length]
-    return jnp.where(exists_T, total_T, 0) / jnp.where(exists_T, weight_T, 1)
+    valid_T = jnp.repeat(valid_K1[..., 0] > 0, hop, axis=-1)[..., :length]
+    return jnp.where(valid_T, total_T, 0) / jnp.where(valid_T, weight_T, 1)
 
 
 def _overlap_add(frame, hop):

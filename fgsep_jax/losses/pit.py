@@ -25,7 +25,7 @@ def pairwise(
         function: Takes an estimate [B, T], a reference [B, T] and `kwargs`; returns [B].
         estimate_BET: Estimated signals.
         reference_BRT: True signals.
-        **kwargs: Passed on unchanged, for example `mask=mask_BT`, valid for every pair.
+        **kwargs: Passed on unchanged, for example `valid=valid_BT`, valid for every pair.
 
     Returns:
         value_BRE: The value of reference r and estimate e.

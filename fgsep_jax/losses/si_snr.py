@@ -9,7 +9,7 @@ def si_snr(
     estimate: jax.Array,
     reference: jax.Array,
     *,
-    mask: jax.Array | None = None,
+    valid: jax.Array | None = None,
     eps: float = 1e-8,
 ) -> jax.Array:
     """Scale-invariant signal-to-noise ratio; higher is better.
@@ -30,8 +30,8 @@ def si_snr(
     Args:
         estimate: Separated signal, [..., T].
         reference: True signal, [..., T], of the same rank; its other axes may broadcast.
-        mask: 1 where a sample is valid, else 0, [..., T], of the same rank. The result is that of
-            the signals cut to their valid samples.
+        valid: False where a sample is padding, bool [..., T], of the same rank. The result
+            is that of the signals cut to their valid samples.
         eps: RMS amplitude of the floor. eps^2 must be a normal float32 number.
 
     Returns:
@@ -44,9 +44,9 @@ def si_snr(
         Y. Luo and N. Mesgarani, "TasNet", ICASSP 2018; J. Le Roux et al., "SDR - half-baked or
         well done?", ICASSP 2019.
     """
-    estimate, reference, mask, count = _prepare(estimate, reference, mask)
-    estimate = (estimate - _mean(estimate, count)) * mask
-    reference = (reference - _mean(reference, count)) * mask
+    estimate, reference, valid, count = _prepare(estimate, reference, valid)
+    estimate = (estimate - _mean(estimate, count)) * valid
+    reference = (reference - _mean(reference, count)) * valid
     scale = _mean(estimate * reference, count) / (_power(reference, count) + eps**2)
     target = scale * reference
     # The residual is formed sample by sample: in float32, 1 - cos^2 is wrong from 60 dB on.
@@ -58,7 +58,7 @@ def snr(
     estimate: jax.Array,
     reference: jax.Array,
     *,
-    mask: jax.Array | None = None,
+    valid: jax.Array | None = None,
     eps: float = 1e-8,
 ) -> jax.Array:
     """Signal-to-noise ratio 10 log10(|reference|^2 / |estimate - reference|^2); higher is better.
@@ -68,7 +68,7 @@ def snr(
     Args:
         estimate: Separated signal, [..., T].
         reference: True signal, [..., T], of the same rank; its other axes may broadcast.
-        mask: 1 where a sample is valid, else 0, [..., T], of the same rank.
+        valid: False where a sample is padding, bool [..., T], of the same rank.
         eps: RMS amplitude of the floor under both powers, as in `si_snr`.
 
     Returns:
@@ -77,31 +77,31 @@ def snr(
     Raises:
         ValueError: The ranks or the last axes differ.
     """
-    estimate, reference, mask, count = _prepare(estimate, reference, mask)
-    return _ratio_db(reference * mask, (estimate - reference) * mask, count, eps)
+    estimate, reference, valid, count = _prepare(estimate, reference, valid)
+    return _ratio_db(reference * valid, (estimate - reference) * valid, count, eps)
 
 
-def check_shapes(estimate, reference, mask):
+def check_shapes(estimate, reference, valid):
     """Raises ValueError unless all have the same number of axes and the same last axis."""
-    shapes = [jnp.shape(x) for x in (estimate, reference, mask) if x is not None]
-    # A mask [B, T] beside signals [B, S, T] would broadcast silently wherever B == S.
+    shapes = [jnp.shape(x) for x in (estimate, reference, valid) if x is not None]
+    # A valid [B, T] beside signals [B, S, T] would broadcast silently wherever B == S.
     if len({(len(shape), shape[-1:]) for shape in shapes}) > 1 or not shapes[0]:
         raise ValueError(
-            f'estimate, reference and mask have shapes {", ".join(map(str, shapes))}: they must '
+            f'estimate, reference and valid have shapes {", ".join(map(str, shapes))}: they must '
             'have the same number of axes and the same last axis (samples). Add axes with '
             '[:, None, :].'
         )
 
 
-def _prepare(estimate, reference, mask):
-    check_shapes(estimate, reference, mask)
+def _prepare(estimate, reference, valid):
+    check_shapes(estimate, reference, valid)
     dtype = jnp.promote_types(jnp.result_type(estimate, reference), jnp.float32)
     estimate, reference = jnp.asarray(estimate, dtype), jnp.asarray(reference, dtype)
-    if mask is None:
-        mask = jnp.ones((1,) * (reference.ndim - 1) + reference.shape[-1:])
-    mask = jnp.asarray(mask, dtype)
-    count = jnp.maximum(mask.sum(-1, keepdims=True), 1)
-    return estimate * mask, reference * mask, mask, count
+    if valid is None:
+        valid = jnp.ones((1,) * (reference.ndim - 1) + reference.shape[-1:], bool)
+    valid = jnp.asarray(valid, dtype)
+    count = jnp.maximum(valid.sum(-1, keepdims=True), 1)
+    return estimate * valid, reference * valid, valid, count
 
 
 def _mean(x, count):

@@ -16,7 +16,7 @@ def power_law(
     estimate: jax.Array,
     reference: jax.Array,
     *,
-    mask: jax.Array | None = None,
+    valid: jax.Array | None = None,
     alpha: float = 0.5,
     window: int = 256,
     hop: int = 64,
@@ -44,8 +44,8 @@ def power_law(
     Args:
         estimate: Separated signal, [..., T].
         reference: True signal, [..., T], of the same rank; its other axes may broadcast.
-        mask: 1 where a sample is valid, else 0, [..., T], of the same rank. The result is that of
-            the signals cut to their valid samples if those come first.
+        valid: False where a sample is padding, bool [..., T], of the same rank. The result
+            is that of the signals cut to their valid samples if those come first.
         alpha: Exponent of the magnitudes; 0.5 in the paper.
         window: Length of the periodic Hann window in samples; 256 is 32 ms at 8 kHz.
         hop: Step between frames in samples; it must divide `window`. Zeros are added at both ends
@@ -65,20 +65,20 @@ def power_law(
     Reference:
         B. Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, equation 5.
     """
-    check_shapes(estimate, reference, mask)
+    check_shapes(estimate, reference, valid)
     if reduction not in REDUCTIONS:
         raise ValueError(f'reduction={reduction!r} is not one of {", ".join(REDUCTIONS)}.')
     if hop < 1 or window % hop:
         raise ValueError(f'hop={hop} must divide window={window}; try {window // 4}.')
     dtype = jnp.promote_types(jnp.result_type(estimate, reference), jnp.float32)
-    if mask is None:
+    if valid is None:
         length = jnp.full((1,) * (reference.ndim - 1), reference.shape[-1])
     else:
-        mask = jnp.asarray(mask, dtype)
-        length = mask.sum(axis=-1)
+        valid = jnp.asarray(valid, dtype)
+        length = valid.sum(axis=-1)
 
     def compressed(x):
-        x = jnp.asarray(x, dtype) if mask is None else jnp.asarray(x, dtype) * mask
+        x = jnp.asarray(x, dtype) if valid is None else jnp.asarray(x, dtype) * valid
         spectrum_KF = _stft(x, window, hop)
         return (spectrum_KF.real**2 + spectrum_KF.imag**2 + eps) ** (alpha / 2)
 

@@ -18,29 +18,29 @@ class Mean(NamedTuple):
     count: Any
 
     @classmethod
-    def from_values(cls, value_B, mask_B=None) -> 'Mean':
+    def from_values(cls, value_B, valid_B=None) -> 'Mean':
         """Sums the values of a batch, inside or outside of jit.
 
         Args:
             value_B: One value an example.
-            mask_B: 1 where an example counts, else 0; all by default. A value that does not count
+            valid_B: which examples count, bool; all by default. A value that does not count
                 may be nan.
 
         Returns:
             The mean of this batch, to be merged with others.
 
         Raises:
-            ValueError: `mask_B` has another shape.
+            ValueError: `valid_B` has another shape.
         """
         xp = value_B.__array_namespace__()
-        if mask_B is None:
-            mask_B = xp.ones(value_B.shape, dtype=value_B.dtype)
-        if mask_B.shape != value_B.shape:
+        if valid_B is None:
+            valid_B = xp.ones(value_B.shape, dtype=bool)
+        if valid_B.shape != value_B.shape:
             raise ValueError(
-                f'mask_B{list(mask_B.shape)} must have the shape of value_B{list(value_B.shape)}.'
+                f'valid_B{list(valid_B.shape)} must have the shape of value_B{list(value_B.shape)}.'
             )
-        total = xp.sum(xp.where(mask_B > 0, value_B, xp.zeros_like(value_B)))
-        return cls(total, xp.sum(xp.asarray(mask_B > 0, dtype=value_B.dtype)))
+        total = xp.sum(xp.where(valid_B, value_B, xp.zeros_like(value_B)))
+        return cls(total, xp.sum(xp.asarray(valid_B, dtype=value_B.dtype)))
 
     def merge(self, other: 'Mean') -> 'Mean':
         """Returns the mean over the values of both."""

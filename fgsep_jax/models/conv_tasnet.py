@@ -18,9 +18,9 @@ class ConvTasNet(nn.Module):
     """Separates a mixture by masks over a learned code.
 
     Attributes:
-      encoder: `mixture_BT, frames_BK -> encoded_BKN`, with fields `window` and `stride`.
-      separator: `encoded_BKN, frames_BK -> mask_BSKN`.
-      decoder: `coded_BKN, samples, frames_BK -> estimate_BT`.
+      encoder: `mixture_BT, valid_BK -> encoded_BKN`, with fields `window` and `stride`.
+      separator: `encoded_BKN, valid_BK -> mask_BSKN`.
+      decoder: `coded_BKN, samples, valid_BK -> estimate_BT`.
       sources: S, waveforms to estimate.
     """
 
@@ -49,20 +49,20 @@ class ConvTasNet(nn.Module):
                 f'mixture has shape {mixture_BT.shape}: must be [batch, samples], samples >= 1'
             )
         batch, samples = mixture_BT.shape
-        frames_BK = frames_QK = None
+        valid_BK = valid_QK = None
         if length_B is not None:
             framing = {key: getattr(self.encoder, key) for key in ('window', 'stride', 'framing')}
             count_B = frame_count(length_B, **framing)
-            frames_BK = jnp.arange(frame_count(samples, **framing))[None] < count_B[:, None]
-            frames_QK = jnp.repeat(frames_BK, self.sources, axis=0)
+            valid_BK = jnp.arange(frame_count(samples, **framing))[None] < count_B[:, None]
+            valid_QK = jnp.repeat(valid_BK, self.sources, axis=0)
             valid_BT = jnp.arange(samples)[None] < length_B[:, None]
             mixture_BT = jnp.where(valid_BT, mixture_BT, 0)
-        encoded_BKN = self.encoder(mixture_BT, frames_BK)
-        mask_BSKN = self.separator(encoded_BKN, frames_BK)
+        encoded_BKN = self.encoder(mixture_BT, valid_BK)
+        mask_BSKN = self.separator(encoded_BKN, valid_BK)
         coded_BSKN = mask_BSKN * encoded_BKN[:, None]
         # The decoder takes every source of every example as an example (Q = B * S).
         coded_QKN = coded_BSKN.reshape(-1, *coded_BSKN.shape[2:])
-        estimate_BST = self.decoder(coded_QKN, samples, frames_QK).reshape(batch, -1, samples)
+        estimate_BST = self.decoder(coded_QKN, samples, valid_QK).reshape(batch, -1, samples)
         return estimate_BST if length_B is None else jnp.where(valid_BT[:, None], estimate_BST, 0)
 
     def separate_frames(self, frame_BKW: jax.Array) -> jax.Array:

@@ -99,8 +99,8 @@ class DeepLayer(nn.Module):
     dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
-        x_BKN = zero_padding(x_BKN, frames_BK)
+    def __call__(self, x_BKN: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
+        x_BKN = zero_padding(x_BKN, valid_BK)
         options = dict(
             dilation=self.dilation,
             causal=self.causal,
@@ -124,7 +124,7 @@ class DeepLayer(nn.Module):
         x_BKN = after_the_past(self, x_BKN, past) if past else x_BKN
         both_BKD = conv(both, x_BKN, **options)[:, past:]
         linear_BKN, gate_BKN = jnp.split(both_BKD, 2, axis=-1)
-        gate_BKN = sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, frames_BK))
+        gate_BKN = sigmoid(Norm(self.norm, self.eps, name='gate_norm')(gate_BKN, valid_BK))
         self.sow('intermediates', 'gate', gate_BKN)
         return linear_BKN * gate_BKN
 
@@ -160,8 +160,8 @@ class Encoder(nn.Module):
     dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, mixture_BT: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
-        """Returns the encoded mixture [batch, frames, basis]; `frames_BK` is 0 on padding.
+    def __call__(self, mixture_BT: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
+        """Returns the encoded mixture [batch, frames, basis]; `valid_BK` is False on padding.
 
         `mixture_BT` may be frames already, [batch, frames, window], of a signal that comes in
         blocks.
@@ -172,7 +172,7 @@ class Encoder(nn.Module):
             mixture_BT = frame(mixture_BT, **how)
         x_BKN = mixture_BT @ kernel_WN
         x_BKN = (nn.relu(x_BKN) if self.rectify else x_BKN).astype(self.dtype)
-        return deep_layers(self, x_BKN, frames_BK, dilations=self.dilations, transpose=False)
+        return deep_layers(self, x_BKN, valid_BK, dilations=self.dilations, transpose=False)
 
 
 class Decoder(nn.Module):
@@ -196,16 +196,16 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, coded_BKN: jax.Array, samples: int | None, frames_BK: jax.Array | None = None
+        self, coded_BKN: jax.Array, samples: int | None, valid_BK: jax.Array | None = None
     ) -> jax.Array:
-        """Returns the waveform [batch, samples]; `frames_BK` is 0 on padding.
+        """Returns the waveform [batch, samples]; `valid_BK` is False on padding.
 
         With None for `samples`, the frames before they are added up [batch, frames, window].
         """
         x_BKN = deep_layers(
-            self, coded_BKN, frames_BK, dilations=self.dilations[::-1], transpose=True
+            self, coded_BKN, valid_BK, dilations=self.dilations[::-1], transpose=True
         )
-        x_BKN = zero_padding(x_BKN, frames_BK).astype(self.dtype)
+        x_BKN = zero_padding(x_BKN, valid_BK).astype(self.dtype)
         basis = x_BKN.shape[-1]
         kernel_NW = self.param('kernel', torch_uniform(self.window), (basis, self.window))
         frame_BKW = jnp.matmul(
@@ -218,11 +218,11 @@ class Decoder(nn.Module):
         if not self.offset:
             return estimate_BT
         offset = self.param('bias', nn.initializers.zeros, ())
-        some_BKW = zero_padding(jnp.ones_like(frame_BKW), frames_BK)
+        some_BKW = zero_padding(jnp.ones_like(frame_BKW), valid_BK)
         return jnp.where(overlap_add(some_BKW, **how) > 0, estimate_BT + offset, estimate_BT)
 
 
-def deep_layers(module, x_BKN, frames_BK, *, dilations, transpose):
+def deep_layers(module, x_BKN, valid_BK, *, dilations, transpose):
     """Runs one `DeepLayer` for each dilation, as submodules of an Encoder or Decoder."""
     for index, dilation in enumerate(dilations, start=1):
         x_BKN = DeepLayer(
@@ -235,5 +235,5 @@ def deep_layers(module, x_BKN, frames_BK, *, dilations, transpose):
             eps=module.eps,
             dtype=module.dtype,
             name=f'layer_{index}',
-        )(x_BKN, frames_BK)
+        )(x_BKN, valid_BK)
     return x_BKN

@@ -36,7 +36,7 @@ FLOAT = jnp.float32
 def folded_block(
     weights: dict,
     x_BKC: jax.Array,
-    frames_BK: jax.Array | None = None,
+    valid_BK: jax.Array | None = None,
     *,
     dilation: int = 1,
     eps: float = 1e-8,
@@ -49,7 +49,7 @@ def folded_block(
       weights: parameters of a `tcn.Block`: {'expand', 'prelu_1', 'norm_1', 'depthwise', 'prelu_2',
         'norm_2', 'output'}.
       x_BKC: input [batch, frames, channels].
-      frames_BK: 1 for frames that count, 0 for padding; None when all count.
+      valid_BK: False for frames of padding; None when all count.
       dilation: frames between two taps, which look both ways.
       eps: of the norms.
       remat: keep x and the moments only, and compute u1 and u2 again in the backward pass.
@@ -62,9 +62,9 @@ def folded_block(
       ValueError: an even number of taps, which has no middle.
     """
     same_padding(kernel=len(weights['depthwise']['kernel']), dilation=dilation, causal=False)
-    if frames_BK is not None:
-        frames_BK = frames_BK.astype(FLOAT)
-    return _block(weights, x_BKC, frames_BK, (dilation, eps, remat, jnp.dtype(dtype)))
+    if valid_BK is not None:
+        valid_BK = valid_BK.astype(FLOAT)  # a gradient needs numbers
+    return _block(weights, x_BKC, valid_BK, (dilation, eps, remat, jnp.dtype(dtype)))
 
 
 def _on_platform(function, settings, *args):
@@ -76,14 +76,14 @@ def _on_platform(function, settings, *args):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _block(weights, x_BKC, frames_BK, settings):
-    return _keep(weights, x_BKC, frames_BK, settings)[0]
+def _block(weights, x_BKC, valid_BK, settings):
+    return _keep(weights, x_BKC, valid_BK, settings)[0]
 
 
-def _keep(weights, x_BKC, frames_BK, settings):
+def _keep(weights, x_BKC, valid_BK, settings):
     """The block, and what its backward pass needs."""
-    out_BKD, kept = _on_platform(_forward, settings, weights, x_BKC, frames_BK)
-    return out_BKD, (weights, x_BKC, frames_BK, *kept)
+    out_BKD, kept = _on_platform(_forward, settings, weights, x_BKC, valid_BK)
+    return out_BKD, (weights, x_BKC, valid_BK, *kept)
 
 
 def _gradient(settings, kept, d_out_BKD):
@@ -101,27 +101,27 @@ def _expand(weights, x_BKC, dtype):
 
 
 @jax.named_scope('depthwise')
-def _filter(weights, u1_BKH, moments_B, frames_BK, dilation, cpu):
+def _filter(weights, u1_BKH, moments_B, valid_BK, dilation, cpu):
     """u2 [B, K, H]."""
     gain_BH, offset_BH = affine(moments_B, weights['norm_1'])
     taps_PH = weights['depthwise']['kernel']
     u2_BKH = weights['depthwise']['bias'][None, None]
     for tap_H, shift in zip(taps_PH, tap_shifts(len(taps_PH), dilation)):
-        y_BKH = _shifted_prelu(u1_BKH, weights['prelu_1'], frames_BK, shift, cpu)
+        y_BKH = _shifted_prelu(u1_BKH, weights['prelu_1'], valid_BK, shift, cpu)
         u2_BKH += y_BKH.astype(FLOAT) * (gain_BH * tap_H[None])[:, None]
-        u2_BKH += _inside(u1_BKH, frames_BK, shift) * (offset_BH * tap_H[None])[:, None]
+        u2_BKH += _inside(u1_BKH, valid_BK, shift) * (offset_BH * tap_H[None])[:, None]
     return u2_BKH.astype(u1_BKH.dtype)
 
 
-def _forward(settings, weights, x_BKC, frames_BK, *, cpu):
+def _forward(settings, weights, x_BKC, valid_BK, *, cpu):
     dilation, eps, remat, dtype = settings
-    count_B = frames_that_count(x_BKC, frames_BK) * weights['norm_1']['scale'].size
+    count_B = frames_that_count(x_BKC, valid_BK) * weights['norm_1']['scale'].size
     output = weights['output']
     u1_BKH = _expand(weights, x_BKC, dtype)
-    y_BKH = _prelu(u1_BKH, weights['prelu_1'], frames_BK, cpu)
+    y_BKH = _prelu(u1_BKH, weights['prelu_1'], valid_BK, cpu)
     moments_1 = take_moments(y_BKH, count_B, eps, cpu)
-    u2_BKH = _filter(weights, u1_BKH, moments_1, frames_BK, dilation, cpu)
-    y_BKH = _prelu(u2_BKH, weights['prelu_2'], frames_BK, cpu)
+    u2_BKH = _filter(weights, u1_BKH, moments_1, valid_BK, dilation, cpu)
+    y_BKH = _prelu(u2_BKH, weights['prelu_2'], valid_BK, cpu)
     moments_2 = take_moments(y_BKH, count_B, eps, cpu)
     gain_BH, offset_BH = affine(moments_2, weights['norm_2'])
     kernel_BHD = (gain_BH[:, :, None] * output['kernel'][None]).astype(dtype)
@@ -132,21 +132,21 @@ def _forward(settings, weights, x_BKC, frames_BK, *, cpu):
 
 def _backward(settings, kept, d_out_BKD, *, cpu):
     dilation, _, _, dtype = settings
-    weights, x_BKC, frames_BK, moments_1, moments_2, hidden = kept
+    weights, x_BKC, valid_BK, moments_1, moments_2, hidden = kept
     (x_BKC, hidden), tied_BKD = _apart((x_BKC, hidden), d_out_BKD, cpu)
     if hidden is None:
         d_out_BKD = tied_BKD  # else u1 might be made before its time
         u1_BKH = _expand(weights, x_BKC, dtype)
-        u2_BKH = _filter(weights, u1_BKH, moments_1, frames_BK, dilation, cpu)
+        u2_BKH = _filter(weights, u1_BKH, moments_1, valid_BK, dilation, cpu)
     else:
         u1_BKH, u2_BKH = hidden
-    count_B = frames_that_count(x_BKC, frames_BK) * weights['norm_1']['scale'].size
+    count_B = frames_that_count(x_BKC, valid_BK) * weights['norm_1']['scale'].size
     d_out_BKD = d_out_BKD.astype(dtype)
 
     # out = y2 (gain2 W2) + offset2 W2 + b2
     gain_BH, offset_BH = affine(moments_2, weights['norm_2'])
     kernel_HD = weights['output']['kernel']
-    y_BKH = _prelu(u2_BKH, weights['prelu_2'], frames_BK, cpu)
+    y_BKH = _prelu(u2_BKH, weights['prelu_2'], valid_BK, cpu)
     d_kernel_BHD = jnp.einsum('bkh,bkd->bhd', y_BKH, d_out_BKD, preferred_element_type=FLOAT)
     d_bias_BD = d_out_BKD.astype(FLOAT).sum(axis=1)
     d_output = {
@@ -163,7 +163,7 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
     kernel_BHD = (gain_BH[:, :, None] * kernel_HD[None]).astype(dtype)
     d_y_BKH = jnp.einsum('bkd,bhd->bkh', d_out_BKD, kernel_BHD).astype(FLOAT)
     d_u2_BKH, d_prelu_2 = _prelu_gradient(
-        d_y_BKH, d_moments, u2_BKH, weights['prelu_2'], frames_BK, dtype, cpu
+        d_y_BKH, d_moments, u2_BKH, weights['prelu_2'], valid_BK, dtype, cpu
     )
 
     # u2 = sum over taps of shifted (y1 gain1 + offset1) tap, + b
@@ -173,9 +173,9 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
     all_BH = d_u2_BKH.astype(FLOAT).sum(axis=1)
     product_PBH = []
     for shift in shifts:
-        y_BKH = _shifted_prelu(u1_BKH, weights['prelu_1'], frames_BK, shift, cpu)
+        y_BKH = _shifted_prelu(u1_BKH, weights['prelu_1'], valid_BK, shift, cpu)
         product_PBH.append((d_u2_BKH.astype(FLOAT) * y_BKH.astype(FLOAT)).sum(axis=1))
-    seen_PBH = [_seen(d_u2_BKH, all_BH, frames_BK, shift) for shift in shifts]
+    seen_PBH = [_seen(d_u2_BKH, all_BH, valid_BK, shift) for shift in shifts]
     d_depthwise = {
         'kernel': jnp.stack(
             [
@@ -195,7 +195,7 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
         for tap_H, shift in zip(taps_PH, shifts)
     )
     d_u1_BKH, d_prelu_1 = _prelu_gradient(
-        d_y_BKH, d_moments, u1_BKH, weights['prelu_1'], frames_BK, dtype, cpu
+        d_y_BKH, d_moments, u1_BKH, weights['prelu_1'], valid_BK, dtype, cpu
     )
 
     # u1 = x W1 + b1
@@ -230,17 +230,17 @@ def _apart(arrays, d_out_BKD, cpu):
     return jax.lax.optimization_barrier((arrays, d_out_BKD))
 
 
-def _inside(x_BKC, frames_BK, shift):
+def _inside(x_BKC, valid_BK, shift):
     """1 where frame k + shift exists and counts, [B or 1, K, 1]."""
-    if frames_BK is None:
-        frames_BK = jnp.ones((1, x_BKC.shape[1]), FLOAT)
-    return shift_frames(frames_BK[:, :, None], shift)
+    if valid_BK is None:
+        valid_BK = jnp.ones((1, x_BKC.shape[1]), FLOAT)
+    return shift_frames(valid_BK[:, :, None], shift)
 
 
-def _seen(d_u_BKH, all_BH, frames_BK, shift):
+def _seen(d_u_BKH, all_BH, valid_BK, shift):
     """sum_k d_u[k] where frame k + shift exists and counts; `all_BH` is the sum over all k."""
-    if frames_BK is not None:
-        return (d_u_BKH.astype(FLOAT) * _inside(d_u_BKH, frames_BK, shift)).sum(axis=1)
+    if valid_BK is not None:
+        return (d_u_BKH.astype(FLOAT) * _inside(d_u_BKH, valid_BK, shift)).sum(axis=1)
     missing = min(abs(shift), d_u_BKH.shape[1])
     if not missing:
         return all_BH
@@ -248,32 +248,32 @@ def _seen(d_u_BKH, all_BH, frames_BK, shift):
     return all_BH - edge_BKH.astype(FLOAT).sum(axis=1)
 
 
-def _prelu(u_BKH, weights, frames_BK, cpu):
+def _prelu(u_BKH, weights, valid_BK, cpu):
     """PReLU, zero on padding."""
     slope = weights['slope'].astype(u_BKH.dtype)
     if cpu:
         y_BKH = jnp.where(u_BKH >= 0, u_BKH, slope * u_BKH)
     else:  # comparisons of one use would be kept for the next
         y_BKH = jnp.maximum(u_BKH, 0) + slope * jnp.minimum(u_BKH, 0)
-    return y_BKH if frames_BK is None else y_BKH * frames_BK[:, :, None].astype(y_BKH.dtype)
+    return y_BKH if valid_BK is None else y_BKH * valid_BK[:, :, None].astype(y_BKH.dtype)
 
 
-def _shifted_prelu(u_BKH, weights, frames_BK, shift, cpu):
+def _shifted_prelu(u_BKH, weights, valid_BK, shift, cpu):
     """PReLU(u)[k + shift], zero on padding and outside; on TPU in an order that keeps no PReLU."""
     if cpu:
-        return shift_frames(_prelu(u_BKH, weights, frames_BK, cpu), shift)
-    frames_BK = None if frames_BK is None else _inside(u_BKH, frames_BK, shift)[:, :, 0]
-    return _prelu(shift_frames(u_BKH, shift), weights, frames_BK, cpu)
+        return shift_frames(_prelu(u_BKH, weights, valid_BK, cpu), shift)
+    valid_BK = None if valid_BK is None else _inside(u_BKH, valid_BK, shift)[:, :, 0]
+    return _prelu(shift_frames(u_BKH, shift), weights, valid_BK, cpu)
 
 
-def _prelu_gradient(d_y_BKH, d_moments, u_BKH, weights, frames_BK, dtype, cpu):
+def _prelu_gradient(d_y_BKH, d_moments, u_BKH, weights, valid_BK, dtype, cpu):
     """Gradients of u in `dtype` and of the slope, the moments' part of dy added on the way."""
     slope, u32_BKH = weights['slope'], u_BKH.astype(FLOAT)
     d_sum_B, d_square_B = d_moments
     y_BKH = _prelu(u_BKH, weights, None, cpu).astype(FLOAT)  # as it was, rounded to `dtype`
     d_y_BKH += d_sum_B[:, None, None] + d_square_B[:, None, None] * y_BKH
-    if frames_BK is not None:
-        d_y_BKH *= frames_BK[:, :, None]
+    if valid_BK is not None:
+        d_y_BKH *= valid_BK[:, :, None]
     d_slope = sum_over(d_y_BKH * jnp.minimum(u32_BKH, 0), (0, 1, 2), cpu)
     d_u_BKH = jnp.where(u32_BKH >= 0, d_y_BKH, slope * d_y_BKH)
     return d_u_BKH.astype(dtype), {'slope': d_slope}

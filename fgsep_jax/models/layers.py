@@ -44,9 +44,9 @@ def sigmoid(x: jax.Array) -> jax.Array:
     return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 
-def zero_padding(x_BKN: jax.Array, frames_BK: jax.Array | None) -> jax.Array:
-    """Zeroes the frames where `frames_BK` is 0; None leaves all as they are."""
-    return x_BKN if frames_BK is None else x_BKN * frames_BK[:, :, None].astype(x_BKN.dtype)
+def zero_padding(x_BKN: jax.Array, valid_BK: jax.Array | None) -> jax.Array:
+    """Zeroes the frames where `valid_BK` is False; None leaves all as they are."""
+    return x_BKN if valid_BK is None else x_BKN * valid_BK[:, :, None].astype(x_BKN.dtype)
 
 
 def streams(module: nn.Module) -> bool:
@@ -85,25 +85,25 @@ def shift_frames(x_BKN: jax.Array, shift: int) -> jax.Array:
     )
 
 
-def reflected(x_BKN: jax.Array, span: int, frames_BK: jax.Array | None = None) -> jax.Array:
+def reflected(x_BKN: jax.Array, span: int, valid_BK: jax.Array | None = None) -> jax.Array:
     """Mirrors frames at the first and at the last that counts, again and again where they are few.
 
     Args:
       x_BKN: input [batch, frames, channels].
       span: frames to put at either end.
-      frames_BK: 1 for frames that count, which come first, 0 for padding; None when all count.
+      valid_BK: False for frames of padding, which come last; None when all count.
 
     Returns:
       [batch, span + frames + span, channels].
     """
     frames = x_BKN.shape[1]
-    count_B = jnp.full(1, frames) if frames_BK is None else frames_BK.astype(bool).sum(axis=1)
+    count_B = jnp.full(1, frames) if valid_BK is None else valid_BK.sum(axis=1)
     last_BK = jnp.maximum(count_B - 1, 0)[:, None]
     period_BK = jnp.maximum(2 * last_BK, 1)
     at_1K = jax.lax.broadcasted_iota(jnp.int32, (1, span + frames + span), 1) - span
     at_BK = at_1K % period_BK
     at_BK = jnp.minimum(at_BK, period_BK - at_BK)
-    if frames_BK is None:
+    if valid_BK is None:
         return jnp.take(x_BKN, at_BK[0], axis=1)
     return jnp.take_along_axis(x_BKN, at_BK[:, :, None], axis=1)
 
@@ -116,7 +116,7 @@ def depthwise_conv(
     causal: bool = False,
     implementation: str = 'auto',
     padding: str = 'zeros',
-    frames_BK: jax.Array | None = None,
+    valid_BK: jax.Array | None = None,
 ) -> jax.Array:
     """Dilated convolution over frames, each channel by itself, as many frames out as in.
 
@@ -128,7 +128,7 @@ def depthwise_conv(
       implementation: 'conv' is one grouped `conv_general_dilated`; 'shift' a sum of shifted
         products, equal and many times faster on CPU and TPU; 'auto' is 'shift'.
       padding: what stands outside: 'zeros', or what `reflected` puts there.
-      frames_BK: for `reflected`.
+      valid_BK: for `reflected`.
 
     Returns:
       The filtered channels [batch, frames, channels], in the type of the input.
@@ -139,7 +139,7 @@ def depthwise_conv(
     taps, channels = kernel_PN.shape
     frames, ends = x_BKN.shape[1], same_padding(kernel=taps, dilation=dilation, causal=causal)
     if padding == 'reflect':
-        x_BKN, ends = reflected(x_BKN, max(ends), frames_BK), (0, 0)
+        x_BKN, ends = reflected(x_BKN, max(ends), valid_BK), (0, 0)
     if implementation == 'conv':
         return jax.lax.conv_general_dilated(
             x_BKN,
@@ -197,7 +197,7 @@ class Depthwise(nn.Module):
     padding: str = 'zeros'
 
     @nn.compact
-    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x_BKN: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
         init, channels = torch_uniform(self.kernel), x_BKN.shape[-1]
         kernel_PN = self.param('kernel', init, (self.kernel, channels))
         bias_N = self.param('bias', init, (channels,))
@@ -209,7 +209,7 @@ class Depthwise(nn.Module):
             causal=self.causal,
             implementation=self.implementation,
             padding=self.padding,
-            frames_BK=frames_BK,
+            valid_BK=valid_BK,
         )[:, past:]
         return (filtered_BKN + bias_N[None, None]).astype(x_BKN.dtype)
 

@@ -195,39 +195,39 @@ class BLSTM(nn.Module):
     batch_first: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask_BK: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
         """Runs both directions.
 
         Args:
           x: input [batch, frames, channels].
-          mask_BK: 1 for frames that count, 0 for padding [batch, frames]. On padding the state is
+          valid_BK: False for frames of padding [batch, frames]. On padding the state is
             zero, so that the backward direction starts at the last frame that counts.
 
         Returns:
           Outputs [batch, frames, 2 * hidden], the forward direction first; zero on padding.
 
         Raises:
-          ValueError: the input is not [batch, frames, channels], or the mask not [batch, frames].
+          ValueError: the input is not [batch, frames, channels], or valid_BK not [batch, frames].
         """
         if x.ndim != 3 or not x.shape[1 if self.batch_first else 0]:
             raise ValueError(
                 f'x has shape {x.shape}: must be [batch, frames, channels], frames >= 1'
             )
         x_KBN = x.swapaxes(0, 1) if self.batch_first else x
-        if mask_BK is not None and mask_BK.shape != x_KBN.shape[1::-1]:
+        if valid_BK is not None and valid_BK.shape != x_KBN.shape[1::-1]:
             raise ValueError(
-                f'mask has shape {mask_BK.shape}: must be {x_KBN.shape[1::-1]}, [batch, frames]'
-                ' of x'
+                f'valid_BK has shape {valid_BK.shape}: must be {x_KBN.shape[1::-1]},'
+                ' [batch, frames] of x'
             )
         channels, depth = x_KBN.shape[-1], GATES * self.hidden
         init = torch_uniform(self.hidden)
         kernel_GND = self.param('kernel', init, (DIRECTIONS, channels, depth))
         bias_GD = self.param('bias', forget_bias, (DIRECTIONS, depth))
-        mask_KB1 = None if mask_BK is None else mask_BK.T[:, :, None] > 0
-        if mask_KB1 is not None:
+        valid_KB1 = None if valid_BK is None else valid_BK.T[:, :, None]
+        if valid_KB1 is not None:
             # where(), not a product: whatever stands there, even nan, must not come through.
-            x_KBN = jnp.where(mask_KB1, x_KBN, 0)
-        shut_KB1 = jnp.zeros((1, 1, 1)) if mask_KB1 is None else jnp.where(mask_KB1, 0, CLOSED)
+            x_KBN = jnp.where(valid_KB1, x_KBN, 0)
+        shut_KB1 = jnp.zeros((1, 1, 1)) if valid_KB1 is None else jnp.where(valid_KB1, 0, CLOSED)
         x_KBN = x_KBN.astype(self.dtype)
 
         def preactivation(direction, order):

@@ -12,15 +12,15 @@ from fgsep_jax.models.layers import Pointwise
 from fgsep_jax.models.lstm import BLSTM, DIRECTIONS, GATES
 
 
-def _check(name: str, array: jax.Array, mask: jax.Array | None, bands: int, batch: int) -> None:
+def _check(name: str, array: jax.Array, valid: jax.Array | None, bands: int, batch: int) -> None:
     shape = array.shape
     if len(shape) != 3 or shape[0] != batch or not shape[1] or shape[2] != bands:
         raise ValueError(
             f'{name} has shape {shape}: must be [batch, frames, bands] = [{batch}, >= 1, {bands}]'
         )
-    if mask is not None and mask.shape != shape[:2]:
+    if valid is not None and valid.shape != shape[:2]:
         raise ValueError(
-            f'the mask of {name} has shape {mask.shape}: must be {shape[:2]}, [batch, frames]'
+            f'what is valid of {name} has shape {valid.shape}: must be {shape[:2]}, [batch, frames]'
         )
 
 
@@ -36,19 +36,19 @@ class Auxiliary(nn.Module):
     dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x_BAM: jax.Array, mask_BA: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x_BAM: jax.Array, valid_BA: jax.Array | None = None) -> jax.Array:
         """Summarises an adaptation segment.
 
         Args:
           x_BAM: its features [batch, frames, bands].
-          mask_BA: 1 for frames that count, 0 for padding; an example without any gives zeros.
+          valid_BA: False for frames of padding; an example without any gives zeros.
 
         Returns:
           lambda [batch, hidden], float32.
         """
-        if mask_BA is None:
-            mask_BA = jnp.ones(x_BAM.shape[:2])
-        valid_BA1 = mask_BA[:, :, None] > 0
+        if valid_BA is None:
+            valid_BA = jnp.ones(x_BAM.shape[:2], bool)
+        valid_BA1 = valid_BA[:, :, None]
         x_BAH = jnp.where(valid_BA1, x_BAM, 0)
         for index in (1, 2):
             x_BAH = nn.relu(Pointwise(self.hidden, self.dtype, name=f'dense_{index}')(x_BAH))
@@ -89,19 +89,19 @@ class MaskBLSTM(nn.Module):
     def __call__(
         self,
         feature_BKM: jax.Array,
-        mask_BK: jax.Array | None = None,
+        valid_BK: jax.Array | None = None,
         adaptation_BAM: jax.Array | None = None,
-        adaptation_mask_BA: jax.Array | None = None,
+        adaptation_valid_BA: jax.Array | None = None,
     ) -> jax.Array:
         """Estimates masks.
 
         Args:
           feature_BKM: log-mel or PCEN features of mixtures [batch, frames, bands].
-          mask_BK: 1 for frames that count, 0 for padding [batch, frames]. The other frames get
+          valid_BK: False for frames of padding [batch, frames]. The other frames get
             what their example alone, unpadded, would get; the mask on padding means nothing.
           adaptation_BAM: the same features of segments of the background alone; needed with
             `auxiliary`, refused without.
-          adaptation_mask_BA: 1 for frames of theirs that count [batch, frames].
+          adaptation_valid_BA: False for frames of padding [batch, frames].
 
         Returns:
           Masks of the foreground in (0, 1) [batch, frames, bands], float32.
@@ -110,28 +110,28 @@ class MaskBLSTM(nn.Module):
           ValueError: a shape that does not fit, or an adaptation segment missing or unasked for.
         """
         batch = feature_BKM.shape[0]
-        _check('feature', feature_BKM, mask_BK, self.bands, batch)
+        _check('feature', feature_BKM, valid_BK, self.bands, batch)
         if self.auxiliary and adaptation_BAM is None:
             raise ValueError('auxiliary=True needs an adaptation segment: give adaptation_BAM')
-        if not self.auxiliary and (adaptation_BAM is not None or adaptation_mask_BA is not None):
+        if not self.auxiliary and (adaptation_BAM is not None or adaptation_valid_BA is not None):
             raise ValueError(
                 'an adaptation segment, but auxiliary=False reads none: set auxiliary=True'
             )
         x_KBN = feature_BKM.swapaxes(0, 1)
         for index in range(1, self.layers + 1):
             x_KBN = BLSTM(self.hidden, self.dtype, batch_first=False, name=f'blstm_{index}')(
-                x_KBN, mask_BK
+                x_KBN, valid_BK
             )
             if self.auxiliary and index == 1:
-                _check('adaptation', adaptation_BAM, adaptation_mask_BA, self.bands, batch)
-                x_KBN *= self._scale(adaptation_BAM, adaptation_mask_BA)[None]
+                _check('adaptation', adaptation_BAM, adaptation_valid_BA, self.bands, batch)
+                x_KBN *= self._scale(adaptation_BAM, adaptation_valid_BA)[None]
             x_KBN = jnp.tanh(Pointwise(self.projection, self.dtype, name=f'dense_{index}')(x_KBN))
         x_KBM = Pointwise(self.bands, self.dtype, name='mask')(x_KBN)
         return nn.sigmoid(x_KBM.swapaxes(0, 1).astype(jnp.float32))
 
-    def _scale(self, adaptation_BAM, adaptation_mask_BA):
+    def _scale(self, adaptation_BAM, adaptation_valid_BA):
         lambda_BH = Auxiliary(self.auxiliary_hidden, self.dtype, name='auxiliary')(
-            adaptation_BAM, adaptation_mask_BA
+            adaptation_BAM, adaptation_valid_BA
         )
         return nn.Dense(
             DIRECTIONS * self.hidden,

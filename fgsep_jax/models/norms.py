@@ -13,7 +13,7 @@ def global_layer_norm(
     bias_N: jax.Array,
     *,
     eps: float = 1e-8,
-    frames_BK: jax.Array | None = None,
+    valid_BK: jax.Array | None = None,
 ) -> jax.Array:
     """gLN: normalises each example over channels and time (Conv-TasNet, section II-D).
 
@@ -22,14 +22,14 @@ def global_layer_norm(
       scale_N: gamma [channels].
       bias_N: beta [channels].
       eps: added to the biased variance, inside the root.
-      frames_BK: 1 for frames that count, 0 for padding [batch, frames].
+      valid_BK: False for frames of padding [batch, frames].
 
     Returns:
       The normalised input [batch, frames, channels], in its dtype.
     """
     x32_BKN = x_BKN.astype(jnp.float32)
-    count_B = frames_that_count(x_BKN, frames_BK) * x_BKN.shape[2]
-    moments_B = take_moments(zero_padding(x32_BKN, frames_BK), count_B, eps)
+    count_B = frames_that_count(x_BKN, valid_BK) * x_BKN.shape[2]
+    moments_B = take_moments(zero_padding(x32_BKN, valid_BK), count_B, eps)
     gain_BN, offset_BN = affine(moments_B, {'scale': scale_N, 'bias': bias_N})
     return (x32_BKN * gain_BN[:, None] + offset_BN[:, None]).astype(x_BKN.dtype)
 
@@ -40,16 +40,16 @@ def cumulative_layer_norm(
     bias_N: jax.Array,
     *,
     eps: float = 1e-8,
-    frames_BK: jax.Array | None = None,
+    valid_BK: jax.Array | None = None,
     before: tuple | None = None,
 ) -> jax.Array:
     """cLN: normalises each frame over channels and all frames up to it (Conv-TasNet, II-D).
 
     Args and returns as in `global_layer_norm`, but padding stands after the frames that count,
-    where no statistic of theirs can see it: `frames_BK` changes nothing. `before`: the number of
+    where no statistic of theirs can see it: `valid_BK` changes nothing. `before`: the number of
     frames before these, the sums [batch] of their values and of the squares.
     """
-    del frames_BK
+    del valid_BK
     x32_BKN = x_BKN.astype(jnp.float32)
     frames, channels = x_BKN.shape[1:]
     number, sum_B, square_B = (0, 0, 0) if before is None else before
@@ -71,10 +71,10 @@ def frame_layer_norm(
     bias_N: jax.Array,
     *,
     eps: float = 1e-8,
-    frames_BK: jax.Array | None = None,
+    valid_BK: jax.Array | None = None,
 ) -> jax.Array:
     """Normalises each frame over its channels alone; as `cumulative_layer_norm` else."""
-    del frames_BK
+    del valid_BK
     x32_BKN = x_BKN.astype(jnp.float32)
     x32_BKN -= x32_BKN.mean(axis=2, keepdims=True)
     power_BK1 = jnp.square(x32_BKN).mean(axis=2, keepdims=True)
@@ -98,13 +98,13 @@ class Norm(nn.Module):
     eps: float = 1e-8
 
     @nn.compact
-    def __call__(self, x_BKN: jax.Array, frames_BK: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x_BKN: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
         channels = x_BKN.shape[-1]
         scale_N = self.param('scale', nn.initializers.ones, (channels,))
         bias_N = self.param('bias', nn.initializers.zeros, (channels,))
         if self.kind == 'gln' and takes_moments(self):
             return self._given(x_BKN, {'scale': scale_N, 'bias': bias_N})
-        how = dict(eps=self.eps, frames_BK=frames_BK)
+        how = dict(eps=self.eps, valid_BK=valid_BK)
         if self.kind == 'cln' and streams(self):
             how['before'] = self._totals(x_BKN)
         return NORMS[self.kind](x_BKN, scale_N, bias_N, **how)
@@ -144,9 +144,9 @@ class Norm(nn.Module):
         return before
 
 
-def frames_that_count(x_BKC, frames_BK):
+def frames_that_count(x_BKC, valid_BK):
     """Frames of x [batch, frames, channels] that count, [batch] or a number; at least 1."""
-    return x_BKC.shape[1] if frames_BK is None else jnp.maximum(frames_BK.sum(axis=1), 1)
+    return x_BKC.shape[1] if valid_BK is None else jnp.maximum(valid_BK.sum(axis=1), 1)
 
 
 def sum_over(x_BKH, axes, cpu=True):

@@ -48,14 +48,14 @@ class Block(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x_BKC: jax.Array, frames_BK: jax.Array | None = None) -> tuple:
+    def __call__(self, x_BKC: jax.Array, valid_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
         check_causal(norm=self.norm, causal=self.causal)
         if folds(self) and not self.is_initializing() and not takes_moments(self):
             x_BKC = folded_block(
                 self.variables['params'],
                 x_BKC,
-                frames_BK,
+                valid_BK,
                 dilation=self.dilation,
                 eps=self.eps,
                 remat=self.remat,
@@ -64,13 +64,13 @@ class Block(nn.Module):
             return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
         x_BKH = Pointwise(self.hidden, self.dtype, name='expand')(x_BKC)
         x_BKH = PReLU(self.prelu == 'channel', name='prelu_1')(x_BKH)
-        x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, frames_BK)
-        x_BKH = zero_padding(x_BKH, frames_BK)
+        x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, valid_BK)
+        x_BKH = zero_padding(x_BKH, valid_BK)
         x_BKH = Depthwise(
             self.kernel, self.dilation, self.causal, self.depthwise, self.padding, name='depthwise'
-        )(x_BKH, frames_BK)
+        )(x_BKH, valid_BK)
         x_BKH = PReLU(self.prelu == 'channel', name='prelu_2')(x_BKH)
-        x_BKH = Norm(self.norm, self.eps, name='norm_2')(x_BKH, frames_BK)
+        x_BKH = Norm(self.norm, self.eps, name='norm_2')(x_BKH, valid_BK)
         x_BKC = Pointwise(self.residual + self.skip, self.dtype, name='output')(x_BKH)
         return x_BKC[..., : self.residual], x_BKC[..., self.residual :]
 
@@ -126,7 +126,7 @@ class TCN(nn.Module):
     def __call__(
         self,
         encoded_BKN: jax.Array,
-        frames_BK: jax.Array | None = None,
+        valid_BK: jax.Array | None = None,
         part: str | int = '',
         x_BKC: jax.Array | None = None,
     ) -> jax.Array:
@@ -134,7 +134,7 @@ class TCN(nn.Module):
 
         Args:
           encoded_BKN: encoded mixture [batch, frames, basis].
-          frames_BK: 1 for frames that count, 0 for padding; None when all count.
+          valid_BK: False for frames of padding; None when all count.
           part: '' for all; 'enter', up to the first block; the index of one block; 'leave', what
             follows the last.
           x_BKC: input of a block, and of 'leave' the sum of the skip connections, or without them
@@ -145,15 +145,15 @@ class TCN(nn.Module):
           of a block the pair that it returns.
         """
         if isinstance(part, int):
-            return self._block(part)(x_BKC, frames_BK)
+            return self._block(part)(x_BKC, valid_BK)
         if part in ('', 'enter'):
-            x_BKC = self._enter(encoded_BKN, frames_BK)
+            x_BKC = self._enter(encoded_BKN, valid_BK)
         if part == 'enter':
             return x_BKC
         if part == '':
             total_BKC = 0.0
             for index in range(self.blocks * self.repeats):
-                residual_BKC, skip_BKC = self._block(index)(x_BKC, frames_BK)
+                residual_BKC, skip_BKC = self._block(index)(x_BKC, valid_BK)
                 if residual_BKC.shape[2]:
                     x_BKC += residual_BKC
                 total_BKC += skip_BKC.astype(jnp.float32)
@@ -164,11 +164,11 @@ class TCN(nn.Module):
         logit_BSKN = jnp.stack(jnp.split(logit_BKD, self.sources, axis=-1), axis=1)
         return MASKS[self.mask](logit_BSKN)
 
-    def _enter(self, x_BKC, frames_BK):
+    def _enter(self, x_BKC, valid_BK):
         norm = self.norm if self.input_norm == 'same' else self.input_norm
         if norm != 'none':
             check_causal(norm=norm, causal=self.causal)
-            x_BKC = Norm(norm, self.eps, name='norm')(x_BKC, frames_BK)
+            x_BKC = Norm(norm, self.eps, name='norm')(x_BKC, valid_BK)
         return Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
 
     def _block(self, index):

@@ -49,11 +49,11 @@ class ForegroundTask:
         """Returns estimate_BST = (foreground, background), which sum to the mixture; see
         `base.Task`. Equation 4 with the mixture's phase."""
         spectrum_BKF = stft(mixture_BT, **self._stft)
-        mask_BKM, frame_BK = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
+        mask_BKM, valid_BK = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
         mask_BKF = mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
         pair_BSKF = jnp.stack(mel_lib.apply_mask(spectrum_BKF, mask_BKF), axis=1)
         return self._signal(
-            pair_BSKF, mixture_BT.shape[-1], None if frame_BK is None else frame_BK[:, None]
+            pair_BSKF, mixture_BT.shape[-1], None if valid_BK is None else valid_BK[:, None]
         )
 
     def mask(self, params, mixture_BT, length_B=None, adaptation_BT=None):
@@ -66,11 +66,11 @@ class ForegroundTask:
     def masked(self, mask_BKF, signal_BT, length_B=None):
         """Returns what a `mask` lets through of a signal, e.g. of one of a recording's channels."""
         spectrum_BKF, _ = mel_lib.apply_mask(stft(signal_BT, **self._stft), mask_BKF)
-        frame_BK = self._frames(spectrum_BKF.shape[1], length_B)
-        return self._signal(spectrum_BKF, signal_BT.shape[-1], frame_BK)
+        valid_BK = self._frames(spectrum_BKF.shape[1], length_B)
+        return self._signal(spectrum_BKF, signal_BT.shape[-1], valid_BK)
 
-    def _signal(self, spectrum_KF, length, mask_K):
-        return istft(spectrum_KF, length=length, **self._stft, mask_K=mask_K)
+    def _signal(self, spectrum_KF, length, valid_K):
+        return istft(spectrum_KF, length=length, **self._stft, valid_K=valid_K)
 
     def probe(self, params, mixture_BT):
         """Returns {}: nothing in the model is gated; see `base.Task`."""
@@ -107,16 +107,16 @@ class ForegroundTask:
             signals.append(source_BST[:, 1])
         mel_BSKM = mel_lib.mel_of_signal(jnp.stack(signals, axis=1), self._matrix_FM, **self._stft)
         mixture_BKM, foreground_BKM, *background_BKM = jnp.moveaxis(mel_BSKM, 1, 0)
-        mask_BKM, frame_BK = self._mask(params, mixture_BKM, length_B, adaptation_BT)
-        if frame_BK is None:
-            frame_BK = jnp.ones(mask_BKM.shape[:2])
-        error_B = _energy(mask_BKM * mixture_BKM - foreground_BKM, frame_BK)
-        foreground_B = _energy(foreground_BKM, frame_BK)
+        mask_BKM, valid_BK = self._mask(params, mixture_BKM, length_B, adaptation_BT)
+        if valid_BK is None:
+            valid_BK = jnp.ones(mask_BKM.shape[:2], bool)
+        error_B = _energy(mask_BKM * mixture_BKM - foreground_BKM, valid_BK)
+        foreground_B = _energy(foreground_BKM, valid_BK)
         normalizer_B = {
             'sum': jnp.ones_like(error_B),
-            'frame': frame_BK.sum(axis=1),
-            'mean': frame_BK.sum(axis=1) * self._features.bands,
-            'energy': sum((_energy(m, frame_BK) for m in background_BKM), foreground_B) + 1e-8,
+            'frame': valid_BK.sum(axis=1),
+            'mean': valid_BK.sum(axis=1) * self._features.bands,
+            'energy': sum((_energy(m, valid_BK) for m in background_BKM), foreground_B) + 1e-8,
         }[self._normalization]
         mel_snr_B = 10 * jnp.log10((foreground_B + 1e-8) / (error_B + 1e-8))
         return error_B / normalizer_B, {'mel_snr': jnp.where(foreground_B > 0, mel_snr_B, jnp.nan)}
@@ -126,23 +126,23 @@ class ForegroundTask:
 
     def _mask(self, params, mixture_BKM, length_B, adaptation_BT):
         """The model's mask and, where lengths are given, which frames exist (1 or 0)."""
-        frame_BK, adaptation = self._frames(mixture_BKM.shape[1], length_B), {}
+        valid_BK, adaptation = self._frames(mixture_BKM.shape[1], length_B), {}
         if self.model.auxiliary:
             if adaptation_BT is None:
                 raise ValueError('the auxiliary network needs adaptation_BT, a background segment')
             adaptation_BAM = mel_lib.mel_of_signal(adaptation_BT, self._matrix_FM, **self._stft)
             adaptation = {'adaptation_BAM': self._feature(adaptation_BAM)}
         mask_BKM = self.model.apply(
-            {'params': params}, self._feature(mixture_BKM), frame_BK, **adaptation
+            {'params': params}, self._feature(mixture_BKM), valid_BK, **adaptation
         )
-        return mask_BKM, frame_BK
+        return mask_BKM, valid_BK
 
     def _frames(self, count, length_B):
         """Which of `count` frames exist where lengths are given (1 or 0) [B, K]; else None."""
         if length_B is None:
             return None
         count_B = frames(length_B, hop=self._features.hop)
-        return (jnp.arange(count)[None, :] < count_B[:, None]).astype(jnp.float32)
+        return jnp.arange(count)[None, :] < count_B[:, None]
 
     def _feature(self, mel_BKM):
         settings = self._features
@@ -161,5 +161,5 @@ class ForegroundTask:
         return (feature_BKM - settings.pcen_shift) / settings.pcen_scale
 
 
-def _energy(value_BKM, frame_BK):
-    return (jnp.square(value_BKM) * frame_BK[:, :, None]).sum(axis=(1, 2))
+def _energy(value_BKM, valid_BK):
+    return (jnp.square(value_BKM) * valid_BK[:, :, None]).sum(axis=(1, 2))

@@ -70,23 +70,23 @@ class SpeechTask:
         source_BST = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
         reference_BRT = source_BST[:, : self._sources]  # what follows is noise
         length_B = batch.get('length_B')
-        mask_BT = None
+        valid_BT = None
         if length_B is not None:
             samples_T = jnp.arange(source_BST.shape[-1])
-            mask_BT = (samples_T[None, :] < length_B[:, None]).astype(jnp.float32)
+            valid_BT = samples_T[None, :] < length_B[:, None]
         estimate_BET = self.separate(params, source_BST.sum(axis=1), length_B)
 
         settings = self._loss
         measure = {'si_snr': si_snr, 'snr': snr}[settings.name]
         loss_B, permutation_BS = pit_of(
-            measure, estimate_BET, reference_BRT, mask=mask_BT, eps=settings.eps
+            measure, estimate_BET, reference_BRT, valid=valid_BT, eps=settings.eps
         )
         values = {settings.name: -loss_B}
         if settings.power_law_weight:
             term_BS = power_law(
                 reorder(estimate_BET, permutation_BS),
                 reference_BRT,
-                mask=None if mask_BT is None else mask_BT[:, None, :],
+                valid=None if valid_BT is None else valid_BT[:, None, :],
                 alpha=settings.power_law_exponent,
                 window=settings.power_law_window,
                 hop=settings.power_law_hop,

@@ -219,7 +219,7 @@ def _check_validation(task, source, config):
     """Raises ConfigError where no validation mixture has a loss, before anything is compiled."""
     # All rows on every host, so that all say the same.
     for batch in pipeline.validation_batches(source, config):
-        if (np.asarray(task.scored(batch)) & (batch['mask_B'] > 0)).any():
+        if (np.asarray(task.scored(batch)) & (batch['valid_B'])).any():
             return
     seconds = config.data.segment_seconds
     raise config_lib.ConfigError(

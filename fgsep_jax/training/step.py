@@ -91,14 +91,14 @@ def validation_step(params, batch, *, task):
 
     Args:
       params: parameters.
-      batch: as for `task.loss`, with mask_B = 0 on filled-up rows.
+      batch: as for `task.loss`, with valid_B False on filled-up rows.
       task: a Task.
 
     Returns:
       {'loss': Mean, name: Mean}, to be merged over batches and divided once.
     """
     loss_B, values = task.loss(params, batch, jax.random.key(0))
-    scored_B = task.scored(batch) & (batch['mask_B'] > 0)
+    scored_B = task.scored(batch) & (batch['valid_B'])
     return {'loss': Mean.from_values(loss_B, scored_B), **_means(values, scored_B)}
 
 

@@ -129,7 +129,7 @@ def test_validation_sees_every_example_once(tmp_path, hosts, examples):
         name
         for share in shares
         for batch in share
-        for name, counts in zip(batch['id'], batch['mask_B'])
+        for name, counts in zip(batch['id'], batch['valid_B'])
         if counts
     ]
     assert sorted(seen) == [source[i].id for i in range(examples)]

@@ -75,8 +75,8 @@ def test_a_padded_row_gives_what_it_gives_alone(own):
     share_BKF = np.random.default_rng(2).random((2, 32, 33)).astype(np.float32)
     spectrum_BKF = stft(padded_BT, window=WINDOW, hop=HOP) * share_BKF
     count = frames(own, hop=HOP)
-    mask_BK = np.arange(32)[None] < np.array([[32], [count]])
-    returned_BT = istft(spectrum_BKF, length=total, window=WINDOW, hop=HOP, mask_K=mask_BK)
+    valid_BK = np.arange(32)[None] < np.array([[32], [count]])
+    returned_BT = istft(spectrum_BKF, length=total, window=WINDOW, hop=HOP, valid_K=valid_BK)
 
     alone_KF = stft(padded_BT[1, :own], window=WINDOW, hop=HOP)
     np.testing.assert_allclose(
@@ -93,21 +93,21 @@ def test_a_padded_row_gives_what_it_gives_alone(own):
 
 def test_a_row_without_frames_is_silent():
     spectrum_BKF = stft(noise(2, 100), window=WINDOW, hop=HOP)
-    mask_BK = np.array([[1.0] * 7, [0.0] * 7])
-    returned_BT = istft(spectrum_BKF, length=100, window=WINDOW, hop=HOP, mask_K=mask_BK)
+    valid_BK = np.array([[True] * 7, [False] * 7])
+    returned_BT = istft(spectrum_BKF, length=100, window=WINDOW, hop=HOP, valid_K=valid_BK)
     assert np.abs(returned_BT[0]).any() and not np.abs(returned_BT[1]).any()
 
 
 def test_leading_axes_are_a_batch():
     signal_BST = noise(2, 3, 130)
     spectrum_BSKF = stft(signal_BST, window=WINDOW, hop=HOP)
-    mask_B1K = np.array([[[1] * 9], [[1] * 5 + [0] * 4]])
-    returned_BST = istft(spectrum_BSKF, length=130, window=WINDOW, hop=HOP, mask_K=mask_B1K)
+    valid_B1K = np.array([[[True] * 9], [[True] * 5 + [False] * 4]])
+    returned_BST = istft(spectrum_BSKF, length=130, window=WINDOW, hop=HOP, valid_K=valid_B1K)
     for b in range(2):
         for s in range(3):
             alone_KF = stft(signal_BST[b, s], window=WINDOW, hop=HOP)
             np.testing.assert_allclose(spectrum_BSKF[b, s], alone_KF, rtol=0, atol=1e-6)
-            alone_T = istft(alone_KF, length=130, window=WINDOW, hop=HOP, mask_K=mask_B1K[b, 0])
+            alone_T = istft(alone_KF, length=130, window=WINDOW, hop=HOP, valid_K=valid_B1K[b, 0])
             np.testing.assert_allclose(returned_BST[b, s], alone_T, rtol=0, atol=1e-6)
 
 
@@ -162,5 +162,5 @@ def test_inverse_refuses_what_does_not_belong_to_the_spectra():
         istft(spectrum_BKF, length=200, window=WINDOW, hop=HOP)
     with pytest.raises(ValueError, match='length=100, window=128.* make 7 of 65'):
         istft(spectrum_BKF, length=100, window=128, hop=HOP)
-    with pytest.raises(ValueError, match=r'mask_K\[7\] must have the axes of spectrum_KF\[2, 7'):
-        istft(spectrum_BKF, length=100, window=WINDOW, hop=HOP, mask_K=np.ones(7))
+    with pytest.raises(ValueError, match=r'valid_K\[7\] must have the axes of spectrum_KF\[2, 7'):
+        istft(spectrum_BKF, length=100, window=WINDOW, hop=HOP, valid_K=np.ones(7, bool))

@@ -57,14 +57,14 @@ def test_undoes_a_permutation(sources):
 def test_pairwise_axes_are_reference_then_estimate():
     estimate_BET = np.arange(2 * 3 * 5, dtype=np.float32).reshape(2, 3, 5)
     reference_BRT = 100 * np.arange(2 * 4 * 5, dtype=np.float32).reshape(2, 4, 5)
-    mask_BT = np.float32(np.arange(5) < np.array([5, 2])[:, None])
+    valid_BT = np.arange(5) < np.array([5, 2])[:, None]
 
-    def difference(estimate, reference, *, mask):
-        return ((estimate - reference) * mask).sum(-1)
+    def difference(estimate, reference, *, valid):
+        return ((estimate - reference) * valid).sum(-1)
 
-    value_BRE = pairwise(difference, estimate_BET, reference_BRT, mask=mask_BT)
+    value_BRE = pairwise(difference, estimate_BET, reference_BRT, valid=valid_BT)
     for b, r, e in np.ndindex(2, 4, 3):
-        expected = ((estimate_BET[b, e] - reference_BRT[b, r]) * mask_BT[b]).sum()
+        expected = ((estimate_BET[b, e] - reference_BRT[b, r]) * valid_BT[b]).sum()
         np.testing.assert_allclose(value_BRE[b, r, e], expected)
 
 
@@ -74,14 +74,14 @@ def test_of_signals_equals_the_best_of_all_pairs_and_its_gradient(sources):
     estimate_BST, reference_BST = (
         np.random.default_rng(2).standard_normal((2, 3, sources, 50)).astype(np.float32)
     )
-    mask_BT = np.float32(np.arange(50) < np.array([50, 30, 50])[:, None])
+    valid_BT = np.arange(50) < np.array([50, 30, 50])[:, None]
 
     def of_pairs(estimate_BST):
-        loss_B, permutation_BS = pit(-pairwise(si_snr, estimate_BST, reference_BST, mask=mask_BT))
+        loss_B, permutation_BS = pit(-pairwise(si_snr, estimate_BST, reference_BST, valid=valid_BT))
         return loss_B.sum(), (loss_B, permutation_BS)
 
     def of_signals(estimate_BST):
-        loss_B, permutation_BS = pit_of(si_snr, estimate_BST, reference_BST, mask=mask_BT)
+        loss_B, permutation_BS = pit_of(si_snr, estimate_BST, reference_BST, valid=valid_BT)
         return loss_B.sum(), (loss_B, permutation_BS)
 
     (_, expected), expected_BST = jax.value_and_grad(of_pairs, has_aux=True)(estimate_BST)

@@ -82,21 +82,21 @@ def test_mask_equals_crop(function):
     rng = np.random.default_rng(0)
     estimate_BT, reference_BT = rng.standard_normal((2, 3, 300)).astype(np.float32) + 0.3
     length_B = np.array([300, 120, 1])
-    mask_BT = np.float32(np.arange(300) < length_B[:, None])
-    masked_B = function(estimate_BT, reference_BT, mask=mask_BT)
+    valid_BT = np.arange(300) < length_B[:, None]
+    masked_B = function(estimate_BT, reference_BT, valid=valid_BT)
     cropped_B = [function(e[:n], r[:n]) for e, r, n in zip(estimate_BT, reference_BT, length_B)]
     np.testing.assert_allclose(masked_B, cropped_B, rtol=1e-5, atol=1e-4)
-    gradient_BT = jax.grad(lambda e: function(e, reference_BT, mask=mask_BT).sum())(estimate_BT)
-    assert np.isfinite(gradient_BT).all() and not gradient_BT[mask_BT == 0].any()
+    gradient_BT = jax.grad(lambda e: function(e, reference_BT, valid=valid_BT).sum())(estimate_BT)
+    assert np.isfinite(gradient_BT).all() and not gradient_BT[~valid_BT].any()
 
 
 @pytest.mark.parametrize('function', [si_snr, snr])
 def test_leading_axes_broadcast_only_when_written_out(function):
     estimate_BST = jnp.tile(jnp.arange(50.0), (2, 2, 1))
-    mask_BT = jnp.ones((2, 50))
-    assert function(estimate_BST, estimate_BST[:, :1], mask=mask_BT[:, None]).shape == (2, 2)
+    valid_BT = jnp.ones((2, 50), bool)
+    assert function(estimate_BST, estimate_BST[:, :1], valid=valid_BT[:, None]).shape == (2, 2)
     with pytest.raises(ValueError, match='same number of axes'):
-        function(estimate_BST, estimate_BST, mask=mask_BT)
+        function(estimate_BST, estimate_BST, valid=valid_BT)
     with pytest.raises(ValueError, match='last axis'):
         function(estimate_BST, estimate_BST[..., :1])
 

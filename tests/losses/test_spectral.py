@@ -70,8 +70,8 @@ def test_values_and_gradients_are_finite(estimate, reference):
 def test_mask_equals_crop(reduction):
     estimate_BST, reference_BST = signals((3, 2, 400))
     length_B = np.array([400, 130, 1])
-    mask_BT = np.float32(np.arange(400) < length_B[:, None])
-    masked_BS = power_law(estimate_BST, reference_BST, mask=mask_BT[:, None], reduction=reduction)
+    valid_BT = np.arange(400) < length_B[:, None]
+    masked_BS = power_law(estimate_BST, reference_BST, valid=valid_BT[:, None], reduction=reduction)
     cropped_BS = [
         power_law(e[:, :n], r[:, :n], reduction=reduction)
         for e, r, n in zip(estimate_BST, reference_BST, length_B)
@@ -86,4 +86,4 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match='hop=100 must divide window=256'):
         power_law(estimate_BST, reference_BST, hop=100)
     with pytest.raises(ValueError, match='same number of axes'):
-        power_law(estimate_BST, reference_BST, mask=np.ones((2, 100), np.float32))
+        power_law(estimate_BST, reference_BST, valid=np.ones((2, 100), bool))

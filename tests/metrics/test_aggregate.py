@@ -12,8 +12,8 @@ from fgsep_jax.metrics.aggregate import Mean, merge_all, summarize
 def test_merged_batches_have_the_mean_of_the_whole(array):
     values = np.random.default_rng(0).standard_normal(10).astype(np.float32)
     padded = np.concatenate([values, [np.nan, np.inf]]).astype(np.float32)
-    mask = np.float32(np.arange(12) < 10)
-    parts = [Mean.from_values(array(padded[i : i + 4]), array(mask[i : i + 4])) for i in (0, 4, 8)]
+    valid = np.arange(12) < 10
+    parts = [Mean.from_values(array(padded[i : i + 4]), array(valid[i : i + 4])) for i in (0, 4, 8)]
     merged = parts[0].merge(parts[1]).merge(parts[2])
     assert merged.count == 10
     np.testing.assert_allclose(merged.compute(), values.mean(), rtol=1e-6)
@@ -21,17 +21,17 @@ def test_merged_batches_have_the_mean_of_the_whole(array):
 
 
 def test_works_inside_jit_and_as_a_pytree():
-    values, mask = jnp.array([1.0, 2.0, jnp.nan]), jnp.array([True, True, False])
-    mean = jax.jit(Mean.from_values)(values, mask)
+    values, valid = jnp.array([1.0, 2.0, jnp.nan]), jnp.array([True, True, False])
+    mean = jax.jit(Mean.from_values)(values, valid)
     doubled = jax.tree.map(lambda leaf: 2 * leaf, mean)
     assert isinstance(doubled, Mean)
     assert doubled.compute() == mean.compute() == 1.5
 
 
-def test_a_mask_of_another_shape_is_refused():
-    for mask in (np.ones(1), np.ones((3, 1)), np.ones((2, 3))):
+def test_valid_of_another_shape_is_refused():
+    for valid in (np.ones(1), np.ones((3, 1)), np.ones((2, 3))):
         with pytest.raises(ValueError, match='must have the shape of value_B'):
-            Mean.from_values(np.ones(3), mask)
+            Mean.from_values(np.ones(3), valid)
 
 
 def test_nothing_counted_is_nan():

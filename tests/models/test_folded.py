@@ -44,14 +44,14 @@ def platform(request, monkeypatch):
 )
 def test_equals_the_plain_block_in_value_and_gradient(platform, kernel, dilation, padded, remat):
     x_BKC = normal(3, 20, 6)
-    frames_BK = jnp.arange(20)[None] < np.array([20, 7, 13])[:, None] if padded else None
+    valid_BK = jnp.arange(20)[None] < np.array([20, 7, 13])[:, None] if padded else None
     sizes = dict(SIZES, kernel=kernel, dilation=dilation)
     plain, block = (tcn.Block(**sizes, depthwise=how, remat=remat) for how in ('shift', 'auto'))
     params = parameters(plain, x_BKC)
-    weight_BKD = normal(3, 20, 11, seed=1) * (1 if frames_BK is None else frames_BK[..., None])
+    weight_BKD = normal(3, 20, 11, seed=1) * (1 if valid_BK is None else valid_BK[..., None])
 
     def total(module, params, x_BKC):
-        out_BKD = jnp.concatenate(module.apply({'params': params}, x_BKC, frames_BK), axis=-1)
+        out_BKD = jnp.concatenate(module.apply({'params': params}, x_BKC, valid_BK), axis=-1)
         return (jnp.where(weight_BKD != 0, out_BKD, 0) ** 2 * weight_BKD).sum()
 
     expected, got = (
@@ -66,11 +66,11 @@ def test_equals_the_plain_block_in_value_and_gradient(platform, kernel, dilation
 
 
 def test_nothing_of_the_padding_comes_through(platform):
-    x_BKC, frames_BK = normal(2, 20, 6), jnp.arange(20)[None] < np.array([20, 9])[:, None]
+    x_BKC, valid_BK = normal(2, 20, 6), jnp.arange(20)[None] < np.array([20, 9])[:, None]
     block = tcn.Block(**SIZES, kernel=3, dilation=4, depthwise='auto')
     params = parameters(block, x_BKC)
     apply = jax.jit(lambda *args: jnp.concatenate(block.apply({'params': params}, *args), axis=-1))
-    batch_BKD, alone_BKD = apply(x_BKC, frames_BK), apply(x_BKC[1:, :9])
+    batch_BKD, alone_BKD = apply(x_BKC, valid_BK), apply(x_BKC[1:, :9])
     np.testing.assert_allclose(batch_BKD[1, :9], alone_BKD[0], atol=1e-5)
 
 

@@ -53,12 +53,12 @@ def test_depthwise_by_hand():
 def test_what_is_mirrored_at_the_ends_is_numpys():
     """However few frames count, and whatever stands behind them."""
     x_BKN, kernel_PN = normal(9, 9, 2), normal(3, 2, seed=1)
-    frames_BK = np.arange(9)[None] < np.arange(1, 10)[:, None]
+    valid_BK = np.arange(9)[None] < np.arange(1, 10)[:, None]
     how = dict(dilation=4, padding='reflect')
-    padded_BKN = layers.reflected(jnp.asarray(x_BKN), 4, jnp.asarray(frames_BK))
+    padded_BKN = layers.reflected(jnp.asarray(x_BKN), 4, jnp.asarray(valid_BK))
     for implementation in ('shift', 'conv'):
         out_BKN = layers.depthwise_conv(
-            x_BKN, kernel_PN, frames_BK=frames_BK, implementation=implementation, **how
+            x_BKN, kernel_PN, valid_BK=valid_BK, implementation=implementation, **how
         )
         for row, count in enumerate(range(1, 10)):
             alone_KN = x_BKN[row, :count]
@@ -110,9 +110,9 @@ def test_norm_of_a_constant_is_finite_with_its_gradient(norm, level):
 @pytest.mark.parametrize('norm', [norms.global_layer_norm, norms.cumulative_layer_norm])
 def test_norm_ignores_padding(norm):
     x_BKN = normal(2, 20, 6)
-    frames_BK = jnp.arange(20)[None] < jnp.asarray([13, 20])[:, None]
+    valid_BK = jnp.arange(20)[None] < jnp.asarray([13, 20])[:, None]
     scale_N, bias_N = normal(6, seed=1), normal(6, seed=2)
-    out_BKN = norm(x_BKN, scale_N, bias_N, frames_BK=frames_BK)
+    out_BKN = norm(x_BKN, scale_N, bias_N, valid_BK=valid_BK)
     alone_BKN = norm(x_BKN[:1, :13], scale_N, bias_N)
     np.testing.assert_allclose(out_BKN[0, :13], alone_BKN[0], atol=1e-5)
     np.testing.assert_allclose(out_BKN[1], norm(x_BKN, scale_N, bias_N)[1], atol=1e-6)

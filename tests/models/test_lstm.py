@@ -34,9 +34,9 @@ def value_and_gradients(apply, params, x_BKN, cotangent_BKH):
     return run(params, x_BKN, cotangent_BKH)
 
 
-def plain_blstm(params, x_BKN, mask_BK=None):
+def plain_blstm(params, x_BKN, valid_BK=None):
     """The layer by its equations: a scan a direction, jax.nn.sigmoid, a masked state, autodiff."""
-    mask_BK = jnp.ones(x_BKN.shape[:2]) if mask_BK is None else mask_BK
+    valid_BK = jnp.ones(x_BKN.shape[:2], bool) if valid_BK is None else valid_BK
     directions = []
     for index, step in enumerate((1, -1)):
         kernel_ND, bias_D = params['kernel'][index], params['bias'][index]
@@ -44,16 +44,16 @@ def plain_blstm(params, x_BKN, mask_BK=None):
 
         def frame(state, inputs):
             h_BH, c_BH = state
-            x_BN, mask_B = inputs
+            x_BN, valid_B = inputs
             pre_BD = x_BN @ kernel_ND + h_BH @ recurrent_HD + bias_D[None]
             i, f, g, o = jnp.split(pre_BD, 4, axis=-1)
             c_BH = jax.nn.sigmoid(f) * c_BH + jax.nn.sigmoid(i) * jnp.tanh(g)
             h_BH = jax.nn.sigmoid(o) * jnp.tanh(c_BH)
-            h_BH, c_BH = h_BH * mask_B[:, None], c_BH * mask_B[:, None]
+            h_BH, c_BH = h_BH * valid_B[:, None], c_BH * valid_B[:, None]
             return (h_BH, c_BH), h_BH
 
         zero_BH = jnp.zeros((len(x_BKN), len(recurrent_HD)))
-        frames = (x_BKN.swapaxes(0, 1)[::step], mask_BK.T[::step])
+        frames = (x_BKN.swapaxes(0, 1)[::step], valid_BK.T[::step])
         _, output_KBH = jax.lax.scan(frame, (zero_BH, zero_BH), frames)
         directions.append(output_KBH[::step])
     return jnp.concatenate(directions, axis=-1).swapaxes(0, 1)
@@ -111,13 +111,13 @@ def test_torch_weights_of_another_layer_are_refused():
 @pytest.mark.parametrize('lengths', [None, (9, 4, 1)])
 def test_gradients_equal_autodiff(lengths):
     x_BKN, cotangent_BKH = normal(3, 9, 5), normal(3, 9, 14, seed=9)
-    mask_BK = None if lengths is None else 1.0 * (np.arange(9)[None] < np.array(lengths)[:, None])
+    valid_BK = None if lengths is None else np.arange(9)[None] < np.array(lengths)[:, None]
     model, params = make(x_BKN, 7)
     ours = value_and_gradients(
-        lambda params, x: model.apply({'params': params}, x, mask_BK), params, x_BKN, cotangent_BKH
+        lambda params, x: model.apply({'params': params}, x, valid_BK), params, x_BKN, cotangent_BKH
     )
     plain = value_and_gradients(
-        lambda params, x: plain_blstm(params, x, mask_BK), params, x_BKN, cotangent_BKH
+        lambda params, x: plain_blstm(params, x, valid_BK), params, x_BKN, cotangent_BKH
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, plain)
 
@@ -151,13 +151,13 @@ def test_padding_changes_nothing(padding):
 def test_first_frame_sees_the_last_one_that_counts():
     x_BKN = normal(1, 8, 3)
     model, params = make(x_BKN, 4)
-    mask_BK = np.arange(8)[None] < 6
+    valid_BK = np.arange(8)[None] < 6
 
     def first(x_BKN):
-        return jnp.square(model.apply({'params': params}, x_BKN, mask_BK)[0, 0]).sum()
+        return jnp.square(model.apply({'params': params}, x_BKN, valid_BK)[0, 0]).sum()
 
     seen_K = np.abs(jax.jit(jax.grad(first))(x_BKN)[0]).sum(axis=-1) > 0
-    np.testing.assert_array_equal(seen_K, mask_BK[0])
+    np.testing.assert_array_equal(seen_K, valid_BK[0])
 
 
 def test_forget_gates_start_open():
@@ -166,15 +166,15 @@ def test_forget_gates_start_open():
 
 
 @pytest.mark.parametrize(
-    'x_shape, mask_shape, words',
+    'x_shape, valid_shape, words',
     [
         ((2, 5), None, r'x has shape \(2, 5\): must be \[batch, frames, channels\]'),
         ((2, 0, 5), None, r'x has shape \(2, 0, 5\): .*frames >= 1'),
-        ((2, 3, 5), (2, 4), r'mask has shape \(2, 4\): must be \(2, 3\)'),
-        ((2, 3, 5), (2, 3, 1), r'mask has shape \(2, 3, 1\)'),
+        ((2, 3, 5), (2, 4), r'valid_BK has shape \(2, 4\): must be \(2, 3\)'),
+        ((2, 3, 5), (2, 3, 1), r'valid_BK has shape \(2, 3, 1\)'),
     ],
 )
-def test_wrong_shapes_are_named(x_shape, mask_shape, words):
-    mask = None if mask_shape is None else np.ones(mask_shape)
+def test_wrong_shapes_are_named(x_shape, valid_shape, words):
+    valid = None if valid_shape is None else np.ones(valid_shape)
     with pytest.raises(ValueError, match=words):
-        BLSTM(3).init(jax.random.key(0), np.ones(x_shape), mask)
+        BLSTM(3).init(jax.random.key(0), np.ones(x_shape), valid)

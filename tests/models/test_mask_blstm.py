@@ -201,10 +201,10 @@ def test_bfloat16_is_near():
     [
         (False, [(3, 9, 5)], r'feature has shape \(3, 9, 5\).*\[3, >= 1, 6\]'),
         (False, [(9, 6)], r'feature has shape \(9, 6\): must be \[batch, frames, bands\]'),
-        (False, [(3, 9, 6), (3, 8)], r'mask of feature has shape \(3, 8\): must be \(3, 9\)'),
+        (False, [(3, 9, 6), (3, 8)], r'valid of feature has shape \(3, 8\): must be \(3, 9\)'),
         (True, [(3, 9, 6)], 'auxiliary=True needs an adaptation segment'),
         (True, [(3, 9, 6), (3, 9), (2, 7, 6)], r'adaptation has shape \(2, 7, 6\).*\[3, >= 1, 6\]'),
-        (True, [(3, 9, 6), (3, 9), (3, 7, 6), (7,)], r'mask of adaptation has shape \(7,\)'),
+        (True, [(3, 9, 6), (3, 9), (3, 7, 6), (7,)], r'valid of adaptation has shape \(7,\)'),
         (False, [(3, 9, 6), (3, 9), (3, 7, 6)], 'auxiliary=False reads none'),
     ],
 )

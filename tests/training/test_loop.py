@@ -160,7 +160,7 @@ class Picky(MeanTask):
 def test_means_are_over_the_examples_that_are_scored(first, loss, gradient, square):
     task, config = Picky(), tiny.config('')
     state = init_state(task, config)  # mean = 1
-    batch = {'source_BST': jnp.array(first, jnp.int16)[:, None, None], 'mask_B': jnp.ones(4)}
+    batch = {'source_BST': jnp.array(first, jnp.int16)[:, None, None], 'valid_B': jnp.ones(4, bool)}
     how = dict(task=task, optimizer=make_optimizer(config), learning_rate=0.1, seed=0)
     after, metrics, finite_B = step_lib.train_step(state, batch, **how)
     np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-6)
@@ -183,7 +183,7 @@ def silent_batch(silent, rows=4, samples=200, length=150):
     return {
         'source_BST': source_BST.astype(np.int16),
         'length_B': np.full(rows, length, np.int32),
-        'mask_B': np.ones(rows, np.float32),
+        'valid_B': np.ones(rows, bool),
     }
 
 
