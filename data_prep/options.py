@@ -21,6 +21,8 @@ from fgsep_jax import command_line, files, lock, names
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
 # to be understood. That goes for the jobs, too.
 
+# Warnings that `survey` leads to, too.
+_SURVEYED = r'skipped \d|split by recording|split \w+ has only \d+ (?!mixture)'
 LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a computer counts in
 
 
@@ -55,6 +57,9 @@ def parser(
     result.add_argument('--seed', type=int, default=0, help='of pairs, levels and crops')
     result.switch('--overwrite', 'replace a finished data set')
     result.switch('--dry_run', 'counts and one mixture only')
+    result.switch(
+        '--surveyed', 'print no warnings on what a survey tells: files skipped, how few there are'
+    )
     result.set_defaults(**defaults)
     return result
 
@@ -363,7 +368,8 @@ def run(
         key: value
         for key, value in vars(args).items()
         if not key.endswith('_dir')
-        and key not in ('name', 'overwrite', 'dry_run', 'task', 'classes', 'groups', 'speakers')
+        and key
+        not in ('name', 'overwrite', 'dry_run', 'surveyed', 'task', 'classes', 'groups', 'speakers')
     }
     if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
         output = contextlib.nullcontext()
@@ -414,7 +420,8 @@ def run(
         command_line.show(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return
     for line in report.get('notes', {}).get('Warnings', []):
-        print(f'warning: {line}')
+        if not (args.surveyed and re.match(_SURVEYED, line)):
+            print(f'warning: {line}')
     unit = report.get('source_unit', 'speakers').removesuffix('s')
     for split, one in report['splits'].items():
         print(

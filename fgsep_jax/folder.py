@@ -514,6 +514,7 @@ def build(folder, found, directory, *, rate, mixtures, say):
     name, flags = job(found, rate=rate, mixtures=mixtures)
     called = identifier(os.path.basename(directory), otherwise='folder')
     flags = [f'--input_dir={folder}', f'--output_dir={directory}', f'--name={called}', *flags]
+    flags.append('--surveyed')
     about = {'folder': os.path.abspath(folder), 'digest': found['digest']}
     contents = {os.path.join(directory, RECORD): json.dumps(about, indent=2) + '\n'}
     if found['kind'] == 'sounds':
@@ -646,7 +647,8 @@ def finish(workdir):
         for line in verdict(run):
             print(line)
     report.main(
-        [f'--runs={workdir}', f'--output_dir={workdir}-report', f'--title={shown(workdir)}']
+        [f'--runs={workdir}', f'--output_dir={workdir}-report', f'--title={shown(workdir)}'],
+        evaluated=True,
     )
     audio = os.path.join(glob.escape(workdir), 'audio', '*', '*', 'mixture.wav')
     mixture = next(iter(sorted(glob.glob(audio))), 'RECORDING.wav')

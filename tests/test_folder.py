@@ -455,9 +455,14 @@ def test_a_folder_of_two_people_becomes_a_model(tmp_path, monkeypatch, capfd):
     for i, name in enumerate(('Ann', 'Bob')):
         audio_T = trees.speechlike(14, seed=i, sample_rate=16000)
         trees.write(tmp_path / 'voices' / name / 'talk.flac', audio_T, 16000)
+    (tmp_path / 'voices' / 'Bob' / 'page.wav').write_text('<html>')
     argv = ['voices', '--minutes=0.001', '--config=convtasnet:demo', *TINY]
     main.main(argv)
-    told = capfd.readouterr().out
+    told, error = capfd.readouterr()
+    for once in ('unreadable', 'that were not trained on', 'are called as some'):
+        assert (told + error).count(once) == 1, once
+    report_md = (tmp_path / 'voices-data' / 'report.md').read_text()
+    assert 'skipped 1 of 3 files: unreadable' in report_md and 'split by recording' in report_md
     assert 'found              2 people, 2 recordings, 0.5 minutes; 16000 Hz' in told
     assert 'called as some that this run was trained on' in told
     *_, page, following, _ = told.splitlines()
@@ -465,8 +470,8 @@ def test_a_folder_of_two_people_becomes_a_model(tmp_path, monkeypatch, capfd):
     assert following.startswith('next               fgsep-separate runs/voices runs/voices/audio/')
     assert (tmp_path / 'runs' / 'voices-report' / 'index.html').exists()
     metadata = json.loads((tmp_path / 'voices-data' / 'dataset.json').read_text())
-    assert metadata['config']['split_by'] == 'recording'
-    assert len(list((tmp_path / 'voices').rglob('*'))) == 4
+    assert metadata['config']['split_by'] == 'recording' and 'surveyed' not in metadata['config']
+    assert len(list((tmp_path / 'voices').rglob('*'))) == 5
     # What it leaves is a run like any other, and the line to type next works as it stands.
     main.main(['--workdir=runs/voices'])
     main.main(['--mode=evaluate', '--workdir=runs/voices', '--splits=validation'])

@@ -14,8 +14,13 @@ from fgsep_jax.names import counted, shown
 from fgsep_jax.report import results, runs as runs_lib
 
 
-def main(argv=None):
-    """Runs the command line; mistakes end in one line and exit status 2."""
+def main(argv=None, *, evaluated=False):
+    """Runs the command line; mistakes end in one line and exit status 2.
+
+    Args:
+      argv: the command line; None for this process's.
+      evaluated: whether the evaluation, which tells whom a run was trained on, was just read.
+    """
     parser = command_line.Parser('fgsep_jax.report', __doc__)
     parser.add_argument(
         '--runs',
@@ -72,7 +77,10 @@ def main(argv=None):
             )
     except (results.ResultsError, OSError) as error:
         return command_line.refusal(error).code
+    told = build.seen_in_training(found) if evaluated else []
     for note in notes:
+        if note in told:
+            continue
         print(f'note: {shown(note)}', file=sys.stderr)
     print(f'{counted(len(found), "run")}; the report: {shown(path)}')
     return 0

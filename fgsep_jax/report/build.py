@@ -43,7 +43,7 @@ def notes(runs):
         for run in runs
         if run not in kept
     ]
-    found += _seen_in_training(runs)
+    found += seen_in_training(runs)
     for run in runs:
         for read in ('curves', 'gates', 'examples'):  # now, so that their problems are known
             getattr(run, read)
@@ -51,7 +51,7 @@ def notes(runs):
     return found
 
 
-def _seen_in_training(runs):
+def seen_in_training(runs):
     """Sentences on the results whose speakers or recordings a run was trained on."""
     members = {}
     for run in runs:
