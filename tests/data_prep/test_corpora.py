@@ -355,7 +355,9 @@ def test_a_stray_file_is_not_a_mixture(tmp_path, walk):
             touch(tmp_path, *(f'{part}/{folder}/{x}.wav' for x in (name, f'._{name}', 'noise')))
             touch(tmp_path, f'{part}/{folder}/{name}.flac')  # the same once more
     utterances, listed = walk(str(tmp_path))
-    assert len(listed) == 3 and len(utterances) == 6
+    # Of what is there in two forms one is taken: of each source, and of the mixture.
+    assert len(listed) == 3 and len(utterances) == 9
+    assert all(len(one.others) == 1 for one in utterances)
 
 
 def test_parts_that_separating_wrote_among_recordings_are_none(tmp_path):
