@@ -14,7 +14,6 @@ from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.data.resample import length as resampled_length, resample
 
-FULL_SCALE = 32768.0  # of int16: PCM sample / FULL_SCALE lies in [-1, 1)
 OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves a level by 0.04 dB
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from data_prep import synthesis, synthetic_backgrounds, synthetic_events
-from fgsep_jax import command_line
+from fgsep_jax import command_line, pcm
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
@@ -87,7 +87,7 @@ def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray
     rng = np.random.default_rng(mixing.stable_hash(name, number))
     sound_T = SOUNDS[role][name](rng, sample_rate)
     sound_T = synthesis.finish(sound_T, sample_rate, peak=rng.uniform(0.4, 0.9))
-    return np.round(sound_T * 32768.0).astype(np.int16)
+    return pcm.to_int16(sound_T)
 
 
 def _write(role: str, name: str, *, folder: str, counts: dict, sample_rate: int) -> None:

@@ -10,11 +10,10 @@ import multiprocessing
 import os
 import types
 
-import numpy as np
 import soundfile
 
 from data_prep import espeak, sentences
-from fgsep_jax import command_line
+from fgsep_jax import command_line, pcm
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
 
@@ -83,8 +82,7 @@ def speak(voice: espeak.Voice, lines: list[str], *, folder: str, sample_rate: in
     for number, line in enumerate(lines):
         speech_T = espeak.render(voice, line, sample_rate=sample_rate)
         paths.append(os.path.join(folder, f'{voice.name}-{number:03d}.wav'))
-        pcm_T = np.round(speech_T * 32768.0).astype(np.int16)
-        soundfile.write(paths[-1], pcm_T, sample_rate, subtype='PCM_16')
+        soundfile.write(paths[-1], pcm.to_int16(speech_T), sample_rate, subtype='PCM_16')
     return paths
 
 

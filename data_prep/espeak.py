@@ -14,12 +14,12 @@ import os
 import numpy as np
 import soxr
 
+from fgsep_jax import pcm
 from fgsep_jax.data.resample import resample
 
 _SYNCHRONOUS_RETRIEVAL = 2  # espeak_AUDIO_OUTPUT: samples go to the callback, in this thread
 _UTF8 = 1  # espeakCHARS_UTF8
 _RATE, _VOLUME, _PITCH, _PITCH_RANGE = 1, 2, 3, 4  # espeak_PARAMETER
-_FULL_SCALE = 32768.0
 _LIMITER = 0.95  # above this level eSpeak NG turns its gain down, which distorts
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -132,11 +132,11 @@ def render(voice: Voice, text: str, *, sample_rate: int = 8000) -> np.ndarray:
     samples_T, native_rate = _synthesize(voice, text)
     if samples_T.size == 0 or not samples_T.any():
         raise ValueError(f'voice {voice.name!r} says nothing for the text {text!r}: use words')
-    if np.abs(samples_T / _FULL_SCALE).max() > _LIMITER:
+    if np.abs(pcm.to_float(samples_T)).max() > _LIMITER:
         raise ValueError(f'voice {voice.name!r} clips at volume {voice.volume}: lower its volume')
     if sample_rate > native_rate:
         raise ValueError(f'eSpeak NG speaks at {native_rate} Hz, {sample_rate} Hz are asked for')
-    speech_T = resample(samples_T / np.float32(_FULL_SCALE), native_rate, sample_rate)
+    speech_T = resample(pcm.to_float(samples_T), native_rate, sample_rate)
     return trim(speech_T, sample_rate=sample_rate)
 
 

@@ -8,6 +8,7 @@ from data_prep import audio, mixing
 from data_prep.audio import BadInput
 from data_prep.corpora import plural, printable
 from data_prep.plans import MixtureSpec
+from fgsep_jax import pcm
 from fgsep_jax.data.records import Example
 
 
@@ -105,7 +106,7 @@ def mix_as_made(spec: MixtureSpec, *, sample_rate: int, tolerance: int = 2) -> E
     mixture_T = audio.read_first(spec.extra, sample_rate=sample_rate)
     if mixture_T.shape != sources_ST.shape[1:]:
         raise BadInput('lengths differ', f'mixture {mixture_T.size}, sources {sorted(lengths)}')
-    error = float(np.abs(sources_ST.sum(axis=0) - mixture_T).max()) * audio.FULL_SCALE
+    error = float(np.abs(sources_ST.sum(axis=0) - mixture_T).max()) * pcm.FULL_SCALE
     if error > tolerance:
         raise BadInput('mixture is not the sum', f'differs by {error:.0f} steps of int16')
     snr_db = spec.snr_db

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import scipy
 
+from fgsep_jax import pcm
+
 # Of the rules by which files become examples, in dataset.json: raised where equal files give other
 # bytes. 2: resampled by soxr (files of a higher rate, the embedded voices), offsets taken off.
 # 3: another phase vocoder (fgbg's training events), files that only ffmpeg reads are taken, and
@@ -98,8 +100,6 @@ def quantise(sources_ST: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if a source or their sum does not fit int16.
     """
-    pcm_ST = np.round(np.asarray(sources_ST, np.float64) * 32768.0)
-    extreme = max(np.abs(pcm_ST).max(), np.abs(pcm_ST.sum(axis=0)).max())
-    if not extreme <= 32767:
-        raise ValueError(f'peak {extreme:.0f} does not fit int16 (32767); scale the sources down')
-    return pcm_ST.astype(np.int16)
+    pcm_ST = pcm.to_int16(sources_ST)
+    pcm.to_int16(pcm.to_float(pcm_ST, np.float64).sum(axis=0))
+    return pcm_ST

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from data_prep.corpora import plural
+from fgsep_jax import pcm
 from fgsep_jax.names import markdown
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
@@ -26,7 +27,7 @@ def histogram(values: Iterable[float], *, width: float) -> dict[str, int]:
 
 def rms_db(pcm_T: np.ndarray) -> float:
     """RMS level of int16 PCM in dB re full scale."""
-    power = float(np.mean(np.square(pcm_T, dtype=np.float64))) / 32768.0**2
+    power = float(np.mean(np.square(pcm_T, dtype=np.float64))) / pcm.FULL_SCALE**2
     return 10.0 * math.log10(power) if power else -math.inf
 
 

@@ -140,11 +140,6 @@ def first_segments(examples, config):
     return stack(examples, np.zeros(len(examples), int), config)
 
 
-def to_float(pcm):
-    """int16 PCM as float32 in [-1, 1); None stays None."""
-    return None if pcm is None else np.float32(pcm) / 32768
-
-
 def validation_batches(source, config, *, host=0, hosts=1):
     """Every validation mixture once, in order: its first segment, zero-padded where shorter.
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import tqdm
 
-from fgsep_jax import config as config_lib, files, names
+from fgsep_jax import config as config_lib, files, names, pcm
 from fgsep_jax.data.resample import resample
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import RULES, SkipExample, evaluate_example
@@ -32,7 +32,9 @@ def load(source, i, *, sample_rate):
       (Example, source_ST in [-1, 1]); resampled by soxr where the rates differ.
     """
     example = source[i]
-    return example, resample(example.sources_ST / 32768.0, example.sample_rate, sample_rate)
+    return example, resample(
+        pcm.to_float(example.sources_ST, np.float64), example.sample_rate, sample_rate
+    )
 
 
 def load_adaptation(examples, *, sample_rate, seconds):
@@ -46,7 +48,7 @@ def load_adaptation(examples, *, sample_rate, seconds):
     return np.stack(
         [
             np.resize(
-                resample(one.adaptation_T / 32768.0, one.sample_rate, sample_rate),
+                resample(pcm.to_float(one.adaptation_T, np.float64), one.sample_rate, sample_rate),
                 round(seconds * sample_rate),
             )
             for one in examples

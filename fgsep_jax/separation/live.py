@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import soundfile
 
-from fgsep_jax import files, stopping
+from fgsep_jax import files, pcm, stopping
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation.writing import SUBTYPES, Output, rounded
 
@@ -32,7 +32,7 @@ def samples():
 
 def pipe():
     """The same as float32."""
-    return (block_T.astype(np.float32) / 32768 for block_T in samples())
+    return map(pcm.to_float, samples())
 
 
 def microphone(rate):

@@ -5,8 +5,6 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-INT16_SCALE = 32768.0
-
 
 class Task(Protocol):
     """Model, loss and separation of one kind of experiment.

@@ -9,7 +9,7 @@ from fgsep_jax.dsp.oracle import ideal_ratio_mask
 from fgsep_jax.dsp.pcen import pcen
 from fgsep_jax.dsp.stft import frames, istft, stft
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
-from fgsep_jax.tasks.base import INT16_SCALE
+from fgsep_jax.pcm import to_float
 
 
 class ForegroundTask:
@@ -97,11 +97,9 @@ class ForegroundTask:
         `base.Task` for arguments and returns.
         """
         del rng
-        source_BST = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
+        source_BST = to_float(batch['source_BST'])
         length_B = batch.get('length_B')
-        adaptation_BT = batch.get('adaptation_BT')
-        if adaptation_BT is not None:
-            adaptation_BT = adaptation_BT.astype(jnp.float32) / INT16_SCALE
+        adaptation_BT = to_float(batch.get('adaptation_BT'))
         signals = [source_BST.sum(axis=1), source_BST[:, 0]]
         if self._normalization == 'energy':
             signals.append(source_BST[:, 1])

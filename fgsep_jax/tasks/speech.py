@@ -7,7 +7,8 @@ from fgsep_jax.losses.pit import pit_of, reorder
 from fgsep_jax.losses.si_snr import si_snr, snr
 from fgsep_jax.losses.spectral import power_law
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
-from fgsep_jax.tasks.base import INT16_SCALE, sounding
+from fgsep_jax.pcm import to_float
+from fgsep_jax.tasks.base import sounding
 
 
 class SpeechTask:
@@ -67,7 +68,7 @@ class SpeechTask:
         that assignment. See `base.Task` for arguments and returns.
         """
         del rng
-        source_BST = batch['source_BST'].astype(jnp.float32) / INT16_SCALE
+        source_BST = to_float(batch['source_BST'])
         reference_BRT = source_BST[:, : self._sources]  # what follows is noise
         length_B = batch.get('length_B')
         valid_BT = None

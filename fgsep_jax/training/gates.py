@@ -6,7 +6,7 @@ import os
 import jax
 import numpy as np
 
-from fgsep_jax import files
+from fgsep_jax import files, pcm
 from fgsep_jax.data import pipeline
 from fgsep_jax.training.mesh import local_copy
 
@@ -34,7 +34,7 @@ class GateLog:
         # The segment's length, so that nothing depends on how long the utterance happens to be.
         example = source[0]
         source_BST = pipeline.first_segments([example], config)['source_BST']
-        self._mixture_BT = pipeline.to_float(source_BST).sum(axis=1)
+        self._mixture_BT = pcm.to_float(source_BST).sum(axis=1)
         self._origin = dict(id=np.array(example.id), split=np.array(source.split))
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))

@@ -12,7 +12,7 @@ import time
 import jax
 import numpy as np
 
-from fgsep_jax import config as config_lib, stopping
+from fgsep_jax import config as config_lib, pcm, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.metrics.improvement import as_references, finite
@@ -393,9 +393,9 @@ class _Run:
         params = mesh_lib.local_copy(state.params)
         for i in range(count):
             batch = pipeline.first_segments([self._validation_source[i]], self._config)
-            reference_BST = pipeline.to_float(batch['source_BST'])
+            reference_BST = pcm.to_float(batch['source_BST'])
             mixture_BT = reference_BST.sum(axis=1)
-            adaptation_BT = pipeline.to_float(batch.get('adaptation_BT'))
+            adaptation_BT = pcm.to_float(batch.get('adaptation_BT'))
             estimate_BST = self._separate(params, mixture_BT, batch['length_B'], adaptation_BT)
             estimate_ST = finite(np.asarray(estimate_BST[0]))
             reference_ST = reference_BST[0, : len(estimate_ST)]

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from fgsep_jax import pcm
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.report import runs
@@ -42,7 +43,7 @@ def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
     assert found.probe == f'test utterance {source[0].id}'
     task = make_task(config)
     batch = pipeline.first_segments([source[0]], config)
-    mixture_BT = pipeline.to_float(batch['source_BST']).sum(axis=1)
+    mixture_BT = pcm.to_float(batch['source_BST']).sum(axis=1)
     gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
     assert gate_KN.shape[0] < gates.FRAMES  # short enough to be kept whole
     np.testing.assert_allclose(found.gates[12], gate_KN, atol=0.5 / 255 + 1e-6)
@@ -58,7 +59,7 @@ def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
     log = gates.GateLog(str(tmp_path), task=task, config=config, source=source, total=1)
     log.save(1, state.params)
     batch = pipeline.first_segments([source[0]], config)
-    mixture_BT = pipeline.to_float(batch['source_BST']).sum(axis=1)
+    mixture_BT = pcm.to_float(batch['source_BST']).sum(axis=1)
     gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
     with np.load(tmp_path / 'gates' / '000000001.npz') as content:
         pooled_KN = content['gate_KN'] / 255

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax import stopping
+from fgsep_jax import pcm, stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -90,7 +90,7 @@ def test_references_are_heard_beside_estimates_by_their_names(data, tmp_path, mo
     """Of a model that separates perfectly, where it may in another order, scale and sign."""
     task = MeanTask()
     segments = pipeline.first_segments([RecordSource(data, 'validation')[0]], tiny.config(data))
-    reference_BST = jnp.asarray(pipeline.to_float(segments['source_BST']))
+    reference_BST = jnp.asarray(pcm.to_float(segments['source_BST']))
     estimate_BST = reference_BST if names else -3 * reference_BST[:, ::-1]
     task.source_names, task.separate = names, lambda *_: estimate_BST
     heard, texts = [], []
