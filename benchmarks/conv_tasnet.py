@@ -39,8 +39,8 @@ class Sides:
     """
 
     def __init__(self, model, *, batch, seconds, device='cpu', peer_dtype='float32'):
-        config = config_lib.speech(
-            '',
+        config = config_lib.base(
+            'speech',
             experiment='benchmark',
             model=model,
             data=dict(batch_size=batch, segment_seconds=float(seconds)),

@@ -32,7 +32,7 @@ class Sides:
     def __init__(self, *, small=False):
         sections = {'features': {}, **(SMALL if small else {})}
         sections['features'] = {**sections['features'], 'name': 'pcen'}
-        self.config = config = config_lib.foreground('', experiment='benchmark', **sections)
+        self.config = config = config_lib.base('foreground', experiment='benchmark', **sections)
         batch = config.data.batch_size
         samples, settings = config_lib.segment_samples(config), config.features
         self.rows, self.samples = batch * frames(samples, hop=settings.hop), batch * samples

@@ -38,8 +38,8 @@ def train_step_seconds(sources, *, seconds, model):
       seconds: length of a mixture.
       model: keys of the config's section `model`; none for the paper's sizes.
     """
-    config = config_lib.speech(
-        '',
+    config = config_lib.base(
+        'speech',
         experiment='benchmark',
         model=model,
         data=dict(batch_size=STEP_BATCH, sources=sources, segment_seconds=float(seconds)),

@@ -24,7 +24,7 @@ RATE = 8000
 def cases(*, small=False):
     """Yields the cases; `small` ones end at once and mean nothing."""
     seconds, model = (1, SMALL) if small else (30, {})
-    config = config_lib.speech('', experiment='convtasnet', model=model)
+    config = config_lib.base('speech', experiment='convtasnet', model=model)
     task = make_task(config)
     params = jax.jit(task.init)(jax.random.key(0))
     separator, twin = Separator(config, params), torch_twins.make_model(task.model, params).eval()

@@ -8,9 +8,10 @@ Hardware: not stated there; two CPU cores need about eleven minutes an epoch, ni
     python -m fgsep_jax.main --config=configs/blstm_m1.py:demo
 """
 
-from fgsep_jax import config
+from base_foreground import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.foreground(argument, experiment='blstm_m1')
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, _ = base(argument, experiment='blstm_m1')
+    return config

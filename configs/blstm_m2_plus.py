@@ -8,15 +8,13 @@ Hardware: not stated there; two CPU cores need about eleven minutes an epoch, ni
     python -m fgsep_jax.main --config=configs/blstm_m2_plus.py:demo
 """
 
-from fgsep_jax import config
+from base_foreground import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.foreground(
-        argument,
-        experiment='blstm_m2_plus',
-        data=dict(adaptation_seconds=2.0),
-        features=dict(name='pcen'),
-        model=dict(auxiliary=True),
-    )
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, _ = base(argument, experiment='blstm_m2_plus')
+    config.features.name = 'pcen'
+    config.model.auxiliary = True
+    config.data.adaptation_seconds = 2.0
+    return config

@@ -8,9 +8,10 @@ segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:smal
     python -m fgsep_jax.main --config=configs/convtasnet.py:demo
 """
 
-from fgsep_jax import config
+from base_speech import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(argument, experiment='convtasnet')
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, _ = base(argument, experiment='convtasnet')
+    return config

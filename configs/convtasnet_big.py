@@ -8,9 +8,12 @@ segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:smal
     python -m fgsep_jax.main --config=configs/convtasnet_big.py:demo
 """
 
-from fgsep_jax import config
+from base_speech import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(argument, experiment='convtasnet_big', model=dict(basis=1024, repeats=4))
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, size = base(argument, experiment='convtasnet_big')
+    config.model.basis = size(paper=1024, small=256, demo=128)
+    config.model.repeats = size(paper=4, small=3, demo=3)
+    return config

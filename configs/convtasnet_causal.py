@@ -7,11 +7,11 @@ On two CPU cores use `:demo` or `:small`.
     python -m fgsep_jax.main --config=configs/convtasnet_causal.py:wsj0_2mix --config.data.dir=DIR
 """
 
-from fgsep_jax import config
+from base_speech import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(
-        argument, experiment='convtasnet_causal', model=dict(causal=True, norm='cln')
-    )
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, _ = base(argument, experiment='convtasnet_causal')
+    config.model.update(causal=True, norm='cln')
+    return config

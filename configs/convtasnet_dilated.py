@@ -10,13 +10,12 @@ segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:smal
     python -m fgsep_jax.main --config=configs/convtasnet_dilated.py:demo
 """
 
-from fgsep_jax import config
+from base_speech import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(
-        argument,
-        experiment='convtasnet_dilated',
-        model=dict(encoder='prelu', layers=5, dilated=True),
-    )
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, size = base(argument, experiment='convtasnet_dilated')
+    layers = size(paper=5, small=3, demo=3)
+    config.model.update(encoder='prelu', layers=layers, dilated=True)
+    return config

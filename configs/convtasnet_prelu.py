@@ -8,11 +8,11 @@ segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:smal
     python -m fgsep_jax.main --config=configs/convtasnet_prelu.py:demo
 """
 
-from fgsep_jax import config
+from base_speech import base
 
 
 def get_config(argument=''):
-    """Configuration of the experiment; `config.make` says what may stand after the colon."""
-    return config.speech(
-        argument, experiment='convtasnet_prelu', model=dict(encoder='prelu', layers=4)
-    )
+    """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
+    config, size = base(argument, experiment='convtasnet_prelu')
+    config.model.update(encoder='prelu', layers=size(paper=4, small=2, demo=2))
+    return config

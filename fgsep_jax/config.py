@@ -1,104 +1,88 @@
-"""Experiment configuration: how one is made, and what may stand after the colon.
+"""Experiment configuration: how one is made, read, changed; what may stand after the colon.
 
-`configs/*.py` are one call of `speech` or `foreground` each, on top of `defaults.py`.
-`ml_collections.ConfigDict` goes no deeper than tasks, data.pipeline and training; every leaf
-below takes keyword arguments.
+Every value of an experiment stands in its file of `configs/` or in the one base that this imports,
+`base_speech.py` or `base_foreground.py`. `ml_collections.ConfigDict` goes no deeper than tasks,
+data.pipeline and training; every leaf below takes keyword arguments.
 """
 
 import ast
-import copy
+import contextlib
+import dataclasses
 import difflib
+import functools
 import importlib.machinery
 import importlib.util
 import json
 import os
 import signal
+import sys
 import traceback
 
 from ml_collections import config_dict
 
-from fgsep_jax import command_line, defaults, files as files_lib
+from fgsep_jax import command_line, files as files_lib
 from fgsep_jax.command_line import did_you_mean
 from fgsep_jax.names import shown
+
+# Data sets that a task can train on: the jobs of `data_prep`, each as its data set is called; the
+# first is built where none is given.
+JOBS = {
+    'speech': ('embedded', 'wsj0_2mix', 'libritts_2mix', 'vctk_2mix', 'librimix', 'folder_2mix'),
+    'foreground': ('embedded_fgbg', 'fgbg'),
+}
+TASKS = tuple(JOBS)
+EMBEDDED = {task: jobs[0] for task, jobs in JOBS.items()}
+# What the sources of a task's data sets are called, in their order; others have numbers from 1 on.
+SOURCE_NAMES = {'speech': (), 'foreground': ('foreground', 'background')}
+SIZES = ('paper', 'small', 'demo')
 
 
 class ConfigError(ValueError):
     """A configuration that cannot work; the message names the key, the value, the rule, the fix."""
 
 
-def speech(argument, *, experiment, **sections):
-    """Configuration of one experiment of paper 2; see `make`."""
-    return make('speech', argument, experiment=experiment, **sections)
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What stands after the colon of --config=FILE:ARGUMENT; see `parse`."""
+
+    preset: str
+    data: str
+    seed: int
+
+    def size(self, **values):
+        """The value of the chosen size, of one for each of `SIZES`."""
+        if values.keys() != {*SIZES}:
+            raise ConfigError(f'size({", ".join(values)}): needs a value for each of {SIZES}')
+        return values[self.preset]
 
 
-def foreground(argument, *, experiment, **sections):
-    """Configuration of one experiment of paper 1; see `make`."""
-    return make('foreground', argument, experiment=experiment, **sections)
-
-
-def make(task, argument, *, experiment, **sections):
-    """Builds the configuration of one experiment.
+def parse(argument, task):
+    """Reads what stands after the colon of --config=FILE:ARGUMENT.
 
     Args:
-      task: a key of `defaults.DEFAULTS`.
-      argument: what stands after the colon of `--config=FILE:ARGUMENT`: a preset and/or a data
-        set and `seed=N`, separated by commas, e.g. 'small,librimix,seed=3'.
-      experiment: name of the experiment, used for the run folder.
-      **sections: section -> {key: value} laid over the defaults before the preset.
+      argument: a size and/or a data set and `seed=N`, separated by commas, e.g.
+        'small,librimix,seed=3'.
+      task: one of `TASKS`.
 
     Returns:
-      A locked ConfigDict.
+      A Chosen.
 
     Raises:
-      ConfigError: an argument that is neither a preset, nor a data set, nor of a known type.
+      ConfigError: a word that is neither a size, nor a data set of the task, nor a seed.
     """
-    config = config_dict.ConfigDict(copy.deepcopy(defaults.DEFAULTS[task]))
-    config.experiment = experiment
-    config.update(sections)
-    parsed = parse_argument(argument, task=task)
-    config.data.name = parsed['data']
-    config.seed = parsed['seed']
-    _lay_over(config, defaults.OF_DATA_SETS.get(config.data.name, {}))
-    return with_preset(config, parsed['preset']).lock()
-
-
-def with_preset(config, preset):
-    """Returns a copy of a configuration with a preset's values laid over it."""
-    config = config.copy_and_resolve_references()
-    config.preset = preset
-    _lay_over(config, defaults.PRESETS[config.task][preset])
-    return config
-
-
-def _lay_over(config, values):
-    plain = defaults.DEFAULTS[config.task]['model']
-    for key, value in values.items():
-        section, name = key.split('.')
-        # What sets the experiment apart from the plain model sets it apart at every size.
-        if key == 'model.layers' and config.task == 'speech':
-            value = min(value + config.model.dilated, config.model.layers)
-        elif key == 'model.basis':
-            value = value * config.model.basis // plain['basis']
-        elif key == 'model.repeats':
-            value += config.model.repeats - plain['repeats']
-        config[section][name] = value
-
-
-def parse_argument(argument, *, task='speech'):
-    """Parses 'preset,data set,key=value' into {'preset', 'data', 'seed'}; see `make`."""
-    parsed = {'preset': 'paper', 'data': '', 'seed': 0}
-    presets, jobs = tuple(defaults.PRESETS[task]), defaults.JOBS[task]
-    words = {'preset': presets, 'data': jobs}
+    parsed = {'preset': SIZES[0], 'data': '', 'seed': 0}
+    jobs = JOBS[task]
+    words = {'preset': SIZES, 'data': jobs}
     seen = set()
     for item in filter(None, (part.strip() for part in (argument or '').split(','))):
         key, separator, value = item.partition('=')
         if not separator:
-            key, value = next((k for k, known in words.items() if item in known), ''), item
+            key, value = next((k for k, choices in words.items() if item in choices), ''), item
         if key not in parsed or (key in words and value not in words[key]):
-            known = [*presets, *jobs, 'seed=N']
+            near = did_you_mean(item, [*SIZES, *jobs, 'seed=N'])
             raise ConfigError(
-                f"config argument '{item}' is not known{did_you_mean(item, known)} Known presets:"
-                f' {", ".join(presets)}; data sets: {", ".join(jobs)}; and seed=N.'
+                f"config argument '{item}' is not known{near}"
+                f' Known presets: {", ".join(SIZES)}; data sets: {", ".join(jobs)}; and seed=N.'
             )
         if key in seen:
             raise ConfigError(f"config argument '{item}': {key} is given twice in '{argument}'.")
@@ -110,13 +94,80 @@ def parse_argument(argument, *, task='speech'):
                 )
             value = int(value)
         parsed[key] = value
-    return parsed
+    return Chosen(**parsed)
+
+
+def make(**sections):
+    """A locked ConfigDict of all values of an experiment."""
+    return config_dict.ConfigDict(sections).lock()
+
+
+def base(task, **sections):
+    """The paper's plain configuration of a task, with {section: {key: value}} laid over it."""
+    path = os.path.join(_shipped(), f'base_{task}.py')
+    config, _ = _module(path).base()
+    config.update(sections)
+    return config
+
+
+@functools.cache
+def defaults(task):
+    """The same as nested dicts, not to be changed: which keys there are, of which types."""
+    return base(task).to_dict()
+
+
+def resized(config, preset):
+    """The same experiment at another size, with all that was changed in it.
+
+    Returns:
+      A ConfigDict, or None where the file that made it is not at hand.
+    """
+    name = _LOADED.get(config.experiment, config.experiment)
+    try:
+        before, after = (load(f'{name}:{size}').unlock() for size in (config.preset, preset))
+    except ConfigError:
+        return None
+    plain = files_lib.flatten(before.to_dict())
+    for key, value in files_lib.flatten(config.to_dict()).items():
+        if value != plain.get(key):
+            section, _, name = key.rpartition('.')
+            (after[section] if section else after)[name] = value
+    return after.lock()
 
 
 def _folders():
     """Where configurations are: here, beside the package in its repository, or installed in it."""
     package = os.path.dirname(os.path.abspath(__file__))
     return [os.path.join(top, 'configs') for top in ('', os.path.dirname(package), package)]
+
+
+def _shipped():
+    """The folder of the project's own configurations."""
+    return next(filter(os.path.isdir, _folders()[1:]), _folders()[-1])
+
+
+_LOADED = {}  # {experiment: file that made its configuration}
+
+
+def _module(path):
+    """Runs a configuration's file, which may import others of its folder, or ours, by name."""
+    folders, before = [os.path.dirname(os.path.abspath(path)), _shipped()], {*sys.modules}
+    spec = importlib.util.spec_from_loader(
+        'fgsep_jax_config', importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.path += folders
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for folder in folders:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)
+        # Another folder's file of the same name is another file.
+        for name in {*sys.modules} - before:
+            if os.path.dirname(getattr(sys.modules[name], '__file__', None) or '') in folders:
+                del sys.modules[name]
+    return module
 
 
 def files():
@@ -141,7 +192,7 @@ def needed():
     known = files()
     width = max(map(len, known), default=0)
     lines = [f'  {path:{width}}  {about}' for path, about in known.items()]
-    presets = ', '.join(f':{name}' for name in defaults.PRESETS['speech'])
+    presets = ', '.join(f':{name}' for name in SIZES)
     return ConfigError(
         '--config=FILE is needed, e.g. --config=convtasnet_glu:demo, or a folder of recordings;'
         ' there are\n'
@@ -171,13 +222,8 @@ def load(argument):
         raise ConfigError(f'--config={argument}: {error}') from error
     if not os.path.isfile(path):
         path = _by_name(path)
-    spec = importlib.util.spec_from_loader(
-        'fgsep_jax_config', importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
-    )
     try:
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        config = module.get_config(*([rest] if rest else []))
+        config = _module(path).get_config(*([rest] if rest else []))
     except ConfigError:
         raise
     except BaseException as error:  # whatever a file of a user's own may raise, or leave by
@@ -195,19 +241,18 @@ def load(argument):
         except Exception:  # its own __str__
             said = ''
         raise ConfigError(f'{where}: {type(error).__name__}{said}') from error
-    if (
-        not isinstance(config, config_dict.ConfigDict)
-        or config.get('task') not in defaults.DEFAULTS
-    ):
+    if not isinstance(config, config_dict.ConfigDict) or config.get('task') not in TASKS:
         raise ConfigError(
-            f'{path}: get_config must return what config.speech or config.foreground makes'
+            f'{path}: get_config must return a configuration as configs/base_speech.py or'
+            ' base_foreground.py make it'
         )
-    content, known = config.to_dict(), defaults.DEFAULTS[config.task]
+    content, known = config.to_dict(), defaults(config.task)
     unknown, wrong = files_lib.misfits(content, known)
     wrong += [f'{key} is missing' for key in files_lib.misfits(known, content)[0]]
     wrong += [f'there is no key {key}' for key in unknown]
     if wrong:
         raise ConfigError(f'{path}: get_config returns a wrong configuration: {"; ".join(wrong)}')
+    _LOADED[config.experiment] = path
     return config.lock()
 
 
@@ -294,7 +339,7 @@ def _value(key, text, kind):
 
 def _where_it_is(config, key):
     """What is known of a key that is misspelt, in another section, or the other task's."""
-    tasks = sorted(defaults.DEFAULTS, key=lambda task: task != config.task)
+    tasks = sorted(TASKS, key=lambda task: task != config.task)
     for cutoff in (1.0, 0.6):  # the very name somewhere else, before one that is like it
         for task in tasks:
             known = _keys(task)
@@ -306,13 +351,13 @@ def _where_it_is(config, key):
                         if task == config.task
                         else f'; {name} is one where the task is {task}'
                     )
-    return '; fgsep_jax/defaults.py has them all'
+    return '; --show_config prints them all'
 
 
 def _keys(task):
     """{'section.name' and 'name': 'section.name'} of a task's configuration."""
     found = {}
-    for section, keys in defaults.DEFAULTS[task].items():
+    for section, keys in defaults(task).items():
         for name in keys if isinstance(keys, dict) else []:
             found[name] = found[f'{section}.{name}'] = f'{section}.{name}'
     return found
@@ -320,7 +365,7 @@ def _keys(task):
 
 def known_keys():
     """'section.name' of every key that a configuration of some task has."""
-    return sorted({key for task in defaults.DEFAULTS for key in _keys(task).values()})
+    return sorted({key for task in TASKS for key in _keys(task).values()})
 
 
 def embedded_dir(task='speech'):
@@ -330,7 +375,7 @@ def embedded_dir(task='speech'):
       ConfigError: the variable is no path.
     """
     folder = _path('FGSEP_DATA_DIR', os.environ.get('FGSEP_DATA_DIR') or 'data')
-    return os.path.join(folder, defaults.EMBEDDED[task])
+    return os.path.join(folder, EMBEDDED[task])
 
 
 def data_dir(config):
@@ -341,7 +386,7 @@ def data_dir(config):
     """
     if config.data.dir:
         return _path('data.dir', config.data.dir)
-    if config.data.name in ('', defaults.EMBEDDED[config.task]):
+    if config.data.name in ('', EMBEDDED[config.task]):
         return embedded_dir(config.task)
     raise ConfigError(
         f'data.name = {config.data.name!r} but data.dir is empty. Build it with `python -m'
@@ -367,6 +412,13 @@ def segment_samples(config):
     return round(config.data.segment_seconds * config.data.sample_rate)
 
 
+def text(config):
+    """A configuration as lines 'section.key = value', in the order of the keys."""
+    return '\n'.join(
+        f'{key} = {value!r}' for key, value in files_lib.flatten(config.to_dict()).items()
+    )
+
+
 def to_json(config):
     """Canonical JSON text of a ConfigDict: sorted keys, two spaces."""
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
@@ -385,11 +437,9 @@ def from_json(data, *, where='the configuration'):
     data = data.encode() if isinstance(data, str) else data
     content = files_lib.parse_json(data, ConfigError, where=where, halves=True)
     task = content.get('task')
-    if not isinstance(task, str) or task not in defaults.DEFAULTS:
-        raise ConfigError(
-            f'{where}: task is {task!r:.60}, must be one of {", ".join(defaults.DEFAULTS)}'
-        )
-    unknown, wrong = files_lib.misfits(content, defaults.DEFAULTS[task])
+    if not isinstance(task, str) or task not in TASKS:
+        raise ConfigError(f'{where}: task is {task!r:.60}, must be one of {", ".join(TASKS)}')
+    unknown, wrong = files_lib.misfits(content, defaults(task))
     if wrong:
         raise ConfigError(f'{where} is damaged: {"; ".join(wrong)}')
     if unknown:
@@ -397,6 +447,6 @@ def from_json(data, *, where='the configuration'):
             f'{where} has {", ".join(unknown)}, which this version of fgsep_jax does not know: use'
             ' the version that wrote it, or take out what it can do without'
         )
-    config = config_dict.ConfigDict(copy.deepcopy(defaults.DEFAULTS[task]))
+    config = base(task)
     config.update(content)
-    return config.lock()
+    return config

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from fgsep_jax import config as config_lib, defaults, files, lock, validate
+from fgsep_jax import config as config_lib, files, lock, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import alike, shown
@@ -299,7 +299,7 @@ def _open(config, directory, splits, run=''):
                 f'{shown(run)} was trained on a data set that is not where it was: {error}.'
                 ' --data_dirs=DIR names it, or others'
             ) from error
-        jobs = [job for job in defaults.JOBS[config.task] if job not in defaults.EMBEDDED.values()]
+        jobs = config_lib.JOBS[config.task][1:]
         job = config.data.name or jobs[-1]
         others = f' (or another of {", ".join(jobs)})' if not config.data.name and jobs[1:] else ''
         recordings, output = _folders_for(directory)

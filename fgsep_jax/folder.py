@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from fgsep_jax import config as config_lib, data_sets, defaults, files, validate
+from fgsep_jax import config as config_lib, data_sets, files, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import counted, identifier, shown
@@ -147,7 +147,8 @@ def rate_of(found, first=None):
       ConfigError: all are lower.
     """
     rates = [one['rate'] for one in found['recordings']]
-    allowed = RATES if found['kind'] == 'sounds' else (defaults.SPEECH['data']['sample_rate'],)
+    speech = (config_lib.defaults('speech')['data']['sample_rate'],)
+    allowed = RATES if found['kind'] == 'sounds' else speech
     if first:
         allowed = (first, *(rate for rate in allowed if rate < first))
     for share in (REACH, 0.5):
@@ -382,7 +383,7 @@ def configurations(found, *, rate, argument='', overrides=None, first=None):
     presets = [base.preset] if words & ENOUGH.keys() else ENOUGH
     made = []
     for preset in presets:
-        config = base if preset == base.preset else config_lib.with_preset(base, preset)
+        config = base if preset == base.preset else config_lib.resized(base, preset)
         config = config.copy_and_resolve_references()
         full = config.data.sample_rate
         config.data.sample_rate = rate

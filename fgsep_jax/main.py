@@ -36,7 +36,7 @@ def _parser():
         'fgsep_jax.main',
         __doc__,
         epilog='--config.SECTION.KEY=VALUE sets any value of the configuration, e.g.'
-        ' --config.data.dir=DIR or --config.training.epochs=3; fgsep_jax/defaults.py has them all.',
+        ' --config.data.dir=DIR or --config.training.epochs=3; --show_config prints them all.',
         words='[FOLDER]',
     )
     parser.add_argument(
@@ -85,6 +85,7 @@ def _parser():
         help='with FOLDER: of training, by which the model is chosen; default:'
         f' {folder_lib.MINUTES:g}',
     )
+    parser.switch('--show_config', 'print every value of what would run, and end')
     parser.switch('--multihost', 'join the other processes of a pod before anything else')
     return parser
 
@@ -271,7 +272,7 @@ def _settings(args, config, overrides):
                 ' evaluation.* and data.targets alone can be changed; --data_dirs=DIR names other'
                 ' data'
             )
-    changed = config or config_lib.speech('', experiment='')
+    changed = config or config_lib.base('speech')
     config_lib.override(changed, overrides)
     settings = {} if config is None else {'evaluation': changed.evaluation.to_dict()}
     for section, _, name in (key.partition('.') for key in overrides):
@@ -340,7 +341,11 @@ def main(argv=None):
             if config is None:
                 config = _of_run(args.workdir)
             config_lib.override(config, overrides)
-            _train(args, config)
+            if args.show_config:
+                validate.validate(config)
+                print(config_lib.text(config))
+            else:
+                _train(args, config)
     except Preempted as notice:
         stopping.say(notice)
         raise SystemExit(128 + notice.number) from notice

@@ -2,8 +2,16 @@
 
 import math
 
-from fgsep_jax import defaults
-from fgsep_jax.config import ConfigError, adaptation_samples, did_you_mean, segment_samples
+from fgsep_jax.config import (
+    JOBS,
+    SOURCE_NAMES,
+    TASKS,
+    ConfigError,
+    adaptation_samples,
+    defaults,
+    did_you_mean,
+    segment_samples,
+)
 
 
 class _Rules:
@@ -80,11 +88,11 @@ def validate(config, *, devices=1, hosts=1):
     Raises:
       ConfigError: all that cannot work, one line each.
     """
-    known = defaults.DEFAULTS.get(config.task, {})
+    known = defaults(config.task) if config.task in TASKS else {}
     if set(known) != set(config.keys()):
         raise ConfigError(
             f'task = {config.task!r}: is not the one this configuration was made for; use a file'
-            f' of configs/ that has it ({", ".join(defaults.DEFAULTS)})'
+            f' of configs/ that has it ({", ".join(TASKS)})'
         )
     rules = _Rules(config)
     rules.choice('data.short', 'pad', 'drop')
@@ -301,11 +309,11 @@ def _adaptation(config):
 def check_kind(task, metadata, directory):
     """Raises ConfigError where a data set was made by a job of another task."""
     job = metadata.get('job')
-    for other, jobs in defaults.JOBS.items():
+    for other, jobs in JOBS.items():
         if other != task and job in jobs:
             raise ConfigError(
                 f'{directory} is a {other} data set, made by the job {job}, and the model is a'
-                f' {task} model: it takes data sets made by {", ".join(defaults.JOBS[task])}'
+                f' {task} model: it takes data sets made by {", ".join(JOBS[task])}'
                 + (', or one source of this with --config.data.targets' * (task == 'speech'))
             )
 
@@ -325,9 +333,9 @@ def check_sources(config, metadata, directory):
       ConfigError: it has no such sources, another number of them, or is made for another task.
     """
     count, job = metadata['sources'], metadata.get('job')
-    task = next((task for task, jobs in defaults.JOBS.items() if job in jobs), config.task)
+    task = next((task for task, jobs in JOBS.items() if job in jobs), config.task)
     called = [str(s) for s in range(1, count + 1)]
-    names = defaults.SOURCE_NAMES[task] if len(defaults.SOURCE_NAMES[task]) == count else ()
+    names = SOURCE_NAMES[task] if len(SOURCE_NAMES[task]) == count else ()
     if not config.data.targets:
         check_kind(config.task, metadata, directory)
         if count != config.data.sources:

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from data_prep import options
-from fgsep_jax import command_line, config as config_lib, huge_pages, lock, main
+from fgsep_jax import command_line, config as config_lib, files, huge_pages, lock, main
 from fgsep_jax.launch import compile_ahead
 from fgsep_jax.report import __main__ as report_command, compare
 
@@ -69,7 +69,7 @@ def refusal(capsys, *argv, program=main.main):
         ),
         ([GLU, '--config.hidden=3'], 'no configuration key hidden; did you mean model.hidden?'),
         ([GLU, '--config.model.low=3'], 'features.low is one where the task is foreground'),
-        ([GLU, '--config.zzzzz=3'], 'no configuration key zzzzz; fgsep_jax/defaults.py has'),
+        ([GLU, '--config.zzzzz=3'], 'no configuration key zzzzz; --show_config prints'),
         ([GLU, '--config.model=3'], 'model is a section; its keys are model.'),
         ([GLU, '--config.training.epochs=0.1'], '--config.training.epochs=0.1: must be a whole'),
         ([GLU, '--config.training.epochs'], '--config.training.epochs=True: must be a whole'),
@@ -193,9 +193,9 @@ def test_values_are_set_as_they_are_typed():
     assert config.data.segment_seconds == 2.0 and config.evaluation.splits == 'a,b=c'
 
 
-MADE = """from fgsep_jax import config
+MADE = """from base_speech import base
 def get_config():
-    c = config.speech('', experiment='mine').unlock()
+    c = base(experiment='mine')[0].unlock()
     """
 
 
@@ -403,3 +403,14 @@ def test_every_flag_says_what_it_is_for(capsys):
         assert 'no help available' not in capsys.readouterr().out, program
     with pytest.raises(TypeError, match='help'):
         command_line.Parser('x', '').add_argument('--flag')
+
+
+def test_what_runs_is_shown_and_nothing_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main.main(['--config=convtasnet_glu:demo', '--show_config', '--config.training.epochs=9'])
+    lines = capsys.readouterr().out.splitlines()
+    assert {'model.layers = 2', 'training.epochs = 9', "experiment = 'convtasnet_glu'"} < {*lines}
+    assert [line.partition(' = ')[0] for line in lines] == sorted(
+        files.flatten(config_lib.load('convtasnet_glu:demo').to_dict())
+    )
+    assert not os.listdir(tmp_path)

@@ -1,23 +1,19 @@
-import importlib.util
 import json
 import os
 import pathlib
 
 import pytest
 
-from fgsep_jax import config as config_lib, defaults, validate
+from fgsep_jax import config as config_lib, validate
 from fgsep_jax.config import ConfigError
 
-CONFIGS = sorted((pathlib.Path(__file__).parent.parent / 'configs').glob('*.py'))
+FOLDER = pathlib.Path(__file__).parent.parent / 'configs'
+CONFIGS = sorted(path for path in FOLDER.glob('*.py') if not path.stem.startswith('base_'))
 
 
 def load(name, argument=''):
     """The configuration of configs/NAME.py:ARGUMENT."""
-    path = next(path for path in CONFIGS if path.stem == name)
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(argument)
+    return config_lib.load(f'{FOLDER / name}.py:{argument}')
 
 
 def changed(argument='', name='convtasnet_glu', **values):
@@ -29,13 +25,12 @@ def changed(argument='', name='convtasnet_glu', **values):
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-@pytest.mark.parametrize('preset', defaults.PRESETS['speech'])
+@pytest.mark.parametrize('preset', config_lib.SIZES)
 def test_every_config_is_valid_and_named_after_its_file(path, preset):
     config = load(path.stem, preset)
     validate.validate(config)
     assert config.experiment == path.stem
     assert config.preset == preset
-    assert defaults.PRESETS[config.task].keys() == defaults.PRESETS['speech'].keys()
     assert path.read_text().startswith('"""') and 'Published' in path.read_text()
 
 
@@ -208,11 +203,39 @@ def test_json_of_an_older_version_gets_the_defaults():
     assert config_lib.from_json(json.dumps(content)) == config
 
 
-def test_a_preset_is_laid_over_a_copy():
-    config = load('convtasnet_glu')
+def test_another_size_keeps_what_was_changed():
+    config = changed('seed=4', loss__power_law_weight=0.5, model__hidden=7)
     before = config_lib.to_json(config)
-    assert config_lib.with_preset(config, 'demo').model.basis == 64
+    demo = config_lib.resized(config, 'demo')
+    assert (demo.preset, demo.model.basis, demo.model.layers, demo.seed) == ('demo', 64, 2, 4)
+    assert (demo.loss.power_law_weight, demo.model.hidden) == (0.5, 7)
     assert config_lib.to_json(config) == before
+    config = config_lib.base('speech', experiment='of no file')
+    assert config_lib.resized(config, 'demo') is None
+
+
+def test_a_file_elsewhere_imports_ours_and_its_neighbours_by_name(tmp_path):
+    for folder, width in (('a', 5), ('b', 6)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'widths.py').write_text(f'WIDTH = {width}\n')
+        (tmp_path / folder / 'mine.py').write_text(
+            'import widths\nfrom base_speech import base\n\n\ndef get_config(argument=""):\n'
+            '    config, size = base(argument, experiment="mine")\n'
+            '    config.model.hidden = size(paper=widths.WIDTH, small=1, demo=1)\n'
+            '    return config\n'
+        )
+        config = config_lib.load(str(tmp_path / folder / 'mine.py'))
+        assert config.model.hidden == width and config_lib.resized(config, 'demo').model.hidden == 1
+    (tmp_path / 'b' / 'widths.py').write_text('WIDTH = size(paper=1)\n')
+    with pytest.raises(ConfigError, match='mine.py, line 1: NameError'):
+        config_lib.load(str(tmp_path / 'b' / 'mine.py'))
+
+
+def test_a_value_is_chosen_for_every_size():
+    chosen = config_lib.parse('demo', 'speech')
+    assert chosen.size(paper=3, small=2, demo=1) == 1
+    with pytest.raises(ConfigError, match=r'size\(paper, demo\): needs a value for each of'):
+        chosen.size(paper=3, demo=1)
 
 
 def test_a_pipe_among_the_configurations_is_not_waited_for(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 import pytest
 
 import damage
-from fgsep_jax import config as config_lib, defaults, validate
+from fgsep_jax import config as config_lib, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import run_folder
 from test_config import load
@@ -90,7 +90,7 @@ def test_random_damage_of_a_configuration(task, draw):
 )
 def test_words_that_are_no_seed(argument):
     with pytest.raises(ConfigError, match='seed'):
-        config_lib.parse_argument(argument)
+        config_lib.parse(argument, 'speech')
 
 
 WORDS = st.sampled_from(
@@ -115,10 +115,10 @@ WORDS = st.sampled_from(
 @given(st.lists(st.one_of(WORDS, st.text(max_size=8)), max_size=4), st.sampled_from(list(CONFIG)))
 def test_random_words_after_the_colon(words, task):
     try:
-        parsed = config_lib.parse_argument(','.join(words), task=task)
+        parsed = config_lib.parse(','.join(words), task)
     except ConfigError:
         return
-    assert parsed['preset'] in defaults.PRESETS[task] and parsed['seed'] >= 0
+    assert parsed.preset in config_lib.SIZES and parsed.seed >= 0
 
 
 @pytest.mark.parametrize('seed', [-1, 2**32, 2**40, 10**30])

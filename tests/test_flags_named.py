@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from fgsep_jax import command_line, defaults
+from fgsep_jax import command_line, config as config_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAMS = [
@@ -57,12 +57,7 @@ def known(monkeypatch):
 def test_texts_name_flags_that_there_are(monkeypatch):
     flags = known(monkeypatch)
     assert {'workdir', 'runs', 'output_dir', 'topology', 'groups', 'task'} <= flags
-    for task in defaults.DEFAULTS.values():
-        flags |= {
-            f'config.{section}.{key}'
-            for section, keys in task.items()
-            for key in (keys if isinstance(keys, dict) else [])
-        }
+    flags |= {f'config.{key}' for key in config_lib.known_keys()}
     wrong = [
         f'{path.relative_to(ROOT)}:{line}: --{flag}'
         for room in ('fgsep_jax', 'data_prep')

@@ -22,7 +22,6 @@ ALLOWED = {
         'command_line',
         'compilation_cache',
         'config',
-        'defaults',
         'files',
         'interop',
         'separation.model',
@@ -39,7 +38,6 @@ ALLOWED = {
         'dsp',
         'metrics',
         'config',
-        'defaults',
         'files',
         'lock',
         'interop.model_file',
@@ -72,7 +70,6 @@ ALLOWED = {
     'fgsep_jax/report': {
         'command_line',
         'config',
-        'defaults',
         'dsp.filterbank',
         'files',
         'lock',

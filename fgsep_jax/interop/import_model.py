@@ -14,7 +14,7 @@ printed.
 import os
 import sys
 
-from fgsep_jax import command_line, config as config_lib, defaults, stopping, validate
+from fgsep_jax import command_line, config as config_lib, stopping, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
 
@@ -66,7 +66,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     state, told = foreign_files.read(*paths)
     path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
     rate = told.pop('sample_rate', None)
-    typed, plain = _typed(keys or {}), defaults.SPEECH['model']
+    typed, plain = _typed(keys or {}), config_lib.defaults('speech')['model']
     for key, value in told.items():
         if type(value) is not type(plain[key]):
             kind = type(plain[key]).__name__
@@ -78,7 +78,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     if not (sample_rate or rate):
         raise ConfigError(f'{shown(path)} does not say its sample rate: --sample_rate=HERTZ')
     name = os.path.splitext(os.path.basename(output))[0]
-    config = config_lib.make('speech', '', experiment=name).unlock()
+    config = config_lib.base('speech', experiment=name).unlock()
     config.preset = made.layout.name
     config.data.sources, config.data.sample_rate = made.sources, sample_rate or rate
     model = dict(made.model)
@@ -107,7 +107,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
 
 def _typed(keys):
     """{name: value} of what stands as --config.model.NAME=TEXT."""
-    config = config_lib.make('speech', '', experiment='').unlock()
+    config = config_lib.base('speech').unlock()
     for key in keys:
         if not key.startswith('model.'):
             raise ConfigError(f'--config.{key}: only keys of model can be said of weights')

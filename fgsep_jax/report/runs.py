@@ -5,7 +5,7 @@ import functools
 import json
 import os
 
-from fgsep_jax import config as config_lib, defaults, files, validate
+from fgsep_jax import config as config_lib, files, validate
 from fgsep_jax.report import results, run_files
 
 NAMES = {
@@ -125,8 +125,8 @@ def _open_run(path, name):
     content = files.read_json(os.path.join(path, 'config.json'), results.ResultsError, halves=True)
     task = content.get('task')
     wrong = [f'task = {task!r:.60}']
-    if isinstance(task, str) and task in defaults.DEFAULTS:
-        _, wrong = files.misfits(content, defaults.DEFAULTS[task])
+    if isinstance(task, str) and task in config_lib.TASKS:
+        _, wrong = files.misfits(content, config_lib.defaults(task))
     config = files.flatten(content)
     wrong += [f'{key} is missing' for key in IDENTITY if key not in config]
     if wrong:

@@ -7,7 +7,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax import config as config_lib, defaults
+from fgsep_jax import config as config_lib
 from fgsep_jax.names import counted
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training.logging import duration
@@ -118,8 +118,10 @@ def outlook(config, *, seconds_per_step, steps_left, examples, most=math.inf, ba
         return text
     here = _work(config, examples)
     fits = []
-    for preset in defaults.PRESETS[config.task]:
-        smaller = config_lib.with_preset(config, preset)
+    for preset in config_lib.SIZES:
+        smaller = config_lib.resized(config, preset)
+        if smaller is None:
+            continue
         seconds = left * _work(smaller, examples) / here
         if seconds < TOO_SLOW_SECONDS:
             fits.append(f':{preset} (about {duration(seconds)})')

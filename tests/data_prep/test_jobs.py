@@ -70,6 +70,8 @@ def test_folder_holds_nothing_unfinished(dataset):
     assert not [name for name in os.listdir(dataset) if 'tmp' in name or 'unfinished' in name]
 
 
+# tensorflow-datasets leaves the shards open.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_tfds_opens_it(dataset):
     tfds = pytest.importorskip('tensorflow_datasets')
     builder = tfds.builder_from_directory(dataset)

@@ -1,0 +1,107 @@
+"""What the experiments of paper 2 share: data, Conv-TasNet, loss, recipe, in the paper's sizes.
+
+Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020; where it is silent, the
+choices that docs/choices.md lists.
+"""
+
+from fgsep_jax import config as config_lib
+
+
+def base(argument='', *, experiment=''):
+    """The configuration of the plain model, and what picks a value by size.
+
+    Args:
+      argument: what stands after the colon of --config=FILE:ARGUMENT, see `config.parse`.
+      experiment: name of the experiment, used for the run folder.
+
+    Returns:
+      (a locked ConfigDict, `size`: {size: value} as keywords -> the value of the chosen one).
+    """
+    chosen = config_lib.parse(argument, 'speech')
+    size = chosen.size
+    libritts = chosen.data == 'libritts_2mix'
+    config = config_lib.make(
+        experiment=experiment,
+        preset=chosen.preset,
+        task='speech',
+        seed=chosen.seed,
+        data=dict(
+            name=chosen.data,  # empty: whatever the data set in `dir` calls itself
+            dir='',  # empty: the task's embedded data set
+            sample_rate=8000,  # Hz
+            sources=2,  # that the model estimates
+            # Which of a data set's sources those are where it has more, by number or name
+            # ('foreground', '1,3'); the others are noise. Empty: all.
+            targets='',
+            segment_seconds=size(paper=4.0, small=1.0, demo=1.0),
+            adaptation_seconds=0.0,  # of the background segment read beside each mixture; 0: none
+            batch_size=size(paper=16, small=8, demo=8),  # over all devices and hosts
+            short='pad',  # mixtures shorter than a segment: 'pad' (masked) or 'drop'
+            read_threads=1,  # more where reading waits, as on a network disk
+            prefetch_batches=8,
+        ),
+        model=dict(
+            encoder='linear',  # linear, prelu, glu
+            layers=1,  # I
+            dilated=False,  # 1, 2, 4, ... in the encoder, mirrored in the decoder
+            basis=size(paper=512, small=128, demo=64),  # N
+            window=16,  # L
+            stride=8,  # S
+            framing='padded',  # of the ends: padded, aligned (torchaudio), plain (asteroid)
+            encoder_activation='none',  # none, relu
+            decoder_bias=False,
+            bottleneck=size(paper=128, small=64, demo=32),  # B
+            hidden=size(paper=512, small=128, demo=64),  # H
+            skip=size(paper=128, small=64, demo=32),  # Sc; 0 for no skip connections
+            kernel=3,  # P
+            blocks=size(paper=8, small=6, demo=6),  # X
+            repeats=size(paper=3, small=2, demo=2),  # R
+            norm='gln',  # gln, cln, frame (each frame by itself)
+            input_norm='same',  # before the bottleneck: same (as norm), gln, cln, frame, none
+            prelu='shared',  # slopes: shared (one a layer), channel
+            padding='zeros',  # what the separator's convolutions see at the ends: zeros, reflect
+            causal=False,
+            mask='sigmoid',  # sigmoid, relu, softmax
+            bias=True,
+            eps=1e-8,
+            depthwise='auto',  # auto (folded with the norms under gln), shift, conv
+            unused_residual=False,
+            remat=False,
+            dtype='float32',  # of the convolutions: float32, bfloat16
+        ),
+        loss=dict(
+            name='si_snr',  # si_snr, snr
+            eps=1e-8,
+            power_law_weight=0.0,  # beta; the paper's augmented objective has 0.01
+            power_law_exponent=0.5,  # alpha
+            power_law_window=256,
+            power_law_hop=64,
+            power_law_reduction='frame',  # sum, frame, mean
+        ),
+        training=dict(
+            init_from='',  # run folder or model file whose weights are the first; empty: random
+            # Section 4: 100 on WSJ0-2mix, 60 on LibriTTS.
+            epochs=size(paper=60 if libritts else 100, small=6, demo=4),
+            minutes=0.0,  # to the nearest end of an epoch; 0: until the last of `epochs`
+            learning_rate=1e-3,
+            clip_norm=7.0,
+            plateau_factor=0.5,
+            plateau_epochs=3,
+            plateau_tolerance=1e-4,  # dB by which the validation loss must fall
+            max_nonfinite_steps=10,  # in a row, before the run stops
+            checkpoint_steps=1000,  # besides the one at each epoch's end
+            keep_checkpoints=3,  # the last ones; the best is kept besides
+            log_steps=size(paper=100, small=100, demo=50),
+            audio_examples=2,
+            gates=True,  # save what a gated encoder lets through, at a few steps
+        ),
+        evaluation=dict(
+            splits='test',  # separated by commas
+            batch_size=8,
+            bucket_seconds=1.0,  # lengths are padded to a multiple, with exact masking
+            filter_taps=512,  # of BSS-eval v3
+            max_examples=0,  # 0: all
+            listen_examples=3,  # of each split, separated and written as sounds
+        ),
+    )
+    return config, size
