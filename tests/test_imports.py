@@ -15,7 +15,7 @@ EVERY_ROOM = {'names', 'pcm'}
 ALLOWED = {
     'fgsep_jax/dsp': {'dsp'},
     'fgsep_jax/losses': {'losses', 'dsp'},
-    'fgsep_jax/models': {'models'},
+    'fgsep_jax/models': {'models', 'dsp.frames'},
     'fgsep_jax/metrics': {'metrics'},
     'fgsep_jax/interop': {
         '__version__',

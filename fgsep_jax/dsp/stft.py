@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fgsep_jax.dsp.frames import cut, overlap_add
+
 
 def frames(samples, *, hop: int = 512):
     """Number of frames that `stft` makes of a signal.
@@ -74,10 +76,7 @@ def frame_spectra(padded_T: jax.Array, *, window: int, hop: int) -> jax.Array:
     Returns:
         Spectra [..., K, F], K = 1 + (T - window) / hop.
     """
-    count = 1 + (padded_T.shape[-1] - window) // hop
-    # Frames as shifted blocks: a gather would become a slow scatter in the gradient.
-    block = padded_T.reshape(*padded_T.shape[:-1], -1, hop)
-    frame = jnp.concatenate([block[..., i : i + count, :] for i in range(window // hop)], axis=-1)
+    frame = cut(padded_T, window=window, hop=hop)
     return jnp.fft.rfft(frame * _along_last(_hann(window), frame))
 
 
@@ -136,25 +135,11 @@ def istft(
         )
     valid_K1 = jnp.asarray(valid_K, frame.dtype)[..., None]
     start = window // 2
-    total_T = _overlap_add(frame * hann * valid_K1, hop)[..., start : start + length]
-    weight_T = _overlap_add(hann**2 * valid_K1, hop)[..., start : start + length]
+    total_T = overlap_add(frame * hann * valid_K1, hop=hop)[..., start : start + length]
+    weight_T = overlap_add(hann**2 * valid_K1, hop=hop)[..., start : start + length]
     # Frame k and its neighbours weigh enough only from its centre to the next frame's.
     valid_T = jnp.repeat(valid_K1[..., 0] > 0, hop, axis=-1)[..., :length]
     return jnp.where(valid_T, total_T, 0) / jnp.where(valid_T, weight_T, 1)
-
-
-def _overlap_add(frame, hop):
-    """Sum [..., (K - 1) hop + window] of the frames [..., K, window], each at its place."""
-    overlap = frame.shape[-1] // hop
-    shifted = [
-        jnp.pad(
-            frame[..., i * hop : (i + 1) * hop],
-            [(0, 0)] * (frame.ndim - 2) + [(i, overlap - 1 - i), (0, 0)],
-        )
-        for i in range(overlap)
-    ]
-    block = sum(shifted[1:], shifted[0])
-    return block.reshape(*block.shape[:-2], -1)
 
 
 def _hann(window):

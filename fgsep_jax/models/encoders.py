@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fgsep_jax.dsp import frames as frames_lib
 from fgsep_jax.models.layers import (
     Conv,
     PReLU,
@@ -52,32 +53,21 @@ def frame_count(samples, *, window: int, stride: int, framing: str = 'padded'):
 
 def frame(signal_BT: jax.Array, *, window: int, stride: int, framing: str = 'padded') -> jax.Array:
     """Cuts a signal into overlapping frames [B, K, W] that lie as `FRAMINGS` says."""
-    batch, samples = signal_BT.shape
+    samples = signal_BT.shape[1]
     frames = frame_count(samples, window=window, stride=stride, framing=framing)
     total, left = (frames - 1) * stride + window, 0 if framing == 'plain' else stride
     padded_BT = jnp.pad(
         signal_BT[:, : total - left], ((0, 0), (left, max(total - left - samples, 0)))
     )
-    # Windows are whole strides, so reshaping and joining does it: no gather, no convolution.
-    chunk_BJD = padded_BT.reshape(batch, total // stride, stride)
-    overlap = window // stride
-    return jnp.concatenate([chunk_BJD[:, i : i + frames] for i in range(overlap)], axis=2)
+    return frames_lib.cut(padded_BT, window=window, hop=stride)
 
 
 def overlap_add(
     frame_BKW: jax.Array, *, stride: int, samples: int, framing: str = 'padded'
 ) -> jax.Array:
     """Adds overlapping frames and cuts the padding of `frame` away: [B, T], zero where none is."""
-    batch, frames, window = frame_BKW.shape
-    overlap = window // stride
-    chunk_BJD = sum(
-        jnp.pad(
-            frame_BKW[..., i * stride : (i + 1) * stride], ((0, 0), (i, overlap - 1 - i), (0, 0))
-        )
-        for i in range(overlap)
-    )
     left = 0 if framing == 'plain' else stride
-    signal_BT = chunk_BJD.reshape(batch, -1)[:, left : left + samples]
+    signal_BT = frames_lib.overlap_add(frame_BKW, hop=stride)[:, left : left + samples]
     return jnp.pad(signal_BT, ((0, 0), (0, samples - signal_BT.shape[1])))
 
 

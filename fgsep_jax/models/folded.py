@@ -24,7 +24,6 @@ import jax.numpy as jnp
 from fgsep_jax.models.layers import same_padding, shift_frames, tap_shifts
 from fgsep_jax.models.norms import (
     affine,
-    affine_gradient,
     frames_that_count,
     sum_over,
     take_moments,
@@ -153,7 +152,7 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
         'kernel': (gain_BH[:, :, None] * d_kernel_BHD).sum(axis=0) + offset_BH.T @ d_bias_BD,
         'bias': d_bias_BD.sum(axis=0),
     }
-    d_norm_2, d_moments = affine_gradient(
+    d_norm_2, d_moments = _affine_gradient(
         (d_kernel_BHD * kernel_HD[None]).sum(axis=2),
         d_bias_BD @ kernel_HD.T,
         moments_2,
@@ -187,7 +186,7 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
     }
     d_gain_BH = sum(tap_H[None] * x_BH for tap_H, x_BH in zip(taps_PH, product_PBH))
     d_offset_BH = sum(tap_H[None] * x_BH for tap_H, x_BH in zip(taps_PH, seen_PBH))
-    d_norm_1, d_moments = affine_gradient(
+    d_norm_1, d_moments = _affine_gradient(
         d_gain_BH, d_offset_BH, moments_1, weights['norm_1'], count_B
     )
     d_y_BKH = sum(
@@ -216,6 +215,32 @@ def _backward(settings, kept, d_out_BKD, *, cpu):
         'output': d_output,
     }
     return gradient, d_x_BKC.astype(x_BKC.dtype)
+
+
+def _affine_gradient(d_gain_BH, d_offset_BH, moments_B, norm, count_B):
+    """Gradients of a norm's weights, and of the two sums over y and y^2 behind its moments.
+
+    Args:
+      d_gain_BH: gradient of the gain [batch, channels].
+      d_offset_BH: of the offset.
+      moments_B: as `take_moments` returns them.
+      norm: {'scale', 'bias'} [channels].
+      count_B: how many values counted [batch], or a number.
+
+    Returns:
+      {'scale', 'bias'}, (d_sum_B, d_square_B): dy takes d_sum + d_square y from the moments.
+    """
+    mean_B, inverse_B = moments_B
+    gain_BH, _ = affine(moments_B, norm)
+    d_gain_BH = d_gain_BH - mean_B[:, None] * d_offset_BH
+    d_inverse_B = (norm['scale'][None] * d_gain_BH).sum(axis=1)
+    d_variance_B = -0.5 * inverse_B**3 * d_inverse_B
+    d_mean_B = -(d_offset_BH * gain_BH).sum(axis=1) - 2 * mean_B * d_variance_B
+    weights = {
+        'scale': (inverse_B[:, None] * d_gain_BH).sum(axis=0),
+        'bias': d_offset_BH.sum(axis=0),
+    }
+    return weights, (d_mean_B / count_B, 2 * d_variance_B / count_B)
 
 
 def _apart(arrays, d_out_BKD, cpu):

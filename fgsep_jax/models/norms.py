@@ -190,29 +190,3 @@ def affine(moments_B, norm):
     mean_B, inverse_B = moments_B
     gain_BH = inverse_B[:, None] * norm['scale'][None]
     return gain_BH, norm['bias'][None] - mean_B[:, None] * gain_BH
-
-
-def affine_gradient(d_gain_BH, d_offset_BH, moments_B, norm, count_B):
-    """Gradients of a norm's weights, and of the two sums over y and y^2 behind its moments.
-
-    Args:
-      d_gain_BH: gradient of the gain [batch, channels].
-      d_offset_BH: of the offset.
-      moments_B: as `take_moments` returns them.
-      norm: {'scale', 'bias'} [channels].
-      count_B: how many values counted [batch], or a number.
-
-    Returns:
-      {'scale', 'bias'}, (d_sum_B, d_square_B): dy takes d_sum + d_square y from the moments.
-    """
-    mean_B, inverse_B = moments_B
-    gain_BH, _ = affine(moments_B, norm)
-    d_gain_BH = d_gain_BH - mean_B[:, None] * d_offset_BH
-    d_inverse_B = (norm['scale'][None] * d_gain_BH).sum(axis=1)
-    d_variance_B = -0.5 * inverse_B**3 * d_inverse_B
-    d_mean_B = -(d_offset_BH * gain_BH).sum(axis=1) - 2 * mean_B * d_variance_B
-    weights = {
-        'scale': (inverse_B[:, None] * d_gain_BH).sum(axis=0),
-        'bias': d_offset_BH.sum(axis=0),
-    }
-    return weights, (d_mean_B / count_B, 2 * d_variance_B / count_B)
