@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import os
 
 import jax
@@ -19,6 +20,7 @@ from fgsep_jax.training import (
     run_folder,
     state as state_lib,
 )
+from fgsep_jax.training.gates import GateLog
 
 
 def _say(text):
@@ -48,12 +50,15 @@ def train(config, workdir, *, then=()):
         ),
         'validation',
     )
+    hooks = []
+    if config.training.gates:
+        hooks = [functools.partial(GateLog, source=RecordSource(directory, split, first))]
     return loop.train(
         config,
         workdir,
         train_source=RecordSource(directory, 'train', first),
         validation_source=source,
-        probe_source=RecordSource(directory, split, first),
+        hooks=hooks,
     )
 
 

@@ -15,21 +15,21 @@ FRAMES = 256  # at most, in a file; more are averaged in blocks
 
 class GateLog:
     """Saves what the first gated layer lets through of one utterance, at steps 0, 1, 2, 4, 8, ...
-    and the last. Does nothing for a model without gates.
+    and the last; a hook of `training.loop.train`. Does nothing for a model without gates.
 
     Args:
       workdir: run folder.
       task: the run's task.
       config: its ConfigDict.
-      source: RecordSource whose first example is the utterance; None saves nothing.
+      source: RecordSource whose first example is the utterance.
       total: steps of the run.
       say: called with the line that says that a file could not be written.
     """
 
-    def __init__(self, workdir, *, task, config, source, total, say=print):
+    def __init__(self, *, workdir, task, config, source, total, say=print):
         self._folder, self._total, self._say = os.path.join(workdir, 'gates'), total, say
         self._active = False
-        if source is None or not len(source) or jax.process_index():
+        if not len(source) or jax.process_index():
             return
         # The segment's length, so that nothing depends on how long the utterance happens to be.
         example = source[0]
@@ -40,16 +40,16 @@ class GateLog:
         self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))
         self._probe = jax.jit(task.probe)
 
-    def save(self, step, params):
+    def __call__(self, step, state):
         """Writes gates/STEP.npz where the step is one of those: gate_KN as bytes, 255 for open.
 
         Args:
           step: steps taken.
-          params: parameters then.
+          state: TrainState then.
         """
         if not self._active or (step & (step - 1) and step != self._total):
             return
-        gate_KN = self._probe(local_copy(params), self._mixture_BT)['gate_BKN'][0]
+        gate_KN = self._probe(local_copy(state.params), self._mixture_BT)['gate_BKN'][0]
         gate_KN = np.asarray(gate_KN, np.float32)
         edges = np.linspace(0, len(gate_KN), min(FRAMES, len(gate_KN)) + 1).astype(int)
         pooled_KN = np.add.reduceat(gate_KN, edges[:-1]) / np.diff(edges)[:, None]

@@ -21,7 +21,6 @@ from fgsep_jax.tasks import make_task
 from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract, heard_by, load_initial
 from fgsep_jax.training.endings import Preempted, TrainingError
-from fgsep_jax.training.gates import GateLog
 from fgsep_jax.training.logging import RunLog
 from fgsep_jax.training.optimizer import make_plateau, update_plateau
 from fgsep_jax.training.state import init_state
@@ -31,7 +30,7 @@ OVERDUE = 1.2  # times the minutes of a training, at which even an epoch is brok
 MEASURED = 5  # steps, at least, that a speed is told from: the first ones after a start are slow
 
 
-def train(config, workdir, *, train_source, validation_source, probe_source=None):
+def train(config, workdir, *, train_source, validation_source, hooks=()):
     """Trains, or resumes, the run in a folder until its last epoch, or until its time is up.
 
     Killed at any instant and called again, it ends with the parameters of an undisturbed run, or
@@ -42,7 +41,9 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
       workdir: run folder.
       train_source: RecordSource of the training split.
       validation_source: RecordSource of the validation split.
-      probe_source: RecordSource whose first utterance the gates are watched on; None for none.
+      hooks: makers of what watches the training. Each is called with the keywords `workdir`,
+        `task`, `config`, `total` (steps) and `say` (prints a line), and what it returns with (step,
+        state) before the first step and after each.
 
     Returns:
       The final TrainState.
@@ -97,18 +98,13 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
         run = _Run(config, task, mesh, log, checkpoints, batches, validation_source, clock)
         run.unscored = position.get('unscored', 0)
         run.compile(state, len(indices), short, total - step)
-        gates = GateLog(
-            workdir,
-            task=task,
-            config=config,
-            total=total,
-            source=probe_source if config.training.gates else None,
-            say=log.say,
-        )
+        how = dict(workdir=workdir, task=task, config=config, total=total, say=log.say)
+        watching = [make(**how) for make in hooks]
         log.text(step, 'config', f'```\n{config_lib.to_json(config)}\n```')
         of = '' if config.training.minutes else f' of {total}'  # where time decides, the most
         log.say(f'{"resuming at" if step else "starting at"} step {step}{of}')
-        gates.save(step, state.params)
+        for hook in watching:
+            hook(step, state)
         # From here on there is something to lose. On a pod JAX itself listens to SIGTERM.
         numbers = [n for n in stopping.NAMES if hosts == 1 or n != signal.SIGTERM]
         stop = _Stop(stack.enter_context(stopping.deferred(numbers)), checkpoints)
@@ -118,7 +114,8 @@ def train(config, workdir, *, train_source, validation_source, probe_source=None
             if not saved:
                 state = run.step(state, step, total - step)
                 step += 1
-                gates.save(step, state.params)
+                for hook in watching:
+                    hook(step, state)
             epoch_end = step % epoch_steps == 0
             if hosts == 1 or epoch_end:
                 clock.agree()

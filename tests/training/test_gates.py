@@ -1,5 +1,6 @@
 """What a run keeps for Fig. 4 of paper 2, and of its training data."""
 
+import functools
 import json
 
 import jax
@@ -12,6 +13,7 @@ from fgsep_jax.data.source import RecordSource
 from fgsep_jax.report import runs
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import gates, loop, run_folder
+from fgsep_jax.training.state import init_state
 import synthetic
 import tiny
 
@@ -30,7 +32,7 @@ def run(tmp_path_factory):
     sources = dict(
         train_source=RecordSource(data, 'train'),
         validation_source=RecordSource(data, 'validation'),
-        probe_source=source,
+        hooks=[functools.partial(gates.GateLog, source=source)],
     )
     state = loop.train(config, str(root / 'run'), **sources)
     return config, root / 'run', source, state
@@ -56,8 +58,8 @@ def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
     config = config.copy_and_resolve_references()
     config.data.segment_seconds = 0.3
     task = make_task(config)
-    log = gates.GateLog(str(tmp_path), task=task, config=config, source=source, total=1)
-    log.save(1, state.params)
+    log = gates.GateLog(workdir=str(tmp_path), task=task, config=config, source=source, total=1)
+    log(1, state)
     batch = pipeline.first_segments([source[0]], config)
     mixture_BT = pcm.to_float(batch['source_BST']).sum(axis=1)
     gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
@@ -73,10 +75,28 @@ def test_models_without_gates_save_none(run, tmp_path):
     config, _, source, _ = run
     plain = tiny.config(config.data.dir)
     task = make_task(plain)
-    log = gates.GateLog(str(tmp_path), task=task, config=plain, source=source, total=1)
-    log.save(0, jax.jit(task.init)(jax.random.key(0)))
-    gates.GateLog(str(tmp_path), task=task, config=plain, source=None, total=1).save(0, None)
+    log = gates.GateLog(workdir=str(tmp_path), task=task, config=plain, source=source, total=1)
+    log(0, jax.jit(functools.partial(init_state, task, plain))())
     assert not list(tmp_path.iterdir())
+
+
+def test_hooks_see_every_step_and_the_loop_knows_none(run, tmp_path):
+    config, _, source, _ = run
+    seen = []
+
+    def watch(*, workdir, task, config, total, say):
+        assert workdir == str(tmp_path / 'run') and total == 12 and callable(say)
+        return lambda step, state: seen.append((step, int(state.step)))
+
+    loop.train(
+        config,
+        str(tmp_path / 'run'),
+        train_source=RecordSource(config.data.dir, 'train'),
+        validation_source=RecordSource(config.data.dir, 'validation'),
+        hooks=[watch, watch],
+    )
+    assert seen == [(step, step) for step in range(13) for _ in range(2)]
+    assert not (tmp_path / 'run' / 'gates').exists()
 
 
 def test_a_run_says_what_it_was_trained_on(run):
