@@ -97,63 +97,65 @@ def look(folder):
         raise config_lib.ConfigError(
             f'{shown(folder)} could not be looked into; the message stands above'
         )
-    found = files.parse_json(done.stdout, config_lib.ConfigError, where='data_prep.survey')
-    least, count = SHORTEST[found['kind']], len(found['recordings'])
-    found['recordings'] = [one for one in found['recordings'] if one['seconds'] >= least]
-    if short := count - len(found['recordings']):
-        found['unusable'][f'shorter than {least:g} s'] = short
-    if not found['recordings']:
-        lost = [f'{count} {kind}' for kind, count in found['unusable'].items()]
-        lost += [f'{found["elsewhere"]} not in a folder of their own'] * bool(found['elsewhere'])
+    survey = files.parse_json(done.stdout, config_lib.ConfigError, where='data_prep.survey')
+    least, count = SHORTEST[survey['kind']], len(survey['recordings'])
+    survey['recordings'] = [
+        recording for recording in survey['recordings'] if recording['seconds'] >= least
+    ]
+    if short := count - len(survey['recordings']):
+        survey['unusable'][f'shorter than {least:g} s'] = short
+    if not survey['recordings']:
+        lost = [f'{count} {kind}' for kind, count in survey['unusable'].items()]
+        lost += [f'{survey["elsewhere"]} not in a folder of their own'] * bool(survey['elsewhere'])
         raise config_lib.ConfigError(
             f'{shown(folder)} has no recordings that can be used'
             + (f' ({", ".join(lost)})' if lost else '')
             + ': expected are SPEAKER/*, or foreground/CLASS/* and background/CLASS/*, of audio'
         )
-    return found
+    return survey
 
 
-def task_of(found):
+def task_of(survey):
     """The task that a survey's recordings are for."""
-    return 'foreground' if found['kind'] == 'sounds' else 'speech'
+    return 'foreground' if survey['kind'] == 'sounds' else 'speech'
 
 
-def _by_name(found, role=''):
+def _by_name(survey, role=''):
     """{speaker or class: its recordings} of a survey."""
     groups = collections.defaultdict(list)
-    for one in found['recordings']:
-        if one['role'] == role:
-            groups[one['name']].append(one)
+    for recording in survey['recordings']:
+        if recording['role'] == role:
+            groups[recording['name']].append(recording)
     return dict(groups)
 
 
 def _time(recordings):
-    seconds = sum(one['seconds'] for one in recordings)
+    seconds = sum(recording['seconds'] for recording in recordings)
     return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
 
 
 def _pieces(recordings):
-    return sum(max(1, -(-one['seconds'] // SECONDS)) for one in recordings)
+    return sum(max(1, -(-recording['seconds'] // SECONDS)) for recording in recordings)
 
 
-def rate_of(found, first=None):
+def rate_of(survey, first=None):
     """Sample rate of a model: the highest usual one that most recordings reach, in Hz.
 
     Args:
-      found: survey.
+      survey: what `look` returns.
       first: that of the model that the training starts from, which is taken if it can be.
 
     Raises:
       ConfigError: all are lower.
     """
-    rates = [one['rate'] for one in found['recordings']]
+    rates = [recording['rate'] for recording in survey['recordings']]
     speech = (config_lib.defaults('speech')['data']['sample_rate'],)
-    allowed = RATES if found['kind'] == 'sounds' else speech
+    allowed = RATES if survey['kind'] == 'sounds' else speech
     if first:
         allowed = (first, *(rate for rate in allowed if rate < first))
     for share in (REACH, 0.5):
         for rate in allowed:
-            if sum(one >= rate for one in rates) >= share * len(rates):
+            if sum(reached >= rate for reached in rates) >= share * len(rates):
                 return rate
     raise config_lib.ConfigError(
         f'most of the recordings have less than {allowed[-1]} Hz, the lowest rate that models are'
@@ -161,27 +163,32 @@ def rate_of(found, first=None):
     )
 
 
-def at_rate(found, rate):
+def at_rate(survey, rate):
     """A survey without the recordings of lower rates, which no data set of this one is made of."""
-    return {**found, 'recordings': [one for one in found['recordings'] if one['rate'] >= rate]}
+    return {
+        **survey,
+        'recordings': [
+            recording for recording in survey['recordings'] if recording['rate'] >= rate
+        ],
+    }
 
 
-def describe(found, rate):
-    """Lines on what was found, and on what is too little and what that means."""
-    recordings = found['recordings']
-    rates = sorted({one['rate'] for one in recordings})
+def describe(survey, rate):
+    """Lines on what a survey found, and on what is too little and what that means."""
+    recordings = survey['recordings']
+    rates = sorted({recording['rate'] for recording in recordings})
     at = f'{rates[0]} Hz' if len(rates) == 1 else f'{rates[0]} to {rates[-1]} Hz'
-    if found['kind'] == 'sounds':
+    if survey['kind'] == 'sounds':
         what = '; '.join(
             f'{role}: {counted(len(groups), "class")},'
             f' {counted(sum(map(len, groups.values())), "recording")},'
-            f' {_time([one for some in groups.values() for one in some])}'
+            f' {_time([recording for group in groups.values() for recording in group])}'
             for role in ('foreground', 'background')
-            for groups in [_by_name(found, role)]
+            for groups in [_by_name(survey, role)]
         )
         lines = [f'found              {what}; {at}']
     else:
-        people = len(_by_name(found))
+        people = len(_by_name(survey))
         what = 'person' if people == 1 else 'people'
         lines = [
             f'found              {people} {what}, {counted(len(recordings), "recording")},'
@@ -189,23 +196,23 @@ def describe(found, rate):
             'taken for          voices, a folder each; of sounds make foreground/CLASS/* and'
             ' background/CLASS/*',
         ]
-    below = sum(one['rate'] < rate for one in recordings)
+    below = sum(recording['rate'] < rate for recording in recordings)
     lines.append(
         f'rate               {rate} Hz' + (f'; {below} below it are left out' if below else '')
     )
     for count, what in (
-        *((count, kind) for kind, count in found['unusable'].items()),
-        *((n, f'{name} is in both roles') for name, n in found['left_out'].items()),
-        (found['copies'], 'copies of others'),
-        (found['elsewhere'], 'outside the folders of speakers or classes'),
+        *((count, kind) for kind, count in survey['unusable'].items()),
+        *((n, f'{name} is in both roles') for name, n in survey['left_out'].items()),
+        (survey['copies'], 'copies of others'),
+        (survey['elsewhere'], 'outside the folders of speakers or classes'),
     ):  # fmt: skip
         lines += [f'note: {counted(count, "file")} left out: {shown(what)}'] * bool(count)
-    return lines + [f'note: {line}' for line in _too_little(at_rate(found, rate))]
+    return lines + [f'note: {line}' for line in _too_little(at_rate(survey, rate))]
 
 
-def _too_little(found):
-    if found['kind'] == 'sounds':
-        count = len(found['recordings'])
+def _too_little(survey):
+    if survey['kind'] == 'sounds':
+        count = len(survey['recordings'])
         if count < FEW['recordings']:
             yield (
                 f'{count} sounds are few (the papers have thousands): the model will know these'
@@ -213,7 +220,7 @@ def _too_little(found):
             )
         few = []
         for role in ('foreground', 'background'):
-            groups = _by_name(found, role)
+            groups = _by_name(survey, role)
             small = sorted(name for name in groups if _recordings(groups[name]) < SPLITS)
             if small:
                 yield (
@@ -228,9 +235,9 @@ def _too_little(found):
                 ' none is kept unseen, so that scores say nothing about other classes'
             )
         return
-    people = len(_by_name(found))
-    seconds = sum(one['seconds'] for one in found['recordings'])
-    if by_recording(found):
+    people = len(_by_name(survey))
+    seconds = sum(recording['seconds'] for recording in survey['recordings'])
+    if by_recording(survey):
         yield (
             f'{people} {"person is" if people == 1 else "people are"} fewer than the six that'
             ' make training, validation and test of different voices: the recordings of each are'
@@ -243,40 +250,42 @@ def _too_little(found):
         )
     if seconds < 3600 * FEW['hours']:
         yield (
-            f'{_time(found["recordings"])} of speech are little (the papers have 30 hours and'
+            f'{_time(survey["recordings"])} of speech are little (the papers have 30 hours and'
             ' more): the model will know these recordings and do worse on others'
         )
 
 
-def by_recording(found):
+def by_recording(survey):
     """Whether there are too few people for splits of different ones."""
-    return len(_by_name(found)) < 2 * SPLITS
+    return len(_by_name(survey)) < 2 * SPLITS
 
 
 def _recordings(some):
-    return len({one['recording'] for one in some})
+    return len({recording['recording'] for recording in some})
 
 
-def check_enough(found):
+def check_enough(survey):
     """Refuses what no data set can be made of.
 
     Raises:
       ConfigError: what there is, and what would be needed.
     """
-    if found['kind'] == 'sounds':
+    if survey['kind'] == 'sounds':
         for role in ('foreground', 'background'):
-            count = _recordings([one for one in found['recordings'] if one['role'] == role])
+            count = _recordings(
+                [recording for recording in survey['recordings'] if recording['role'] == role]
+            )
             if count < SPLITS:
                 raise config_lib.ConfigError(
                     f'{counted(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are'
                     ' needed, one each for training, validation and test'
                 )
         return
-    people = _by_name(found)
+    people = _by_name(survey)
     enough = [
         name
         for name, some in people.items()
-        if len(some) >= SPLITS or _pieces(some) >= SPLITS or not by_recording(found)
+        if len(some) >= SPLITS or _pieces(some) >= SPLITS or not by_recording(survey)
     ]
     if len(enough) < 2:
         listed = ', '.join(f'{name} ({counted(len(some), "recording")}, {_time(some)})'
@@ -287,16 +296,16 @@ def check_enough(found):
         )
 
 
-def class_table(found):
+def class_table(survey):
     """(text of the class table, subsets of C1 to C4 that can be made) of a survey of sounds.
 
     Folders with fewer recordings than splits are one class together. Of six classes and more of a
     role a quarter is kept unseen, those with the fewest recordings.
     """
     lines, unseen = ['role,class,set,names'], set()
-    taken = {one['name'] for one in found['recordings']}
+    taken = {recording['name'] for recording in survey['recordings']}
     for role in ('foreground', 'background'):
-        groups = _by_name(found, role)
+        groups = _by_name(survey, role)
         counts = {name: _recordings(some) for name, some in sorted(groups.items())}
         whole = sorted((name for name in counts if counts[name] >= SPLITS), key=counts.get)
         apart = whole[: len(whole) // 4] if len(whole) >= FEW['classes'] else []
@@ -312,22 +321,22 @@ def class_table(found):
     return '\n'.join(lines) + '\n', [name for name, needs in subsets.items() if needs <= unseen]
 
 
-def job(found, *, rate, mixtures):
+def job(survey, *, rate, mixtures):
     """(name, flags) of the job that makes the data set of a survey.
 
     Args:
-      found: survey.
+      survey: what `look` returns.
       rate: of the data set, in Hz.
       mixtures: to train on.
     """
-    if found['kind'] == 'sounds':
+    if survey['kind'] == 'sounds':
         scored = SCORED['foreground']
         return 'fgbg', [
             f'--sample_rate={rate}',
             f'--train_mixtures={mixtures}',
             f'--validation_mixtures={2 * scored}',
             f'--test_mixtures={scored}',
-            f'--subsets={",".join(class_table(found)[1])}',
+            f'--subsets={",".join(class_table(survey)[1])}',
         ]
     scored = SCORED['speech']
     flags = [
@@ -338,16 +347,16 @@ def job(found, *, rate, mixtures):
         f'--test_pairs={scored}',
         '--fewer',
     ]
-    if by_recording(found):
+    if by_recording(survey):
         flags += ['--split_by=recording', '--validation_fraction=0.15', '--test_fraction=0.15']
     return 'folder_2mix', flags
 
 
-def configurations(found, *, rate, argument='', overrides=None, first=None):
+def configurations(survey, *, rate, argument='', overrides=None, first=None):
     """The sizes that a survey's model may have.
 
     Args:
-      found: survey.
+      survey: what `look` returns.
       rate: of the model, in Hz.
       argument: of --config; a preset in it leaves no other size.
       overrides: {key: text} of the command line.
@@ -360,7 +369,7 @@ def configurations(found, *, rate, argument='', overrides=None, first=None):
     Raises:
       ConfigError: there is no such configuration, or it is of the other task.
     """
-    task, tuned = task_of(found), first is not None and not argument
+    task, tuned = task_of(survey), first is not None and not argument
     base = first if tuned else config_lib.load(argument or MODELS[task])
     if base.task != task:
         which = 'training.init_from names' if tuned else f'--config={argument} is'
@@ -499,12 +508,12 @@ def check_directory(folder, directory):
     return None
 
 
-def build(folder, found, directory, *, rate, mixtures, say):
+def build(folder, survey, directory, *, rate, mixtures, say):
     """Lets a job of data_prep make the data set of a folder.
 
     Args:
       folder: of recordings.
-      found: survey.
+      survey: what `look` returns.
       directory: of the data set.
       rate, mixtures: see `job`.
       say: called with each line for the user.
@@ -512,14 +521,14 @@ def build(folder, found, directory, *, rate, mixtures, say):
     Raises:
       ConfigError: the job failed.
     """
-    name, flags = job(found, rate=rate, mixtures=mixtures)
+    name, flags = job(survey, rate=rate, mixtures=mixtures)
     called = identifier(os.path.basename(directory), otherwise='folder')
     flags = [f'--input_dir={folder}', f'--output_dir={directory}', f'--name={called}', *flags]
     flags.append('--surveyed')
-    about = {'folder': os.path.abspath(folder), 'digest': found['digest']}
+    about = {'folder': os.path.abspath(folder), 'digest': survey['digest']}
     contents = {os.path.join(directory, RECORD): json.dumps(about, indent=2) + '\n'}
-    if found['kind'] == 'sounds':
-        contents[os.path.join(directory, CLASSES)] = class_table(found)[0]
+    if survey['kind'] == 'sounds':
+        contents[os.path.join(directory, CLASSES)] = class_table(survey)[0]
         flags.append(f'--classes={os.path.join(directory, CLASSES)}')
     os.makedirs(directory, exist_ok=True)
     files.write(contents)
@@ -545,11 +554,11 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     """
     from fgsep_jax.training import checkpoint
 
-    found, directory = look(folder), data_folder(folder)
+    survey, directory = look(folder), data_folder(folder)
     if not argument and os.path.isfile(os.path.join(workdir, 'config.json')):
-        resume = functools.partial(_resumed, folder, found, directory, workdir)
+        resume = functools.partial(_resumed, folder, survey, directory, workdir)
         return resume(minutes=minutes, overrides=overrides, say=say)
-    typed = config_lib.load(argument or MODELS[task_of(found)])
+    typed = config_lib.load(argument or MODELS[task_of(survey)])
     config_lib.override(typed, overrides)  # before anything is measured
     first = None
     if typed.training.init_from:
@@ -557,22 +566,22 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     if 'data.sample_rate' in overrides:
         rate = typed.data.sample_rate
     else:
-        rate = rate_of(found, None if first is None else first.data.sample_rate)
+        rate = rate_of(survey, None if first is None else first.data.sample_rate)
     digest = check_directory(folder, directory)
     if digest:
         rate = open_dataset(directory)['sample_rate']
-    kept = at_rate(found, rate)
+    kept = at_rate(survey, rate)
     check_enough(kept)
-    for line in describe(found, rate):
+    for line in describe(survey, rate):
         say(line)
-    configs = configurations(found, rate=rate, argument=argument, overrides=overrides, first=first)
+    configs = configurations(survey, rate=rate, argument=argument, overrides=overrides, first=first)
     if first is not None:
         checkpoint.load_initial(configs[0])  # refused before anything is made
     minutes = minutes or typed.training.minutes or MINUTES
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
     if digest:
-        say(_already(folder, directory, digest == found['digest']))
+        say(_already(folder, directory, digest == survey['digest']))
     else:
         mixtures = max(int(speed * seconds / PASSES), FEWEST_MIXTURES)
         mixtures = min(mixtures, MOST_MIXTURES[config.task])
@@ -596,7 +605,7 @@ def _already(folder, directory, same):
     )
 
 
-def _resumed(folder, found, directory, workdir, *, minutes, overrides, say):
+def _resumed(folder, survey, directory, workdir, *, minutes, overrides, say):
     """Configuration of the run in a folder that was begun on these recordings."""
     config = run_folder.read_config(workdir)
     config.data.dir = run_folder.data_dir(workdir, config)
@@ -605,10 +614,10 @@ def _resumed(folder, found, directory, workdir, *, minutes, overrides, say):
             f'--workdir={workdir} holds a run on {shown(config.data.dir)}, not on {shown(folder)}:'
             ' give another --workdir'
         )
-    for line in describe(found, config.data.sample_rate):
+    for line in describe(survey, config.data.sample_rate):
         say(line)
     if digest := check_directory(folder, directory):  # without it the caller says what is missing
-        say(_already(folder, directory, digest == found['digest']))
+        say(_already(folder, directory, digest == survey['digest']))
     if minutes is None:
         say(
             f'note: the run in {shown(workdir)} goes on as it was begun; --minutes=N makes it N'
