@@ -11,12 +11,13 @@ import dataclasses
 import difflib
 import functools
 import importlib.machinery
-import importlib.util
 import json
 import os
 import signal
 import sys
 import traceback
+import types
+from typing import Any
 
 from ml_collections import config_dict
 
@@ -152,13 +153,12 @@ _LOADED = {}  # {experiment: file that made its configuration}
 def _module(path):
     """Runs a configuration's file, which may import others of its folder, or ours, by name."""
     folders, before = [os.path.dirname(os.path.abspath(path)), _shipped()], {*sys.modules}
-    spec = importlib.util.spec_from_loader(
-        'fgsep_jax_config', importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
-    )
-    module = importlib.util.module_from_spec(spec)
+    loader = importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
+    module = types.ModuleType(loader.name)
+    module.__file__ = path
     sys.path += folders
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     finally:
         for folder in folders:
             with contextlib.suppress(ValueError):
@@ -317,7 +317,7 @@ def override(config, overrides):
     """
     for key, text in overrides.items():
         *sections, name = key.split('.')
-        parent = config
+        parent: Any = config
         for section in sections:
             parent = parent.get(section) if isinstance(parent, config_dict.ConfigDict) else None
         if not isinstance(parent, config_dict.ConfigDict) or name not in parent:

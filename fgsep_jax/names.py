@@ -4,10 +4,10 @@ An id, a class, a speaker, a data set's name may be any text: '..', two lines, '
 Inside it stays as it is, and what reads files gets it back; on the way out it passes one of these.
 """
 
+from collections.abc import Iterable
 import csv
 import hashlib
 import io
-import itertools
 import os
 import re
 import unicodedata
@@ -22,7 +22,7 @@ _TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'LRI', 'RLI', 'FSI')  # of direction
 _FORMULA = re.compile("'*[=+@\t\r\n＝＋＠－-]")  # a spreadsheet runs cells that begin so
 
 
-def part(name, *, ascii=False, taken=()):
+def part(name: str, *, ascii: bool = False, taken: Iterable[str] = ()) -> str:
     """Makes a name one part of a path, on every system, that no other name has.
 
     Args:
@@ -41,11 +41,13 @@ def part(name, *, ascii=False, taken=()):
     plain = unicodedata.normalize('NFC', name)
     plain = re.sub(r'[^\w-]+', '-', plain, flags=re.ASCII if ascii else 0).strip('-')
     plain = plain.encode()[: LONGEST - 18].decode(errors='ignore').strip('-') or 'unnamed'
-    for attempt in itertools.count():
+    attempt = 0
+    while True:
         content = f'{attempt}\0{name}'.encode('utf-8', 'surrogatepass')
         made = f'{plain}--{hashlib.sha256(content).hexdigest()[:16]}'
         if _folded(made) not in there:
             return made
+        attempt += 1
 
 
 def is_part(text, *, ascii=False, longest=LONGEST):

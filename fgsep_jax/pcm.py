@@ -1,11 +1,13 @@
 """16-bit integers, as records and files hold them, as floats of full scale 1 and back."""
 
+from typing import Any
+
 import numpy as np
 
 FULL_SCALE = 32768.0
 
 
-def to_float(pcm, dtype=np.float32):
+def to_float(pcm, dtype=np.float32) -> Any:
     """Integers of 16 bits as floats in [-1, 1), of NumPy or JAX as they came; None stays None."""
     return None if pcm is None else pcm.astype(dtype) / np.asarray(FULL_SCALE, dtype)
 

@@ -99,12 +99,13 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
         return open(path, 'rb'), status.st_size
     except OSError as error:
         broken = os.path.islink(path)
-        kind = {
+        kinds: dict[int | None, str] = {
             errno.ENOENT: 'broken link' if broken else 'missing',
             errno.ELOOP: 'broken link',
             errno.EACCES: 'not permitted',
             errno.EPERM: 'not permitted',
-        }.get(error.errno, 'unreadable')
+        }
+        kind = kinds.get(error.errno, 'unreadable')
         raise BadInput(kind, files.why(error)) from error
 
 
@@ -302,21 +303,21 @@ def _checked(
     # In a WAV, too, it estimates it, but its header says where the frames end.
     tolerance = length.tolerance or (4 * 1152 if file.subtype.startswith('MPEG') else 0)
     exact = promised is not None and not tolerance
-    found = 0
+    decoded = 0
     for block_TC in blocks(file, promised if exact else None):
-        found += len(block_TC)
+        decoded += len(block_TC)
         yield block_TC
-    if exact and found == promised:
+    if exact and decoded == promised:
         with contextlib.suppress(Exception):  # what no decoder takes for sound is none
-            found += len(file.read(1, dtype='float32', always_2d=True))
-    if promised is not None and tolerance and abs(found - promised) > tolerance:
+            decoded += len(file.read(1, dtype='float32', always_2d=True))
+    if promised is not None and tolerance and abs(decoded - promised) > tolerance:
         # libsndfile guessed at how many frames there are, or some lie behind a hole.
         detail = (
-            f'the decoder gives {counted(found, "sample")}, its frames or header count {promised}'
+            f'the decoder gives {counted(decoded, "sample")}, its frames or header count {promised}'
         )
         raise BadInput('unreadable', detail)
-    if exact and found != promised:
-        kind = 'truncated' if found < promised else 'longer than its header'
-        there = counted(min(found, promised), 'sample')
-        there = f'more than {there}' if found > promised else there
+    if promised is not None and not tolerance and decoded != promised:
+        kind = 'truncated' if decoded < promised else 'longer than its header'
+        there = counted(min(decoded, promised), 'sample')
+        there = f'more than {there}' if decoded > promised else there
         _refuse(kind, f'{there}, its header counts {promised:,}', cut)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dataclasses
 import re
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 import zlib
 
 # Of files whose sound libsndfile does not read and ffmpeg does.
@@ -128,7 +128,7 @@ def _compare(file: BinaryIO, size: int, first: int, promised: int) -> Length:
 
 
 def _chunks(
-    file: BinaryIO, at: int, size: int, *, order: str, wide: int = 4
+    file: BinaryIO, at: int, size: int, *, order: Literal['little', 'big'], wide: int = 4
 ) -> Iterator[tuple[bytes, int, int]]:
     """(name, first byte, bytes) of each chunk, as long as what follows looks like one."""
     while at + 4 + wide <= size:
@@ -308,8 +308,8 @@ class EndlessFlac:
     """A FLAC in which the number of samples reads as 0, unknown, so that libsndfile decodes all."""
 
     def __init__(self, file: BinaryIO):
-        self._file = file
-        self._first = _id3_bytes(self._file) + 21  # 36 bits, the last ones of these five bytes
+        self._file: Any = file
+        self._first = _id3_bytes(file) + 21  # 36 bits, the last ones of these five bytes
         self.seek, self.tell = file.seek, file.tell
         self.seek(0)
 

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import math
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 import google_crc32c
@@ -131,7 +131,7 @@ def _example_message():
     return message_factory.GetMessageClass(pool.FindMessageTypeByName('fgsep_jax.Example'))
 
 
-_Message = _example_message()
+_Message: Any = _example_message()
 
 
 def _pcm(name: str, array: np.ndarray, ndim: int) -> bytes:
@@ -345,7 +345,7 @@ def read_index(data: bytes, entry: dict, *, sources: int, where: str) -> np.ndar
     if dtype not in (INDEX_DTYPE, EARLY_INDEX_DTYPE) or shape != (examples,):
         raise RecordError(
             f'{where}: {counted(shape[0], "row") if shape else "no rows"} of'
-            f' {counted(len(dtype), "column")}, dataset.json'
+            f' {counted(len(dtype.names or ()), "column")}, dataset.json'
             f' says {counted(examples, "example")}; {again}'
         )
     if len(data) - file.tell() != examples * dtype.itemsize:

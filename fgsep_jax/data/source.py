@@ -129,7 +129,7 @@ class RecordSource:
         ends = (self._index['offset'] + self._index['size']).astype(np.int64)
         np.maximum.at(end, self._index['shard'], ends)
         for shard in np.flatnonzero(end):
-            file = self._file(shard)
+            file = self._file(int(shard))
             size = file.stat().st_size if file.is_file() else None
             if size != end[shard]:
                 state = 'is missing' if size is None else f'has {size} bytes, not {end[shard]}'

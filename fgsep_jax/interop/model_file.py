@@ -10,6 +10,7 @@ import os
 from typing import NamedTuple
 
 import jax
+from ml_collections import config_dict
 import numpy as np
 
 from fgsep_jax import __version__, config as config_lib, files
@@ -36,7 +37,7 @@ class About(NamedTuple):
       speakers: digests of those that it was trained on; empty where unknown.
     """
 
-    config: object
+    config: config_dict.ConfigDict
     sources: tuple[str, ...]
     step: int = 0
     origin: str = ''

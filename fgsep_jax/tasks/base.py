@@ -20,6 +20,7 @@ class Task(Protocol):
 
     def multiply_accumulates(self) -> int:
         """Returns how many a second of audio takes to separate."""
+        ...
 
     def loss(self, params, batch, rng: jax.Array):
         """Loss of each example of a batch.
@@ -37,6 +38,7 @@ class Task(Protocol):
 
     def scored(self, batch) -> jax.Array:
         """Returns which examples of a batch have a loss [B]; the others count for nothing."""
+        ...
 
     def oracles(self):
         """Upper bounds: {name: function (source_BST, length_B) -> estimate_BST}."""

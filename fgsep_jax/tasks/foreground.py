@@ -1,6 +1,7 @@
 """Foreground-background separation by a mask on the STFT (paper 1)."""
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -31,13 +32,13 @@ class ForegroundTask:
             high=self._features.high or None,
             scale=self._features.mel_scale,
         )
-        self.model = MaskBLSTM(bands=self._features.bands, **model)
+        self.model: Any = MaskBLSTM(bands=self._features.bands, **model)
 
     def init(self, rng):
         """Returns the initial parameters; they depend on no signal length."""
         silence_BKM = jnp.zeros((1, 2, self._features.bands))
-        adaptation = {'adaptation_BAM': silence_BKM} if self.model.auxiliary else {}
-        return self.model.init(rng, silence_BKM, **adaptation)['params']
+        adaptation_BAM = silence_BKM if self.model.auxiliary else None
+        return self.model.init(rng, silence_BKM, adaptation_BAM=adaptation_BAM)['params']
 
     def multiply_accumulates(self):
         """Returns how many a second of audio takes to separate."""

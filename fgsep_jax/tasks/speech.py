@@ -1,5 +1,7 @@
 """Speech separation in the waveform domain with permutation-invariant training (paper 2)."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from fgsep_jax.dsp.oracle import ideal_ratio_mask
@@ -20,7 +22,7 @@ class SpeechTask:
         model = config.model.to_dict()
         dilated, layers = model.pop('dilated'), model['layers']
         dilations = tuple(2**i if dilated else 1 for i in range(layers - 1))
-        self.model = conv_tasnet(sources=config.data.sources, dilations=dilations, **model)
+        self.model: Any = conv_tasnet(sources=config.data.sources, dilations=dilations, **model)
         self._loss, self._sample_rate = config.loss, config.data.sample_rate
         self._sources = config.data.sources
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+from typing import Any
 
 import google_crc32c
 import jax
@@ -246,7 +247,7 @@ class Checkpoints:
     def _first_whole(self, steps, damaged, abstract_state):
         """(step, TrainState, position) of the first whole one, or None where there is none; adds
         to `damaged` and notes what is not whole."""
-        found = None
+        found: Any = None
         for step in steps:
             problem = ''
             try:
@@ -257,7 +258,7 @@ class Checkpoints:
             if not problem:
                 break
             damaged[str(step)], found = problem, None
-        if damaged and not found:
+        if damaged and found is None:
             raise ConfigError(
                 f'no whole checkpoint in {self._folder}: {"; ".join(damaged.values())}. Copy one'
                 ' back, or move these away (nothing was changed) to start anew'

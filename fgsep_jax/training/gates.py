@@ -2,6 +2,7 @@
 
 import io
 import os
+from typing import Any
 
 import jax
 import numpy as np
@@ -35,7 +36,7 @@ class GateLog:
         example = source[0]
         source_BST = pipeline.first_segments([example], config)['source_BST']
         self._mixture_BT = pcm.to_float(source_BST).sum(axis=1)
-        self._origin = dict(id=np.array(example.id), split=np.array(source.split))
+        self._origin: Any = dict(id=np.array(example.id), split=np.array(source.split))
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))
         self._probe = jax.jit(task.probe)

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -352,7 +353,7 @@ class _Run:
         """
         self.read_metrics()
         began = time.monotonic()
-        totals = None
+        totals: Any = None
         for batch in pipeline.validation_batches(
             self._validation_source,
             self._config,
