@@ -8,7 +8,11 @@ DEMO = [
     'apache-beam>=2.60',
     'espeakng-loader>=0.2.4',  # eSpeak NG (GPL-3) with its voices: renders the embedded corpus
 ]
-REPORT = ['matplotlib>=3.8']  # the figures
+REPORT = [
+    'jinja2>=3.1',  # the page
+    'matplotlib>=3.8',  # the figures
+    'pandas>=2.2',  # the one table of all scores that the others are grouped from
+]
 DATA_PREP = [
     'apache-beam>=2.60',
     'pyloudnorm',  # --level=lufs of the job fgbg
@@ -44,11 +48,11 @@ setup(
         'fgsep_jax.configs',  # so that an installation has them, by name
     ],
     package_dir={'fgsep_jax.configs': 'configs'},
-    # the class tables; the small models; style and script of the report's page
+    # the class tables; the small models; template, style and script of the report's page
     package_data={
         'data_prep': ['*.csv'],
         'fgsep_jax': ['py.typed', 'shipped/*.safetensors'],
-        'fgsep_jax.report': ['*.css', '*.js'],
+        'fgsep_jax.report': ['*.html', '*.css', '*.js'],
     },
     entry_points={
         'console_scripts': [
@@ -90,7 +94,6 @@ setup(
             'librosa>=0.11',  # features, mel filters and resampling are held against it
             'fast_bss_eval',  # second opinion on BSS-eval
             'mir_eval>=0.8,<0.9',  # reference BSS-eval v3; 0.9 drops it
-            'pandas',  # what report.load_runs gives where it is installed
             'pytest',
             'pytest-xdist',  # the suite over all cores
             'onnx',  # as in interop below

@@ -12,7 +12,6 @@ COMMANDS = (
     ('fgsep-evaluate', 'fgsep_jax.main --mode=evaluate', 'scores a run on data sets'),
     ('fgsep-app', 'fgsep_jax.app', 'a page in the browser: drop a sound, hear and see its parts'),
     ('fgsep-report', 'fgsep_jax.report', 'tables, figures and a page of many runs'),
-    ('', 'fgsep_jax.report.compare', 'runs on the same examples, with paired differences'),
     ('', 'fgsep_jax.interop.import_model', 'weights of other programs become a model file'),
     ('', 'fgsep_jax.interop.export_model', 'a trained model as files that run without us'),
     ('', 'data_prep', 'lists the jobs that make data sets'),

@@ -1,6 +1,7 @@
 """Cross-dataset evaluation (paper 2, section 4.2): every run on every test set."""
 
 import dataclasses
+import importlib.util
 import os
 
 import jax
@@ -16,16 +17,7 @@ from fgsep_jax import (
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import RULES
-from fgsep_jax.report import (
-    groups as groups_lib,
-    items,
-    results,
-    runs as runs_lib,
-    tables_common,
-    tables_foreground,
-    tables_speech,
-    text,
-)
+from fgsep_jax.report import runs as runs_lib
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
 
@@ -77,27 +69,32 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
 
 
 def _print_matrix(jobs):
-    runs = [run for run, *_ in jobs]
-    for note in runs_lib.reconcile(runs) + [problem for run in runs for problem in run.problems]:
+    if importlib.util.find_spec('pandas') is None:
+        print(
+            '\nthe matrix of all runs is printed where pandas is installed: pip install'
+            " 'fgsep_jax[report]', then the same command, which keeps what is evaluated"
+        )
+        return
+    from fgsep_jax.report import foreground, load, parts, speech
+
+    notes = []
+    results = load.tables([run for run, *_ in jobs], notes)
+    for note in notes:
         print(f'note: {names_lib.shown(note)}')
-    groups = groups_lib.by_seed(runs)
-    names = tables_common.test_sets(groups)
-    if runs[0].task == 'speech':
-        tables = [
-            tables_speech.cross_table(groups, names),
-            tables_speech.cross_means(groups, names),
-            tables_speech.cross_differences(groups, names),
-        ]
+    names = results.data_sets()
+    if results.task == 'speech':
+        makers = speech.cross_table, speech.cross_means, speech.cross_differences
+        tables = [make(results, names) for make in makers]
     else:
         tables = [
             table
-            for family in tables_foreground.families(names)
-            for table in tables_foreground.medians(groups, family)
+            for family in foreground.families(names)
+            for table in foreground.medians(results, family)
         ]
     for table in filter(None, tables):
         # The papers' other models, which a report has a row for, are not what was asked for.
-        rows = [row for row in table.rows if any(isinstance(cell, items.Estimate) for cell in row)]
-        print(f'\n{text.markdown(dataclasses.replace(table, rows=rows))}')
+        rows = [row for row in table.rows if any(isinstance(cell, tuple) for cell in row)]
+        print(f'\n{parts.markdown(dataclasses.replace(table, rows=rows))}')
 
 
 def _plan(folders, data_dirs, splits, baselines, overrides):
@@ -204,14 +201,15 @@ def _is_there(path, source, config, step, digest, baselines):
     systems = ['']
     if baselines:
         folder = os.path.join(path, 'evaluation', name)
-        oracles = results.oracles(path, name) if os.path.isdir(folder) else []
+        beside = os.listdir(folder) if os.path.isdir(folder) else []
+        oracles = [system for system in beside if system.startswith('ideal_')]
         if not oracles:
             return False
         systems += ['untrained', *oracles]
     for system in systems:
         try:
-            summary = results.load(path, name, system).summary
-        except results.ResultsError:
+            summary = runs_lib.read_result(path, name, system).summary
+        except runs_lib.ResultsError:
             return False
         if any({'targets': '', **summary}.get(key) != value for key, value in wanted.items()):
             return False

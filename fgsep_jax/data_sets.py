@@ -10,7 +10,7 @@ from fgsep_jax import config as config_lib, files, lock, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import alike, shown
-from fgsep_jax.report import results, runs as runs_lib
+from fgsep_jax.report import runs as runs_lib
 from fgsep_jax.training import run_folder
 
 EMBEDDED = {'speech': 'corpus of synthetic speech', 'foreground': 'bank of synthetic sounds'}
@@ -100,7 +100,7 @@ def find_runs(places):
         model, folder = model_of(place)
         try:
             runs = [_run_of(model, folder)] if model else runs_lib.find(place)
-        except results.ResultsError as error:
+        except runs_lib.ResultsError as error:
             raise config_lib.ConfigError(str(error)) from error
         for run in runs:
             path = os.path.realpath(run.path)

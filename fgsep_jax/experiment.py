@@ -236,7 +236,9 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
     rows_of_table, own = {}, None
     for system_name, system in compared.items():
         label = names.shown(f'{system_name or config.experiment} on {name}')
-        rows, skipped = evaluate_lib.evaluate(system, source, label=label, **how)
+        rows, skipped = evaluate_lib.evaluate(
+            system, source, name=system_name or 'model', label=label, **how
+        )
         if not rows and not system_name:
             reasons = collections.Counter(skipped.values()).items()
             raise config_lib.ConfigError(

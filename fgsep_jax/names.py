@@ -133,6 +133,22 @@ def markdown(text, *, cell=False):
     return re.sub(r'^(\s*)([#>+=-])|^(\s*\d+)([.)])(?=\s|$)', r'\1\3\\\2\4', text)
 
 
+def markdown_table(heads, rows, numeric):
+    """Lines of a Markdown table.
+
+    Args:
+      heads: of the columns.
+      rows: lists of cells.
+      numeric: for each column whether it is set to the right, as numbers are.
+    """
+    lines = [
+        '| ' + ' | '.join(markdown(cell, cell=True) for cell in row) + ' |'
+        for row in (heads, *rows)
+    ]
+    sides = '|'.join('---:' if right else '---' for right in numeric)
+    return '\n'.join([lines[0], f'|{sides}|', *lines[1:]])
+
+
 def csv_text(rows):
     """Rows of cells as CSV; a text that a spreadsheet would run begins with an apostrophe.
 

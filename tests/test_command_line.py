@@ -14,7 +14,7 @@ import pytest
 from data_prep import options
 from fgsep_jax import command_line, config as config_lib, files, huge_pages, lock, main
 from fgsep_jax.launch import compile_ahead
-from fgsep_jax.report import __main__ as report_command, compare
+from fgsep_jax.report import __main__ as report_command
 
 ROOT = pathlib.Path(__file__).parents[1]
 HEAVY = 'jax flax orbax grain torch tensorflow_datasets apache_beam matplotlib scipy.signal numba'
@@ -294,7 +294,7 @@ def test_beams_flags_are_known_by_its_source():
     assert known - {'-h', '--help'} <= options.beam_flags()
 
 
-@pytest.mark.parametrize('program', [report_command.main, compare.main])
+@pytest.mark.parametrize('text', [[], ['--text']])
 @pytest.mark.parametrize(
     'argv, said',
     [
@@ -309,11 +309,10 @@ def test_beams_flags_are_known_by_its_source():
         (['--runs=fgsep_jax/losses'], 'fgsep_jax/losses holds no'),
     ],
 )
-def test_a_report_refuses_a_mistake_in_one_line(capsys, tmp_path, program, argv, said):
-    if program is report_command.main:
-        argv = [*argv, f'--output_dir={tmp_path}/out']
-    text = refusal(capsys, *argv, program=program)
-    assert said in text and text.count('\n') == 1
+def test_a_report_refuses_a_mistake_in_one_line(capsys, tmp_path, text, argv, said):
+    argv = [*argv, f'--output_dir={tmp_path}/out', *text]
+    error = refusal(capsys, *argv, program=report_command.main)
+    assert said in error and error.count('\n') == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -397,7 +396,7 @@ def test_the_list_of_configurations_has_a_column_as_wide_as_it_needs(tmp_path, m
 
 
 def test_every_flag_says_what_it_is_for(capsys):
-    for program in ('main', 'report.__main__', 'report.compare', 'separate'):
+    for program in ('main', 'report.__main__', 'separate'):
         with pytest.raises(SystemExit):
             importlib.import_module(f'fgsep_jax.{program}').main(['--help'])
         assert 'no help available' not in capsys.readouterr().out, program

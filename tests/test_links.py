@@ -1,5 +1,6 @@
 """Nothing is written through a link inside a folder of ours, nor in a link's place: it is named."""
 
+import json
 import os
 import types
 
@@ -7,7 +8,7 @@ import pytest
 
 from data_prep import folder_2mix, shards
 from fgsep_jax import command_line, experiment, files, lock
-from fgsep_jax.report import results, write as report_write
+from fgsep_jax.report import runs, write as report_write
 from fgsep_jax.separation import writing
 from fgsep_jax.training import logging, run_folder
 import tiny
@@ -126,11 +127,13 @@ def test_a_job_says_so_in_one_line(elsewhere, tmp_path, capsys):
 @pytest.mark.parametrize('target', ['file', 'nowhere'])
 @pytest.mark.parametrize('part', ['report.md', 'report_files.json', 'tables/t.csv'])
 def test_a_report_replaces_no_link(elsewhere, tmp_path, part, target):
+    (tmp_path / 'out').mkdir()
+    listed = json.dumps({'files': ['index.html', 'report.md', 'tables/t.csv']})
+    (tmp_path / 'out' / 'report_files.json').write_text(listed)
     link = tmp_path / 'out' / part
-    link.parent.mkdir(parents=True)
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
     link.symlink_to(elsewhere / target)
-    if part == 'report_files.json':
-        with pytest.raises(results.ResultsError, match=str(link)):
-            report_write._manifest(str(tmp_path / 'out'))
-    written = {part: [files.digest(b'mine')]}
-    assert not report_write._may_replace(str(tmp_path / 'out'), part, written)
+    with pytest.raises(runs.ResultsError, match=str(link)):
+        report_write.check(str(tmp_path / 'out'))
+    assert link.is_symlink() and (elsewhere / 'file').read_text() == 'mine'

@@ -50,3 +50,20 @@ def config(data, name='convtasnet_glu', **overrides):
         section, leaf = key.split('.')
         made[section][leaf] = value
     return made
+
+
+def whole(rows):
+    """Rows of an evaluation, one an example and source, as one an example: numbers are the means
+    over the sources, and stand once more with the source behind their names."""
+    examples = {}
+    for row in rows:
+        examples.setdefault(row['id'], []).append(row)
+    made = []
+    for parts in examples.values():
+        numbers = [key for key in parts[0] if isinstance(parts[0][key], (int, float))]
+        made.append(
+            {**parts[0]}
+            | {key: sum(row[key] for row in parts) / len(parts) for key in numbers}
+            | {f'{key}_{row["source"]}': value for row in parts for key, value in row.items()}
+        )
+    return made

@@ -15,12 +15,14 @@ import tqdm
 
 from fgsep_jax import config as config_lib, files, names, pcm
 from fgsep_jax.data.resample import resample
+from fgsep_jax.metrics import intervals
 from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import RULES, SkipExample, evaluate_example
 from fgsep_jax.training.mesh import gather
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
 FULL_METRICS = (*METRICS, 'sir', 'siri', 'sar', 'sir_mixture')
+IMPROVEMENTS = ('si_snri', 'sdri', 'siri')
 SILENCE = 60.0  # seconds at least between two lines on how far an evaluation is
 BATCH_SECONDS = 16  # a batch holds no more audio than `batch_size` examples of this length
 
@@ -172,6 +174,7 @@ def evaluate_examples(
     filter_taps,
     source_names=(),
     adaptation_seconds=0.0,
+    name='model',
     label='',
 ):
     """Scores a system on some examples.
@@ -185,37 +188,47 @@ def evaluate_examples(
       bucket_seconds: lengths are padded to multiples, see `pad_length`.
       filter_taps: of BSS-eval.
       source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
-        are added and the columns carry these names. Empty: the best order counts.
+        are added. Empty: the sources are '1', '2', ..., and the best order counts.
       adaptation_seconds: of the background segment that the system is given; 0 for none.
+      name: of the system, 'model' or a baseline's.
       label: what is evaluated, for whoever waits.
 
     Returns:
-      (rows, skipped): a dict an example that could be scored, and {id: reason} of the others.
+      (rows, skipped): a dict for each source of an example that could be scored, and
+      {id: reason} of the others.
     """
     rows, skipped = [], {}
     sexes = source.metadata.get('speakers', {})
 
-    def row_of(example, source_ST, estimate_ST):
+    def rows_of(example, source_ST, estimate_ST):
         try:
             values = score(
                 estimate_ST, source_ST, filter_taps=filter_taps, source_names=source_names
             )
         except SkipExample as error:
             return example.id, error.reason
-        return {
-            'id': example.id,
-            'sources': json.dumps(example.source_ids),
-            'seconds': source_ST.shape[1] / sample_rate,
-            'snr_db': example.snr_db,
-            **_identity(example, len(estimate_ST), source_names, sexes),
-            **_columns(values, source_names),
-        }
+        sources = source_names or [str(s) for s in range(1, len(estimate_ST) + 1)]
+        order = {'permutation_S'} if source_names else set()  # it is the sources' own
+        metrics = [key[:-2] for key in values if key.endswith('_S') and key not in order]
+        return [
+            {
+                'id': example.id,
+                'system': name,
+                'source': source,
+                **_identity(example, s, bool(source_names), sexes, len(sources)),
+                'seconds': source_ST.shape[1] / sample_rate,
+                'snr_db': example.snr_db,
+                **{metric: values[f'{metric}_S'][s].item() for metric in metrics},
+                'empty_estimates': values['empty_estimates'],
+            }
+            for s, source in enumerate(sources)
+        ]
 
     def collect(futures):
         for future in futures:
             result = future.result()
-            if isinstance(result, dict):
-                rows.append(result)
+            if isinstance(result, list):
+                rows.extend(result)
             else:
                 skipped[result[0]] = result[1]
 
@@ -241,7 +254,7 @@ def evaluate_examples(
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
             pending = [
-                pool.submit(row_of, example, s_ST, estimate_ST)
+                pool.submit(rows_of, example, s_ST, estimate_ST)
                 for (example, s_ST), estimate_ST in zip(loaded, estimates)
             ]
         collect(pending)
@@ -275,7 +288,7 @@ def evaluate(system, source, *, max_examples=0, **settings):
       **settings: those of `evaluate_examples`.
 
     Returns:
-      (rows, skipped) over all hosts, rows sorted by id.
+      (rows, skipped) over all hosts, rows sorted by id; those of an example stand together.
     """
     rows, skipped = evaluate_examples(system, source, own_share(source, max_examples), **settings)
     shares = gather({'rows': rows, 'skipped': skipped})
@@ -298,51 +311,66 @@ def summary(rows, skipped, *, source_names=(), **context):
       empty (see `metrics.improvement.evaluate_example`) and of skipped ones by reason; with source
       names the metrics of each source too, and its classes' under 'classes'.
     """
-    metrics = METRICS
-    if source_names:
-        metrics = FULL_METRICS + tuple(
-            f'{metric}_{name}' for name in source_names for metric in FULL_METRICS
-        )
-    statistics = _statistics(rows, metrics)
-    classes = {}
-    for name in source_names:
-        groups = collections.defaultdict(list)
-        for row in rows:
-            groups[row[f'class_{name}']].append(row)
-        classes[name] = {
-            label: _statistics(groups[label], [f'{metric}_{name}' for metric in FULL_METRICS])
-            for label in sorted(groups)
+    names = FULL_METRICS if source_names else METRICS
+    metrics = [(name, None) for name in names]
+    metrics += [(name, source) for source in source_names for name in names]
+    statistics, classes = _statistics(rows, metrics), {}
+    for source in source_names:
+        ours = [row for row in rows if row['source'] == source]
+        classes[source] = {
+            label: {
+                _key(*metric): value
+                for metric, value in _statistics(
+                    [row for row in ours if row['class'] == label],
+                    [(name, source) for name in names],
+                ).items()
+            }
+            for label in sorted({row['class'] for row in ours})
         }
     return {
         **context,
         'rules': RULES,
-        'examples': len(rows),
-        'empty_estimates': sum(row.get('empty_estimates', 0) > 0 for row in rows),
+        'examples': len({row['id'] for row in rows}),
+        'empty_estimates': len({row['id'] for row in rows if row.get('empty_estimates')}),
         'skipped': dict(collections.Counter(skipped.values())),
-        'metrics': statistics,
-        'mixture': mixture_statistics(statistics),
+        'metrics': {_key(*metric): value for metric, value in statistics.items()},
+        'mixture': _of_mixture(statistics),
         **({'classes': classes} if classes else {}),
     }
 
 
+def _key(name, source):
+    return name if source is None else f'{name}_{source}'
+
+
 def _statistics(rows, metrics):
-    return {name: summarize([row[name] for row in rows]) for name in metrics}
+    """{(name, source): statistics} of metrics; with None as source of the means over the sources
+    of each example."""
+    sources = dict.fromkeys(row['source'] for row in rows)
+    parts = {source: [row for row in rows if row['source'] == source] for source in sources}
+    clusters = ()
+    for kind in ('recording', 'speaker'):
+        if rows and kind in rows[0]:
+            label_SN = [[row[kind] for row in part] for part in parts.values()]
+            clusters = clusters or intervals.clusters(kind, np.transpose(label_SN))
+    statistics = {}
+    for name, source in metrics:
+        value_SN = [[row[name] for row in parts[key]] for key in parts if source in (None, key)]
+        statistics[name, source] = summarize(np.mean(value_SN, axis=0) if rows else [], clusters)
+    return statistics
 
 
-def mixture_statistics(metrics):
+def _of_mixture(statistics):
     """Statistics of the unprocessed mixture, from those of any system on the same examples."""
     nothing = dict.fromkeys(('mean', 'median', 'q25', 'q75', 'ci95'))
-    zero = {**nothing, 'mean': 0.0, 'median': 0.0}
-    row = {}
-    for name in metrics:
-        stem, _, source = name.partition('_mixture')
-        if stem + source in metrics and stem != name:
-            row[stem + source] = metrics[name]
-        elif name.startswith(('si_snri', 'sdri', 'siri')):
-            row[name] = zero
-        else:
-            row.setdefault(name, nothing)
-    return row
+    mixture = {}
+    for name, source in statistics:
+        if name.endswith('_mixture'):
+            continue
+        of_mixture = statistics.get((f'{name}_mixture', source), nothing)
+        improvement = {**nothing, 'mean': 0.0, 'median': 0.0}
+        mixture[_key(name, source)] = improvement if name in IMPROVEMENTS else of_mixture
+    return mixture
 
 
 def check_folder(folder, data_set, split, targets=''):
@@ -375,7 +403,7 @@ def write(folder, rows, content):
     `settle` puts it into its place.
     """
     os.makedirs(folder, exist_ok=True)
-    columns = list(rows[0]) if rows else ['id']
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or ['id']
     cells = [[row.get(column) for column in columns] for row in rows]
     # An id may be no UTF-8.
     examples = names.csv_text([columns, *cells]).encode(errors='surrogatepass')
@@ -399,31 +427,14 @@ def settle(folder):
     files.clean(folder)
 
 
-def _identity(example, estimated, source_names, sexes):
-    """What a row says of the sources: class and recording where they have names, else the sex of
-    each speaker that is estimated, '' where the data set does not tell."""
-    if not source_names:
-        speakers = example.source_ids[:estimated]
-        return {f'sex_{s}': sexes.get(one, '') for s, one in enumerate(speakers, start=1)}
-    row = {}
-    for name, label, recording in zip(source_names, example.source_classes, example.source_ids):
-        row |= {f'class_{name}': label, f'recording_{name}': recording}
-    if example.adaptation_overlap is not None:
-        row['adaptation_overlap'] = example.adaptation_overlap
-    return row
-
-
-def _columns(values, source_names):
-    """Flattens {'sdr_S': array} into {'sdr_1': number, 'sdr_2': ...}, or by the sources' names."""
-    flat = {}
-    if source_names:
-        values = {name: value for name, value in values.items() if name != 'permutation_S'}
-    for name, value in values.items():
-        if np.ndim(value):
-            stem = name.removesuffix('_S')
-            numbers = np.asarray(value).tolist()
-            for name_s, one in zip(source_names or range(1, len(numbers) + 1), numbers):
-                flat[f'{stem}_{name_s}'] = one
-        else:
-            flat[name] = value
-    return flat
+def _identity(example, s, named, sexes, estimated):
+    """What a row says of source number `s`: class and recording where sources have names, else the
+    speaker and the speaker's sex, '' where the data set does not tell."""
+    if named:
+        about = {'class': example.source_classes[s], 'recording': example.source_ids[s]}
+        if example.adaptation_overlap is not None:
+            about['adaptation_overlap'] = example.adaptation_overlap
+        return about
+    speaker, noise = example.source_ids[s], example.source_ids[estimated:]
+    about = {'speaker': speaker, 'sex': sexes.get(speaker, '')}
+    return about | ({'noise': json.dumps(noise)} if noise else {})

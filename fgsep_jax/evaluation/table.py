@@ -1,6 +1,6 @@
 """Text tables of evaluations."""
 
-from fgsep_jax.names import markdown
+from fgsep_jax.names import markdown_table
 
 # (heading, metric, how it is shown). The papers give means (2) and box plots (1).
 COLUMNS = (
@@ -43,19 +43,12 @@ def render(title, systems, columns=COLUMNS):
     Returns:
       Text; improvements carry their 95 % interval, or the quartiles.
     """
-    lines = [
-        title,
-        '',
-        _row(['system', *(f'{label} (dB)' for label, _, _ in columns)]),
-        '|---|' + '---:|' * len(columns),
+    heads = ['system', *(f'{label} (dB)' for label, _, _ in columns)]
+    rows = [
+        [name, *(_cell(metrics[key], style) for _, key, style in columns)]
+        for name, metrics in systems.items()
     ]
-    for name, metrics in systems.items():
-        lines.append(_row([name, *(_cell(metrics[key], style) for _, key, style in columns)]))
-    return '\n'.join(lines)
-
-
-def _row(cells):
-    return '| ' + ' | '.join(markdown(cell, cell=True) for cell in cells) + ' |'
+    return f'{title}\n\n' + markdown_table(heads, rows, [False] + [True] * len(columns))
 
 
 def _cell(value, style):

@@ -1,5 +1,8 @@
 """Reads what runs left on disk; needs neither jax nor the data."""
 
-from fgsep_jax.report.frame import load_runs
 
-__all__ = ['load_runs']
+def load_runs(folder):
+    """All scores of the runs below a folder as one DataFrame; see `load.load_runs`."""
+    from fgsep_jax.report import load  # pandas takes half a second to import
+
+    return load.load_runs(folder)

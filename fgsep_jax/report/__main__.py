@@ -1,17 +1,23 @@
 """Turns run folders into every table and figure of both papers and one page to read and hear.
 
     python -m fgsep_jax.report --runs=runs [--output_dir=report]
+    python -m fgsep_jax.report --runs=runs/m1,runs/m2 --text
 
 Reads result files only: no jax, no model, no data set.
 """
 
 import importlib.util
-import os
 import sys
 
 from fgsep_jax import command_line, lock
 from fgsep_jax.names import counted, shown
-from fgsep_jax.report import results, runs as runs_lib
+from fgsep_jax.report.runs import ResultsError
+
+NEEDED = {
+    'pandas': 'which makes the tables',
+    'matplotlib': 'which draws the figures',
+    'jinja2': 'which makes the page',
+}
 
 
 def main(argv=None, *, evaluated=False):
@@ -34,7 +40,7 @@ def main(argv=None, *, evaluated=False):
         metavar='DIR',
         type=command_line.local_path,
         default='report',
-        help='folder of the report; an earlier report in it is replaced',
+        help='folder of the report, new, empty or of an earlier one, which is replaced',
     )
     parser.add_argument('--title', default='Sound separation: results', help='of the page')
     parser.add_argument(
@@ -43,47 +49,59 @@ def main(argv=None, *, evaluated=False):
         default=1,
         help='to listen to, of each test set',
     )
+    parser.switch('--text', 'print scores and differences instead, and write nothing')
+    parser.add_argument(
+        '--data_sets',
+        type=command_line.words,
+        default=[],
+        help='with --text: names of results; default: those that all runs have',
+    )
+    parser.add_argument(
+        '--metrics',
+        type=command_line.words,
+        default=[],
+        help='with --text: e.g. sdri_foreground,si_snri; default: those that the paper of the runs'
+        ' judges by',
+    )
     options, _ = parser.parse(argv)
     command_line.lend_caches()
+    notes = []
     try:
-        if importlib.util.find_spec('matplotlib') is None:
-            raise results.ResultsError(
-                'matplotlib, which draws the figures, is not installed: pip install'
-                " 'fgsep_jax[report]'"
-            )
-        notes = []
-        found = list(
-            {
-                os.path.realpath(run.path): run
-                for folder in options.runs
-                for run in runs_lib.find(folder, notes)
-            }.values()
-        )
-        try:
-            from fgsep_jax.report import build, write  # matplotlib takes a second to import
-        except ModuleNotFoundError as error:
-            raise results.ResultsError(
-                f'{error.name} is not installed, which draws the figures: pip install'
-                " 'fgsep_jax[report]'"
-            ) from error
+        for name, why in NEEDED.items():
+            if importlib.util.find_spec(name) is None:
+                raise ResultsError(
+                    f"{name}, {why}, is not installed: pip install 'fgsep_jax[report]'"
+                )
+        from fgsep_jax.report import load
 
-        with lock.held(options.output_dir, 'a report', flag='--output_dir'):
-            write.check(options.output_dir)
-            notes += build.notes(found)
-            path = write.write(
-                build.sections(found, notes, examples=options.examples),
-                options.output_dir,
-                options.title,
-            )
-    except (results.ResultsError, OSError) as error:
+        results = load.read(options.runs, notes)
+        if options.text:
+            from fgsep_jax.report import text
+
+            done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
+        else:
+            done = _write(results, notes, options)
+    except (ResultsError, OSError) as error:
         return command_line.refusal(error).code
-    told = build.seen_in_training(found) if evaluated else []
-    for note in notes:
-        if note in told:
-            continue
+    said = load.seen_in_training(results.runs.folder) if evaluated else []
+    for note in (note for note in notes if note not in said):
         print(f'note: {shown(note)}', file=sys.stderr)
-    print(f'{counted(len(found), "run")}; the report: {shown(path)}')
+    command_line.show(done)
     return 0
+
+
+def _write(results, notes, options):
+    """Writes the report; returns a line that says where it is."""
+    from fgsep_jax.report import page, write
+
+    with lock.held(options.output_dir, 'a report', flag='--output_dir'):
+        write.check(options.output_dir)
+        path = write.write(
+            page.sections(results, notes, examples=options.examples),
+            options.output_dir,
+            options.title,
+        )
+    return f'{counted(len(results.runs), "run")}; the report: {shown(path)}'
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Numbers printed in the papers, never mixed with ours.
+"""Numbers and claims printed in the papers, never mixed with ours, and what decides on a claim.
 
 Paper 2: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, all on WSJ0-2mix unless
 said. Paper 1: Olvera et al., "Foreground-background ambient sound scene separation", EUSIPCO 2020.
@@ -38,3 +38,38 @@ MORE_DATA = 'yes, on average'
 
 # Section V of paper 1: median SDR improvement of M2 over M1 in dB.
 M2_OVER_M1 = '+0.9 (C1), +1.3 (C2), +0.5 (C4)'
+
+NEAR = 0.5  # dB: what differs by less is level
+NOTE = (
+    'The verdict goes by the 95 % interval over examples and seeds: reproduced, if all of it is'
+    ' on the side of the claim; not reproduced, if all of it is on the other; else undecided.'
+    f' "Level" and "no better" mean by less than {NEAR:g} dB. With fewer than three seeds'
+    ' nothing is claimed.'
+)
+
+
+def verdict(estimate, kind):
+    """What an interval says of a claim.
+
+    Args:
+        estimate: Estimate, or None.
+        kind: what is claimed of the difference: 'above' or 'below' 0, 'not above' (0 is in the
+            interval or above it, and all of it is below NEAR), 'level' (all of it within NEAR).
+
+    Returns:
+        Text, or None without an estimate.
+    """
+    if estimate is None:
+        return None
+    if estimate.low is None or estimate.note:
+        return f'no claim ({estimate.note})'
+    low, high = estimate.low, estimate.high
+    if kind == 'below':
+        low, high = -high, -low
+    yes, no = {
+        'above': (low > 0, high < 0),
+        'below': (low > 0, high < 0),
+        'not above': (low <= 0 and high < NEAR, low > 0),
+        'level': (low > -NEAR and high < NEAR, low > NEAR or high < -NEAR),
+    }[kind]
+    return 'reproduced' if yes else 'not reproduced' if no else 'undecided'

@@ -1,12 +1,23 @@
-"""Run folders as they are found on disk."""
+"""Run folders on disk, read without pandas: configuration, results, curves, gates, sounds.
 
+What is damaged is named in `Run.problems` and left out.
+"""
+
+import contextlib
+import csv
 import dataclasses
 import functools
+import glob
+import io
 import json
 import os
+from typing import NamedTuple
+import zipfile
 
-from fgsep_jax import config as config_lib, files, validate
-from fgsep_jax.report import results, run_files
+import numpy as np
+import soundfile
+
+from fgsep_jax import config as config_lib, files, names, validate
 
 NAMES = {
     'convtasnet': 'Conv-TasNet',
@@ -19,9 +30,36 @@ NAMES = {
     'blstm_m2': 'M2',
     'blstm_m2_plus': 'M2+',
 }
-
-
 IDENTITY = ('task', 'experiment', 'preset', 'seed', 'data.dir')  # keys that every config.json has
+REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
+# What results must have in common to stand beside one another.
+MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules', 'targets')
+SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
+STATISTICS = ('median', 'q25', 'q75')  # of a metric, at least
+ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
+TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
+RATES = (1000, 400_000)  # hertz; what can be a sample rate
+_ROLES = ('mixture', 'reference', 'estimate')
+
+
+class ResultsError(ValueError):
+    """Results that are not there, or that cannot be compared."""
+
+
+class Result(NamedTuple):
+    """One system's scores on one split of a data set.
+
+    Attributes:
+        data_set: name of the results, e.g. 'fgbg-c1'.
+        system: '' for the run's model, else the name of a baseline.
+        summary: content of summary.json.
+        columns: {column: array [rows]} of examples.csv, a row an example and source.
+    """
+
+    data_set: str
+    system: str
+    summary: dict
+    columns: dict
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,26 +109,26 @@ class Run:
 
     @functools.cached_property
     def results(self):
-        """{data set: {system: results.Result}}; the model's own system is ''."""
-        root, found = os.path.join(self.path, 'evaluation'), {}
+        """{data set: {system: Result}}; the run's own system is ''."""
+        root, results = os.path.join(self.path, 'evaluation'), {}
         for path in files.find(root, 'summary.json'):
             folder, _, system = os.path.relpath(os.path.dirname(path), root).partition(os.sep)
             try:
-                loaded = results.load(self.path, folder, system)
-            except results.ResultsError as error:
+                result = read_result(self.path, folder, system)
+            except ResultsError as error:
                 self.problems.append(f'{self.name}: {error}')
                 continue
-            found.setdefault(loaded.data_set, {})[system and loaded.system] = loaded
-        return found
+            results.setdefault(result.data_set, {})[result.system] = result
+        return results
 
     @functools.cached_property
     def curves(self):
         """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss')."""
-        return run_files.read_curves(self.path, self.problems)
+        return read_curves(self.path, self.problems)
 
     @functools.cached_property
     def _gates(self):
-        return run_files.read_gates(self.path, self.problems)
+        return read_gates(self.path, self.problems)
 
     @property
     def gates(self):
@@ -105,7 +143,7 @@ class Run:
     @functools.cached_property
     def examples(self):
         """{data set: {example id: content of example.json, with its folder under 'folder'}}."""
-        return run_files.read_examples(self.path, self.problems)
+        return read_examples(self.path, self.problems)
 
 
 def open_run(path, name=''):
@@ -117,12 +155,12 @@ def open_run(path, name=''):
     path = os.path.expanduser(path)
     try:
         return _open_run(path, name)
-    except results.ResultsError as error:
-        raise results.ResultsError(f'{path} is no readable run folder ({error})') from error
+    except ResultsError as error:
+        raise ResultsError(f'{path} is no readable run folder ({error})') from error
 
 
 def _open_run(path, name):
-    content = files.read_json(os.path.join(path, 'config.json'), results.ResultsError, halves=True)
+    content = files.read_json(os.path.join(path, 'config.json'), ResultsError, halves=True)
     task = content.get('task')
     wrong = [f'task = {task!r:.60}']
     if isinstance(task, str) and task in config_lib.TASKS:
@@ -130,7 +168,7 @@ def _open_run(path, name):
     config = files.flatten(content)
     wrong += [f'{key} is missing' for key in IDENTITY if key not in config]
     if wrong:
-        raise results.ResultsError(f'config.json has {"; ".join(wrong)}')
+        raise ResultsError(f'config.json has {"; ".join(wrong)}')
     about, problems = os.path.join(path, 'training_data.json'), []
     try:
         validate.validate(config_lib.from_json(json.dumps(content), where='config.json'))
@@ -138,7 +176,7 @@ def _open_run(path, name):
         problems.append(f'{name or path}: config.json cannot be used any more: {error}')
     content = None
     if os.path.lexists(about):
-        content = files.read_json(about, results.ResultsError, halves=True)
+        content = files.read_json(about, ResultsError, halves=True)
     if content is not None and not files.is_damaged(content):
         trained_on, training_data = content.get('name'), content.get('train', {})
         if not (
@@ -149,9 +187,7 @@ def _open_run(path, name):
             and type(training_data.get('speakers', 0)) is int
             and type(training_data.get('fingerprint')) in (str, type(None))
         ):
-            raise results.ResultsError(
-                f'{about} has {content!r:.100}; train again, or copy it back'
-            )
+            raise ResultsError(f'{about} has {content!r:.100}; train again, or copy it back')
     else:
         trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
         training_data = {}
@@ -183,78 +219,372 @@ def find(folder, problems=None):
         ResultsError: there are none, or one is unreadable.
     """
     if not folder:
-        raise results.ResultsError('the name of a folder with runs is empty')
-    found, folder = [], os.path.expanduser(folder)
+        raise ResultsError('the name of a folder with runs is empty')
+    runs, folder = [], os.path.expanduser(folder)
     for path in map(os.path.dirname, files.find(folder, 'config.json')):
         try:
             name = os.path.relpath(path, folder)  # '.' of a folder that is a run itself
-            found.append(open_run(path, '' if name == os.curdir else name))
-        except results.ResultsError as error:
+            runs.append(open_run(path, '' if name == os.curdir else name))
+        except ResultsError as error:
             if problems is None:
                 raise
             problems.append(str(error))
-    if not found and problems:
-        raise results.ResultsError(f'{folder} holds no readable run: {"; ".join(problems)}')
-    if not found:
-        raise results.no_runs(folder)
-    return found
+    if not runs and problems:
+        raise ResultsError(f'{folder} holds no readable run: {"; ".join(problems)}')
+    if not runs:
+        raise no_runs(folder)
+    return runs
 
 
-def reconcile(runs):
-    """Leaves out results that cannot stand beside the others, since they differ in
-    `results.MADE_BY`.
+def no_runs(folder):
+    """The ResultsError of a folder without a run in it or below."""
+    if not os.path.isdir(folder):
+        return ResultsError(f'there is no folder {folder}')
+    return ResultsError(
+        f'{folder} holds no runs: no config.json in it or below. Train one with'
+        ' `python -m fgsep_jax.main --config=configs/convtasnet_glu.py:demo`'
+    )
 
-    The models' results decide, and how baselines were made nothing: those by the newest rules
-    stay and, of these, those made as most are.
+
+def read_result(run, data_set, system=''):
+    """Reads one Result.
 
     Args:
-        runs: Runs; what is left out is taken out of their results.
+        run: run folder.
+        data_set: folder below evaluation/.
+        system: '' for the run's model, else the name of a baseline evaluated beside it.
 
-    Returns:
-        Sentences that say what was left out.
+    Raises:
+        ResultsError: it is not there, or cannot be read.
     """
-    made, stale, notes = {}, {}, {}
-    for run in runs:
-        for data_set, systems in run.results.items():
-            for system, result in systems.items():
-                member = results.made_by(result), run, system
-                made.setdefault((run.task, data_set), []).append(member)
-    for (_, data_set), members in made.items():
-        models = [(how, run) for how, run, system in members if not system]
-        ways = [how for how, _ in models] or [how for how, *_ in members]
-        chosen = max(ways, key=lambda how: (_version(how), ways.count(how)))
-        staying = [run for how, run in models if how == chosen]
-        left_out = {}
-        for how, run, system in members:
-            if how == chosen:
-                continue
-            del run.results[data_set][system]
-            if not run.results[data_set]:
-                del run.results[data_set]
-            reason = results.difference(how, chosen)
-            if run in staying:
-                stale.setdefault(reason, []).append((run.name, data_set, system))
-            else:
-                left_out.setdefault(reason, set()).add(f'{run.name} {system}'.strip())
-        for reason, names in left_out.items():
-            notes.setdefault((', '.join(sorted(names)), reason), []).append(data_set)
-    return [
-        f'The baselines {_listed(each, 2)} of {_listed(each, 0)} on {_listed(each, 1)} are left'
-        f" out, since they were made otherwise than the model's results beside them: {reason}. Make"
-        ' them again with --mode=evaluate --baselines.'
-        for reason, each in stale.items()
-    ] + [
-        f'Results on {", ".join(sets)} of {names} are left out, since they were made otherwise'
-        f' than those beside them: {reason}. Evaluate them again on the same data, or report them'
-        ' alone.'
-        for (names, reason), sets in notes.items()
-    ]
+    folder = os.path.join(os.path.expanduser(run), 'evaluation', data_set, system)
+    for path in (os.path.join(folder, name) for name in ('summary.json', 'examples.csv')):
+        if not os.path.lexists(path):
+            raise ResultsError(f'{path} is missing')
+    summary, examples, together = _read_both(folder)
+    try:
+        _check_summary(summary)
+        columns = read_examples_csv(examples, summary['metrics'])
+    except (ValueError, csv.Error) as error:
+        raise ResultsError(
+            f'{folder} cannot be read ({files.why(error)}); evaluate again'
+        ) from error
+    rows, sources = len(columns['id']), len(set(columns['source']))
+    if (len(set(columns['id'])), rows) != (summary['examples'], summary['examples'] * sources):
+        raise ResultsError(
+            f'{folder}: {names.counted(rows, "row")} in examples.csv for'
+            f' {names.counted(sources, "source")}, summary.json says'
+            f' {names.counted(summary["examples"], "example")}; evaluate again'
+        )
+    if not together:
+        raise ResultsError(f'{folder}: summary.json is not of this examples.csv; evaluate again')
+    return Result(
+        _called(summary.get('results', data_set), data_set),
+        _called(summary['system'], system) if system else '',
+        summary,
+        columns,
+    )
 
 
-def _version(how):
-    rules = how[results.MADE_BY.index('rules')]
-    return rules if type(rules) is int else 0
+def _called(name, folder):
+    """The name that a folder was made of; its own where it was made of none, or is a copy."""
+    return name if names.part(name) == folder else folder
 
 
-def _listed(each, place):
-    return ', '.join(dict.fromkeys(one[place] for one in each))
+def _read_both(folder):
+    """Content of summary.json, bytes of examples.csv, and whether they belong together.
+
+    Between the renames of a new one's two files, and where it was killed there, the summary of the
+    new examples has its partial name still.
+    """
+    path = os.path.join(folder, 'summary.json')
+    for _ in range(3):  # they may be replaced while they are read
+        examples = files.read_bytes(
+            os.path.join(folder, 'examples.csv'), ResultsError, most=1 << 30
+        )
+        summaries = [files.read_json(path, ResultsError, finite=False, halves=True)]
+        with contextlib.suppress(ResultsError):
+            partial = files.partial(path)
+            summaries.append(files.read_json(partial, ResultsError, finite=False, halves=True))
+        for summary in summaries:
+            if summary.get('examples_digest') == files.digest(examples):
+                return summary, examples, True
+        if 'examples_digest' not in summaries[0]:  # of an earlier version
+            return summaries[0], examples, True
+    return summaries[0], examples, False
+
+
+def _check_summary(summary):
+    """Raises ValueError where something that a report reads is missing or of another type."""
+    missing = [key for key in REQUIRED if key not in summary]
+    if missing:
+        raise ValueError(f'summary.json lacks {", ".join(missing)}')
+    kinds = {
+        **dict.fromkeys(('system', 'preset', 'data_set', 'split', 'results'), str),
+        **dict.fromkeys(('step', 'parameters', 'examples', *SEEN), int),
+        **dict.fromkeys(('metrics', 'mixture', 'skipped'), dict),
+    }
+    for key, kind in kinds.items():
+        if key in summary and type(summary[key]) is not kind:
+            raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
+    for key in ('metrics', 'mixture'):
+        for name, statistics in summary.get(key, {}).items():
+            given = statistics if isinstance(statistics, dict) else {}
+            types = {type(given.get(key, '')) for key in STATISTICS}
+            if not types <= {int, float, type(None)} or (
+                (given['q25'] is None) != (given['q75'] is None)
+            ):
+                raise ValueError(f'summary.json has {key}.{name} = {statistics!r:.60}')
+    for key, value in (*summary.get('skipped', {}).items(), ('examples', summary['examples'])):
+        if type(value) is not int or value < 0:
+            raise ValueError(f'summary.json has {key} = {value!r:.60}')
+    for key in MADE_BY:
+        if type(summary.get(key)) not in (int, str, type(None)):
+            raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
+    if files.is_damaged(summary):
+        raise ValueError('summary.json is damaged: its digest does not match')
+
+
+def read_examples_csv(content, metrics):
+    """{column: array [rows]} of an examples.csv, a row an example and source.
+
+    Args:
+        content: bytes of the file, or of one that an earlier version wrote, a row an example.
+        metrics: names of the metrics that it must have.
+
+    Raises:
+        ValueError: a row is torn, or a column is missing or no number.
+    """
+    text = io.StringIO(content.decode(errors='surrogatepass'), newline='')
+    heads, *rows = list(csv.reader(text)) or [['id']]
+    rows = [row for row in rows if row]
+    if 'id' not in heads:
+        raise ValueError('examples.csv has no column id')
+    if any(len(row) != len(heads) for row in rows):
+        raise ValueError('a row of examples.csv has more or fewer cells than the first')
+    given = {head: [row[i] for row in rows] for i, head in enumerate(heads)}
+    if 'source' not in given:
+        given, metrics = _by_source(given, metrics)
+    else:  # those of one source are of its rows
+        sources = set(given['source'])
+        metrics = [name for name in metrics if not name.endswith(tuple(f'_{s}' for s in sources))]
+    if not rows:
+        metrics = ()
+    columns = {}
+    for name in (*ID, *TEXTS):
+        if name in given:
+            columns[name] = [names.from_cell(cell) for cell in given[name]]
+    for name in (*NUMBERS, *metrics):
+        if name not in given and rows:
+            raise ValueError(f'examples.csv has no column {name}')
+        columns[name] = np.array([_number(name, cell) for cell in given.get(name, ())], float)
+    return columns
+
+
+def _number(column, text):
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'examples.csv: {column} = {text!r:.60}, must be a number') from None
+
+
+def _by_source(given, metrics):
+    """The columns of an examples.csv with a row an example, as a row an example and source, and the
+    names of its metrics."""
+    count = len(given['id'])
+    named = [head.removeprefix('class_') for head in given if head.startswith('class_')]
+    speakers = [_read_names(cell) for cell in given.get('sources', [''] * count)]
+    numbered = [head[8:] for head in given if head.startswith('si_snri_') and head[8:].isdigit()]
+    sources = named or numbered or list(map(str, range(1, 1 + min(map(len, speakers), default=1))))
+    metrics = [name for name in metrics if not name.endswith(tuple(f'_{s}' for s in sources))]
+    long = {'source': sources * count}
+
+    def spread(name, columns):  # of each source in turn
+        long[name] = [cell for row in zip(*columns) for cell in row]
+
+    for name in ('id', *NUMBERS):
+        if name in given:
+            spread(name, [given[name]] * len(sources))
+    if not named:
+        speakers = [(row + [''] * len(sources))[: len(sources)] for row in speakers]
+        long['speaker'] = [name for row in speakers for name in row]
+    for name in ('class', 'recording', 'sex'):
+        columns = [given.get(f'{name}_{source}') for source in sources]
+        if None not in columns:
+            spread(name, columns)
+    for name in metrics:
+        columns = [given.get(f'{name}_{source}', given.get(name)) for source in sources]
+        if None not in columns:
+            spread(name, columns)
+    return long, metrics
+
+
+def _read_names(text):
+    """A list of names from its JSON or, as evaluations once wrote them, joined by spaces."""
+    try:
+        speakers = json.loads(text)
+        ''.join(speakers).encode()  # half a character cannot be printed
+    except (ValueError, TypeError, RecursionError):
+        return text.split(' ')
+    if isinstance(speakers, list):
+        return speakers
+    return text.split(' ')
+
+
+def made_by(summary):
+    """What `MADE_BY` says of a summary, in its order."""
+    return tuple(summary.get(key, {'targets': ''}.get(key)) for key in MADE_BY)
+
+
+def difference(how, other):
+    """In what two `made_by` differ, e.g. 'rules is None, not 2'; '' where they do not."""
+    return ', '.join(
+        f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
+        for key, value, usual in zip(MADE_BY, how, other)
+        if value != usual
+    )
+
+
+def read_curves(folder, problems):
+    """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss').
+
+    Args:
+        folder: of the run.
+        problems: list to which a sentence is added for a file that cannot be read.
+    """
+    path, points = os.path.join(folder, 'metrics.jsonl'), {}
+    if not os.path.lexists(path):
+        return {}
+    try:
+        lines = files.read_bytes(path, ResultsError, most=1 << 30).splitlines(keepends=True)
+    except ResultsError as error:
+        problems.append(str(error))
+        return {}
+    bad = 0
+    for line in lines:
+        try:
+            row = files.parse_json(line, ResultsError, where=path)
+        except ResultsError:
+            bad += line.endswith(b'\n')  # else the last line of a run that was killed
+            continue
+        if not isinstance(row.get('kind'), str) or not files.is_number(row.get('step')):
+            bad += 1
+            continue
+        for name, value in row.items():
+            if name not in ('kind', 'step') and files.is_number(value) and abs(value) < 1e30:
+                points.setdefault((row['kind'], name), []).append((row['step'], value))
+    if bad:
+        problems.append(
+            f'{path}: {bad} of {names.counted(len(lines), "line")} cannot be read and are left out'
+        )
+    return {key: tuple(np.array(value, float).T) for key, value in points.items()}
+
+
+def read_gates(folder, problems):
+    """({step: gate_KN in 0..1}, words for the utterance they are of) of gates/*.npz.
+
+    Args:
+        folder, problems: as in `read_curves`.
+    """
+    gates, probe = {}, 'an utterance that its files do not name'
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
+        try:
+            file = io.BytesIO(files.read_bytes(path, ValueError))
+            with zipfile.ZipFile(file) as packed:
+                if sum(member.file_size for member in packed.infolist()) > files.MOST_BYTES:
+                    raise ValueError('more than gates can be')
+            file.seek(0)
+            step = os.path.splitext(os.path.basename(path))[0]
+            if not (step.isascii() and step.isdecimal() and len(step) < 19):
+                raise ValueError('its name must be the number of a step')
+            with np.load(file) as content:
+                if 'gate_KN' not in content or ('id' in content and 'split' not in content):
+                    raise ValueError('it must hold gate_KN, and split beside id')
+                gate_KN = content['gate_KN']
+                if (
+                    gate_KN.ndim != 2
+                    or gate_KN.dtype != np.uint8
+                    or not gate_KN.size
+                    or any(gate_KN.shape[1] != other.shape[1] for other in gates.values())
+                ):
+                    raise ValueError(
+                        f'gate_KN is {gate_KN.dtype}{list(gate_KN.shape)}, must be uint8[frames,'
+                        ' units] of as many units as in the other files'
+                    )
+                gates[int(step)] = gate_KN.astype(np.float32) / 255
+                if 'id' in content:
+                    probe = f'{content["split"]} utterance {content["id"]}'
+        except Exception as error:  # parsers of zip, of npy and of what is packed in them
+            problems.append(f'{path} cannot be read ({files.why(error)}) and is left out')
+    return gates, probe
+
+
+def read_examples(folder, problems):
+    """{data set: {example id: content of example.json, with its folder under 'folder'}}.
+
+    Args:
+        folder, problems: as in `read_curves`.
+    """
+    examples = {}
+    pattern = os.path.join(glob.escape(folder), 'audio', '*', '*', 'example.json')
+    for path in sorted(glob.glob(pattern)):
+        where = os.path.dirname(path)
+        try:
+            content = files.read_json(path, ValueError, halves=True)
+            _check_example(content, where)
+        except (OSError, ValueError, RuntimeError) as error:
+            problems.append(f'{where}: its sounds are left out ({files.why(error)})')
+            continue
+        examples.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
+    return examples
+
+
+def _check_example(content, where):
+    """Raises ValueError for an unusable example: key, value and rule."""
+
+    def check(fields, key, is_right, rule, prefix='example.json: '):
+        if key not in fields:
+            raise ValueError(f'{prefix}{key} is missing, must be {rule}')
+        if not is_right(fields[key]):
+            raise ValueError(f'{prefix}{key} = {fields[key]!r:.60}, must be {rule}')
+
+    for key in ('id', 'data_set'):
+        check(content, key, _is_text, 'a text')
+    for key in ('snr_db', 'seconds'):
+        check(content, key, files.is_number, 'a number')
+    check(content, 'files', lambda value: isinstance(value, dict), 'an object')
+    for name in content['files']:
+        check(content['files'], name, lambda value: isinstance(value, dict), 'an object')
+        about, prefix = content['files'][name], f'{name}: '
+        check(about, 'role', lambda value: value in _ROLES, f'one of {", ".join(_ROLES)}', prefix)
+        if about['role'] != 'mixture':
+            check(about, 'source', _is_text, 'a text', prefix)
+        if about['role'] == 'estimate':
+            check(about, 'system', _is_text, 'a text', prefix)
+            check(about, 'scores', _are_numbers, 'an object of numbers', prefix)
+    roles = [about['role'] for about in content['files'].values()]
+    if roles.count('mixture') != 1 or 'reference' not in roles:
+        raise ValueError('a mixture and references are needed')
+    for name in content['files']:
+        if not names.is_below(name, where):
+            raise ValueError(f'{name!r} is no file in its folder')
+        if not os.path.isfile(os.path.join(where, name)):  # a pipe would wait for its writer
+            raise ValueError(f'{name!r} is no file')
+        try:
+            info = soundfile.info(os.fsencode(os.path.join(where, name)))
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f'{name}: {error.error_string}') from error
+        if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
+            raise ValueError(
+                f'{name} has {names.counted(info.channels, "channel")},'
+                f' {names.counted(info.frames, "sample")} at'
+                f' {info.samplerate} Hz; one channel with sound is needed'
+            )
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _are_numbers(value):
+    return isinstance(value, dict) and all(map(files.is_number, value.values()))

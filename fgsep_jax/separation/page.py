@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax.data.audio_files import BadInput
-from fgsep_jax.report import items, page, sound
+from fgsep_jax.report import players, sound
 from fgsep_jax.separation import activity
 from fgsep_jax.separation.recording import FileRecording, Puller
 
@@ -22,12 +22,22 @@ def render(separated, *, model):
       separated: [(name, path of the recording or '', {part: path}, seconds it begins at)].
       model: what separated them.
     """
-    examples = [
-        _example(f'recording_{number}', *one) for number, one in enumerate(separated, start=1)
-    ]
     text = f'Up to {SECONDS:g} s of each, from where the first part is loudest.'
-    section = items.Section('recordings', 'Recordings', text, examples)
-    return page.render([section], title=f'{TITLE}{model}')
+    examples = [
+        _example(f'recording_{number}', *about) for number, about in enumerate(separated, start=1)
+    ]
+    return _page(f'<p class="intro">{text}</p>', examples, model)
+
+
+def _page(intro, examples, model, *, within=False):
+    players_of = ''.join(map(players.listening, examples))
+    return players.page(
+        f'{TITLE}{model}',
+        '<section id="part-recordings" aria-labelledby="part-recordings-title">'
+        f'<h2 id="part-recordings-title">Recordings</h2>{intro}{players_of}</section>',
+        links='<li><a href="#part-recordings">Recordings</a></li>',
+        within=within,
+    )
 
 
 def render_whole(path, written, *, title, url, model):
@@ -41,24 +51,23 @@ def render_whole(path, written, *, title, url, model):
       model: what separated it.
     """
     facts = {'length': f'{written.seconds:.1f} s', 'rate': f'{written.rate:,} Hz'}
-    look = _look(path, written.seconds, url(path))
-    tracks = [items.Track('mixture', '', '', '', {}, look=look)]
+    drawn = _drawn(path, written.seconds, url(path))
+    tracks = [players.Track('mixture', '', drawn=drawn)]
     for part, file in written.outputs.items():
-        look = _look(file, written.seconds, url(file), os.path.basename(file))
-        tracks.append(items.Track('estimate', part, 'Parts', '', {}, look=look))
-    example = items.Listening('recording', title, '', title, tuple(tracks), facts, matched=False)
-    section = items.Section('recordings', 'Recordings', '', [example])
-    return page.render([section], title=f'{TITLE}{model}', within=True)
+        drawn = _drawn(file, written.seconds, url(file), os.path.basename(file))
+        tracks.append(players.Track('estimate', part, 'Parts', drawn=drawn))
+    example = players.Listening('recording', title, '', title, tuple(tracks), facts, matched=False)
+    return _page('', [example], model, within=True)
 
 
-def _look(path, seconds, url, name=''):
+def _drawn(path, seconds, url, name=''):
     recording = FileRecording(path)
     try:
         puller = Puller(block_TC.mean(axis=1) for block_TC in recording.blocks())
-        point_P2, level_FK = sound.overview(puller.take, recording.rate, seconds)
+        point_P2, mel_FK = sound.overview(puller.take, recording.rate, seconds)
     finally:
         recording.close()
-    return items.Look(seconds, point_P2, level_FK, url, name)
+    return players.Drawn(seconds, point_P2, mel_FK, url, name)
 
 
 def is_ours(html):
@@ -72,19 +81,19 @@ def _example(name, title, source, parts, start):
     if source:
         with contextlib.suppress(BadInput, OSError):
             signal_T, source_rate = _excerpt(source, start + loudest)
-            tracks.append(items.Track('mixture', '', '', '', {}, (signal_T, source_rate)))
+            tracks.append(players.Track('mixture', '', signal=(signal_T, source_rate)))
     for part, path in parts.items():
         first = round(loudest * rate)
         signal_TC, _ = soundfile.read(
             path, round(SECONDS * rate), first, dtype='float32', always_2d=True
         )
         signal = signal_TC.mean(axis=1), rate
-        tracks.append(items.Track('estimate', part, 'Parts', '', {}, signal))
+        tracks.append(players.Track('estimate', part, 'Parts', signal=signal))
     facts = {
         'from': f'{start + loudest:.1f} s',
         'length': f'{len(tracks[-1].signal[0]) / rate:.1f} s',
     }
-    return items.Listening(name, title, '', title, tuple(tracks), facts, matched=False)
+    return players.Listening(name, title, '', title, tuple(tracks), facts, matched=False)
 
 
 def _loudest(path):

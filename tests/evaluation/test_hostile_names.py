@@ -20,7 +20,7 @@ from fgsep_jax import experiment, files, names
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import records
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen
-from fgsep_jax.report import __main__ as command, runs as runs_lib
+from fgsep_jax.report import __main__ as command, load, runs as runs_lib
 import synthetic
 import test_names
 import tiny
@@ -158,8 +158,9 @@ def test_ids_classes_and_recordings(tree):
         assert not found.problems and found.examples['tones'].keys() == set(wanted)
         result = found.results['tones']['']
         for one, pair in zip(wanted, rows):
-            row = result.rows[one]
-            assert (row['class_foreground'], row['recording_background']) == pair
+            i = result.columns['id'].index(one)
+            assert result.columns['source'][i : i + 2] == ['foreground', 'background']
+            assert (result.columns['class'][i], result.columns['recording'][i + 1]) == pair
             (mixture,) = [
                 path
                 for path, about in found.examples['tones'][one]['files'].items()
@@ -418,7 +419,7 @@ def test_the_report_shows_ids_and_classes(tree, capsys, some):
     text = ' '.join(found.texts)
     assert all(f'tones-c1: {names.shown(one)}' in text for one in ids)
     rows = csv.DictReader(io.StringIO(made['tables/worst_ten-tones-c1.csv'].decode(), newline=''))
-    told = {one.encode(errors='backslashreplace').decode() for one in ids}
+    told = {*map(load.utf8, ids)}
     assert {names.from_cell(row['example']) for row in rows} <= told
     for path in made:
         if path.endswith('.md'):

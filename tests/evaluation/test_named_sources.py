@@ -1,10 +1,5 @@
 """Evaluation where each estimate has its name: foreground and background."""
 
-import csv
-import itertools
-import json
-import shutil
-
 import numpy as np
 import pytest
 
@@ -13,7 +8,7 @@ from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, table
 from fgsep_jax.metrics.improvement import evaluate_example
-from fgsep_jax.report import compare, results
+from fgsep_jax.report import __main__ as report, common, load, runs
 import synthetic
 import tiny
 
@@ -36,8 +31,9 @@ def noisy(source_BST, length_B, adaptation_BT=None):
 def test_rows_carry_every_metric_of_each_source_and_of_both(data):
     source = RecordSource(data, 'test')
     rows, skipped = evaluate.evaluate(noisy, source, **SETTINGS)
-    assert len(rows) == 5 and not skipped
-    for row in rows:
+    assert [row['source'] for row in rows] == [*NAMES] * 5 and not skipped
+    assert not [key for key in rows[0] if 'permutation' in key]
+    for row in tiny.whole(rows):
         one = next(source[i] for i in range(5) if source[i].id == row['id'])
         source_ST = one.sources_ST / 32768
         expected = evaluate_example(
@@ -56,7 +52,6 @@ def test_rows_carry_every_metric_of_each_source_and_of_both(data):
                 )
         assert row['class_foreground'] == 'speech' and row['adaptation_overlap'] == 0.0
         assert row['recording_background'] == one.source_ids[1]
-        assert not [key for key in row if 'permutation' in key]
 
 
 def test_a_swapped_pair_is_wrong_here(data):
@@ -65,7 +60,7 @@ def test_a_swapped_pair_is_wrong_here(data):
         RecordSource(data, 'test'),
         **SETTINGS,
     )
-    assert max(row['si_snri'] for row in rows) < -5
+    assert max(row['si_snri'] for row in tiny.whole(rows)) < -5
 
 
 def test_the_segment_reaches_the_system_at_its_length(data):
@@ -85,17 +80,17 @@ def test_the_segment_reaches_the_system_at_its_length(data):
 
 def test_summary_by_source_and_class(data):
     rows, skipped = evaluate.evaluate(noisy, RecordSource(data, 'test'), **SETTINGS)
-    rows[0]['class_background'] = 'rain'
+    rows[1]['class'] = 'rain'
     content = evaluate.summary(rows, skipped, source_names=NAMES, system='noisy')
     assert content['classes']['background']['rain']['sdri_background']['count'] == 1
     assert content['classes']['background']['speech']['sar_background']['count'] == 4
     np.testing.assert_allclose(
         content['metrics']['siri_foreground']['median'],
-        np.median([row['siri_foreground'] for row in rows]),
+        np.median([row['siri_foreground'] for row in tiny.whole(rows)]),
     )
     np.testing.assert_allclose(
         content['mixture']['sir_foreground']['median'],
-        np.median([row['sir_mixture_foreground'] for row in rows]),
+        np.median([row['sir_mixture_foreground'] for row in tiny.whole(rows)]),
     )
     text = table.render(
         't', {'mixture': content['mixture'], 'noisy': content['metrics']}, table.columns(NAMES)
@@ -117,7 +112,7 @@ def test_a_silent_event_is_skipped_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, 'example', silent)
     source = RecordSource(synthetic.write(tmp_path / 'tones', test=6), 'test')
     rows, skipped = evaluate.evaluate(noisy, source, **SETTINGS)
-    assert len(rows) == 3 and set(skipped.values()) == {'silent reference'}
+    assert len(rows) == 2 * 3 and set(skipped.values()) == {'silent reference'}
 
 
 def run(data, workdir, name, **overrides):
@@ -140,135 +135,81 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
         *(f'{kind}_{name}' for kind in ('estimate', 'reference') for name in NAMES),
     }
 
-    compare.main([f'--runs={first},{second}', '--metrics=sdri_foreground,sar_background'])
+    compare = [f'--runs={first},{second}', '--text']
+    assert not report.main([*compare, '--metrics=sdri_foreground,sar_background'])
     printed = capsys.readouterr().out
-    assert '| blstm_m2_plus:demo - blstm_m1:demo |' in printed
     for part in (
-        '| ideal_mel_mask |',
-        '| mixture | 0.00 |',
+        '| M2+ - M1 | median |',
+        '| IRM, mel bands |',
+        '| mixture | 0.00 [0.00, 0.00] |',
         'sar_background (dB), median',
         '| tones | speech | 5 |',
     ):
         assert part in printed
-
-    copy = shutil.copytree(first, f'{first}-copy')
-    compare.main([f'--runs={first},{copy}', '--no_classes'])
-    assert f'| blstm_m1:demo in {copy} - blstm_m1:demo in {first} |' in capsys.readouterr().out
     experiment.evaluate(tiny.config(data, 'blstm_m1'), first, splits=['validation'])
     capsys.readouterr()
-    compare.main([f'--runs={first},{second}', '--no_classes'])
-    printed = capsys.readouterr().out
-    assert 'left out, since not all runs were evaluated on them: tones-validation' in printed
-    assert '[-]: fewer than 5' not in printed
+    assert not report.main(compare)
+    assert '| System | tones | tones-validation |' in capsys.readouterr().out
 
     config = tiny.config(synthetic.write(tmp_path / 'plain'), 'blstm_m2_plus')
     with pytest.raises(ConfigError, match='no adaptation segment'):
         experiment.evaluate(config, second, data_dirs=[config.data.dir])
 
 
-def rewrite(folder, change, **summary):
-    """Changes the numbers of every row of results, and entries of their summary."""
-    with open(folder / 'examples.csv', newline='') as file:
-        rows = list(csv.DictReader(file))
-    content = json.loads((folder / 'summary.json').read_text())
-    evaluate.write(folder, [change(i, row) for i, row in enumerate(rows)], {**content, **summary})
-
-
 def write_results(data, folder, name, change=lambda i, row: row, **summary):
-    """Results of `noisy` on the tones, changed; returns what `results.load` makes of them."""
+    """Results of `noisy` on the tones, each row changed, as those of a run."""
     rows, skipped = evaluate.evaluate(noisy, RecordSource(data, 'test'), **SETTINGS)
+    rows = [change(i // 2, row) for i, row in enumerate(rows)]
     path = folder / name / 'evaluation' / 'tones'
-    evaluate.write(
-        path,
-        rows,
-        evaluate.summary(
-            rows,
-            skipped,
-            source_names=NAMES,
-            system=name,
-            preset='p',
-            data_fingerprint='1',
-            data_set='tones',
-            split='test',
-            step=3,
-            parameters=7,
-        ),
+    context = dict(preset='p', data_fingerprint='1', data_set='tones', split='test', step=3)
+    content = evaluate.summary(
+        rows, skipped, source_names=NAMES, system=name, parameters=7, **context
     )
-    rewrite(path, change, **summary)
-    return results.load(str(folder / name), 'tones')
+    evaluate.write(path, rows, {**content, **summary})
+    return runs.Run(
+        str(folder / name),
+        name,
+        {'task': 'foreground', 'experiment': name, 'preset': 'p', 'seed': 0},
+        'tones',
+        {},
+    )
 
 
-def test_paired_differences(data, tmp_path):
-    gain = [1.0, 2.0, 1.5, 1.7, np.nan]
-
-    def scores(i, row, gain):
-        return {**row, 'sdri': [3.0, 9.0, 4.0, 8.0, 5.0][i] + gain}
-
-    first = write_results(data, tmp_path, 'a', lambda i, row: scores(i, row, 0))
-    second = write_results(data, tmp_path, 'b', lambda i, row: scores(i, row, gain[i]))
-    found = compare.paired_difference(first, second, 'sdri', min_groups=4)
-    assert found['examples'] == 4
-    np.testing.assert_allclose(found['mean'], 1.55)
-    np.testing.assert_allclose(found['median'], (5.5 + 9.7) / 2 - (4 + 8) / 2)
-    # The mean of four drawn with replacement: the quantiles by listing all 4^4 draws.
-    draws = np.array(np.meshgrid(*[gain[:4]] * 4)).reshape(4, -1).mean(axis=0)
-    np.testing.assert_allclose(found['mean_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
-    base = np.array([3.0, 9.0, 4.0, 8.0])
-    draws = [
-        np.median((base + gain[:4])[list(d)]) - np.median(base[list(d)])
-        for d in itertools.product(range(4), repeat=4)
-    ]
-    np.testing.assert_allclose(found['median_ci95'], np.quantile(draws, [0.025, 0.975]), atol=0.03)
-
-
-def test_groups_are_drawn_whole(data, tmp_path):
-    """Two foreground and two background recordings: the draws can be listed."""
-    gain, groups = np.array([1.0, 2.0, 5.0, 3.0]), ['xx', 'xy', 'yx', 'yy', 'yy']
+def test_paired_differences_draw_recordings(data, tmp_path):
+    """By the same rule as all intervals, on the examples that both have scores for."""
+    gain, groups = np.array([1.0, 2.0, 5.0, 3.0, np.nan]), ['ab', 'bc', 'cd', 'da', 'aa']
 
     def change(i, row, gain):
-        return {
-            **row,
-            'sdri': gain,
-            'recording_foreground': f'00{ord(groups[i][0])}',
-            'recording_background': groups[i][1],
-        }
+        recording = groups[i][row['source'] == 'background']
+        return {**row, 'sdri': [3.0, 9.0, 4.0, 8.0, 5.0][i] + gain, 'recording': recording}
 
-    first = write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0))
-    second = write_results(
-        data, tmp_path, 'b', lambda i, row: change(i, row, gain[i] if i < 4 else np.nan)
-    )
-    weights = np.array([(2, 0), (1, 1), (1, 1), (0, 2)])
-    means = [np.average(gain, weights=np.outer(f, b).ravel()) for f in weights for b in weights]
-    found = compare.paired_difference(
-        first, second, 'sdri', clusters=compare.CLUSTERS, min_groups=2
-    )
-    expected = np.quantile(np.repeat(means, 1000), [0.025, 0.975])
-    np.testing.assert_allclose(found['mean_ci95'], expected, atol=0.01)
-    assert expected[0] < 1.2 and expected[1] > 4
-    assert not compare.paired_difference(first, second, 'sdri', clusters=compare.CLUSTERS)[
-        'mean_ci95'
-    ]  # too few to say
+    pair = [
+        write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0)),
+        write_results(data, tmp_path, 'b', lambda i, row: change(i, row, gain[i])),
+    ]
+    results = load.tables(pair, [])
+    terms, metric = [(1, 1, 'tones'), (-1, 0, 'tones')], ('sdri', 'foreground')
+    mean = common.difference(results, terms, metric, statistic='mean')
+    assert mean.value == pytest.approx(gain[:4].mean()) and mean.low < mean.value < mean.high
+    median = common.difference(results, terms, metric)
+    assert median.value == pytest.approx((9 + 11) / 2 - (4 + 8) / 2)
     # All mixtures of one recording are one draw: nothing is left to vary.
-    one = write_results(data, tmp_path, 'a', lambda i, row: {**row, 'sdri': 0.0, 'g': 1.0})
-    two = write_results(data, tmp_path, 'b', lambda i, row: {**row, 'sdri': i, 'g': 1.0})
-    found = compare.paired_difference(one, two, 'sdri', clusters=('g',), min_groups=1)
-    assert found['mean_ci95'] == [2, 2]
-    with pytest.raises(results.ResultsError, match="no column 'recording'"):
-        compare.paired_difference(one, two, 'sdri', clusters=('recording',))
-
-
-def test_weighted_median_by_repetition():
-    rng = np.random.default_rng(0)
-    value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
-    expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
-    np.testing.assert_allclose(compare.weighted_median(value_N, 1.0 * weight_RN), expected_R)
+    groups[:] = ['aa'] * 5
+    pair = [
+        write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0)),
+        write_results(data, tmp_path, 'b', lambda i, row: change(i, row, gain[i])),
+    ]
+    alone = common.difference(load.tables(pair, []), terms, metric)
+    assert alone.low is None and 'fewer than 4 speakers or recordings' in alone.note
 
 
 def test_other_data_under_the_same_name_are_not_compared(data, tmp_path):
-    first = write_results(data, tmp_path, 'a')
-    second = write_results(data, tmp_path, 'b', data_fingerprint='2')
-    with pytest.raises(results.ResultsError, match='different data'):
-        compare.paired_difference(first, second, 'sdri')
+    pair = [write_results(data, tmp_path, name, data_fingerprint=name) for name in 'ab']
+    notes = []
+    results = load.tables(pair, notes)
+    assert any('data_fingerprint is b, not a' in note for note in notes)
+    terms = [(1, 1, 'tones'), (-1, 0, 'tones')]
+    assert common.difference(results, terms, ('sdri', 'foreground')) is None
 
 
 def test_damaged_results_are_named(data, tmp_path):
@@ -277,14 +218,15 @@ def test_damaged_results_are_named(data, tmp_path):
     lines = (folder / 'examples.csv').read_text().splitlines(keepends=True)
     summary = (folder / 'summary.json').read_text()
     for csv_text, json_text, part in (
-        (''.join(lines[:3]), summary, '2 rows in examples.csv, summary.json says 5'),
+        (''.join(lines[:3]), summary, '2 rows in examples.csv for 2 sources, summary.json says 5'),
+        (''.join(lines[:-1]), summary, '9 rows in examples.csv'),
         (''.join(lines)[:-40], summary, 'cannot be read'),
         (''.join(lines), summary[:50], 'is no valid JSON'),
     ):
         (folder / 'examples.csv').write_text(csv_text)
         (folder / 'summary.json').write_text(json_text)
-        with pytest.raises(results.ResultsError, match=part):
-            results.load(str(tmp_path / 'a'), 'tones')
+        with pytest.raises(runs.ResultsError, match=part):
+            runs.read_result(str(tmp_path / 'a'), 'tones')
 
 
 @pytest.mark.slow
@@ -303,13 +245,3 @@ def test_what_cannot_be_scored_leaves_earlier_results(data, tmp_path, monkeypatc
     with pytest.raises(ConfigError, match='none of the examples.*silent reference'):
         experiment.evaluate(tiny.config(data, 'blstm_m1'), workdir, data_dirs=[other])
     assert (tmp_path / 'm1' / 'evaluation' / 'tones' / 'examples.csv').read_text() == before
-
-
-def test_missing_results_name_the_way_out(tmp_path, capsys):
-    with pytest.raises(SystemExit) as error:
-        compare.main([f'--runs={tmp_path}'])
-    assert 'holds no runs' in str(error.value)
-    (tmp_path / 'config.json').write_text('')
-    with pytest.raises(SystemExit) as error:
-        compare.main([f'--runs={tmp_path}'])
-    assert f'--mode=evaluate --workdir={tmp_path}' in str(error.value)

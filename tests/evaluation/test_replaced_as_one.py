@@ -6,7 +6,7 @@ import pytest
 
 from fgsep_jax import files
 from fgsep_jax.evaluation import evaluate
-from fgsep_jax.report import results
+from fgsep_jax.report import runs
 
 
 class Killed(BaseException):
@@ -15,18 +15,22 @@ class Killed(BaseException):
 
 def content(value, *, count=3):
     rows = [
-        {'id': f'{i}', 'sources': '["a"]', 'seconds': 1.0, 'snr_db': 0.0, 'sdr': value}
+        {'id': f'{i}', 'source': '1', 'seconds': 1.0, 'snr_db': 0.0, 'sdr': value}
         for i in range(count)
     ]
-    summary = dict.fromkeys(results.REQUIRED, 'x') | {'step': 1, 'parameters': 1, 'metrics': {}}
+    summary = dict.fromkeys(runs.REQUIRED, 'x') | {
+        'step': 1,
+        'parameters': 1,
+        'metrics': {'sdr': {'median': 0, 'q25': 0, 'q75': 0}},
+    }
     summary |= {'examples': count, 'value': value}
     return rows, summary
 
 
 def read(run):
     """The one value that all of a result is of."""
-    found = results.load(run, 'tones')
-    (value,) = {found.summary['value'], *(row['sdr'] for row in found.rows.values())}
+    found = runs.read_result(run, 'tones')
+    (value,) = {found.summary['value'], *found.columns['sdr']}
     return value
 
 
@@ -75,8 +79,8 @@ def test_examples_of_another_summary_are_refused(tmp_path, folder):
     (folder / 'examples.csv').write_text(
         (folder / 'examples.csv').read_text().replace('1.0\n', '9.0\n')
     )
-    with pytest.raises(results.ResultsError, match='not of this examples.csv; evaluate again'):
-        results.load(tmp_path, 'tones')
+    with pytest.raises(runs.ResultsError, match='not of this examples.csv; evaluate again'):
+        runs.read_result(tmp_path, 'tones')
 
 
 def test_litter_of_ours_alone_is_removed(tmp_path):

@@ -96,33 +96,29 @@ def generator(*what):
     return np.random.default_rng(zlib.crc32(repr(what).encode()))
 
 
-def _rows(config, name, level, count, seed):
+def _rows(config, name, system, level, count, seed):
     rng = generator(name, level, config.experiment, config.loss.items(), config.data.dir, seed)
     shared = generator(name).normal(0, 1.5, count)  # the same for all systems
     rows = []
+    named = config.task == 'foreground'
+    sources = ('foreground', 'background') if named else ('1', '2')
     for i in range(count):
         value = level + shared[i] + rng.normal(0, 0.3)
-        row = {
-            'id': f'{name}-{i:03d}',
-            'sources': json.dumps([f'a {i % 4}', f'b {i % 5}']),  # names may hold spaces
-            'seconds': 1.5 + 0.25 * i,
-            'snr_db': -5.0 + 10 * i / count,
-        }
-        if config.task == 'foreground':
-            row |= {
-                'class_foreground': 'dog' if i % 2 else 'door',
-                'class_background': 'rain',
-                'recording_foreground': f'f{i % 7}',
-                'recording_background': f'b{i % 6}',
-            }
-            stems = [''] + ['_foreground', '_background']
-            metrics = evaluate.FULL_METRICS
-        else:
-            row |= {'sex_1': 'F' if i % 2 else 'M', 'sex_2': 'F' if i % 3 else 'M'}
-            stems, metrics = [''], evaluate.METRICS
-        for s, stem in enumerate(stems):
-            for m, metric in enumerate(metrics):  # no two columns alike
-                row[metric + stem] = (
+        for s, source in enumerate(sources):
+            row = {'id': f'{name}-{i:03d}', 'system': system or 'model', 'source': source}
+            if named:
+                row |= {
+                    'class': 'rain' if s else 'dog' if i % 2 else 'door',
+                    'recording': f'b{i % 6}' if s else f'f{i % 7}',
+                }
+            else:  # names may hold spaces
+                row |= {
+                    'speaker': f'b {i % 5}' if s else f'a {i % 4}',
+                    'sex': 'F' if i % (3 if s else 2) else 'M',
+                }
+            row |= {'seconds': 1.5 + 0.25 * i, 'snr_db': -5.0 + 10 * i / count}
+            for m, metric in enumerate(evaluate.FULL_METRICS if named else evaluate.METRICS):
+                row[metric] = (  # no two columns alike
                     0.05 * m
                     + 0.01 * s
                     + (
@@ -131,13 +127,13 @@ def _rows(config, name, level, count, seed):
                         else value + (0.0 if metric.endswith('i') else 0.1 * i)
                     )
                 )
-        rows.append(row)
+            rows.append(row)
     return rows
 
 
 def result(folder, config, name, system, level, count, seed):
     """Writes examples.csv and summary.json of one system on one data set."""
-    rows = _rows(config, name, level, count, seed)
+    rows = _rows(config, name, system, level, count, seed)
     names = ('foreground', 'background') if config.task == 'foreground' else ()
     data_set, _, split = name.partition('-')
     content = evaluate.summary(

@@ -5,24 +5,35 @@ import os
 
 import numpy as np
 
-from fgsep_jax.report import groups as groups_lib, runs
+from fgsep_jax.report import load
 
 
-def groups_in(folder):
-    return groups_lib.by_seed(runs.find(str(folder)))
+def results_in(folder):
+    return load.read([str(folder)], [])
+
+
+def notes_in(folder):
+    notes = []
+    load.read([str(folder)], notes)
+    return notes
+
+
+def rows_in(folder, data_set, system=''):
+    """Rows of an examples.csv, read by hand."""
+    path = os.path.join(folder, 'evaluation', data_set, system, 'examples.csv')
+    with open(path, newline='') as file:
+        return list(csv.DictReader(file))
 
 
 def rows_of(table):
     """[{key: cell}] of a Table."""
-    return [
-        dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows
-    ]
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
-def mean_of(folder, data_set, metric):
-    """Mean of a column of an examples.csv, read by hand."""
-    with open(os.path.join(folder, 'evaluation', data_set, 'examples.csv')) as file:
-        return np.mean([float(row[metric]) for row in csv.DictReader(file)])
+def mean_of(folder, data_set, metric, source=''):
+    """Mean of a column of an examples.csv, of one source or of both."""
+    rows = rows_in(folder, data_set)
+    return np.mean([float(row[metric]) for row in rows if source in ('', row['source'])])
 
 
 def by_hand(folder, model, weight, pairs, metric='si_snri'):

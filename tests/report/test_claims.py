@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 
-from fgsep_jax.report import (
-    claims,
-    claims_foreground,
-    claims_speech,
-    items,
-    results,
-    tables_common,
-    tables_foreground,
-)
-from reading import by_hand, groups_in, rows_of
+from fgsep_jax.metrics.intervals import Estimate
+from fgsep_jax.report import foreground, published, speech as speech_lib
+from reading import by_hand, results_in, rows_in, rows_of
 
 MEAN = 'mean over training on alpha and on beta'
 
@@ -20,7 +13,7 @@ MEAN = 'mean over training on alpha and on beta'
 def test_claims_of_the_speech_paper(speech):
     rows = {
         (row['claim'], row['where']): row
-        for row in rows_of(claims_speech.speech(groups_in(speech), 'demo'))
+        for row in rows_of(speech_lib.claims(results_in(speech), 'demo'))
     }
 
     def found(start, where):
@@ -68,7 +61,7 @@ def test_claims_of_the_speech_paper(speech):
 
 
 def test_claims_of_diversity(speech):
-    rows = rows_of(claims_speech.speech(groups_in(speech), 'demo'))
+    rows = rows_of(speech_lib.claims(results_in(speech), 'demo'))
     (drop,) = (row for row in rows if row['claim'].startswith('Smaller drop'))
     assert drop['where'] == (
         'drop of training on alpha (10 speakers) minus that of beta (99), mean of 4 models'
@@ -113,22 +106,22 @@ def test_claims_of_diversity(speech):
     ],
 )
 def test_verdicts(kind, low, high, expected):
-    assert claims.verdict(items.Estimate((low + high) / 2, low, high), kind) == expected
+    assert published.verdict(Estimate((low + high) / 2, low, high), kind) == expected
     for note in ('one seed', 'two seeds'):
-        few = items.Estimate((low + high) / 2, low, high, note)
-        assert claims.verdict(few, kind) == f'no claim ({note})'
+        few = Estimate((low + high) / 2, low, high, note)
+        assert published.verdict(few, kind) == f'no claim ({note})'
 
 
 def test_no_interval_no_claim():
-    assert claims.verdict(None, 'above') is None
-    few = items.Estimate(3.0, note='fewer than 5 examples: no interval')
-    assert claims.verdict(few, 'above').startswith('no claim (fewer')
+    assert published.verdict(None, 'above') is None
+    few = Estimate(3.0, note='fewer than 5 examples: no interval')
+    assert published.verdict(few, 'above').startswith('no claim (fewer')
 
 
 def test_medians_and_claims_of_the_mask_models(masks):
-    groups = groups_in(masks)
-    assert tables_foreground.families(tables_common.test_sets(groups)) == ['fgbg']
-    sdri, siri, sar = tables_foreground.medians(groups, 'fgbg')
+    results = results_in(masks)
+    assert foreground.families(results.data_sets()) == ['fgbg']
+    sdri, siri, sar = foreground.medians(results, 'fgbg')
     assert [table.name for table in (siri, sar)] == ['siri_foreground-fgbg', 'sar_foreground-fgbg']
     rows = {row['system']: row for row in rows_of(sdri)}
     assert list(rows) == [
@@ -141,15 +134,14 @@ def test_medians_and_claims_of_the_mask_models(masks):
         'Untrained M1',
     ]
 
-    def median(model, subset, metric='sdri_foreground'):
+    def median(model, subset, metric='sdri'):
         return np.mean(
             [
                 np.median(
                     [
-                        row[metric]
-                        for row in results.load(
-                            str(masks / f'{model}-{seed}'), f'fgbg-{subset}'
-                        ).rows.values()
+                        float(row[metric])
+                        for row in rows_in(masks / f'{model}-{seed}', f'fgbg-{subset}')
+                        if row['source'] == 'foreground'
                     ]
                 )
                 for seed in range(3)
@@ -159,9 +151,7 @@ def test_medians_and_claims_of_the_mask_models(masks):
     assert rows['M2']['c3'].value == pytest.approx(median('blstm_m2', 'c3'))
     assert rows['M2']['seeds'] == 3 and rows['M2+']['seeds'] is None and rows['M2+']['c1'] is None
     assert rows['IRM, STFT bins']['c1'].note == '' and rows['Untrained M1']['c1'].note
-    found = {
-        row['claim']: row for row in rows_of(claims_foreground.foreground(groups, 'fgbg', 'demo'))
-    }
+    found = {row['claim']: row for row in rows_of(foreground.claims(results, 'fgbg', 'demo'))}
     better = found['M2 above M1 in SDRi']
     difference = {
         one: median('blstm_m2', one) - median('blstm_m1', one) for one in ('c1', 'c2', 'c3', 'c4')
@@ -174,7 +164,7 @@ def test_medians_and_claims_of_the_mask_models(masks):
     assert better['verdict'] == 'reproduced'
     siri = found['M2 above M1 in SIRi']['c1'].value
     assert siri == pytest.approx(
-        median('blstm_m2', 'c1', 'siri_foreground') - median('blstm_m1', 'c1', 'siri_foreground')
+        median('blstm_m2', 'c1', 'siri') - median('blstm_m1', 'c1', 'siri')
     )
     assert found['M1+ below M1 in SDRi']['verdict'] == 'reproduced'
     assert found['M2+ below M2 in SDRi']['difference'] is None

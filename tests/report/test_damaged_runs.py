@@ -12,21 +12,8 @@ import pytest
 import damage
 import fabricate
 from fgsep_jax import files
-from fgsep_jax.report import (
-    __main__ as command,
-    build,
-    claims_speech,
-    compare,
-    frame,
-    groups as groups_lib,
-    listening,
-    results,
-    run_files,
-    runs,
-    tables_common,
-    tables_speech,
-    text,
-)
+from fgsep_jax.report import __main__ as command, common, load, runs, sounds, speech, text
+from fgsep_jax.report.parts import markdown
 
 FILES = (
     'config.json',
@@ -59,19 +46,18 @@ def folder(made, tmp_path):
 def read(folder):
     """Everything that is read of the runs, and the tables; figures take seconds to draw."""
     notes = []
-    found = runs.find(str(folder), notes)
-    notes += build.notes(found)
-    groups = groups_lib.by_seed(found)
-    sets = tables_common.test_sets(groups)
-    made = [tables_common.runs_table(groups), claims_speech.speech(groups, 'demo')]
-    made += [tables_speech.table_1(groups, name) for name in sets]
-    made += [tables_speech.cross_table(groups, sets), tables_speech.cross_means(groups, sets)]
-    made += [tables_common.worst_ten(groups, name) for name in sets]
+    results = load.read([str(folder)], notes)
+    sets = results.data_sets()
+    made = [common.runs_table(results), speech.claims(results, 'demo')]
+    made += [speech.table_1(results, name) for name in sets]
+    made += [speech.cross_table(results, sets), speech.cross_means(results, sets)]
+    made += [common.worst_ten(results, name) for name in sets]
     for table in filter(None, made):
-        text.markdown(table).encode()
-    listening.examples(groups, 1)
+        markdown(table).encode()
+    for name in sets:
+        sounds.examples(results, name)
     assert not [note for note in notes if PYTHONS.search(note)]
-    return found, notes
+    return list(results.runs.folder), notes
 
 
 # What Python says of an exception, which is no sentence for the person who reads it.
@@ -140,10 +126,10 @@ def test_a_column_that_is_missing_is_named_where_no_digest_tells(folder):
     summary.pop('examples_digest', None)
     (where / 'summary.json').write_text(json.dumps(summary))
     text = (where / 'examples.csv').read_text()
-    results.load(str(folder / 'damaged'), 'alpha')
+    runs.read_result(folder / 'damaged', 'alpha')
     (where / 'examples.csv').write_text(text.replace(',si_snri,', ',other,'))
-    with pytest.raises(results.ResultsError, match='examples.csv has no column si_snri'):
-        compare.compare([str(folder / 'damaged'), str(folder / 'whole')])
+    with pytest.raises(runs.ResultsError, match='examples.csv has no column si_snri'):
+        runs.read_result(folder / 'damaged', 'alpha')
 
 
 def test_a_flipped_character_is_noted(folder):
@@ -192,8 +178,8 @@ def test_lines_of_a_log_that_cannot_be_read_are_counted(folder):
     lines[2:2] = [b'{"step": 1', b'\xff', b'[' * 5000, b'{"step": 1e999, "kind": "train"}', b'{}']
     path.write_bytes(b'\n'.join(lines) + b'\n{"st')
     problems = []
-    curves = run_files.read_curves(str(folder / 'damaged'), problems)
-    whole = run_files.read_curves(str(folder / 'whole'), problems)
+    curves = runs.read_curves(str(folder / 'damaged'), problems)
+    whole = runs.read_curves(str(folder / 'whole'), problems)
     assert {key: len(steps) for key, (steps, _) in curves.items()} == {
         key: len(steps) for key, (steps, _) in whole.items()
     }
@@ -218,9 +204,9 @@ def test_random_damage(made, name, draw):
         assert 'whole' in [run.name for run in found] and all(isinstance(n, str) for n in notes)
         for note in notes:
             note.encode()
-        with contextlib.suppress(results.ResultsError):
-            compare.compare([str(made / 'damaged'), str(made / 'whole')])
-        with contextlib.suppress(results.ResultsError):
-            frame.load_runs(str(made))
+        with contextlib.suppress(runs.ResultsError):
+            text.compare(load.read([str(made)], []))
+        with contextlib.suppress(runs.ResultsError):
+            load.load_runs(str(made))
     finally:
         path.write_bytes(data)

@@ -6,33 +6,23 @@ import numpy as np
 import pytest
 
 import fabricate
-from fgsep_jax.report import (
-    figures_common,
-    figures_foreground,
-    figures_speech,
-    groups as groups_lib,
-    listening,
-    runs,
-    sound,
-    statistics,
-    style,
-    tables_common,
-)
+from fgsep_jax.report import common, figures, foreground, load, sound, sounds, speech as speech_lib
+from reading import results_in
 
 
 @pytest.fixture(scope='module')
 def everything(every_run):
-    return groups_lib.by_seed(runs.find(every_run))
+    return load.read([every_run], [])
 
 
 @pytest.fixture(scope='module')
 def speech(everything):
-    return [group for group in everything if group.task == 'speech']
+    return everything.of(task='speech')
 
 
 @pytest.fixture(scope='module')
 def masks(everything):
-    return [group for group in everything if group.task == 'foreground']
+    return everything.of(task='foreground')
 
 
 def texts(figure):
@@ -40,12 +30,12 @@ def texts(figure):
 
 
 def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
-    item = figures_speech.cross_dataset(speech, ['alpha', 'beta'])
+    item = speech_lib.cross_figure(speech, ['alpha', 'beta'])
     heights = [patch.get_height() for ax in item.figure.axes for patch in ax.patches]
     cells = [
-        tables_common.level(group, name, 'si_snri').value
+        common.score(speech, group.group, name, ('si_snri', '')).value
         for on in ('alpha', 'beta')
-        for group in speech
+        for group in speech.groups
         if group.trained_on == on
         for name in ('alpha', 'beta')
     ]
@@ -71,14 +61,14 @@ def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
 
 
 def test_figure_5_marks_what_was_not_evaluated(speech):
-    item = figures_speech.cross_dataset(speech, ['alpha', 'beta', 'gamma'])
+    item = speech_lib.cross_figure(speech, ['alpha', 'beta', 'gamma'])
     assert [len(ax.texts) for ax in item.figure.axes] == [5, 3 + 4]
-    assert figures_speech.cross_dataset(speech, []) is None
+    assert speech_lib.cross_figure(speech, []) is None
 
 
 def test_figure_4_shows_the_gates_of_every_channel(speech):
-    item = figures_speech.gates(speech)
-    (run,) = [run for group in speech for run in group.runs if run.gates]
+    item = speech_lib.gates(speech)
+    (run,) = [run for run in speech.runs.folder if run.gates]
     images = [ax.images[0].get_array() for ax in item.figure.axes if ax.images]
     shown = [ax.get_title(loc='left') for ax in item.figure.axes if ax.images]
     assert shown == ['step 0', 'step 2', 'step 8', 'step 16', 'step 40']
@@ -89,7 +79,7 @@ def test_figure_4_shows_the_gates_of_every_channel(speech):
     (means,) = [ax for ax in item.figure.axes if ax.get_ylabel() == 'mean gate']
     assert len(means.lines) == last.shape[1] + 1
     np.testing.assert_allclose(means.lines[-1].get_ydata()[-1], last.mean(), rtol=1e-5)
-    assert figures_speech.gates([group for group in speech if 'GLU' not in group.model]) is None
+    assert speech_lib.gates(speech.of(model='Conv-TasNet')) is None
 
 
 def test_curves_are_means_over_seeds(speech, tmp_path):
@@ -102,7 +92,7 @@ def test_curves_are_means_over_seeds(speech, tmp_path):
                 for step in (5, 10, 15)[: 3 - seed]
             )
         )
-    item = figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path))))
+    item = common.curves(results_in(tmp_path))
     for ax in item.figure.axes:
         (line,) = ax.lines
         # The second seed is not finished.
@@ -116,7 +106,7 @@ def test_a_curve_of_one_point_is_seen(tmp_path, kind):
     (tmp_path / 'one' / 'metrics.jsonl').write_text(
         json.dumps({'step': 5, 'kind': kind, 'loss': 0, 'si_snr': 1}) + '\n'
     )
-    item = figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path))))
+    item = common.curves(results_in(tmp_path))
     (line,) = (line for ax in item.figure.axes for line in ax.lines)
     assert line.get_marker() == 'o' and line.get_xydata().tolist() == [[5, 1]]
 
@@ -124,7 +114,7 @@ def test_a_curve_of_one_point_is_seen(tmp_path, kind):
 def test_curves_need_a_log(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False)
     (tmp_path / 'one' / 'metrics.jsonl').unlink()
-    assert figures_common.curves(groups_lib.by_seed(runs.find(str(tmp_path)))) is None
+    assert common.curves(results_in(tmp_path)) is None
 
 
 @pytest.fixture(scope='module')
@@ -133,23 +123,22 @@ def many(tmp_path_factory):
     root = tmp_path_factory.mktemp('many')
     for seed in range(2):
         fabricate.run(root / str(seed), 'convtasnet', seed=seed, examples=60, sounds=False)
-    return groups_lib.by_seed(runs.find(str(root)))
+    return results_in(root)
 
 
 @pytest.mark.parametrize(
     'make, value_of',
     [
-        (figures_common.by_length, lambda row: row['seconds']),
-        (figures_common.by_input_snr, lambda row: abs(row['snr_db'])),
+        (common.by_length, lambda examples: examples['seconds', '']),
+        (common.by_input_snr, lambda examples: abs(examples['snr_db', ''])),
     ],
 )
 def test_bins_hold_every_example_once(many, make, value_of):
     item = make(many, 'alpha')
     (ax,) = item.figure.axes
     line = ax.lines[-1]  # the points' own; error bars come first
-    loaded = many[0].results('alpha')
-    ids, value_SN = statistics.scores(loaded, 'si_snri')
-    x_N = np.array([value_of(loaded[0].rows[name]) for name in ids])
+    value_SN = many.matrix(0, 'alpha', ('si_snri', '')).to_numpy()
+    x_N = value_of(many.examples(0, 'alpha')).to_numpy()
     edges = np.quantile(x_N, np.linspace(0, 1, 6))
     bin_N = np.clip(np.searchsorted(edges, x_N, side='right') - 1, 0, 4)
     expected = [value_SN[:, bin_N == b].mean() for b in range(5)]
@@ -158,25 +147,23 @@ def test_bins_hold_every_example_once(many, make, value_of):
 
 
 def test_no_bins_where_nothing_varies_or_little_is_there(many, tmp_path):
-    assert figures_common.by_length(many, 'nowhere') is None
+    assert common.by_length(many, 'nowhere') is None
     fabricate.run(tmp_path / 'few', 'convtasnet', examples=12, sounds=False)
-    few = groups_lib.by_seed(runs.find(str(tmp_path)))
-    assert figures_common.by_length(few, 'alpha') is None
+    few = results_in(tmp_path)
+    assert common.by_length(few, 'alpha') is None
 
 
 def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
-    item = figures_common.by_kind(many, 'alpha')
+    item = common.by_kind(many, 'alpha')
     (ax,) = item.figure.axes
-    rows = many[0].results('alpha')[0].rows.values()
-    both = [row for row in rows if {row['sex_1'], row['sex_2']} == {'F', 'M'}]
+    sexes = many.examples(0, 'alpha')['sex']
+    both = sexes[sexes['1'] != sexes['2']].index
     ticks = [label.get_text() for label in ax.get_yticklabels()]
     assert ticks[1] == f'female, male ({len(both)})'
     points = [line for line in ax.lines if line.get_marker() == 'o']
-    mean = np.mean(
-        [result.rows[row['id']]['si_snri'] for row in both for result in many[0].results('alpha')]
-    )
+    mean = many.matrix(0, 'alpha', ('si_snri', ''))[both].to_numpy().mean()
     assert points[1].get_xdata()[0] == pytest.approx(mean)
-    item = figures_common.by_kind(masks, 'fgbg-c2')
+    item = common.by_kind(masks, 'fgbg-c2')
     labels = [[label.get_text() for label in ax.get_yticklabels()] for ax in item.figure.axes]
     assert labels == [['dog (6)', 'door (6)'], ['rain (12)']]
 
@@ -184,33 +171,21 @@ def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
 def test_no_kinds_where_rows_do_not_tell(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
     for path in (tmp_path / 'one/evaluation/alpha').rglob('examples.csv'):
-        path.write_text(
-            path.read_text()
-            .replace(',F,', ',,')
-            .replace(',M,', ',,')
-            .replace(',F,', ',,')
-            .replace(',M,', ',,')
-        )
-    assert figures_common.by_kind(groups_lib.by_seed(runs.find(str(tmp_path))), 'alpha') is None
+        path.write_text(path.read_text().replace(',F,', ',,').replace(',M,', ',,'))
+    assert common.by_kind(results_in(tmp_path), 'alpha') is None
 
 
 def test_box_plots_have_the_medians_of_all_seeds(masks):
-    item = figures_foreground.box_plots(masks, 'fgbg')
+    item = foreground.box_plots(masks, 'fgbg')
     assert len(item.figure.axes) == 12
-    for i, metric in enumerate(('sdri_foreground', 'siri_foreground', 'sar_foreground')):
+    for i, metric in enumerate(('sdri', 'siri', 'sar')):
         for j in range(4):
             ax = item.figure.axes[4 * i + j]
             # Of each box: the box is a patch, then two whiskers, two caps and the median.
             medians = [line.get_ydata()[0] for line in ax.lines[4::5]][:4]
             expected = [
-                np.median(
-                    [
-                        row[metric]
-                        for result in group.results(f'fgbg-c{j + 1}')
-                        for row in result.rows.values()
-                    ]
-                )
-                for group in masks
+                np.median(masks.matrix(group.group, f'fgbg-c{j + 1}', (metric, 'foreground')))
+                for group in masks.groups
             ]
             np.testing.assert_allclose(medians, expected)
             # Four models and two oracles, side by side.
@@ -220,18 +195,18 @@ def test_box_plots_have_the_medians_of_all_seeds(masks):
     for ax in item.figure.axes:  # a system without a run may be the first, or the last
         low, high = ax.get_xlim()
         assert low <= min(ax.get_xticks()) - 0.5 and high >= max(ax.get_xticks()) + 0.5
-    assert figures_foreground.box_plots(masks, 'nothing') is None
+    assert foreground.box_plots(masks, 'nothing') is None
     assert 'M2 C3 SDR improvement' in item.description
 
 
 @pytest.mark.slow
 def test_spectrograms_are_of_the_foreground(masks):
-    item = figures_foreground.mel_spectrograms(masks, 'fgbg')
+    item = foreground.mel_spectrograms(masks, 'fgbg')
     with_images = [ax for ax in item.figure.axes if ax.images]
     assert len(with_images) == 4 * 7  # mixture, truth, four models, oracle
     titles = [ax.get_title(loc='left') for ax in with_images[:7]]
     assert titles == ['Mixture', 'Ground truth', 'M1', 'M1+', 'M2', 'M2+', 'IRM, mel bands']
-    example = listening.common_example(masks, 'fgbg-c1')
+    example = sounds.common_example(masks, 'fgbg-c1')
     (truth,) = [
         track
         for track in example.tracks
@@ -240,7 +215,7 @@ def test_spectrograms_are_of_the_foreground(masks):
     np.testing.assert_array_equal(
         with_images[1].images[0].get_array(), sound.mel_db(*sound.read(truth.path))
     )
-    assert figures_foreground.mel_spectrograms(masks, 'nothing') is None
+    assert foreground.mel_spectrograms(masks, 'nothing') is None
 
 
 @pytest.mark.slow
@@ -254,23 +229,23 @@ def test_a_missing_model_leaves_a_marked_panel(tmp_path):
         sounds=False,
         oracle=False,
     )
-    groups = groups_lib.by_seed(runs.find(str(tmp_path)))
-    assert 'no run' in texts(figures_foreground.mel_spectrograms(groups, 'fgbg').figure)
+    groups = results_in(tmp_path)
+    assert 'no run' in texts(foreground.mel_spectrograms(groups, 'fgbg').figure)
 
 
 def test_files_are_the_same_each_time(speech):
     for kind in ('svg', 'png'):
         first, second = (
-            style.rendered(figures_speech.cross_dataset(speech, ['alpha']), kind) for _ in range(2)
+            figures.rendered(speech_lib.cross_figure(speech, ['alpha']), kind) for _ in range(2)
         )
         assert first == second
-    svg, _ = style.inline(figures_speech.cross_dataset(speech, ['alpha']))
-    assert 'var(--ink)' in svg and style.INK not in svg
+    svg, _ = figures.inline(speech_lib.cross_figure(speech, ['alpha']))
+    assert 'var(--ink)' in svg and figures.INK not in svg
 
 
 def test_figure_5_has_a_place_for_every_bar_of_the_papers(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
-    item = figures_speech.cross_dataset(groups_lib.by_seed(runs.find(str(tmp_path))), ['alpha'])
+    item = speech_lib.cross_figure(results_in(tmp_path), ['alpha'])
     assert [text.get_text() for text in item.figure.legends[0].get_texts()] == [
         'Conv-TasNet, SI-SNR',
         'Conv-TasNet, SI-SNR + power law',
@@ -284,8 +259,8 @@ def test_figure_5_has_a_place_for_every_bar_of_the_papers(tmp_path):
 def test_sounds_of_other_examples_than_those_scored_are_not_heard(tmp_path):
     """An earlier evaluation, on other data of the same name, may have left some."""
     fabricate.run(tmp_path / 'one', 'convtasnet', oracle=False)
-    groups = groups_lib.by_seed(runs.find(str(tmp_path)))
-    assert [one.example for one in listening.examples(groups)] == ['alpha-003']
+    heard = sounds.examples(results_in(tmp_path), 'alpha')
+    assert [example.example for example in heard] == ['alpha-003']
     path = tmp_path / 'one' / 'audio' / 'alpha' / 'alpha-003' / 'example.json'
     path.write_text(path.read_text().replace('alpha-003', 'alpha-999'))
-    assert listening.examples(groups_lib.by_seed(runs.find(str(tmp_path)))) == []
+    assert sounds.examples(results_in(tmp_path), 'alpha') == []

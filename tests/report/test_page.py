@@ -11,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import browser
-from fgsep_jax.report import items, page
+from fgsep_jax.report import page
+from fgsep_jax.report.parts import Section, Table
 
 pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
 
@@ -276,8 +277,8 @@ def test_a_reader_that_sees_nothing_is_told_everything(report):
 
 
 def test_what_a_cell_says_is_escaped():
-    table = items.Table('t', '<b>', (items.Column('<i>', 'a'),), [['<script>x</script>']], '<p>')
-    text = page.render([items.Section('s', '<s>', '<u>', [table])], title='&')
+    table = Table('t', '<b>', {'a': '<i>'}, [['<script>x</script>']], '<p>')
+    text = page.render([Section('s', '<s>', '<u>', [table])], title='&')
     for raw in ('<b>', '<i>', '<script>x', '<s>', '<u>', '<p><'):
         assert raw not in text
     assert '&lt;script&gt;x' in text

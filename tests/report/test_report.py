@@ -12,7 +12,9 @@ import pytest
 import soundfile
 
 import fabricate
-from fgsep_jax.report import __main__ as command, build, items, runs, style, write
+from fgsep_jax.report import __main__ as command, figures, load, page, write
+from fgsep_jax.report.parts import Figure, Section, Table
+from fgsep_jax.report.runs import ResultsError
 
 pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
 
@@ -58,7 +60,8 @@ def test_every_table_and_figure_of_both_papers_is_there(every_report):
     wanted |= {f'figures/{name}.{kind}' for name in figures for kind in ('svg', 'png')}
     assert wanted <= written.keys() and {'index.html', 'report.md'} <= written.keys()
     assert not [name for name in written if 'partial' in name]
-    assert json.loads(written['report_files.json']).keys() == written.keys() - {'report_files.json'}
+    listed = json.loads(written['report_files.json'])['files']
+    assert {*listed} == written.keys() - {'report_files.json'}
     assert written['figures/figure_5.png'].startswith(b'\x89PNG')
     rows = list(csv.DictReader(written['tables/cross_dataset.csv'].decode().splitlines()))
     assert len(rows) == 9 + 1 and float(rows[0]['on_alpha_low']) < float(rows[0]['on_alpha'])
@@ -133,7 +136,7 @@ EXAMPLE = 'audio/alpha/alpha-003/example.json'
 DAMAGES = {
     'torn summary': (lambda run: (run / 'evaluation/alpha/summary.json').write_text('{'), 'alpha'),
     'no parameters': (summary_without('parameters'), 'summary.json lacks parameters'),
-    'torn rows': (torn_rows, '11 rows in examples.csv'),
+    'torn rows': (torn_rows, '22 rows in examples.csv'),
     'an extra cell': (
         replaced('evaluation/alpha/examples.csv', 'alpha-003,', 'alpha-003,,'),
         'cannot be read',
@@ -167,10 +170,9 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
     for seed in range(2):
         fabricate.run(tmp_path / 'runs' / str(seed), 'convtasnet_glu', seed=seed)
     damage(tmp_path / 'runs' / '1')
-    found = runs.find(str(tmp_path / 'runs'))
-    notes = build.notes(found)
+    notes = []
+    parts = page.sections(load.read([str(tmp_path / 'runs')], notes), notes)
     assert any(said in note for note in notes), notes
-    parts = build.sections(found, notes)
     assert said in write.whole_markdown(parts, 'T')
     table = next(item for part in parts for item in part.items if item.name == 'table_1-alpha')
     (row,) = [row for row in table.rows if row[0] == 'Deep w/ GLU' and row[5]]
@@ -192,8 +194,7 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
 def test_logs_of_any_kind(tmp_path, lines):
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
     (tmp_path / 'run' / 'metrics.jsonl').write_bytes(lines.encode() + b'\xff\n')
-    found = runs.find(str(tmp_path))
-    assert build.sections(found, build.notes(found))
+    assert page.sections(load.read([str(tmp_path)], []))
 
 
 @pytest.mark.parametrize(
@@ -225,40 +226,53 @@ def parts(*names):
     """Sections of one table and one figure for each name."""
     found = []
     for name in names:
-        figure, axes = style.axes(width=1, height=1)
+        figure, axes = figures.axes(width=1, height=1)
         axes[0, 0].set_title(name)
         found += [
-            items.Table(f'table_1-{name}', name, (items.Column('A', 'a'),), [[name]]),
-            items.Figure(f'figure-{name}', name, name, figure),
+            Table(f'table_1-{name}', name, {'a': 'A'}, [[name]]),
+            Figure(f'figure-{name}', name, name, figure),
         ]
-    return [items.Section('s', 'S', '', found)]
+    return [Section('s', 'S', '', found)]
 
 
 def test_the_users_own_files_are_safe(tmp_path):
     out = tmp_path / 'out'
     (out / 'tables').mkdir(parents=True)
-    (out / 'tables' / 'table_1-alpha.csv').write_text('mine')
-    with pytest.raises(write.NotOurs, match='table_1-alpha.csv is there, and not as a report'):
+    (out / 'tables' / 'other.csv').write_text('mine')
+    with pytest.raises(ResultsError, match='tables is there, and no report wrote it'):
         write.write(parts('alpha'), str(out), 'T')
-    assert files_in(out) == {'tables/table_1-alpha.csv': b'mine'}
-    (out / 'tables' / 'table_1-alpha.csv').unlink()
+    assert files_in(out) == {'tables/other.csv': b'mine'}
+    (out / 'tables' / 'other.csv').unlink()
+    (out / 'tables').rmdir()
 
     write.write(parts('alpha'), str(out), 'T')
     (out / 'tables' / 'mine.csv').write_text('mine')
-    (out / 'figures' / 'figure-alpha.svg').write_text('changed')
+    (out / 'notes.txt').write_text('mine')
     (tmp_path / 'precious.md').write_text('mine')
-    # A list of files that somebody put there makes nothing a report's.
-    manifest = json.loads((out / 'report_files.json').read_text())
-    (out / 'report_files.json').write_text(
-        json.dumps({**manifest, '../precious.md': [], 'tables/mine.csv': ['00']})
-    )
+    # A list of files that somebody put there makes nothing outside, or of another kind, a report's.
+    listed = json.loads((out / 'report_files.json').read_text())['files']
+    listed += ['../precious.md', 'notes.txt', 'tables/../../precious.md', 3]
+    (out / 'report_files.json').write_text(json.dumps({'files': listed}))
     write.write(parts('beta'), str(out), 'T')
     names = files_in(out).keys()
-    assert 'tables/mine.csv' in names and (tmp_path / 'precious.md').exists()
+    assert {'tables/mine.csv', 'notes.txt'} <= names and (tmp_path / 'precious.md').exists()
     assert 'tables/table_1-alpha.csv' not in names and 'tables/table_1-beta.csv' in names
-    assert (out / 'figures' / 'figure-alpha.svg').read_text() == 'changed'
-    with pytest.raises(write.NotOurs, match='figure-alpha.svg'):
+    (out / 'figures' / 'figure-alpha.svg').write_text('mine')
+    before = files_in(out)
+    with pytest.raises(ResultsError, match='figure-alpha.svg is there, and no report wrote it'):
         write.write(parts('alpha'), str(out), 'T')
+    assert files_in(out) == before
+
+
+def test_a_report_of_an_earlier_version_is_replaced(tmp_path):
+    """Its list held digests."""
+    out = tmp_path / 'out'
+    write.write(parts('alpha'), str(out), 'T')
+    listed = json.loads((out / 'report_files.json').read_text())['files']
+    (out / 'report_files.json').write_text(json.dumps({name: ['00'] for name in listed}))
+    write.write(parts('beta'), str(out), 'T')
+    write.write(parts('beta'), str(tmp_path / 'new'), 'T')
+    assert files_in(out) == files_in(tmp_path / 'new')
 
 
 def foreign_list(out):
@@ -290,6 +304,10 @@ def page_of_others(out):
     (out / 'index.html').write_text('mine')
 
 
+def notes_of_others(out):
+    (out / 'notes').mkdir()
+
+
 @pytest.mark.parametrize(
     'make, named',
     [
@@ -300,10 +318,11 @@ def page_of_others(out):
         (dangling, 'figures'),
         (pipe, 'report.md'),
         (page_of_others, 'index.html'),
+        (notes_of_others, 'notes'),
     ],
 )
 def test_a_refused_report_leaves_the_folder_as_it_was(tmp_path, capsys, make, named):
-    fabricate.run(str(tmp_path / 'runs' / 'a'), 'convtasnet')
+    fabricate.run(str(tmp_path / 'runs' / 'a'), 'convtasnet', oracle=False, sounds=False)
     out = tmp_path / 'out'
     out.mkdir()
     make(out)
@@ -402,4 +421,4 @@ def test_more_examples_can_be_asked_for(tmp_path):
             command.main([f'--runs={tmp_path}/runs', f'--output_dir={out}', f'--examples={count}'])
             == 0
         )
-        assert (out / 'index.html').read_text().count('<details') == count
+        assert (out / 'index.html').read_text().count('class="item example"') == count

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 import fabricate
-from fgsep_jax.report import items, published, tables_common, tables_speech, text
-from reading import by_hand, groups_in, mean_of, rows_of
+from fgsep_jax.metrics.intervals import Estimate
+from fgsep_jax.report import common, published, speech as speech_lib
+from fgsep_jax.report.parts import Table, comma_separated, markdown
+from reading import by_hand, mean_of, results_in, rows_in, rows_of
 
 
 def test_table_1_has_both_numbers_and_marks_what_is_missing(speech):
-    table = tables_speech.table_1(groups_in(speech), 'alpha')
+    table = speech_lib.table_1(results_in(speech), 'alpha')
     assert 'alpha' in table.title
     rows = {row['model']: row for row in rows_of(table)}
     assert list(rows) == list(published.TABLE_1)
@@ -28,13 +30,13 @@ def test_table_1_has_both_numbers_and_marks_what_is_missing(speech):
         assert {rows[missing][key] for key in ('preset', 'parameters', 'seeds', 'si_snri')} == {
             None
         }
-    shown = text.markdown(table)
+    shown = markdown(table)
     assert '| Big-Conv-TasNet | 1 | linear | 1,024 | 15.3 | - | - | - | - | - | - | - |' in shown
     assert 'published: SI-SNRi, WSJ0-2mix (dB)' in shown
 
 
 def test_table_2_keeps_others_work_apart(speech):
-    rows = {row['model']: row for row in rows_of(tables_speech.table_2(groups_in(speech), 'beta'))}
+    rows = {row['model']: row for row in rows_of(speech_lib.table_2(results_in(speech), 'beta'))}
     assert rows['FurcaPy']['published_sdri'] == 18.4 and rows['FurcaPy']['sdri'] == "others' work"
     assert rows['Deep w/ PReLU']['published_parameters'] == '9.7M'
     by_hand = np.mean(
@@ -44,8 +46,8 @@ def test_table_2_keeps_others_work_apart(speech):
 
 
 def test_the_matrix(speech):
-    groups = groups_in(speech)
-    table = tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma'])
+    results = results_in(speech)
+    table = speech_lib.cross_table(results, ['alpha', 'beta', 'gamma'])
     assert 'alpha: 12 mixtures of 9 speakers' in table.note  # 'a 0' is one name
     rows = rows_of(table)
     row = next(
@@ -63,18 +65,18 @@ def test_the_matrix(speech):
     glu = next(row for row in rows if row['model'] == 'Deep w/ GLU')
     assert glu['on_beta'] is None and glu['cross'] is None and glu['drop'] is None
     # A mean over some of the other sets would stand beside means over all of them.
-    more = rows_of(tables_speech.cross_table(groups, ['alpha', 'beta', 'gamma', 'delta']))
+    more = rows_of(speech_lib.cross_table(results, ['alpha', 'beta', 'gamma', 'delta']))
     assert all(row['cross'] is None and row['drop'] is None for row in more if row['trained_on'])
     oracle = more[-1]
     assert oracle['model'] == 'IRM, STFT bins' and oracle['on_delta'] is None
-    with open(speech / 'glu/evaluation/alpha/ideal_ratio_mask/examples.csv') as file:
-        expected = np.mean([float(row['si_snri']) for row in csv.DictReader(file)])
+    rows = rows_in(speech / 'glu', 'alpha', 'ideal_ratio_mask')
+    expected = np.mean([float(row['si_snri']) for row in rows])
     assert oracle['on_alpha'].value == pytest.approx(expected) and not oracle['on_alpha'].note
 
 
 def test_the_matrix_has_a_place_for_every_bar_of_figure_5(tmp_path):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, oracle=False)
-    rows = rows_of(tables_speech.cross_table(groups_in(tmp_path), ['alpha']))
+    rows = rows_of(speech_lib.cross_table(results_in(tmp_path), ['alpha']))
     assert [(row['model'], row['objective'], row['seeds']) for row in rows] == [
         ('Conv-TasNet', 'SI-SNR', 1),
         ('Conv-TasNet', 'SI-SNR + power law', None),
@@ -85,7 +87,7 @@ def test_the_matrix_has_a_place_for_every_bar_of_figure_5(tmp_path):
 
 
 def test_means_in_and_across_data_sets(speech):
-    rows = rows_of(tables_speech.cross_means(groups_in(speech), ['alpha', 'beta', 'gamma']))
+    rows = rows_of(speech_lib.cross_means(results_in(speech), ['alpha', 'beta', 'gamma']))
     row = next(
         row
         for row in rows
@@ -110,7 +112,7 @@ def test_means_in_and_across_data_sets(speech):
 
 
 def test_differences_are_on_the_same_examples(speech):
-    rows = rows_of(tables_speech.cross_differences(groups_in(speech), ['alpha', 'beta', 'gamma']))
+    rows = rows_of(speech_lib.cross_differences(results_in(speech), ['alpha', 'beta', 'gamma']))
     row = next(
         row
         for row in rows
@@ -121,47 +123,42 @@ def test_differences_are_on_the_same_examples(speech):
     assert row['on_gamma'].value == pytest.approx(
         by_hand(speech, 'convtasnet_prelu', 0.0, pair) - by_hand(speech, 'convtasnet', 0.0, pair)
     )
-    level = tables_common.level(
-        next(group for group in groups_in(speech) if group.model == 'Deep w/ PReLU'),
-        'gamma',
-        'si_snri',
-    )
+    results = results_in(speech)
+    group = next(group.group for group in results.groups if group.model == 'Deep w/ PReLU')
+    level = common.score(results, group, 'gamma', ('si_snri', ''))
     # What all systems find hard or easy is no part of a difference.
     assert row['on_gamma'].high - row['on_gamma'].low < (level.high - level.low) / 3
     assert ('Conv-TasNet', 'SI-SNR') not in [(row['model'], row['objective']) for row in rows]
 
 
 def test_the_worst_ten_are_the_worst(speech):
-    groups = groups_in(speech)
-    table = tables_common.worst_ten(groups, 'alpha')
+    results = results_in(speech)
+    table = common.worst_ten(results, 'alpha')
     assert 'Deep w/ PReLU' in table.title and len(table.rows) == 10
     shown = [row['si_snri'] for row in rows_of(table)]
-    best = next(group for group in groups if f'of {group.label}, tested on alpha' in table.title)
-    every = np.mean(
-        [
-            [row['si_snri'] for row in sorted(one.rows.values(), key=lambda row: row['id'])]
-            for one in best.results('alpha')
-        ],
-        axis=0,
+    best = next(
+        group for group in results.groups if f'of {group.label}, tested on alpha' in table.title
     )
-    np.testing.assert_allclose(shown, np.sort(every)[:10])
-    assert tables_common.worst_ten(groups, 'nowhere') is None
+    scores = results.scores[results.scores.group == best.group]
+    scores = scores[(scores.data_set == 'alpha') & (scores.system == 'model')]
+    np.testing.assert_allclose(shown, sorted(scores.groupby('id').si_snri.mean())[:10])
+    assert common.worst_ten(results, 'nowhere') is None
 
 
 def test_csv_has_full_numbers_and_empty_cells():
-    table = items.Table(
+    table = Table(
         't',
         'T',
-        (items.Column('A, b', 'a'), items.Column('B', 'b')),
+        {'a': 'A, b', 'b': 'B'},
         [
-            ['x|y', items.Estimate(1 / 3, 0.1, 0.5)],
+            ['x|y', Estimate(1 / 3, 0.1, 0.5)],
             [None, None],
             ['z', 'text'],
-            ['w', items.Estimate(2.0, note='one seed')],
+            ['w', Estimate(2.0, note='one seed')],
         ],
     )
-    rows = list(csv.DictReader(io.StringIO(text.comma_separated(table))))
+    rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
     assert float(rows[0]['b']) == 1 / 3 and rows[0]['b_low'] == '0.1'
     assert set(rows[1].values()) == {''} and rows[2]['b'] == 'text'
     assert rows[3]['b_note'] == 'one seed' and rows[3]['b_high'] == ''
-    assert r'| x\|y | 0.33 [0.10, 0.50] |' in text.markdown(table)
+    assert r'| x\|y | 0.33 [0.10, 0.50] |' in markdown(table)

@@ -1,15 +1,14 @@
-"""How figures look, and how they become files: one palette that stands on white and on black."""
+"""How figures are drawn, and how they become files: one palette that stands on white and black."""
 
 import functools
 import io
 import re
 import warnings
 
-import matplotlib
-from matplotlib import figure as mpl_figure
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-
 from fgsep_jax import names
+
+# matplotlib, which takes a second to import, is imported where something is drawn: tables do
+# without it.
 
 DPI = 150  # of PNG files
 INK, GRID = '#1c2128', '#d4d9df'  # `inline` turns these into the page's own
@@ -65,6 +64,8 @@ def styled(make):
 
     @functools.wraps(make)
     def wrapped(*args, **kwargs):
+        import matplotlib
+
         with matplotlib.rc_context(RC):
             return make(*args, **kwargs)
 
@@ -82,24 +83,13 @@ def axes(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     Returns:
         (Figure, axes [rows, columns]).
     """
-    figure = mpl_figure.Figure(figsize=(width, height), layout='constrained')
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout='constrained')
     return figure, figure.subplots(rows, columns, squeeze=False, **settings)
 
 
-def looks(labels):
-    """How each group is drawn; groups of one label look alike.
-
-    Args:
-        labels: {Group: label}.
-
-    Returns:
-        {Group: look} as in `looks_of`.
-    """
-    found = looks_of([(group.model, label) for group, label in labels.items()])
-    return {group: found[label] for group, label in labels.items()}
-
-
-def looks_of(pairs):
+def styles(pairs):
     """A colour a model, dashes, hatches and markers for what else differs.
 
     Args:
@@ -108,20 +98,25 @@ def looks_of(pairs):
     Returns:
         {label: {'color', 'linestyle', 'hatch', 'marker'}}.
     """
-    colors, variants, found = dict(COLORS), {}, {}
+    colors, variants, drawn = dict(COLORS), {}, {}
     for model, label in pairs:
         others = len(colors) - len(COLORS)
         color = colors.setdefault(model, OTHERS[others % len(OTHERS)])
-        seen = variants.setdefault(model, [])
-        seen += [label] if label not in seen else []
-        i = seen.index(label) % len(DASHES)
-        found[label] = {
+        labels = variants.setdefault(model, [])
+        labels += [label] if label not in labels else []
+        i = labels.index(label) % len(DASHES)
+        drawn[label] = {
             'color': color,
             'linestyle': DASHES[i],
             'hatch': HATCHES[i],
             'marker': MARKERS[i],
         }
-    return found
+    return drawn
+
+
+def no_run(ax, x):
+    """Marks the place of a bar or a box without a run."""
+    ax.text(x, 0, ' no run', rotation=90, ha='center', va='bottom', fontsize=7, color=NEUTRAL)
 
 
 def short(label, longest=28):
@@ -159,6 +154,9 @@ def rendered(item, kind):
 
     The same figure gives the same bytes.
     """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     content = io.BytesIO()
     with matplotlib.rc_context(RC), warnings.catch_warnings():
         # A name in another script: SVG files and the page leave it to the browser's fonts.

@@ -1,27 +1,25 @@
 """Intervals over examples and over seeds."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from fgsep_jax.report import results, statistics
+from fgsep_jax.metrics import intervals
 
 
 def difference(first_SN, second_SN):
     """Of two systems' means on the same examples."""
-    return statistics.contrast(
-        [statistics.Term(1, second_SN, 'second'), statistics.Term(-1, first_SN, 'first')]
+    return intervals.contrast(
+        [intervals.Term(1, second_SN, 'second'), intervals.Term(-1, first_SN, 'first')]
     )
 
 
 def drop(in_dataset_SN, cross_dataset_SN):
     """Of one system from its own data set to another."""
-    return statistics.contrast(
+    return intervals.contrast(
         [
-            statistics.Term(1, in_dataset_SN, data='in'),
-            statistics.Term(-1, cross_dataset_SN, data='cross'),
+            intervals.Term(1, in_dataset_SN, data='in'),
+            intervals.Term(-1, cross_dataset_SN, data='cross'),
         ]
     )
 
@@ -42,7 +40,7 @@ def test_intervals_of_crossed_data_cover(seed_sd, example_sd):
     rng = np.random.default_rng(1)
     inside, width = [], []
     for _ in range(1500):
-        found = statistics.summarize(crossed(rng, 3, 60, seed_sd, example_sd, 0.5, 7.0))
+        found = intervals.summarize(crossed(rng, 3, 60, seed_sd, example_sd, 0.5, 7.0))
         inside.append(found.low <= 7.0 <= found.high)
         width.append((found.high - found.low) / 2)
     assert 0.93 <= np.mean(inside) <= 0.985
@@ -81,7 +79,7 @@ def test_intervals_of_medians_cover():
     rng = np.random.default_rng(3)
     inside = []
     for _ in range(300):
-        found = statistics.summarize(crossed(rng, 3, 60, 0.3, 2, 0.5, 4.0), statistic='median')
+        found = intervals.summarize(crossed(rng, 3, 60, 0.3, 2, 0.5, 4.0), statistic='median')
         inside.append(found.low <= 4.0 <= found.high)
     assert 0.92 <= np.mean(inside) <= 0.995
 
@@ -89,21 +87,21 @@ def test_intervals_of_medians_cover():
 def test_closed_forms():
     value_N = np.array([1.0, 4.0, 2.0, 6.0, 3.0, 8.0])
     ordinary = stats.t.interval(0.95, 5, value_N.mean(), stats.sem(value_N))
-    one = statistics.summarize(value_N[None])
+    one = intervals.summarize(value_N[None])
     np.testing.assert_allclose([one.value, one.low, one.high], [4, *ordinary])
     assert one.note == 'one seed'
-    same = statistics.summarize(np.tile(value_N, (3, 1)))  # seeds that agree add nothing
+    same = intervals.summarize(np.tile(value_N, (3, 1)))  # seeds that agree add nothing
     np.testing.assert_allclose([same.low, same.high], ordinary)
     assert same.note == ''
     level_S = np.array([1.0, 2.0, 6.0])  # examples that agree: the interval of three seeds
-    seeds = statistics.summarize(np.tile(level_S[:, None], 9))
+    seeds = intervals.summarize(np.tile(level_S[:, None], 9))
     np.testing.assert_allclose(
         [seeds.low, seeds.high], stats.t.interval(0.95, 2, 3, stats.sem(level_S))
     )
-    flat = statistics.summarize(np.full((2, 7), 3.0))
+    flat = intervals.summarize(np.full((2, 7), 3.0))
     assert (flat.low, flat.value, flat.high) == (3, 3, 3)
 
-    both = statistics.summarize(np.array([value_N, value_N + 1]))
+    both = intervals.summarize(np.array([value_N, value_N + 1]))
     np.testing.assert_allclose(
         (both.high - both.value) ** 2,
         (
@@ -133,8 +131,8 @@ def test_differences_are_paired_by_example_and_seeds_by_drop():
 def test_a_contrast_is_the_average_of_what_it_is_made_of():
     rng = np.random.default_rng(4)
     a_SN, b_SN = crossed(rng, 3, 30, 0.3, 1, 0.2), crossed(rng, 3, 50, 0.3, 1, 0.2)
-    terms = [statistics.Term(0.5, a_SN, 'm', 'a'), statistics.Term(0.5, b_SN, 'm', 'b')]
-    found = statistics.contrast(terms)
+    terms = [intervals.Term(0.5, a_SN, 'm', 'a'), intervals.Term(0.5, b_SN, 'm', 'b')]
+    found = intervals.contrast(terms)
     assert found.value == pytest.approx((a_SN.mean() + b_SN.mean()) / 2)
     parts = np.array([a_SN.mean(axis=0).var(ddof=1) / 30, b_SN.mean(axis=0).var(ddof=1) / 50]) / 4
     freedom = parts.sum() ** 2 / (parts**2 / [29, 49]).sum()
@@ -148,8 +146,8 @@ def test_a_contrast_is_the_average_of_what_it_is_made_of():
 def test_the_bootstrap_agrees_with_the_closed_form():
     rng = np.random.default_rng(5)
     value_SN = crossed(rng, 3, 80, 0.1, 2, 0.5)
-    closed = statistics.summarize(value_SN)
-    drawn = statistics.summarize(value_SN, clusters=(np.arange(80),))
+    closed = intervals.summarize(value_SN)
+    drawn = intervals.summarize(value_SN, clusters=(np.arange(80),))
     np.testing.assert_allclose([drawn.low, drawn.high], [closed.low, closed.high], atol=0.05)
 
 
@@ -157,15 +155,15 @@ def test_clusters_widen_and_few_give_no_interval():
     rng = np.random.default_rng(6)
     label_N = np.repeat(np.arange(8), 10)
     value_SN = np.tile(rng.normal(0, 2, 8)[label_N], (2, 1))  # one number a recording
-    narrow = statistics.summarize(value_SN)
-    wide = statistics.summarize(value_SN, clusters=(label_N,))
+    narrow = intervals.summarize(value_SN)
+    wide = intervals.summarize(value_SN, clusters=(label_N,))
     levels = stats.t.interval(0.95, 7, value_SN.mean(), stats.sem(value_SN[0, ::10]))
     np.testing.assert_allclose([wide.low, wide.high], levels, atol=0.15)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-    few = statistics.summarize(value_SN, clusters=(label_N, label_N % 3), statistic='median')
+    few = intervals.summarize(value_SN, clusters=(label_N, label_N % 3), statistic='median')
     assert few.low is None and few.high is None
     assert 'fewer than 4 speakers or recordings' in few.note
-    assert statistics.summarize(np.ones((3, 3))).note == 'fewer than 4 examples: no interval'
+    assert intervals.summarize(np.ones((3, 3))).note == 'fewer than 4 examples: no interval'
 
 
 @pytest.mark.parametrize('speakers, least', [(4, 0.88), (8, 0.92)])
@@ -177,16 +175,16 @@ def test_intervals_of_pairs_of_speakers_cover(speakers, least):
         level = rng.normal(0, 1, speakers)
         pair_N2 = np.array([rng.choice(speakers, 2, replace=False) for _ in range(60)])
         value_SN = np.tile(level[pair_N2].sum(axis=1) + rng.normal(0, 0.3, 60), (3, 1))
-        found = statistics.summarize(value_SN, clusters=(pair_N2,))
+        found = intervals.summarize(value_SN, clusters=(pair_N2,))
         covered += found.low <= 0 <= found.high
-        alone = statistics.summarize(value_SN)
+        alone = intervals.summarize(value_SN)
         naive += alone.low <= 0 <= alone.high
     assert covered / trials >= least and naive / trials < 0.7
 
 
 def test_fewer_than_three_seeds_are_marked():
     rng = np.random.default_rng(3)
-    notes = [statistics.summarize(rng.normal(size=(seeds, 20))).note for seeds in (1, 2, 3)]
+    notes = [intervals.summarize(rng.normal(size=(seeds, 20))).note for seeds in (1, 2, 3)]
     assert notes == ['one seed', 'two seeds', '']
 
 
@@ -197,11 +195,11 @@ def test_the_fewest_speakers_of_any_data_set_count():
         for n, shift in ((20, 0), (3, 100))
     ]
     terms = [
-        statistics.Term(1, rng.normal(size=(3, 40)), 'm', name, (pair_N2,))
+        intervals.Term(1, rng.normal(size=(3, 40)), 'm', name, (pair_N2,))
         for name, pair_N2 in zip('ab', pairs)
     ]
-    assert statistics.contrast(terms[:1]).low is not None
-    assert 'fewer than 4' in statistics.contrast(terms).note
+    assert intervals.contrast(terms[:1]).low is not None
+    assert 'fewer than 4' in intervals.contrast(terms).note
 
 
 def test_data_sets_that_share_recordings_are_drawn_together():
@@ -210,43 +208,17 @@ def test_data_sets_that_share_recordings_are_drawn_together():
     label_N = np.arange(30)
     value_SN = np.tile(rng.normal(0, 2, 30), (2, 1))
     terms = [
-        statistics.Term(1, value_SN, 'm', 'a', (label_N,)),
-        statistics.Term(-1, value_SN, 'm', 'b', (label_N,)),
+        intervals.Term(1, value_SN, 'm', 'a', (label_N,)),
+        intervals.Term(-1, value_SN, 'm', 'b', (label_N,)),
     ]
-    found = statistics.contrast(terms)
+    found = intervals.contrast(terms)
     np.testing.assert_allclose([found.low, found.high], 0, atol=1e-9)
-    apart = statistics.contrast([terms[0], dataclasses.replace(terms[1], clusters=(label_N + 30,))])
+    apart = intervals.contrast([terms[0], terms[1]._replace(clusters=(label_N + 30,))])
     assert apart.high - apart.low > 0.5
-
-
-def loaded(values, fingerprint='1', system='m'):
-    return results.Result(
-        system,
-        'd',
-        {'data_fingerprint': fingerprint},
-        {name: {'id': name, 'sdri': value} for name, value in values.items()},
-    )
-
-
-def test_scores_of_the_common_examples():
-    ids, value_SN = statistics.scores(
-        [loaded({'b': 1.0, 'a': 2.0, 'c': 3.0}), loaded({'a': 5.0, 'b': np.nan, 'c': 6.0})], 'sdri'
-    )
-    assert ids == ['a', 'c']
-    np.testing.assert_array_equal(value_SN, [[2, 3], [5, 6]])
-    for wrong, text in (
-        ([loaded({'a': 1}), loaded({'a': 1}, '2')], 'different data called d'),
-        ([loaded({'a': 1}), loaded({'b': 1})], 'no example with a sdri in common'),
-        ([], 'no result'),
-    ):
-        with pytest.raises(results.ResultsError, match=text):
-            statistics.scores(wrong, 'sdri')
-    with pytest.raises(results.ResultsError, match="no column 'sar'.*id, sdri"):
-        statistics.scores([loaded({'a': 1})], 'sar')
 
 
 def test_weighted_median_by_repetition():
     rng = np.random.default_rng(0)
     value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
     expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
-    np.testing.assert_allclose(statistics.weighted_median(value_N, 1.0 * weight_RN), expected_R)
+    np.testing.assert_allclose(intervals.weighted_median(value_N, 1.0 * weight_RN), expected_R)

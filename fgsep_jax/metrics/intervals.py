@@ -15,22 +15,33 @@ of freedom as there are of them, less one. Where nothing but the speakers differ
 with 6 of them and 91 % with 4, and more than 95 % where anything else differs too.
 """
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
-from fgsep_jax.report import items, results
-
-RESAMPLINGS = 2000  # for quantiles
-VARIANCE_RESAMPLINGS = 500  # a standard deviation within 3 %
+RESAMPLINGS = 500  # a standard deviation within 3 %
 MIN_GROUPS = 4  # speakers, recordings or examples; fewer say nothing of how they vary
 MIN_SEEDS = 3  # for a claim
 
 
-@dataclasses.dataclass(frozen=True)
-class Term:
+class Estimate(NamedTuple):
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: the number.
+        low: lower end of the interval, or None.
+        high: upper end, or None.
+        note: what a reader must know of it, e.g. 'one seed'; '' for nothing.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    note: str = ''
+
+
+class Term(NamedTuple):
     """What one system on one data set adds to a `contrast`.
 
     Attributes:
@@ -49,51 +60,21 @@ class Term:
     clusters: tuple = ()
 
 
-def scores(loaded, metric):
-    """Scores of the seeds of one system on the examples that all of them scored.
+def clusters(kind, label_NS):
+    """The clusters of a `Term` from who or what is in each example.
 
     Args:
-        loaded: Results on one data set, one a seed.
-        metric: column of the rows.
+        kind: 'recording', of which the columns are one kind each (foregrounds, backgrounds), or
+            'speaker', of one kind.
+        label_NS: of each source of each example.
 
     Returns:
-        (ids, value_SN): sorted ids of the examples, scores in dB [seeds, examples].
-
-    Raises:
-        ResultsError: the data differ, the metric is not there, or no example is common to all.
+        Tuple of arrays; () where examples are taken for independent: of other than two speakers.
     """
-    check_same_data(loaded)
-    for one in loaded:
-        first = next(iter(one.rows.values()), {metric: None})
-        if metric not in first:
-            raise results.ResultsError(
-                f'{one.system} has no column {metric!r} on {one.data_set}; it has'
-                f' {", ".join(first)}'
-            )
-    common = set.intersection(*(set(one.rows) for one in loaded)) if loaded else set()
-    ids = sorted(
-        name for name in common if np.isfinite([one.rows[name][metric] for one in loaded]).all()
-    )
-    if not ids:
-        raise results.ResultsError(
-            f'{" and ".join(sorted({one.system for one in loaded})) or "no result"}: no example'
-            f' with a {metric} in common'
-        )
-    return ids, np.array([[one.rows[name][metric] for name in ids] for one in loaded])
-
-
-def check_same_data(loaded):
-    """Refuses Results that were made on different data, or by different rules.
-
-    Raises:
-        ResultsError: they differ in `results.MADE_BY`.
-    """
-    for one in loaded[1:]:
-        if how := results.difference(results.made_by(loaded[0]), results.made_by(one)):
-            raise results.ResultsError(
-                f'{loaded[0].system} and {one.system} were evaluated on different data called'
-                f' {one.data_set}, or by different rules ({how}): evaluate both again, on the same'
-            )
+    label_NS = np.asarray(label_NS, str)
+    if kind == 'recording':
+        return tuple(label_NS.T)
+    return (label_NS,) if label_NS.shape[1:] == (2,) else ()
 
 
 def summarize(value_SN, *, statistic='mean', clusters=()):
@@ -125,7 +106,8 @@ def contrast(terms, *, statistic='mean'):
     Raises:
         ValueError: terms of one system differ in seeds, or those of one data set in examples.
     """
-    terms = [dataclasses.replace(term, value_SN=np.asarray(term.value_SN)) for term in terms]
+    # In one order in memory: sums then have the same last digit, wherever the scores came from.
+    terms = [term._replace(value_SN=np.ascontiguousarray(term.value_SN)) for term in terms]
     by_system, by_data = _alike(terms, 'system', 0), _alike(terms, 'data', 1)
     reduce = np.mean if statistic == 'mean' else np.median
     value = sum(term.weight * reduce(term.value_SN, axis=1).mean() for term in terms)
@@ -142,7 +124,7 @@ def contrast(terms, *, statistic='mean'):
         examples.append((np.var(drawn_R) * groups / max(groups - 1, 1), groups - 1))
     if groups < MIN_GROUPS:
         what = 'speakers or recordings' if any(term.clusters for term in terms) else 'examples'
-        return items.Estimate(float(value), note=f'fewer than {MIN_GROUPS} {what}: no interval')
+        return Estimate(float(value), note=f'fewer than {MIN_GROUPS} {what}: no interval')
     fewest = min(len(term.value_SN) for term in terms)
     if fewest > 1:
         for group in by_system:
@@ -154,7 +136,7 @@ def contrast(terms, *, statistic='mean'):
     if fewest < MIN_SEEDS:
         note = {1: 'one seed', 2: 'two seeds'}[fewest]
     margin = np.hypot(_margin(examples), _margin(seeds))
-    return items.Estimate(float(value), float(value - margin), float(value + margin), note)
+    return Estimate(float(value), float(value - margin), float(value + margin), note)
 
 
 def _variance_of_mean(value_N):
@@ -194,13 +176,13 @@ def _bootstrap(by_data, statistic):
     All data sets are drawn at once, since they may share recordings.
     """
     first = [group[0] for group in by_data]
-    clusters = [np.concatenate(labels) for labels in zip(*(one.clusters for one in first))]
-    sizes = [one.value_SN.shape[1] for one in first]
-    weight_RN, _ = resample(sum(sizes), clusters, np.random.default_rng(0), VARIANCE_RESAMPLINGS)
+    clusters = [np.concatenate(labels) for labels in zip(*(term.clusters for term in first))]
+    sizes = [term.value_SN.shape[1] for term in first]
+    weight_RN, _ = resample(sum(sizes), clusters, np.random.default_rng(0), RESAMPLINGS)
     groups = min(
         len(np.unique(labels))
-        for one in first
-        for labels in one.clusters or (np.arange(one.value_SN.shape[1]),)
+        for term in first
+        for labels in term.clusters or (np.arange(term.value_SN.shape[1]),)
     )
     split = np.split(weight_RN, np.cumsum(sizes)[:-1], axis=1)
     whole_R = np.all([part_RN.any(axis=1) for part_RN in split], axis=0)
@@ -209,12 +191,12 @@ def _bootstrap(by_data, statistic):
         part_RN = part_RN[whole_R]
         for term in group:
             if statistic == 'mean':
-                level_R = part_RN @ term.value_SN.mean(axis=0) / part_RN.sum(axis=1)
+                center_R = part_RN @ term.value_SN.mean(axis=0) / part_RN.sum(axis=1)
             else:
-                level_R = np.mean(
+                center_R = np.mean(
                     [weighted_median(value_N, part_RN) for value_N in term.value_SN], axis=0
                 )
-            drawn_R = drawn_R + term.weight * level_R
+            drawn_R = drawn_R + term.weight * center_R
     return drawn_R, groups
 
 

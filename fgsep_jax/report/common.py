@@ -1,0 +1,496 @@
+"""What systems score, as estimates; and the tables and figures that every report has."""
+
+import numpy as np
+
+from fgsep_jax.metrics import intervals
+from fgsep_jax.names import counted
+from fgsep_jax.report import figures
+from fgsep_jax.report.load import SUBSETS, short_labels
+from fgsep_jax.report.parts import Figure, Table
+
+# IRM: ideal ratio mask.
+SYSTEMS = {
+    'untrained': 'Untrained',
+    'ideal_ratio_mask': 'IRM, STFT bins',
+    'ideal_mel_mask': 'IRM, mel bands',
+}
+# What a task is judged by, as its paper does; the first above all: {(metric, source): label}.
+SCORES = {
+    'speech': {('si_snri', ''): 'SI-SNRi (dB)', ('sdri', ''): 'SDRi (dB)'},
+    'foreground': {
+        ('sdri', 'foreground'): 'foreground SDRi (dB)',
+        ('siri', 'foreground'): 'foreground SIRi (dB)',
+        ('sar', 'foreground'): 'foreground SAR (dB)',
+    },
+}
+ROLES = ('foreground', 'background')
+STATISTIC = {'speech': 'mean', 'foreground': 'median'}
+BINS = 5
+MEASURES = {'si_snr': 'SI-SNR (dB)', 'mel_snr': 'SNR on mel bands (dB)', 'loss': 'loss'}
+PAIRS = {('F', 'F'): 'female, female', ('F', 'M'): 'female, male', ('M', 'M'): 'male, male'}
+
+
+def main_metric(task):
+    """((metric, source), label with the unit) that a task is judged by."""
+    return next(iter(SCORES[task].items()))
+
+
+def key(metric):
+    """Name of a metric of one source, or of the mean over them: 'sdri_foreground', 'si_snri'."""
+    return '_'.join(filter(None, metric))
+
+
+def clusters(examples):
+    """Who or what each example holds, for `intervals.Term`: its recordings or its two speakers.
+
+    Args:
+        examples: DataFrame as of `Results.examples`.
+    """
+    recordings = [source for source in ROLES if ('recording', source) in examples]
+    if recordings:
+        return intervals.clusters('recording', examples['recording'][recordings])
+    return intervals.clusters('speaker', examples['speaker']) if 'speaker' in examples else ()
+
+
+def difference(results, terms, metric, *, statistic=None):
+    """A weighted sum of what groups of runs score.
+
+    Args:
+        results: Results of one task.
+        terms: list of (weight, group's number or None, data set).
+        metric: (name, source).
+        statistic: 'mean' or 'median'; the task's own if None.
+
+    Returns:
+        Estimate over the seeds that a group has on all data sets wanted of it and the examples
+        that all groups share; None where there is none.
+    """
+    if not terms or any(group is None for _, group, _ in terms):
+        return None
+    matrix = {(group, name): results.matrix(group, name, metric) for _, group, name in terms}
+    seeds = {}
+    for (group, _), value in matrix.items():
+        seeds[group] = [seed for seed in seeds.get(group, value.index) if seed in value.index]
+    if not all(map(len, seeds.values())):
+        return None
+    value, labels = {}, {}
+    for name in {name: None for _, name in matrix}:
+        groups = [group for group, other in matrix if other == name]
+        scores = [matrix[group, name].loc[seeds[group]].dropna(axis=1) for group in groups]
+        ids = sorted(set.intersection(*(set(score.columns) for score in scores)))
+        if not ids:
+            return None
+        for group, score in zip(groups, scores):
+            value[group, name] = score[ids].to_numpy()
+        labels[name] = clusters(results.examples(groups[0], name).loc[ids])
+    return intervals.contrast(
+        [
+            intervals.Term(weight, value[group, name], group, name, labels[name])
+            for weight, group, name in terms
+        ],
+        statistic=statistic or STATISTIC[results.task],
+    )
+
+
+def score(results, group, data_set, metric, *, system='model', ids=None):
+    """What one system of a group scores on a data set.
+
+    Args:
+        results: Results of one task.
+        group: its number.
+        data_set, system: names. An oracle has no seed: the first of its results stands for all; of
+            untrained models too, which the note then says.
+        metric: (name, source).
+        ids: of the examples that count; None for all.
+
+    Returns:
+        Estimate, or None.
+    """
+    value = results.matrix(group, data_set, metric, system)
+    value = (value if system == 'model' else value[:1]).dropna(axis=1)
+    value = value if ids is None else value.loc[:, value.columns.isin(ids)]
+    if not value.size:
+        return None
+    estimate = intervals.summarize(
+        value.to_numpy(),
+        statistic=STATISTIC[results.task],
+        clusters=clusters(results.examples(group, data_set, system).loc[value.columns]),
+    )
+    if system.startswith('ideal_') and estimate.note == 'one seed':
+        return estimate._replace(note='')
+    return estimate
+
+
+def seeds_on(results, group, data_sets):
+    """How many seeds of a group have results on some data sets: a number, or '2 to 3'; None for no
+    data set."""
+    parts = [results.part(group, name) for name in data_sets]
+    return _range([0 if part is None else part.seed.nunique() for part in parts])
+
+
+def parameters(results, group):
+    """Number of parameters as the evaluations tell, or None."""
+    rows = results.scores[results.scores.group == group]
+    return int(rows.parameters.iloc[0]) if len(rows) else None
+
+
+def _range(numbers):
+    """'750 to 1,500', one number where all are the same, None without any."""
+    ends = sorted({min(numbers), max(numbers)}) if len(numbers) else []
+    return ' to '.join(f'{end:,}' for end in ends) if len(ends) > 1 else next(iter(ends), None)
+
+
+def runs_table(results):
+    """A row a group of runs: what was trained, and what evaluated."""
+    columns = {
+        'runs': 'Runs',
+        'preset': 'Preset',
+        'parameters': 'Parameters',
+        'seeds': 'Seed numbers',
+        'steps': 'Steps trained',
+        'evaluated_at': 'Evaluated at step',
+        'trained_on': 'Trained on',
+        'evaluated_on': 'Evaluated on',
+    }
+    rows = []
+    for group in results.groups:
+        runs = results.runs[results.runs.group == group.group]
+        scores = results.scores[results.scores.group == group.group]
+        steps = [
+            int(max(step_N[-1] for step_N, _ in run.curves.values()))
+            for run in runs.folder
+            if run.curves
+        ]
+        rows.append(
+            [
+                group.label,
+                group.preset,
+                parameters(results, group.group),
+                ', '.join(map(str, runs.seed)),
+                _range(steps),
+                _range([int(step) for step in scores[scores.system == 'model'].step.unique()]),
+                group.trained_on,
+                ', '.join(sorted(scores.data_set.unique())) or None,
+            ]
+        )
+    note = 'Evaluated is the checkpoint with the lowest validation loss.'
+    return Table('runs', 'The runs', columns, rows, note)
+
+
+def systems_on(results, data_sets):
+    """[(label, group's number, system)] of all models and baselines that have results on some data
+    sets; a baseline of the first group that has it."""
+    shown = [
+        (group.label, group.group, 'model')
+        for group in results.groups
+        if any(results.part(group.group, name) is not None for name in data_sets)
+    ]
+    for system, label in SYSTEMS.items():
+        for group in results.groups:
+            if any(results.part(group.group, name, system) is not None for name in data_sets):
+                of = f' {group.model}' if system == 'untrained' else ''
+                shown.append((label + of, group.group, system))
+                break
+    return shown
+
+
+def scores_table(results, data_set):
+    """What all models and baselines score on one split.
+
+    Args:
+        results: Results of one task.
+        data_set: name of the results.
+    """
+    scores = SCORES[results.task]
+    rows = [
+        [
+            label,
+            seeds_on(results, group, [data_set]) if system == 'model' else '',
+            *(score(results, group, data_set, metric, system=system) for metric in scores),
+        ]
+        for label, group, system in systems_on(results, [data_set])
+    ]
+    columns = {'system': 'System', 'seeds': 'Seeds'}
+    columns |= {key(metric): label for metric, label in scores.items()}
+    title = f'Scores on {data_set}, {STATISTIC[results.task]}'
+    return Table(f'scores-{data_set}', title, columns, rows, 'IRM: ideal ratio mask.')
+
+
+def worst_ten(results, data_set):
+    """The ten examples on which the best group of runs improves least, or None."""
+    metric, label = main_metric(results.task)
+    scored = [
+        (estimate.value, group)
+        for group in results.groups
+        if (estimate := score(results, group.group, data_set, metric)) is not None
+    ]
+    if not scored:
+        return None
+    best = max(scored, key=lambda pair: pair[0])[1]
+    value = results.matrix(best.group, data_set, metric).dropna(axis=1)
+    value = dict(zip(value.columns, value.to_numpy().mean(axis=0)))
+    others = [
+        row
+        for _, group in scored
+        if group is not best
+        for _, row in results.matrix(group.group, data_set, metric).iterrows()
+    ]
+    examples = results.examples(best.group, data_set)
+    rows = []
+    for name in sorted(value, key=value.get)[:10]:
+        of_others = [float(row[name]) for row in others if name in row]
+        rows.append(
+            [
+                name,
+                float(examples['snr_db', ''][name]),
+                float(examples['seconds', ''][name]),
+                float(value[name]),
+                float(np.mean(of_others)) if of_others else None,
+            ]
+        )
+    return Table(
+        f'worst_ten-{data_set}',
+        f'The worst ten examples of {best.label}, tested on {data_set}',
+        {
+            'example': 'Example',
+            'snr_db': 'Input SNR (dB)',
+            'seconds': 'Length (s)',
+            key(metric): label,
+            'others': 'Other systems, mean (dB)',
+        },
+        rows,
+        'Of the system with the highest score on this test set, mean over its seeds. The input SNR'
+        ' is the level of the '
+        + {
+            'speech': 'first speaker over the second.',
+            'foreground': 'foreground over the background.',
+        }[results.task],
+    )
+
+
+@figures.styled
+def curves(results):
+    """Training and validation over steps, a column a training set; None without any log."""
+    logs = {
+        group.group: [run.curves for run in results.runs[results.runs.group == group.group].folder]
+        for group in results.groups
+    }
+    logs = {
+        group: curves
+        for group, curves in logs.items()
+        if any(name in MEASURES for curve in curves for _, name in curve)
+    }
+    if not logs:
+        return None
+    results = results.where(results.runs.group.isin(logs))
+    names = {name for curves in logs.values() for curve in curves for _, name in curve}
+    measure = next(label for name, label in MEASURES.items() if name in names)
+    sets = sorted(results.runs.trained_on.unique())
+    figure, axes = figures.axes(
+        2, len(sets), width=max(4.0 * len(sets), 7.0), height=5.2, sharex='col', sharey='row'
+    )
+    labels, handles = short_labels(results, panels=True), {}
+    drawn = figures.styles([(group.model, labels[group.group]) for group in results.groups])
+    for i, kind in enumerate(('train', 'validation')):
+        for j, name in enumerate(sets):
+            ax = axes[i, j]
+            for group in results.groups:
+                label = labels[group.group]
+                if group.trained_on == name:
+                    line = _curve(ax, logs[group.group], kind, drawn[label])
+                    if line is not None:
+                        handles.setdefault(label, line)
+            ax.set_title(f'{kind}, on {figures.short(name)}')
+            if i:
+                ax.set_xlabel('step')
+            if not j:
+                ax.set_ylabel(measure)
+    figures.legend_below(figure, handles)
+    return Figure(
+        f'curves_{results.task}',
+        'Training curves',
+        f'{measure} of training batches and of the validation set over steps, for'
+        f' {counted(len(logs), "group")} of runs.',
+        figure,
+        'Lines are means over seeds, bands reach from the lowest seed to the highest.',
+    )
+
+
+def _curve(ax, logs, kind, style):
+    name = next((name for name in MEASURES if any((kind, name) in curves for curves in logs)), None)
+    points = [curves[kind, name] for curves in logs if (kind, name) in curves]
+    if not points:
+        return None
+    # Seeds log at the same steps, unless one is not finished.
+    step_N = np.unique(np.concatenate([steps for steps, _ in points]))
+    value_SN = np.full((len(points), len(step_N)), np.nan)
+    for row_N, (steps, values) in zip(value_SN, points):
+        row_N[np.searchsorted(step_N, steps)] = values
+    if len(points) > 1:
+        low_N, high_N = np.nanmin(value_SN, axis=0), np.nanmax(value_SN, axis=0)
+        ax.fill_between(step_N, low_N, high_N, color=style['color'], alpha=0.15, linewidth=0)
+    # A line of one point is nothing to see.
+    marker = {'marker': 'o', 'markersize': 3} if kind == 'validation' or len(step_N) == 1 else {}
+    mean_N = np.nanmean(value_SN, axis=0)
+    return ax.plot(step_N, mean_N, color=style['color'], linestyle=style['linestyle'], **marker)[0]
+
+
+def by_input_snr(results, data_set):
+    """Improvement against the level of the sources; None where it does not vary."""
+    if results.task == 'speech':  # either speaker may be called the first
+        label = 'level difference of the speakers (dB)'
+        return _binned(results, data_set, 'snr_db', label, 'how much louder one speaker is')
+    return _binned(results, data_set, 'snr_db', 'input SNR (dB)', 'the input SNR')
+
+
+def by_length(results, data_set):
+    """Improvement against length; None where all are as long."""
+    return _binned(results, data_set, 'seconds', 'length (s)', 'length')
+
+
+def shown_on(results, data_set):
+    """The Results of the groups that were trained on a data set and have results on it; where there
+    are none, of all that have results on it; None without any."""
+    numbers = [
+        group.group for group in results.groups if results.part(group.group, data_set) is not None
+    ]
+    own = [
+        group.group
+        for group in results.groups
+        if group.group in numbers
+        and data_set in (group.trained_on, *(f'{group.trained_on}-{name}' for name in SUBSETS))
+    ]
+    return results.where(results.runs.group.isin(own or numbers)) if numbers else None
+
+
+def _error_bar(ax, estimate, where, style, *, across=False):
+    low, high = estimate.value, estimate.value
+    if estimate.low is not None:
+        low, high = estimate.low, estimate.high
+    bars = {'xerr' if across else 'yerr': [[estimate.value - low], [high - estimate.value]]}
+    point = (estimate.value, where) if across else (where, estimate.value)
+    ax.errorbar(*point, **bars, color=style['color'], elinewidth=1.0, capsize=2)
+
+
+@figures.styled
+def _binned(results, data_set, column, label, words):
+    results = shown_on(results, data_set)
+    if results is None:
+        return None
+    metric, metric_label = main_metric(results.task)
+    fold = abs if (results.task, column) == ('speech', 'snr_db') else (lambda value: value)
+    value_N = {
+        group.group: fold(results.examples(group.group, data_set)[column, ''])
+        for group in results.groups
+    }
+    first_N = next(iter(value_N.values())).to_numpy()
+    edges = np.unique(np.quantile(first_N, np.linspace(0, 1, BINS + 1))) if len(first_N) else []
+    if len(edges) < 3 or len(first_N) < BINS * intervals.MIN_GROUPS:
+        return None
+    figure, axes = figures.axes(width=7.5, height=3.6)
+    ax, labels, handles = axes[0, 0], short_labels(results), {}
+    drawn = figures.styles([(group.model, labels[group.group]) for group in results.groups])
+    for g, group in enumerate(results.groups):
+        points, style = [], drawn[labels[group.group]]
+        where = value_N[group.group]
+        for low, high in zip(edges[:-1], edges[1:]):
+            inside = (low <= where) & (where < high) | (high == edges[-1]) & (where == high)
+            estimate = score(results, group.group, data_set, metric, ids=where.index[inside])
+            if estimate is not None:
+                shift = (g - (len(results.groups) - 1) / 2) * 0.006 * (edges[-1] - edges[0])
+                points.append(((low + high) / 2 + shift, estimate.value))
+                _error_bar(ax, estimate, points[-1][0], style)
+        if points:
+            handles[labels[group.group]] = ax.plot(
+                *zip(*points),
+                marker='o',
+                markersize=4,
+                color=style['color'],
+                linestyle=style['linestyle'],
+            )[0]
+    if not handles:
+        return None
+    ax.set_xlabel(label)
+    ax.set_ylabel(metric_label)
+    figures.legend_below(figure, handles)
+    return Figure(
+        f'{"by_length" if column == "seconds" else "by_input_snr"}-{data_set}',
+        f'Improvement against {words}, on {data_set}',
+        f'{metric_label} in {len(edges) - 1} bins of {label}, as lines for {", ".join(handles)}.',
+        figure,
+        _NOTE.format('Bins end at quantiles of the examples. ', STATISTIC[results.task]),
+    )
+
+
+_NOTE = (
+    '{}Points are {}s; bars are 95 % intervals over speakers or recordings and seeds. Shown is'
+    ' what was trained on this data set; where nothing was, all.'
+)
+
+
+@figures.styled
+def by_kind(results, data_set):
+    """Improvement by pair of the speakers' sexes, or by class; None where rows do not tell."""
+    results = shown_on(results, data_set)
+    if results is None:
+        return None
+    kinds = _kinds(results, results.groups[0].group, data_set)
+    if not kinds:
+        return None
+    names = {what: sorted(kind.dropna().unique()) for what, kind in kinds.items()}
+    groups = results.groups
+    height = 1.0 + max(0.34, 0.08 * len(groups)) * max(map(len, names.values()))
+    figure, axes = figures.axes(1, len(kinds), width=8.0, height=height, sharex=True)
+    labels, handles = short_labels(results), {}
+    drawn = figures.styles([(group.model, labels[group.group]) for group in groups])
+    metric, metric_label = main_metric(results.task)
+    for ax, what in zip(axes[0], kinds):
+        for g, group in enumerate(groups):
+            style, kind = drawn[labels[group.group]], _kinds(results, group.group, data_set)
+            for k, name in enumerate(names[what]):
+                ids = kind[what].index[kind[what] == name] if what in kind else []
+                estimate = score(results, group.group, data_set, metric, ids=ids)
+                if estimate is not None:
+                    where = k + (g - (len(groups) - 1) / 2) * 0.7 / len(groups)
+                    _error_bar(ax, estimate, where, style, across=True)
+                    handles[labels[group.group]] = ax.plot(
+                        estimate.value,
+                        where,
+                        marker=style['marker'],
+                        markersize=4.5,
+                        linestyle='none',
+                        color=style['color'],
+                    )[0]
+        counts = kinds[what].value_counts()
+        ax.set_yticks(
+            range(len(names[what])),
+            [f'{figures.short(name)} ({counts[name]})' for name in names[what]],
+        )
+        ax.invert_yaxis()
+        ax.grid(axis='y', visible=False)
+        ax.set_title(what)
+        ax.set_xlabel(metric_label)
+    figures.legend_below(figure, handles)
+    return Figure(
+        f'by_kind-{data_set}',
+        f'Improvement by {" and ".join(kinds)}, on {data_set}',
+        f'{metric_label} of {", ".join(handles)} for'
+        f' {"; ".join(", ".join(those) for those in names.values())}.',
+        figure,
+        _NOTE.format('Counts of examples stand in brackets. ', STATISTIC[results.task])
+        + f' Fewer than {intervals.MIN_GROUPS} speakers or recordings have no interval.',
+    )
+
+
+def _kinds(results, group, data_set):
+    """{what: Series of each example's kind} of what the examples of a data set tell."""
+    examples, kinds = results.examples(group, data_set), {}
+    if 'sex' in examples and len(examples['sex'].columns) == 2:
+        pairs = [tuple(sorted(map(str, row))) for row in examples['sex'].to_numpy()]
+        kinds['sexes of the speakers'] = examples.index.to_series().map(
+            dict(zip(examples.index, map(PAIRS.get, pairs)))
+        )
+    for source in ROLES:
+        if ('class', source) in examples:
+            kinds[f'{source} class'] = examples['class', source]
+    return {what: kind for what, kind in kinds.items() if kind.notna().any()}

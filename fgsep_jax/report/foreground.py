@@ -1,0 +1,348 @@
+"""Paper 1, Olvera et al.: its claims, the medians on C1 to C4 behind its Fig. 2, Figs. 2 and 3."""
+
+import numpy as np
+
+from fgsep_jax.report import figures, published, sound, sounds
+from fgsep_jax.report.common import SYSTEMS, difference, key, score, seeds_on
+from fgsep_jax.report.load import SUBSETS, short_labels
+from fgsep_jax.report.parts import Figure, Table
+
+MODELS = ('M1', 'M1+', 'M2', 'M2+')
+ORACLES = ('ideal_mel_mask', 'ideal_ratio_mask')
+SDRI, SIRI, SAR = METRICS = tuple((name, 'foreground') for name in ('sdri', 'siri', 'sar'))
+LABELS = {SDRI: 'SDR improvement', SIRI: 'SIR improvement', SAR: 'SAR'}
+BETTER = ('c1', 'c2', 'c4')  # where the paper has M2 above all others
+# (claim, published, model, above which, metric, kind, subsets it is claimed of)
+DIFFERENCES = (
+    ('M2 above M1 in SDRi', published.M2_OVER_M1, 'M2', 'M1', SDRI, 'above', BETTER),
+    ('M2 above M1+ in SDRi', 'yes', 'M2', 'M1+', SDRI, 'above', BETTER),
+    ('M2 above M2+ in SDRi', 'yes', 'M2', 'M2+', SDRI, 'above', BETTER),
+    ('M2 above M1 in SIRi', 'yes', 'M2', 'M1', SIRI, 'above', SUBSETS),
+    ('M1+ below M1 in SDRi', 'yes', 'M1+', 'M1', SDRI, 'below', SUBSETS),
+    ('M2+ below M2 in SDRi', 'yes', 'M2+', 'M2', SDRI, 'below', SUBSETS),
+    ('M1+ below M2+ in SDRi', 'yes', 'M1+', 'M2+', SDRI, 'below', SUBSETS),
+    ('M2+ level with M2 in SIRi', 'yes', 'M2+', 'M2', SIRI, 'level', SUBSETS),
+    ('M2+ below M2 in SAR', 'yes', 'M2+', 'M2', SAR, 'below', SUBSETS),
+    ('M2+ level with M1 in SDRi', 'yes', 'M2+', 'M1', SDRI, 'level', ('c1', 'c2')),
+    ('M2 level with M1 in SDRi', 'yes', 'M2', 'M1', SDRI, 'level', ('c3', 'c4')),
+)
+UNSEEN = {'c1': 0.5, 'c2': 0.5, 'c3': -0.5, 'c4': -0.5}  # seen foregrounds minus unseen ones
+
+
+def families(names):
+    """Data sets of which at least one subset was evaluated: 'fgbg' of 'fgbg-c1'."""
+    return sorted(
+        {name[:-3] for name in names if name[-3:] in {f'-{subset}' for subset in SUBSETS}}
+    )
+
+
+def of_family(results, family):
+    """The Results of the groups that have results on some subset of a data set."""
+    has = {
+        group.group
+        for group in results.groups
+        for subset in SUBSETS
+        if results.part(group.group, f'{family}-{subset}') is not None
+    }
+    return results.where(results.runs.group.isin(has))
+
+
+def claims(results, family, preset):
+    """The paper's claims on one data set: differences of medians on C1 to C4.
+
+    Args:
+        results: Results of mask models.
+        family: data set, without the subset.
+        preset: of the runs to compare.
+
+    Returns:
+        Table.
+    """
+    fits = results.of(trained_on=family, preset=preset).groups
+    names = [group.model for group in fits]
+    models = {group.model: group.group for group in fits if names.count(group.model) == 1}
+
+    def minus(first, second, metric, weights):
+        terms = [
+            (sign * weight, models.get(name), f'{family}-{subset}')
+            for subset, weight in weights.items()
+            for sign, name in ((1, first), (-1, second))
+            if name
+        ]
+        return difference(results, terms, metric)
+
+    rows = []
+    for claim, number, first, second, metric, kind, where in DIFFERENCES:
+        cells = [minus(first, second, metric, {subset: 1.0}) for subset in SUBSETS]
+        mean = minus(first, second, metric, dict.fromkeys(where, 1 / len(where)))
+        rows.append([claim, number, *cells, _names(where), mean, published.verdict(mean, kind)])
+    spread = {'c1': 1, **dict.fromkeys(SUBSETS[1:], -1 / 3)}
+    for claim, estimate, where, kind in (
+        (
+            'M2 loses more than M1 on unseen events, SDRi',
+            minus('M2', 'M1', SDRI, UNSEEN),
+            'C1, C2 minus C3, C4',
+            'above',
+        ),
+        (
+            'M1 as good on unseen classes, SDRi',
+            minus('M1', None, SDRI, spread),
+            'C1 minus C2, C3, C4',
+            'not above',
+        ),
+    ):
+        verdict = published.verdict(estimate, kind)
+        rows.append([claim, 'yes', *[''] * 4, where, estimate, verdict])
+    several = '; '.join(sorted(group.label for group in fits if group.model not in models))
+    return Table(
+        f'claims_foreground-{family}-{preset}',
+        f'Claims of the foreground-background study on {family}, {preset} models: differences of'
+        ' medians (dB)',
+        {
+            'claim': 'Claim',
+            'published': 'claim',
+            **{subset: subset.upper() for subset in SUBSETS},
+            'where': 'Claimed of',
+            'difference': 'Mean of these',
+            'verdict': 'Verdict',
+        },
+        rows,
+        published.NOTE
+        + ' The verdict is on the mean over the subsets that the claim names.'
+        + (several and f' Not compared, since several fit: {several}.'),
+    )
+
+
+def _names(subsets):
+    return ', '.join(subset.upper() for subset in subsets)
+
+
+def slots(results):
+    """[(name, group as of `Results.groups`, or None)]: the four models of the paper and what else
+    there is, in order.
+
+    Args:
+        results: Results of mask models.
+    """
+    labels = short_labels(results)
+    present = [(labels[group.group], group, group.model) for group in results.groups]
+    models = {model for *_, model in present}
+    present += [(model, None, model) for model in MODELS if model not in models]
+    present.sort(key=lambda slot: MODELS.index(slot[2]) if slot[2] in MODELS else len(MODELS))
+    return [slot[:2] for slot in present]
+
+
+def medians(results, family):
+    """Medians of the foreground's SDR and SIR improvement and SAR, a table each.
+
+    Args:
+        results: Results of mask models.
+        family: data set, without the subset.
+    """
+    names, tables = [f'{family}-{subset}' for subset in SUBSETS], []
+    for metric in METRICS:
+        rows = []
+        for model, group in slots(results):
+            cells = [None] * 5
+            if group:
+                present = [name for name in names if results.part(group.group, name) is not None]
+                cells = [seeds_on(results, group.group, present)]
+                cells += [score(results, group.group, name, metric) for name in names]
+            rows.append([model, *cells])
+        for system in (*ORACLES, 'untrained'):
+            owner = _owner(results, names, system)
+            if owner:
+                of = f' {owner.model}' if system == 'untrained' else ''
+                cells = [score(results, owner.group, name, metric, system=system) for name in names]
+                rows.append([SYSTEMS[system] + of, '', *cells])
+        columns = {'system': 'System', 'seeds': 'Seeds'}
+        tables.append(
+            Table(
+                f'{key(metric)}-{family}',
+                f'Foreground {LABELS[metric]} on {family}, median (dB)',
+                columns | {subset: subset.upper() for subset in SUBSETS},
+                rows,
+                'C1: both classes seen in training; C2: background unseen; C3: foreground unseen;'
+                ' C4: both unseen. IRM: ideal ratio mask. Intervals are over the recordings and the'
+                ' seeds.',
+            )
+        )
+    return tables
+
+
+def _owner(results, names, system):
+    """The first group that has a baseline's results on some data sets, or None."""
+    for group in results.groups:
+        if any(results.part(group.group, name, system) is not None for name in names):
+            return group
+    return None
+
+
+@figures.styled
+def box_plots(results, family):
+    """SDR and SIR improvement and SAR of the foreground, as Fig. 2; None without results.
+
+    Args:
+        results: Results of mask models.
+        family: data set, without the subset.
+    """
+    names = [f'{family}-{subset}' for subset in SUBSETS]
+    systems = [
+        (
+            name,
+            [group] if group else [],
+            'model',
+            figures.COLORS.get(group.model if group else name, figures.OTHERS[0]),
+        )
+        for name, group in slots(results)
+    ]
+    systems += [
+        (SYSTEMS[name], results.groups, name, figures.NEUTRAL)
+        for name in ORACLES
+        if _owner(results, names, name)
+    ]
+    figure, axes = figures.axes(
+        len(METRICS),
+        len(SUBSETS),
+        width=max(10.0, 1.5 * len(systems)),
+        height=8.0,
+        sharey='row',
+        sharex=True,
+    )
+    texts, ink = [], figures.INK
+    for row, metric in zip(axes, METRICS):
+        for ax, subset, data_set in zip(row, SUBSETS, names):
+            for k, (name, groups, system, color) in enumerate(systems):
+                value_N = _pooled(results, groups, data_set, system, metric)
+                if not len(value_N):
+                    figures.no_run(ax, k)
+                    continue
+                median = np.median(value_N)
+                texts.append(f'{name} {subset.upper()} {LABELS[metric]} {median:.1f} dB')
+                ax.boxplot(
+                    value_N,
+                    positions=[k],
+                    widths=0.62,
+                    showfliers=False,
+                    patch_artist=True,
+                    boxprops={'facecolor': color, 'edgecolor': ink, 'linewidth': 0.6},
+                    medianprops={'color': ink, 'linewidth': 1.4},
+                    whiskerprops={'color': ink, 'linewidth': 0.7},
+                    capprops={'color': ink, 'linewidth': 0.7},
+                )
+            ax.axhline(0, color=ink, linewidth=0.6)
+            ax.set_xlim(-0.6, len(systems) - 0.4)  # room for a system without a run, too
+            ax.grid(axis='x', visible=False)
+            labels = [figures.short(name) for name, *_ in systems]
+            ax.set_xticks(range(len(systems)), labels, rotation=40, ha='right')
+        row[0].set_ylabel(f'{LABELS[metric]} (dB)')
+    for ax, subset in zip(axes[0], SUBSETS):
+        ax.set_title(subset.upper())
+    if not texts:
+        return None
+    return Figure(
+        f'figure_2-{family}',
+        f'Fig. 2: the foreground on C1 to C4 of {family}',
+        'Box plots; medians: ' + '; '.join(texts) + '.',
+        figure,
+        'Boxes reach from quartile to quartile, whiskers to the last example within 1.5 of their'
+        ' height; the seeds of a model are pooled.',
+    )
+
+
+def _pooled(results, groups, data_set, system, metric):
+    """Scores of all seeds of the first group that has any, on the examples that all have."""
+    for group in groups:
+        value = results.matrix(group.group, data_set, metric, system).dropna(axis=1)
+        if value.size:
+            return value.to_numpy().ravel()
+    return np.array([])
+
+
+@figures.styled
+def mel_spectrograms(results, family):
+    """Foreground of one example of each subset: mixture, ground truth, every model, as Fig. 3.
+
+    Args:
+        results: Results of mask models.
+        family: data set, without the subset.
+
+    Returns:
+        Figure; None where no run wrote sounds.
+    """
+    examples = {
+        subset: example
+        for subset in SUBSETS
+        if (example := sounds.common_example(results, f'{family}-{subset}')) is not None
+    }
+    if not examples:
+        return None
+    models, mel_mask = slots(results), SYSTEMS['ideal_mel_mask']
+    columns = ['mixture', 'reference', *(group.label if group else '' for _, group in models)]
+    titles = ['Mixture', 'Ground truth', *(name for name, _ in models)]
+    if any(track.system == mel_mask for example in examples.values() for track in example.tracks):
+        columns.append(mel_mask)
+        titles.append(mel_mask)
+    figure, axes = figures.axes(
+        len(examples), len(columns), width=1.55 * len(columns), height=1.55 * len(examples) + 0.5
+    )
+    for r, (row, (subset, example)) in enumerate(zip(axes, examples.items())):
+        mel_FK = {
+            track.system if track.role == 'estimate' else track.role: sound.mel_db(
+                *sound.read(track.path)
+            )
+            for track in example.tracks
+            if track.source in ('', 'foreground')
+        }
+        top = mel_FK['reference'].max()
+        for ax, column, title in zip(row, columns, titles):
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.grid(visible=False)
+            if not r:
+                ax.set_title(figures.short(title, 18), fontsize=8.5)
+            if column in mel_FK:
+                image = ax.imshow(
+                    mel_FK[column],
+                    origin='lower',
+                    aspect='auto',
+                    cmap='magma',
+                    vmin=top - 70,
+                    vmax=top,
+                    interpolation='nearest',
+                )
+                continue
+            ax.text(
+                0.5,
+                0.5,
+                'no run',
+                ha='center',
+                va='center',
+                color=figures.NEUTRAL,
+                transform=ax.transAxes,
+                fontsize=8,
+            )
+        row[0].set_ylabel(subset.upper(), fontweight='bold')
+    figure.colorbar(
+        image,
+        ax=axes,
+        label="dB below the ground truth's peak",
+        pad=0.01,
+        aspect=40,
+        format=lambda value, _: f'{value - top:.0f}',
+    )
+    return Figure(
+        f'figure_3-{family}',
+        f'Fig. 3: foreground estimates on {family}',
+        'Mel spectrograms of the mixture, the true foreground and the foreground that each model'
+        ' estimates, one example of each subset: '
+        + '; '.join(
+            f'{subset.upper()} {example.facts.get("classes", example.example)}'
+            for subset, example in examples.items()
+        )
+        + '.',
+        figure,
+        'Frequency upwards in mel bands, time to the right; one colour scale a row. Examples: '
+        + '; '.join(f'{subset.upper()}: {example.example}' for subset, example in examples.items())
+        + '.',
+    )

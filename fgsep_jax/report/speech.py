@@ -1,0 +1,626 @@
+"""Paper 2, Kadioglu et al.: its claims, Tables 1 and 2, the matrix and Figs. 4 and 5."""
+
+import itertools
+
+import numpy as np
+
+from fgsep_jax.names import counted
+from fgsep_jax.report import figures, published
+from fgsep_jax.report.common import SYSTEMS, difference, parameters, score, seeds_on
+from fgsep_jax.report.load import short_labels
+from fgsep_jax.report.parts import Figure, Table, cell_text
+
+DEEP, PLAIN = 'Deep w/ PReLU', 'Conv-TasNet'
+SI_SNR, SI_SNRI, SDRI = 'SI-SNR', ('si_snri', ''), ('sdri', '')  # the plain objective; metrics
+NON_LINEARITY = {'linear': 'linear', 'prelu': 'PReLU', 'glu': 'GLU'}
+STEPS_SHOWN = 5
+ORDER = list(published.TABLE_1)
+
+
+def claims(results, preset):
+    """The paper's claims, held against the runs of one preset.
+
+    Args:
+        results: Results of speech runs.
+        preset: of the runs to compare.
+
+    Returns:
+        Table.
+    """
+    runs = _Runs(results.of(preset=preset))
+    rows = []
+    for claim, number, where, terms, kind in (
+        *_deep(runs),
+        *_variants(runs),
+        *_power_law(runs),
+        *_diversity(runs),
+    ):
+        estimate = difference(runs.results, terms, SI_SNRI)
+        rows.append([claim, number, where, estimate, published.verdict(estimate, kind)])
+    several = '; '.join(sorted(runs.several))
+    return Table(
+        f'claims_speech-{preset}',
+        f'Claims of the Conv-TasNet study, {preset} models: SI-SNRi',
+        {
+            'claim': 'Claim',
+            'published': 'difference (dB)',
+            'where': 'Here',
+            'difference': 'Difference (dB)',
+            'verdict': 'Verdict',
+        },
+        rows,
+        published.NOTE
+        + ' A drop holds how hard the test sets are; for the row on data sets that neither was'
+        ' trained on that does not matter.'
+        + (several and f' Not compared, since several fit: {several}.'),
+    )
+
+
+class _Runs:
+    """Groups by model, training set and objective."""
+
+    def __init__(self, results):
+        self.results = results
+        self.several = set()  # labels of those that differ in more than their seed
+        self.sets = results.data_sets()
+        self.own = sorted({group.trained_on for group in results.groups} & set(self.sets))
+
+    def pick(self, model, on, power_law=False):
+        """Number of the group of a model trained on a data set, None unless there is just one."""
+        wanted = model, on, SI_SNR + ' + power law' * power_law
+        fits = [
+            group
+            for group in self.results.groups
+            if (group.model, group.trained_on, group.objective) == wanted
+        ]
+        if len(fits) > 1:
+            self.several.add(', '.join(group.label for group in fits))
+        return fits[0].group if len(fits) == 1 else None
+
+    def tests(self, on, inside):
+        """Test sets in or across data sets, for training on one."""
+        return [name for name in self.sets if (name == on) == inside]
+
+    def speakers(self, on):
+        """Speakers of a training set, 0 where nothing tells."""
+        runs = self.results.runs[self.results.runs.trained_on == on].folder
+        return max((run.training_data.get('speakers') or 0 for run in runs), default=0)
+
+
+def _minus(first, second, tests, weight=1.0):
+    """Terms of the mean difference of two groups over test sets."""
+    return [
+        (sign * weight / len(tests), group, test)
+        for test in tests
+        for sign, group in ((1, first), (-1, second))
+    ]
+
+
+def _mean(pairs_of):
+    """Terms of the mean over training sets of {training set: (first, second, tests)}."""
+    return [
+        term
+        for first, second, tests in pairs_of.values()
+        for term in _minus(first, second, tests, 1 / len(pairs_of))
+    ]
+
+
+def _trained(names):
+    """Words for a mean over training sets."""
+    return f'mean over training on {" and on ".join(names)}' if names else 'no training set'
+
+
+def _deep(runs):
+    for inside, number, name in (
+        (True, published.DEEP_IN, 'in-dataset'),
+        (False, published.DEEP_CROSS, 'cross-dataset'),
+    ):
+        pairs = {
+            on: (runs.pick(DEEP, on), runs.pick(PLAIN, on), runs.tests(on, inside))
+            for on in runs.own
+        }
+        claim = f'Deep (PReLU) above Conv-TasNet (linear), {name}'
+        yield claim, number, _trained(runs.own), _mean(pairs), 'above'
+        for on, pair in pairs.items() if len(pairs) > 1 else ():
+            yield claim, '', f'trained on {on}', _minus(*pair), 'above'
+
+
+def _variants(runs):
+    for on, (claim, first, second, kind) in itertools.product(
+        runs.own,
+        (
+            ('GLU level with PReLU', 'Deep w/ GLU', DEEP, 'level'),
+            ('Dilation no better than PReLU', 'Deep w/ dilation', DEEP, 'not above'),
+            ('Big-Conv-TasNet no better than Conv-TasNet', 'Big-Conv-TasNet', PLAIN, 'not above'),
+        ),
+    ):
+        number = published.TABLE_1[first][-1] - published.TABLE_1[second][-1]
+        terms = _minus(runs.pick(first, on), runs.pick(second, on), [on])
+        yield claim, f'{number:+.1f}', f'trained and tested on {on}', terms, kind
+
+
+def _power_law(runs):
+    for model, verb, kind, numbers in (
+        (
+            DEEP,
+            'helps the deep encoder',
+            'above',
+            (published.POWER_LAW_DEEP_IN, published.POWER_LAW_DEEP_CROSS),
+        ),
+        (
+            PLAIN,
+            'hurts the linear encoder',
+            'below',
+            (published.POWER_LAW_LINEAR_IN, published.POWER_LAW_LINEAR_CROSS),
+        ),
+    ):
+        for inside, number, name in zip((True, False), numbers, ('in-dataset', 'cross-dataset')):
+            pairs = {
+                on: (runs.pick(model, on, True), runs.pick(model, on), runs.tests(on, inside))
+                for on in runs.own
+            }
+            pairs = {on: pair for on, pair in pairs.items() if None not in pair}
+            yield f'Power law {verb}, {name}', number, _trained(pairs), _mean(pairs), kind
+    pairs = {on: (runs.pick(DEEP, on, True), runs.pick(PLAIN, on), runs.sets) for on in runs.own}
+    yield (
+        'Deep with power law above Conv-TasNet with SI-SNR, all test sets',
+        published.POWER_LAW_DEEP_OVER_PLAIN,
+        _trained(pairs),
+        _mean(pairs),
+        'above',
+    )
+
+
+def _diversity(runs):
+    """More diverse training data, for each pair of training sets of which one has more speakers."""
+    sets = sorted((on for on in runs.own if runs.speakers(on)), key=runs.speakers)
+    for few, many in itertools.combinations(sets, 2):
+        if runs.speakers(few) == runs.speakers(many):
+            continue
+        models = [
+            (runs.pick(model, few, law), runs.pick(model, many, law))
+            for model, law in itertools.product(published.TABLE_1, (False, True))
+        ]
+        models = [pair for pair in models if None not in pair]
+        if not models:
+            continue
+        drops = []
+        for sign, on, i in ((1, few, 0), (-1, many, 1)):
+            others = runs.tests(on, False)
+            for pair in models:
+                drops += [(sign / len(models), pair[i], on)] + [
+                    (-sign / len(models) / len(others), pair[i], name) for name in others
+                ]
+        yield (
+            'Smaller drop from more diverse training data',
+            published.DROPS,
+            f'drop of training on {few} ({runs.speakers(few)} speakers) minus that of {many}'
+            f' ({runs.speakers(many)}), mean of {len(models)} models',
+            drops,
+            'above',
+        )
+        neutral = [name for name in runs.sets if name not in (few, many)]
+        yield (
+            'More diverse training data better on other data sets',
+            published.MORE_DATA,
+            f'trained on {many} minus {few}, tested on {", ".join(neutral) or "-"}, mean of'
+            f' {len(models)} models',
+            [
+                term
+                for first, second in models
+                if neutral
+                for term in _minus(second, first, neutral, 1 / len(models))
+            ],
+            'above',
+        )
+
+
+def _matching(results, model, data_set):
+    """Groups of a model with the plain objective, trained on a data set; [None] without any."""
+    wanted = model, SI_SNR, data_set
+    return [
+        group
+        for group in results.groups
+        if (group.model, group.objective, group.trained_on) == wanted
+    ] or [None]
+
+
+def table_1(results, data_set):
+    """Table 1: the variants trained and tested on one data set, published numbers beside ours.
+
+    Args:
+        results: Results of speech runs.
+        data_set: name of the training and the test set.
+    """
+    rows = []
+    for model, numbers in published.TABLE_1.items():
+        for group in _matching(results, model, data_set):
+            ours = [None] * 8
+            if group:
+                encoder = group.config.get('model.encoder')
+                ours = [
+                    group.preset,
+                    group.config.get('model.layers'),
+                    NON_LINEARITY.get(encoder, encoder),
+                    group.config.get('model.basis'),
+                    parameters(results, group.group),
+                    seeds_on(results, group.group, [data_set]),
+                    score(results, group.group, data_set, SI_SNRI),
+                    score(results, group.group, data_set, SDRI),
+                ]
+            rows.append([model, *numbers, *ours])
+    return Table(
+        f'table_1-{data_set}',
+        f'Table 1: variants trained and tested on {data_set}',
+        {
+            'model': 'Model',
+            'published_layers': 'I (# layers)',
+            'published_non_linearity': 'Non-linearity',
+            'published_filters': '# first-layer filters',
+            'published_si_snri': 'SI-SNRi, WSJ0-2mix (dB)',
+            'preset': 'Preset',
+            'layers': 'I (# layers)',
+            'non_linearity': 'Non-linearity',
+            'filters': '# first-layer filters',
+            'parameters': 'Parameters',
+            'seeds': 'Seeds',
+            'si_snri': f'SI-SNRi, {data_set} (dB)',
+            'sdri': f'SDRi, {data_set} (dB)',
+        },
+        rows,
+        'Published numbers are of the full models on WSJ0-2mix; ours are of the sizes and the data'
+        ' set that the columns name. The objective is SI-SNR.',
+    )
+
+
+def table_2(results, data_set):
+    """Table 2: SDR improvement and parameters, published numbers beside ours."""
+    rows = []
+    for model, numbers in published.TABLE_2.items():
+        if model in published.OTHERS_WORK:
+            rows.append([model, *numbers, *["others' work"] * 4])
+            continue
+        for group in _matching(results, model, data_set):
+            ours = [None] * 4
+            if group:
+                ours = [
+                    group.preset,
+                    parameters(results, group.group),
+                    seeds_on(results, group.group, [data_set]),
+                    score(results, group.group, data_set, SDRI),
+                ]
+            rows.append([model, *numbers, *ours])
+    return Table(
+        f'table_2-{data_set}',
+        f'Table 2: SDR improvement on {data_set}',
+        {
+            'model': 'Model',
+            'published_sdri': 'SDRi, WSJ0-2mix (dB)',
+            'published_parameters': 'Parameters',
+            'preset': 'Preset',
+            'parameters': 'Parameters',
+            'seeds': 'Seeds',
+            'sdri': f'SDRi, {data_set} (dB)',
+        },
+        rows,
+        'Published numbers are of the full models on WSJ0-2mix; ours are of the sizes and the data'
+        ' set that the columns name.',
+    )
+
+
+def cross_table(results, data_sets):
+    """The matrix behind Fig. 5: training set x test set x model x objective.
+
+    Args:
+        results: Results of speech runs.
+        data_sets: names of the test sets.
+
+    Returns:
+        Table with a column a test set, then the mean over the test sets other than the run's own
+        and the drop from its own to that mean, where all of them are there. What Fig. 5 has and
+        no run fills is a row of empty cells.
+    """
+    rows = []
+    for group in results.groups:
+        cells = [score(results, group.group, name, SI_SNRI) for name in data_sets]
+        _, cross, drop = _in_and_across(results, [group], data_sets)
+        present = [name for name, cell in zip(data_sets, cells) if cell is not None]
+        seeds = seeds_on(results, group.group, present)
+        rows.append([*_kind(group), group.preset, seeds, *cells, cross, drop])
+    for on in sorted({group.trained_on for group in results.groups}):
+        for model, objective in published.FIGURE_5:
+            if [model, objective, on] not in [row[:3] for row in rows]:
+                rows.append([model, objective, on] + [None] * (len(data_sets) + 4))
+    rows.sort(key=lambda row: (_place(row[0]), *row[1:3]))
+    oracle = [
+        next(
+            (
+                cell
+                for group in results.groups
+                if (cell := score(results, group.group, name, SI_SNRI, system='ideal_ratio_mask'))
+            ),
+            None,
+        )
+        for name in data_sets
+    ]
+    if any(cell is not None for cell in oracle):
+        rows.append([SYSTEMS['ideal_ratio_mask'], '', '', '', '', *oracle, '', ''])
+    return Table(
+        'cross_dataset',
+        'Cross-dataset evaluation: SI-SNRi (dB)',
+        {
+            'model': 'Model',
+            'objective': 'Objective',
+            'trained_on': 'Trained on',
+            'preset': 'Preset',
+            'seeds': 'Seeds',
+            **{f'on_{name}': f'On {name}' for name in data_sets},
+            'cross': 'Other data sets',
+            'drop': 'Drop',
+        },
+        rows,
+        'The drop is what a model scores on the test set of its own data set minus its mean on the'
+        ' others; it holds how hard those test sets are, too. IRM: ideal ratio mask. Test sets: '
+        + '; '.join(_size(results, name) for name in data_sets)
+        + '.',
+    )
+
+
+def _kind(group):
+    return [group.model, group.objective, group.trained_on]
+
+
+def _place(model):
+    return ORDER.index(model) if model in ORDER else len(ORDER)
+
+
+def _size(results, data_set):
+    """'libri: 150 mixtures of 31 speakers'."""
+    for group in results.groups:
+        if results.part(group.group, data_set) is not None:
+            examples = results.examples(group.group, data_set)
+            speakers = examples['speaker'].stack().nunique() if 'speaker' in examples else 0
+            return (
+                f'{data_set}: {counted(len(examples), "mixture")} of {counted(speakers, "speaker")}'
+            )
+    return f'{data_set}: {counted(0, "mixture")} of {counted(0, "speaker")}'
+
+
+def _in_and_across(results, groups, data_sets):
+    """Estimates of the in-dataset mean, the cross-dataset mean and the drop of some groups; None
+    where one of them lacks a test set."""
+    if not all(group.trained_on in data_sets for group in groups):
+        return [None] * 3
+    own = [(1 / len(groups), group.group, group.trained_on) for group in groups]
+    cross = [
+        (1 / len(groups) / (len(data_sets) - 1), group.group, name)
+        for group in groups
+        for name in data_sets
+        if name != group.trained_on and len(data_sets) > 1
+    ]
+    lost = own + [(-weight, *rest) for weight, *rest in cross] if cross else []
+    return [difference(results, terms, SI_SNRI) for terms in (own, cross, lost)]
+
+
+def cross_means(results, data_sets):
+    """Means in and across data sets of each model and objective, over all that it was trained on.
+
+    Args:
+        results: Results of speech runs.
+        data_sets: names of the test sets.
+    """
+    rows, kinds = [], {}
+    for group in results.groups:
+        kinds.setdefault((group.model, group.objective, group.preset), []).append(group)
+    for kind, groups in kinds.items():
+        names = [group.trained_on for group in groups]
+        one_each = len(set(names)) == len(names)  # else they differ in yet another key
+        means = _in_and_across(results, groups, data_sets) if one_each else [None] * 3
+        rows.append([*kind, ', '.join(names), *means])
+    return Table(
+        'cross_means',
+        'In-dataset and cross-dataset means: SI-SNRi (dB)',
+        {
+            'model': 'Model',
+            'objective': 'Objective',
+            'preset': 'Preset',
+            'trained_on': 'Trained on',
+            'in_dataset': 'In-dataset',
+            'cross_dataset': 'Cross-dataset',
+            'drop': 'Drop',
+        },
+        rows,
+        'Each training set counts alike, and so does each of its other test sets; rows that were'
+        ' trained on different sets cannot be compared.',
+    )
+
+
+def cross_differences(results, data_sets):
+    """What each model and objective scores over Conv-TasNet with SI-SNR, on the same examples;
+    None where there is no other.
+
+    Args:
+        results: Results of speech runs.
+        data_sets: names of the test sets.
+    """
+    rows = []
+    for group in results.groups:
+        plain = [
+            other.group
+            for other in _matching(results, PLAIN, group.trained_on)
+            if other and other.preset == group.preset
+        ]
+        if group.group not in plain:
+            first = plain[0] if len(plain) == 1 else None
+            cells = [
+                difference(results, [(1, group.group, name), (-1, first, name)], SI_SNRI)
+                for name in data_sets
+            ]
+            rows.append([*_kind(group), group.preset, *cells])
+    if not rows:
+        return None
+    return Table(
+        'cross_differences',
+        'Above Conv-TasNet with SI-SNR of the same training set: SI-SNRi (dB)',
+        {
+            'model': 'Model',
+            'objective': 'Objective',
+            'trained_on': 'Trained on',
+            'preset': 'Preset',
+            **{f'on_{name}': f'On {name}' for name in data_sets},
+        },
+        rows,
+        'Means of the differences on the same examples, with intervals for those.',
+    )
+
+
+@figures.styled
+def cross_figure(results, data_sets):
+    """Grouped bars of SI-SNRi as in Fig. 5, a panel a training set; None without results.
+
+    Every panel has a place for each model and objective of the paper's figure, and for what else
+    was trained on any set; a place without a run says so.
+
+    Args:
+        results: Results of speech runs.
+        data_sets: names of the test sets.
+    """
+    from matplotlib import patches
+
+    if not data_sets:
+        return None
+    trained, bars = sorted({group.trained_on for group in results.groups}), _bars(results)
+    styles = figures.styles([(model, name) for name, (model, _) in bars.items()])
+    figure, axes = figures.axes(
+        len(trained), width=8.5, height=2.5 * len(trained) + 0.5, sharey=True
+    )
+    values, width = [], 0.84 / len(bars)
+    for ax, on in zip(axes[:, 0], trained):
+        for b, (name, (_, groups)) in enumerate(bars.items()):
+            style = {key: styles[name][key] for key in ('color', 'hatch')}
+            for d, data_set in enumerate(data_sets):
+                x = d + (b - (len(bars) - 1) / 2) * width
+                cell = score(results, groups[on], data_set, SI_SNRI) if on in groups else None
+                if cell is None:
+                    figures.no_run(ax, x)
+                    continue
+                ax.bar(x, cell.value, width * 0.9, edgecolor='white', linewidth=0, **style)
+                if cell.low is not None:
+                    ends = [[cell.value - cell.low], [cell.high - cell.value]]
+                    ink = figures.INK
+                    ax.errorbar(x, cell.value, ends, color=ink, elinewidth=0.9, capsize=2)
+                values.append(
+                    f'{name}, trained on {on}, tested on {data_set}: {cell_text(cell)} dB'
+                )
+        ax.axhline(0, color=figures.INK, linewidth=0.7)
+        ax.set_xlim(-0.5, len(data_sets) - 0.5)
+        ax.set_xticks(
+            range(len(data_sets)),
+            [f'test: {figures.short(name)}' + ' (in-dataset)' * (name == on) for name in data_sets],
+        )
+        ax.grid(axis='x', visible=False)
+        ax.set_title(f'trained on {figures.short(on)}')
+        ax.set_ylabel('SI-SNRi (dB)')
+    handles = {
+        name: patches.Patch(
+            facecolor=style['color'], hatch=style['hatch'], edgecolor='white', linewidth=0
+        )
+        for name, style in styles.items()
+    }
+    figures.legend_below(figure, handles)
+    return Figure(
+        'figure_5',
+        f'Fig. 5: cross-dataset evaluation on {", ".join(data_sets)}',
+        'Bars of SI-SNR improvement. ' + '; '.join(values) + '.',
+        figure,
+        'Bars are means over examples and seeds, whiskers their 95 % intervals. The paper has'
+        ' WSJ0-2mix, LibriTTS and VCTK in these places.',
+    )
+
+
+def _bars(results):
+    """{label: (model, {training set: group})} of every bar that a panel of Fig. 5 has."""
+    several = len({group.preset for group in results.groups}) > 1
+    bars = {}
+    for group in results.groups:
+        name = f'{group.model}, {group.objective}' + several * f', {group.preset}'
+        if group.trained_on in bars.get(name, (None, {}))[1]:  # differs in another key still
+            name = group.label
+        bars.setdefault(name, (group.model, {}))[1][group.trained_on] = group.group
+    if not several:
+        for model, objective in published.FIGURE_5:
+            bars.setdefault(f'{model}, {objective}', (model, {}))
+    return dict(sorted(bars.items(), key=lambda bar: (_place(bar[1][0]), bar[0])))
+
+
+@figures.styled
+def gates(results):
+    """Gate outputs of the first gated layer over training, as Fig. 4; None without gated runs.
+
+    Args:
+        results: Results of speech runs; of each gated group its first seed is shown.
+    """
+    gated = results.where([bool(run.gates) for run in results.runs.folder])
+    if not gated.groups:
+        return None
+    labels = short_labels(results.where(results.runs.group.isin(gated.runs.group)))
+    count = len(gated.groups)
+    figure, axes = figures.axes(2 * count, STEPS_SHOWN, width=9.0, height=4.6 * count)
+    for r, group in enumerate(gated.groups):
+        gate_KN = group.folder.gates
+        steps = sorted(gate_KN)
+        chosen = [
+            steps[i]
+            for i in np.unique(np.linspace(0, len(steps) - 1, STEPS_SHOWN).round().astype(int))
+        ]
+        # Channels in one order throughout: the one most open at the end on top.
+        order_N = np.argsort(gate_KN[steps[-1]].mean(axis=0))
+        for ax in axes[2 * r, len(chosen) :]:
+            ax.remove()
+        for c, (ax, step) in enumerate(zip(axes[2 * r], chosen)):
+            image = ax.imshow(
+                gate_KN[step][:, order_N].T,
+                origin='lower',
+                aspect='auto',
+                vmin=0,
+                vmax=1,
+                cmap='viridis',
+                interpolation='nearest',
+            )
+            ax.set_title(f'step {step}')
+            ax.set_xlabel('part of the segment')
+            ax.grid(visible=False)
+            ax.set_yticks([] if c else [0, len(order_N) - 1], [] if c else [1, len(order_N)])
+        axes[2 * r, 0].set_ylabel(f'channel\n({figures.short(labels[group.group])})')
+        figure.colorbar(image, ax=axes[2 * r, : len(chosen)], label='gate, 1 is open', pad=0.01)
+        _gate_means(figure, axes[2 * r + 1], gate_KN, steps)
+    return Figure(
+        'figure_4',
+        'Fig. 4: gate outputs of the first gated layer over training',
+        'Heat maps of the gates of all channels over the length of one utterance at several steps,'
+        ' and the mean gate of every channel against the step.',
+        figure,
+        'The same utterance at every step: '
+        + '; '.join(
+            f'{group.run or group.label}, the {group.folder.probe}' for group in gated.groups
+        )
+        + '. Above: channels, sorted by how open they are in the end, over the first segment of the'
+        ' utterance in at most 256 equal parts, of which the mean is shown. Below: the mean over'
+        ' the segment, a line a channel, and the bold line their mean.',
+    )
+
+
+def _gate_means(figure, row, gate_KN, steps):
+    grid = row[0].get_gridspec()
+    index = row[0].get_subplotspec().rowspan.start
+    for ax in row:
+        ax.remove()
+    ax = figure.add_subplot(grid[index, :])
+    mean_SN = np.array([gate_KN[step].mean(axis=0) for step in steps])
+    place = np.arange(len(steps))
+    ax.plot(place, mean_SN, color=figures.COLORS['Deep w/ GLU'], linewidth=0.5, alpha=0.5)
+    ax.plot(place, mean_SN.mean(axis=1), color=figures.INK, linewidth=2)
+    ax.set_xticks(place, steps)
+    ax.set_ylim(0, 1)
+    ax.set_xlabel('step')
+    ax.set_ylabel('mean gate')
