@@ -115,7 +115,8 @@ setup(
         'docs': DEMO
         + DATA_PREP
         + REPORT
-        + ['mkdocs-material', 'mkdocstrings[python]', 'mkdocs-jupyter', 'ipykernel'],
+        + ['mkdocs-material', 'mkdocstrings[python]', 'mkdocs-jupyter', 'ipykernel']
+        + ['ruff>=0.17,<0.18'],  # formats the API's signatures
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.

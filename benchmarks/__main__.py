@@ -119,7 +119,7 @@ def _cases(name, small):
     except ConfigError as error:
         raise command_line.refusal(error) from error
     except ModuleNotFoundError as error:
-        if error.name.split('.')[0] in ('fgsep_jax', 'benchmarks', 'configs'):
+        if error.name.split('.')[0] in ('fgsep_jax', 'benchmarks'):
             raise
         needed = f"benchmark {name} needs {error.name}: pip install -e '.[test]'"
         raise command_line.refusal(needed) from error

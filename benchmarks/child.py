@@ -16,8 +16,7 @@ import jax
 import numpy as np
 
 from benchmarks.train_step import SMALL, TrainStep, noise
-from configs import convtasnet_glu
-from fgsep_jax import command_line
+from fgsep_jax import command_line, config as config_lib
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
@@ -26,7 +25,8 @@ STEPS = 3
 
 def make_config(*, small):
     """The paper's GLU model on two mixtures, or that of the demo on very short ones."""
-    config = convtasnet_glu.get_config('demo' if small else 'paper').copy_and_resolve_references()
+    config = config_lib.load(f'convtasnet_glu:{"demo" if small else "paper"}')
+    config = config.copy_and_resolve_references()
     config.data.batch_size = 2
     if small:
         config.data.segment_seconds = 0.0505

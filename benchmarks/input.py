@@ -14,8 +14,7 @@ import numpy as np
 import soundfile
 
 from benchmarks import harness, wav_loader
-from configs import blstm_m1_plus, convtasnet
-from fgsep_jax import files
+from fgsep_jax import config as config_lib, files
 from fgsep_jax.config import adaptation_samples, segment_samples
 from fgsep_jax.data import pipeline, records
 from fgsep_jax.data.source import RecordSource
@@ -132,8 +131,8 @@ def _case(directory, config, *, name, mixtures, longest, batches, **kwargs):
 
 def cases(small=False):
     """Both tasks' training batches, and the placing of one on the device."""
-    speech = convtasnet.get_config('paper').copy_and_resolve_references()
-    adapted = blstm_m1_plus.get_config('paper').copy_and_resolve_references()
+    speech = config_lib.load('convtasnet').copy_and_resolve_references()
+    adapted = config_lib.load('blstm_m1_plus').copy_and_resolve_references()
     if small:
         for config in (speech, adapted):
             config.data.batch_size, config.data.segment_seconds = 2, 0.05

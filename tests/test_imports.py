@@ -63,7 +63,6 @@ ALLOWED = {
         'separation',
         'huge_pages',
         'losses',
-        'configs',
         'benchmarks',
     },
     'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},

@@ -94,7 +94,7 @@ def test_mask_estimators_apart_are_no_benchmark(monkeypatch):
 
 
 def test_other_experiments_are_refused():
-    config = config_lib.foreground('', experiment='m1')
+    config = config_lib.base('foreground', experiment='m1')
     with pytest.raises(ValueError, match="features.name = 'log_mel'.*must be 'pcen'"):
         torch_twins.Trainer(config, None, None, None)
 
@@ -133,5 +133,6 @@ def test_a_training_without_a_twin_is_refused(monkeypatch, capsys, arguments, sa
     assert left.value.code == 2 and said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_separation_beside_pytorch_runs(run):
     run(separate.cases(small=True))

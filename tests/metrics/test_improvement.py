@@ -47,7 +47,7 @@ def test_si_snr_in_closed_form(decibel):
 
 @pytest.mark.filterwarnings('ignore::FutureWarning')
 @pytest.mark.parametrize('full, order', [(False, (1, 0)), (True, (0, 1))])
-@pytest.mark.parametrize('offset', [0.0, 0.3])
+@pytest.mark.parametrize('offset', [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_everything_against_mir_eval_of_zero_mean_signals(full, order, offset):
     estimate_ST, reference_ST, mixture_T = (
         signal_T - signal_T.mean(axis=-1, keepdims=True) for signal_T in example()

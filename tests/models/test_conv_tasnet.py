@@ -197,6 +197,7 @@ def test_bfloat16_estimate_is_close():
     assert 0 < error < 1e-3
 
 
+@pytest.mark.slow
 def test_silence_is_finite_with_its_gradient():
     model = conv_tasnet(**SMALL | dict(blocks=1, encoder='glu', layers=2))
     variables = parameters(model)

@@ -186,6 +186,7 @@ def test_lines_of_a_log_that_cannot_be_read_are_counted(folder):
     assert len(problems) == 1 and '5 of ' in problems[0]
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning')  # the notes on what was left out
 @pytest.mark.parametrize('name', FILES)
 @settings(deadline=None, max_examples=30)
 @given(draw=st.data())

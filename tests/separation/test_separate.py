@@ -783,7 +783,9 @@ def test_labels_that_are_ours_are_done_or_written_anew(sounds, tmp_path, capsys)
     assert (out / 'a_labels.txt').exists()
 
 
-@pytest.mark.parametrize('rate', [11_025, 22_050, 8000, 44_100, 19])
+@pytest.mark.parametrize(
+    'rate', [11_025, 22_050, 8000, pytest.param(44_100, marks=pytest.mark.slow), 19]
+)
 def test_labels_keep_time(rate):
     meter = activity.Meter(rate)
     burst_T = np.ones((2 * rate, 1))

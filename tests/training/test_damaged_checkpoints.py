@@ -96,6 +96,7 @@ def flips(workdir, draw, *, each):
             yield path, bool(notes)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_or_harmless(workdir):
     found = {}
     for path, noticed in flips(workdir, random.Random(0), each=2):

@@ -491,6 +491,7 @@ def test_an_epoch_that_takes_far_too_long_is_broken_off_validated_and_gone_on_wi
     assert validated == [2, 4]
 
 
+@pytest.mark.slow
 def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, capsys):
     run(data, tmp_path / 'run')
     names = ('config.json', 'training_data.json', 'metrics.jsonl')

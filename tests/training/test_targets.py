@@ -36,6 +36,7 @@ def test_targets_come_first_and_the_mixture_stays(data):
     assert repr(moved) == repr(plain)
 
 
+@pytest.mark.slow
 def test_the_loss_is_of_the_targets_in_the_whole_mixture():
     task = make_task(tiny.config('', **{**ONE, 'data.sources': 2, 'data.targets': '2,1'}))
     source_BST = synthetic.example(0, sources=3).sources_ST[None]
