@@ -159,12 +159,13 @@ def _train(args, config):
     _begin(args)
     import jax
 
-    from fgsep_jax import experiment
+    from fgsep_jax.evaluation import run as evaluation
+    from fgsep_jax.training import run as training
 
     validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
-    experiment.train(config, workdir, then=then)
+    training.train(config, workdir, then=then)
     if evaluating:
-        experiment.evaluate(config, workdir, splits=splits, baselines=True, announce=False)
+        evaluation.evaluate(config, workdir, splits=splits, baselines=True, announce=False)
     elif jax.process_index() == 0:
         command = f'python -m fgsep_jax.main --mode=evaluate --workdir={shlex.quote(workdir)}'
         there = open_dataset(config_lib.data_dir(config))['splits']
@@ -202,9 +203,9 @@ def _evaluate(args, settings):
     if not args.multihost:  # else the first process of the pod may have begun
         data_sets.check_results(config, workdir, directories, splits)
     _begin(args)
-    from fgsep_jax import experiment
+    from fgsep_jax.evaluation import run as evaluation
 
-    experiment.evaluate(
+    evaluation.evaluate(
         config,
         workdir,
         model=model,
@@ -229,7 +230,7 @@ def _cross_evaluate(args, settings):
     targets = settings.get('data') or any(run.config.get('data.targets') for run in runs)
     data_sets.check_splits(args.data_dirs, args.splits, tasks=[] if targets else [runs[0].task])
     _begin(args)
-    from fgsep_jax import cross
+    from fgsep_jax.evaluation import cross
 
     cross.cross_evaluate(
         args.runs,

@@ -378,7 +378,7 @@ def test_words_and_flags_may_stand_in_any_order(capsys):
 
 @pytest.mark.slow
 def test_a_training_starts_without_what_takes_long_to_import():
-    code = 'import sys, fgsep_jax.experiment, fgsep_jax.cross\n'
+    code = 'import sys, fgsep_jax.evaluation.cross, fgsep_jax.training.run\n'
     code += 'print({"torch", "scipy.stats"} & sys.modules.keys() != set())'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == 'False\n', done.stderr

@@ -10,10 +10,11 @@ import types
 
 import pytest
 
-from fgsep_jax import config as config_lib, data_sets, experiment, files, lock, main
+from fgsep_jax import config as config_lib, data_sets, files, lock, main
 from fgsep_jax.data.source import RecordSource
+from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.report import runs
-from fgsep_jax.training import endings, run_folder
+from fgsep_jax.training import endings, run as training, run_folder
 import synthetic
 import tiny
 
@@ -79,7 +80,7 @@ def test_a_run_that_was_moved_away_from_its_data_is_evaluated_by_the_flag_it_nam
     monkeypatch.chdir(run.parent)
     monkeypatch.setattr(main, '_begin', lambda args: None)
     given = []
-    monkeypatch.setattr(experiment, 'evaluate', lambda *_, data_dirs, **__: given.append(data_dirs))
+    monkeypatch.setattr(evaluation, 'evaluate', lambda *_, data_dirs, **__: given.append(data_dirs))
     said = refused(capsys, '--mode=evaluate', '--workdir=a')
     assert 'a was trained on a data set that is not where it was: ' in said
     assert f'{project.path}/data/tones' in said and '--data_dirs=DIR names it' in said
@@ -113,9 +114,9 @@ def test_a_run_writes_nothing_that_is_not_refused_when_it_is_somebody_elses(tmp_
     data = synthetic.write(tmp_path / 'data', train=4, validation=2, test=2)
     config = tiny.config(data, **{'training.epochs': 1})
     run = str(tmp_path / 'run')
-    experiment.train(config, run)
+    training.train(config, run)
     config.evaluation.listen_examples = 1
-    experiment.evaluate(config, run, splits=['test'], announce=False)
+    evaluation.evaluate(config, run, splits=['test'], announce=False)
     assert set(os.listdir(run)) <= {'config.json', *run_folder.CONTENTS}
 
 
@@ -135,7 +136,7 @@ def test_a_data_set_of_another_task_is_refused_before_its_splits(tmp_path, name,
     config = tiny.config(data, name)
     for refuse in (
         lambda: data_sets.check_splits([data], ['nowhere'], tasks=[config.task]),
-        lambda: experiment.check_source(config, RecordSource(data, 'test')),
+        lambda: evaluation.check_source(config, RecordSource(data, 'test')),
     ):
         with pytest.raises(config_lib.ConfigError, match=f'made by the job {job}.*takes') as error:
             refuse()
@@ -143,12 +144,12 @@ def test_a_data_set_of_another_task_is_refused_before_its_splits(tmp_path, name,
     same = 'fgbg' if config.task == 'foreground' else 'librimix'
     own = synthetic.write(tmp_path / 'own', train=2, validation=2, test=2, job=same)
     data_sets.check_splits([own], ['test'], tasks=[config.task])
-    experiment.check_source(config, RecordSource(own, 'test'))
+    evaluation.check_source(config, RecordSource(own, 'test'))
 
 
 def test_a_data_set_that_was_built_anew_is_said(project, monkeypatch, capsys):
     """And no other: not the same one, nor one of a version without fingerprints."""
-    monkeypatch.setattr(experiment, 'evaluate_on', lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, 'evaluate_on', lambda *_, **__: None)
 
     def fingerprint(value):
         path = project.path / 'data' / 'tones' / 'dataset.json'
@@ -167,7 +168,7 @@ def test_a_data_set_that_was_built_anew_is_said(project, monkeypatch, capsys):
         fingerprint(trained_on)
         claim(project, project.path / 'runs' / 'a', 'data/tones')
         fingerprint(now)
-        experiment.evaluate(
+        evaluation.evaluate(
             project.config, 'runs/a', data_dirs=directories, splits=['test'], announce=False
         )
         printed = capsys.readouterr().out
@@ -226,7 +227,7 @@ def test_a_url_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, url
 
 def test_after_a_training_the_next_command_is_said(project, monkeypatch, capsys):
     monkeypatch.setattr(main, '_begin', lambda args: None)
-    monkeypatch.setattr('fgsep_jax.experiment.train', lambda *args, **kwargs: None)
+    monkeypatch.setattr('fgsep_jax.training.run.train', lambda *args, **kwargs: None)
     given = [f'--config={ROOT}/configs/convtasnet.py:demo', '--config.data.dir=data/tones']
     main.main([*given, '--mode=train', '--workdir=my runs/a'])
     said = "python -m fgsep_jax.main --mode=evaluate --workdir='my runs/a'"
@@ -243,7 +244,7 @@ def test_a_training_that_was_asked_to_stop_ends_with_the_signals_status(
         raise endings.Preempted('saved step 7', signal.Signals[name])
 
     monkeypatch.setattr(main, '_begin', lambda args: None)
-    monkeypatch.setattr('fgsep_jax.experiment.train', train)
+    monkeypatch.setattr('fgsep_jax.training.run.train', train)
     given = [f'--config={ROOT}/configs/convtasnet.py:demo', '--config.data.dir=data/tones']
     for mode in ('train', 'train_and_evaluate'):
         with pytest.raises(SystemExit) as stopped:
@@ -339,12 +340,12 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
     trained = run_folder.trained_speakers('mine', project.config)
     assert trained == (run_folder.digests(['ann', 'bob', 'cy']), True)
     leak = {'speakers': 3, 'speakers_trained_on': 2}
-    assert experiment._seen(trained, of['other'], 'none') == leak
-    assert experiment._seen(trained, of['tones'], 'none') == {
+    assert evaluation._seen(trained, of['other'], 'none') == leak
+    assert evaluation._seen(trained, of['tones'], 'none') == {
         'speakers': 1,
         'speakers_trained_on': 0,
     }
-    assert experiment._seen(trained, of['without'], 'none') == {}
+    assert evaluation._seen(trained, of['without'], 'none') == {}
     # The run knows them whatever becomes of the data; one of an earlier version asks the data.
     about = project.path / 'mine' / 'training_data.json'
     content = json.loads(about.read_text())
@@ -381,11 +382,11 @@ def test_speakers_that_a_run_was_trained_on_are_known_in_a_test_set(project):
         summary = project.path / 'results' / 'summary.json'
         summary.parent.mkdir(exist_ok=True)
         summary.write_text(json.dumps({**leak, 'data_fingerprint': fingerprint}))
-        assert experiment._seen(run_folder.Heard(), source, 'results') == known
-    assert experiment._seen(run_folder.Heard(), source, 'none') == {'speakers': 3}
+        assert evaluation._seen(run_folder.Heard(), source, 'results') == known
+    assert evaluation._seen(run_folder.Heard(), source, 'none') == {'speakers': 3}
     damaged = {**files.with_digest({**leak, 'data_fingerprint': 'x'}), 'speakers_trained_on': 0}
     summary.write_text(json.dumps(damaged))
-    assert experiment._seen(run_folder.Heard(), source, 'results') == {'speakers': 3}
+    assert evaluation._seen(run_folder.Heard(), source, 'results') == {'speakers': 3}
 
 
 def refused(capsys, *argv):
@@ -426,7 +427,7 @@ def test_a_run_is_resumed_with_its_own_configuration(project, monkeypatch, tmp_p
     claim(project, project.path / 'runs' / 'a', 'data/tones')
     begun = []
     monkeypatch.setattr(main, '_begin', lambda args: None)
-    monkeypatch.setattr(experiment, 'train', lambda config, *_, **__: begun.append(config))
+    monkeypatch.setattr(training, 'train', lambda config, *_, **__: begun.append(config))
     main.main(['--mode=train', '--workdir=runs/a', '--config.training.epochs=9'])
     project.config.training.epochs = 9
     monkeypatch.chdir(tmp_path)

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from fgsep_jax import config as config_lib, experiment, validate
+from fgsep_jax import config as config_lib, validate
+from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.files import flatten
+from fgsep_jax.training import run as training
 import synthetic
 import tiny
 
@@ -51,8 +53,8 @@ def test_every_key_is_read(name, tmp_path, monkeypatch):
     recorder = Recorder(config, seen)
     monkeypatch.setattr(validate, 'validate', lambda *args, **kwargs: None)
     monkeypatch.setattr(config_lib, 'to_json', lambda _: json.dumps(config.to_dict()))
-    experiment.train(recorder, str(tmp_path / 'run'))
-    experiment.evaluate(recorder, str(tmp_path / 'run'), baselines=True)
+    training.train(recorder, str(tmp_path / 'run'))
+    evaluation.evaluate(recorder, str(tmp_path / 'run'), baselines=True)
     unread = set(flatten(config.to_dict())) - seen
     assert not {key for key in unread if not key.startswith(UNREAD.get(name, '-'))}
 

@@ -7,7 +7,8 @@ import types
 import pytest
 
 from data_prep import folder_2mix, shards
-from fgsep_jax import command_line, experiment, files, lock
+from fgsep_jax import command_line, files, lock
+from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.report import runs, write as report_write
 from fgsep_jax.separation import writing
 from fgsep_jax.training import logging, run_folder
@@ -99,8 +100,8 @@ def test_an_evaluation_is_refused_before_it_begins(elsewhere, tmp_path, part, ta
         metadata={'name': 'tones'}, split='test', directory='x', speakers=()
     )
     run = tmp_path / 'run'
-    act = lambda: experiment.evaluate_on(config, str(run), [source])  # noqa: E731
-    name = experiment.result_name(source, config.evaluation.max_examples)
+    act = lambda: evaluation.evaluate_on(config, str(run), [source])  # noqa: E731
+    name = evaluation.result_name(source, config.evaluation.max_examples)
     refused(elsewhere, run / part.replace('tones', name), target, OSError, act)
 
 

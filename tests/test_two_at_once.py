@@ -5,8 +5,9 @@ import os
 import pytest
 
 from data_prep import folder_2mix
-from fgsep_jax import experiment, lock
+from fgsep_jax import lock
 from fgsep_jax.data.source import RecordSource
+from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.report import __main__ as report
 from fgsep_jax.training import loop, run_folder
 import synthetic
@@ -37,7 +38,7 @@ def train(data, run):
 
 
 def evaluate(data, run):
-    experiment.evaluate_on(tiny.config(data), run, [RecordSource(data, 'test')])
+    evaluation.evaluate_on(tiny.config(data), run, [RecordSource(data, 'test')])
 
 
 def make_report(data, run):

@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 
-from fgsep_jax import cross, experiment, lock
+from fgsep_jax import lock
 from fgsep_jax.config import ConfigError
+from fgsep_jax.evaluation import cross
 from fgsep_jax.interop import model_file
-from fgsep_jax.training import checkpoint
+from fgsep_jax.training import checkpoint, run as training
 import synthetic
 import tiny
 
@@ -22,7 +23,7 @@ def root(tmp_path_factory):
         data = synthetic.write(root / name, name=name, lengths=lengths, test=6)
         config = tiny.config(data, **{'training.epochs': 1})
         config.evaluation.listen_examples = 0
-        experiment.train(config, str(root / 'runs' / f'on_{name}'))
+        training.train(config, str(root / 'runs' / f'on_{name}'))
     return root
 
 

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import experiment
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
-from fgsep_jax.evaluation import evaluate, systems
+from fgsep_jax.evaluation import evaluate, run as evaluation, systems
 from fgsep_jax.metrics.improvement import evaluate_example
 from fgsep_jax.tasks import make_task
+from fgsep_jax.training import run as training
 import synthetic
 import tiny
 
@@ -164,8 +164,8 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     """The whole way, then a data set of another rate, which is resampled and says so."""
     synthetic.write(tmp_path / 'tones', test=7, speakers={'train': ['ann']})
     config, workdir = tiny.config(data), str(tmp_path / 'run')
-    experiment.train(config, workdir)
-    experiment.evaluate(config, workdir, baselines=True)
+    training.train(config, workdir)
+    evaluation.evaluate(config, workdir, baselines=True)
     printed = capsys.readouterr().out
     for word in ('mixture', 'untrained', 'ideal ratio mask', 'convtasnet_glu:demo', 'listen'):
         assert word in printed
@@ -175,7 +175,7 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     other = synthetic.write(
         tmp_path / 'other', name='other', sample_rate=16000, lengths=(4800,), speakers=speakers
     )
-    experiment.evaluate(config, workdir, data_dirs=[other, data], splits=['validation'])
+    evaluation.evaluate(config, workdir, data_dirs=[other, data], splits=['validation'])
     printed = capsys.readouterr().out
     assert 'other-validation is at 16000 Hz and is resampled to' in printed
     assert '1 of the 2 speakers or recordings of other-validation are called as some' in printed
@@ -188,9 +188,9 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
 
     three = synthetic.write(tmp_path / 'three', sources=3)
     with pytest.raises(ConfigError, match='3 sources, the model separates 2'):
-        experiment.evaluate(config, workdir, data_dirs=[three])
+        evaluation.evaluate(config, workdir, data_dirs=[three])
     with pytest.raises(ConfigError, match='no checkpoint'):
-        experiment.evaluate(config, str(tmp_path / 'nowhere'))
+        evaluation.evaluate(config, str(tmp_path / 'nowhere'))
 
 
 def test_sounds_do_not_clip_and_keep_levels(tmp_path):

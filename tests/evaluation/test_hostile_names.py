@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import experiment, files, names
+from fgsep_jax import files, names
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import records
-from fgsep_jax.evaluation import evaluate as evaluate_lib, listen
+from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, run as evaluation
 from fgsep_jax.report import __main__ as command, load, runs as runs_lib
 import synthetic
 import test_names
@@ -123,7 +123,7 @@ def evaluate(tree, source, *, systems=(), source_names=(), count=1):
     )
     said = []
     task = types.SimpleNamespace(source_names=tuple(source_names), init=lambda key: np.zeros(1))
-    experiment._evaluate_on(
+    evaluation._evaluate_on(
         tree.config,
         str(tree.run),
         source,
@@ -343,7 +343,7 @@ def test_data_sets_of_one_name_are_refused(tmp_path, pair):
     for i, name in enumerate(pair):
         folders.append(synthetic.write(tmp_path / str(i), train=1, test=1, name=name))
     with pytest.raises(ConfigError, match='data sets of one name'):
-        experiment.open_sources(tiny.config(''), folders, ['test'])
+        evaluation.open_sources(tiny.config(''), folders, ['test'])
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fgsep_jax import experiment
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
-from fgsep_jax.evaluation import evaluate, table
+from fgsep_jax.evaluation import evaluate, run as evaluation, table
 from fgsep_jax.metrics.improvement import evaluate_example
 from fgsep_jax.report import __main__ as report, common, load, runs
+from fgsep_jax.training import run as training
 import synthetic
 import tiny
 
@@ -117,8 +117,8 @@ def test_a_silent_event_is_skipped_and_counted(tmp_path, monkeypatch):
 
 def run(data, workdir, name, **overrides):
     config = tiny.config(data, name, **{'training.epochs': 1, **overrides})
-    experiment.train(config, str(workdir))
-    experiment.evaluate(config, str(workdir), baselines=True)
+    training.train(config, str(workdir))
+    evaluation.evaluate(config, str(workdir), baselines=True)
     return str(workdir)
 
 
@@ -146,14 +146,14 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
         '| tones | speech | 5 |',
     ):
         assert part in printed
-    experiment.evaluate(tiny.config(data, 'blstm_m1'), first, splits=['validation'])
+    evaluation.evaluate(tiny.config(data, 'blstm_m1'), first, splits=['validation'])
     capsys.readouterr()
     assert not report.main(compare)
     assert '| System | tones | tones-validation |' in capsys.readouterr().out
 
     config = tiny.config(synthetic.write(tmp_path / 'plain'), 'blstm_m2_plus')
     with pytest.raises(ConfigError, match='no adaptation segment'):
-        experiment.evaluate(config, second, data_dirs=[config.data.dir])
+        evaluation.evaluate(config, second, data_dirs=[config.data.dir])
 
 
 def write_results(data, folder, name, change=lambda i, row: row, **summary):
@@ -243,5 +243,5 @@ def test_what_cannot_be_scored_leaves_earlier_results(data, tmp_path, monkeypatc
     monkeypatch.setattr(synthetic, 'example', silent)
     other = synthetic.write(tmp_path / 'silent')
     with pytest.raises(ConfigError, match='none of the examples.*silent reference'):
-        experiment.evaluate(tiny.config(data, 'blstm_m1'), workdir, data_dirs=[other])
+        evaluation.evaluate(tiny.config(data, 'blstm_m1'), workdir, data_dirs=[other])
     assert (tmp_path / 'm1' / 'evaluation' / 'tones' / 'examples.csv').read_text() == before

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import config as config_lib, experiment
+from fgsep_jax import config as config_lib
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
+from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.interop import model_file
 from fgsep_jax.separation import model as model_lib
 from fgsep_jax.tasks import make_task
@@ -175,7 +176,7 @@ def test_whom_the_first_training_heard_is_known(tmp_path, file):
     test = speakers(tmp_path / 'data' / 'all', train=['zoe'], test=['ann', 'bob', 'cy', 'dan'])
     source = RecordSource(test.directory, 'test')
     seen = {'speakers': 4, 'speakers_trained_on': 3}
-    assert experiment._seen(run_folder.trained_speakers(run, config), source, 'none') == seen
+    assert evaluation._seen(run_folder.trained_speakers(run, config), source, 'none') == seen
 
 
 @pytest.mark.parametrize('init', ['gone', 'm.safetensors'])
@@ -192,4 +193,4 @@ def test_where_the_first_training_is_unknown_nobody_is_called_unheard(tmp_path, 
         ('b', ['eve', 'ann'], {'speakers': 2, 'speakers_trained_on': 1}),
     ):
         folder = speakers(tmp_path / name, train=['x'], test=test).directory
-        assert experiment._seen(heard, RecordSource(folder, 'test'), 'none') == seen
+        assert evaluation._seen(heard, RecordSource(folder, 'test'), 'none') == seen

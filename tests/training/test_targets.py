@@ -7,15 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import cross, data_sets, experiment, main, validate
+from fgsep_jax import data_sets, main, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
+from fgsep_jax.evaluation import cross, run as evaluation
 from fgsep_jax.interop import model_file
 from fgsep_jax.losses.si_snr import si_snr
 from fgsep_jax.metrics import improvement
 from fgsep_jax.report import runs as runs_lib
 from fgsep_jax.tasks import make_task
-from fgsep_jax.training import checkpoint
+from fgsep_jax.training import checkpoint, run as training
 import synthetic
 import tiny
 
@@ -60,8 +61,8 @@ def test_a_run_of_one_source(data, tmp_path, capsys):
     config = tiny.config(data, **ONE, **{'training.audio_examples': 1})
     validate.validate(config)
     workdir = str(tmp_path / 'run')
-    experiment.train(config, workdir)
-    experiment.evaluate(config, workdir, baselines=True)
+    training.train(config, workdir)
+    evaluation.evaluate(config, workdir, baselines=True)
     folder = tmp_path / 'run' / 'evaluation' / 'tones'
     assert json.loads((folder / 'summary.json').read_text())['targets'] == '2'
     with open(folder / 'examples.csv', newline='') as file:

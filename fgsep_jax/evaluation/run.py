@@ -1,8 +1,7 @@
-"""What the program does for one experiment: find the data, train, evaluate, print the table."""
+"""Evaluates a run, or a model file, on data sets: opens them, scores, writes, prints the tables."""
 
 import collections
 import contextlib
-import functools
 import os
 
 import jax
@@ -15,51 +14,14 @@ from fgsep_jax.metrics.improvement import LIMIT
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import (
     checkpoint,
-    loop,
     mesh as mesh_lib,
     run_folder,
     state as state_lib,
 )
-from fgsep_jax.training.gates import GateLog
 
 
 def _say(text):
     print(text, flush=True)  # before what a child process, or stderr, says
-
-
-def train(config, workdir, *, then=()):
-    """Trains or resumes a run; see `training.loop.train`.
-
-    Args:
-      config: an experiment's ConfigDict, validated.
-      workdir: run folder.
-      then: further splits that must be there, since they will be evaluated on.
-    """
-    say = _say if jax.process_index() == 0 else lambda text: None
-    directory = data_sets.open_data(
-        config, splits=('train', 'validation', *then), hosts=jax.process_count(), say=say
-    )
-    say(f'run                {workdir}')
-    first = validate.check_sources(config, open_dataset(directory), directory)
-    source = RecordSource(directory, 'validation', first)
-    split = next(
-        (
-            split
-            for split in config.evaluation.splits.split(',')
-            if split in source.metadata['splits']
-        ),
-        'validation',
-    )
-    hooks = []
-    if config.training.gates:
-        hooks = [functools.partial(GateLog, source=RecordSource(directory, split, first))]
-    return loop.train(
-        config,
-        workdir,
-        train_source=RecordSource(directory, 'train', first),
-        validation_source=source,
-        hooks=hooks,
-    )
 
 
 def evaluate(config, workdir, *, model='', data_dirs=(), splits=(), baselines=False, announce=True):

@@ -9,12 +9,12 @@ import jax
 from fgsep_jax import (
     config as config_lib,
     data_sets,
-    experiment,
     lock,
     names as names_lib,
     validate,
 )
 from fgsep_jax.data.records import RecordError
+from fgsep_jax.evaluation import run as run_lib
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import RULES
 from fgsep_jax.report import runs as runs_lib
@@ -52,11 +52,11 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
     for number, (run, model, config, pending, kept) in enumerate(jobs, start=1):
         if chief:
             there = f' (kept: {", ".join(kept)})' if kept else ''
-            what = ', '.join(map(experiment.result_name, pending)) or 'nothing to do'
+            what = ', '.join(map(run_lib.result_name, pending)) or 'nothing to do'
             line = names_lib.shown(f'{run.name}: {what}{there}')
             print(f'\nrun {number} of {len(jobs)}    {line}', flush=True)
         if pending:
-            experiment.evaluate_on(
+            run_lib.evaluate_on(
                 config,
                 run.path,
                 pending,
@@ -126,7 +126,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
                 ' of whole test sets, set it to 0'
             )
         try:
-            sources = experiment.open_sources(config, data_dirs, splits)
+            sources = run_lib.open_sources(config, data_dirs, splits)
         except (config_lib.ConfigError, RecordError, OSError) as error:
             problems.append(str(error))
             continue
@@ -150,7 +150,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         if jax.process_count() == 1:  # else the first process of the pod may have begun
             for source in pending:
                 try:
-                    lock.check(run_folder.results(run.path, experiment.result_name(source)))
+                    lock.check(run_folder.results(run.path, run_lib.result_name(source)))
                 except lock.Locked as error:
                     problems.append(str(error))
         jobs.append(
@@ -159,7 +159,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
                 model,
                 config,
                 pending,
-                [experiment.result_name(source) for source in kept],
+                [run_lib.result_name(source) for source in kept],
             )
         )
     if problems:
@@ -173,7 +173,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
 def _misfits(config, source):
     """Why a run cannot be compared on a data set, as sentences."""
     try:
-        experiment.check_source(config, source)
+        run_lib.check_source(config, source)
     except config_lib.ConfigError as error:
         yield str(error)
     rate = source.metadata['sample_rate']
@@ -188,7 +188,7 @@ def _misfits(config, source):
 
 def _is_there(path, source, config, step, digest, baselines):
     """Whether the run holds results of this checkpoint, or model file, on these very examples."""
-    settings, name = config.evaluation, names_lib.part(experiment.result_name(source))
+    settings, name = config.evaluation, names_lib.part(run_lib.result_name(source))
     wanted = {
         'step': step,
         'filter_taps': settings.filter_taps,
