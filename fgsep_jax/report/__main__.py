@@ -44,10 +44,7 @@ def main(argv=None, *, evaluated=False):
     )
     parser.add_argument('--title', default='Sound separation: results', help='of the page')
     parser.add_argument(
-        '--examples',
-        type=command_line.count,
-        default=1,
-        help='to listen to, of each test set',
+        '--examples', type=command_line.count, default=1, help='to listen to, of each test set'
     )
     parser.switch('--text', 'print scores and differences instead, and write nothing')
     parser.add_argument(

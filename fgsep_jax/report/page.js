@@ -42,20 +42,20 @@ for (const region of regions) {
 
 const players = [...document.querySelectorAll('audio')];
 for (const audio of players) {
-  const look = audio.parentNode.querySelector('.look');
-  const head = look.querySelector('.playhead');
+  const picture = audio.parentNode.querySelector('.picture');
+  const head = picture.querySelector('.playhead');
   const draw = () => {
     head.style.left = `${100 * audio.currentTime / (audio.duration || 1)}%`;
     if (!audio.paused) requestAnimationFrame(draw);
   };
   audio.addEventListener('play', () => {
     for (const other of players) if (other !== audio) other.pause();
-    look.classList.add('active');
+    picture.classList.add('active');
     draw();
   });
   audio.addEventListener('seeked', draw);
-  look.addEventListener('click', (event) => {
-    const box = look.getBoundingClientRect();
+  picture.addEventListener('click', (event) => {
+    const box = picture.getBoundingClientRect();
     if (audio.duration) audio.currentTime = audio.duration * (event.clientX - box.left) / box.width;
     audio.play().catch(() => {});  // another was chosen before it began
   });
@@ -70,10 +70,13 @@ toggle.addEventListener('click', () => {
   toggle.textContent = `Theme: ${theme}`;
 });
 
-// A link to an example opens it.
+// A link opens what is folded around, at, or directly below its target.
 function openTarget() {
   const target = document.getElementById(location.hash.slice(1));
-  if (target instanceof HTMLDetailsElement) target.open = true;
+  const inside = target && target.querySelector(':scope > details');
+  if (inside) inside.open = true;
+  for (let at = target; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
+  if (target) target.scrollIntoView();
 }
 addEventListener('hashchange', openTarget);
 openTarget();

@@ -6,6 +6,26 @@ from typing import Any
 from fgsep_jax import names
 from fgsep_jax.metrics.intervals import Estimate
 
+HEADS = {
+    'model': 'Model',
+    'objective': 'Objective',
+    'preset': 'Preset',
+    'parameters': 'Parameters',
+    'seeds': 'Seeds',
+    'steps': 'Steps trained',
+    'evaluated_at': 'Evaluated at step',
+    'trained_on': 'Trained on',
+    'evaluated_on': 'Evaluated on',
+    'system': 'System',
+    'claim': 'Claim',
+    'verdict': 'Verdict',
+}
+
+
+def heads(keys, more=()):
+    """Columns of a Table: the usual ones of some keys in one text, and more, {key: heading}."""
+    return {key: HEADS[key] for key in keys.split()} | dict(more)
+
 
 class Named:
     """Brings the name of a part into a form that files and pages can have."""

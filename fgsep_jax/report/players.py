@@ -175,7 +175,7 @@ def _player(track, system, example, drawn, top):
     )
     return (
         f'<div class="player">{f"<h5>{escaped(source)}</h5>" if source else ""}'
-        f'<div class="look"><svg viewBox="0 -32 {len(points) - 1} 64" preserveAspectRatio="none"'
+        f'<div class="picture"><svg viewBox="0 -32 {len(points) - 1} 64" preserveAspectRatio="none"'
         f' aria-hidden="true"><path d="{path}"/></svg><img alt="spectrogram of {escaped(label)}"'
         f' src="{spectrogram}"><i class="playhead"></i></div>'
         f'<audio controls preload="metadata" aria-label="{escaped(label)}"'

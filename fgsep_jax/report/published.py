@@ -30,8 +30,8 @@ OTHERS_WORK = ('Yang et al.', 'FurcaPy')
 
 # Section 4.2 of paper 2, averages in dB: what is claimed of SI-SNRi.
 DEEP_IN, DEEP_CROSS = '+0.65', '+0.35 (WSJ), +0.95 (LibriTTS)'
-POWER_LAW_DEEP_IN, POWER_LAW_DEEP_CROSS = '+0.25', '+0.65'
-POWER_LAW_LINEAR_IN, POWER_LAW_LINEAR_CROSS = '-0.9 (WSJ)', '-0.7 (WSJ)'
+POWER_LAW_DEEP = '+0.25', '+0.65'  # in-dataset, cross-dataset
+POWER_LAW_LINEAR = '-0.9 (WSJ)', '-0.7 (WSJ)'
 POWER_LAW_DEEP_OVER_PLAIN = '+1.2'
 DROPS = '6.25 (WSJ) - 4.5 (LibriTTS) = +1.75'
 MORE_DATA = 'yes, on average'

@@ -8,13 +8,14 @@ from fgsep_jax.names import counted
 from fgsep_jax.report import figures, published
 from fgsep_jax.report.common import SYSTEMS, difference, parameters, score, seeds_on
 from fgsep_jax.report.load import short_labels
-from fgsep_jax.report.parts import Figure, Table, cell_text
+from fgsep_jax.report.parts import Figure, Table, cell_text, heads
 
 DEEP, PLAIN = 'Deep w/ PReLU', 'Conv-TasNet'
 SI_SNR, SI_SNRI, SDRI = 'SI-SNR', ('si_snri', ''), ('sdri', '')  # the plain objective; metrics
 NON_LINEARITY = {'linear': 'linear', 'prelu': 'PReLU', 'glu': 'GLU'}
 STEPS_SHOWN = 5
 ORDER = list(published.TABLE_1)
+MASK, LAW = 'ideal_ratio_mask', ' + power law'  # a baseline; the other objective's addition
 
 
 def claims(results, preset):
@@ -29,25 +30,16 @@ def claims(results, preset):
     """
     runs = _Runs(results.of(preset=preset))
     rows = []
-    for claim, number, where, terms, kind in (
-        *_deep(runs),
-        *_variants(runs),
-        *_power_law(runs),
-        *_diversity(runs),
-    ):
-        estimate = difference(runs.results, terms, SI_SNRI)
-        rows.append([claim, number, where, estimate, published.verdict(estimate, kind)])
+    for make in (_deep, _variants, _power_law, _diversity):
+        for claim, number, where, terms, kind in make(runs):
+            estimate = difference(runs.results, terms, SI_SNRI)
+            rows.append([claim, number, where, estimate, published.verdict(estimate, kind)])
+    more = {'published': 'difference (dB)', 'where': 'Here', 'difference': 'Difference (dB)'}
     several = '; '.join(sorted(runs.several))
     return Table(
         f'claims_speech-{preset}',
         f'Claims of the Conv-TasNet study, {preset} models: SI-SNRi',
-        {
-            'claim': 'Claim',
-            'published': 'difference (dB)',
-            'where': 'Here',
-            'difference': 'Difference (dB)',
-            'verdict': 'Verdict',
-        },
+        heads('claim', more) | heads('verdict'),
         rows,
         published.NOTE
         + ' A drop holds how hard the test sets are; for the row on data sets that neither was'
@@ -65,9 +57,9 @@ class _Runs:
         self.sets = results.data_sets()
         self.own = sorted({group.trained_on for group in results.groups} & set(self.sets))
 
-    def pick(self, model, on, power_law=False):
+    def pick(self, on, model, law=''):
         """Number of the group of a model trained on a data set, None unless there is just one."""
-        wanted = model, on, SI_SNR + ' + power law' * power_law
+        wanted = model, on, SI_SNR + law
         fits = [
             group
             for group in self.results.groups
@@ -78,8 +70,15 @@ class _Runs:
         return fits[0].group if len(fits) == 1 else None
 
     def tests(self, on, inside):
-        """Test sets in or across data sets, for training on one."""
-        return [name for name in self.sets if (name == on) == inside]
+        """Test sets in or across data sets, for training on one; all for None."""
+        return [name for name in self.sets if inside is None or (name == on) == inside]
+
+    def pairs(self, first, second, inside):
+        """{training set: (number of a group, of another, test sets)}; first, second: of `pick`."""
+        return {
+            on: (self.pick(on, *first), self.pick(on, *second), self.tests(on, inside))
+            for on in self.own
+        }
 
     def speakers(self, on):
         """Speakers of a training set, 0 where nothing tells."""
@@ -89,130 +88,86 @@ class _Runs:
 
 def _minus(first, second, tests, weight=1.0):
     """Terms of the mean difference of two groups over test sets."""
-    return [
-        (sign * weight / len(tests), group, test)
-        for test in tests
-        for sign, group in ((1, first), (-1, second))
-    ]
+    signs = (1, first), (-1, second)
+    return [(sign * weight / len(tests), group, test) for test in tests for sign, group in signs]
 
 
-def _mean(pairs_of):
-    """Terms of the mean over training sets of {training set: (first, second, tests)}."""
-    return [
-        term
-        for first, second, tests in pairs_of.values()
-        for term in _minus(first, second, tests, 1 / len(pairs_of))
-    ]
+def _mean(pairs):
+    """Where a mean over training sets is of, and its terms; `pairs` as of `_Runs.pairs`."""
+    names = ' and on '.join(pairs)
+    where = f'mean over training on {names}' if pairs else 'no training set'
+    return where, [term for pair in pairs.values() for term in _minus(*pair, 1 / len(pairs))]
 
 
-def _trained(names):
-    """Words for a mean over training sets."""
-    return f'mean over training on {" and on ".join(names)}' if names else 'no training set'
+PLACES = ((True, 'in-dataset'), (False, 'cross-dataset'))
 
 
 def _deep(runs):
-    for inside, number, name in (
-        (True, published.DEEP_IN, 'in-dataset'),
-        (False, published.DEEP_CROSS, 'cross-dataset'),
-    ):
-        pairs = {
-            on: (runs.pick(DEEP, on), runs.pick(PLAIN, on), runs.tests(on, inside))
-            for on in runs.own
-        }
+    for (inside, name), number in zip(PLACES, (published.DEEP_IN, published.DEEP_CROSS)):
+        pairs = runs.pairs((DEEP,), (PLAIN,), inside)
         claim = f'Deep (PReLU) above Conv-TasNet (linear), {name}'
-        yield claim, number, _trained(runs.own), _mean(pairs), 'above'
+        yield claim, number, *_mean(pairs), 'above'
         for on, pair in pairs.items() if len(pairs) > 1 else ():
             yield claim, '', f'trained on {on}', _minus(*pair), 'above'
 
 
 def _variants(runs):
-    for on, (claim, first, second, kind) in itertools.product(
-        runs.own,
-        (
-            ('GLU level with PReLU', 'Deep w/ GLU', DEEP, 'level'),
-            ('Dilation no better than PReLU', 'Deep w/ dilation', DEEP, 'not above'),
-            ('Big-Conv-TasNet no better than Conv-TasNet', 'Big-Conv-TasNet', PLAIN, 'not above'),
-        ),
-    ):
+    variants = (
+        ('GLU level with PReLU', 'Deep w/ GLU', DEEP, 'level'),
+        ('Dilation no better than PReLU', 'Deep w/ dilation', DEEP, 'not above'),
+        ('Big-Conv-TasNet no better than Conv-TasNet', 'Big-Conv-TasNet', PLAIN, 'not above'),
+    )
+    for on, (claim, first, second, kind) in itertools.product(runs.own, variants):
         number = published.TABLE_1[first][-1] - published.TABLE_1[second][-1]
-        terms = _minus(runs.pick(first, on), runs.pick(second, on), [on])
+        terms = _minus(runs.pick(on, first), runs.pick(on, second), [on])
         yield claim, f'{number:+.1f}', f'trained and tested on {on}', terms, kind
 
 
 def _power_law(runs):
     for model, verb, kind, numbers in (
-        (
-            DEEP,
-            'helps the deep encoder',
-            'above',
-            (published.POWER_LAW_DEEP_IN, published.POWER_LAW_DEEP_CROSS),
-        ),
-        (
-            PLAIN,
-            'hurts the linear encoder',
-            'below',
-            (published.POWER_LAW_LINEAR_IN, published.POWER_LAW_LINEAR_CROSS),
-        ),
+        (DEEP, 'helps the deep encoder', 'above', published.POWER_LAW_DEEP),
+        (PLAIN, 'hurts the linear encoder', 'below', published.POWER_LAW_LINEAR),
     ):
-        for inside, number, name in zip((True, False), numbers, ('in-dataset', 'cross-dataset')):
-            pairs = {
-                on: (runs.pick(model, on, True), runs.pick(model, on), runs.tests(on, inside))
-                for on in runs.own
-            }
+        for (inside, name), number in zip(PLACES, numbers):
+            pairs = runs.pairs((model, LAW), (model,), inside)
             pairs = {on: pair for on, pair in pairs.items() if None not in pair}
-            yield f'Power law {verb}, {name}', number, _trained(pairs), _mean(pairs), kind
-    pairs = {on: (runs.pick(DEEP, on, True), runs.pick(PLAIN, on), runs.sets) for on in runs.own}
-    yield (
-        'Deep with power law above Conv-TasNet with SI-SNR, all test sets',
-        published.POWER_LAW_DEEP_OVER_PLAIN,
-        _trained(pairs),
-        _mean(pairs),
-        'above',
-    )
+            yield f'Power law {verb}, {name}', number, *_mean(pairs), kind
+    claim = 'Deep with power law above Conv-TasNet with SI-SNR, all test sets'
+    mean = _mean(runs.pairs((DEEP, LAW), (PLAIN,), None))
+    yield claim, published.POWER_LAW_DEEP_OVER_PLAIN, *mean, 'above'
 
 
 def _diversity(runs):
     """More diverse training data, for each pair of training sets of which one has more speakers."""
     sets = sorted((on for on in runs.own if runs.speakers(on)), key=runs.speakers)
     for few, many in itertools.combinations(sets, 2):
-        if runs.speakers(few) == runs.speakers(many):
-            continue
         models = [
-            (runs.pick(model, few, law), runs.pick(model, many, law))
-            for model, law in itertools.product(published.TABLE_1, (False, True))
+            (runs.pick(few, model, law), runs.pick(many, model, law))
+            for model, law in itertools.product(published.TABLE_1, ('', LAW))
         ]
         models = [pair for pair in models if None not in pair]
-        if not models:
+        if runs.speakers(few) == runs.speakers(many) or not models:
             continue
-        drops = []
+        drops, share, of = [], 1 / len(models), f'mean of {len(models)} models'
         for sign, on, i in ((1, few, 0), (-1, many, 1)):
             others = runs.tests(on, False)
             for pair in models:
-                drops += [(sign / len(models), pair[i], on)] + [
-                    (-sign / len(models) / len(others), pair[i], name) for name in others
-                ]
-        yield (
-            'Smaller drop from more diverse training data',
-            published.DROPS,
-            f'drop of training on {few} ({runs.speakers(few)} speakers) minus that of {many}'
-            f' ({runs.speakers(many)}), mean of {len(models)} models',
-            drops,
-            'above',
-        )
+                drops.append((sign * share, pair[i], on))
+                drops += [(-sign * share / len(others), pair[i], name) for name in others]
+        where = f'drop of training on {few} ({runs.speakers(few)} speakers) minus that of {many}'
+        where += f' ({runs.speakers(many)}), {of}'
+        claim = 'Smaller drop from more diverse training data'
+        yield claim, published.DROPS, where, drops, 'above'
         neutral = [name for name in runs.sets if name not in (few, many)]
-        yield (
-            'More diverse training data better on other data sets',
-            published.MORE_DATA,
-            f'trained on {many} minus {few}, tested on {", ".join(neutral) or "-"}, mean of'
-            f' {len(models)} models',
-            [
-                term
-                for first, second in models
-                if neutral
-                for term in _minus(second, first, neutral, 1 / len(models))
-            ],
-            'above',
-        )
+        where = f'trained on {many} minus {few}, tested on {", ".join(neutral) or "-"}, {of}'
+        terms = [
+            term
+            for first, second in models
+            if neutral
+            for term in _minus(second, first, neutral, share)
+        ]
+        claim = 'More diverse training data better on other data sets'
+        yield claim, published.MORE_DATA, where, terms, 'above'
 
 
 def _matching(results, model, data_set):
@@ -232,6 +187,10 @@ def table_1(results, data_set):
         results: Results of speech runs.
         data_set: name of the training and the test set.
     """
+    layers = {'layers': 'I (# layers)', 'non_linearity': 'Non-linearity'}
+    layers['filters'] = '# first-layer filters'
+    columns = heads('model', {f'published_{key}': label for key, label in layers.items()})
+    columns |= {'published_si_snri': 'SI-SNRi, WSJ0-2mix (dB)'} | heads('preset', layers)
     rows = []
     for model, numbers in published.TABLE_1.items():
         for group in _matching(results, model, data_set):
@@ -243,34 +202,33 @@ def table_1(results, data_set):
                     group.config.get('model.layers'),
                     NON_LINEARITY.get(encoder, encoder),
                     group.config.get('model.basis'),
-                    parameters(results, group.group),
-                    seeds_on(results, group.group, [data_set]),
-                    score(results, group.group, data_set, SI_SNRI),
-                    score(results, group.group, data_set, SDRI),
+                    *_ours(results, group, data_set, SI_SNRI, SDRI),
                 ]
             rows.append([model, *numbers, *ours])
     return Table(
         f'table_1-{data_set}',
         f'Table 1: variants trained and tested on {data_set}',
-        {
-            'model': 'Model',
-            'published_layers': 'I (# layers)',
-            'published_non_linearity': 'Non-linearity',
-            'published_filters': '# first-layer filters',
-            'published_si_snri': 'SI-SNRi, WSJ0-2mix (dB)',
-            'preset': 'Preset',
-            'layers': 'I (# layers)',
-            'non_linearity': 'Non-linearity',
-            'filters': '# first-layer filters',
-            'parameters': 'Parameters',
-            'seeds': 'Seeds',
-            'si_snri': f'SI-SNRi, {data_set} (dB)',
-            'sdri': f'SDRi, {data_set} (dB)',
-        },
+        columns | _our_heads(data_set, si_snri='SI-SNRi', sdri='SDRi'),
         rows,
-        'Published numbers are of the full models on WSJ0-2mix; ours are of the sizes and the data'
-        ' set that the columns name. The objective is SI-SNR.',
+        f'{NOT_OURS} The objective is SI-SNR.',
     )
+
+
+NOT_OURS = (
+    'Published numbers are of the full models on WSJ0-2mix; ours are of the sizes and the data set'
+    ' that the columns name.'
+)
+
+
+def _ours(results, group, data_set, *metrics):
+    number = group.group
+    scores = [score(results, number, data_set, metric) for metric in metrics]
+    return [parameters(results, number), seeds_on(results, number, [data_set]), *scores]
+
+
+def _our_heads(data_set, **metrics):
+    scores = {key: f'{label}, {data_set} (dB)' for key, label in metrics.items()}
+    return heads('parameters seeds', scores)
 
 
 def table_2(results, data_set):
@@ -281,30 +239,15 @@ def table_2(results, data_set):
             rows.append([model, *numbers, *["others' work"] * 4])
             continue
         for group in _matching(results, model, data_set):
-            ours = [None] * 4
-            if group:
-                ours = [
-                    group.preset,
-                    parameters(results, group.group),
-                    seeds_on(results, group.group, [data_set]),
-                    score(results, group.group, data_set, SDRI),
-                ]
-            rows.append([model, *numbers, *ours])
+            ours = group and [group.preset, *_ours(results, group, data_set, SDRI)]
+            rows.append([model, *numbers, *(ours or [None] * 4)])
+    paper = {'published_sdri': 'SDRi, WSJ0-2mix (dB)', 'published_parameters': 'Parameters'}
     return Table(
         f'table_2-{data_set}',
         f'Table 2: SDR improvement on {data_set}',
-        {
-            'model': 'Model',
-            'published_sdri': 'SDRi, WSJ0-2mix (dB)',
-            'published_parameters': 'Parameters',
-            'preset': 'Preset',
-            'parameters': 'Parameters',
-            'seeds': 'Seeds',
-            'sdri': f'SDRi, {data_set} (dB)',
-        },
+        heads('model', paper) | heads('preset') | _our_heads(data_set, sdri='SDRi'),
         rows,
-        'Published numbers are of the full models on WSJ0-2mix; ours are of the sizes and the data'
-        ' set that the columns name.',
+        NOT_OURS,
     )
 
 
@@ -332,38 +275,27 @@ def cross_table(results, data_sets):
             if [model, objective, on] not in [row[:3] for row in rows]:
                 rows.append([model, objective, on] + [None] * (len(data_sets) + 4))
     rows.sort(key=lambda row: (_place(row[0]), *row[1:3]))
-    oracle = [
-        next(
-            (
-                cell
-                for group in results.groups
-                if (cell := score(results, group.group, name, SI_SNRI, system='ideal_ratio_mask'))
-            ),
-            None,
-        )
-        for name in data_sets
-    ]
-    if any(cell is not None for cell in oracle):
-        rows.append([SYSTEMS['ideal_ratio_mask'], '', '', '', '', *oracle, '', ''])
+    oracle = []
+    for name in data_sets:
+        masked = (score(results, g.group, name, SI_SNRI, system=MASK) for g in results.groups)
+        oracle.append(next(filter(None, masked), None))
+    if any(oracle):
+        rows.append([SYSTEMS[MASK], '', '', '', '', *oracle, '', ''])
     return Table(
         'cross_dataset',
         'Cross-dataset evaluation: SI-SNRi (dB)',
-        {
-            'model': 'Model',
-            'objective': 'Objective',
-            'trained_on': 'Trained on',
-            'preset': 'Preset',
-            'seeds': 'Seeds',
-            **{f'on_{name}': f'On {name}' for name in data_sets},
-            'cross': 'Other data sets',
-            'drop': 'Drop',
-        },
+        heads('model objective trained_on preset seeds', _on(data_sets))
+        | {'cross': 'Other data sets', 'drop': 'Drop'},
         rows,
         'The drop is what a model scores on the test set of its own data set minus its mean on the'
         ' others; it holds how hard those test sets are, too. IRM: ideal ratio mask. Test sets: '
         + '; '.join(_size(results, name) for name in data_sets)
         + '.',
     )
+
+
+def _on(data_sets):
+    return {f'on_{name}': f'On {name}' for name in data_sets}
 
 
 def _kind(group):
@@ -420,15 +352,8 @@ def cross_means(results, data_sets):
     return Table(
         'cross_means',
         'In-dataset and cross-dataset means: SI-SNRi (dB)',
-        {
-            'model': 'Model',
-            'objective': 'Objective',
-            'preset': 'Preset',
-            'trained_on': 'Trained on',
-            'in_dataset': 'In-dataset',
-            'cross_dataset': 'Cross-dataset',
-            'drop': 'Drop',
-        },
+        heads('model objective preset trained_on')
+        | {'in_dataset': 'In-dataset', 'cross_dataset': 'Cross-dataset', 'drop': 'Drop'},
         rows,
         'Each training set counts alike, and so does each of its other test sets; rows that were'
         ' trained on different sets cannot be compared.',
@@ -462,13 +387,7 @@ def cross_differences(results, data_sets):
     return Table(
         'cross_differences',
         'Above Conv-TasNet with SI-SNR of the same training set: SI-SNRi (dB)',
-        {
-            'model': 'Model',
-            'objective': 'Objective',
-            'trained_on': 'Trained on',
-            'preset': 'Preset',
-            **{f'on_{name}': f'On {name}' for name in data_sets},
-        },
+        heads('model objective trained_on preset', _on(data_sets)),
         rows,
         'Means of the differences on the same examples, with intervals for those.',
     )

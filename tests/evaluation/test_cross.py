@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -34,7 +35,7 @@ def results(root):
     }
 
 
-def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys):
+def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys, monkeypatch):
     sets = [str(root / 'low'), str(root / 'high')]
     cross.cross_evaluate([str(root / 'runs')], sets)
     printed = capsys.readouterr().out
@@ -56,6 +57,10 @@ def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys):
     cross.cross_evaluate([str(root / 'runs')], sets)
     assert results(root) == made
     assert capsys.readouterr().out.count('nothing to do (kept: low, high)') == 2
+    with monkeypatch.context() as patch:  # the core does without pandas, and says what it would do
+        patch.setitem(sys.modules, 'pandas', None)
+        cross.cross_evaluate([str(root / 'runs')], sets)
+    assert "pip install 'fgsep_jax[report]'" in capsys.readouterr().out
 
     # One result lost, one of another filter length: these two are made, the others kept.
     shutil.rmtree(root / 'runs/on_low/evaluation/low')

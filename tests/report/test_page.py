@@ -11,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import browser
-from fgsep_jax.report import page
+import fabricate
+from fgsep_jax.report import __main__ as command, page
 from fgsep_jax.report.parts import Section, Table
 
 pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
@@ -136,19 +137,19 @@ def test_one_plays_at_a_time_and_a_click_on_the_picture_seeks(driver):
     first, second = driver.find_elements(By.TAG_NAME, 'audio')[:2]
     driver.execute_script('arguments[0].loop = true; return arguments[0].play()', first)
     assert not first.get_property('paused')
-    look = second.find_element(By.XPATH, '../div[contains(@class, "look")]')
+    picture = second.find_element(By.XPATH, '../div[contains(@class, "picture")]')
     driver.execute_script('arguments[0].loop = true', second)
-    driver.execute_script('arguments[0].scrollIntoView({block: "center"})', look)
-    look.click()  # in its middle
+    driver.execute_script('arguments[0].scrollIntoView({block: "center"})', picture)
+    picture.click()  # in its middle
     # play() clears `paused` at once; the event that pauses the others comes a task later.
     WebDriverWait(driver, 10).until(lambda _: first.get_property('paused'))
     assert not second.get_property('paused')
-    assert 'active' in look.get_attribute('class')
+    assert 'active' in picture.get_attribute('class')
     for _ in range(3):  # quicker than they can start
         driver.execute_script(
             'for (const one of arguments) one.click()',
-            look,
-            first.find_element(By.XPATH, '../div[contains(@class, "look")]'),
+            picture,
+            first.find_element(By.XPATH, '../div[contains(@class, "picture")]'),
         )
     driver.execute_script('for (const one of arguments) one.pause()', first, second)
     assert driver.get_log('browser') == []
@@ -166,6 +167,45 @@ def test_sounds_stand_before_the_claims_and_unfolded(driver):
     assert driver.execute_script(
         'return [...document.querySelectorAll("audio")].every((one) => one.checkVisibility())'
     )
+
+
+@pytest.fixture(scope='module')
+def own(tmp_path_factory):
+    """The page of one run on recordings of one's own: no claim of a paper is about it."""
+    folder = tmp_path_factory.mktemp('own')
+    fabricate.run(
+        folder / 'runs' / 'voices', 'convtasnet_glu', trained_on='voices', test_sets=('voices',)
+    )
+    assert command.main([f'--runs={folder}/runs', f'--output_dir={folder}/out']) == 0
+    return str(folder / 'out' / 'index.html')
+
+
+def test_the_page_of_ones_own_begins_with_what_there_is(driver, report, own):
+    """Scores, sounds and curves without a cell that no run fills; the paper below and folded."""
+    driver.get(f'file://{own}')
+    sections = driver.execute_script(
+        'return [...document.querySelectorAll("section")].map((section) => [section.id,'
+        ' !!section.querySelector(":scope > details:not([open])"),'
+        ' [...section.querySelectorAll(".missing")].some((cell) => cell.checkVisibility())])'
+    )
+    names = [name for name, *_ in sections]
+    assert names[:3] == ['part-runs', 'part-listening', 'part-training']
+    folded = {name for name, is_folded, _ in sections if is_folded}
+    assert folded == {'part-claims_speech', 'part-speech', 'part-cross_dataset'}
+    assert not folded & set(names[: -len(folded)])
+    # Of the worst ten no other system tells anything.
+    assert {name for name, _, hatched in sections if hatched} <= {'part-speech_by_example'}
+    assert driver.execute_script(
+        'return document.querySelector("#scores-voices td[data-value]").checkVisibility()'
+    )
+    table = driver.find_element(By.ID, 'table_1-voices')
+    assert not table.is_displayed()
+    link = driver.find_element(By.CSS_SELECTOR, 'nav a[href="#part-speech"]')
+    driver.execute_script('arguments[0].click()', link)
+    WebDriverWait(driver, 10).until(lambda _: table.is_displayed())
+    assert driver.get_log('browser') == []
+    driver.get(f'file://{report}')
+    assert not driver.find_elements(By.CSS_SELECTOR, 'section > details:not([open])')
 
 
 OUTSIDE = """return [...document.querySelectorAll('body *')].filter((one) => {
