@@ -119,28 +119,21 @@ class DeepLayer(nn.Module):
         return linear_BKN * gate_BKN
 
 
-class Encoder(nn.Module):
-    """Linear basis over frames, then one `DeepLayer` for each dilation (none: linear encoder).
-
-    The basis has no bias. At any dtype it is multiplied in float32,
-    for the mixture's soft parts stand in its last bits; what passes on is `dtype`.
+class Coder(nn.Module):
+    """What an encoder and its decoder share: frames, and `DeepLayer`s at them (none: linear).
 
     Attributes:
-      basis: filters (N in the paper).
-      window: their length in samples (L).
+      window: length of the filters in samples (L in the paper).
       stride: samples from one frame to the next (S).
       framing: where frames lie, see `FRAMINGS`.
-      rectify: whether a ReLU follows the basis.
-      dilations: of the I-1 deep layers, first to last.
+      dilations: of the I-1 deep layers of the encoder, first to last; the decoder runs backwards.
       activation: of the deep layers, 'prelu' or 'glu'.
       causal, norm, bias, eps, dtype: of the deep layers.
     """
 
-    basis: int = 512
     window: int = 16
     stride: int = 8
     framing: str = 'padded'
-    rectify: bool = False
     dilations: tuple[int, ...] = ()
     activation: str = 'prelu'
     causal: bool = False
@@ -148,6 +141,38 @@ class Encoder(nn.Module):
     bias: bool = True
     eps: float = 1e-8
     dtype: str = 'float32'
+
+    def deep_layers(self, x_BKN, valid_BK, *, transpose):
+        """Runs the deep layers, those of a decoder transposed and backwards."""
+        dilations = self.dilations[::-1] if transpose else self.dilations
+        for index, dilation in enumerate(dilations, start=1):
+            x_BKN = DeepLayer(
+                activation=self.activation,
+                dilation=dilation,
+                transpose=transpose,
+                causal=self.causal,
+                norm=self.norm,
+                bias=self.bias,
+                eps=self.eps,
+                dtype=self.dtype,
+                name=f'layer_{index}',
+            )(x_BKN, valid_BK)
+        return x_BKN
+
+
+class Encoder(Coder):
+    """Linear basis over frames, then the deep layers.
+
+    The basis has no bias. At any dtype it is multiplied in float32, for the mixture's soft parts
+    stand in its last bits; what passes on is `dtype`.
+
+    Attributes:
+      basis: filters (N in the paper).
+      rectify: whether a ReLU follows the basis.
+    """
+
+    basis: int = 512
+    rectify: bool = False
 
     @nn.compact
     def __call__(self, mixture_BT: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
@@ -162,27 +187,17 @@ class Encoder(nn.Module):
             mixture_BT = frame(mixture_BT, **how)
         x_BKN = mixture_BT @ kernel_WN
         x_BKN = (nn.relu(x_BKN) if self.rectify else x_BKN).astype(self.dtype)
-        return deep_layers(self, x_BKN, valid_BK, dilations=self.dilations, transpose=False)
+        return self.deep_layers(x_BKN, valid_BK, transpose=False)
 
 
-class Decoder(nn.Module):
-    """Mirror of `Encoder`: transposed `DeepLayer`s, then frames of the basis, overlap-added.
+class Decoder(Coder):
+    """Mirror of `Encoder`: transposed deep layers, then frames of the basis, overlap-added.
 
-    Attributes as in `Encoder`; `dilations` are those of the encoder and run backwards here.
-    `offset`: whether a learned number is added to the waveform, wherever a frame lies.
+    Attributes:
+      offset: whether a learned number is added to the waveform, wherever a frame lies.
     """
 
-    window: int = 16
-    stride: int = 8
-    framing: str = 'padded'
     offset: bool = False
-    dilations: tuple[int, ...] = ()
-    activation: str = 'prelu'
-    causal: bool = False
-    norm: str = 'gln'
-    bias: bool = True
-    eps: float = 1e-8
-    dtype: str = 'float32'
 
     @nn.compact
     def __call__(
@@ -192,9 +207,7 @@ class Decoder(nn.Module):
 
         With None for `samples`, the frames before they are added up [batch, frames, window].
         """
-        x_BKN = deep_layers(
-            self, coded_BKN, valid_BK, dilations=self.dilations[::-1], transpose=True
-        )
+        x_BKN = self.deep_layers(coded_BKN, valid_BK, transpose=True)
         x_BKN = zero_padding(x_BKN, valid_BK).astype(self.dtype)
         basis = x_BKN.shape[-1]
         kernel_NW = self.param('kernel', torch_uniform(self.window), (basis, self.window))
@@ -210,20 +223,3 @@ class Decoder(nn.Module):
         offset = self.param('bias', nn.initializers.zeros, ())
         some_BKW = zero_padding(jnp.ones_like(frame_BKW), valid_BK)
         return jnp.where(overlap_add(some_BKW, **how) > 0, estimate_BT + offset, estimate_BT)
-
-
-def deep_layers(module, x_BKN, valid_BK, *, dilations, transpose):
-    """Runs one `DeepLayer` for each dilation, as submodules of an Encoder or Decoder."""
-    for index, dilation in enumerate(dilations, start=1):
-        x_BKN = DeepLayer(
-            activation=module.activation,
-            dilation=dilation,
-            transpose=transpose,
-            causal=module.causal,
-            norm=module.norm,
-            bias=module.bias,
-            eps=module.eps,
-            dtype=module.dtype,
-            name=f'layer_{index}',
-        )(x_BKN, valid_BK)
-    return x_BKN
