@@ -7,7 +7,8 @@ import math
 import numpy as np
 import soundfile
 
-from data_prep.corpora import Utterance, plural
+from data_prep.recordings import AS_IT_IS, Recording, Take
+from data_prep.tables import plural
 from fgsep_jax import files
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
@@ -17,46 +18,6 @@ from fgsep_jax.data.resample import length as resampled_length, resample
 OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves a level by 0.04 dB
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
-
-
-@dataclasses.dataclass(frozen=True)
-class Take:
-    """How the samples of a file become the sound that is used.
-
-    Attributes:
-        channel: the one that is taken.
-        offset: taken off it; 0 where a mean is no matter, see `inspect`.
-        scale: factor; a power of two, below 1 where float samples exceed full scale.
-    """
-
-    channel: int = 0
-    offset: float = 0.0
-    scale: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Inspected:
-    """An utterance that was looked into.
-
-    Attributes:
-        item: the utterance.
-        samples: length at the target rate; 0 if bad.
-        rms_db: level re full scale.
-        take: how it is to be read.
-        converted: what reading changes (`resampled`, `first channel taken`).
-        problem: kind of fault, empty if the file is good.
-        detail: what was found.
-        passed_over: the same recording's forms that are bad, where `item` is a later, good one.
-    """
-
-    item: Utterance
-    samples: int = 0
-    rms_db: float = -math.inf
-    take: Take = Take()
-    converted: tuple[str, ...] = ()
-    problem: str = ''
-    detail: str = ''
-    passed_over: 'tuple[Inspected, ...]' = ()
 
 
 def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
@@ -87,7 +48,7 @@ def read(
     sample_rate: int,
     start: int = 0,
     stop: int | None = None,
-    take: Take = Take(),
+    take: Take = AS_IT_IS,
 ) -> np.ndarray:
     """Samples `start` to `stop`, counted at `sample_rate`.
 
@@ -215,31 +176,34 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
         return statistics, sound.rate, sound.declared
 
 
-def inspect(item: Utterance, **limits) -> Inspected:
-    """Look into one recording: into its other forms, too, until one is good.
+def inspect_forms(recording: Recording, **limits) -> list[Recording]:
+    """Look into a recording: into its other forms, too, until one is good.
 
     Args:
-        item: the utterance; of the result it has the path of the form that is taken.
-        limits: see `inspect_file`.
+        recording: what to look into.
+        limits: see `inspect`.
+    Returns:
+        Each form that is bad, and then the one that is good; where none is, the first one.
     """
-    bad = []
-    for path in (item.path, *item.others):
-        found = inspect_file(dataclasses.replace(item, path=path), **limits)
-        if not found.problem:
-            return dataclasses.replace(found, passed_over=tuple(bad))
-        bad.append(found)
-    return bad[0]
+    bad, paths = [], (recording.path, *recording.others)
+    for path in paths:
+        others = tuple(other for other in paths if other != path)
+        result = inspect(dataclasses.replace(recording, path=path, others=others), **limits)
+        if not result.problem:
+            return [*bad, result]
+        bad.append(result)
+    return bad[:1]
 
 
-def inspect_file(
-    item: Utterance,
+def inspect(
+    recording: Recording,
     *,
     sample_rate: int,
     min_seconds: float = 0.0,
     silence_db: float = -60.0,
     max_clipped: float = 1e-4,
-) -> Inspected:
-    """Look into one file; never raises for what the file holds.
+) -> Recording:
+    """The recording with what is in its file; never raises for what that holds.
 
     Of several channels the first is taken, unless another one is louder by `FIRST_CHANNEL_DB`
     (mean power without the mean): then the loudest, so that an event on one side is not lost, and
@@ -249,7 +213,7 @@ def inspect_file(
     where they are largest.
 
     Args:
-        item: the utterance.
+        recording: to look into.
         sample_rate: of the data set; higher native rates are fine, lower ones are not.
         min_seconds: shorter files are `too short`.
         silence_db: files whose peak re full scale, offset removed, stays below are `silent`.
@@ -257,7 +221,7 @@ def inspect_file(
             0.999 of) full scale are `clipped`.
     """
     try:
-        statistics, native_rate, declared = _measure(item.path)
+        statistics, native_rate, declared = _measure(recording.path)
         if not statistics.count:
             raise BadInput('empty', 'no samples')
         if native_rate < sample_rate:
@@ -274,7 +238,7 @@ def inspect_file(
         scale = 1.0
         if extreme > 1.0:
             scale = 2.0 ** -math.ceil(math.log2(extreme))
-            statistics, *_ = _measure(item.path, full_scale=extreme)
+            statistics, *_ = _measure(recording.path, full_scale=extreme)
         peak = float(statistics.peak_C[channel]) * scale
         if peak < 10 ** (silence_db / 20):
             raise BadInput('silent', f'peak {20 * math.log10(max(peak, 1e-9)):.0f} dB full scale')
@@ -285,21 +249,23 @@ def inspect_file(
         if seconds < min_seconds:
             raise BadInput('too short', f'{seconds:.2f} s, {min_seconds:g} s wanted')
     except BadInput as bad:
-        return Inspected(item, problem=bad.kind, detail=bad.detail)
+        return dataclasses.replace(recording, problem=bad.kind, detail=bad.detail)
     except Exception as error:
-        return Inspected(item, problem='unreadable', detail=files.why(error))
+        return dataclasses.replace(recording, problem='unreadable', detail=files.why(error))
     converted = {
         'resampled': native_rate != sample_rate,
         'first channel taken': len(power_C) > 1 and not channel,
         'loudest channel taken, the first is quieter': channel > 0,
         'offset taken off (in ready mixtures left, and no part of a level)': bool(offset),
-        'decoded by ffmpeg: that it is whole is its word': item.path.lower().endswith(BY_FFMPEG),
+        'decoded by ffmpeg: that it is whole is its word': recording.path.lower().endswith(
+            BY_FFMPEG
+        ),
         'scaled, float samples were above full scale': scale != 1.0,
         'taken as it is: whether it is whole cannot be told in its format': not declared,
     }
     square = float(statistics.square_C[channel]) / statistics.count - offset * mean
-    return Inspected(
-        item,
+    return dataclasses.replace(
+        recording,
         samples=resampled_length(statistics.count, native_rate, sample_rate),
         rms_db=10 * math.log10(square * scale**2),
         take=Take(channel, offset, scale),

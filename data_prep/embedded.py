@@ -25,23 +25,23 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     """Whether `output_dir` holds the finished result of the same options and versions.
 
     Raises:
-        shards.DatasetExistsError: it holds another data set, which may not be overwritten.
+        output.DatasetExistsError: it holds another data set, which may not be overwritten.
     """
-    from data_prep import shards
+    from data_prep import output
     from fgsep_jax import files
     from fgsep_jax.data import records
 
     path = os.path.join(args.output_dir, records.DATASET_FILE)
     if args.overwrite or args.dry_run or not os.path.exists(path):
         return False
-    found = files.read_json(path, shards.DatasetExistsError)
+    found = files.read_json(path, output.DatasetExistsError)
     wanted = json.loads(json.dumps(vars(args)))
     config = found.get('config', {})
     if (found.get('job'), found.get('synthesiser')) == (job, synthesiser) and all(
         wanted.get(key) == value for key, value in config.items()
     ):
         return True
-    raise shards.DatasetExistsError(
+    raise output.DatasetExistsError(
         f'{args.output_dir} holds another data set, made by job {found.get("job")!r} with '
         f'{config}; give another --output_dir, or --overwrite'
     )
@@ -58,6 +58,7 @@ def _prepare(args, *, maker, folder: str) -> dict:
     return {
         **keywords,
         'job': maker.JOB,
+        'roots': {'input_dir': folder},
         'extra_metadata': {**keywords.get('extra_metadata', {}), **origin},
     }
 

@@ -56,7 +56,8 @@ def job(args: types.SimpleNamespace, folder: str) -> dict:
     Raises:
         ValueError: for too few sounds.
     """
-    from data_prep import fgbg, sound_bank, sound_tables
+    from data_prep import fgbg
+    from data_prep.readers import sounds
 
     counts = {role: vars(args)[f'{role}s_per_class'] for role in SOUNDS}
     for role, count in counts.items():
@@ -66,8 +67,8 @@ def job(args: types.SimpleNamespace, folder: str) -> dict:
                 'validation and evaluation'
             )
     render_all(folder, counts=counts, sample_rate=args.sample_rate)
-    classes = sound_tables.read_classes(CLASSES)
-    return fgbg.job(args, sound_bank.folder(folder, classes=classes), classes=classes)
+    classes = sounds.read_classes(CLASSES)
+    return fgbg.job(args, sounds.folder(folder, classes=classes), classes=classes)
 
 
 def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray:
@@ -82,9 +83,9 @@ def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray
     Returns:
         16-bit samples, int16 [T]; the same ones whenever the arguments are the same.
     """
-    from data_prep import mixing
+    from data_prep import draws
 
-    rng = np.random.default_rng(mixing.stable_hash(name, number))
+    rng = np.random.default_rng(draws.stable_hash(name, number))
     sound_T = SOUNDS[role][name](rng, sample_rate)
     sound_T = synthesis.finish(sound_T, sample_rate, peak=rng.uniform(0.4, 0.9))
     return pcm.to_int16(sound_T)

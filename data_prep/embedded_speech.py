@@ -95,9 +95,9 @@ def speak_all(folder: str, *, utterances_per_voice: int, sample_rate: int) -> li
         sample_rate: of the files [Hz].
 
     Returns:
-        corpora.Utterance of every file, in a fixed order.
+        a Recording of every file, in a fixed order.
     """
-    from data_prep import corpora
+    from data_prep.recordings import Recording
 
     utterances = []
     lines = texts(utterances_per_voice)
@@ -109,7 +109,7 @@ def speak_all(folder: str, *, utterances_per_voice: int, sample_rate: int) -> li
         for done, (voice, paths) in enumerate(zip(espeak.VOICES, spoken), start=1):
             for number, path in enumerate(paths):
                 utterances.append(
-                    corpora.Utterance(f'{voice.name}-{number:03d}', voice.name, path, voice.split)
+                    Recording(f'{voice.name}-{number:03d}', voice.name, path, voice.split)
                 )
             if done % 10 == 0 or done == len(espeak.VOICES):
                 logging.info('speak: %d of %d voices', done, len(espeak.VOICES))

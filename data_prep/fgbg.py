@@ -15,14 +15,15 @@ import itertools
 import os
 import types
 
-from data_prep import fgbg_mixers, fgbg_plans, options, sound_bank, sound_tables
-from data_prep.corpora import TreeError, plural, printable
+from data_prep import mix, mixtures, options
+from data_prep.readers import sounds as banks
+from data_prep.tables import TreeError, plural, printable
 from fgsep_jax import command_line
 
 TREES = {
-    'input_dir': sound_bank.folder,
-    'desed_dir': sound_bank.desed,
-    'audioset_dir': sound_bank.audioset,
+    'input_dir': banks.folder,
+    'desed_dir': banks.desed,
+    'audioset_dir': banks.audioset,
 }
 LEVELS = {
     'rms': 'RMS levels',
@@ -49,8 +50,8 @@ def add_flags(parser: command_line.Parser) -> None:
         )
     parser.add_argument(
         '--subsets',
-        type=options.names_of(fgbg_plans.TEST_SUBSETS),
-        default=fgbg_plans.TEST_SUBSETS,
+        type=options.names_of(mixtures.TEST_SUBSETS),
+        default=mixtures.TEST_SUBSETS,
         help='of the evaluation set: classes of both sides seen in training, the background '
         'unseen, the foreground unseen, both unseen',
     )
@@ -98,30 +99,29 @@ def add_flags(parser: command_line.Parser) -> None:
     )
 
 
-def notes(inspected, specs, *, absent: list[str], told: list[str]) -> dict:
-    """What report.md says beside the numbers of every job; see `shards.run`."""
-    made = collections.Counter(spec.split for spec in specs)
+def notes(good, rows, *, absent: list[str], told: list[str]) -> dict:
+    """What report.md says beside the numbers of every job; see `build.run`."""
+    made = collections.Counter(row.split for row in rows)
     table = {}
-    for one in sorted(inspected, key=lambda one: (one.item.role, one.item.source_class)):
-        item = one.item
-        row = table.setdefault(
-            f'{item.role} {item.source_class}',
-            {'set': 'seen' if item.seen else 'unseen', 'train': 0, 'validation': 0, 'test': 0},
+    for sound in sorted(good, key=lambda sound: (sound.role, sound.source_class)):
+        counts = table.setdefault(
+            f'{sound.role} {sound.source_class}',
+            {'set': 'seen' if sound.seen else 'unseen', 'train': 0, 'validation': 0, 'test': 0},
         )
-        row[item.split] += 1
+        counts[sound.split] += 1
     used = {}
-    for split in (name for name in fgbg_plans.SUBSETS if made[name]):
-        chosen = [spec for spec in specs if spec.split == split]
-        foregrounds, backgrounds = zip(*(spec.clips for spec in chosen))
+    for split in (name for name in mixtures.SUBSETS if made[name]):
+        chosen = [row for row in rows if row.split == split]
+        foregrounds, backgrounds = zip(*(row.sources for row in chosen))
         pairs = {(f.source_class, b.source_class) for f, b in zip(foregrounds, backgrounds)}
         used[split] = {
-            'foregrounds': len({clip.path for clip in foregrounds}),
-            'backgrounds': len({clip.path for clip in backgrounds}),
+            'foregrounds': len({source.path for source in foregrounds}),
+            'backgrounds': len({source.path for source in backgrounds}),
             'pairs of classes': len(pairs),
             'pairs of sounds': len({(f.path, b.path) for f, b in zip(foregrounds, backgrounds)}),
-            'event may begin late': sum(spec.extra[0].anywhere for spec in chosen),
-            'pitch changed': sum(spec.extra[0].semitones != 0.0 for spec in chosen),
-            'length changed': sum(spec.extra[0].stretch != 1.0 for spec in chosen),
+            'event may begin late': sum(row.anywhere for row in chosen),
+            'pitch changed': sum(row.semitones != 0.0 for row in chosen),
+            'length changed': sum(row.stretch != 1.0 for row in chosen),
         }
     return {
         'Warnings': list(told),
@@ -138,7 +138,7 @@ def job(
 
     Args:
         args: parsed flags of `add_flags` and `options.parser`.
-        sounds: `sound_bank.Sound`, not split yet.
+        sounds: recordings, not split yet.
         classes: the class table, to list the classes without a sound.
         told: further lines for the report's warnings.
         table: the class table's name, for a refusal.
@@ -153,7 +153,7 @@ def job(
                 f'--seconds={args.seconds:g}, --adaptation_seconds={args.adaptation_seconds:g}: '
                 'loudness is measured in blocks of 0.4 s; both must be that long, or --level=rms'
             )
-    sounds, split_told = sound_bank.split(
+    sounds, split_told = banks.split(
         sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed
     )
     counts = {'train': args.train_mixtures, 'validation': args.validation_mixtures}
@@ -166,7 +166,7 @@ def job(
         job='fgbg',
         utterances=sounds,
         plan=functools.partial(
-            fgbg_plans.mixtures,
+            mixtures.scenes,
             sample_rate=args.sample_rate,
             counts=counts,
             seconds=args.seconds,
@@ -179,7 +179,7 @@ def job(
             seed=args.seed,
             table=table,
         ),
-        mix=functools.partial(fgbg_mixers.mix, level=args.level),
+        mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
         notes=functools.partial(notes, absent=absent, told=[*told, *split_told]),
         snr_rule=(
@@ -197,9 +197,9 @@ def job(
                         for key, seen in seen_of.items()
                         if key.startswith(role) and seen == (name == 'seen')
                     )
-                    for name in sound_tables.SETS
+                    for name in banks.SETS
                 }
-                for role in sound_tables.ROLES
+                for role in banks.ROLES
             },
         },
     )
@@ -228,9 +228,9 @@ def read_trees(args: types.SimpleNamespace) -> dict:
         raise TreeError(
             'no sounds given: name at least one of ' + ', '.join(f'--{flag}' for flag in TREES)
         )
-    classes = sound_tables.read_classes(args.classes or sound_tables.TABLE_1)
+    classes = banks.read_classes(args.classes or banks.TABLE_1)
     table = printable(args.classes or 'data_prep/table_1.csv')
-    groups = sound_tables.read_groups(args.groups) if args.groups else None
+    groups = banks.read_groups(args.groups) if args.groups else None
     told, ignored = [], collections.Counter()
     found = {
         flag: TREES[flag](root, classes=classes, groups=groups, ignored=ignored, table=table)
@@ -238,9 +238,9 @@ def read_trees(args: types.SimpleNamespace) -> dict:
     }
     check_apart(found, roots)
     copies = []
-    sounds = sound_bank.distinct([one for some in found.values() for one in some], copies)
+    sounds = banks.distinct([one for some in found.values() for one in some], copies)
     if groups is not None:
-        unlisted = [x for x in sounds if not sound_tables.listed_group(x.path, groups)]
+        unlisted = [x for x in sounds if not banks.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):
             raise TreeError(
                 f'{args.groups} lists none of the {plural(len(sounds), "sound")}, e.g. '
@@ -253,7 +253,7 @@ def read_trees(args: types.SimpleNamespace) -> dict:
                 f'{plural(len(sounds), "sound")}, e.g. {unlisted[0].id}; source recordings are '
                 'taken from names there'
             )
-    cut = [one for one in found.get('input_dir', ()) if sound_tables.looks_cut(one.path)]
+    cut = [one for one in found.get('input_dir', ()) if banks.looks_cut(one.path)]
     if cut and groups is None:
         told.append(
             f'{plural(len(cut), "sound")} named as cuts of a recording could be, e.g. {cut[0].id}; '
@@ -267,9 +267,7 @@ def read_trees(args: types.SimpleNamespace) -> dict:
             f'has no use for: {named}; --classes names another table'
         )
         table += f', which has no use for the folders {named}'
-    keywords = job(
-        args, sound_bank.unique_ids(sounds, roots), classes=classes, told=told, table=table
-    )
+    keywords = job(args, banks.unique_ids(sounds, roots), classes=classes, told=told, table=table)
     return {**keywords, 'copies': copies}
 
 

@@ -6,12 +6,14 @@ python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 import functools
 import posixpath
 
-from data_prep import corpora, options
+from data_prep import options
+from data_prep.readers import folder
+from data_prep.tables import printable
 
 
 def _prepare(args) -> dict:
     copies = []
-    utterances = corpora.folder(
+    utterances = folder.read(
         args.input_dir,
         validation=args.validation_fraction,
         test=args.test_fraction,
@@ -20,7 +22,7 @@ def _prepare(args) -> dict:
         split_by=args.split_by,
     )
     folders = {posixpath.relpath(one.path, args.input_dir).split('/')[0] for one in utterances}
-    *_, told = corpora.twins(map(corpora.printable, folders))
+    *_, told = folder.twins(map(printable, folders))
     metadata, unnamed = options.sexes(args, utterances)
     shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
     shares['train'] = max(0.0, 1 - sum(shares.values()))

@@ -5,7 +5,8 @@ python -m data_prep.librimix --input_dir=Libri2Mix --output_dir=data/libri2mix
 
 import functools
 
-from data_prep import mixers, mixture_trees, options, plans
+from data_prep import mixtures, options
+from data_prep.readers import librimix, mixed
 
 _RULE = (
     "snr_db is the ratio of the two sources' mean powers over the whole mixture, measured; the "
@@ -15,15 +16,12 @@ _RULE = (
 
 def _prepare(args) -> dict:
     train_parts = tuple(part for part in args.train_parts.split(',') if part)
-    utterances, listed = mixture_trees.librimix(
-        args.input_dir, train_parts=train_parts, splits=args.splits
-    )
+    utterances, rows = librimix.read(args.input_dir, train_parts=train_parts, splits=args.splits)
     return dict(
         job='librimix',
         utterances=utterances,
-        also_used=[line.mixture_paths[0] for line in listed],
-        plan=functools.partial(plans.listed_pairs, listed=listed),
-        mix=mixers.mix_as_made,
+        also_used=[row.ready[0] for row in rows],
+        plan=functools.partial(mixtures.listed, rows=rows),
         snr_rule=_RULE,
     )
 
@@ -39,7 +37,7 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--train_parts', default='', help='e.g. train-360; default: all training parts there are'
     )
-    options.splits_flag(parser, mixture_trees.SPLITS, default=())
+    options.splits_flag(parser, mixed.SPLITS, default=())
     options.run(parser, argv, _prepare)
 
 

@@ -3,12 +3,13 @@
 python -m data_prep.libritts_2mix --input_dir=LibriTTS --output_dir=data/libritts_2mix
 """
 
-from data_prep import corpora, options
+from data_prep import options
+from data_prep.readers import libritts
 
 
 def _prepare(args) -> dict:
     copies = []
-    utterances = corpora.libritts(args.input_dir, copies=copies)
+    utterances = libritts.read(args.input_dir, copies=copies)
     metadata, told = options.sexes(args, utterances)
     return dict(
         job='libritts_2mix',

@@ -217,46 +217,46 @@ def speakers_flag(own: command_line.Parser) -> None:
     )
 
 
-def sexes(args: types.SimpleNamespace, utterances: Sequence) -> tuple[dict, list[str]]:
-    """Metadata that says the sex of every speaker in `utterances` that the table knows, and a line
+def sexes(args: types.SimpleNamespace, recordings: Sequence) -> tuple[dict, list[str]]:
+    """Metadata that says the sex of every speaker of `recordings` that the table knows, and a line
     where table and tree name different speakers.
 
     Raises:
         TreeError: it is no such table, or knows none of them.
     """
-    from data_prep import corpora, delimited
+    from data_prep import tables
 
     if not args.speakers:
         return {}, []
-    known = delimited.read_sexes(args.speakers)
-    composed = {one.speaker: unicodedata.normalize('NFC', one.speaker) for one in utterances}
-    found = {name: known[same] for name, same in sorted(composed.items()) if same in known}
-    if not found:
-        raise corpora.TreeError(
+    table = tables.read_sexes(args.speakers)
+    composed = {x.source_id: unicodedata.normalize('NFC', x.source_id) for x in recordings}
+    named = {name: table[same] for name, same in sorted(composed.items()) if same in table}
+    if not named:
+        raise tables.TreeError(
             f'{args.speakers} knows none of the speakers, e.g. {min(composed)}; it has '
-            f'{", ".join(list(known)[:3]) or "no lines"}'
+            f'{", ".join(list(table)[:3]) or "no lines"}'
         )
-    told = []
+    parts = []
     for lacking, count, where in (
-        (composed.keys() - found.keys(), len(composed), 'of the tree it does not name'),
-        (known.keys() - set(composed.values()), len(known), 'that it names the tree does not have'),
+        (composed.keys() - named.keys(), len(composed), 'of the tree it does not name'),
+        (table.keys() - set(composed.values()), len(table), 'that it names the tree does not have'),
     ):
         if lacking:
-            shown = [*map(corpora.printable, sorted(lacking)[:3]), '...'][: len(lacking)]
-            count = f'{len(lacking)} of {corpora.plural(count, "speaker")}'
-            told.append(f'{count} {where} ({", ".join(shown)})')
-    line = f'{corpora.printable(os.path.basename(args.speakers))}: {"; ".join(told)}'
-    known_sexes = {name: sex for name, sex in found.items() if sex}
-    return {'speakers': known_sexes}, [line] if told else []
+            some = [*map(names.shown, sorted(lacking)[:3]), '...'][: len(lacking)]
+            speakers = tables.plural(count, 'speaker')
+            parts.append(f'{len(lacking)} of {speakers} {where} ({", ".join(some)})')
+    line = f'{names.shown(os.path.basename(args.speakers))}: {"; ".join(parts)}'
+    sexes_of = {name: sex for name, sex in named.items() if sex}
+    return {'speakers': sexes_of}, [line] if parts else []
 
 
 def random_pairs(args: types.SimpleNamespace) -> Callable:
     """The plan that the flags of `pair_flags` ask for."""
-    from data_prep import plans
+    from data_prep import mixtures
 
     suffix = '_pairs'
     return functools.partial(
-        plans.random_pairs,
+        mixtures.random_pairs,
         pairs={k.removesuffix(suffix): v for k, v in vars(args).items() if k.endswith(suffix)},
         snr_db=args.snr_db,
         max_seconds=args.max_seconds,
@@ -282,10 +282,10 @@ def _folders(args: types.SimpleNamespace) -> dict[str, str]:
 
 
 def _refuse_finished(args: types.SimpleNamespace) -> None:
-    """Refuse at once, without Beam, a folder that `shards.run` would refuse in the end."""
+    """Refuse at once, without Beam, a folder that `build.run` would refuse in the end."""
     path = os.path.join(args.output_dir, 'dataset.json')
     if not (args.overwrite or args.dry_run) and os.path.isfile(path):
-        with contextlib.suppress(_Unreadable):  # shards.run says what it is
+        with contextlib.suppress(_Unreadable):  # build.run says what it is
             if {'name', 'splits', 'schema_version'} <= files.read_json(path, _Unreadable).keys():
                 raise ValueError(
                     f'{args.output_dir} holds a finished data set; give another --output_dir, or '
@@ -349,7 +349,7 @@ def run(
     Args:
         own: parser with all of the job's flags.
         argv: the command line.
-        prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `shards.run`.
+        prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `build.run`.
         may_be_finished: whether `prepare` deals with a data set that is there already.
     Raises:
         SystemExit: with one message and status 2, for the mistakes of the person who typed the
@@ -357,7 +357,7 @@ def run(
     """
     args, beam_argv = parse(own, argv)
     command_line.lend_caches()
-    from data_prep import corpora
+    from data_prep import recordings, tables
 
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
@@ -389,14 +389,15 @@ def run(
             job = keywords.pop('job')
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
             copies = keywords.pop('copies', [])
-            told = [*keywords.pop('told', ()), *corpora.shared(copies)]
+            told = [*keywords.pop('told', ()), *recordings.shared(copies)]
             roots = sorted({x for flag, x in _folders(args).items() if flag != 'lists_dir'})
             name = args.name or name_of(args.output_dir, job)
-            from data_prep import shards  # Beam, once there is something to mix
+            from data_prep import build  # Beam, once there is something to mix
 
-            report = shards.run(
+            report = build.run(
                 name=name,
                 output_dir=args.output_dir,
+                roots={**_folders(args), **keywords.pop('roots', {})},
                 extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
                 sample_rate=args.sample_rate,
                 min_seconds=args.min_seconds,
@@ -405,7 +406,7 @@ def run(
                 dry_run=args.dry_run,
                 overwrite=args.overwrite,
                 told=told,
-                beside=corpora.unused(roots, used, copies),
+                beside=recordings.unused(roots, used, copies),
                 **keywords,
             )
     except (ValueError, OSError) as error:
@@ -425,12 +426,12 @@ def run(
     unit = report.get('source_unit', 'speakers').removesuffix('s')
     for split, one in report['splits'].items():
         print(
-            f'{split}: {corpora.plural(one["examples"], "mixture")}, {one["hours"]:.2f} hours, '
-            + corpora.plural(one['num_speakers'], unit)
+            f'{split}: {tables.plural(one["examples"], "mixture")}, {one["hours"]:.2f} hours, '
+            + tables.plural(one['num_speakers'], unit)
         )
     print(
-        f'skipped {corpora.plural(len(report["skipped_files"]), "file")} and '
-        f'{corpora.plural(len(report["skipped_mixtures"]), "mixture")}; '
+        f'skipped {tables.plural(len(report["skipped_files"]), "file")} and '
+        f'{tables.plural(len(report["skipped_mixtures"]), "mixture")}; '
         f'see {args.output_dir}/report.md'
     )
     if not args.name and name != _last_part(args.output_dir):

@@ -3,14 +3,19 @@
 import collections
 from collections.abc import Iterable
 import math
+import posixpath
 
 import numpy as np
 
-from data_prep.corpora import plural
+from data_prep.mixtures import Mixture
+from data_prep.recordings import Recording
+from data_prep.tables import plural, printable
 from fgsep_jax import pcm
 from fgsep_jax.names import markdown
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
+FEW_TO_TRAIN_ON, FEW_TO_SCORE, FEW_SPEAKERS = 100, 10, 5  # below these the report says so
+LIMITS = {'rate too low': '--sample_rate', 'too short': '--min_seconds'}  # kind of fault: flag
 
 
 def histogram(values: Iterable[float], *, width: float) -> dict[str, int]:
@@ -33,7 +38,7 @@ def rms_db(pcm_T: np.ndarray) -> float:
 
 def by_kind(skipped: list[dict]) -> dict[str, int]:
     """How many of `skipped` there are of each kind."""
-    return dict(sorted(collections.Counter(one['kind'] for one in skipped).items()))
+    return dict(sorted(collections.Counter(bad['kind'] for bad in skipped).items()))
 
 
 def _bars(rows: dict[str, int], unit: str) -> list[str]:
@@ -62,7 +67,7 @@ def _row(cells: list) -> str:
 
 
 def beside(found: dict) -> list[str]:
-    """Lines on what lies in the trees beside the files of the job; see `corpora.unused`."""
+    """Lines on what lies in the trees beside the files of the job; see `recordings.unused`."""
     lines = [
         f'- {markdown(suffix)}: {plural(count, "file")}, no audio'
         for suffix, count in found.get('other', {}).items()
@@ -121,3 +126,146 @@ def to_markdown(report: dict) -> str:
         ):
             lines += ['', f'## {split}: {title}', '', *_bars(one['histograms'][key], unit)]
     return '\n'.join(lines) + '\n'
+
+
+def skipped_files(inspected: Iterable[Recording]) -> list[dict]:
+    """What is said of each file that is left out: name, path, kind of fault and detail."""
+    return [
+        {'name': x.id, 'path': printable(x.path), 'kind': x.problem, 'detail': x.detail}
+        for x in inspected
+        if x.problem
+    ]
+
+
+def kinds(skipped: list[dict]) -> str:
+    """How many were skipped for what, an example of each, and the flag that rules it."""
+    lines = []
+    for kind, count in by_kind(skipped).items():
+        detail = next(bad['detail'] for bad in skipped if bad['kind'] == kind)
+        flag = LIMITS.get(kind)
+        lines.append(f'{kind}: {count} (e.g. {detail}{f"; see {flag}" if flag else ""})')
+    return ', '.join(lines)
+
+
+def with_forms(beside: dict, forms: list[list[Recording]]) -> dict:
+    """What lies beside the recordings (`recordings.unused`), once it is known which of their forms
+    are taken: the bad ones do, and no longer those that stand in for them.
+
+    Args:
+        beside: what is not taken.
+        forms: of each recording, those that are bad, and the one that counts.
+    """
+    taken = {printable(some[-1].path): some[:-1] for some in forms if some[1:]}
+    if not taken:
+        return beside
+    counted = {bad['path'] for bad in beside.get('problems', [])}
+    audio_files = collections.Counter(beside.get('audio', {}))
+    audio_files.subtract(posixpath.splitext(path)[1].lower() for path in taken.keys() - counted)
+    problems = [bad for bad in beside.get('problems', []) if bad['path'] not in taken]
+    for path, some in taken.items():
+        for bad in skipped_files(some):
+            instead = f'{posixpath.basename(path)} is taken instead'
+            problems.append({**bad, 'detail': f'{bad["detail"]}; {instead}'})
+    problems.sort(key=lambda bad: bad['path'])
+    return {**beside, 'audio': dict(+audio_files), 'problems': problems}
+
+
+def warnings(
+    inspected: list[Recording],
+    rows: list[Mixture],
+    *,
+    beside: dict,
+    sample_rate: int,
+    flags: dict,
+    unit: str,
+    also: Iterable[str] = (),
+) -> list[str]:
+    """What was lost before mixing: files, and whose files are all lost; and what is very small.
+
+    Args:
+        inspected: what was looked into, good and bad.
+        rows: the mixtures that will be made.
+        beside: what else lies in the trees.
+        sample_rate: of the data set.
+        flags: of the job, {name: value}.
+        unit: what sources come from, e.g. `speakers`.
+        also: lines that come before those on what is small.
+    """
+    lines = []
+    skipped = skipped_files(inspected)
+    if skipped:
+        lines.append(
+            f'skipped {len(skipped)} of {plural(len(inspected), "file")}: {kinds(skipped)}'
+        )
+    by_fault = {}
+    for bad in beside.get('problems', []):
+        by_fault.setdefault(bad['kind'], []).append(bad)
+    for kind, some in by_fault.items():
+        rest = f'; and {len(some) - 1} more of this kind, see report.json' if some[1:] else ''
+        lines.append(f'{some[0]["path"]} is skipped: {kind} ({some[0]["detail"]}){rest}')
+    groups = {}
+    for x in inspected:  # a sound's recording is mostly one file: its class is what matters
+        groups.setdefault(x.owner, []).append(x)
+    lost = {key: some for key, some in groups.items() if all(x.problem for x in some)}
+    lines += [
+        f'{key} ends with nothing, {plural(len(some), "file")} skipped: '
+        f'{kinds(skipped_files(some))}'
+        for key, some in sorted(lost.items())[:SHOWN]
+    ]
+    if len(lost) > SHOWN:
+        lines.append(f'{len(lost) - SHOWN} more end with nothing, see the skipped files')
+    by_split = {}
+    for row in rows:
+        by_split.setdefault(row.split, []).append(row)
+    sources = {
+        split: {source.source_id for row in some for source in row.sources}
+        for split, some in by_split.items()
+    }
+    few = [
+        _few(split, by_split[split], sources[split], flags, unit, sample_rate)
+        for split in sorted(by_split)
+    ]
+    return [*lines, *also, *filter(None, few), *_hardly_drawn(inspected, sources, flags, unit)]
+
+
+def _few(
+    split: str, rows: list[Mixture], sources: set[str], flags: dict, unit: str, sample_rate: int
+) -> str:
+    """A line on a split that came out small without having been asked for so, with the flags that
+    help; or nothing."""
+    seconds = sum(row.samples for row in rows) / sample_rate
+    training = split == 'train'
+    place = split if split in ('train', 'validation') else 'test'
+    counts = [flag for flag in (f'{place}_pairs', f'{place}_mixtures') if flag in flags]
+    people = plural(len(sources), unit.removesuffix('s'))
+    asked = any(flags[flag] is not None for flag in counts)
+    ways = []
+    if not asked and len(rows) < (FEW_TO_TRAIN_ON if training else FEW_TO_SCORE):
+        ways += [f'--{flag}=N makes more of the same files' for flag in counts]
+        if flags.get('max_seconds') == 0 and seconds > 10 * len(rows):
+            ways.append('--max_seconds=4 cuts long files into several')
+        what = f'{plural(len(rows), "mixture")} of {people}, {seconds / 60:.1f} minutes'
+    elif len(sources) < FEW_SPEAKERS and training:
+        what = people
+    else:
+        return ''
+    if len(sources) < FEW_SPEAKERS and 'test_fraction' in flags:
+        ways.append(f'--validation_fraction, --test_fraction deal the {unit}')
+    return f'split {split} has only {what}{"".join(f"; {way}" for way in ways)}'
+
+
+def _hardly_drawn(
+    inspected: list[Recording], sources: dict[str, set[str]], flags: dict, unit: str
+) -> list[str]:
+    """Splits whose mixtures hold fewer than half of those who have usable files there."""
+    there, lines = {}, []
+    for x in inspected:
+        if not x.problem:
+            there.setdefault(x.split, set()).add(x.source_id)
+    for split in sorted(sources.keys() & there):
+        have, count = len(sources[split]), len(there[split])
+        if 2 * have < count:
+            ways = [x for x in (f'{split}_pairs', f'{split}_mixtures') if x in flags]
+            way = ''.join(f'; --{flag}=N draws more' for flag in ways)
+            lines.append(f'the mixtures of split {split} hold {have} of its {count} {unit}{way}')
+    return lines

@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 
-from data_prep import corpora, sound_bank
-from data_prep.sound_tables import ROLES, SoundClass, label
+from data_prep.readers import folder, sounds as banks
+from data_prep.readers.sounds import ROLES, SoundClass, label
+from data_prep.recordings import list_files
 from fgsep_jax import command_line
 from fgsep_jax.data import audio_files
 
@@ -34,7 +35,7 @@ def _classes(root: str) -> dict[str, SoundClass]:
     """{label: class}, all seen, of the folders in `foreground` and `background`; of one name in
     both, that with more files."""
     counts = collections.Counter()
-    for path in corpora.list_files(root):
+    for path in list_files(root):
         role, *rest = path.split('/')
         if role in ROLES and len(rest) > 1 and label(rest[0]):
             counts[label(rest[0]), role] += 1
@@ -46,9 +47,9 @@ def _sounds(root: str, left_out: collections.Counter, copies: list) -> list[tupl
     classes = _classes(root)
     if not classes:
         return []
-    sounds = sound_bank.folder(root, classes=classes, ignored=left_out)
-    sounds = sound_bank.distinct(sounds, copies)
-    return [(one.role, one.source_class, one.speaker, (one.path, *one.others)) for one in sounds]
+    sounds = banks.folder(root, classes=classes, ignored=left_out)
+    sounds = banks.distinct(sounds, copies)
+    return [(one.role, one.source_class, one.source_id, (one.path, *one.others)) for one in sounds]
 
 
 def survey(root: str) -> dict:
@@ -64,15 +65,15 @@ def survey(root: str) -> dict:
     Raises:
         TreeError: if it is not a folder.
     """
-    files = corpora.list_files(root)
+    files = list_files(root)
     tops = {path.split('/')[0] for path in files if '/' in path}
     sounds = tops >= {*ROLES} or bool(tops) and tops <= {*ROLES}
     left_out, copies, unusable = collections.Counter(), [], collections.Counter()
     if sounds:
         found = _sounds(root, left_out, copies)
     elif tops:
-        people = corpora.folder(root, copies=copies, split_by='recording')
-        found = [('', one.speaker, one.id, (one.path, *one.others)) for one in people]
+        people = folder.read(root, copies=copies, split_by='recording')
+        found = [('', one.source_id, one.id, (one.path, *one.others)) for one in people]
     else:
         found = []
     elsewhere = len([path for path in files if '/' not in path])

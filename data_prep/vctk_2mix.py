@@ -3,14 +3,15 @@
 python -m data_prep.vctk_2mix --input_dir=VCTK-Corpus-0.92 --output_dir=data/vctk_2mix
 """
 
-from data_prep import corpora, options
+from data_prep import options
+from data_prep.readers import vctk
 
 
 def _prepare(args) -> dict:
     copies = []
     return dict(
         job='vctk_2mix',
-        utterances=corpora.vctk(args.input_dir, copies=copies),
+        utterances=vctk.read(args.input_dir, copies=copies),
         plan=options.random_pairs(args),
         copies=copies,
     )

@@ -6,7 +6,8 @@ python -m data_prep.wsj0_2mix --wsj0_dir=wsj0 --lists_dir=lists --output_dir=dat
 
 import functools
 
-from data_prep import mixers, mixture_trees, options, plans
+from data_prep import mixtures, options
+from data_prep.readers import mixed, wsj0
 from fgsep_jax import command_line
 
 _RULE_MADE = (
@@ -24,21 +25,16 @@ def _prepare(args) -> dict:
     if bool(args.input_dir) == bool(args.wsj0_dir) or bool(args.wsj0_dir) != bool(args.lists_dir):
         raise ValueError('give either --input_dir (mixed tree), or --wsj0_dir and --lists_dir')
     if args.input_dir:
-        utterances, listed = mixture_trees.wsj0_2mix(args.input_dir, splits=args.splits)
-        mix, rule = mixers.mix_as_made, _RULE_MADE
+        utterances, rows = wsj0.read(args.input_dir, splits=args.splits)
     else:
-        utterances, listed = mixture_trees.wsj0_lists(
-            args.wsj0_dir, args.lists_dir, splits=args.splits
-        )
-        mix, rule = mixers.mix_at_levels, _RULE_LISTED
+        utterances, rows = wsj0.read_lists(args.wsj0_dir, args.lists_dir, splits=args.splits)
     return dict(
         job='wsj0_2mix',
         utterances=utterances,
-        also_used=[path for line in listed for path in line.mixture_paths[:1]],
-        plan=functools.partial(plans.listed_pairs, listed=listed),
-        mix=mix,
-        snr_rule=rule,
-        told=mixture_trees.incomplete(listed),
+        also_used=[path for row in rows for path in row.ready[:1]],
+        plan=functools.partial(mixtures.listed, rows=rows),
+        snr_rule=_RULE_MADE if args.input_dir else _RULE_LISTED,
+        told=wsj0.incomplete(rows),
     )
 
 
@@ -51,7 +47,7 @@ def main(argv=None) -> None:
         '--wsj0_dir', type=path, help='WSJ0 itself, as wav files (or plain SPHERE .wv1)'
     )
     parser.add_argument('--lists_dir', type=path, help='folder of mix_2_spk_{tr,cv,tt}.txt')
-    options.splits_flag(parser, mixture_trees.SPLITS)
+    options.splits_flag(parser, mixed.SPLITS)
     options.run(parser, argv, _prepare)
 
 

@@ -1,5 +1,6 @@
 """A folder of recordings becomes a data set, a configuration and a trained model."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -12,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep import corpora, fgbg_plans, plans, sound_bank, sound_tables, survey
-from data_prep.audio import Inspected
-from data_prep.corpora import Utterance
+from data_prep import mixtures, recordings, survey
+from data_prep.readers import folder as reader, sounds as banks
+from data_prep.recordings import Recording
 from fgsep_jax import config as config_lib, folder, main, separate, validate
 from fgsep_jax.dsp import mel
 from fgsep_jax.report import __main__ as report
@@ -78,17 +79,20 @@ def test_as_many_mixtures_as_there_are_pairs_are_made(people, least):
         shares['train'] = 1 - sum(shares.values())
     else:
         names = {one['name'] for one in found['recordings']}
-        splits = corpora.split_speakers(names, validation=0.1, test=0.1)
+        splits = reader.split_speakers(names, validation=0.1, test=0.1)
     inspected = [
-        Inspected(
-            Utterance(one['recording'], one['name'], '', splits.get(one['name'], 'train')),
+        Recording(
+            one['recording'],
+            one['name'],
+            '',
+            splits.get(one['name'], 'train'),
             samples=round(8000 * one['seconds']),
         )
         for one in found['recordings']
     ]
     pairs = {s: flags.get(f'{s}_pairs') for s in ('train', 'validation', 'test')}
     pairs = {split: count and int(count) for split, count in pairs.items()}
-    specs = plans.random_pairs(
+    specs = mixtures.random_pairs(
         inspected,
         sample_rate=8000,
         pairs=pairs,
@@ -108,7 +112,7 @@ def test_as_many_mixtures_as_there_are_pairs_are_made(people, least):
         (dict(foreground_dog=1, foreground_cat=2, background_rain=9), 'c1'),
         (dict(foreground_others=1, foreground_cat=2, background_rain=4, background_fan=1), 'c1'),
         ({**{f'foreground_f{i}': 3 + i for i in range(8)}, 'background_rain': 5}, 'c1,c3'),
-        ({f'{r}_{r[0]}{i}': 4 for r in sound_tables.ROLES for i in range(6)}, 'c1,c2,c3,c4'),
+        ({f'{r}_{r[0]}{i}': 4 for r in banks.ROLES for i in range(6)}, 'c1,c2,c3,c4'),
     ],
 )
 def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subsets):
@@ -117,9 +121,9 @@ def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subs
     text, made = folder.class_table(found)
     assert ','.join(made) == subsets
     (tmp_path / 'classes.csv').write_text(text)
-    classes = sound_tables.read_classes(str(tmp_path / 'classes.csv'))
+    classes = banks.read_classes(str(tmp_path / 'classes.csv'))
     bank = [
-        sound_bank.Sound(
+        recordings.Recording(
             f'{one["role"]}{i}', one['recording'], '', '', classes[one['name']].name,
             role=one['role'], seen=classes[one['name']].seen,
         )
@@ -128,10 +132,10 @@ def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subs
     name, words = folder.job(found, rate=44100, mixtures=20)
     flags = flags_of(words)
     assert name == 'fgbg' and flags['subsets'] == subsets
-    bank, _ = sound_bank.split(bank)
+    bank, _ = banks.split(bank)
     counts = {'train': 20, 'validation': 2, **dict.fromkeys(made, 2)}
-    specs = fgbg_plans.mixtures(
-        [Inspected(one, samples=88200) for one in bank], sample_rate=44100, counts=counts
+    specs = mixtures.scenes(
+        [dataclasses.replace(one, samples=88200) for one in bank], sample_rate=44100, counts=counts
     )
     assert {spec.split for spec in specs} == set(counts)
 
@@ -368,7 +372,7 @@ def test_a_folder_is_surveyed(tmp_path):
     found = survey.survey(str(root))
     assert found['kind'] == 'sounds' and len(found['recordings']) == 14
     assert found['left_out'] == {'background/dog': 1}
-    assert {x['role'] for x in found['recordings']} == set(sound_tables.ROLES)
+    assert {x['role'] for x in found['recordings']} == set(banks.ROLES)
     trees.write(root / 'rejected' / 'y.wav', sound_trees.ground(8))
     found = survey.survey(str(root))
     assert found['kind'] == 'sounds' and found['elsewhere'] == 1

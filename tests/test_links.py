@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from data_prep import folder_2mix, shards
+from data_prep import folder_2mix, output
 from fgsep_jax import command_line, files, lock
 from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.report import runs, write as report_write
@@ -107,11 +107,11 @@ def test_an_evaluation_is_refused_before_it_begins(elsewhere, tmp_path, part, ta
 
 @pytest.mark.parametrize('target', TARGETS)
 @pytest.mark.parametrize(
-    'part', [shards._STAGING, 'dataset.json', 'index-train.npy', 'x-train.tfrecord-00000-of-00001']
+    'part', [output.STAGING, 'dataset.json', 'index-train.npy', 'x-train.tfrecord-00000-of-00001']
 )
 def test_a_data_set_is_not_written_through_links(elsewhere, tmp_path, part, target):
     out = tmp_path / 'out'
-    act = lambda: shards._prepare_output(str(out), 'x', True)  # noqa: E731
+    act = lambda: output.prepare(str(out), 'x', True)  # noqa: E731
     refused(elsewhere, out / part, target, OSError, act)
 
 

@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 DATASET_FILE = 'dataset.json'  # written last: its presence means that the data set is whole
 SHARD = '.tfrecord-'  # stands in the name of every shard, and in no other name
 
-# name -> kind, as `data_prep.shards` hands them to TFDS. Those of `ADAPTATION` are there only in
+# name -> kind, as `data_prep.build` hands them to TFDS. Those of `ADAPTATION` are there only in
 # data sets that have a segment (`"adaptation": true` in dataset.json).
 FEATURES = {
     'id': 'text',

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from data_prep import folder_2mix, libritts_2mix, options, shards
+from data_prep import build, folder_2mix, libritts_2mix, options
 import trees
 
 
@@ -233,6 +233,6 @@ def test_a_full_folder_of_temporary_files_is_named(monkeypatch):
     free = {'out': 1 << 40, '/temporary': 0}
     monkeypatch.setattr('tempfile.gettempdir', lambda: '/temporary')
     monkeypatch.setattr('shutil.disk_usage', lambda path: types.SimpleNamespace(free=free[path]))
-    assert shards._full('out').startswith('/temporary, the folder of temporary files (TMPDIR')
+    assert build._full('out').startswith('/temporary, the folder of temporary files (TMPDIR')
     free['out'] = 0
-    assert shards._full('out') == 'out'
+    assert build._full('out') == 'out'

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, mixers, plans
-from data_prep.corpora import Utterance
+from data_prep import audio, mix, mixtures
+from data_prep.recordings import Recording
 import trees
 
 
@@ -57,7 +57,7 @@ def make(path, kind):
 def test_faults_are_named(tmp_path, kind):
     path = tmp_path / 'x.wav'
     make(path, kind)
-    found = audio.inspect(Utterance('x', 's', str(path), 'train'), sample_rate=8000, min_seconds=1)
+    found = audio.inspect(Recording('x', 's', str(path), 'train'), sample_rate=8000, min_seconds=1)
     assert found.problem == {'no bytes': 'empty', 'constant': 'silent'}.get(kind, kind)
     assert bool(found.detail) == bool(kind)
     assert found.samples == (0 if kind else 16000)
@@ -65,14 +65,14 @@ def test_faults_are_named(tmp_path, kind):
 
 def test_a_folder_named_like_a_file_is_no_file(tmp_path):
     (tmp_path / 'x.wav').mkdir()
-    found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    found = audio.inspect(Recording('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
     assert found.problem == 'not a file'
 
 
 def test_a_loud_file_is_not_clipped(tmp_path):
     audio_T = trees.speechlike(2.0, seed=1, peak=0.9999)
     trees.write(tmp_path / 'x.wav', audio_T)
-    found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    found = audio.inspect(Recording('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
     assert found.problem == ''
 
 
@@ -97,7 +97,7 @@ def test_read_resamples_and_cuts(tmp_path, native, suffix):
     path = str(tmp_path / f'tone.{suffix}')
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * time_T), native)
     whole_T = audio.read(path, sample_rate=rate)
-    found = audio.inspect(Utterance('x', 's', path, 't'), sample_rate=rate)
+    found = audio.inspect(Recording('x', 's', path, 't'), sample_rate=rate)
     assert found.samples == whole_T.size
     assert found.converted == (() if native == rate else ('resampled',))
     expected_T = 0.5 * np.sin(2 * np.pi * 440 * np.arange(whole_T.size) / rate)
@@ -111,7 +111,7 @@ def test_first_channel_is_taken_and_said(tmp_path):
     trees.write(tmp_path / 'x.wav', np.stack([left_T, right_T], axis=1))
     path = str(tmp_path / 'x.wav')
     np.testing.assert_allclose(audio.read(path, sample_rate=8000), left_T, atol=1e-4)
-    found = audio.inspect(Utterance('x', 's', path, 't'), sample_rate=8000)
+    found = audio.inspect(Recording('x', 's', path, 't'), sample_rate=8000)
     assert found.converted == ('first channel taken',)
 
 
@@ -121,7 +121,7 @@ def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path, size):
     make(path, '')
     contents = path.read_bytes()
     path.write_bytes(contents[:4] + size.to_bytes(4, 'little') + contents[8:])
-    found = audio.inspect(Utterance('x', 's', str(path), 't'), sample_rate=8000)
+    found = audio.inspect(Recording('x', 's', str(path), 't'), sample_rate=8000)
     assert (found.problem, found.samples) == ('', 16000)
 
 
@@ -140,23 +140,26 @@ def test_a_constant_part_is_silent(tmp_path):
         clips.append((str(tmp_path / f'{i}.wav'), f's{i}', 'speech'))
 
     def spec(start):
-        parts = (plans.Clip(*clips[0], start, start + 8000), plans.Clip(*clips[1], 0, 8000))
-        return plans.MixtureSpec('m', 't', parts, (0.0, 0.0), 8000, 0.0)
+        parts = (
+            mixtures.Source(*clips[0], start, start + 8000),
+            mixtures.Source(*clips[1], 0, 8000),
+        )
+        return mixtures.Mixture('m', 't', parts, 8000, 0.0)
 
-    assert mixers.mix_at_levels(spec(0), sample_rate=8000).sources_ST.shape == (2, 8000)
+    assert mix.mix_at_levels(spec(0), sample_rate=8000).sources_ST.shape == (2, 8000)
     with pytest.raises(audio.BadInput, match='silent part'):
-        mixers.mix_at_levels(spec(8000), sample_rate=8000)
+        mix.mix_at_levels(spec(8000), sample_rate=8000)
 
 
 @pytest.mark.parametrize('native', [8000, 16000])
 def test_what_follows_a_flac_is_no_part_of_its_last_seconds(tmp_path, native):
     path = str(tmp_path / 'tail.flac')
     soundfile.write(path, trees.speechlike(3.0, seed=1)[: 3 * native], native)
-    whole = audio.inspect(Utterance('a', 's', path, 'train'), sample_rate=8000)
+    whole = audio.inspect(Recording('a', 's', path, 'train'), sample_rate=8000)
     wanted_T = audio.read(path, sample_rate=8000, start=whole.samples - 100, stop=whole.samples)
     with open(path, 'ab') as file:
         file.write(b'\x01\x7f' * 5000)
-    one = audio.inspect(Utterance('a', 's', path, 'train'), sample_rate=8000)
+    one = audio.inspect(Recording('a', 's', path, 'train'), sample_rate=8000)
     assert (one.problem, one.samples) == ('', whole.samples)
     for start in (one.samples - 100, 0):
         made_T = audio.read(path, sample_rate=8000, start=start, stop=one.samples)
@@ -181,5 +184,5 @@ def test_samples_that_are_no_sound_are_no_warning_either(tmp_path, odd_T, proble
     audio_T = np.random.default_rng(0).normal(size=9000) * 0.1
     audio_T[4000 : 4000 + len(odd_T)] = odd_T
     soundfile.write(tmp_path / 'x.wav', audio_T, 8000, 'DOUBLE')
-    found = audio.inspect(Utterance('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    found = audio.inspect(Recording('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
     assert found.problem == problem

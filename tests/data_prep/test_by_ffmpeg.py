@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, corpora, fgbg, folder_2mix
-from data_prep.corpora import Utterance
+from data_prep import audio, fgbg, folder_2mix, recordings
+from data_prep.recordings import Recording
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
 import sound_trees
@@ -43,7 +43,7 @@ def no_ffmpeg(monkeypatch):
 
 
 def inspect(path):
-    return audio.inspect(Utterance('x', 's', str(path), 't'), sample_rate=8000)
+    return audio.inspect(Recording('x', 's', str(path), 't'), sample_rate=8000)
 
 
 def sound(path, seed=0):
@@ -60,7 +60,7 @@ def test_each_suffix_is_decoded(tmp_path, ffmpeg, suffix):
     assert not found.problem and found.converted == (
         'decoded by ffmpeg: that it is whole is its word',
     )
-    assert list(corpora.list_files(str(tmp_path))) == [path.name]
+    assert list(recordings.list_files(str(tmp_path))) == [path.name]
     part_T = audio.read(str(path), sample_rate=8000, start=100, stop=900)
     np.testing.assert_allclose(part_T, trees.speechlike(1.2, seed=0)[100:900], atol=1e-4)
 
@@ -87,13 +87,13 @@ def test_what_is_no_file_never_reaches_ffmpeg(tmp_path, ffmpeg, suffix):
 def test_what_was_converted_is_not_taken_again(tmp_path):
     for name in ('a/x.m4a', 'a/x.wav', 'a/y.mp4', 'a/y.mp4.flac', 'a/z.aac', 'b/z.wav'):
         sound(tmp_path / name)
-    assert list(corpora.list_files(str(tmp_path))) == [
+    assert list(recordings.list_files(str(tmp_path))) == [
         'a/x.wav',
         'a/y.mp4.flac',
         'a/z.aac',
         'b/z.wav',
     ]
-    problems = corpora.unused([str(tmp_path)], [])['problems']
+    problems = recordings.unused([str(tmp_path)], [])['problems']
     assert [one['name'] for one in problems] == ['a/x.m4a', 'a/y.mp4']
     assert {one['kind'] for one in problems} == {'converted already'}
 
@@ -142,7 +142,7 @@ def test_without_ffmpeg_a_class_of_such_files_is_told(tmp_path, no_ffmpeg, capsy
         path.rename(path.with_suffix('.m4a'))
     flags = [f'--classes={sound_trees.write_classes(tmp_path / "c.csv")}', '--sample_rate=8000']
     fgbg.main([f'--input_dir={sounds}', f'--output_dir={tmp_path}/out', *flags, '--dry_run'])
-    told = json.loads(capsys.readouterr().out)['warnings']
+    told = json.loads(capsys.readouterr().out)['notes']['Warnings']
     assert any(line.startswith('class foreground bell ends with nothing, 3') for line in told)
 
 

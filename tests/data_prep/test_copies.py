@@ -8,15 +8,8 @@ import shutil
 from hypothesis import given, settings, strategies as st
 import pytest
 
-from data_prep import (
-    corpora,
-    fgbg,
-    folder_2mix,
-    libritts_2mix,
-    sound_bank,
-    sound_tables,
-    vctk_2mix,
-)
+from data_prep import fgbg, folder_2mix, libritts_2mix, recordings, vctk_2mix
+from data_prep.readers import folder as people, sounds as banks
 import sound_trees
 import trees
 
@@ -48,7 +41,7 @@ def test_copies_are_those_with_the_same_bytes(tmp_path_factory, found):
         for content, path in zip(found, paths)
         if content and first[content] != path
     }
-    assert corpora.copies_of(paths) == expected
+    assert recordings.copies_of(paths) == expected
 
 
 def test_a_tree_without_copies_is_hardly_read(tmp_path, monkeypatch):
@@ -69,12 +62,12 @@ def test_a_tree_without_copies_is_hardly_read(tmp_path, monkeypatch):
             raise AssertionError('a file is read whole at once')
 
     paths = write(tmp_path, lengths | alike)
-    monkeypatch.setattr(corpora, 'open', Counted, raising=False)
-    assert not corpora.copies_of(paths)
+    monkeypatch.setattr(recordings, 'open', Counted, raising=False)
+    assert not recordings.copies_of(paths)
     assert sum(map(len, taken)) == 20 * 4096  # of those of one size, a few bytes
     taken.clear()
     (copy,) = write(tmp_path, {'copy.wav': alike['s3/v.wav']})
-    assert corpora.copies_of([*paths, copy]) == {copy: paths[23]}
+    assert recordings.copies_of([*paths, copy]) == {copy: paths[23]}
     assert sum(map(len, taken)) == 21 * 4096 + 2 * 182_000  # and two as a whole
 
 
@@ -84,7 +77,7 @@ def test_what_is_no_file_or_may_not_be_read_is_no_copy(tmp_path):
     (tmp_path / 'd.wav').mkdir()
     (tmp_path / 'e.wav').symlink_to('nowhere')
     others = [str(tmp_path / f'{name}.wav') for name in 'cde'] + ['gs://bucket/a.wav']
-    assert corpora.copies_of([*others, *paths]) == {paths[1]: paths[0]}
+    assert recordings.copies_of([*others, *paths]) == {paths[1]: paths[0]}
 
 
 def run(job, tree, output, capsys, *flags):
@@ -178,7 +171,7 @@ def test_fgbg_says_what_lies_in_two_classes(tmp_path, capsys):
         ]
     )
     report = json.loads(capsys.readouterr().out)
-    told = [line for line in report['warnings'] if ' share ' in line]
+    told = [line for line in report['notes']['Warnings'] if ' share ' in line]
     assert told == [
         'class background fan and class foreground dog share 1 file, byte for byte: used once, as '
         'of class background fan',
@@ -195,15 +188,15 @@ def test_recordings_that_share_a_sound_never_cross_splits(tmp_path):
     names |= {'audio/train/soundbank/foreground/Dog/10001_2.wav': b'two'}
     names |= {'audio/eval/soundbank/foreground/Dog/10002_1.wav': b'one'}
     write(tmp_path, names)
-    classes = {'dog': sound_bank.SoundClass('dog', 'foreground', True)}
+    classes = {'dog': banks.SoundClass('dog', 'foreground', True)}
     copies = []
-    sounds = sound_bank.desed(str(tmp_path), classes=classes)
-    kept = sound_bank.distinct(sounds, copies)
+    sounds = banks.desed(str(tmp_path), classes=classes)
+    kept = banks.distinct(sounds, copies)
     assert len(copies) == 1 and sorted(one.id for one in kept) == ['dog-10001_2', 'dog-10002_1']
-    assert {one.speaker for one in kept} == {'fs10002'}
-    split, _ = sound_bank.split(kept)
+    assert {one.source_id for one in kept} == {'fs10002'}
+    split, _ = banks.split(kept)
     assert {one.split for one in split} == {'test'}  # as the corpus delivers one of them
-    assert sound_bank.distinct(kept, []) == kept
+    assert banks.distinct(kept, []) == kept
 
 
 def test_the_evaluation_bank_keeps_a_sound_whatever_the_names(tmp_path):
@@ -212,17 +205,17 @@ def test_the_evaluation_bank_keeps_a_sound_whatever_the_names(tmp_path):
     names |= {'audio/eval/soundbank/foreground/Dog/20002_1.wav': b'one'}
     names |= {'audio/a/soundbank/foreground/Bell/1000_2.wav': b'two'}
     write(tmp_path, names)
-    classes = {x: sound_bank.SoundClass(x, 'foreground', True) for x in ('bell', 'dog')}
-    kept = sound_bank.distinct(sound_bank.desed(str(tmp_path), classes=classes), copies := [])
+    classes = {x: banks.SoundClass(x, 'foreground', True) for x in ('bell', 'dog')}
+    kept = banks.distinct(banks.desed(str(tmp_path), classes=classes), copies := [])
     assert sorted(one.id for one in kept) == ['bell-1000_2', 'dog-20002_1']
     assert [(copy.id, other.id) for copy, other in copies] == [('bell-1000_1', 'dog-20002_1')]
-    assert {one.speaker for one in kept} == {'fs20002'}  # one recording, and of the bank's split
-    assert {one.split for one in sound_bank.split(kept)[0]} == {'test'}
+    assert {one.source_id for one in kept} == {'fs20002'}  # one recording, and of the bank's split
+    assert {one.split for one in banks.split(kept)[0]} == {'test'}
 
 
 @given(st.lists(st.tuples(st.sampled_from('abcdefgh'), st.sampled_from('abcdefgh'))))
 def test_what_pairs_make_one_is_one_in_chains_too(pairs):
-    found = corpora.joined(pairs)
+    found = recordings.joined(pairs)
     groups = {name: {name} for name in 'abcdefgh'}
     for a, b in pairs:
         both = groups[a] | groups[b]
@@ -246,26 +239,26 @@ def test_chains_of_copies_never_cross_splits(tmp_path, chain, tree):
     if tree == 'speakers':
         splits = {}
         for seed in range(4):
-            for one in corpora.folder(str(tmp_path), validation=0.3, test=0.3, seed=seed):
-                splits.setdefault((seed, one.speaker in chained), set()).add(one.split)
+            for one in people.read(str(tmp_path), validation=0.3, test=0.3, seed=seed):
+                splits.setdefault((seed, one.source_id in chained), set()).add(one.split)
         assert all(len(splits[seed, True]) == 1 for seed in range(4))
         assert any(len(splits[seed, False]) == 3 for seed in range(4))
         return
-    classes = {'dog': sound_bank.SoundClass('dog', 'foreground', True)}
+    classes = {'dog': banks.SoundClass('dog', 'foreground', True)}
     groups = tmp_path / 'groups.csv'
     listed = [f'{name},{name.split("/")[2]}\n' for name in names]
     groups.write_text('path,source_group\n' + ''.join(listed))
-    groups = sound_tables.read_groups(str(groups))
-    found = sound_bank.folder(str(tmp_path), classes=classes, groups=groups)
-    kept = sound_bank.distinct(found, [])
+    groups = banks.read_groups(str(groups))
+    found = banks.folder(str(tmp_path), classes=classes, groups=groups)
+    kept = banks.distinct(found, [])
     assert len(kept) == 16 + len(pairs)
-    joined = {one.speaker for one in kept if one.id.split('-')[1] in chained}
-    assert len(joined) == 1 and len({one.speaker for one in kept}) == 17 - len(chained)
+    joined = {one.source_id for one in kept if one.id.split('-')[1] in chained}
+    assert len(joined) == 1 and len({one.source_id for one in kept}) == 17 - len(chained)
 
 
 def test_the_first_speaker_keeps_a_file_whatever_it_is_called(tmp_path):
     paths = write(tmp_path, {'b/x.wav': b'one', 'a/a long name.wav': b'one', 'c/y.wav': b'two'})
-    items = [corpora.Utterance(str(i), p.split('/')[-2], p, '') for i, p in enumerate(paths)]
-    kept = corpora.distinct(items, copies := [])
-    assert [one.speaker for one in kept] == ['a', 'c']
-    assert [(copy.speaker, other.speaker) for copy, other in copies] == [('b', 'a')]
+    items = [recordings.Recording(str(i), p.split('/')[-2], p, '') for i, p in enumerate(paths)]
+    kept = recordings.distinct(items, copies := [])
+    assert [one.source_id for one in kept] == ['a', 'c']
+    assert [(copy.source_id, other.source_id) for copy, other in copies] == [('b', 'a')]

@@ -1,10 +1,12 @@
 """Each corpus as it is delivered, and what is said about a tree that is something else."""
 
+import dataclasses
 import types
 
 import pytest
 
-from data_prep import audio, corpora, mixture_trees, plans
+from data_prep import mixtures, recordings
+from data_prep.readers import folder as people, librimix, libritts, mixed, vctk, wsj0
 from fgsep_jax.separation import manifest
 import trees
 
@@ -25,40 +27,40 @@ def test_folder_splits_by_speaker(tmp_path):
     files = ['0.wav', '1.flac', '2.OGG']
     names = [f'spk{i}/deep/{file}' for i in range(20) for file in files]
     root = touch(tmp_path, *names, 'spk0/notes.txt', 'speakers.tsv')
-    found = corpora.folder(root, validation=0.1, test=0.2)
+    found = people.read(root, validation=0.1, test=0.2)
     assert len(found) == 60
-    speakers = {s: {u.speaker for u in found if u.split == s} for s in by_split(found)}
+    speakers = {s: {u.source_id for u in found if u.split == s} for s in by_split(found)}
     assert {s: len(names) for s, names in speakers.items()} == {
         'train': 14,
         'validation': 2,
         'test': 4,
     }
     assert len(set.union(*speakers.values())) == 20
-    assert corpora.folder(root, validation=0.1, test=0.2) == found
-    assert corpora.folder(root, validation=0.1, test=0.2, seed=1) != found
+    assert people.read(root, validation=0.1, test=0.2) == found
+    assert people.read(root, validation=0.1, test=0.2, seed=1) != found
 
 
 def test_folder_keeps_names_apart_that_differ_in_suffix_only(tmp_path):
     names = [f's{i}/a.{e}' for i in range(6) for e in ('wav', 'flac')]
-    found = corpora.folder(touch(tmp_path, *names))
+    found = people.read(touch(tmp_path, *names))
     assert len({u.id for u in found}) == 12
 
 
 def test_folder_refuses_files_without_speaker_and_too_few_speakers(tmp_path):
     root = touch(tmp_path, 's1/a.txt', 'b.wav')
-    with pytest.raises(corpora.TreeError, match=r'(?s)expected: <speaker>.*found: b.wav'):
-        corpora.folder(root)
+    with pytest.raises(recordings.TreeError, match=r'(?s)expected: <speaker>.*found: b.wav'):
+        people.read(root)
     with pytest.raises(
         ValueError, match=r'3 speakers \(a, b, c\) cannot.*--test_fraction=0 or --validation_f'
     ):
-        corpora.split_speakers(set('abc'), validation=0.1, test=0.1)
+        people.split_speakers(set('abc'), validation=0.1, test=0.1)
     with pytest.raises(ValueError, match=r'1 speaker \(a\) cannot make test with two'):
-        corpora.split_speakers(set('a'), validation=0, test=1)
+        people.split_speakers(set('a'), validation=0, test=1)
     for test, split in ((1, 'test'), (0, 'validation')):
-        found = corpora.split_speakers(set('abc'), validation=1 - test, test=test)
+        found = people.split_speakers(set('abc'), validation=1 - test, test=test)
         assert set(found.values()) == {split}
-    with pytest.raises(corpora.TreeError, match='not a folder'):
-        corpora.folder(str(tmp_path / 'nowhere'))
+    with pytest.raises(recordings.TreeError, match='not a folder'):
+        people.read(str(tmp_path / 'nowhere'))
 
 
 @pytest.mark.parametrize('prefix', ['', 'LibriTTS/'])
@@ -72,7 +74,7 @@ def test_libritts(tmp_path, prefix):
         f'{prefix}dev-clean/84/121123/84_121123_000007_000001.wav',
         f'{prefix}test-clean/61/70968/61_70968_000000_000000.wav',
     )
-    assert by_split(corpora.libritts(root)) == {
+    assert by_split(libritts.read(root)) == {
         'train': ['103_1240_000000_000001', '104_1_000002_000000'],
         'validation': ['84_121123_000007_000001'],
         'test': ['61_70968_000000_000000'],
@@ -102,22 +104,24 @@ def test_libritts(tmp_path, prefix):
     ],
 )
 def test_vctk_both_releases(tmp_path, names):
-    found = corpora.vctk(touch(tmp_path, *names))
+    found = vctk.read(touch(tmp_path, *names))
     assert by_split(found) == {'test': ['p225_001', 'p280_001']}
-    assert [u.speaker for u in found] == ['p225', 'p280']
+    assert [u.source_id for u in found] == ['p225', 'p280']
     assert not any('mic2' in u.path for u in found)
 
 
 def test_vctk_twice_is_refused_with_both_places(tmp_path):
     root = touch(tmp_path, 'wav48/p225/p225_001.wav', 'wav16/p225/p225_001_mic1.wav')
-    with pytest.raises(corpora.TreeError, match='wav16 and wav48; give the folder of one'):
-        corpora.vctk(root)
+    with pytest.raises(recordings.TreeError, match='wav16 and wav48; give the folder of one'):
+        vctk.read(root)
 
 
-@pytest.mark.parametrize('walk', [corpora.libritts, corpora.vctk])
+@pytest.mark.parametrize('walk', [libritts.read, vctk.read])
 def test_other_trees_are_named(tmp_path, walk):
     root = touch(tmp_path, 'somebody/recording.wav')
-    with pytest.raises(corpora.TreeError, match=r'(?s)expected: .+found: somebody/recording.wav'):
+    with pytest.raises(
+        recordings.TreeError, match=r'(?s)expected: .+found: somebody/recording.wav'
+    ):
         walk(root)
 
 
@@ -126,24 +130,25 @@ def test_wsj0_tree(tmp_path, inside):
     for part, names in trees.WSJ0_NAMES.items():
         for name in names:
             touch(tmp_path / inside, *(f'{part}/{f}/{name}.wav' for f in ('mix', 's1', 's2')))
-    utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path))
+    utterances, listed = wsj0.read(str(tmp_path))
     assert len(utterances) == 2 * len(listed) == 10
     first = next(line for line in listed if line.id.startswith('01to030v'))
-    assert (first.split, first.level_db) == ('train', (0.4498, -0.4498))
-    speakers = {u.id: u.speaker for u in utterances}
-    assert [speakers[name] for name in first.utterances] == ['01t', '029']
+    assert [first.split, *(x.level_db for x in first.sources)] == ['train', 0.4498, -0.4498]
+    speakers = {u.id: u.source_id for u in utterances}
+    assert {*speakers.values()} > {x.source_id for x in first.sources}
+    assert [x.source_id for x in first.sources] == ['01t', '029']
     assert {line.split for line in listed} == {'train', 'validation', 'test'}
 
 
 def test_wsj0_tree_refuses_others(tmp_path):
-    with pytest.raises(corpora.TreeError, match='(?s)expected.*found: nothing'):
-        mixture_trees.wsj0_2mix(str(tmp_path))
+    with pytest.raises(recordings.TreeError, match='(?s)expected.*found: nothing'):
+        wsj0.read(str(tmp_path))
     touch(tmp_path, 'tr/s1/a.wav')
-    with pytest.raises(corpora.TreeError, match='tr/mix'):
-        mixture_trees.wsj0_2mix(str(tmp_path))
+    with pytest.raises(recordings.TreeError, match='tr/mix'):
+        wsj0.read(str(tmp_path))
     touch(tmp_path, 'tr/s2/a.wav', 'tr/mix/a.wav')
-    with pytest.raises(corpora.TreeError, match='not named as expected'):
-        mixture_trees.wsj0_2mix(str(tmp_path))
+    with pytest.raises(recordings.TreeError, match='not named as expected'):
+        wsj0.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -158,17 +163,17 @@ def test_librimix(tmp_path, inside, parts):
     for i, part in enumerate(parts):
         name = f'{i}77-13754-0001_{i}5142-33396-0065'
         touch(tmp_path / inside, *(f'{part}/{f}/{name}.wav' for f in ('mix_clean', 's1', 's2')))
-    only = tuple(dict.fromkeys(mixture_trees.LIBRIMIX_PARTS[part] for part in parts))
-    utterances, listed = mixture_trees.librimix(str(tmp_path), splits=only)
+    only = tuple(dict.fromkeys(librimix.PARTS[part] for part in parts))
+    utterances, listed = librimix.read(str(tmp_path), splits=only)
     if len(parts) > 1:
-        assert mixture_trees.librimix(str(tmp_path)) == (utterances, listed)
-    assert [line.split for line in listed] == [mixture_trees.LIBRIMIX_PARTS[p] for p in parts]
-    assert [u.speaker for u in utterances[:2]] == ['077', '05142']
+        assert librimix.read(str(tmp_path)) == (utterances, listed)
+    assert [line.split for line in listed] == [librimix.PARTS[p] for p in parts]
+    assert [u.source_id for u in utterances[:2]] == ['077', '05142']
     if 'train-360' in parts:
-        _, chosen = mixture_trees.librimix(str(tmp_path), train_parts=('train-360',))
+        _, chosen = librimix.read(str(tmp_path), train_parts=('train-360',))
         assert [line.id[0] for line in chosen if line.split == 'train'] == ['1']
-        with pytest.raises(corpora.TreeError, match='train-9'):
-            mixture_trees.librimix(str(tmp_path), train_parts=('train-9',))
+        with pytest.raises(recordings.TreeError, match='train-9'):
+            librimix.read(str(tmp_path), train_parts=('train-9',))
 
 
 LINE = 'wsj0/si_tr_s/01t/01to030v.wav 0.44979 wsj0/si_tr_s/029/029o0311.wav -0.44979'
@@ -193,7 +198,7 @@ def test_wsj0_lists_take_wv1_only(tmp_path):
         '11-2.1/wsj0/si_tr_s/029/029o0311.wv2.wav',
         *(f'11-3.1/{name}' for name in TEST_LINE.split()[::2]),
     )
-    utterances, listed = mixture_trees.wsj0_lists(root, write_lists(tmp_path / 'lists', [LINE]))
+    utterances, listed = wsj0.read_lists(root, write_lists(tmp_path / 'lists', [LINE]))
     assert sorted({u.path.split('/')[-1] for u in utterances}) == [
         '01to030v.wv1',
         '029o0311.wv1.wav',
@@ -201,32 +206,32 @@ def test_wsj0_lists_take_wv1_only(tmp_path):
         '440c0201.wav',
     ]
     assert [line.split for line in listed] == ['train', 'validation', 'test']
-    assert listed[0].level_db == (0.44979, -0.44979)
+    assert [x.level_db for x in listed[0].sources] == [0.44979, -0.44979]
     assert listed[0].id == '01to030v_0.44979_029o0311_-0.44979'
 
 
 def test_wsj0_lists_say_what_is_wrong(tmp_path):
     lists = write_lists(tmp_path / 'lists', [LINE])
     other = touch(tmp_path / 'other', 'a/b/c.wav')
-    with pytest.raises(corpora.TreeError, match='(?s)none of the listed.*found: a/b/c.wav'):
-        mixture_trees.wsj0_lists(other, lists)
+    with pytest.raises(recordings.TreeError, match='(?s)none of the listed.*found: a/b/c.wav'):
+        wsj0.read_lists(other, lists)
     shorten = tmp_path / 'sphere'
     touch(shorten, 'wsj0/si_tr_s/01t/01to030v.wv1')
     (shorten / 'wsj0/si_tr_s/01t/01to030v.wv1').write_bytes(
         b'NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v1.09\n'
     )
-    with pytest.raises(corpora.TreeError, match='sph2pipe'):
-        mixture_trees.wsj0_lists(str(shorten), lists)
-    with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt is missing'):
-        mixture_trees.wsj0_lists(other, str(tmp_path))
+    with pytest.raises(recordings.TreeError, match='sph2pipe'):
+        wsj0.read_lists(str(shorten), lists)
+    with pytest.raises(recordings.TreeError, match='mix_2_spk_tr.txt is missing'):
+        wsj0.read_lists(other, str(tmp_path))
     for number, line in enumerate(
         ('one two three', 'a x b 1', 'a nan b 1', 'a 1 b 1 c', b'caf\xe9 1 b 1', 'a\0 1 b 1')
     ):
         bad = write_lists(tmp_path / f'bad{number}', [LINE])
         contents = line if isinstance(line, bytes) else line.encode()
         (tmp_path / f'bad{number}' / 'mix_2_spk_tr.txt').write_bytes(b'\r\n' + contents)
-        with pytest.raises(corpora.TreeError, match='mix_2_spk_tr.txt.*(:2: |line 2)'):
-            mixture_trees.wsj0_lists(other, bad)
+        with pytest.raises(recordings.TreeError, match='mix_2_spk_tr.txt.*(:2: |line 2)'):
+            wsj0.read_lists(other, bad)
 
 
 @pytest.mark.parametrize(
@@ -247,9 +252,9 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
 def test_a_line_that_breaks_a_rule_is_named(tmp_path, monkeypatch, line, said):
     root = touch(tmp_path / 'in', *LINE.split()[::2], *TEST_LINE.split()[::2])
     lists = write_lists(tmp_path / 'lists', [LINE, '', line])
-    monkeypatch.setattr(mixture_trees, '_refuse_shorten', lambda path: pytest.fail(path))
-    with pytest.raises(corpora.TreeError) as error:
-        mixture_trees.wsj0_lists(root, lists)
+    monkeypatch.setattr(wsj0, '_refuse_shorten', lambda path: pytest.fail(path))
+    with pytest.raises(recordings.TreeError) as error:
+        wsj0.read_lists(root, lists)
     assert 'mix_2_spk_tr.txt:3: ' in str(error.value) and said in str(error.value)
 
 
@@ -268,38 +273,40 @@ def test_a_name_that_breaks_a_rule_is_one_line(tmp_path, name, said):
     good = {'tr': '01ta_1_029a_-1', 'cv': '01tb_1_029b_-1', 'tt': '050a_1_440a_-1'}
     for part, stem in [*good.items(), ('tr', name)]:
         touch(tmp_path, *(f'{part}/{folder}/{stem}.wav' for folder in ('mix', 's1', 's2')))
-    utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path))
+    utterances, listed = wsj0.read(str(tmp_path))
     assert len(utterances) == 6 and len(listed) == 4
-    inspected = [audio.Inspected(one, samples=9) for one in utterances]
-    planned = plans.listed_pairs(inspected, listed=listed)
-    (lost,) = [one for one in planned if isinstance(one, plans.Lost)]
-    assert (lost.id, lost.split, lost.kind) == (name, 'train', 'name breaks a rule')
+    inspected = [dataclasses.replace(one, samples=9) for one in utterances]
+    planned = mixtures.listed(inspected, rows=listed)
+    (lost,) = [one for one in planned if one.problem]
+    assert (lost.id, lost.split, lost.problem) == (name, 'train', 'name breaks a rule')
     assert said in lost.detail
     touch(tmp_path / 'alone', *(f'tr/{folder}/{name}.wav' for folder in ('mix', 's1', 's2')))
-    with pytest.raises(corpora.TreeError, match=f'no mixtures for the split train.*{name}: '):
-        mixture_trees.wsj0_2mix(str(tmp_path / 'alone'), splits=('train',))
+    with pytest.raises(recordings.TreeError, match=f'no mixtures for the split train.*{name}: '):
+        wsj0.read(str(tmp_path / 'alone'), splits=('train',))
 
 
 @pytest.mark.parametrize('other', ['tr', 'cv'])
 def test_test_speakers_of_wsj0_are_in_no_other_split(tmp_path, other):
     """Those of tr and cv are the same, as published."""
     good = {'tr': '01ta_1_029a_-1', 'cv': '01tb_1_029b_-1', 'tt': '050a_1_440a_-1'}
-    said = f"'01t' in test, {mixture_trees.WSJ0_PARTS[other]}"
+    said = f"'01t' in test, {wsj0.PARTS[other]}"
     for folder in ('mix', 's1', 's2'):
         touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for part, name in good.items()))
-    assert len(mixture_trees.wsj0_2mix(str(tmp_path))[1]) == 3
+    assert len(wsj0.read(str(tmp_path))[1]) == 3
     for folder in ('mix', 's1', 's2'):
         touch(tmp_path, f'tt/{folder}/{good[other]}.wav')
-    splits = (mixture_trees.WSJ0_PARTS[other], 'test')
-    with pytest.raises(corpora.TreeError, match=f'2 of 4 speakers in more than one split: {said}'):
-        mixture_trees.wsj0_2mix(str(tmp_path), splits=splits)
+    splits = (wsj0.PARTS[other], 'test')
+    with pytest.raises(
+        recordings.TreeError, match=f'2 of 4 speakers in more than one split: {said}'
+    ):
+        wsj0.read(str(tmp_path), splits=splits)
     root = touch(tmp_path / 'wsj0', *LINE.split()[::2], *TEST_LINE.split()[::2])
     lists = write_lists(tmp_path / 'lists', [LINE])
-    assert len(mixture_trees.wsj0_lists(root, lists)[1]) == 3
+    assert len(wsj0.read_lists(root, lists)[1]) == 3
     with open(tmp_path / 'lists' / 'mix_2_spk_tt.txt', 'a') as file:
         file.write(LINE.replace('01to030v', '01to030x'))
-    with pytest.raises(corpora.TreeError, match=f'lists: 2 of 4 speakers.*{said}'):
-        mixture_trees.wsj0_lists(root, lists, splits=splits)
+    with pytest.raises(recordings.TreeError, match=f'lists: 2 of 4 speakers.*{said}'):
+        wsj0.read_lists(root, lists, splits=splits)
 
 
 def test_no_mixture_of_wsj0_is_in_two_splits(tmp_path):
@@ -308,10 +315,12 @@ def test_no_mixture_of_wsj0_is_in_two_splits(tmp_path):
     root = touch(tmp_path / 'wsj0', *LINE.split()[::2])
     lists = write_lists(tmp_path / 'lists', [LINE, LINE.replace('0.44', '0.45')])
     for walk in (
-        lambda: mixture_trees.wsj0_2mix(str(tmp_path), splits=('train', 'validation')),
-        lambda: mixture_trees.wsj0_lists(root, lists, splits=('train', 'validation')),
+        lambda: wsj0.read(str(tmp_path), splits=('train', 'validation')),
+        lambda: wsj0.read_lists(root, lists, splits=('train', 'validation')),
     ):
-        with pytest.raises(corpora.TreeError, match='1 of . mixtures? in more.*train, validation'):
+        with pytest.raises(
+            recordings.TreeError, match='1 of . mixtures? in more.*train, validation'
+        ):
             walk()
 
 
@@ -325,28 +334,32 @@ def test_a_missing_part_of_a_mixed_tree_is_refused_with_the_flag(tmp_path, gone,
                 (tmp_path / part / folder).mkdir(parents=True)
             if name:
                 touch(tmp_path, f'{part}/{folder}/{name}.wav')
-    split = mixture_trees.WSJ0_PARTS[gone]
-    others = tuple(name for name in mixture_trees.SPLITS if name != split)
-    with pytest.raises(corpora.TreeError, match=f'{split}.*{gone}.*--splits={",".join(others)} '):
-        mixture_trees.wsj0_2mix(str(tmp_path))
-    _, listed = mixture_trees.wsj0_2mix(str(tmp_path), splits=others)
+    split = wsj0.PARTS[gone]
+    others = tuple(name for name in mixed.SPLITS if name != split)
+    with pytest.raises(
+        recordings.TreeError, match=f'{split}.*{gone}.*--splits={",".join(others)} '
+    ):
+        wsj0.read(str(tmp_path))
+    _, listed = wsj0.read(str(tmp_path), splits=others)
     assert {line.split for line in listed} == set(others)
 
 
 def test_wsj0_lists_without_the_test_folder_are_refused_with_the_flag(tmp_path):
     root = touch(tmp_path, *(name for name in LINE.split()[::2]))
     lists = write_lists(tmp_path / 'lists', [LINE])
-    with pytest.raises(corpora.TreeError, match='split test.*si_et_05.*--splits=train,validation'):
-        mixture_trees.wsj0_lists(root, lists)
-    _, listed = mixture_trees.wsj0_lists(root, lists, splits=('train',))
+    with pytest.raises(
+        recordings.TreeError, match='split test.*si_et_05.*--splits=train,validation'
+    ):
+        wsj0.read_lists(root, lists)
+    _, listed = wsj0.read_lists(root, lists, splits=('train',))
     assert [line.split for line in listed] == ['train']
 
 
-@pytest.mark.parametrize('walk', [mixture_trees.wsj0_2mix, mixture_trees.librimix])
+@pytest.mark.parametrize('walk', [wsj0.read, librimix.read])
 def test_a_stray_file_is_not_a_mixture(tmp_path, walk):
     parts, mixture = (
         (('tr', 'cv', 'tt'), 'mix')
-        if walk is mixture_trees.wsj0_2mix
+        if walk is wsj0.read
         else (('train-100', 'dev', 'test'), 'mix_clean')
     )
     for i, part in enumerate(parts):
@@ -368,6 +381,6 @@ def test_parts_that_separating_wrote_among_recordings_are_none(tmp_path):
         source=str(tmp_path / 'anna/a.wav'), outputs={'speaker_1': 'anna/a_speaker_1.wav'}
     )
     manifest.Manifest(str(tmp_path), 'settings').add(job, 'done')
-    tree = corpora.walk(str(tmp_path))
+    tree = recordings.walk(str(tmp_path))
     assert {*tree.files} == {'anna/a.wav', 'anna/a_speaker_3.wav', 'manifest.csv'}
     assert ('anna/a_speaker_1.wav', 'a part', 'fgsep-separate wrote it') in tree.problems

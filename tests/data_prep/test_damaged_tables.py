@@ -6,18 +6,19 @@ from hypothesis import given, settings, strategies as st
 import pytest
 
 import damage
-from data_prep import delimited, mixture_trees, sound_tables
-from data_prep.corpora import TreeError
+from data_prep import tables
+from data_prep.readers import sounds as banks, wsj0
+from data_prep.recordings import TreeError
 
 TABLES = {
     'classes': (
-        sound_tables.read_classes,
+        banks.read_classes,
         b'role,class,set,names\nforeground,dog,seen,Bark|Hund\nbackground,rain,unseen,\n',
     ),
-    'groups': (sound_tables.read_groups, b'path\tsource_group\na/b.wav\tone\nc.wav\ttwo\n'),
-    'sexes': (delimited.read_sexes, b'# who\nspeaker,sex\nann,f\n"bo, x",M\n'),
+    'groups': (banks.read_groups, b'path\tsource_group\na/b.wav\tone\nc.wav\ttwo\n'),
+    'sexes': (tables.read_sexes, b'# who\nspeaker,sex\nann,f\n"bo, x",M\n'),
     'SPEAKERS.TXT': (
-        delimited.read_sexes,
+        tables.read_sexes,
         b'; a\n;ID |SEX| NAME\n14 | F | A | B\n16| M |C\n',
     ),
 }
@@ -51,7 +52,7 @@ def test_random_damage_of_a_list(tmp_path_factory, data):
     (folder / 'si_tr_s' / '01t' / '01to030v.wav').write_bytes(b'RIFF')
     (folder / 'mix_2_spk_tr.txt').write_bytes(data)
     try:
-        _, listed = mixture_trees.wsj0_lists(str(folder), str(folder), splits=('train',))
+        _, listed = wsj0.read_lists(str(folder), str(folder), splits=('train',))
     except TreeError as error:
         str(error).encode()
     else:
@@ -67,7 +68,7 @@ def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path, name, monkeypa
     with pytest.raises(TreeError, match='cannot be read: it is a folder'):
         read(str(tmp_path))
     (tmp_path / 'table').write_bytes(data)
-    monkeypatch.setattr(delimited, 'MOST_BYTES', len(data) - 1)
+    monkeypatch.setattr(tables, 'MOST_BYTES', len(data) - 1)
     with pytest.raises(TreeError, match=f'table has {len(data)} bytes, more than'):
         read(str(tmp_path / 'table'))
 
@@ -94,9 +95,9 @@ def test_a_class_table_by_any_separator(tmp_path, mark, more, named, first):
 
     lines = [mark.join(map(quoted, row)) for row in rows]
     (tmp_path / 't.csv').write_text('\n'.join(lines) + '\n')
-    dog = sound_tables.SoundClass('dog', 'foreground', True)
-    rain = sound_tables.SoundClass('rain', 'background', False)
-    found = sound_tables.read_classes(str(tmp_path / 't.csv'))
+    dog = banks.SoundClass('dog', 'foreground', True)
+    rain = banks.SoundClass('rain', 'background', False)
+    found = banks.read_classes(str(tmp_path / 't.csv'))
     assert found == {'dog': dog, 'rain': rain} | ({'bark_loud': dog, 'hund': dog} if named else {})
 
 
@@ -116,4 +117,4 @@ def test_a_class_table_by_any_separator(tmp_path, mark, more, named, first):
 def test_a_row_is_a_row_of_its_own_table(tmp_path, text, said):
     (tmp_path / 't.csv').write_text(text)
     with pytest.raises(TreeError, match=said):
-        sound_tables.read_classes(str(tmp_path / 't.csv'))
+        banks.read_classes(str(tmp_path / 't.csv'))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import fgbg, shards
+from data_prep import build, fgbg
 from fgsep_jax.data import records, source
 import sound_trees
 import trees
@@ -149,7 +149,7 @@ def test_same_bytes_after_a_kill(bank, dataset, tmp_path, monkeypatch):
     def die(*_, **__):
         raise RuntimeError('power cut')
 
-    monkeypatch.setattr(shards.Finish, 'process', die)
+    monkeypatch.setattr(build, 'finish', die)
     with pytest.raises(RuntimeError, match='power cut'):
         run(bank, tmp_path, '--train_mixtures=20')
     monkeypatch.undo()
@@ -166,7 +166,7 @@ def test_all_three_trees_together(tmp_path, bank, capsys):
     table = shown['notes']['Usable sounds by class and split']
     assert sum(table['foreground dog'][x] for x in ('train', 'validation', 'test')) == 6 + 8 + 4
     assert table['foreground dog']['test'] >= 4  # DESED's evaluation bank
-    assert shown['example']['spec']['extra'] and not (tmp_path / 'out').exists()
+    assert shown['example']['row']['adaptation_stop'] and not (tmp_path / 'out').exists()
 
 
 def test_partial_mirror_names_what_is_missing(tmp_path, bank):

@@ -7,22 +7,23 @@ import unicodedata
 
 import pytest
 
-from data_prep import corpora, sound_bank, sound_tables
-from data_prep.sound_bank import Sound
+from data_prep import recordings
+from data_prep.readers import sounds as banks
+from data_prep.recordings import Recording
 import sound_trees
 
 
 @pytest.fixture
 def classes(tmp_path):
-    return sound_tables.read_classes(str(sound_trees.write_classes(tmp_path / 'classes.csv')))
+    return banks.read_classes(str(sound_trees.write_classes(tmp_path / 'classes.csv')))
 
 
 def test_table_1_is_the_papers():
-    table = sound_tables.read_classes()
+    table = banks.read_classes()
     rows = set(table.values())
     names = {
         (role, seen): {x.name for x in rows if (x.role, x.seen) == (role, seen)}
-        for role in sound_tables.ROLES
+        for role in banks.ROLES
         for seen in (True, False)
     }
     assert names['foreground', True] == {'dog', 'speech', 'cat', 'dishes', 'alarm_bell_ringing'}
@@ -53,7 +54,7 @@ def test_table_1_is_the_papers():
         'm_01jwx6': 'vibration',
         'Frying (food)': 'frying',
     }.items():
-        assert table[sound_tables.label(name)].name == expected
+        assert table[banks.label(name)].name == expected
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def test_table_1_is_the_papers():
 def test_bad_lines_are_named(tmp_path, text, message):
     path = tmp_path / 'classes.csv'
     path.write_text(text)
-    with pytest.raises(corpora.TreeError, match=f'classes.csv.*{message}'):
-        sound_tables.read_classes(str(path))
+    with pytest.raises(recordings.TreeError, match=f'classes.csv.*{message}'):
+        banks.read_classes(str(path))
 
 
 def test_spaces_around_cells_and_before_comments_do_not_count(tmp_path):
@@ -95,8 +96,8 @@ def test_spaces_around_cells_and_before_comments_do_not_count(tmp_path):
         '  # ours\nrole, class ,set,names\n  # kitchen\n'
         'foreground, dishes, seen, "Dishes, pots, and pans|Plates"\n'
     )
-    dishes = sound_tables.SoundClass('dishes', 'foreground', True)
-    assert sound_tables.read_classes(str(path)) == {
+    dishes = banks.SoundClass('dishes', 'foreground', True)
+    assert banks.read_classes(str(path)) == {
         'dishes': dishes,
         'dishes_pots_and_pans': dishes,
         'plates': dishes,
@@ -107,12 +108,12 @@ def test_classes_are_named_in_any_script(tmp_path):
     names = ['собака', '犬の声', 'हिन्दी', 'é', 'e']
     lines = [f'foreground,{name},seen,' for name in names]
     (tmp_path / 'classes.csv').write_text('\n'.join(['role,class,set,names', *lines]), 'utf-8')
-    classes = sound_tables.read_classes(str(tmp_path / 'classes.csv'))
+    classes = banks.read_classes(str(tmp_path / 'classes.csv'))
     assert [one.name for one in classes.values()] == names
     for name in names:  # some file systems decompose the names of folders
         folder = tmp_path / 'foreground' / unicodedata.normalize('NFD', name.upper())
         sound_trees.trees.write(folder / 'a.wav', sound_trees.event(1))
-    sounds = sound_bank.folder(str(tmp_path), classes=classes)
+    sounds = banks.folder(str(tmp_path), classes=classes)
     assert {one.source_class for one in sounds} == set(names)
 
 
@@ -153,7 +154,7 @@ def test_classes_are_named_in_any_script(tmp_path):
     ],
 )
 def test_recording_from_a_name(stem, group):
-    assert sound_tables.recording(stem, source_class='dog') == group
+    assert banks.recording(stem, source_class='dog') == group
 
 
 @pytest.mark.parametrize(
@@ -167,14 +168,14 @@ def test_recording_from_a_name(stem, group):
     ],
 )
 def test_what_a_tree_says_of_its_names(tree, stem, group):
-    assert sound_tables.recording(stem, source_class='dog', tree=tree) == group
+    assert banks.recording(stem, source_class='dog', tree=tree) == group
 
 
 def test_a_class_named_like_clips_of_one_video_keeps_its_splits(tmp_path, classes):
     for i in range(6):
         path = tmp_path / 'foreground' / 'dog' / f'dog_barking_{i}_{i + 1}.wav'
         sound_trees.trees.write(path, sound_trees.event(i), sound_trees.RATE)
-    sounds, told = sound_bank.split(sound_bank.folder(str(tmp_path), classes=classes))
+    sounds, told = banks.split(banks.folder(str(tmp_path), classes=classes))
     assert set(by_split(sounds)) == {'train', 'validation', 'test'} and not told
 
 
@@ -183,22 +184,22 @@ def test_listed_groups_match_the_longest_tail(tmp_path):
     path.write_text(
         'path\trole\tsource_group\nbank/a/x.wav\tf\tone\nbank/b/x.wav\tf\ttwo\nz.wav\tf\tthree\n'
     )
-    groups = sound_tables.read_groups(str(path))
-    assert sound_tables.listed_group('/elsewhere/a/x.wav', groups) == 'one'
-    assert sound_tables.listed_group('/bank/b/x.wav', groups) == 'two'
-    assert sound_tables.listed_group('/bank/c/x.wav', groups) is None
-    assert sound_tables.listed_group('/bank/c/z.wav', groups) == 'three'
+    groups = banks.read_groups(str(path))
+    assert banks.listed_group('/elsewhere/a/x.wav', groups) == 'one'
+    assert banks.listed_group('/bank/b/x.wav', groups) == 'two'
+    assert banks.listed_group('/bank/c/x.wav', groups) is None
+    assert banks.listed_group('/bank/c/z.wav', groups) == 'three'
     path.write_text('path,source_group\n1/a/x.wav,one\n2/a/x.wav,two\n')
-    with pytest.raises(corpora.TreeError, match='more of the path'):
-        sound_tables.listed_group('a/x.wav', sound_tables.read_groups(str(path)))
+    with pytest.raises(recordings.TreeError, match='more of the path'):
+        banks.listed_group('a/x.wav', banks.read_groups(str(path)))
 
 
 @pytest.mark.parametrize('forms', [('NFC', 'NFD'), ('NFD', 'NFC')])
 def test_a_table_of_groups_may_compose_letters_otherwise(tmp_path, forms):
     listed, found = (unicodedata.normalize(form, 'caf\u00e9/Zo\u00eb.wav') for form in forms)
     (tmp_path / 'groups.csv').write_text(f'path;source_group\n{listed};bar\n')
-    groups = sound_tables.read_groups(str(tmp_path / 'groups.csv'))
-    assert sound_tables.listed_group(f'/x/{found}', groups) == 'bar'
+    groups = banks.read_groups(str(tmp_path / 'groups.csv'))
+    assert banks.listed_group(f'/x/{found}', groups) == 'bar'
 
 
 def test_general_form(tmp_path, classes):
@@ -206,7 +207,7 @@ def test_general_form(tmp_path, classes):
     (root / 'background' / 'dog').mkdir()
     (root / 'foreground' / 'dog' / 'dog0.wav').rename(root / 'background' / 'dog' / 'far.wav')
     ignored = collections.Counter()
-    sounds = sound_bank.folder(str(root), classes=classes, ignored=ignored)
+    sounds = banks.folder(str(root), classes=classes, ignored=ignored)
     assert collections.Counter((x.role, x.source_class, x.seen) for x in sounds) == {
         ('foreground', 'dog', True): 1,
         ('foreground', 'bell', True): 2,
@@ -221,29 +222,29 @@ def test_general_form(tmp_path, classes):
 @pytest.mark.parametrize('below', ['', 'audio', 'audio/train', 'audio/train/soundbank'])
 def test_desed_from_any_folder_of_it(tmp_path, classes, below):
     root = sound_trees.desed(tmp_path / 'desed')
-    sounds = sound_bank.desed(str(root / below), classes=classes)
-    banks = {'test', ''} if below in ('', 'audio') else {''}
-    assert {x.bank for x in sounds} == banks
+    sounds = banks.desed(str(root / below), classes=classes)
+    delivered = {'test', ''} if below in ('', 'audio') else {''}
+    assert {x.bank for x in sounds} == delivered
     assert {(x.role, x.source_class) for x in sounds} == {
         ('foreground', 'dog'),
         ('foreground', 'bell'),
         ('background', 'frying'),
     }
-    assert len(sounds) == 12 * len(banks)
-    assert {x.speaker for x in sounds if x.path.endswith('10100_1.wav')} == {'fs10100'}
+    assert len(sounds) == 12 * len(delivered)
+    assert {x.source_id for x in sounds if x.path.endswith('10100_1.wav')} == {'fs10100'}
 
 
 def test_audioset_with_names_mids_and_all_forms_of_a_clip(tmp_path, classes):
     root = sound_trees.audioset(tmp_path / 'clips')
     ignored = collections.Counter()
-    sounds = sound_bank.audioset(str(root), classes=classes, ignored=ignored)
+    sounds = banks.audioset(str(root), classes=classes, ignored=ignored)
     assert collections.Counter(x.source_class for x in sounds) == {
         'fan': 4,
         'noise': 4,
         'squeak': 4,
         'dog': 4,
     }
-    assert {x.speaker for x in sounds if x.source_class == 'fan'} == {
+    assert {x.source_id for x in sounds if x.source_class == 'fan'} == {
         f'yta-_45678{i:02d}z' for i in range(4)
     }
     assert ignored == {'Music': 4}
@@ -256,14 +257,14 @@ def test_audioset_with_names_mids_and_all_forms_of_a_clip(tmp_path, classes):
 def test_clips_of_one_video_are_one_recording_in_any_form(tmp_path, classes, form, video):
     path = tmp_path / 'Mechanical fan' / f'{form.format(video)}.wav'
     sound_trees.trees.write(path, sound_trees.ground(1), sound_trees.RATE)
-    (sound,) = sound_bank.audioset(str(tmp_path), classes=classes)
-    assert sound.speaker == f'yt{video}'
+    (sound,) = banks.audioset(str(tmp_path), classes=classes)
+    assert sound.source_id == f'yt{video}'
 
 
-@pytest.mark.parametrize('reader', [sound_bank.folder, sound_bank.desed, sound_bank.audioset])
+@pytest.mark.parametrize('reader', [banks.folder, banks.desed, banks.audioset])
 def test_another_tree_is_refused(tmp_path, classes, reader):
     sound_trees.trees.write(tmp_path / 'Miaow' / 'a.wav', sound_trees.event(1))
-    with pytest.raises(corpora.TreeError, match=r'(?s)expected: .*found: Miaow/a.wav'):
+    with pytest.raises(recordings.TreeError, match=r'(?s)expected: .*found: Miaow/a.wav'):
         reader(str(tmp_path), classes=classes)
 
 
@@ -273,8 +274,8 @@ def test_ids_are_unique_and_know_no_root(tmp_path, classes):
         root = sound_trees.general(tmp_path / place, files=2)
         near = root / 'foreground' / 'dog' / 'near'
         sound_trees.trees.write(near / 'dog0.wav', sound_trees.event(5))
-        sounds = sound_bank.folder(str(root), classes=classes)
-        sounds = sound_bank.unique_ids(sounds, {'input_dir': str(root)})
+        sounds = banks.folder(str(root), classes=classes)
+        sounds = banks.unique_ids(sounds, {'input_dir': str(root)})
         assert len({x.id for x in sounds}) == len(sounds) == 13
         kept.append({x.id for x in sounds})
     assert kept[0] == kept[1]
@@ -283,7 +284,7 @@ def test_ids_are_unique_and_know_no_root(tmp_path, classes):
 
 def sounds(source_class, recordings, *, role='foreground', seen=True, bank=''):
     return [
-        Sound(f'{source_class}-{name}', name, '', '', source_class, role, seen, bank)
+        Recording(f'{source_class}-{name}', name, '', '', source_class, role, seen, bank)
         for name in recordings
     ]
 
@@ -291,14 +292,14 @@ def sounds(source_class, recordings, *, role='foreground', seen=True, bank=''):
 def by_split(split):
     found = collections.defaultdict(set)
     for one in split:
-        found[one.split].add(one.speaker)
+        found[one.split].add(one.source_id)
     return dict(found)
 
 
 def test_split_sizes_and_at_least_one_each():
     many = sounds('dog', [f'd{i}' for i in range(100)])
     few = sounds('bell', ['b0', 'b1', 'b2'])
-    told_split, told = sound_bank.split(many + few)
+    told_split, told = banks.split(many + few)
     of_dogs = by_split(x for x in told_split if x.source_class == 'dog')
     assert {name: len(x) for name, x in of_dogs.items()} == {
         'test': 21,
@@ -315,7 +316,7 @@ def test_split_sizes_and_at_least_one_each():
 
 
 def test_too_few_recordings_train_only_and_are_told():
-    split, told = sound_bank.split(sounds('cat', ['c0', 'c0', 'c1']))
+    split, told = banks.split(sounds('cat', ['c0', 'c0', 'c1']))
     assert {x.split for x in split} == {'train'}
     assert told == [
         'foreground cat: 2 source recordings, fewer than the three that make three splits; '
@@ -332,24 +333,24 @@ def test_no_recording_crosses_whatever_its_classes():
             dataclasses.replace(x, id=f'{x.id}-{i}')
             for i, x in enumerate(sounds(f'c{c}', recordings, seen=c > 1))
         ]
-    split, told = sound_bank.split(bank)
+    split, told = banks.split(bank)
     splits = collections.defaultdict(set)
     for one in split:
-        splits[one.speaker].add(one.split)
+        splits[one.source_id].add(one.split)
         assert one.seen or one.split == 'test'
     assert all(len(found) == 1 for found in splits.values())
     assert set(by_split(x for x in split if x.seen)) == {'train', 'validation', 'test'}
     assert 'also hold an unseen class' in told[0]
     shuffled = bank[::-1]
-    again, _ = sound_bank.split(shuffled)
+    again, _ = banks.split(shuffled)
     assert {x.id: x.split for x in again} == {x.id: x.split for x in split}
 
 
 def test_a_delivered_evaluation_bank_is_the_evaluation():
     train = sounds('dog', [f'd{i}' for i in range(20)])
     held = sounds('dog', [f'e{i}' for i in range(5)] + ['d3'], bank='test')
-    split = by_split(sound_bank.split(train + held)[0])
-    assert split['test'] == {x.speaker for x in held}
+    split = by_split(banks.split(train + held)[0])
+    assert split['test'] == {x.source_id for x in held}
     assert len(split['validation']) == 3 and len(split['train']) == 16  # 0.14 / 0.79 of 19
 
 
@@ -357,12 +358,10 @@ def test_a_delivered_evaluation_bank_is_the_evaluation():
 def test_a_fraction_of_one_leaves_nothing_for_training(recordings):
     bank = sounds('dog', [f'd{i}' for i in range(recordings)])
     for shares, splits in (((0, 1), {'test'}), ((1, 0), {'validation'})):
-        found, _ = sound_bank.split(bank, validation=shares[0], test=shares[1])
+        found, _ = banks.split(bank, validation=shares[0], test=shares[1])
         assert {x.split for x in found} == splits
 
 
 def test_fractions_of_zero_leave_out_a_split():
-    split, _ = sound_bank.split(
-        sounds('dog', [f'd{i}' for i in range(9)]), validation=0.0, test=0.0
-    )
+    split, _ = banks.split(sounds('dog', [f'd{i}' for i in range(9)]), validation=0.0, test=0.0)
     assert {x.split for x in split} == {'train'}

@@ -8,23 +8,26 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, augment, fgbg_mixers
-from data_prep.fgbg_plans import Scene
-from data_prep.plans import Clip, MixtureSpec
+from data_prep import audio, augment, mix
+from data_prep.mixtures import Mixture, Source
 import sound_trees
 import trees
 
 RATE = sound_trees.RATE
-SCENE = Scene((12000, 20000), 0.0, 0.5)
+SCENE = Mixture(
+    '', '', adaptation_start=12000, adaptation_stop=20000, adaptation_overlap=0.0, onset=0.5
+)
 
 
 def spec(event, ground, *, scene=SCENE, snr=1.5, start=2000, seconds=1.0):
     samples = round(seconds * RATE)
-    clips = (
-        Clip(str(event), 'e', 'dog', 0, 0),
-        Clip(str(ground), 'g', 'fan', start, start + samples),
+    sources = (
+        Source(str(event), 'e', 'dog', 0, 0, snr / 2),
+        Source(str(ground), 'g', 'fan', start, start + samples, -snr / 2),
     )
-    return MixtureSpec('e+g', 'train', clips, (snr / 2, -snr / 2), samples, snr, (scene,))
+    return dataclasses.replace(
+        scene, id='e+g', split='train', sources=sources, samples=samples, snr_db=snr
+    )
 
 
 @pytest.fixture
@@ -44,14 +47,14 @@ def rms(x_T):
 def test_onset(lead, noise):
     sound_T = sound_trees.event(5, seconds=lead + 0.5, lead=lead)
     sound_T = sound_T + noise * np.random.default_rng(0).normal(size=sound_T.size)
-    found = fgbg_mixers.find_onset(sound_T, sample_rate=RATE)
+    found = mix.find_onset(sound_T, sample_rate=RATE)
     assert abs(found - lead * RATE) <= 0.02 * RATE
 
 
 def test_onset_is_that_of_the_loudest_event():
     quiet, loud = 0.3 * sound_trees.event(1, 0.8), sound_trees.event(2, 0.8)
     gap = np.zeros(4000)
-    found = fgbg_mixers.find_onset(np.concatenate([quiet, gap, loud, quiet]), sample_rate=RATE)
+    found = mix.find_onset(np.concatenate([quiet, gap, loud, quiet]), sample_rate=RATE)
     assert abs(found - (quiet.size + gap.size + 0.2 * RATE)) <= 0.02 * RATE
 
 
@@ -62,7 +65,7 @@ def test_the_onset_stays_in_the_window(length, where, anywhere):
     onset, samples = int(where * length), 1000
     found = set()
     for draw in np.linspace(0, 0.9999, 23):
-        position = fgbg_mixers.onset_in_window(
+        position = mix.onset_in_window(
             length, onset, samples=samples, draw=float(draw), anywhere=anywhere
         )
         found.add(position)
@@ -80,7 +83,7 @@ def test_the_onset_stays_in_the_window(length, where, anywhere):
 
 def test_place_repeats_and_cuts():
     sound_T = np.arange(1.0, 6.0)
-    place = fgbg_mixers.place
+    place = mix.place
     np.testing.assert_array_equal(
         place(sound_T, 1, position=1, samples=12), [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2]
     )
@@ -90,7 +93,7 @@ def test_place_repeats_and_cuts():
 
 
 def test_mixture_has_the_wanted_level_peak_and_segment(files):
-    example = fgbg_mixers.mix(spec(*files), sample_rate=RATE)
+    example = mix.mix(spec(*files), sample_rate=RATE)
     foreground_T, background_T = example.sources_ST
     assert 20 * np.log10(rms(foreground_T) / rms(background_T)) == pytest.approx(1.5, abs=0.01)
     pieces = (example.mixture_T, foreground_T, background_T, example.adaptation_T)
@@ -104,19 +107,21 @@ def test_mixture_has_the_wanted_level_peak_and_segment(files):
 
 
 def test_a_loud_segment_is_limited_alone(files):
-    quiet = fgbg_mixers.mix(spec(*files), sample_rate=RATE)
+    quiet = mix.mix(spec(*files), sample_rate=RATE)
     whole_T, _ = soundfile.read(files[1])
     whole_T[15000] = 0.95
     trees.write(files[1], whole_T, RATE)
-    example = fgbg_mixers.mix(spec(*files), sample_rate=RATE)
+    example = mix.mix(spec(*files), sample_rate=RATE)
     assert np.abs(example.adaptation_T.astype(int)).max() == pytest.approx(0.9 * 32768, abs=1)
     np.testing.assert_array_equal(example.sources_ST, quiet.sources_ST)
 
 
 def test_a_short_background_is_looped(tmp_path, files):
     trees.write(tmp_path / 'short.wav', sound_trees.ground(7, seconds=0.3), RATE)
-    scene = dataclasses.replace(SCENE, adaptation=(100, 8100), overlap=1.0)
-    example = fgbg_mixers.mix(
+    scene = dataclasses.replace(
+        SCENE, adaptation_start=100, adaptation_stop=8100, adaptation_overlap=1.0
+    )
+    example = mix.mix(
         spec(files[0], tmp_path / 'short.wav', scene=scene, start=2000), sample_rate=RATE
     )
     background_T = example.sources_ST[1]
@@ -129,35 +134,35 @@ def test_a_short_background_is_looped(tmp_path, files):
 def test_silent_pieces_are_bad_input(files, which):
     trees.write(files[which], np.full(24000, 0.2), RATE)  # a constant is silent too
     with pytest.raises(audio.BadInput, match='silent part'):
-        fgbg_mixers.mix(spec(*files), sample_rate=RATE)
+        mix.mix(spec(*files), sample_rate=RATE)
 
 
 @pytest.mark.parametrize('snr', [98.0, -98.0])
 def test_what_rounding_leaves_silent_is_bad_input(files, snr):
     with pytest.raises(audio.BadInput, match='silent part.*dB of SNR leave nothing'):
-        fgbg_mixers.mix(spec(*files, snr=snr), sample_rate=RATE)
+        mix.mix(spec(*files, snr=snr), sample_rate=RATE)
 
 
 def test_a_segment_that_rounding_leaves_silent_is_bad_input(files):
     ground_T = sound_trees.ground(4, seconds=3.0)
     ground_T[12000:20000] = 2e-3 * ground_T[12000:20000] / np.abs(ground_T).max()
     trees.write(files[1], ground_T, RATE, subtype='FLOAT')
-    heard = fgbg_mixers.mix(spec(*files, snr=30.0), sample_rate=RATE)
+    heard = mix.mix(spec(*files, snr=30.0), sample_rate=RATE)
     assert heard.adaptation_T.any()
     with pytest.raises(audio.BadInput, match='silent part.*leave nothing'):
-        fgbg_mixers.mix(spec(*files, snr=60.0), sample_rate=RATE)
+        mix.mix(spec(*files, snr=60.0), sample_rate=RATE)
 
 
 def test_loudness_instead_of_rms(files):
     pytest.importorskip('pyloudnorm')
     import pyloudnorm
 
-    example = fgbg_mixers.mix(spec(*files), sample_rate=RATE, level='lufs')
+    example = mix.mix(spec(*files), sample_rate=RATE, level='lufs')
     meter = pyloudnorm.Meter(RATE)
     loudness = [meter.integrated_loudness(x_T / 32768) for x_T in example.sources_ST]
     assert loudness[0] - loudness[1] == pytest.approx(1.5, abs=0.02)
     with pytest.raises(ValueError, match='must be rms or lufs'):
-        fgbg_mixers.mix(spec(*files), sample_rate=RATE, level='peak')
+        mix.mix(spec(*files), sample_rate=RATE, level='peak')
 
 
 def test_loudness_without_its_library_is_refused(monkeypatch):
@@ -211,11 +216,12 @@ def test_no_change_is_no_change_and_tiny_sounds_survive():
 @pytest.mark.parametrize('draw', [0.0, 0.6, 0.999])
 def test_an_augmented_event_begins_where_it_was_drawn(seconds, lead, draw):
     sound_T = sound_trees.event(9, seconds=seconds, lead=lead).astype(np.float32)
-    scene = Scene((0, 1), 0.0, draw, anywhere=True, semitones=-1.0, stretch=1.2)
-    window_T = fgbg_mixers.foreground(sound_T, scene, samples=RATE, sample_rate=RATE)
+    scene = dict(onset=draw, anywhere=True, semitones=-1.0, stretch=1.2)
+    row = Mixture('m', 'train', samples=RATE, **scene)
+    window_T = mix.foreground(sound_T, row, sample_rate=RATE)
     assert window_T.shape == (RATE,)
-    onset = fgbg_mixers.find_onset(sound_T, sample_rate=RATE)
-    wanted = fgbg_mixers.onset_in_window(
+    onset = mix.find_onset(sound_T, sample_rate=RATE)
+    wanted = mix.onset_in_window(
         round(1.2 * sound_T.size), round(1.2 * onset), samples=RATE, draw=draw, anywhere=True
     )
     assert np.abs(window_T[wanted : wanted + 800]).max() > 0.2

@@ -1,13 +1,13 @@
 """Which sounds meet, how often, and where excerpt and adaptation segment lie."""
 
 import collections
+import dataclasses
 import itertools
 
 import pytest
 
-from data_prep import fgbg_plans
-from data_prep.audio import Inspected
-from data_prep.sound_bank import Sound
+from data_prep import mixtures
+from data_prep.recordings import Recording
 
 RATE = 1000
 COUNTS = {'train': 90, 'validation': 20, 'c1': 12, 'c2': 12, 'c3': 12, 'c4': 12}
@@ -20,61 +20,64 @@ def bank(number=6, samples=5000):
         for name, i in itertools.product(classes, range(number)):
             seen = name not in 'uv'
             split = ('train', 'validation', 'test')[i % 3] if seen else 'test'
-            item = Sound(f'{name}-{i}', f'{name}{i}', f'{name}{i}.wav', split, name, role, seen)
-            found.append(Inspected(item, samples=samples))
+            item = Recording(f'{name}-{i}', f'{name}{i}', f'{name}{i}.wav', split, name, role, seen)
+            found.append(dataclasses.replace(item, samples=samples))
     return found
 
 
 def plan(inspected, counts=COUNTS, **options):
-    return fgbg_plans.mixtures(inspected, sample_rate=RATE, counts=counts, **options)
+    return mixtures.scenes(inspected, sample_rate=RATE, counts=counts, **options)
 
 
 def test_subsets_are_those_of_the_paper():
     specs = plan(bank())
     assert collections.Counter(spec.split for spec in specs) == COUNTS
-    splits = {one.item.path: one.item.split for one in bank()}
+    splits = {one.path: one.split for one in bank()}
     for spec in specs:
-        foreground, background = spec.clips
+        foreground, background = spec.sources
         unseen = (foreground.source_class == 'u', background.source_class == 'v')
         assert unseen == {'c2': (False, True), 'c3': (True, False), 'c4': (True, True)}.get(
             spec.split, (False, False)
         )
         wanted = 'test' if spec.split[0] == 'c' else spec.split
-        assert {splits[clip.path] for clip in spec.clips} == {wanted}
+        assert {splits[clip.path] for clip in spec.sources} == {wanted}
         assert spec.samples == background.stop - background.start == 2000
-        assert -3 <= spec.snr_db < 3 and spec.level_db[0] - spec.level_db[1] == spec.snr_db
+        assert (
+            -3 <= spec.snr_db < 3
+            and spec.sources[0].level_db - spec.sources[1].level_db == spec.snr_db
+        )
     assert max(spec.snr_db for spec in specs) > 2 and min(spec.snr_db for spec in specs) < -2
 
 
 def test_sounds_are_used_equally_and_pairs_repeat_only_when_all_are_used():
     specs = [x for x in plan(bank(12), {'train': 300}) if x.split == 'train']  # 8 x 8 sounds
-    pairs = collections.Counter(tuple(clip.path for clip in spec.clips) for spec in specs)
+    pairs = collections.Counter(tuple(clip.path for clip in spec.sources) for spec in specs)
     assert len(pairs) == 64
     assert set(pairs.values()) <= {4, 5}
     for side in (0, 1):
-        used = collections.Counter(spec.clips[side].path for spec in specs)
+        used = collections.Counter(spec.sources[side].path for spec in specs)
         assert max(used.values()) - min(used.values()) <= (1, 4)[side]
     assert len({spec.id for spec in specs}) == 300
-    exact = [tuple(c.path for c in x.clips) for x in plan(bank(12), {'train': 64})]
+    exact = [tuple(c.path for c in x.sources) for x in plan(bank(12), {'train': 64})]
     assert len(set(exact)) == 64
 
 
 def test_draw_by_class_evens_out_classes():
-    few = [one for one in bank(12) if one.item.source_class != 'a' or one.item.id == 'a-0']
+    few = [one for one in bank(12) if one.source_class != 'a' or one.id == 'a-0']
     for draw, share in (('sound', 20), ('class', 50)):
         specs = plan(few, {'train': 100}, draw=draw)
-        used = collections.Counter(spec.clips[0].source_class for spec in specs)
+        used = collections.Counter(spec.sources[0].source_class for spec in specs)
         assert used['a'] == share
 
 
 def test_a_recording_never_meets_itself():
     shared = [
-        Inspected(Sound(f'{role}-{i}', f'r{i}', f'{role}{i}', 'train', role, role), samples=4000)
+        Recording(f'{role}-{i}', f'r{i}', f'{role}{i}', 'train', role, role, samples=4000)
         for role in ('foreground', 'background')
         for i in range(3)
     ]
     specs = plan(shared, {'train': 12})
-    pairs = collections.Counter(tuple(clip.source_id for clip in spec.clips) for spec in specs)
+    pairs = collections.Counter(tuple(clip.source_id for clip in spec.sources) for spec in specs)
     assert len(pairs) == 6 and set(pairs.values()) == {2}
     assert all(a != b for a, b in pairs)
     alone = "every pair in the train split shares one recording, 'r0'.*--groups"
@@ -89,33 +92,33 @@ def test_order_of_the_inspections_does_not_matter_and_the_seed_does():
 
 def test_only_training_is_augmented():
     for spec in plan(bank()):
-        scene = spec.extra[0]
+        scene = spec
         changed = (scene.anywhere, scene.semitones != 0, scene.stretch != 1)
         assert changed == (spec.split == 'train',) * 3
         assert abs(scene.semitones) <= 2 and 0.8 <= scene.stretch <= 1.2
     off = dict(augment_onset=False, augment_pitch=(0.0, 0.0), augment_stretch=(1.0, 1.0))
     for spec in plan(bank(), **off):
-        scene = spec.extra[0]
+        scene = spec
         assert (scene.anywhere, scene.semitones, scene.stretch) == (False, 0.0, 1.0)
 
 
 def test_a_split_without_sounds_is_refused_with_the_flag_that_does_without():
-    seen = [one for one in bank() if one.item.source_class != 'v']
+    seen = [one for one in bank() if one.source_class != 'v']
     with pytest.raises(ValueError, match='^no mixtures for c2: .*; c4: .*without: --subsets=c1,c3'):
         plan(seen)
     some = {name: count for name, count in COUNTS.items() if name not in ('c2', 'c4')}
     assert {spec.split for spec in plan(seen, some)} == {'train', 'validation', 'c1', 'c3'}
-    assert fgbg_plans.missing(seen, COUNTS) == dict.fromkeys(
+    assert mixtures.missing(seen, COUNTS) == dict.fromkeys(
         ('c2', 'c4'), 'no usable sound of an unseen background class in the evaluation split'
     )
-    none = [one for one in bank() if one.item.split != 'train']
+    none = [one for one in bank() if one.split != 'train']
     with pytest.raises(ValueError, match='no mixtures for train: .*--train_mixtures=0'):
         plan(none)
     assert {spec.split for spec in plan(none, COUNTS | {'train': 0})} == set(COUNTS) - {'train'}
 
 
 def test_no_split_at_all_is_refused_with_the_reason():
-    none = [one for one in bank() if one.item.split != 'validation']
+    none = [one for one in bank() if one.split != 'validation']
     with pytest.raises(
         ValueError, match='^no mixtures for validation: no usable sound of a seen f'
     ):
@@ -126,16 +129,16 @@ def test_no_split_at_all_is_refused_with_the_reason():
 
 def test_a_split_of_one_recording_is_refused():
     one = [
-        Inspected(Sound(f'{role}-v', 'r', role, 'validation', role, role), samples=4000)
+        Recording(f'{role}-v', 'r', role, 'validation', role, role, samples=4000)
         for role in ('foreground', 'background')
     ]
-    inspected = [x for x in bank() if x.item.split == 'train'] + one
+    inspected = [x for x in bank() if x.split == 'train'] + one
     counts = {'train': 4, 'validation': 4}
     with pytest.raises(ValueError, match="'r'.*--groups.*--validation_mixtures=0"):
         plan(inspected, counts)
     assert (
         "validation split shares one recording, 'r'"
-        in fgbg_plans.missing(inspected, counts)['validation']
+        in mixtures.missing(inspected, counts)['validation']
     )
 
 
@@ -145,7 +148,7 @@ def test_excerpt_and_segment(length, samples, adaptation):
     grid = [0.0, 0.3, 0.5, 0.7, 0.999]
     starts, orders = set(), set()
     for draws in itertools.product(grid, grid, grid):
-        start, segment, overlap = fgbg_plans.place_background(
+        start, segment, overlap = mixtures.place_background(
             length, samples=samples, adaptation=adaptation, draws=draws
         )
         assert 0 <= start < length and 0 <= segment < length

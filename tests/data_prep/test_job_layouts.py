@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import corpora, librimix, libritts_2mix, mixers, mixing, vctk_2mix, wsj0_2mix
+from data_prep import audio, librimix, libritts_2mix, mix, vctk_2mix, wsj0_2mix
+from data_prep.readers import libritts
 from fgsep_jax.data import source
 import trees
 
@@ -50,14 +51,14 @@ def test_wsj0_from_lists_levels_and_lengths(tmp_path):
     assert example.sources_ST.shape == (2, 10400)
     assert example.snr_db == 4.5
     # Levels are those of the whole utterances: compare the gains with them.
-    clips = [mixers.audio.read(str(tmp_path / p), sample_rate=8000) for p in (first, second)]
+    clips = [audio.read(str(tmp_path / p), sample_rate=8000) for p in (first, second)]
     gains = [
         20 * np.log10(np.std(x_T / 32768) / np.std(clip_T[:10400]))
         for x_T, clip_T in zip(example.sources_ST, clips)
     ]
     for x_T, clip_T in zip(example.sources_ST, clips):
         assert np.corrcoef(x_T, clip_T[:10400])[0, 1] > 0.999  # cut at the end, not the start
-    levels = [mixing.active_speech_level(clip_T, sample_rate=8000)[0] for clip_T in clips]
+    levels = [mix.active_speech_level(clip_T, sample_rate=8000)[0] for clip_T in clips]
     assert (levels[0] + gains[0]) - (levels[1] + gains[1]) == pytest.approx(4.5, abs=0.01)
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert {one['kind'] for one in report['skipped_files']} == {'missing'}
@@ -80,7 +81,7 @@ def test_librimix_measures_the_snr(tmp_path):
 
 
 def test_libritts_and_vctk(tmp_path):
-    for number, part in enumerate(corpora.LIBRITTS_SPLITS):
+    for number, part in enumerate(libritts.SPLITS):
         for speaker in (10 + number, 20 + number):
             for i in range(2):
                 name = f'{speaker}/7/{speaker}_7_00000{i}_000000.wav'

@@ -16,7 +16,8 @@ from apache_beam.io.filesystem import BeamIOError
 import numpy as np
 import pytest
 
-from data_prep import corpora, finish, folder_2mix, mixers, mixing, plans, shards, workers
+from data_prep import build, folder_2mix, mix, mixtures, output, recordings
+from data_prep.readers import folder as people
 from fgsep_jax import lock
 from fgsep_jax.data import records, source
 import trees
@@ -60,7 +61,7 @@ def test_contents(dataset):
             peak = max(np.abs(total_T).max(), np.abs(example.sources_ST.astype(int)).max())
             assert abs(peak - 0.9 * 32768) < 2.5
             levels = [
-                mixing.active_speech_level(x_T / 32768, sample_rate=8000)[0]
+                mix.active_speech_level(x_T / 32768, sample_rate=8000)[0]
                 for x_T in example.sources_ST
             ]
             assert levels[0] - levels[1] == pytest.approx(example.snr_db, abs=0.4)
@@ -115,14 +116,14 @@ def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, 
     )
     assert shard_bytes(tmp_path / 'two') == shard_bytes(dataset)
 
-    listed = corpora.list_files
+    listed = recordings.list_files
     monkeypatch.setattr(
-        corpora,
+        recordings,
         'list_files',
         lambda *args: dict(random.Random(3).sample(x := [*listed(*args).items()], len(x))),
     )
-    create = shards.beam.Create
-    monkeypatch.setattr(shards.beam, 'Create', lambda rows: create(list(rows)[::-1]))
+    create = build.beam.Create
+    monkeypatch.setattr(build.beam, 'Create', lambda rows: create(list(rows)[::-1]))
     run_folder(corpus, tmp_path / 'shuffled', '--train_pairs=70', '--name=tiny')
     assert shard_bytes(tmp_path / 'shuffled') == shard_bytes(dataset)
     assert (tmp_path / 'shuffled' / 'dataset.json').read_bytes() == (
@@ -255,12 +256,12 @@ def test_what_is_needed_for_a_while_lies_in_one_folder(corpus, tmp_path, monkeyp
         ),
     ],
 )
-@pytest.mark.parametrize('module', [workers, finish])
-def test_whatever_ends_a_writing_is_one_line(corpus, tmp_path, monkeypatch, module, error, said):
+@pytest.mark.parametrize('where', ['rename', 'write_whole', 'make_room'])
+def test_whatever_ends_a_writing_is_one_line(corpus, tmp_path, monkeypatch, where, error, said):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(module, 'rename' if module is workers else 'write_whole', fail)
+    monkeypatch.setattr(build, where, fail)
     with pytest.raises(SystemExit, match=rf'^error: .*/out cannot be written to \({said}') as stop:
         run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
     assert stop.value.code == 2 and '\n' not in str(stop.value)
@@ -284,10 +285,9 @@ def test_a_failed_overwrite_says_what_became_of_the_earlier_set(
 
 def test_a_split_of_which_nothing_can_be_mixed_says_why_in_words(corpus, tmp_path, monkeypatch):
     def fail(spec, **_):
-        raise mixers.BadInput('silent part', f'{spec.id}: -inf dB')
+        raise mix.BadInput('silent part', f'{spec.id}: -inf dB')
 
-    monkeypatch.setattr(mixers, 'mix_at_levels', fail)
-    monkeypatch.setattr(shards.run, '__kwdefaults__', {**shards.run.__kwdefaults__, 'mix': fail})
+    monkeypatch.setattr(build.run, '__kwdefaults__', {**build.run.__kwdefaults__, 'mix': fail})
     with pytest.raises(SystemExit, match=r"made; silent part: 4 \(e.g. [^{}']*: -inf dB\)$"):
         run_folder(corpus, tmp_path, '--train_pairs=4', '--test_fraction=0', '--validation_pairs=4')
 
@@ -306,7 +306,7 @@ def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
     def die(*_, **__):
         raise RuntimeError('power cut')
 
-    monkeypatch.setattr(shards.Finish, 'process', die)
+    monkeypatch.setattr(build, 'finish', die)
     with pytest.raises(RuntimeError, match='power cut'):
         run_folder(corpus, tmp_path, '--train_pairs=70', '--overwrite')
     assert shard_bytes(tmp_path)
@@ -325,7 +325,7 @@ def test_finished_is_kept_unfinished_is_replaced(corpus, tmp_path, monkeypatch):
 def test_somebody_elses_dataset_json_is_never_replaced(corpus, tmp_path, mine, flags, unfinished):
     (tmp_path / 'dataset.json').write_text(mine)
     if unfinished:
-        (tmp_path / shards._STAGING).mkdir()
+        (tmp_path / output.STAGING).mkdir()
     with pytest.raises(SystemExit, match='dataset.json is there, and no data set.*move it away'):
         run_folder(corpus, tmp_path, *flags)
     assert (tmp_path / 'dataset.json').read_text() == mine
@@ -357,7 +357,7 @@ def test_dry_run_writes_nothing(corpus, tmp_path, capsys):
         ' mixture made in memory, as JSON:\n'
     )
     shown = json.loads(printed.out)
-    assert sum(one['files'] for one in shown['utterances'].values()) == 27
+    assert sum(one['files'] for one in shown['recordings'].values()) == 27
     assert shown['example']['mixture_peak'] <= 0.9 * 32768 + 2
     assert not (tmp_path / 'out').exists()
 
@@ -384,21 +384,21 @@ def test_wrong_tree_stops_at_once(tmp_path):
 
 
 def test_progress_is_logged(corpus, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(shards.progress.Reporter.__init__, '__kwdefaults__', {'every': 0.02})
+    monkeypatch.setattr(build.progress.Reporter.__init__, '__kwdefaults__', {'every': 0.02})
     caplog.set_level(logging.INFO)
-    utterances = corpora.folder(str(corpus))
-    shards.run(name='x', utterances=utterances, output_dir=str(tmp_path / 'out'))
+    utterances = people.read(str(corpus))
+    build.run(name='x', utterances=utterances, output_dir=str(tmp_path / 'out'))
     lines = [record.getMessage() for record in caplog.records]
     assert any(line.startswith('mix: ') and ' of 27, ' in line for line in lines)
 
 
 def adaptation_plan(inspected):
-    specs = plans.random_pairs(inspected, sample_rate=8000, pairs={'train': 4})
+    specs = mixtures.random_pairs(inspected, sample_rate=8000, pairs={'train': 4})
     return [s for s in specs if s.split == 'train']
 
 
 def adaptation_mix(spec, *, sample_rate):
-    example = mixers.mix_at_levels(spec, sample_rate=sample_rate)
+    example = mix.mix_at_levels(spec, sample_rate=sample_rate)
     return records.dataclasses.replace(
         example,
         adaptation_T=example.sources_ST[1, :100],
@@ -409,9 +409,9 @@ def adaptation_mix(spec, *, sample_rate):
 
 @pytest.mark.slow
 def test_other_tasks_plug_in_their_plan_and_mixer(corpus, tmp_path):
-    report = shards.run(
+    report = build.run(
         name='fgbg',
-        utterances=corpora.folder(str(corpus)),
+        utterances=people.read(str(corpus)),
         output_dir=str(tmp_path / 'out'),
         plan=adaptation_plan,
         mix=adaptation_mix,
@@ -426,16 +426,16 @@ def test_other_tasks_plug_in_their_plan_and_mixer(corpus, tmp_path):
 
 
 def test_no_usable_file_is_an_error(tmp_path):
-    utterances = [corpora.Utterance(f'u{i}', f's{i}', 'nowhere.wav', 'train') for i in range(4)]
+    utterances = [recordings.Recording(f'u{i}', f's{i}', 'nowhere.wav', 'train') for i in range(4)]
     with pytest.raises(ValueError, match='^no mixtures: 0 of 4 files usable.*missing'):
-        shards.run(
+        build.run(
             name='x',
             utterances=utterances,
             output_dir=str(tmp_path / 'out'),
-            plan=functools.partial(plans.listed_pairs, listed=[]),
+            plan=functools.partial(mixtures.listed, rows=[]),
         )
     with pytest.raises(ValueError, match='must be unique'):
-        shards.run(name='x', utterances=utterances[:1] * 2, output_dir=str(tmp_path / 'out'))
+        build.run(name='x', utterances=utterances[:1] * 2, output_dir=str(tmp_path / 'out'))
 
 
 @pytest.mark.parametrize('job', ['folder_2mix', 'wsj0_2mix'])
@@ -481,7 +481,7 @@ def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
     def die(*_, **__):
         raise RuntimeError('power cut')
 
-    monkeypatch.setattr(shards.Finish, 'process', die)
+    monkeypatch.setattr(build, 'finish', die)
     with pytest.raises(RuntimeError, match='power cut'):
         run('--train_pairs=70', '--overwrite')
     monkeypatch.undo()
@@ -526,4 +526,4 @@ def test_metadata_that_is_not_ours_deletes_nothing(tmp_path, metadata):
     (tmp_path / 'x-train.tfrecord-00000-of-00001').write_text('mine')
     (out / 'folder_2mix-train.tfrecord-00000-of-00001').write_text('mine')
     (out / 'dataset.json').write_text(json.dumps(metadata))
-    assert workers.own_files(str(out), str(out / 'staging')) == []
+    assert output.own_files(str(out)) == []

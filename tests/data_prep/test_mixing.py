@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from data_prep import mixing
+from data_prep import draws, mix
 import trees
 
 
@@ -44,7 +44,7 @@ def p56_sample_by_sample(audio_T, sample_rate, margin_db=15.9):
 def test_active_level_is_p56(sample_rate, peak, lead):
     audio_T = trees.speechlike(1.5, seed=3, sample_rate=sample_rate, peak=peak)
     audio_T = np.concatenate([np.zeros(lead), audio_T])  # exact zeros have no exponent
-    level, activity = mixing.active_speech_level(audio_T, sample_rate=sample_rate)
+    level, activity = mix.active_speech_level(audio_T, sample_rate=sample_rate)
     assert level == pytest.approx(p56_sample_by_sample(audio_T, sample_rate), abs=0.003)
     assert 0 < activity <= 1
     power_db = 10 * math.log10(np.mean(audio_T**2))
@@ -55,15 +55,15 @@ def test_active_level_is_p56(sample_rate, peak, lead):
 def test_hangover_follows_the_activity(before, after):
     tone_T = 0.1 * np.sin(2 * np.pi * 440 * np.arange(4000) / 8000)
     audio_T = np.concatenate([np.zeros(before), tone_T, np.zeros(after)])
-    level, _ = mixing.active_speech_level(audio_T, sample_rate=8000)
+    level, _ = mix.active_speech_level(audio_T, sample_rate=8000)
     assert level == pytest.approx(p56_sample_by_sample(audio_T, 8000), abs=0.003)
 
 
 def test_active_level_leaves_out_pauses():
     tone_T = 0.1 * np.sin(2 * np.pi * 440 * np.arange(8000 * 4) / 8000)
     with_pause_T = np.concatenate([tone_T, np.zeros(8000 * 12)])
-    full, _ = mixing.active_speech_level(tone_T, sample_rate=8000)
-    paused, activity = mixing.active_speech_level(with_pause_T, sample_rate=8000)
+    full, _ = mix.active_speech_level(tone_T, sample_rate=8000)
+    paused, activity = mix.active_speech_level(with_pause_T, sample_rate=8000)
     assert full == pytest.approx(10 * math.log10(0.005), abs=0.05)
     assert paused == pytest.approx(full, abs=0.4)  # the hangover counts 0.2 s of the pause
     assert activity == pytest.approx(4.2 / 16, abs=0.02)
@@ -71,10 +71,10 @@ def test_active_level_leaves_out_pauses():
 
 def test_active_level_follows_gain_and_silence():
     audio_T = trees.speechlike(1.0, seed=1)
-    level, _ = mixing.active_speech_level(audio_T, sample_rate=8000)
-    louder, _ = mixing.active_speech_level(2 * audio_T, sample_rate=8000)
+    level, _ = mix.active_speech_level(audio_T, sample_rate=8000)
+    louder, _ = mix.active_speech_level(2 * audio_T, sample_rate=8000)
     assert louder - level == pytest.approx(20 * math.log10(2), abs=1e-6)
-    assert mixing.active_speech_level(np.zeros(100), sample_rate=8000) == (-math.inf, 0.0)
+    assert mix.active_speech_level(np.zeros(100), sample_rate=8000) == (-math.inf, 0.0)
 
 
 @pytest.mark.parametrize('snr_db', [-5.0, 0.0, 3.7])
@@ -82,10 +82,10 @@ def test_scaled_sources_have_the_wanted_difference(snr_db):
     sources_ST = np.stack([trees.speechlike(2.0, seed=s, peak=0.1 * (s + 1)) for s in (1, 2)])
 
     def levels(array_ST):
-        return [mixing.active_speech_level(x_T, sample_rate=8000)[0] for x_T in array_ST]
+        return [mix.active_speech_level(x_T, sample_rate=8000)[0] for x_T in array_ST]
 
-    scaled_ST = mixing.scale_to_levels(sources_ST, levels(sources_ST), [snr_db / 2, -snr_db / 2])
-    first, second = levels(mixing.scale_to_peak(scaled_ST))
+    scaled_ST = mix.scale_to_levels(sources_ST, levels(sources_ST), [snr_db / 2, -snr_db / 2])
+    first, second = levels(mix.scale_to_peak(scaled_ST))
     # Thresholds are octaves apart: the interpolated level moves a little with the gain.
     assert first - second == pytest.approx(snr_db, abs=0.3)
     power = np.mean(scaled_ST**2, axis=1) / np.mean(sources_ST**2, axis=1)
@@ -95,25 +95,25 @@ def test_scaled_sources_have_the_wanted_difference(snr_db):
 
 def test_common_scale_brings_the_largest_peak_to_0_9():
     cancelling_ST = np.array([[1.0, -0.2], [-0.9, 0.1]])
-    assert np.abs(mixing.scale_to_peak(cancelling_ST)).max() == pytest.approx(0.9)
+    assert np.abs(mix.scale_to_peak(cancelling_ST)).max() == pytest.approx(0.9)
     adding_ST = np.array([[1.0, -0.2], [0.9, 0.1]])
-    assert np.abs(mixing.scale_to_peak(adding_ST).sum(axis=0)).max() == pytest.approx(0.9)
-    ratio = mixing.scale_to_peak(adding_ST) / adding_ST
+    assert np.abs(mix.scale_to_peak(adding_ST).sum(axis=0)).max() == pytest.approx(0.9)
+    ratio = mix.scale_to_peak(adding_ST) / adding_ST
     np.testing.assert_allclose(ratio, ratio[0, 0])
 
 
 def test_quantise_rounds_and_refuses_what_does_not_fit():
-    pcm_ST = mixing.quantise(np.array([[0.5, -1.6 / 32768], [0.25, 0.4 / 32768]]))
+    pcm_ST = mix.quantise(np.array([[0.5, -1.6 / 32768], [0.25, 0.4 / 32768]]))
     np.testing.assert_array_equal(pcm_ST, [[16384, -2], [8192, 0]])
     assert pcm_ST.dtype == np.int16
     for sources in ([[1.0], [0.0]], [[0.7], [0.7]], [[math.nan], [0.0]]):
         with pytest.raises(ValueError, match='int16'):
-            mixing.quantise(np.array(sources))
+            mix.quantise(np.array(sources))
 
 
 def test_hash_is_the_same_everywhere():
-    assert mixing.stable_hash(0, 'a+b', 'snr') == 11801180413855302298
-    assert mixing.stable_hash('ab', 'c') != mixing.stable_hash('a', 'bc')
-    drawn = [mixing.uniform(-5, 5, 0, i) for i in range(2000)]
+    assert draws.stable_hash(0, 'a+b', 'snr') == 11801180413855302298
+    assert draws.stable_hash('ab', 'c') != draws.stable_hash('a', 'bc')
+    drawn = [draws.uniform(-5, 5, 0, i) for i in range(2000)]
     assert -5 <= min(drawn) < -4.9 and 4.9 < max(drawn) < 5
     assert abs(np.mean(drawn)) < 0.3

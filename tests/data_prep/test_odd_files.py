@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, corpora, folder_2mix, mixers, plans
-from data_prep.corpora import Utterance
+from data_prep import audio, folder_2mix, mix, mixtures, recordings
+from data_prep.readers import folder as people
+from data_prep.recordings import Recording
 from fgsep_jax.data import audio_files, containers
 import trees
 
@@ -55,7 +56,7 @@ def place(tmp_path_factory):
 def inspect(place, contents=None, **keywords):
     if contents is not None:
         place.write_bytes(contents)
-    return audio.inspect(Utterance('x', 's', str(place), 't'), sample_rate=RATE, **keywords)
+    return audio.inspect(Recording('x', 's', str(place), 't'), sample_rate=RATE, **keywords)
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -282,11 +283,11 @@ def test_a_mixture_takes_what_was_inspected(tmp_path):
     loud = tmp_path / 'b.wav'
     loud.write_bytes(written('WAV', 'FLOAT', 3.0 * trees.speechlike(SAMPLES / RATE, seed=2)[::-1]))
     inspected = [
-        audio.inspect(Utterance(p.stem, p.stem, str(p), 'test'), sample_rate=RATE)
+        audio.inspect(Recording(p.stem, p.stem, str(p), 'test'), sample_rate=RATE)
         for p in (quiet, loud)
     ]
-    for spec in plans.random_pairs(inspected, sample_rate=RATE):
-        example = mixers.mix_at_levels(spec, sample_rate=RATE)
+    for spec in mixtures.random_pairs(inspected, sample_rate=RATE):
+        example = mix.mix_at_levels(spec, sample_rate=RATE)
         source_T = example.sources_ST[example.source_ids.index('a')]
         assert np.corrcoef(source_T, SOUND_T)[0, 1] > 0.999
 
@@ -323,18 +324,18 @@ def test_companions_are_nobodys_recordings(tmp_path, inside):
         put(tmp_path, f'spk{i}/u.wav')
     for name in COMPANIONS:
         put(tmp_path / inside, name)
-    found = corpora.folder(str(tmp_path), validation=0, test=0)
+    found = people.read(str(tmp_path), validation=0, test=0)
     assert sorted(one.id for one in found) == ['spk0-u', 'spk1-u', 'spk2-u']
-    beside = corpora.unused([str(tmp_path)], [one.path for one in found])
+    beside = recordings.unused([str(tmp_path)], [one.path for one in found])
     assert beside['companions'] == len(COMPANIONS)
     assert not beside['audio'] and not beside['other'] and not beside['problems']
 
 
 @given(st.binary(min_size=1, max_size=8))
 def test_printable_is_one_line_of_text(name):
-    text = corpora.printable(os.fsdecode(name))
+    text = recordings.printable(os.fsdecode(name))
     assert text.encode() and len(text.splitlines()) <= 1
-    assert corpora.printable('Zoë 犬 a\u00a0b') == 'Zoë 犬 a\u00a0b'
+    assert recordings.printable('Zoë 犬 a\u00a0b') == 'Zoë 犬 a\u00a0b'
 
 
 def test_a_folder_that_may_not_be_listed_is_counted(tmp_path, monkeypatch):
@@ -348,9 +349,9 @@ def test_a_folder_that_may_not_be_listed_is_counted(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, 'scandir', refuse)
-    found = corpora.folder(str(tmp_path), validation=0, test=0)
-    assert {one.speaker for one in found} == {'spk0', 'spk2'}
-    (problem,) = corpora.unused([str(tmp_path)], [])['problems']
+    found = people.read(str(tmp_path), validation=0, test=0)
+    assert {one.source_id for one in found} == {'spk0', 'spk2'}
+    (problem,) = recordings.unused([str(tmp_path)], [])['problems']
     assert (problem['name'], problem['kind']) == ('spk1', 'not permitted')
 
 

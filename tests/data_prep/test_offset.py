@@ -1,10 +1,12 @@
 """A recorder's offset is heard by nobody: it moves no level, no onset and no SNR."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from data_prep import audio, fgbg_mixers, fgbg_plans, mixers, plans
-from data_prep.corpora import Utterance
+from data_prep import audio, mix, mixtures
+from data_prep.recordings import Recording
 import sound_trees
 import trees
 
@@ -13,7 +15,7 @@ RATE = 8000
 
 def inspected(path, audio_T, **keywords):
     trees.write(path, audio_T, RATE, **keywords)
-    found = audio.inspect(Utterance(path.stem, path.stem, str(path), 'test'), sample_rate=RATE)
+    found = audio.inspect(Recording(path.stem, path.stem, str(path), 'test'), sample_rate=RATE)
     assert not found.problem, found
     return found
 
@@ -29,7 +31,7 @@ def test_an_offset_is_found_taken_off_and_said(tmp_path, offset):
     found = inspected(tmp_path / 'x.wav', sound_T + offset)
     assert found.take.offset == pytest.approx(offset + sound_T.mean(), abs=1e-4)
     assert [note for note in found.converted if note.startswith('offset taken off')]
-    heard_T = audio.read(found.item.path, sample_rate=RATE, take=found.take)
+    heard_T = audio.read(found.path, sample_rate=RATE, take=found.take)
     np.testing.assert_allclose(heard_T, sound_T - sound_T.mean(), atol=1e-4)
     plain = inspected(tmp_path / 'y.wav', sound_T)
     assert found.rms_db == pytest.approx(plain.rms_db, abs=0.05)
@@ -47,14 +49,15 @@ def test_speakers_have_the_snr_that_was_drawn(tmp_path, offset):
         inspected(tmp_path / f'p{i}.wav', sound_T - sound_T.mean())
         for i, sound_T in enumerate(sounds)
     ]
-    for one, other in zip(*(plans.random_pairs(x, sample_rate=RATE) for x in (good, good))):
-        example = mixers.mix_at_levels(one, sample_rate=RATE)
-        clips = tuple(plain[int(clip.source_id)] for clip in other.clips)
-        spec = plans.MixtureSpec(
-            other.id, other.split, tuple(plans.clip(x, 0, x.samples) for x in clips),
-            other.level_db, other.samples, other.snr_db,
-        )  # fmt: skip
-        wanted = mixers.mix_at_levels(spec, sample_rate=RATE)
+    for one, other in zip(*(mixtures.random_pairs(x, sample_rate=RATE) for x in (good, good))):
+        example = mix.mix_at_levels(one, sample_rate=RATE)
+        clips = tuple(plain[int(clip.source_id)] for clip in other.sources)
+        sources = tuple(
+            mixtures.part(x, 0, x.samples, source.level_db)
+            for x, source in zip(clips, other.sources)
+        )
+        spec = dataclasses.replace(other, sources=sources)
+        wanted = mix.mix_at_levels(spec, sample_rate=RATE)
         assert snr_db(example.sources_ST) == pytest.approx(snr_db(wanted.sources_ST), abs=0.05)
         assert abs(example.sources_ST.mean(axis=1)).max() < 100  # of 32768
 
@@ -65,11 +68,18 @@ def test_an_event_with_an_offset_begins_where_it_is_heard(tmp_path):
     for name, offset in (('plain', 0.0), ('offset', -0.3)):
         event = inspected(tmp_path / f'{name}.wav', event_T + offset)
         ground = inspected(tmp_path / f'{name}_ground.wav', ground_T + offset / 2)
-        spec = plans.MixtureSpec(
-            'm', 'c1', (plans.clip(event, 0, event.samples), plans.clip(ground, 0, 8000)),
-            (1.0, -1.0), 8000, 2.0, (fgbg_plans.Scene((2000, 6000), 0.5, 0.3),),
-        )  # fmt: skip
-        pieces[name] = fgbg_mixers.mix(spec, sample_rate=RATE)
+        spec = mixtures.Mixture(
+            'm',
+            'c1',
+            (mixtures.part(event, 0, event.samples, 1.0), mixtures.part(ground, 0, 8000, -1.0)),
+            8000,
+            2.0,
+            adaptation_start=2000,
+            adaptation_stop=6000,
+            adaptation_overlap=0.5,
+            onset=0.3,
+        )
+        pieces[name] = mix.mix(spec, sample_rate=RATE)
     source_ST = pieces['offset'].sources_ST
     assert snr_db(source_ST) == pytest.approx(2.0, abs=0.05)
     similar = np.corrcoef(source_ST[0], pieces['plain'].sources_ST[0])[0, 1]
@@ -80,8 +90,9 @@ def test_a_ready_mixture_keeps_its_samples_and_has_its_snr_without_the_offset(tm
     sounds = [trees.speechlike(1.0, seed=i, peak=0.1 + 0.1 * i) for i in range(2)]
     good = [inspected(tmp_path / f'{i}.wav', x_T + 0.2 * i) for i, x_T in enumerate(sounds)]
     trees.write(tmp_path / 'mix.wav', sum(sounds) + 0.2, RATE)
-    listed = [plans.Listed('m', 'test', ('0', '1'), mixture_paths=(str(tmp_path / 'mix.wav'),))]
-    (spec,) = plans.listed_pairs(good, listed=listed)
-    example = mixers.mix_as_made(spec, sample_rate=RATE)
+    sources = tuple(mixtures.Source(x.path, x.source_id) for x in good)
+    row = mixtures.Mixture('m', 'test', sources, ready=(str(tmp_path / 'mix.wav'),))
+    (spec,) = mixtures.listed(good, rows=[row])
+    example = mix.mix_as_made(spec, sample_rate=RATE)
     assert example.sources_ST[1].mean() / 32768 == pytest.approx(0.2, abs=0.01)
     assert example.snr_db == pytest.approx(snr_db(np.stack(sounds)), abs=0.05)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from data_prep import embedded, fgbg, folder_2mix, plans, shards
-from data_prep.corpora import Utterance
+from data_prep import build, embedded, fgbg, folder_2mix, mixtures
+from data_prep.recordings import Recording
 import trees
 
 
@@ -35,7 +35,7 @@ def test_overwrite_keeps_the_old_data_set_until_the_new_one_is_planned(
         assert not (tmp_path / 'dataset.json').exists() and not list(tmp_path.glob('*.tfrecord-*'))
         raise RuntimeError('seen')
 
-    monkeypatch.setattr(shards.WriteShard, 'process', first_shard)
+    monkeypatch.setattr(build.WriteShard, 'process', first_shard)
     with pytest.raises(RuntimeError, match='seen'):
         run_folder(corpus, tmp_path, '--overwrite')
 
@@ -57,19 +57,19 @@ def test_a_refused_plan_is_one_line(corpus, tmp_path, caplog, capfd, beam_flags)
 
 
 def fail(spec, *, sample_rate):
-    raise shards.audio.BadInput('silent part', 'nothing to hear')
+    raise build.audio.BadInput('silent part', 'nothing to hear')
 
 
 def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
     utterances = [
-        Utterance(f'u{i}', f's{i}', str(corpus / f'spk{i}' / 'u0.wav'), 'train') for i in range(4)
+        Recording(f'u{i}', f's{i}', str(corpus / f'spk{i}' / 'u0.wav'), 'train') for i in range(4)
     ]
     with pytest.raises(ValueError, match="^split 'train': no mixture could be made.*silent part"):
-        shards.run(
+        build.run(
             name='x',
             utterances=utterances,
             output_dir=str(tmp_path / 'out'),
-            plan=plans.random_pairs,
+            plan=mixtures.random_pairs,
             mix=fail,
         )
     assert 'Traceback' not in caplog.text

@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from data_prep import delimited, folder_2mix, libritts_2mix, options
-from data_prep.corpora import TreeError, Utterance
+from data_prep import folder_2mix, libritts_2mix, options, tables
+from data_prep.recordings import Recording, TreeError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate
 import trees
@@ -37,7 +37,7 @@ import trees
 )
 def test_known_tables(tmp_path, text):
     (tmp_path / 'speakers.tsv').write_bytes(text.encode('utf-16' if '?' in text else 'utf-8'))
-    assert delimited.read_sexes(str(tmp_path / 'speakers.tsv')) == {'1': 'F', '2': 'M', '3': ''}
+    assert tables.read_sexes(str(tmp_path / 'speakers.tsv')) == {'1': 'F', '2': 'M', '3': ''}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_known_tables(tmp_path, text):
 def test_other_tables_are_refused(tmp_path, text, said):
     (tmp_path / 't.csv').write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(TreeError, match=said) as refused:
-        delimited.read_sexes(str(tmp_path / 't.csv'))
+        tables.read_sexes(str(tmp_path / 't.csv'))
     assert len(str(refused.value)) < 600
 
 
@@ -98,11 +98,8 @@ def test_the_sexes_arrive_in_the_rows_of_an_evaluation(tmp_path):
         filter_taps=16,
     )
     assert rows
-    for row in rows:
-        assert [row['sex_1'], row['sex_2']] == [
-            sexes.get(name, '') for name in json.loads(row['sources'])
-        ]
-    assert any(row['sex_1'] for row in rows)
+    assert all(row['sex'] == sexes.get(row['speaker'], '') for row in rows)
+    assert any(row['sex'] for row in rows)
 
 
 def test_a_table_of_others_is_refused(tmp_path):
@@ -139,7 +136,7 @@ def test_a_table_of_others_is_refused(tmp_path):
 )
 def test_a_table_that_fits_in_part_is_told(tmp_path, table, line):
     (tmp_path / 's.csv').write_text('speaker,sex\n' + ''.join(f'{name},f\n' for name in table))
-    utterances = [Utterance(f'{name}1', name, 'x.wav', 'train') for name in ('a', '\u00e9', 'c')]
+    utterances = [Recording(f'{name}1', name, 'x.wav', 'train') for name in ('a', '\u00e9', 'c')]
     args = types.SimpleNamespace(speakers=str(tmp_path / 's.csv'))
     metadata, told = options.sexes(args, utterances)
     assert told == ([f's.csv: {line}'] if line else [])

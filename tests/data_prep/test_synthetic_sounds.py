@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from data_prep import embedded_foreground, sound_tables
+from data_prep import embedded_foreground
+from data_prep.readers import sounds as banks
 
 RATE = 16000
 COUNT = 6
@@ -89,7 +90,7 @@ def test_recordings_of_a_class_differ_in_length_and_spectrum(bank, role, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('role', sound_tables.ROLES)
+@pytest.mark.parametrize('role', banks.ROLES)
 def test_classes_differ_from_one_another(bank, role):
     """A recording's nearest neighbour, by spectrum and rhythm, is mostly of its own class."""
     names = [name for other, name in SOUNDS if other == role]
@@ -117,16 +118,16 @@ def test_events_change_and_backgrounds_stay(bank):
             assert max(values) < 4, name
     events, backgrounds = (
         [np.median(values) for (role, _), values in spread.items() if role == wanted]
-        for wanted in sound_tables.ROLES
+        for wanted in banks.ROLES
     )
     assert min(events) > 3 * max(backgrounds)
 
 
 def test_the_class_table_names_exactly_what_is_made():
-    classes = sound_tables.read_classes(embedded_foreground.CLASSES)
+    classes = banks.read_classes(embedded_foreground.CLASSES)
     assert {(one.role, one.name) for one in classes.values()} == set(SOUNDS)
-    for role in sound_tables.ROLES:
+    for role in banks.ROLES:
         seen = [one.seen for one in classes.values() if one.role == role]
         assert seen.count(True) >= 6 and seen.count(False) >= 4
-    paper = sound_tables.read_classes()
+    paper = banks.read_classes()
     assert {one for one in classes.values() if one.name != 'doorbell'} == set(paper.values())

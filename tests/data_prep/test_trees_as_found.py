@@ -4,13 +4,14 @@ import os
 
 import pytest
 
-from data_prep import corpora, mixture_trees
+from data_prep import recordings
+from data_prep.readers import folder as people, librimix, wsj0
 from test_corpora import touch
 
 
 def speakers_of(root):
-    found = corpora.folder(str(root), validation=0, test=0)
-    return {os.path.relpath(u.path, root): u.speaker for u in found}
+    found = people.read(str(root), validation=0, test=0)
+    return {os.path.relpath(u.path, root): u.source_id for u in found}
 
 
 def test_links_never_lend_a_speakers_files_to_another(tmp_path):
@@ -47,24 +48,26 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path, target):
 def test_ids_that_clash_are_told_apart_whatever_the_order(tmp_path, monkeypatch):
     names = ['s1/a b  c.wav', 's1/a_b__c.wav', 's1/a-b/c.wav', 's1/a/b-c.wav', 's1/x y.wav']
     root = touch(tmp_path, *names, *(f's{i}/z.wav' for i in range(2, 5)))
-    ids = {u.path: u.id for u in corpora.folder(root, validation=0, test=0)}
+    ids = {u.path: u.id for u in people.read(root, validation=0, test=0)}
     assert len(set(ids.values())) == len(ids) == 8
     assert not any(' ' in name or '/' in name for name in ids.values())
     assert ids[f'{root}/s1/x y.wav'] == 's1-x_y'  # alone under its name: left as it is
     assert len(ids[f'{root}/s1/a/b-c.wav']) == len('s1-a-b-c') + 9
-    listed = corpora.list_files
-    monkeypatch.setattr(corpora, 'list_files', lambda *args: dict([*listed(*args).items()][::-1]))
-    assert {u.path: u.id for u in corpora.folder(root, validation=0, test=0)} == ids
+    listed = recordings.list_files
+    monkeypatch.setattr(
+        recordings, 'list_files', lambda *args: dict([*listed(*args).items()][::-1])
+    )
+    assert {u.path: u.id for u in people.read(root, validation=0, test=0)} == ids
 
 
 def test_trees_in_a_bucket_are_refused_with_the_way_out(tmp_path):
     for walk in (
-        lambda: mixture_trees.wsj0_2mix('gs://bucket/wsj0-mix'),
-        lambda: mixture_trees.librimix('gs://bucket/Libri2Mix'),
-        lambda: mixture_trees.wsj0_lists('gs://bucket/wsj0', str(tmp_path)),
-        lambda: mixture_trees.wsj0_lists(str(tmp_path), 'gs://bucket/lists'),
+        lambda: wsj0.read('gs://bucket/wsj0-mix'),
+        lambda: librimix.read('gs://bucket/Libri2Mix'),
+        lambda: wsj0.read_lists('gs://bucket/wsj0', str(tmp_path)),
+        lambda: wsj0.read_lists(str(tmp_path), 'gs://bucket/lists'),
     ):
-        with pytest.raises(corpora.TreeError, match='gs://bucket.*local path.*mount'):
+        with pytest.raises(recordings.TreeError, match='gs://bucket.*local path.*mount'):
             walk()
 
 
@@ -74,14 +77,14 @@ def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_takes_those_of_tr_in_
         return str(base)
 
     libri = make(tmp_path / 'libri', ['train-100', 'test'], 'mix_clean', '103-1-1_104-1-1')
-    with pytest.raises(corpora.TreeError, match="2 of 2 speakers.*'103' in test, train"):
-        mixture_trees.librimix(libri, splits=('train', 'test'))
+    with pytest.raises(recordings.TreeError, match="2 of 2 speakers.*'103' in test, train"):
+        librimix.read(libri, splits=('train', 'test'))
     # The same speaker in two training parts is in one split.
     one_split = make(tmp_path / 'one', ['train-100', 'train-360'], 'mix_clean', '103-1-1_104-1-1')
-    assert len(mixture_trees.librimix(one_split, splits=('train',))[1]) == 2
-    wsj0 = make(tmp_path / 'wsj0', ['tr'], 'mix', '01to030v_0.4_029o0311_-0.4')
+    assert len(librimix.read(one_split, splits=('train',))[1]) == 2
+    merl = make(tmp_path / 'wsj0', ['tr'], 'mix', '01to030v_0.4_029o0311_-0.4')
     make(tmp_path / 'wsj0', ['cv'], 'mix', '01to030x_0.4_029o0312_-0.4')
-    assert len(mixture_trees.wsj0_2mix(wsj0, splits=('train', 'validation'))[1]) == 2
+    assert len(wsj0.read(merl, splits=('train', 'validation'))[1]) == 2
 
 
 def test_a_link_to_a_file_of_the_tree_lends_it_to_nobody(tmp_path):
@@ -100,12 +103,14 @@ def test_a_link_to_a_file_of_the_tree_lends_it_to_nobody(tmp_path):
     expected |= {f'spk2/{name}.wav': 'spk2' for name in ('nowhere', 'nowhere2')}  # told as broken
     assert speakers_of(root) == expected
     used = [os.path.join(root, path) for path in expected]
-    problems = corpora.unused([str(root)], used)['problems']
+    problems = recordings.unused([str(root)], used)['problems']
     names = ['spk0/alias.wav', 'spk1/lent.wav', 'spk2/chain.wav', 'spk2/own_again.wav']
     assert [one['name'] for one in problems] == names
     assert {one['kind'] for one in problems} == {'linked twice'}
     # What a list names is used as it says.
-    assert not corpora.unused([str(root)], [os.path.join(root, name) for name in names])['problems']
+    assert not recordings.unused([str(root)], [os.path.join(root, name) for name in names])[
+        'problems'
+    ]
 
 
 def test_folders_of_one_name_in_two_forms_never_cross_splits(tmp_path):
@@ -113,14 +118,14 @@ def test_folders_of_one_name_in_two_forms_never_cross_splits(tmp_path):
     names = [composed, apart, 'anna', 'Anna', 'stra\u00dfe', 'STRASSE']
     root = touch(tmp_path, *(f'{name}/a.wav' for name in names), *(f's{i}/a.wav' for i in range(8)))
     for seed in range(10):
-        found = corpora.folder(root, validation=0.3, test=0.3, seed=seed)
+        found = people.read(root, validation=0.3, test=0.3, seed=seed)
         splits = {os.path.relpath(one.path, root).split('/')[0]: one.split for one in found}
         assert len(splits) == 14
         for a, b in zip(names[::2], names[1::2]):
             assert splits[a] == splits[b]
-    speakers = [one.speaker for one in found]
+    speakers = [one.source_id for one in found]
     assert speakers.count(apart) == 2 and composed not in speakers  # the first in order
-    *_, told = corpora.twins(names)
+    *_, told = people.twins(names)
     assert len(told) == 3
     assert any("'Jose\\u0301' and 'Jos\\xe9' differ in their Unicode" in line for line in told)
     assert any("'Anna' and 'anna' differ in small and capital" in line for line in told)
@@ -129,7 +134,7 @@ def test_folders_of_one_name_in_two_forms_never_cross_splits(tmp_path):
 def test_what_is_found_in_another_tree_is_printable(tmp_path):
     name = 'two\nlines\x1b[31m\udce9'
     os.makedirs(os.path.join(tmp_path, name))
-    for walk in (mixture_trees.wsj0_2mix, mixture_trees.librimix):
-        with pytest.raises(corpora.TreeError) as refused:
+    for walk in (wsj0.read, librimix.read):
+        with pytest.raises(recordings.TreeError) as refused:
             walk(str(tmp_path))
         assert 'found: two\\nlines\\x1b[31m\\xe9' in str(refused.value)

@@ -7,18 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import (
-    audio,
-    corpora,
-    folder_2mix,
-    mixers,
-    mixture_trees,
-    plans,
-    sound_bank,
-    survey,
-    wsj0_2mix,
-)
-from data_prep.sound_tables import SoundClass
+from data_prep import audio, folder_2mix, mix, mixtures, survey, wsj0_2mix
+from data_prep.readers import folder as reader, libritts, sounds as banks, vctk, wsj0
+from data_prep.readers.sounds import SoundClass
 import trees
 
 BAD = {
@@ -53,21 +44,25 @@ def _copy(path):
 
 
 def inspected(utterances):
-    return [audio.inspect(one, sample_rate=8000, min_seconds=0.5) for one in utterances]
+    return [forms(one)[-1] for one in utterances]
+
+
+def forms(one):
+    return audio.inspect_forms(one, sample_rate=8000, min_seconds=0.5)
 
 
 # {reader: (function of the root, [the form taken first, the one after])}
 READERS = {
-    'folder': (lambda root: corpora.folder(root, validation=0, test=0), ['a/x.wav', 'a/x.m4a']),
+    'folder': (lambda root: reader.read(root, validation=0, test=0), ['a/x.wav', 'a/x.m4a']),
     'beside its own name': (
-        lambda root: corpora.folder(root, validation=0, test=0),
+        lambda root: reader.read(root, validation=0, test=0),
         ['a/x.m4a.flac', 'a/x.m4a'],
     ),
     'libritts': (
-        corpora.libritts,
+        libritts.read,
         ['test-clean/1/2/1_2_3_4.wav', 'test-clean/1/2/1_2_3_4.flac', 'test-clean/1/2/1_2_3_4.m4a'],
     ),
-    'vctk': (corpora.vctk, ['wav48/p225/p225_001_mic1.flac', 'wav48/p225/p225_001.wav']),
+    'vctk': (vctk.read, ['wav48/p225/p225_001_mic1.flac', 'wav48/p225/p225_001.wav']),
 }
 
 
@@ -77,16 +72,16 @@ def test_the_first_good_form_is_taken(tmp_path, reader, fault):
     read, names = READERS[reader]
     first, *rest = [sound(tmp_path / name) for name in names]
     sound(tmp_path / 'b/y.wav', seed=1)
-    (whole,) = [one for one in inspected(read(str(tmp_path))) if one.item.path == str(first)]
-    assert not whole.problem and not whole.passed_over
+    (whole,) = [one for one in inspected(read(str(tmp_path))) if one.path == str(first)]
+    assert not whole.problem
     for i, path in enumerate([first, *rest]):
         BAD[fault](path)
-        found = [one for one in inspected(read(str(tmp_path))) if one.item.id == whole.item.id]
-        assert len(found) == 1
+        (one,) = [one for one in read(str(tmp_path)) if one.id == whole.id]
+        *passed_over, found = forms(one)
         last = i == len(rest)
-        assert found[0].item.path == str(first if last else rest[i])
-        assert bool(found[0].problem) == last
-        assert [one.item.path for one in found[0].passed_over] == (
+        assert found.path == str(first if last else rest[i])
+        assert bool(found.problem) == last
+        assert [one.path for one in passed_over] == (
             [] if last else [str(one) for one in [first, *rest[:i]]]
         )
 
@@ -99,9 +94,9 @@ def test_of_a_ready_mixture_each_file_has_its_forms(tmp_path, where):
     audio_T, rate = soundfile.read(path)
     soundfile.write(path.with_suffix('.flac'), audio_T, rate)
     path.write_bytes(b'')
-    utterances, listed = mixture_trees.wsj0_2mix(str(tmp_path), splits=('test',))
-    (spec,) = plans.listed_pairs(inspected(utterances), listed=listed)
-    assert mixers.mix_as_made(spec, sample_rate=8000).sources_ST.shape == (2, 8000)
+    utterances, listed = wsj0.read(str(tmp_path), splits=('test',))
+    (spec,) = mixtures.listed(inspected(utterances), rows=listed)
+    assert mix.mix_as_made(spec, sample_rate=8000).sources_ST.shape == (2, 8000)
 
 
 def test_a_bad_form_of_a_ready_mixture_is_counted(tmp_path):
@@ -130,9 +125,9 @@ def test_of_wsj0_the_sphere_file_stands_in_for_a_bad_conversion(tmp_path):
     sound(tmp_path / f'{names[0]}.wav').write_bytes(b'RIFF')
     for part in ('tr', 'cv', 'tt'):
         (tmp_path / f'mix_2_spk_{part}.txt').write_text(f'{names[0]}.wav 1 {names[1]}.wav -1\n')
-    utterances, _ = mixture_trees.wsj0_lists(str(tmp_path), str(tmp_path), splits=('train',))
+    utterances, _ = wsj0.read_lists(str(tmp_path), str(tmp_path), splits=('train',))
     found = inspected(utterances)
-    assert [os.path.basename(one.item.path) for one in found] == ['01to030v.wv1', '029o0311.wv1']
+    assert [os.path.basename(one.path) for one in found] == ['01to030v.wv1', '029o0311.wv1']
     assert not any(one.problem for one in found)
 
 
@@ -154,16 +149,16 @@ def test_split_by_recording_no_recording_is_two(tmp_path, first, other):
     first, other = sound(tmp_path / first), sound(tmp_path / other, seed=1)
     apart = ['a/day2/x.wav', 'a/wave/x.mp3', 'a/x2.wav', 'b/x.wav']
     rest = [sound(tmp_path / name, seed=i + 2) for i, name in enumerate(apart)]
-    found = corpora.folder(str(tmp_path), split_by='recording')
+    found = reader.read(str(tmp_path), split_by='recording')
     assert {one.path for one in found} == {str(path) for path in [first, *rest]}
     assert {one.path: one.others for one in found if one.others} == {str(first): (str(other),)}
     first.write_bytes(b'')
-    assert str(other) in {one.item.path for one in inspected(found)}
+    assert str(other) in {one.path for one in inspected(found)}
     about = survey.survey(str(tmp_path))
     assert len(about['recordings']) == 5 and not about['elsewhere']
     # Where speakers are split, it is in one split anyhow.
     sound(first)
-    people = corpora.folder(str(tmp_path), validation=0, test=0)
+    people = reader.read(str(tmp_path), validation=0, test=0)
     assert {one.path for one in people} == {str(path) for path in [first, other, *rest]}
 
 
@@ -193,8 +188,8 @@ def test_a_copy_of_any_form_is_the_same_recording(tmp_path, case):
         path = sound(tmp_path / name, seed=seed)
         path.write_bytes(contents.setdefault(seed, path.read_bytes()))  # whatever the suffix says
     copies = []
-    found = corpora.folder(str(tmp_path), split_by='recording', copies=copies)
-    assert sorted(one.speaker for one in found) == ['a', 'a', 'b']
+    found = reader.read(str(tmp_path), split_by='recording', copies=copies)
+    assert sorted(one.source_id for one in found) == ['a', 'a', 'b']
     assert copies
     for copy, kept in copies:  # what the report says of them is so
         with open(copy.path, 'rb') as one, open(kept.path, 'rb') as other:
@@ -207,7 +202,7 @@ def test_a_bad_form_joins_nothing(tmp_path):
         sound(tmp_path / f'a/{name}.wav', seed=ord(name))
         (tmp_path / f'a/{name}.flac').write_bytes(b'<html>403 Forbidden</html>')
     (tmp_path / 'a/bad.wav').write_bytes(b'<html>403 Forbidden</html>')
-    found = corpora.folder(str(tmp_path), split_by='recording')
+    found = reader.read(str(tmp_path), split_by='recording')
     assert [one.id for one in found] == ['a-bad', 'a-x', 'a-y', 'a-z']
 
 
@@ -215,8 +210,8 @@ def test_bad_forms_that_are_alike_are_nobodys_copies(tmp_path):
     for i, speaker in enumerate('abcd'):
         sound(tmp_path / speaker / 'x.m4a', seed=i)
         (tmp_path / speaker / 'x.wav').write_bytes(b'<html>403 Forbidden</html>')
-    found = inspected(corpora.folder(str(tmp_path), validation=0, test=0))
-    assert [one.item.path[-7:] for one in found] == [f'{name}/x.m4a' for name in 'abcd']
+    found = inspected(reader.read(str(tmp_path), validation=0, test=0))
+    assert [one.path[-7:] for one in found] == [f'{name}/x.m4a' for name in 'abcd']
     assert [one['name'] for one in survey.survey(str(tmp_path))['recordings']] == [*'abcd']
 
 
@@ -242,5 +237,5 @@ def test_a_sounds_other_form_is_taken_too(tmp_path):
         name: SoundClass(name, role, True)
         for name, role in (('bell', 'foreground'), ('fan', 'background'))
     }
-    found = inspected(sound_bank.folder(str(tmp_path), classes=classes))
-    assert [(one.item.path[-5:], one.problem) for one in found] == [('x.m4a', '')] * 2
+    found = inspected(banks.folder(str(tmp_path), classes=classes))
+    assert [(one.path[-5:], one.problem) for one in found] == [('x.m4a', '')] * 2

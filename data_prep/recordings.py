@@ -1,4 +1,4 @@
-"""Walk source trees as they are delivered: utterances with speaker, path and split."""
+"""Recordings, rows of files.csv: what lies in a tree, and which files are copies or forms."""
 
 import collections
 from collections.abc import Callable, Iterable
@@ -6,15 +6,16 @@ import dataclasses
 import glob
 import hashlib
 import heapq
+import math
 import os
 import posixpath
 import re
 import stat
-import unicodedata
 
 import soundfile
 
-from data_prep.mixing import stable_hash
+from data_prep import tables
+from data_prep.tables import TreeError, plural
 from fgsep_jax import files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
@@ -42,15 +43,6 @@ _SYSTEM_NAMES = {
 }  # fmt: skip
 
 
-class TreeError(ValueError):
-    """A tree that is not what the job expects."""
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
-
-
 def is_companion(name: str) -> bool:
     """Whether a file or folder of this name is a system's own, beside the user's files."""
     name = name.lower()
@@ -58,35 +50,75 @@ def is_companion(name: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Utterance:
-    """One audio file.
+class Take:
+    """How the samples of a file become the sound that is used.
+
+    Attributes:
+        channel: the one that is taken.
+        offset: taken off it; 0 where a mean is no matter, see `audio.inspect`.
+        scale: factor; a power of two, below 1 where float samples exceed full scale.
+    """
+
+    channel: int = 0
+    offset: float = 0.0
+    scale: float = 1.0
+
+
+AS_IT_IS = Take()
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One audio file, or a segment of it: a row of files.csv.
 
     Attributes:
         id: unique in the data set, without spaces; part of the ids of its mixtures.
-        speaker: who speaks (or which clip it is); mixtures never pair a speaker with itself.
+        source_id: who speaks, or the recording that a sound is cut from: no mixture pairs it with
+            itself, and it never crosses splits.
         path: of the file; local, or any URL that Beam's file systems read.
         split: train, validation, test, ...
         source_class: `speech`, or the class of the sound.
-        others: paths of the same recording in other forms; the first one that is good is taken
-            where `path` is not.
+        role: `foreground` or `background` for a sound; empty for speech.
+        seen: whether training uses the sound's class.
+        bank: split in which its corpus delivers the sound (`validation`, `test`), if any.
+        others: paths of the same recording in other forms, to be tried where `path` is not good.
+        start, samples: where it begins and how long it is, at the data set's rate; 0 until it is
+            looked into, and where it is bad.
+        rms_db: level re full scale.
+        take: how it is to be read.
+        converted: what reading changes (`resampled`, `first channel taken`).
+        problem, detail: kind of fault and what was seen; empty if the file is good.
     """
 
     id: str
-    speaker: str
+    source_id: str
     path: str
     split: str
     source_class: str = 'speech'
-    others: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    role: str = ''
+    seen: bool = True
+    bank: str = ''
+    _: dataclasses.KW_ONLY
+    others: tuple[str, ...] = ()
+    start: int = 0
+    samples: int = 0
+    rms_db: float = -math.inf
+    take: Take = AS_IT_IS
+    converted: tuple[str, ...] = ()
+    problem: str = ''
+    detail: str = ''
 
     def __post_init__(self):
         # These two are written into records and reports; `path` must stay as the system has it.
         object.__setattr__(self, 'id', printable(self.id))
-        object.__setattr__(self, 'speaker', printable(self.speaker))
+        object.__setattr__(self, 'source_id', printable(self.source_id))
 
     @property
     def owner(self) -> str:
         """Whose it is, for people."""
-        return f'speaker {self.speaker}'
+        if self.role:
+            return f'class {self.role} {self.source_class}'
+        return f'speaker {self.source_id}'
 
 
 @dataclasses.dataclass
@@ -191,11 +223,11 @@ def walk(root: str) -> Walked:
     """
     tree = _walk_url(root) if '://' in root else _walk(root)
     readable = sorted(path for path in tree.files if path.lower().endswith(_OF_LIBSNDFILE))
-    converted = {_stem(path): path for path in readable}
+    converted = {stem(path): path for path in readable}
     again = {
-        path: converted.get(path) or converted[_stem(path)]
+        path: converted.get(path) or converted[stem(path)]
         for path in sorted(tree.files)
-        if path.lower().endswith(BY_FFMPEG) and {path, _stem(path)} & converted.keys()
+        if path.lower().endswith(BY_FFMPEG) and {path, stem(path)} & converted.keys()
     }  # x.m4a beside x.wav, or beside x.m4a.wav
     tree.files = [path for path in tree.files if path not in again]
     tree.problems += [(path, 'converted already', 'beside it') for path in again]
@@ -226,7 +258,7 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> dict[str, tuple[
     """
     tree = walk(root)
     return {
-        path: tuple(_join(root, other) for other in tree.originals.get(path, ()))
+        path: tuple(posixpath.join(root, other) for other in tree.originals.get(path, ()))
         for path in sorted(tree.files)
         if path.lower().endswith(suffixes)
     }
@@ -248,7 +280,10 @@ def in_forms(
     for path, name in named.items():
         groups[name].insert(0, path)
     return {
-        some[0]: (*(_join(root, one) for one in some[1:]), *(x for one in some for x in files[one]))
+        some[0]: (
+            *(posixpath.join(root, one) for one in some[1:]),
+            *(x for one in some for x in files[one]),
+        )
         for some in groups.values()
     }
 
@@ -295,8 +330,8 @@ def _alike(paths: list[str], key: Callable) -> list[list[str]]:
 
 
 def distinct(
-    items: list[Utterance], copies: list | None = None, *, last: Callable = lambda one: False
-) -> list[Utterance]:
+    items: list[Recording], copies: list | None = None, *, last: Callable = lambda one: False
+) -> list[Recording]:
     """The items, in their order, without those of which a file, of whatever form, is a copy of
     another one's.
 
@@ -374,7 +409,7 @@ def joined(names: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: top(name) for name in above}
 
 
-def shared(copies: list[tuple[Utterance, Utterance]], *, most: int = 20) -> list[str]:
+def shared(copies: list[tuple[Recording, Recording]], *, most: int = 20) -> list[str]:
     """A line for each two speakers, or classes, of whose files `distinct` left some out.
 
     Args:
@@ -395,7 +430,7 @@ def shared(copies: list[tuple[Utterance, Utterance]], *, most: int = 20) -> list
 def unused(
     roots: Iterable[str],
     used: Iterable[str],
-    copies: Iterable[tuple[Utterance, Utterance]] = (),
+    copies: Iterable[tuple[Recording, Recording]] = (),
 ) -> dict:
     """What lies under `roots` beside the `used` paths, for the report.
 
@@ -428,12 +463,12 @@ def unused(
         tree = walk(root)
         companions += tree.companions
         for path, kind, detail in tree.problems:
-            if plain(_join(root, path)) in used:  # by a list that names it
+            if plain(posixpath.join(root, path)) in used:  # by a list that names it
                 continue
-            name, path = printable(path), printable(_join(root, path))
+            name, path = printable(path), printable(posixpath.join(root, path))
             problems.append({'name': name, 'path': path, 'kind': kind, 'detail': detail})
         for path in tree.files:
-            if plain(_join(root, path)) in used:
+            if plain(posixpath.join(root, path)) in used:
                 continue
             suffix = posixpath.splitext(path)[1].lower()
             plausible = re.fullmatch(r'\.\w{1,8}', suffix)
@@ -449,240 +484,67 @@ def unused(
     }
 
 
-def _join(root: str, path: str) -> str:
-    return posixpath.join(root, path)
+def stem(path: str) -> str:
+    return posixpath.splitext(path)[0]
 
 
-def _expected(root: str, layout: str, found: list[str]) -> TreeError:
+def wrong_tree(root: str, layout: str, found: list[str]) -> TreeError:
     examples = ', '.join(map(printable, found[:5])) if found else 'no such audio files at all'
     return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 
 
-def _stem(path: str) -> str:
-    return posixpath.splitext(path)[0]
-
-
-def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Names of folders that may well be one speaker's.
-
-    Args:
-        names: of the speakers' folders.
-    Returns:
-        {name: speaker}, where names that differ in their Unicode form alone are one speaker;
-        {name: the first that differs from it in small and capital letters at most}, which must
-        not cross splits; lines that tell of both.
-    """
-    speakers, groups, told = {}, {}, []
-    first_of_form, first_of_letters = {}, {}
-    for name in sorted(names):
-        form = unicodedata.normalize('NFC', name)
-        speakers[name] = first_of_form.setdefault(form, name)
-        groups[name] = first_of_letters.setdefault(form.casefold(), name)
-        if speakers[name] != name:
-            told.append(
-                f'the folders {ascii(speakers[name])} and {ascii(name)} differ in their Unicode '
-                'form alone: they are one speaker'
-            )
-        elif groups[name] != name:
-            told.append(
-                f'the folders {groups[name]!r} and {name!r} differ in small and capital letters '
-                'alone: two speakers of one split; if they are one, put their files together'
-            )
-    return speakers, groups, told
-
-
-def split_speakers(
-    speakers: set[str], *, validation: float, test: float, seed: int = 0
-) -> dict[str, str]:
-    """Speaker -> split: speakers ordered by hash, the first ones to test, then validation.
-
-    Args:
-        speakers: all of them, by the names of their folders.
-        validation, test: shares of the speakers; rounded, at least two speakers unless 0. Where
-            they are all, nobody is left for training.
-        seed: of the job.
-    Raises:
-        ValueError: if a split would have fewer than two speakers.
-    """
-    order = sorted(speakers, key=lambda speaker: stable_hash(seed, 'split', speaker))
-    counts = [max(2, round(share * len(order))) if share else 0 for share in (test, validation)]
-    rest = test + validation < 1
-    if not rest:
-        counts[0 if test else 1] += len(order) - sum(counts)
-    if sum(counts) + 2 * rest > len(order) or any(0 < count < 2 for count in counts):
-        names = [name for name, share in (('test', test), ('validation', validation)) if share]
-        names += ['training'] * rest
-        listed = ', '.join([*sorted(order)[:5], '...'][: len(order)]) or 'none'
-        ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
-        raise ValueError(
-            f'{plural(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
-            f'each, and mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add '
-            'speakers: each is a folder in --input_dir; or --split_by=recording splits the '
-            'recordings of each, so that test voices are trained on'
-        )
-    names = ['test'] * counts[0] + ['validation'] * counts[1]
-    names += ['train'] * (len(order) - len(names))
-    return dict(zip(order, names))
-
-
-def _ids(files: list[str]) -> dict[str, str]:
-    """{relative path: id}: the path without suffix, white space and `/`, as far as it is unique."""
-    stems = collections.Counter(_stem(path) for path in files)
-    names = {path: _stem(path) if stems[_stem(path)] == 1 else path for path in files}
-    names = {
-        path: printable(re.sub(r'\s', '_', name)).replace('/', '-') for path, name in names.items()
-    }
-    counts = collections.Counter(names.values())
-    return {
-        path: name if counts[name] == 1 else f'{name}-{stable_hash(path):016x}'[: len(name) + 9]
-        for path, name in names.items()
-    }
-
-
-_FORM = re.compile(
-    rf'(.+?)(?:_mic(\d))?(?:{"|".join(map(re.escape, AUDIO))})+', re.IGNORECASE | re.DOTALL
-)
-
-
-def _recording(path: str) -> tuple[str, int]:
-    """What a recording is called whose forms may lie side by side, or each in a folder of its
-    suffix, and by which microphone it is, if several took it: `ann/mp3/x_mic2.mp3` -> `ann/x`, 2.
-    """
-    top, *below, name = path.split('/')
-    suffix = posixpath.splitext(name)[1].lower()
-    name, microphone = _FORM.fullmatch(name).groups()
-    below = [folder for folder in below if f'.{folder.lower()}' != suffix]
-    return '/'.join([top, *below, name]), int(microphone or 0)
-
-
-def folder(
-    root: str,
-    *,
-    validation: float = 0.1,
-    test: float = 0.1,
-    seed: int = 0,
-    copies: list | None = None,
-    split_by: str = 'speaker',
-) -> list[Utterance]:
-    """Any `<speaker>/**/*` tree of audio files, split by speaker (or, by `recording`, not yet:
-    `plans.deal`; then of a recording's forms and microphones one is taken); files beside the
-    speakers' folders are nobody's, and speakers who share a file are of one split; `copies`: see
-    `distinct`."""
-    found = list_files(root)
-    files = [path for path in found if '/' in path]
-    if not files:
-        raise _expected(
-            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(found)
-        )
-    tops = {path: printable(path.split('/')[0]) for path in files}
-    speakers, groups, _ = twins(set(tops.values()))
-    forms = {path: found[path] for path in files}
-    if split_by == 'recording':
-        # The first microphone's form is the last of all, and among its own .wav.
-        files.sort(key=lambda path: (-_recording(path)[1], posixpath.splitext(path)[1].lower()))
-        forms = in_forms(root, found, {path: _recording(path)[0] for path in files})
-    copies = [] if copies is None else copies
-    utterances = distinct(
-        [
-            Utterance(name, speakers[tops[path]], _join(root, path), '', others=forms[path])
-            for path, name in _ids(sorted(forms)).items()
-        ],
-        copies,
-    )
-    if split_by == 'recording':
-        return [dataclasses.replace(one, split='train') for one in utterances]
-    # Who share a file are probably one person, under two names.
-    one_person = joined((groups[kept.speaker], groups[copy.speaker]) for copy, kept in copies)
-    groups = {name: one_person.get(group, group) for name, group in groups.items()}
-    try:
-        splits = split_speakers(
-            {groups[one.speaker] for one in utterances}, validation=validation, test=test, seed=seed
-        )
-    except ValueError as error:
-        same = [f'{other} = {name}' for name, other in sorted(one_person.items())]
-        if not same:
-            raise
-        shown = ', '.join([*same[:5], '...'][: len(same)])
-        raise ValueError(f'{error}; who share files count as one: {shown}') from error
-    return [dataclasses.replace(one, split=splits[groups[one.speaker]]) for one in utterances]
-
-
-LIBRITTS_SPLITS = {
-    'train-clean-100': 'train',
-    'train-clean-360': 'train',
-    'dev-clean': 'validation',
-    'test-clean': 'test',
+# Columns of files.csv, in their order, and what their cells hold.
+_COLUMNS = {
+    'split': str,
+    'id': str,
+    'path': str,
+    'source_id': str,
+    'source_class': str,
+    'role': str,
+    'seen': bool,
+    'bank': str,
+    'samples': int,
+    'rms_db': float,
+    'channel': int,
+    'offset': float,
+    'scale': float,
+    'converted': tuple,
+    'problem': str,
+    'detail': str,
+    'others': tuple,
 }
 
 
-def libritts(root: str, *, copies: list | None = None) -> list[Utterance]:
-    """`LibriTTS/{train-clean-100,...}/<spk>/<chapter>/<spk>_<chapter>_<par>_<utt>.wav`;
-    `copies`: see `distinct`."""
-    layout = (
-        f'[LibriTTS/]{{{",".join(LIBRITTS_SPLITS)}}}/<speaker>/<chapter>/'
-        '<speaker>_<chapter>_<paragraph>_<utterance>.wav'
-    )
-    files = list_files(root)
-    pattern = re.compile(
-        r'(?:.*/)?(?P<part>[^/]+)/(?P<speaker>\d+)/(?P<chapter>\d+)/'
-        r'(?P<name>(?P=speaker)_(?P=chapter)_\d+_\d+)\.\w+'
-    )
-    matches = {path: match for path in files if (match := pattern.fullmatch(path))}
-    named = {
-        path: (match['part'], match['name'])
-        for path, match in matches.items()
-        if match['part'] in LIBRITTS_SPLITS
-    }
-    if not named:
-        raise _expected(root, layout, list(files))
-    utterances = {}
-    for path, others in in_forms(root, files, named).items():
-        part, name = named[path]
-        one = Utterance(
-            name,
-            matches[path]['speaker'],
-            _join(root, path),
-            LIBRITTS_SPLITS[part],
-            others=others,
-        )
-        utterances[one.id] = one
-    return distinct(list(utterances.values()), copies)
+def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> str:
+    """files.csv, a line for each recording, or form of one, that was looked into.
+
+    Args:
+        recordings: one at least.
+        roots: {flag: folder}, see `tables.below`.
+    """
+    rows = []
+    for recording in recordings:
+        row = {**vars(recording), **vars(recording.take)}
+        row |= {name: None for name, value in vars(AS_IT_IS).items() if row[name] == value}
+        row |= {} if recording.samples else {'samples': None, 'rms_db': None}
+        row['seen'] = recording.seen if recording.role else None
+        row['path'] = tables.below(recording.path, roots)
+        row['others'] = tuple(tables.below(path, roots) for path in recording.others)
+        rows.append({name: row[name] for name in _COLUMNS})
+    return tables.to_csv(rows)
 
 
-def vctk(root: str, *, copies: list | None = None) -> list[Utterance]:
-    """VCTK 0.92 (`wav48_silence_trimmed/p225/p225_001_mic1.flac`, first microphone only) or 0.80
-    (`wav48/p225/p225_001.wav`), also converted to another form; all of it is test; `copies`: see
-    `distinct`."""
-    layout = (
-        'wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or '
-        '[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80), or .wav, .flac, ... of these names'
-    )
-    files = list_files(root)
-    pattern = re.compile(
-        r'(?:(?P<above>.*)/)?(?P<speaker>[ps]\d+)/(?P<name>(?P=speaker)_\d+)(?:_mic1)?\.\w+'
-    )
-    matches = {path: match for path in files if (match := pattern.fullmatch(path))}
-    if not matches:
-        raise _expected(root, layout, list(files))
-    named = collections.defaultdict(set)
-    for match in matches.values():
-        named[match['name']].add(match['above'])
-    twice = next((places for places in named.values() if len(places) > 1), None)
-    if twice:
-        places = ' and '.join(sorted(str(place or '.') for place in twice))
-        raise TreeError(
-            f'{root} holds both releases of VCTK, or one twice: {places}; give the folder of one '
-            'of them'
-        )
-    forms = in_forms(root, files, {path: match['name'] for path, match in matches.items()})
-    utterances = [
-        Utterance(
-            matches[path]['name'],
-            matches[path]['speaker'],
-            _join(root, path),
-            'test',
-            others=others,
-        )
-        for path, others in forms.items()
-    ]
-    return distinct(utterances, copies)
+def from_csv(path: str, roots: dict[str, str]) -> list[Recording]:
+    """The recordings that `to_csv` wrote.
+
+    Raises:
+        TreeError: it is no such table.
+    """
+    recordings = []
+    for _, row in tables.read_rows(path, ('split', 'id', 'path')):
+        values = {name: tables.value(text, _COLUMNS[name]) for name, text in row.items() if text}
+        take = Take(**{x: values.pop(x) for x in ('channel', 'offset', 'scale') if x in values})
+        values['path'] = tables.resolved(values['path'], roots)
+        values['others'] = tuple(tables.resolved(x, roots) for x in values.get('others', ()))
+        recordings.append(Recording(**{'split': '', **values}, take=take))
+    return recordings

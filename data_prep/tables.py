@@ -1,16 +1,41 @@
-"""Tables that users hand to a job as csv or tsv files."""
+"""Tables as csv or tsv files: those that users hand to a job, and the job's own rows.
+
+A cell of a row that a job writes is lossless: what is no text of one line (a newline or a byte that
+is no UTF-8 in a file's name) is percent-encoded, and a spreadsheet runs none of it as a formula.
+"""
 
 import codecs
 from collections.abc import Collection
 import csv
+import os
+import posixpath
 import re
 import unicodedata
+import urllib.parse
 
-from data_prep.corpora import TreeError, plural, printable
-from fgsep_jax import files
+from fgsep_jax import files, names
+from fgsep_jax.names import shown as printable
 
 SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
 MOST_BYTES = 256 << 20  # of a table: millions of lines
+
+
+class TreeError(ValueError):
+    """A tree or a table that is not what the job expects."""
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
+
+
+def _contents(path: str) -> bytes:
+    if '://' not in path:
+        return files.read_bytes(path, TreeError, most=MOST_BYTES)
+    from apache_beam.io.filesystems import FileSystems
+
+    with FileSystems.open(path, 'application/octet-stream') as file:
+        return file.read()
 
 
 def read_lines(path: str) -> list[str]:
@@ -20,7 +45,7 @@ def read_lines(path: str) -> list[str]:
         TreeError: if it is no regular file, too large, or cannot be read as text.
     """
     try:
-        contents = files.read_bytes(path, TreeError, most=MOST_BYTES)
+        contents = _contents(path)
     except TreeError as error:
         raise TreeError(printable(str(error))) from error
     try:
@@ -156,3 +181,84 @@ def read_sexes(path: str) -> dict[str, str]:
         if found.setdefault(speaker, sex) != sex:
             raise TreeError(f'{path}, line {number}: speaker {speaker!r} again, with another sex')
     return found
+
+
+_ODD = re.compile(r'%(?=[0-9A-Fa-f]{2})|^ | $')  # of what is printable; the rest is odd, too
+
+
+def _encoded(text: str, *, also: str = '') -> str:
+    odd = {match.start() for match in _ODD.finditer(text)}
+    return ''.join(
+        x
+        if x.isprintable() and x not in also and i not in odd
+        else urllib.parse.quote(x.encode(errors='surrogateescape'), safe='')
+        if x != '%'
+        else '%25'
+        for i, x in enumerate(text)
+    )
+
+
+def cell(value):
+    """A value as a cell: nothing for None, `|` between texts."""
+    if value is None:
+        return ''
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    if isinstance(value, tuple):
+        return '|'.join(_encoded(text, also='|') for text in value)
+    return _encoded(value) if isinstance(value, str) else value
+
+
+def value(text: str, kind: type):
+    """The value of a kind (bool, int, float, str, tuple) that a cell holds.
+
+    Raises:
+        ValueError: it holds another one.
+    """
+    text = names.from_cell(text)
+    if kind is tuple:
+        parts = text.split('|') if text else ()
+        return tuple(urllib.parse.unquote(x, errors='surrogateescape') for x in parts)
+    if kind is bool:
+        return {'true': True, 'false': False}[text]
+    return urllib.parse.unquote(text, errors='surrogateescape') if kind is str else kind(text)
+
+
+def to_csv(rows: list[dict]) -> str:
+    """Rows of equal columns as csv, without the columns in which no row has anything."""
+    cells = [{name: cell(value) for name, value in row.items()} for row in rows]
+    columns = [name for name in cells[0] if any(row[name] != '' for row in cells)]
+    return names.csv_text([columns, *([row[name] for name in columns] for row in cells)])
+
+
+def below(path: str, roots: dict[str, str]) -> str:
+    """How a table names a file, so that it is true elsewhere: as it lies below --input_dir, with
+    `{flag}/` in front below another flag's folder, and in full outside of them.
+
+    Args:
+        path: of the file.
+        roots: {flag: folder}.
+    """
+    for flag, root in sorted(roots.items(), key=lambda pair: -len(pair[1])):
+        if path.startswith(base := posixpath.join(root, '')):
+            rest = path[len(base) :]
+            plain = flag == 'input_dir' and rest[:1] not in '{/' and '://' not in rest
+            return rest if plain else f'{{{flag}}}/{rest}'
+    return path if '://' in path else os.path.abspath(path)
+
+
+def resolved(name: str, roots: dict[str, str]) -> str:
+    """The path that `below` named.
+
+    Raises:
+        ValueError: it is below the folder of a flag that is not given, or leaves its folder.
+    """
+    match = re.fullmatch(r'\{(\w+)\}/(.*)', name, re.DOTALL)
+    if not match and (name.startswith('/') or '://' in name):
+        return name
+    flag, rest = match.groups() if match else ('input_dir', name)
+    if '..' in rest.split('/'):
+        raise ValueError('must stay below its folder')
+    if flag not in roots:
+        raise ValueError(f'--{flag} must name its folder')
+    return posixpath.join(roots[flag], rest)

@@ -1,0 +1,694 @@
+"""The pipelines of every job: look into the files, plan, mix and write.
+
+    recordings -> looked into in parallel -> files.csv
+               -> planned, by one pure function in this process -> mixtures.csv
+               -> each shard mixed and written by one worker -> index, report, dataset.json
+
+A shard holds the mixtures whose id hashes to it, sorted by id, so its bytes depend on neither the
+runner, the number of workers nor the order in which anything arrives. Only names and numbers travel
+between workers: what to do stands in the two tables, audio goes from source file to shard.
+"""
+
+from collections.abc import Callable, Sequence
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+import numpy as np
+
+from data_prep import (
+    audio,
+    mix as mixing,
+    mixtures,
+    progress,
+    recordings,
+    report as reports,
+    tfds_metadata,
+)
+from data_prep.draws import stable_hash
+from data_prep.mixtures import Mixture
+from data_prep.output import (
+    FILES,
+    METADATA_FILES,
+    STAGING,
+    clear,
+    make_room,
+    prepare,
+    read_json,
+    read_whole,
+    rename,
+    write_whole,
+)
+from data_prep.recordings import Recording
+from data_prep.tables import plural, printable
+from fgsep_jax import files, names
+from fgsep_jax.data import records
+
+DRY_RUN_FILES = 200  # looked into for each split
+SHARD_BYTES = 128 << 20
+MIN_SHARDS = 8  # so that a small data set still keeps several workers busy
+EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
+UNWRITABLE = 'cannot be written to'
+SPEECH_RULE = (
+    "snr_db is the difference of the two sources' active speech levels (ITU-T P.56) over the "
+    'part that is in the mixture; then one common factor brings the largest peak of mixture and '
+    'sources to 0.9.'
+)
+
+
+def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[Mixture]]:
+    """{(split, shard, shards): mixtures sorted by id} of every shard, empty ones too."""
+    splits, work = {}, {}
+    for row in rows:
+        if not row.problem:
+            splits.setdefault(row.split, []).append(row)
+    for split, members in sorted(splits.items()):
+        size = sum(2 * len(row.sources) * row.samples for row in members)
+        most = -(-len(members) // EXAMPLES_A_SHARD)
+        count = max(-(-size // SHARD_BYTES), min(MIN_SHARDS, most))
+        shards = [[] for _ in range(count)]
+        for row in sorted(members, key=lambda row: row.id):
+            shards[stable_hash(row.id) % count].append(row)
+        work |= {(split, shard, count): some for shard, some in enumerate(shards)}
+    return work
+
+
+# What the workers of a process share; each job's tables have names of their own.
+_recordings = functools.lru_cache(maxsize=1)(
+    lambda path, roots: recordings.from_csv(path, dict(roots))
+)
+_work = functools.lru_cache(maxsize=1)(
+    lambda path, roots: assign_shards(mixtures.from_csv(path, dict(roots)))
+)
+
+
+def _reason(error: OSError) -> str:
+    return printable((error.strerror if error.errno else None) or str(error))[:200]
+
+
+def _unwritable(error: OSError, folder: str) -> dict:
+    """Why a local folder cannot be written to; counted for `run`, as raising it would print pages
+    of Beam's, and a full disk takes no more word of it.
+
+    Raises:
+        error: the folder is not local, and a runner may try again.
+    """
+    if '://' in folder:
+        raise error
+    reason = _reason(error)
+    Metrics.counter(UNWRITABLE, reason).inc()
+    return {'unwritable': reason}
+
+
+class Inspect(beam.DoFn):
+    """Number of a recording -> its forms, looked into (`audio.inspect_forms`), as JSON."""
+
+    def __init__(self, table: str, roots: tuple, limits: dict):
+        self.table, self.roots, self.limits = table, roots, limits
+
+    def setup(self):
+        self.recordings = _recordings(self.table, self.roots)
+        self.ticker = progress.Ticker(os.path.dirname(self.table), 'inspect')
+
+    def process(self, i):
+        forms = audio.inspect_forms(self.recordings[i], **self.limits)
+        Metrics.counter('inspect', forms[-1].problem or 'good').inc()
+        self.ticker.tick()
+        yield json.dumps([i, [dataclasses.asdict(form) for form in forms]])
+
+    def finish_bundle(self):
+        self.ticker.flush()
+
+
+class WriteShard(beam.DoFn):
+    """A shard's place -> a file, and the rows and numbers that describe it as JSON; or why a worker
+    cannot write, which then writes no more."""
+
+    def __init__(self, table: str, roots: tuple, mix: Callable, name: str, output_dir: str):
+        self.table, self.roots, self.mix = table, roots, mix
+        self.name, self.output_dir = name, output_dir
+
+    def setup(self):
+        self.work = _work(self.table, self.roots)
+        self.ticker = progress.Ticker(os.path.dirname(self.table), 'mix')
+        self.unwritable = {}
+
+    def process(self, place):
+        path = FileSystems.join(self.output_dir, records.shard_name(self.name, *place))
+        temporary = f'{path}.tmp-{uuid.uuid4().hex}'
+        try:
+            numbers = self.unwritable or self._write(self.work[place], place[1], temporary)
+            if not self.unwritable:
+                rename(temporary, path)
+        except OSError as error:
+            numbers = self.unwritable = _unwritable(error, self.output_dir)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        self.ticker.flush()
+        yield json.dumps(dict(zip(('split', 'shard', 'num_shards'), place)) | numbers)
+
+    def _write(self, rows, shard, path):
+        index, stats, skipped, speakers = [], [], [], set()
+        digest, offset = hashlib.sha256(), 0
+        with FileSystems.create(path, 'application/octet-stream') as file:
+            for row in rows:
+                self.ticker.tick()
+                try:
+                    example = self.mix(row)
+                except audio.BadInput as bad:
+                    Metrics.counter('mix', bad.kind).inc()
+                    skipped.append({'name': row.id, 'kind': bad.kind, 'detail': bad.detail})
+                    continue
+                payload = records.encode(example)
+                digest.update(payload)
+                size = records.write_record(file, payload)
+                samples, crc = example.sources_ST.shape[1], records.checksum(payload)
+                index.append((shard, offset, size, samples, crc))
+                offset += size
+                speakers.update(example.source_ids)
+                stats.append(
+                    (
+                        example.snr_db,
+                        example.sources_ST.shape[1] / example.sample_rate,
+                        [reports.rms_db(source_T) for source_T in example.sources_ST],
+                        reports.rms_db(example.mixture_T),
+                        example.adaptation_overlap,
+                    )
+                )
+        return {
+            'index': index,
+            'stats': stats,
+            'skipped': skipped,
+            'speakers': sorted(speakers),
+            'digest': digest.hexdigest(),
+        }
+
+
+def own_worker(command: bytes) -> bytes:
+    """Beam's command for a worker process as ours, without a shell between it and the job."""
+    theirs = b'apache_beam.runners.worker.sdk_worker_main'
+    if theirs not in command:
+        return command
+    return b'exec ' + command.replace(theirs, b'data_prep.beam_worker')
+
+
+def _runner(options: PipelineOptions):
+    """The local runner in Python unless another is named.
+
+    `DirectRunner` would first try to download and start Beam's Go runner.
+    """
+    if options.view_as(StandardOptions).runner in (None, 'DirectRunner'):
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+        class Runner(FnApiRunner):
+            def run_via_runner_api(self, pipeline_proto, options):
+                for environment in pipeline_proto.components.environments.values():
+                    environment.payload = own_worker(environment.payload)
+                return super().run_via_runner_api(pipeline_proto, options)
+
+        return Runner()
+    return None
+
+
+def _in_parallel(elements: Sequence, do: beam.DoFn, argv: Sequence[str], folder: str) -> list:
+    """What a function makes of all elements, in any order, on the runner of the flags.
+
+    Args:
+        elements: small ones.
+        do: the function; it gives JSON, since Beam takes no text that is no UTF-8.
+        argv: Beam's flags.
+        folder: for the file by which the results come.
+    Raises:
+        OSError: a worker cannot write.
+    """
+    path = FileSystems.join(folder, f'results-{uuid.uuid4().hex}.json')
+
+    def write(results):
+        try:
+            write_whole(path, f'[{",".join(results)}]'.encode())
+        except OSError as error:
+            _unwritable(error, folder)
+
+    options = PipelineOptions(list(argv))
+    pipeline = beam.Pipeline(runner=_runner(options), options=options)
+    with pipeline:
+        _ = (
+            pipeline
+            | beam.Create(elements)
+            | beam.Reshuffle()
+            | beam.ParDo(do)
+            | beam.combiners.ToList()
+            | beam.Map(write)
+        )
+    with contextlib.suppress(NotImplementedError):  # a runner without counters
+        counters = pipeline.result.metrics().query(MetricsFilter().with_namespace(UNWRITABLE))
+        for counter in counters['counters']:
+            raise OSError(counter.key.metric.name)
+    return json.loads(read_whole(path))
+
+
+def _full(output_dir: str) -> str:
+    """The folder that is out of space: the output's, or that of temporary files, which Beam uses
+    too; the output's where neither is."""
+    temporary = tempfile.gettempdir()
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(temporary).free < 1 << 20 <= shutil.disk_usage(output_dir).free:
+            return f'{temporary}, the folder of temporary files (TMPDIR names another),'
+    return output_dir
+
+
+def _why_unwritable(error: Exception) -> str:
+    """What the system says of an output that cannot be written, out of its error, or Beam's around
+    whatever a worker raised; nothing where it is another error."""
+    if isinstance(error, OSError):  # inputs that cannot be read are skipped, so it is the output
+        return _reason(error)
+    kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OS|BeamIO)Error: ([^[\n]{1,200})')
+    matches = (re.search(kind, str(error)) for kind in kinds)
+    return next((match[1].strip() for match in matches if match), '')
+
+
+def check_unique(ids: Sequence[str], what: str) -> None:
+    """Refuse ids of which one stands there twice."""
+    if len(set(ids)) < len(ids):
+        seen = set()
+        twice = sorted({name for name in ids if name in seen or seen.add(name)})
+        raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
+
+
+def _plan(recordings: list[Recording], plan: Callable) -> list[Mixture]:
+    """The plan for what was looked into.
+
+    Raises:
+        ValueError: if a split cannot be made; it also says why files were skipped.
+    """
+    try:
+        rows = plan(recordings)
+        made = {row.split for row in rows if not row.problem}
+        for split in sorted({row.split for row in rows} - made):
+            lost = [row for row in rows if row.split == split]
+            raise ValueError(
+                f'split {split!r}: none of its {plural(len(lost), "mixture")} can be made, e.g. '
+                f'{lost[0].id}: {lost[0].detail}; --splits names those to make'
+            )
+        if not rows:
+            good = sum(not x.problem for x in recordings)
+            raise ValueError(f'no mixtures: {good} of {plural(len(recordings), "file")} usable')
+    except ValueError as error:
+        why = reports.kinds(reports.skipped_files(recordings))
+        raise ValueError(f'{error}{f"; skipped files: {why}" if why else ""}') from error
+    check_unique([f'{row.split}/{row.id}' for row in rows], 'mixture')
+    return rows
+
+
+def _dry_run(
+    recordings: list[Recording],
+    plan: Callable,
+    mix: Callable,
+    *,
+    inspect: Callable,
+    report: Callable,
+    name: str,
+    unit: str,
+) -> dict:
+    """Counts, and one mixture made in memory; nothing is written."""
+    by_split = {}
+    for recording in recordings:
+        by_split.setdefault(recording.split, []).append(recording)
+    forms = []
+    for members in by_split.values():
+        # Neighbours stay together: a plan from a list needs both sources of a line.
+        stride = max(1, len(members) // DRY_RUN_FILES)
+        forms += [inspect(x) for i, x in enumerate(members) if (i // 2) % stride == 0]
+    inspected = [some[-1] for some in forms]
+    rows = _plan(inspected, plan)
+    made = [row for row in rows if not row.problem]
+    about = report(forms, made)
+    result = {
+        'name': name,
+        'recordings': {
+            split: {'files': len(members), unit: len({x.source_id for x in members})}
+            for split, members in sorted(by_split.items())
+        },
+        'looked_into': len(forms),
+        'skipped': reports.by_kind(reports.skipped_files(inspected)),
+        'beside': about['files']['beside'],
+        'notes': about['notes'],
+        'mixtures_from_these': {
+            split: sum(row.split == split for row in made)
+            for split in sorted({row.split for row in made})
+        },
+        'lost_mixtures': len(rows) - len(made),
+    }
+    for row in made:
+        try:
+            example = mix(row)
+        except audio.BadInput:
+            continue
+        result['example'] = {
+            'row': dataclasses.asdict(row),
+            'samples': example.sources_ST.shape[1],
+            'snr_db': example.snr_db,
+            'source_rms_db': [round(reports.rms_db(x_T), 2) for x_T in example.sources_ST],
+            'mixture_rms_db': round(reports.rms_db(example.mixture_T), 2),
+            'mixture_peak': int(np.abs(example.mixture_T.astype(np.int32)).max()),
+        }
+        break
+    return result
+
+
+def run(
+    *,
+    name: str,
+    utterances: list[Recording],
+    output_dir: str,
+    roots: dict[str, str] | None = None,
+    sample_rate: int = 8000,
+    plan: Callable = mixtures.random_pairs,
+    mix: Callable = mixing.mix,
+    min_seconds: float = 0.0,
+    max_clipped: float = 1e-4,
+    seed: int = 0,
+    argv: Sequence[str] = (),
+    dry_run: bool = False,
+    overwrite: bool = False,
+    snr_rule: str = SPEECH_RULE,
+    extra_metadata: dict | None = None,
+    notes: Callable | None = None,
+    told: Sequence[str] = (),
+    beside: dict | None = None,
+) -> dict:
+    """Make a data set of mixtures in `output_dir`.
+
+    Args:
+        name: of the data set, `[a-z][a-z0-9_]*`.
+        utterances: files to use; ids unique.
+        output_dir: folder of the data set, local or any URL that Beam's file systems write.
+        roots: {flag: folder} in which the files lie, for the tables to name them by.
+        sample_rate: of the data set; higher native rates are resampled, lower ones are skipped.
+        plan: `plan(recordings that were looked into) -> list of mixtures.Mixture`, options bound
+            with `functools.partial`. If it is (a partial of) `mixtures.random_pairs`,
+            `sample_rate` and `seed` are filled in here.
+        mix: `mix(mixture, sample_rate=) -> records.Example`, e.g. `mix.mix`.
+        min_seconds: shorter files are skipped.
+        max_clipped: files with a larger share of clipped samples are skipped.
+        seed: of every random number, together with the mixture's id.
+        argv: Beam's flags.
+        dry_run: count, make one mixture in memory, write nothing.
+        overwrite: replace a finished data set in `output_dir`, once the new one is planned.
+        snr_rule: one sentence for metadata and report: what `snr_db` means here.
+        extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
+        notes: `notes(good recordings, mixtures) -> {title: lines, or {row: {column: value}}}`,
+            more chapters for the report.
+        told: lines to add to the report's warnings.
+        beside: what else lies in the trees, `recordings.unused`.
+    Returns:
+        The report (see report.json), or the dry run's counts; `seconds` is how long it took.
+    Raises:
+        output.DatasetExistsError: if a finished data set is there and `overwrite` is false.
+        ValueError: if ids repeat or no mixture can be made.
+        OSError: if `output_dir` cannot be written.
+    """
+    if not name.isidentifier() or not name.islower() or names.part(name) != name:
+        raise ValueError(
+            f'name {name!r}: use small letters, digits and _, first a letter, at most '
+            f'{names.LONGEST} bytes'
+        )
+    check_unique([x.id for x in utterances], 'utterance')
+    if getattr(plan, 'func', plan) is mixtures.random_pairs:
+        plan = functools.partial(plan, sample_rate=sample_rate, seed=seed)
+    mix = functools.partial(mix, sample_rate=sample_rate)
+    limits = dict(sample_rate=sample_rate, min_seconds=min_seconds, max_clipped=max_clipped)
+    metadata = {
+        'rules_version': mixing.RULES_VERSION,
+        'snr_rule': snr_rule,
+        'seed': seed,
+        **(extra_metadata or {}),
+        'schema_version': records.SCHEMA_VERSION,
+        'name': name,
+        'sample_rate': sample_rate,
+    }
+    report = functools.partial(
+        _first_report, metadata=metadata, beside=beside or {}, notes=notes, told=told
+    )
+    if dry_run:
+        return _dry_run(
+            utterances,
+            plan,
+            mix,
+            inspect=functools.partial(audio.inspect_forms, **limits),
+            report=report,
+            name=name,
+            unit=metadata.get('source_unit', 'speakers'),
+        )
+    began = time.monotonic()
+    replacing = prepare(output_dir, name, overwrite)
+    staging = FileSystems.join(output_dir, STAGING)
+    reporter = progress.Reporter(staging)
+    reporter.start()
+    earlier = functools.partial(_earlier, output_dir, replacing)
+    # The names are new each time, since workers cache what they load by name.
+    tables = [FileSystems.join(staging, f'{uuid.uuid4().hex}.csv') for _ in range(2)]
+    named = tuple((roots or {}).items())
+    try:
+        forms = _looked_into(utterances, tables[0], named, limits, argv)
+        rows = _plan([some[-1] for some in forms], plan)
+        contents = {
+            'files.csv': recordings.to_csv((x for some in forms for x in some), roots or {}),
+            'mixtures.csv': mixtures.to_csv(rows, roots or {}),
+        }
+        metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
+        write_whole(tables[1], contents['mixtures.csv'].encode())
+        work = list(assign_shards(rows))
+        written = [records.shard_name(name, *place) for place in work]
+        written += [records.DATASET_FILE, *METADATA_FILES]
+        written += map(records.index_name, sorted({place[0] for place in work}))
+        make_room(output_dir, written)
+        progress.write_total(staging, 'mix', sum(not row.problem for row in rows))
+        do = WriteShard(tables[1], named, mix, name, output_dir)
+        shards = _in_parallel(work, do, argv, staging)
+        about = report(forms, [row for row in rows if not row.problem])
+        lost = [row for row in rows if row.problem]
+        result = finish(output_dir, shards, lost, metadata, about, contents)
+    except ValueError as error:
+        # What an earlier job left unfinished must stay known as ours.
+        clear(output_dir, all=not read_json(FileSystems.join(staging, FILES)))
+        raise ValueError(f'{error}{earlier()}') from error
+    except (RuntimeError, OSError) as error:
+        if reason := _why_unwritable(error):
+            raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({reason}){earlier()}') from error
+        raise
+    finally:
+        reporter.stop()
+    clear(output_dir, all=True)
+    result['seconds'] = time.monotonic() - began
+    hours = sum(split['hours'] for split in result['splits'].values())
+    logging.info(
+        '%s: %.2f hours of mixtures in %.1f s, %.0f x real time',
+        output_dir,
+        hours,
+        result['seconds'],
+        3600 * hours / result['seconds'],
+    )
+    return result
+
+
+def _earlier(output_dir: str, replacing: bool) -> str:
+    """The end of a failure's message: what became of the data set that was to be replaced."""
+    if not replacing:
+        return ''
+    if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)):
+        return '; the data set that is there is kept as it was'
+    return '; the data set that was there is gone: the new one was planned and begun'
+
+
+def _looked_into(
+    utterances: list[Recording], table: str, roots: tuple, limits: dict, argv: Sequence[str]
+) -> list[list[Recording]]:
+    """Of each recording the forms that are bad, and the one that counts."""
+    if not utterances:
+        return []
+    staging = os.path.dirname(table)
+    write_whole(table, recordings.to_csv(utterances, dict(roots)).encode())
+    progress.write_total(staging, 'inspect', len(utterances))
+    do = Inspect(table, roots, limits)
+    forms = {}
+    for i, some in _in_parallel(range(len(utterances)), do, argv, staging):
+        forms[i] = [
+            Recording(
+                **{
+                    **form,
+                    'take': recordings.Take(**form['take']),
+                    'others': tuple(form['others']),
+                    'converted': tuple(form['converted']),
+                }
+            )
+            for form in some
+        ]
+    return [forms[i] for i in range(len(utterances))]
+
+
+def _first_report(
+    forms: list[list[Recording]],
+    rows: list[Mixture],
+    *,
+    metadata: dict,
+    beside: dict,
+    notes: Callable | None,
+    told: Sequence[str],
+) -> dict:
+    """The report as far as it is known before anything is mixed.
+
+    Args:
+        forms: see `_looked_into`.
+        rows: the mixtures that will be made.
+        metadata, beside, notes, told: see `run`.
+    """
+    inspected = [some[-1] for some in forms]
+    good = [x for x in inspected if not x.problem]
+    converted = [note for x in good for note in x.converted]
+    beside = reports.with_forms(beside, forms)
+    more = notes(good, rows) if notes else {}
+    lines = reports.warnings(
+        inspected,
+        rows,
+        beside=beside,
+        sample_rate=metadata['sample_rate'],
+        flags=metadata.get('config', {}),
+        unit=metadata.get('source_unit', 'speakers'),
+        also=told,
+    )
+    return {
+        'name': metadata['name'],
+        'snr_rule': metadata['snr_rule'],
+        'files': {
+            'total': len(inspected),
+            'good': len(good),
+            'converted': {note: converted.count(note) for note in sorted(set(converted))},
+            'rms_db': reports.histogram((x.rms_db for x in good), width=2.0),
+            'beside': {key: value for key, value in beside.items() if key != 'problems'},
+        },
+        'skipped_files': [*reports.skipped_files(inspected), *beside.get('problems', [])],
+        'notes': {**more, 'Warnings': [*lines, *more.get('Warnings', [])]},
+        **{key: metadata[key] for key in ('source_unit',) if key in metadata},
+    }
+
+
+def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
+    """Of one split: entry for dataset.json, entry for the report, index."""
+    shards = sorted(shards, key=lambda shard: shard['shard'])
+    index = np.array(
+        [tuple(row) for shard in shards for row in shard['index']], records.INDEX_DTYPE
+    )
+    stats = [row for shard in shards for row in shard['stats']]
+    speakers = sorted({name for shard in shards for name in shard['speakers']})
+    digests = ''.join(shard['digest'] for shard in shards)
+    entry = {
+        'examples': len(index),
+        'shards': len(shards),
+        'hours': round(sum(row[1] for row in stats) / 3600, 4),
+        'speakers': speakers,
+        'fingerprint': records.digest(digests.encode()),
+        'index': records.digest(records.write_index(index)),
+    }
+    histograms = {
+        'snr_db': reports.histogram((row[0] for row in stats), width=1.0),
+        'seconds': reports.histogram((row[1] for row in stats), width=1.0),
+        'source_rms_db': reports.histogram((x for row in stats for x in row[2]), width=2.0),
+        'mixture_rms_db': reports.histogram((row[3] for row in stats), width=2.0),
+    }
+    numbers = {k: v for k, v in entry.items() if k not in ('speakers', 'index')}
+    overlaps = [row[4] for row in stats if row[4] is not None]
+    if overlaps:
+        numbers['adaptation_disjoint'] = round(overlaps.count(0.0) / len(overlaps), 4)
+        histograms['adaptation_overlap'] = reports.histogram(overlaps, width=0.1)
+    return entry, {**numbers, 'num_speakers': len(speakers), 'histograms': histograms}, index
+
+
+def finish(
+    output_dir: str,
+    shards: list[dict],
+    lost: list[Mixture],
+    metadata: dict,
+    report: dict,
+    contents: dict[str, str],
+) -> dict:
+    """All shards' rows -> tables, index files, TFDS metadata, report, and last of all dataset.json.
+
+    Args:
+        output_dir: folder of the data set.
+        shards: see `WriteShard`.
+        lost: mixtures that could not be planned.
+        metadata: what dataset.json says beside what is known now.
+        report: see `_first_report`.
+        contents: {file name: text} of the tables.
+    Returns:
+        The report.
+    Raises:
+        ValueError: nothing could be made of a split.
+    """
+
+    def write(name, data):
+        write_whole(FileSystems.join(output_dir, name), data)
+
+    by_split = {}
+    for shard in shards:
+        by_split.setdefault(shard['split'], []).append(shard)
+    entries, numbers, lengths, sizes, fewer = {}, {}, {}, {}, []
+    absent = [{'name': row.id, 'kind': row.problem, 'detail': row.detail} for row in lost]
+    for split, members in sorted(by_split.items()):
+        entries[split], numbers[split], index = _split_numbers(members)
+        skipped = [bad for shard in members for bad in shard['skipped']]
+        if not len(index):
+            raise ValueError(f'split {split!r}: no mixture could be made; {reports.kinds(skipped)}')
+        lengths[split] = np.bincount(index['shard'], minlength=len(members)).tolist()
+        sizes[split] = int(index['size'].sum())
+        missing = [bad for row, bad in zip(lost, absent) if row.split == split] + skipped
+        if missing:
+            kinds = ', '.join(f'{kind}: {n}' for kind, n in reports.by_kind(missing).items())
+            fewer.append(
+                f'split {split} has {plural(len(index), "mixture")}, '
+                f'{len(index) + len(missing)} were asked for; skipped mixtures: {kinds}'
+            )
+        write(records.index_name(split), records.write_index(index))
+    first = next(shard['stats'][0] for shard in shards if shard['stats'])
+    num_sources, adaptation = len(first[2]), first[4] is not None
+    about = tfds_metadata.metadata_files(
+        name=metadata['name'],
+        description=f'Mixtures for source separation. {metadata["snr_rule"]}',
+        num_sources=num_sources,
+        adaptation=adaptation,
+        shard_lengths=lengths,
+        num_bytes=sizes,
+    )
+    skipped = [*(bad for shard in shards for bad in shard['skipped']), *absent]
+    notes = report['notes']
+    report = {
+        **report,
+        'splits': numbers,
+        'skipped_mixtures': sorted(skipped, key=lambda bad: bad['name']),
+        'notes': {**notes, 'Warnings': [*notes['Warnings'], *fewer]},
+    }
+    about |= {name: text.encode() for name, text in contents.items()}
+    about['report.json'] = files.to_json(report).encode()
+    about['report.md'] = reports.to_markdown(report).encode()
+    for name, data in about.items():
+        write(name, data)
+    metadata = files.with_digest(
+        {**metadata, 'sources': num_sources, 'adaptation': adaptation, 'splits': entries}
+    )
+    records.check_metadata(metadata, where=records.DATASET_FILE)
+    write(records.DATASET_FILE, files.to_json(metadata).encode())
+    return report

@@ -1,0 +1,16 @@
+"""Random numbers drawn from hashes: the same on every machine, in any order."""
+
+import hashlib
+
+
+def stable_hash(*parts) -> int:
+    """64-bit hash of the parts' texts; the same on every machine, in every process and version."""
+    text = '\x1f'.join(str(part) for part in parts)
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(errors='surrogatepass'), digest_size=8).digest(), 'big'
+    )
+
+
+def uniform(low: float, high: float, *parts) -> float:
+    """A number in [low, high) drawn from the hash of `parts`, e.g. seed, mixture id, purpose."""
+    return low + (high - low) * (stable_hash(*parts) / 2.0**64)

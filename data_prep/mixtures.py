@@ -1,0 +1,656 @@
+"""Mixtures: rows of mixtures.csv, and the makers of rows: random pairs, listed ones, scenes.
+
+A maker is a pure function of the recordings that were looked into, good and bad. Orders and numbers
+come from hashes of ids, so neither the order in which recordings arrive nor a library's random
+generator can change them.
+"""
+
+import collections
+from collections.abc import Iterable, Iterator
+import dataclasses
+import math
+
+from data_prep import tables
+from data_prep.draws import stable_hash, uniform
+from data_prep.recordings import AS_IT_IS, Recording, Take
+from data_prep.tables import TreeError, plural
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What one source of a mixture is made from: a stretch of a file.
+
+    Attributes:
+        path: the file.
+        source_id: who speaks, or which recording it is.
+        source_class: `speech`, or the class of the sound.
+        start, stop: in samples at the data set's rate.
+        level_db: what it is brought to; only differences matter; None: it is left as it is.
+        take: how the file is to be read.
+    """
+
+    path: str
+    source_id: str
+    source_class: str = 'speech'
+    start: int = 0
+    stop: int = 0
+    level_db: float | None = None
+    take: Take = AS_IT_IS
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """All that it takes to make one mixture: a row of mixtures.csv.
+
+    Attributes:
+        id: unique name; seeds the mixture's random numbers.
+        split: train, validation, test, or a subset of the test sounds (c1 to c4).
+        sources: in their order.
+        samples: length of the mixture.
+        snr_db: what the record says; None: as it is measured.
+        ready: paths of the mixture itself, in one form or several, where it is mixed already.
+        adaptation_start, adaptation_stop: the second source's adaptation segment; as the source
+            itself, it runs on at the recording's start where that ends. None: without a segment.
+        adaptation_overlap: share of that segment that is in the mixture too.
+        onset: in [0, 1), where in the allowed stretch of the window the first source's event
+            begins; None: there is no event, sources are mixed from their starts.
+        anywhere: whether the event may begin late, after silence (an augmentation).
+        semitones, stretch: change of the event's pitch and length; 0 and 1 for none.
+        problem, detail: why it is listed and must not, or cannot, be made.
+    """
+
+    id: str
+    split: str
+    sources: tuple[Source, ...] = ()
+    samples: int = 0
+    snr_db: float | None = None
+    _: dataclasses.KW_ONLY
+    ready: tuple[str, ...] = ()
+    adaptation_start: int | None = None
+    adaptation_stop: int | None = None
+    adaptation_overlap: float | None = None
+    onset: float | None = None
+    anywhere: bool = False
+    semitones: float = 0.0
+    stretch: float = 1.0
+    problem: str = ''
+    detail: str = ''
+
+
+def part(recording: Recording, start: int, stop: int, level_db: float | None = None) -> Source:
+    """A stretch of a recording that is good."""
+    one = recording
+    return Source(
+        one.path, one.source_id, one.source_class, start, stop, level_db=level_db, take=one.take
+    )
+
+
+def cut(recording: Recording, *, sample_rate: int, max_seconds: float) -> list[Recording]:
+    """The recording in equal segments, as few as keep within `max_seconds` (0: whole)."""
+    samples = recording.samples
+    parts = -(-samples // int(max_seconds * sample_rate)) if max_seconds else 1
+    edges = [samples * k // parts for k in range(parts + 1)]
+    if parts == 1:
+        return [recording]
+    return [
+        dataclasses.replace(recording, id=f'{recording.id}@{k}', start=start, samples=stop - start)
+        for k, (start, stop) in enumerate(zip(edges, edges[1:]))
+    ]
+
+
+def _pass(segments: list[Recording], seed: int, split: str, turn: int, used: set) -> list[tuple]:
+    """Each segment once as first and once as second source, never twice the same speaker or pair.
+
+    Two orders by hash are laid side by side; a place where they do not fit swaps its second
+    source with the nearest place where both then fit. What never fits is left out.
+    """
+    first, second = (
+        sorted(segments, key=lambda s: stable_hash(seed, split, turn, side, s.id))
+        for side in ('first', 'second')
+    )
+
+    def fits(i, j):
+        a, b = first[i], second[j]
+        return a.source_id != b.source_id and (a.id, b.id) not in used
+
+    count = len(segments)
+    for i in range(count):
+        if not fits(i, i):
+            places = ((i + step) % count for step in range(1, count))
+            j = next((j for j in places if fits(i, j) and fits(j, i)), None)
+            if j is not None:
+                second[i], second[j] = second[j], second[i]
+    return [(first[i], second[i]) for i in range(count) if fits(i, i)]
+
+
+def _unused(segments: list[Recording], seed: int, split: str, used: set) -> list[tuple]:
+    """The pairs that passes do not come by, ordered by hash."""
+    left = [
+        (a, b)
+        for a in segments
+        for b in segments
+        if a.source_id != b.source_id and (a.id, b.id) not in used
+    ]
+    return sorted(left, key=lambda pair: stable_hash(seed, split, pair[0].id, pair[1].id))
+
+
+def deal(
+    recordings: dict[str, list[list[Recording]]], shares: dict[str, float], seed: int
+) -> dict[str, list[Recording]]:
+    """{split: segments}, some of every speaker's in each split.
+
+    Whole recordings are dealt, ordered by hash, the longest to training. Where a speaker has fewer
+    of them than there are splits, their segments are: the last ones to test, those before to
+    validation, so that few of one split are neighbours of another's. Who has fewer segments, too,
+    is in training alone.
+
+    Args:
+        recordings: {speaker: the segments of each recording, in their order}.
+        shares: {split: share of a speaker's recordings or segments}, training's included.
+        seed: of the order.
+    """
+    names = [name for name in ('test', 'validation', 'train') if shares.get(name)]
+    dealt = {name: [] for name in names}
+    for speaker in sorted(recordings):
+        parts = sorted(recordings[speaker], key=lambda part: stable_hash(seed, 'deal', part[0].id))
+        if len(parts) < len(names):
+            parts = [[segment] for part in reversed(parts) for segment in reversed(part)]
+        else:
+            parts.append(parts.pop(parts.index(max(parts, key=len))))
+        if len(parts) < len(names):
+            dealt[names[-1]] += [segment for part in parts for segment in part]
+            continue
+        whole = len(parts)
+        for i, name in enumerate(names):
+            later = len(names) - i - 1  # splits, each of which needs one
+            count = max(1, min(round(shares[name] * whole), len(parts) - later))
+            taken, parts = (parts[:count], parts[count:]) if later else (parts, [])
+            dealt[name] += [segment for part in taken for segment in part]
+    return dealt
+
+
+def random_pairs(
+    inspected: Iterable[Recording],
+    *,
+    sample_rate: int,
+    pairs: dict[str, int] | None = None,
+    snr_db: tuple[float, float] = (-5.0, 5.0),
+    max_seconds: float = 0.0,
+    shares: dict[str, float] | None = None,
+    fewer: bool = False,
+    seed: int = 0,
+) -> list[Mixture]:
+    """Mixtures of two utterances of different speakers of one split.
+
+    A pass uses every utterance (or segment) once as first and once as second source; passes are
+    added, never repeating a pair, until the number asked for is reached, or what is left of the
+    pairs where no pass finds another. The longer one is cropped to the shorter at an offset drawn
+    from the mixture's id, as is the SNR, uniform in `snr_db`.
+
+    Args:
+        inspected: recordings of all splits, in any order.
+        sample_rate: of the data set.
+        pairs: {split: mixtures}; None or absent: one pass; 0: no such split.
+        snr_db: lowest and highest level of the first source over the second.
+        max_seconds: longer utterances are cut into equal segments (0: not cut).
+        shares: see `deal`; None: the utterances say which split they are of.
+        fewer: whether all the pairs there are will do where more are asked for.
+        seed: of the job.
+    Raises:
+        ValueError: if a split has fewer than two speakers or too few different pairs, or a
+            speaker is in two splits.
+    """
+    segments, split_of, whole = {}, {}, {}
+    for recording in inspected:
+        if recording.problem:
+            continue
+        parts = cut(recording, sample_rate=sample_rate, max_seconds=max_seconds)
+        if shares:
+            whole.setdefault(recording.source_id, []).append(parts)
+            continue
+        split = split_of.setdefault(recording.source_id, recording.split)
+        if split != recording.split:
+            raise ValueError(
+                f'speaker {recording.source_id!r} is in {split!r} and in {recording.split!r}; '
+                'a speaker must not cross splits'
+            )
+        segments.setdefault(split, []).extend(parts)
+    segments = deal(whole, shares, seed) if shares else segments
+    pairs, rows = pairs or {}, []
+    if pairs and not any(count != 0 for count in pairs.values()):
+        flags = ', '.join(f'--{split}_pairs' for split in pairs)
+        raise ValueError(f'no mixtures: {flags} are all 0; at least one must be above 0')
+    for split in sorted(segments.keys() | pairs.keys()):
+        if pairs.get(split) != 0:
+            rows += [
+                _pair_row(a, b, split, snr_db, seed)
+                for a, b in _pairs(segments.get(split, []), split, pairs.get(split), fewer, seed)
+            ]
+    return rows
+
+
+def _pairs(
+    segments: list[Recording], split: str, count: int | None, fewer: bool, seed: int
+) -> list[tuple[Recording, Recording]]:
+    """`count` pairs of one split (None: those of one pass)."""
+    without = f'--{split}_pairs=0 makes the data set without it'
+    if not segments:
+        raise ValueError(f'split {split!r} has no usable file; {without}')
+    speakers = {segment.source_id for segment in segments}
+    if len(speakers) < 2:
+        raise ValueError(
+            f'split {split!r} has {plural(len(speakers), "speaker")} with usable files'
+            f'{"".join(f" ({name})" for name in speakers)}, '
+            'mixtures need two; give it more speakers, lower the limits on length, or '
+            f'{without}'
+        )
+    used, turn, chosen = set(), 0, []
+    while turn == 0 or len(chosen) < (count or 0):
+        more = _pass(segments, seed, split, turn, used) or _unused(segments, seed, split, used)
+        if not more and chosen and fewer:
+            break
+        if not more:
+            raise ValueError(
+                f'split {split!r}: {plural(count, "mixture") if count else "some"} wanted, '
+                f'{plural(len(segments), "utterance")} of {plural(len(speakers), "speaker")} give '
+                f'{plural(len(chosen), "different pair")}; ask for fewer (--{split}_pairs)'
+            )
+        used.update((a.id, b.id) for a, b in more)
+        chosen += more
+        turn += 1
+    return chosen[:count]
+
+
+def _pair_row(
+    a: Recording, b: Recording, split: str, snr_db: tuple[float, float], seed: int
+) -> Mixture:
+    name = f'{a.id}+{b.id}'
+    samples = min(a.samples, b.samples)
+    snr = uniform(*snr_db, seed, name, 'snr')
+    sources = []
+    for segment, level_db in ((a, snr / 2), (b, -snr / 2)):
+        room = segment.samples - samples
+        start = segment.start + int(uniform(0, room + 1, seed, name, 'crop'))
+        sources.append(part(segment, start, start + samples, level_db))
+    return Mixture(name, split, tuple(sources), samples, snr)
+
+
+def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixture]:
+    """The mixtures of a list, cut to the shortest source from the start; with a problem where one
+    of their sources is bad.
+
+    Args:
+        inspected: the recordings that the rows name, good and bad.
+        rows: sources have a path alone, or also levels and a stretch; of each, the whole is taken
+            where none is named, and `snr_db` is the difference of two levels where it is not said.
+    """
+    inspected = list(inspected)
+    by_path = {(x.split, path): x for x in inspected for path in (x.path, *x.others)}
+    resolved = []
+    for row in rows:
+        if row.problem:
+            resolved.append(row)
+            continue
+        files = [by_path.get((row.split, source.path)) for source in row.sources]
+        names = [x.id if x else source.path for x, source in zip(files, row.sources)]
+        bad = list(dict.fromkeys(id_ for id_, x in zip(names, files) if not x or x.problem))
+        if bad:
+            detail = f'without {" and ".join(bad)}'
+            resolved.append(dataclasses.replace(row, problem='source skipped', detail=detail))
+            continue
+        sources = tuple(
+            part(x, source.start, source.stop or x.samples, source.level_db)
+            for x, source in zip(files, row.sources)
+        )
+        samples, snr_db = row.samples, row.snr_db
+        levels = [source.level_db for source in sources]
+        if snr_db is None and None not in levels and len(levels) == 2:
+            snr_db = levels[0] - levels[1]
+        resolved.append(
+            dataclasses.replace(
+                row,
+                sources=sources,
+                samples=samples or min(source.stop - source.start for source in sources),
+                snr_db=snr_db,
+            )
+        )
+    return resolved
+
+
+# split of the data set -> split of the sounds, foreground seen?, background seen?
+SUBSETS = {
+    'train': ('train', True, True),
+    'validation': ('validation', True, True),
+    'c1': ('test', True, True),
+    'c2': ('test', True, False),
+    'c3': ('test', False, True),
+    'c4': ('test', False, False),
+}
+
+TEST_SUBSETS = tuple(name for name, (source, *_) in SUBSETS.items() if source == 'test')
+
+
+def sounds_of(inspected: Iterable[Recording], split: str) -> dict[str, list[Recording]]:
+    """{role: good sounds} that the mixtures of one split of the data set are made from."""
+    source, *seen = SUBSETS[split]
+    found = {'foreground': [], 'background': []}
+    for one in inspected:
+        if one.split == source and one.seen == seen[one.role == 'background']:
+            found[one.role].append(one)
+    return found
+
+
+def missing(inspected: list[Recording], counts: dict[str, int]) -> dict[str, str]:
+    """{split: why} for each split that is asked for and has no pair of sounds to mix."""
+    told = {}
+    for split in (name for name in SUBSETS if counts.get(name)):
+        sounds = sounds_of(inspected, split)
+        lacking = [role for role, found in sounds.items() if not found]
+        recordings = {one.source_id for found in sounds.values() for one in found}
+        source, *seen = SUBSETS[split]
+        where = f'in the {"evaluation" if source == "test" else source} split'
+        if lacking:
+            told[split] = ' and '.join(
+                f'no usable sound of {"a seen" if seen[role == "background"] else "an unseen"} '
+                f'{role} class {where}'
+                for role in lacking
+            )
+        elif len(recordings) == 1:
+            told[split] = (
+                f'every pair {where} shares one recording, {recordings.pop()!r}, and a recording '
+                'is not mixed with itself; if the files are cut from different ones, --groups '
+                'tells them apart'
+            )
+    return told
+
+
+def _stream(sounds: list[Recording], by_class: bool, *key) -> Iterator[Recording]:
+    """The sounds for ever, in one hashed order after another; `by_class`: classes take turns."""
+    if by_class:
+        classes = sorted({one.source_class for one in sounds})
+        streams = {
+            name: _stream([x for x in sounds if x.source_class == name], False, *key, name)
+            for name in classes
+        }
+    turn = 0
+    while True:
+        if by_class:
+            for name in sorted(classes, key=lambda name: stable_hash(*key, turn, name)):
+                yield next(streams[name])
+        else:
+            yield from sorted(sounds, key=lambda one: stable_hash(*key, turn, one.id))
+        turn += 1
+
+
+def pairs(
+    sounds: dict[str, list[Recording]], count: int, *, by_class: bool, key: tuple
+) -> list[tuple[Recording, Recording, int]]:
+    """`count` times (foreground, background, how often this pair came before).
+
+    Both sides run through all their sounds before one comes again. A background that would repeat
+    a pair, or meet its own recording, waits for a later foreground, as far as there are any.
+    """
+    foregrounds, backgrounds = sounds['foreground'], sounds['background']
+    first, second = (_stream(sounds[role], by_class, *key, role) for role in sounds)
+    recordings = collections.Counter(one.source_id for one in backgrounds)
+    usable = {one.id: len(backgrounds) - recordings[one.source_id] for one in foregrounds}
+    if not any(usable.values()):
+        return []
+    used, met = collections.Counter(), collections.Counter()
+    waiting, chosen = [], []
+    for foreground in first:
+        if len(chosen) == count:
+            return chosen
+        name = foreground.id
+        if not usable[name]:
+            continue
+        allowed = met[name] // usable[name]  # times that all of its pairs are used up
+
+        def fits(background):
+            return (
+                background.source_id != foreground.source_id
+                and used[name, background.id] <= allowed
+            )
+
+        place = next((i for i, one in enumerate(waiting) if fits(one)), None)
+        while place is None:
+            waiting.append(next(second))
+            place = len(waiting) - 1 if fits(waiting[-1]) else None
+        background = waiting.pop(place)
+        pair = (name, background.id)
+        chosen.append((foreground, background, used[pair]))
+        used[pair] += 1
+        met[name] += 1
+    return chosen
+
+
+def place_background(
+    length: int, *, samples: int, adaptation: int, draws: tuple[float, float, float]
+) -> tuple[int, int, float]:
+    """Where excerpt and adaptation segment of one recording begin, and their overlap.
+
+    They never overlap where the recording holds both; where it holds each but not both, they
+    stand at its two ends; where it is shorter than one of them it is looped, and the overlap
+    counts as 1.
+
+    Args:
+        length: of the recording, in samples.
+        samples, adaptation: of the excerpt and of the segment.
+        draws: three numbers in [0, 1).
+    """
+    first, second, order = draws
+    if length < max(samples, adaptation):
+        return int(first * length), int(second * length), 1.0
+    room = length - samples - adaptation
+    a, b = sorted(int(x * (max(room, 0) + 1)) for x in (first, second))
+    if order < 0.5:
+        start, segment = a, min(b + samples, length - adaptation)
+    else:
+        segment, start = a, min(b + adaptation, length - samples)
+    return start, segment, max(0, -room) / adaptation
+
+
+def scenes(
+    inspected: Iterable[Recording],
+    *,
+    sample_rate: int,
+    counts: dict[str, int],
+    seconds: float = 2.0,
+    adaptation_seconds: float = 2.0,
+    snr_db: tuple[float, float] = (-3.0, 3.0),
+    draw: str = 'sound',
+    augment_onset: bool = True,
+    augment_pitch: tuple[float, float] = (-2.0, 2.0),
+    augment_stretch: tuple[float, float] = (0.8, 1.2),
+    seed: int = 0,
+    table: str = 'that in use',
+) -> list[Mixture]:
+    """Mixtures of a foreground and a background, for training, validation and C1 to C4.
+
+    Args:
+        inspected: sounds of all splits, in any order.
+        sample_rate: of the data set.
+        counts: {split: mixtures}, splits as in `SUBSETS`.
+        seconds: length of a mixture.
+        adaptation_seconds: length of the adaptation segment.
+        snr_db: lowest and highest level of the foreground over the background.
+        draw: `sound`: all sounds equally often; `class`: all classes, and within each its sounds.
+        augment_onset, augment_pitch, augment_stretch: of training foregrounds; ranges in semitones
+            and in new length over old.
+        seed: of the job.
+        table: the class table's name, for a refusal.
+    Raises:
+        ValueError: if a split that is asked for has no pair of sounds, or none is asked for.
+    """
+    inspected = sorted((x for x in inspected if not x.problem), key=lambda x: x.id)
+    samples, adaptation = round(seconds * sample_rate), round(adaptation_seconds * sample_rate)
+    if not any(counts.values()):
+        raise ValueError(
+            'no mixtures: --train_mixtures, --validation_mixtures and --test_mixtures are all 0; '
+            'at least one must be above 0'
+        )
+    lacking = missing(inspected, counts)
+    if lacking:
+        whys = '; '.join(f'{split}: {why}' for split, why in lacking.items())
+        ways = [f'--{name}_mixtures=0' for name in ('train', 'validation') if name in lacking]
+        tests = [name for name in TEST_SUBSETS if counts.get(name)]
+        left = [name for name in tests if name not in lacking]
+        if len(left) < len(tests):
+            ways.append(f'--subsets={",".join(left)}' if left else '--test_mixtures=0')
+        raise ValueError(
+            f'no mixtures for {whys} (of {plural(len(inspected), "usable file")}); --classes names '
+            f'another class table than {table}, or do without: {" ".join(ways)}'
+        )
+    rows = []
+    for split in (name for name in SUBSETS if counts.get(name)):
+        chosen = pairs(
+            sounds_of(inspected, split), counts[split], by_class=draw == 'class', key=(seed, split)
+        )
+        for foreground, background, before in chosen:
+            name = f'{foreground.id}+{background.id}' + (f'+{before}' if before else '')
+
+            def number(purpose, low=0.0, high=1.0):
+                return uniform(low, high, seed, split, name, purpose)
+
+            start, segment, overlap = place_background(
+                background.samples,
+                samples=samples,
+                adaptation=adaptation,
+                draws=(number('excerpt'), number('segment'), number('order')),
+            )
+            changes = {}
+            if split == 'train':
+                changes = dict(
+                    anywhere=augment_onset,
+                    semitones=number('pitch', *augment_pitch),
+                    stretch=number('stretch', *augment_stretch),
+                )
+            snr = number('snr', *snr_db)
+            sources = (
+                part(foreground, 0, foreground.samples, snr / 2),
+                part(background, start, start + samples, -snr / 2),
+            )
+            rows.append(
+                Mixture(
+                    name,
+                    split,
+                    sources,
+                    samples,
+                    snr,
+                    adaptation_start=segment,
+                    adaptation_stop=segment + adaptation,
+                    adaptation_overlap=overlap,
+                    onset=number('onset'),
+                    **changes,
+                )
+            )
+    return rows
+
+
+# Columns of mixtures.csv, in their order, and what their cells hold; those of the sources have the
+# source's number at their end.
+_OF_MIXTURE = {
+    'split': str,
+    'id': str,
+    'samples': int,
+    'snr_db': float,
+    'adaptation_start': int,
+    'adaptation_stop': int,
+    'adaptation_overlap': float,
+    'onset': float,
+    'anywhere': bool,
+    'semitones': float,
+    'stretch': float,
+    'ready': tuple,
+    'problem': str,
+    'detail': str,
+}
+_OF_SOURCE = {
+    'path': str,
+    'source_id': str,
+    'source_class': str,
+    'start': int,
+    'stop': int,
+    'level_db': float,
+}
+_OF_TAKE = {'channel': int, 'offset': float, 'scale': float}
+
+
+def to_csv(rows: list[Mixture], roots: dict[str, str]) -> str:
+    """mixtures.csv; columns that hold nothing but defaults are left out.
+
+    Args:
+        rows: one at least.
+        roots: {flag: folder}, see `tables.below`.
+    """
+    defaults = Mixture('', '')
+    most = max(len(row.sources) for row in rows)
+    cells = []
+    for row in rows:
+        entry = {name: getattr(row, name) for name in _OF_MIXTURE}
+        entry |= {
+            name: None for name, value in entry.items() if value == getattr(defaults, name)
+        } | {'ready': tuple(tables.below(path, roots) for path in row.ready)}
+        sources = {}
+        for i in range(most):
+            source = row.sources[i] if i < len(row.sources) else None
+            for name in _OF_SOURCE:
+                sources[f'{name}_{i + 1}'] = getattr(source, name, None)
+            for name in _OF_TAKE:
+                value = getattr(source.take, name) if source else None
+                sources[f'{name}_{i + 1}'] = None if value == getattr(AS_IT_IS, name) else value
+            if source:
+                sources[f'path_{i + 1}'] = tables.below(source.path, roots)
+        first = {name: entry.pop(name) for name in ('split', 'id', 'samples', 'snr_db')}
+        cells.append(first | sources | entry)
+    return tables.to_csv(cells)
+
+
+def from_csv(path: str, roots: dict[str, str]) -> list[Mixture]:
+    """The rows of a table like mixtures.csv; split, id and path_1 are all that it must have.
+
+    Raises:
+        TreeError: with file, line, column, what is there and the rule, if it is no such table.
+    """
+    rows, ids = [], {}
+    required = ('split', 'id', 'path_1')
+    for number, line in tables.read_rows(path, required, others=tuple(_OF_MIXTURE)):
+
+        def read(kinds, end=''):
+            values = {}
+            for name, kind in kinds.items():
+                if line.get(f'{name}{end}'):
+                    try:
+                        value = tables.value(line[f'{name}{end}'], kind)
+                        if kind is float and not math.isfinite(value):
+                            raise ValueError
+                        if name == 'path':
+                            value = tables.resolved(value, roots)
+                        values[name] = value
+                    except (ValueError, KeyError) as error:
+                        why = str(error) if kind is str else f'must be {_MEANING[kind]}'
+                        raise TreeError(
+                            f'{path}, line {number}: {name}{end} is {line[f"{name}{end}"]!r}: {why}'
+                        ) from None
+            return values
+
+        sources, i = [], 1
+        while line.get(f'path_{i}'):
+            take = read(_OF_TAKE, f'_{i}')
+            values = read(_OF_SOURCE, f'_{i}')
+            values.setdefault('source_id', values['path'])
+            sources.append(Source(**values, take=Take(**take)))
+            i += 1
+        values = read(_OF_MIXTURE)
+        if not {'split', 'id'} <= values.keys():
+            raise TreeError(f'{path}, line {number}: split and id must not be empty')
+        ready = tuple(tables.resolved(name, roots) for name in values.pop('ready', ()))
+        row = Mixture(sources=tuple(sources), ready=ready, **values)
+        first = ids.setdefault((row.split, row.id), number)
+        if first != number:
+            raise TreeError(f'{path}, line {number}: the mixture of line {first} once more')
+        rows.append(row)
+    return rows
+
+
+_MEANING = {int: 'a whole number', float: 'a finite number', bool: 'true or false'}

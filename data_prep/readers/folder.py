@@ -1,0 +1,164 @@
+"""Any folder of people: `<speaker>/**/*` of audio files, split by speaker or by recording."""
+
+import collections
+from collections.abc import Iterable
+import dataclasses
+import posixpath
+import re
+import unicodedata
+
+from data_prep import recordings
+from data_prep.draws import stable_hash
+from data_prep.recordings import AUDIO, Recording, plural, printable, stem
+
+
+def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Names of folders that may well be one speaker's.
+
+    Args:
+        names: of the speakers' folders.
+    Returns:
+        {name: speaker}, where names that differ in their Unicode form alone are one speaker;
+        {name: the first that differs from it in small and capital letters at most}, which must
+        not cross splits; lines that tell of both.
+    """
+    speakers, groups, told = {}, {}, []
+    first_of_form, first_of_letters = {}, {}
+    for name in sorted(names):
+        form = unicodedata.normalize('NFC', name)
+        speakers[name] = first_of_form.setdefault(form, name)
+        groups[name] = first_of_letters.setdefault(form.casefold(), name)
+        if speakers[name] != name:
+            told.append(
+                f'the folders {ascii(speakers[name])} and {ascii(name)} differ in their Unicode '
+                'form alone: they are one speaker'
+            )
+        elif groups[name] != name:
+            told.append(
+                f'the folders {groups[name]!r} and {name!r} differ in small and capital letters '
+                'alone: two speakers of one split; if they are one, put their files together'
+            )
+    return speakers, groups, told
+
+
+def split_speakers(
+    speakers: set[str], *, validation: float, test: float, seed: int = 0
+) -> dict[str, str]:
+    """Speaker -> split: speakers ordered by hash, the first ones to test, then validation.
+
+    Args:
+        speakers: all of them, by the names of their folders.
+        validation, test: shares of the speakers; rounded, at least two speakers unless 0. Where
+            they are all, nobody is left for training.
+        seed: of the job.
+    Raises:
+        ValueError: if a split would have fewer than two speakers.
+    """
+    order = sorted(speakers, key=lambda speaker: stable_hash(seed, 'split', speaker))
+    counts = [max(2, round(share * len(order))) if share else 0 for share in (test, validation)]
+    rest = test + validation < 1
+    if not rest:
+        counts[0 if test else 1] += len(order) - sum(counts)
+    if sum(counts) + 2 * rest > len(order) or any(0 < count < 2 for count in counts):
+        names = [name for name, share in (('test', test), ('validation', validation)) if share]
+        names += ['training'] * rest
+        listed = ', '.join([*sorted(order)[:5], '...'][: len(order)]) or 'none'
+        ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
+        raise ValueError(
+            f'{plural(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
+            f'each, and mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add '
+            'speakers: each is a folder in --input_dir; or --split_by=recording splits the '
+            'recordings of each, so that test voices are trained on'
+        )
+    names = ['test'] * counts[0] + ['validation'] * counts[1]
+    names += ['train'] * (len(order) - len(names))
+    return dict(zip(order, names))
+
+
+def _ids(files: list[str]) -> dict[str, str]:
+    """{relative path: id}: the path without suffix, white space and `/`, as far as it is unique."""
+    stems = collections.Counter(stem(path) for path in files)
+    names = {path: stem(path) if stems[stem(path)] == 1 else path for path in files}
+    names = {
+        path: printable(re.sub(r'\s', '_', name)).replace('/', '-') for path, name in names.items()
+    }
+    counts = collections.Counter(names.values())
+    return {
+        path: name if counts[name] == 1 else f'{name}-{stable_hash(path):016x}'[: len(name) + 9]
+        for path, name in names.items()
+    }
+
+
+_FORM = re.compile(
+    rf'(.+?)(?:_mic(\d))?(?:{"|".join(map(re.escape, AUDIO))})+', re.IGNORECASE | re.DOTALL
+)
+
+
+def _recording(path: str) -> tuple[str, int]:
+    """What a recording is called whose forms may lie side by side, or each in a folder of its
+    suffix, and by which microphone it is, if several took it: `ann/mp3/x_mic2.mp3` -> `ann/x`, 2.
+    """
+    top, *below, name = path.split('/')
+    suffix = posixpath.splitext(name)[1].lower()
+    name, microphone = _FORM.fullmatch(name).groups()
+    below = [folder for folder in below if f'.{folder.lower()}' != suffix]
+    return '/'.join([top, *below, name]), int(microphone or 0)
+
+
+def read(
+    root: str,
+    *,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    copies: list | None = None,
+    split_by: str = 'speaker',
+) -> list[Recording]:
+    """Any `<speaker>/**/*` tree of audio files, split by speaker (or, by `recording`, not yet:
+    `mixtures.deal`; then of a recording's forms and microphones one is taken); files beside the
+    speakers' folders are nobody's, and speakers who share a file are of one split; `copies`: see
+    `distinct`."""
+    found = recordings.list_files(root)
+    files = [path for path in found if '/' in path]
+    if not files:
+        raise recordings.wrong_tree(
+            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(found)
+        )
+    tops = {path: printable(path.split('/')[0]) for path in files}
+    speakers, groups, _ = twins(set(tops.values()))
+    forms = {path: found[path] for path in files}
+    if split_by == 'recording':
+        # The first microphone's form is the last of all, and among its own .wav.
+        files.sort(key=lambda path: (-_recording(path)[1], posixpath.splitext(path)[1].lower()))
+        forms = recordings.in_forms(root, found, {path: _recording(path)[0] for path in files})
+    copies = [] if copies is None else copies
+    utterances = recordings.distinct(
+        [
+            Recording(
+                name, speakers[tops[path]], posixpath.join(root, path), '', others=forms[path]
+            )
+            for path, name in _ids(sorted(forms)).items()
+        ],
+        copies,
+    )
+    if split_by == 'recording':
+        return [dataclasses.replace(one, split='train') for one in utterances]
+    # Who share a file are probably one person, under two names.
+    one_person = recordings.joined(
+        (groups[kept.source_id], groups[copy.source_id]) for copy, kept in copies
+    )
+    groups = {name: one_person.get(group, group) for name, group in groups.items()}
+    try:
+        splits = split_speakers(
+            {groups[one.source_id] for one in utterances},
+            validation=validation,
+            test=test,
+            seed=seed,
+        )
+    except ValueError as error:
+        same = [f'{other} = {name}' for name, other in sorted(one_person.items())]
+        if not same:
+            raise
+        shown = ', '.join([*same[:5], '...'][: len(same)])
+        raise ValueError(f'{error}; who share files count as one: {shown}') from error
+    return [dataclasses.replace(one, split=splits[groups[one.source_id]]) for one in utterances]

@@ -1,0 +1,63 @@
+"""Libri2Mix or MiniLibriMix as their scripts leave them."""
+
+import os
+
+from data_prep.mixtures import Mixture
+from data_prep.readers import mixed
+from data_prep.recordings import Recording, TreeError, printable
+
+PARTS = {
+    'train-100': 'train',
+    'train-360': 'train',
+    'train': 'train',  # MiniLibriMix
+    'dev': 'validation',
+    'val': 'validation',  # MiniLibriMix
+    'test': 'test',
+}
+
+
+def read(
+    root: str, *, train_parts: tuple[str, ...] = (), splits: tuple[str, ...] = ()
+) -> tuple[list[Recording], list[Mixture]]:
+    """`[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav`, or
+    MiniLibriMix's `{train,val}`.
+
+    Args:
+        root: the folder.
+        train_parts: which of the training parts to take; empty: all that are there.
+        splits: to take; empty: all that the corpus is published with (MiniLibriMix has no test).
+    Raises:
+        TreeError: if the tree is another one, a split is not there, or a speaker is in two.
+    """
+    layout = (
+        '[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, '
+        "or MiniLibriMix's {train,val}"
+    )
+    inner = ['min', 'wav8k/min'] + [
+        f'{name}/{below}'.rstrip('/')
+        for name in ('Libri2Mix', 'MiniLibriMix')
+        for below in ('wav8k/min', '')
+    ]
+    base = mixed.find_base(root, tuple(inner), PARTS, layout)
+    if not splits:
+        mini = any(os.path.isdir(os.path.join(base, part)) for part in ('train', 'val'))
+        splits = mixed.SPLITS[:2] if mini else mixed.SPLITS
+    parts = {
+        part: split
+        for part, split in PARTS.items()
+        if split in splits and (split != 'train' or not train_parts or part in train_parts)
+    }
+    absent = [part for part in train_parts if not os.path.isdir(os.path.join(base, part))]
+    if absent:
+        there = ', '.join(map(printable, sorted(os.listdir(base))))
+        raise TreeError(f'{base} has no {", ".join(absent)}; it has {there}')
+
+    def speakers_of(stem):
+        names = stem.split('_')
+        return tuple(name.split('-')[0] for name in names) if len(names) == 2 else None
+
+    utterances, listed = mixed.read(
+        base, parts, 'mix_clean', speakers_of, lambda stem: None, layout, splits=splits
+    )
+    mixed.refuse_shared(root, utterances, listed)
+    return utterances, listed

@@ -1,0 +1,143 @@
+"""Trees that are mixed already, `<part>/{mix,s1,s2}/<name>.wav`: what their readers share."""
+
+import os
+
+from data_prep import recordings
+from data_prep.mixtures import Mixture, Source
+from data_prep.recordings import Recording, TreeError, plural, printable
+
+SPLITS = ('train', 'validation', 'test')
+
+
+def refuse_remote(root: str) -> None:
+    if '://' in root:
+        raise TreeError(
+            f"{root}: this tree is listed with the operating system's own calls, so it must be on "
+            'a local path; copy it, or mount the bucket (e.g. with gcsfuse) and give that folder'
+        )
+
+
+def refuse_shared(
+    root: str,
+    utterances: list[Recording],
+    listed: list[Mixture],
+    *,
+    together: tuple[str, ...] = (),
+) -> None:
+    """As `mixtures.random_pairs`: a speaker belongs to one split, or to those published `together`;
+    and a mixture to one."""
+
+    def refuse(noun: str, pairs: list[tuple[str, str]], together: tuple[str, ...] = ()) -> None:
+        splits = {}
+        for name, split in pairs:
+            splits.setdefault(name, set()).add(split)
+        shared = sorted(
+            name for name, there in splits.items() if len(there) > 1 and not there <= set(together)
+        )
+        if shared:
+            shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
+            raise TreeError(
+                f'{root}: {len(shared)} of {plural(len(splits), noun)} in more than one split: '
+                f'{shown}. A {noun} must not cross splits; take '
+                f'{"their mixtures" if noun == "speaker" else "them"} out of all but one of them'
+            )
+
+    refuse('speaker', [(one.source_id, one.split) for one in utterances], together)
+    refuse('mixture', [(line.id, line.split) for line in listed])
+
+
+def find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: str) -> str:
+    """The folder of `root` that holds the parts: itself, or one of the usual ones inside it."""
+    refuse_remote(root)
+    found = []
+    for below in ('', *inner):
+        base = os.path.join(root, below)
+        if os.path.isdir(base):
+            names = sorted(os.listdir(base))
+            found += [os.path.join(below, name) for name in names]
+            if any(os.path.isdir(os.path.join(base, part, 's1')) for part in parts):
+                return base
+    raise TreeError(
+        f'{root} is not the tree expected.\n  expected: {layout}\n'
+        f'  found: {", ".join(map(printable, found[:8])) or "nothing (is it a folder?)"}'
+    )
+
+
+def by_stem(folder: str) -> dict[str, list[str]]:
+    """{name without suffix: paths of its forms} of the audio files in a folder."""
+    files = recordings.list_files(folder)
+    stems = {name: os.path.splitext(name)[0] for name in files}
+    forms = recordings.in_forms(folder, files, stems)
+    return {stems[name]: [os.path.join(folder, name), *others] for name, others in forms.items()}
+
+
+def refuse_one_speaker(first: str, second: str) -> None:
+    if first == second:
+        raise ValueError(f'both sources are of speaker {first!r}, a mixture is of two')
+
+
+def read(
+    base: str,
+    parts: dict[str, str],
+    mixture: str,
+    speakers_of,
+    levels_of,
+    layout: str,
+    *,
+    splits: tuple[str, ...],
+):
+    """Two utterances and one line for each mixture of each part, and a line without utterances for
+    each that breaks a rule.
+
+    Raises:
+        TreeError: if one of `splits` has none.
+    """
+    utterances, listed, strays = [], [], []
+    for part, split in parts.items():
+        if not os.path.isdir(os.path.join(base, part)):
+            continue
+        folders = [os.path.join(base, part, name) for name in (mixture, 's1', 's2')]
+        missing = [folder for folder in folders if not os.path.isdir(folder)]
+        if missing:
+            raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
+        mixtures, *sources_of = [by_stem(folder) for folder in folders]
+        names = {stem: paths for some in sources_of for stem, paths in some.items()}
+        for stem, paths in sorted(names.items()):
+            name = os.path.basename(paths[0])
+            speakers = speakers_of(stem)
+            if speakers is None:  # not one of the mixtures; the report counts it
+                strays.append(paths[0])
+                continue
+            ready = tuple(mixtures.get(stem, [os.path.join(folders[0], name)]))
+            try:
+                levels = levels_of(stem)
+                refuse_one_speaker(*speakers)
+            except ValueError as error:
+                problem = {'problem': 'name breaks a rule', 'detail': str(error)}
+                listed.append(Mixture(printable(stem), split, ready=ready, **problem))
+                continue
+            sources = []
+            for i, (speaker, folder, paths) in enumerate(zip(speakers, folders[1:], sources_of)):
+                path, *others = paths.get(stem, [os.path.join(folder, name)])
+                id_ = f'{part}/{printable(stem)}/s{i + 1}'
+                utterances.append(Recording(id_, speaker, path, split, others=tuple(others)))
+                level_db = levels[i] if levels else None
+                sources.append(Source(path, printable(speaker), level_db=level_db))
+            if ready[1:]:  # which one is good is found out, and the bad ones are counted
+                id_ = f'{part}/{printable(stem)}/{mixture}'
+                utterances.append(Recording(id_, speakers[0], ready[0], split, others=ready[1:]))
+            listed.append(Mixture(printable(stem), split, tuple(sources), ready=ready))
+    if strays and not listed:
+        raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
+    there = {line.split for line in listed if not line.problem}
+    for split in splits:
+        if split not in there:
+            folders = ' or '.join(part for part, name in parts.items() if name == split)
+            left = ','.join(name for name in splits if name in there)
+            way = f'--splits={left} does without it' if left else f'expected: {layout}'
+            bad = next((line for line in listed if line.split == split), None)
+            bad = f'; {bad.id}: {bad.detail}' if bad else ''
+            raise TreeError(
+                f'{base} has no mixtures for the split {split} (folder {folders}){bad}; {way}'
+            )
+    return utterances, listed
