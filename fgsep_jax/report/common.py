@@ -6,7 +6,7 @@ from fgsep_jax.metrics import intervals
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures
 from fgsep_jax.report.load import SUBSETS, short_labels
-from fgsep_jax.report.parts import Figure, Table
+from fgsep_jax.report.parts import Figure, Table, heads
 
 # IRM: ideal ratio mask.
 SYSTEMS = {
@@ -142,16 +142,8 @@ def _range(numbers):
 
 def runs_table(results):
     """A row a group of runs: what was trained, and what evaluated."""
-    columns = {
-        'runs': 'Runs',
-        'preset': 'Preset',
-        'parameters': 'Parameters',
-        'seeds': 'Seed numbers',
-        'steps': 'Steps trained',
-        'evaluated_at': 'Evaluated at step',
-        'trained_on': 'Trained on',
-        'evaluated_on': 'Evaluated on',
-    }
+    columns = {'runs': 'Runs'} | heads('preset parameters', {'seeds': 'Seed numbers'})
+    columns |= heads('steps evaluated_at trained_on evaluated_on')
     rows = []
     for group in results.groups:
         runs = results.runs[results.runs.group == group.group]
@@ -210,8 +202,7 @@ def scores_table(results, data_set):
         ]
         for label, group, system in systems_on(results, [data_set])
     ]
-    columns = {'system': 'System', 'seeds': 'Seeds'}
-    columns |= {key(metric): label for metric, label in scores.items()}
+    columns = heads('system seeds', {key(metric): label for metric, label in scores.items()})
     title = f'Scores on {data_set}, {STATISTIC[results.task]}'
     return Table(f'scores-{data_set}', title, columns, rows, 'IRM: ideal ratio mask.')
 
@@ -363,13 +354,39 @@ def shown_on(results, data_set):
     return results.where(results.runs.group.isin(own or numbers)) if numbers else None
 
 
-def _error_bar(ax, estimate, where, style, *, across=False):
-    low, high = estimate.value, estimate.value
-    if estimate.low is not None:
-        low, high = estimate.low, estimate.high
-    bars = {'xerr' if across else 'yerr': [[estimate.value - low], [high - estimate.value]]}
-    point = (estimate.value, where) if across else (where, estimate.value)
-    ax.errorbar(*point, **bars, color=style['color'], elinewidth=1.0, capsize=2)
+def _points(ax, results, data_set, parts, where, *, across=False):
+    """Draws what each group scores on some parts of a data set's examples.
+
+    Args:
+        ax: matplotlib Axes.
+        results: Results of the groups.
+        data_set: name.
+        parts: {group's number: ids of the examples of each part}.
+        where: function of the group's and the part's place that gives the point's on the axis.
+        across: whether that axis is the vertical one, and the points stand alone.
+
+    Returns:
+        {label: artist} of the groups that have any.
+    """
+    metric, labels, handles = main_metric(results.task)[0], short_labels(results), {}
+    styles = figures.styles([(group.model, labels[group.group]) for group in results.groups])
+    for g, group in enumerate(results.groups):
+        style, points = styles[labels[group.group]], []
+        for k, ids in enumerate(parts[group.group]):
+            estimate = score(results, group.group, data_set, metric, ids=ids)
+            if estimate is None:
+                continue
+            value, low, high, _ = estimate
+            ends = [[0], [0]] if low is None else [[value - low], [high - value]]
+            points.append((value, where(g, k)) if across else (where(g, k), value))
+            bars = {'xerr' if across else 'yerr': ends, 'elinewidth': 1.0, 'capsize': 2}
+            ax.errorbar(*points[-1], **bars, color=style['color'])
+        if points:
+            kind = {'marker': 'o', 'markersize': 4, 'linestyle': style['linestyle']}
+            if across:
+                kind = {'marker': style['marker'], 'markersize': 4.5, 'linestyle': 'none'}
+            (handles[labels[group.group]],) = ax.plot(*zip(*points), color=style['color'], **kind)
+    return handles
 
 
 @figures.styled
@@ -377,46 +394,38 @@ def _binned(results, data_set, column, label, words):
     results = shown_on(results, data_set)
     if results is None:
         return None
-    metric, metric_label = main_metric(results.task)
+    label_y, groups = main_metric(results.task)[1], results.groups
     fold = abs if (results.task, column) == ('speech', 'snr_db') else (lambda value: value)
     value_N = {
-        group.group: fold(results.examples(group.group, data_set)[column, ''])
-        for group in results.groups
+        group.group: fold(results.examples(group.group, data_set)[column, '']) for group in groups
     }
-    first_N = next(iter(value_N.values())).to_numpy()
+    first_N = value_N[groups[0].group].to_numpy()
     edges = np.unique(np.quantile(first_N, np.linspace(0, 1, BINS + 1))) if len(first_N) else []
     if len(edges) < 3 or len(first_N) < BINS * intervals.MIN_GROUPS:
         return None
+    last = len(edges) - 2  # that bin holds its upper end, too
+    parts = {
+        group: [
+            at.index[(edges[k] <= at) & (at < edges[k + 1] if k < last else at <= edges[-1])]
+            for k in range(last + 1)
+        ]
+        for group, at in value_N.items()
+    }
+    middle, shift = (edges[:-1] + edges[1:]) / 2, 0.006 * (edges[-1] - edges[0])
     figure, axes = figures.axes(width=7.5, height=3.6)
-    ax, labels, handles = axes[0, 0], short_labels(results), {}
-    drawn = figures.styles([(group.model, labels[group.group]) for group in results.groups])
-    for g, group in enumerate(results.groups):
-        points, style = [], drawn[labels[group.group]]
-        where = value_N[group.group]
-        for low, high in zip(edges[:-1], edges[1:]):
-            inside = (low <= where) & (where < high) | (high == edges[-1]) & (where == high)
-            estimate = score(results, group.group, data_set, metric, ids=where.index[inside])
-            if estimate is not None:
-                shift = (g - (len(results.groups) - 1) / 2) * 0.006 * (edges[-1] - edges[0])
-                points.append(((low + high) / 2 + shift, estimate.value))
-                _error_bar(ax, estimate, points[-1][0], style)
-        if points:
-            handles[labels[group.group]] = ax.plot(
-                *zip(*points),
-                marker='o',
-                markersize=4,
-                color=style['color'],
-                linestyle=style['linestyle'],
-            )[0]
+    ax = axes[0, 0]
+    handles = _points(
+        ax, results, data_set, parts, lambda g, k: middle[k] + (g - (len(groups) - 1) / 2) * shift
+    )
     if not handles:
         return None
     ax.set_xlabel(label)
-    ax.set_ylabel(metric_label)
+    ax.set_ylabel(label_y)
     figures.legend_below(figure, handles)
     return Figure(
         f'{"by_length" if column == "seconds" else "by_input_snr"}-{data_set}',
         f'Improvement against {words}, on {data_set}',
-        f'{metric_label} in {len(edges) - 1} bins of {label}, as lines for {", ".join(handles)}.',
+        f'{label_y} in {len(edges) - 1} bins of {label}, as lines for {", ".join(handles)}.',
         figure,
         _NOTE.format('Bins end at quantiles of the examples. ', STATISTIC[results.task]),
     )
@@ -432,50 +441,42 @@ _NOTE = (
 def by_kind(results, data_set):
     """Improvement by pair of the speakers' sexes, or by class; None where rows do not tell."""
     results = shown_on(results, data_set)
-    if results is None:
+    kinds = results and {
+        group.group: _kinds(results, group.group, data_set) for group in results.groups
+    }
+    first = kinds and kinds[results.groups[0].group]
+    if not first:
         return None
-    kinds = _kinds(results, results.groups[0].group, data_set)
-    if not kinds:
-        return None
-    names = {what: sorted(kind.dropna().unique()) for what, kind in kinds.items()}
-    groups = results.groups
-    height = 1.0 + max(0.34, 0.08 * len(groups)) * max(map(len, names.values()))
-    figure, axes = figures.axes(1, len(kinds), width=8.0, height=height, sharex=True)
-    labels, handles = short_labels(results), {}
-    drawn = figures.styles([(group.model, labels[group.group]) for group in groups])
-    metric, metric_label = main_metric(results.task)
-    for ax, what in zip(axes[0], kinds):
-        for g, group in enumerate(groups):
-            style, kind = drawn[labels[group.group]], _kinds(results, group.group, data_set)
-            for k, name in enumerate(names[what]):
-                ids = kind[what].index[kind[what] == name] if what in kind else []
-                estimate = score(results, group.group, data_set, metric, ids=ids)
-                if estimate is not None:
-                    where = k + (g - (len(groups) - 1) / 2) * 0.7 / len(groups)
-                    _error_bar(ax, estimate, where, style, across=True)
-                    handles[labels[group.group]] = ax.plot(
-                        estimate.value,
-                        where,
-                        marker=style['marker'],
-                        markersize=4.5,
-                        linestyle='none',
-                        color=style['color'],
-                    )[0]
-        counts = kinds[what].value_counts()
-        ax.set_yticks(
-            range(len(names[what])),
-            [f'{figures.short(name)} ({counts[name]})' for name in names[what]],
+    names = {what: sorted(kind.dropna().unique()) for what, kind in first.items()}
+    count, label = len(results.groups), main_metric(results.task)[1]
+    height = 1.0 + max(0.34, 0.08 * count) * max(map(len, names.values()))
+    figure, axes = figures.axes(1, len(names), width=8.0, height=height, sharex=True)
+    handles = {}
+    for ax, (what, those) in zip(axes[0], names.items()):
+        parts = {
+            group: [kind[what].index[kind[what] == name] if what in kind else [] for name in those]
+            for group, kind in kinds.items()
+        }
+        handles |= _points(
+            ax,
+            results,
+            data_set,
+            parts,
+            lambda g, k: k + (g - (count - 1) / 2) * 0.7 / count,
+            across=True,
         )
+        counts = first[what].value_counts()
+        ticks = [f'{figures.short(name)} ({counts[name]})' for name in those]
+        ax.set_yticks(range(len(those)), ticks)
         ax.invert_yaxis()
         ax.grid(axis='y', visible=False)
         ax.set_title(what)
-        ax.set_xlabel(metric_label)
+        ax.set_xlabel(label)
     figures.legend_below(figure, handles)
     return Figure(
         f'by_kind-{data_set}',
-        f'Improvement by {" and ".join(kinds)}, on {data_set}',
-        f'{metric_label} of {", ".join(handles)} for'
-        f' {"; ".join(", ".join(those) for those in names.values())}.',
+        f'Improvement by {" and ".join(names)}, on {data_set}',
+        f'{label} of {", ".join(handles)} for {"; ".join(map(", ".join, names.values()))}.',
         figure,
         _NOTE.format('Counts of examples stand in brackets. ', STATISTIC[results.task])
         + f' Fewer than {intervals.MIN_GROUPS} speakers or recordings have no interval.',

@@ -55,6 +55,14 @@ RC = {
     'svg.fonttype': 'none',
     'svg.hashsalt': 'fgsep_jax',
     'axes.facecolor': 'none',
+    'boxplot.patchartist': True,
+    'boxplot.showfliers': False,
+    'boxplot.medianprops.color': INK,
+    'boxplot.medianprops.linewidth': 1.4,
+    'boxplot.whiskerprops.color': INK,
+    'boxplot.whiskerprops.linewidth': 0.7,
+    'boxplot.capprops.color': INK,
+    'boxplot.capprops.linewidth': 0.7,
     'text.parse_math': False,  # a $ in a name is a $
 }
 

@@ -5,7 +5,7 @@ import numpy as np
 from fgsep_jax.report import figures, published, sound, sounds
 from fgsep_jax.report.common import SYSTEMS, difference, key, score, seeds_on
 from fgsep_jax.report.load import SUBSETS, short_labels
-from fgsep_jax.report.parts import Figure, Table
+from fgsep_jax.report.parts import Figure, Table, heads
 
 MODELS = ('M1', 'M1+', 'M2', 'M2+')
 ORACLES = ('ideal_mel_mask', 'ideal_ratio_mask')
@@ -26,6 +26,7 @@ DIFFERENCES = (
     ('M2+ level with M1 in SDRi', 'yes', 'M2+', 'M1', SDRI, 'level', ('c1', 'c2')),
     ('M2 level with M1 in SDRi', 'yes', 'M2', 'M1', SDRI, 'level', ('c3', 'c4')),
 )
+UPPER = {subset: subset.upper() for subset in SUBSETS}
 UNSEEN = {'c1': 0.5, 'c2': 0.5, 'c3': -0.5, 'c4': -0.5}  # seen foregrounds minus unseen ones
 
 
@@ -76,36 +77,22 @@ def claims(results, family, preset):
         cells = [minus(first, second, metric, {subset: 1.0}) for subset in SUBSETS]
         mean = minus(first, second, metric, dict.fromkeys(where, 1 / len(where)))
         rows.append([claim, number, *cells, _names(where), mean, published.verdict(mean, kind)])
-    spread = {'c1': 1, **dict.fromkeys(SUBSETS[1:], -1 / 3)}
-    for claim, estimate, where, kind in (
-        (
-            'M2 loses more than M1 on unseen events, SDRi',
-            minus('M2', 'M1', SDRI, UNSEEN),
-            'C1, C2 minus C3, C4',
-            'above',
-        ),
-        (
-            'M1 as good on unseen classes, SDRi',
-            minus('M1', None, SDRI, spread),
-            'C1 minus C2, C3, C4',
-            'not above',
-        ),
+    loss = minus('M2', 'M1', SDRI, UNSEEN)
+    spread = minus('M1', None, SDRI, {'c1': 1, **dict.fromkeys(SUBSETS[1:], -1 / 3)})
+    for claim, where, estimate, kind in (
+        ('M2 loses more than M1 on unseen events', 'C1, C2 minus C3, C4', loss, 'above'),
+        ('M1 as good on unseen classes', 'C1 minus C2, C3, C4', spread, 'not above'),
     ):
         verdict = published.verdict(estimate, kind)
-        rows.append([claim, 'yes', *[''] * 4, where, estimate, verdict])
+        rows.append([f'{claim}, SDRi', 'yes', *[''] * 4, where, estimate, verdict])
     several = '; '.join(sorted(group.label for group in fits if group.model not in models))
     return Table(
         f'claims_foreground-{family}-{preset}',
         f'Claims of the foreground-background study on {family}, {preset} models: differences of'
         ' medians (dB)',
-        {
-            'claim': 'Claim',
-            'published': 'claim',
-            **{subset: subset.upper() for subset in SUBSETS},
-            'where': 'Claimed of',
-            'difference': 'Mean of these',
-            'verdict': 'Verdict',
-        },
+        heads('claim', {'published': 'claim'} | UPPER)
+        | {'where': 'Claimed of', 'difference': 'Mean of these'}
+        | heads('verdict'),
         rows,
         published.NOTE
         + ' The verdict is on the mean over the subsets that the claim names.'
@@ -155,12 +142,11 @@ def medians(results, family):
                 of = f' {owner.model}' if system == 'untrained' else ''
                 cells = [score(results, owner.group, name, metric, system=system) for name in names]
                 rows.append([SYSTEMS[system] + of, '', *cells])
-        columns = {'system': 'System', 'seeds': 'Seeds'}
         tables.append(
             Table(
                 f'{key(metric)}-{family}',
                 f'Foreground {LABELS[metric]} on {family}, median (dB)',
-                columns | {subset: subset.upper() for subset in SUBSETS},
+                heads('system seeds', UPPER),
                 rows,
                 'C1: both classes seen in training; C2: background unseen; C3: foreground unseen;'
                 ' C4: both unseen. IRM: ideal ratio mask. Intervals are over the recordings and the'
@@ -219,17 +205,8 @@ def box_plots(results, family):
                     continue
                 median = np.median(value_N)
                 texts.append(f'{name} {subset.upper()} {LABELS[metric]} {median:.1f} dB')
-                ax.boxplot(
-                    value_N,
-                    positions=[k],
-                    widths=0.62,
-                    showfliers=False,
-                    patch_artist=True,
-                    boxprops={'facecolor': color, 'edgecolor': ink, 'linewidth': 0.6},
-                    medianprops={'color': ink, 'linewidth': 1.4},
-                    whiskerprops={'color': ink, 'linewidth': 0.7},
-                    capprops={'color': ink, 'linewidth': 0.7},
-                )
+                box = {'facecolor': color, 'edgecolor': ink, 'linewidth': 0.6}
+                ax.boxplot(value_N, positions=[k], widths=0.62, boxprops=box)
             ax.axhline(0, color=ink, linewidth=0.6)
             ax.set_xlim(-0.6, len(systems) - 0.4)  # room for a system without a run, too
             ax.grid(axis='x', visible=False)

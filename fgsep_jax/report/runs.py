@@ -35,7 +35,6 @@ REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'exam
 # What results must have in common to stand beside one another.
 MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules', 'targets')
 SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
-STATISTICS = ('median', 'q25', 'q75')  # of a metric, at least
 ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
 TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
 RATES = (1000, 400_000)  # hertz; what can be a sample rate
@@ -270,7 +269,8 @@ def read_result(run, data_set, system=''):
             f'{folder} cannot be read ({files.why(error)}); evaluate again'
         ) from error
     rows, sources = len(columns['id']), len(set(columns['source']))
-    if (len(set(columns['id'])), rows) != (summary['examples'], summary['examples'] * sources):
+    once = len(set(zip(columns['id'], columns['source'])))  # each source of each example
+    if {once, rows, sources * len(set(columns['id']))} != {sources * summary['examples']}:
         raise ResultsError(
             f'{folder}: {names.counted(rows, "row")} in examples.csv for'
             f' {names.counted(sources, "source")}, summary.json says'
@@ -327,14 +327,6 @@ def _check_summary(summary):
     for key, kind in kinds.items():
         if key in summary and type(summary[key]) is not kind:
             raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
-    for key in ('metrics', 'mixture'):
-        for name, statistics in summary.get(key, {}).items():
-            given = statistics if isinstance(statistics, dict) else {}
-            types = {type(given.get(key, '')) for key in STATISTICS}
-            if not types <= {int, float, type(None)} or (
-                (given['q25'] is None) != (given['q75'] is None)
-            ):
-                raise ValueError(f'summary.json has {key}.{name} = {statistics!r:.60}')
     for key, value in (*summary.get('skipped', {}).items(), ('examples', summary['examples'])):
         if type(value) is not int or value < 0:
             raise ValueError(f'summary.json has {key} = {value!r:.60}')

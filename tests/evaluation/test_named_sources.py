@@ -220,6 +220,7 @@ def test_damaged_results_are_named(data, tmp_path):
     for csv_text, json_text, part in (
         (''.join(lines[:3]), summary, '2 rows in examples.csv for 2 sources, summary.json says 5'),
         (''.join(lines[:-1]), summary, '9 rows in examples.csv'),
+        (''.join([*lines[:-1], lines[-3]]), summary, '10 rows in examples.csv'),  # one twice
         (''.join(lines)[:-40], summary, 'cannot be read'),
         (''.join(lines), summary[:50], 'is no valid JSON'),
     ):

@@ -162,7 +162,7 @@ def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
     assert ticks[1] == f'female, male ({len(both)})'
     points = [line for line in ax.lines if line.get_marker() == 'o']
     mean = many.matrix(0, 'alpha', ('si_snri', ''))[both].to_numpy().mean()
-    assert points[1].get_xdata()[0] == pytest.approx(mean)
+    assert points[0].get_xdata()[1] == pytest.approx(mean)
     item = common.by_kind(masks, 'fgbg-c2')
     labels = [[label.get_text() for label in ax.get_yticklabels()] for ax in item.figure.axes]
     assert labels == [['dog (6)', 'door (6)'], ['rain (12)']]
