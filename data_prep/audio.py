@@ -241,7 +241,11 @@ def inspect(
             statistics, *_ = _measure(recording.path, full_scale=extreme)
         peak = float(statistics.peak_C[channel]) * scale
         if peak < 10 ** (silence_db / 20):
-            raise BadInput('silent', f'peak {20 * math.log10(max(peak, 1e-9)):.0f} dB full scale')
+            whole, rest = (
+                f'{20 * math.log10(x) if x else -math.inf:.0f} dB' for x in (extreme * scale, peak)
+            )
+            offset_too = f', {rest} without its offset' if rest != whole else ''
+            raise BadInput('silent', f'peak {whole} full scale{offset_too}')
         clipped = float(statistics.clipped_C[channel])
         if clipped > max_clipped:
             raise BadInput('clipped', f'{100 * clipped:.2f} % of the samples')

@@ -105,7 +105,7 @@ def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
         if value is not None and not ((whole or math.isfinite(value)) and valid(value)):
             own.error(f'--{flag}={value if whole else f"{value:g}"}: must be {rule}')
 
-    require('sample_rate', lambda x: 0 < x <= 10**6, 'above 0 and at most 1000000')
+    require('sample_rate', lambda x: 1000 <= x <= 768_000, 'from 1,000 to 768,000 Hz')
     require('min_seconds', lambda x: 0 <= x <= LONGEST, f'0 or more, and at most {LONGEST} s')
     require('utterances_per_voice', lambda x: x > 0, 'above 0')
     for flag in ('seconds', 'adaptation_seconds'):

@@ -62,15 +62,17 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
                     f'{where}: found {column} {row[column]!r}; it must be {" or ".join(allowed)}'
                 )
         if not label(row['class']):
-            raise TreeError(f'{where}: found class {row["class"]!r}; it needs a name')
+            raise TreeError(
+                f'{where}: found class {row["class"]!r}; its name needs a letter or digit'
+            )
         one = SoundClass(label(row['class']), role, kind == 'seen')
-        for name in dict.fromkeys(
-            label(x) for x in (row['class'], *row.get('names', '').split('|'))
-        ):
-            if name and name in known:
+        for text in (row['class'], *row.get('names', '').split('|')):
+            name = label(text)
+            if known.get(name, one) is not one:
                 raise TreeError(
-                    f'{where}: found {name!r} again, it is {known[name].name} already; a name must '
-                    'stand for one class, and a class on one line'
+                    f'{where}: found {text.strip()!r} again, it is {known[name].name} already '
+                    '(case and punctuation do not count); a name must stand for one class, and a '
+                    'class on one line'
                 )
             if name:
                 known[name] = one

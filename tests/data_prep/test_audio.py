@@ -63,6 +63,21 @@ def test_faults_are_named(tmp_path, kind):
     assert found.samples == (0 if kind else 16000)
 
 
+@pytest.mark.parametrize(
+    ('signal_T', 'said'),
+    [
+        (np.zeros(8000), 'peak -inf dB full scale'),
+        (np.array([100 / 32768]), 'peak -50 dB full scale, -inf dB without its offset'),
+        (np.full(8000, -0.5), 'peak -6 dB full scale, -inf dB without its offset'),
+        (1e-4 * np.sin(np.arange(8000)), 'peak -80 dB full scale'),
+    ],
+)
+def test_silence_is_named_by_its_true_peak(tmp_path, signal_T, said):
+    trees.write(tmp_path / 'x.wav', signal_T, subtype='FLOAT')
+    found = audio.inspect(Recording('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)
+    assert (found.problem, found.detail) == ('silent', said)
+
+
 def test_a_folder_named_like_a_file_is_no_file(tmp_path):
     (tmp_path / 'x.wav').mkdir()
     found = audio.inspect(Recording('x', 's', str(tmp_path / 'x.wav'), 't'), sample_rate=8000)

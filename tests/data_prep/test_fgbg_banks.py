@@ -79,6 +79,11 @@ def test_table_1_is_the_papers():
             'role,class,set,names\nforeground,dog,seen,Bark\nforeground,cat,seen,bark\n',
             "line 3: found 'bark' again, it is dog",
         ),
+        (
+            'role,class,set\nforeground,dog,seen\nbackground,DOG!,seen\n',
+            "line 3: found 'DOG!' again, it is dog already .case and punctuation do not count.;",
+        ),
+        ('role,class,set\nforeground,😀,seen\n', "line 2: found class '😀'; .* letter or digit"),
         ('role,class,names\n', 'line 1: found the columns role, class, names'),
         ('', 'is empty'),
     ],
