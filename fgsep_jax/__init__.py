@@ -50,4 +50,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*_PUBLIC, '__version__'])

@@ -220,11 +220,13 @@ class Parser:
     def _help(self):
         """Shows what the program does and its flags, and leaves."""
         lines = [self._about]
-        for name in self._values:
-            flag, default = self._values[name], self._values[name].default
+        for flag in dict.fromkeys(self._values[name] for name in self._values):
+            name, default = flag.name, flag.default
             text = ','.join(map(str, default)) if isinstance(default, (list, tuple)) else default
             text = '' if text in (None, '') or text is False else f'; default: {text}'
-            text = f'--{name}{flag.parser.syntactic_help}  {flag.help}{text}'
+            form = flag.parser.syntactic_help
+            short = f'-{flag.short_name} {form.removeprefix("=")}, ' if flag.short_name else ''
+            text = f'{short}--{name}{form}  {flag.help}{text}'
             lines.append(flags.text_wrap(text, indent=' ' * 6, firstline_indent='  '))
         show('\n'.join([*lines, '', flags.text_wrap(self._epilog)]).rstrip())
         raise SystemExit(0)

@@ -59,7 +59,7 @@ def _parser():
         ' mask on all, the image stays), mean for voices',
     )
     parser.add_argument(
-        '--sources', type=command_line.words, default=[], help='parts to write; default: all'
+        '--sources', type=command_line.some(str), default=[], help='parts to write; default: all'
     )
     parser.switch('--residual', 'write what all the written parts leave of the recording, too')
     parser.add_argument('--start', type=float, default=0.0, help='seconds to leave out')
@@ -139,17 +139,15 @@ def _check(args):
     for flag in ('segment', 'overlap', 'batch'):
         if getattr(args, flag) is not None:
             how[flag] = getattr(args, flag)
-    try:
-        engine.check(engine.How(**how))
-    except ValueError as error:
-        raise MistakeError('--' + str(error).replace(' = ', '=', 1)) from error
+    _hold(engine.How, **how)
+    if args.raw_rate:
+        _hold(engine.check_rate, 'raw_rate', args.raw_rate)
     for flag in ('start', 'seconds'):
         value = getattr(args, flag)
         need(flag, value, math.isfinite(value) and value >= 0, '0 or more, in seconds')
     if args.rate not in ('input', 'model'):
         rate = int(args.rate) if args.rate.isascii() and args.rate.isdecimal() else 0
-        rule = "'input', 'model' or a whole number from 1,000 to 768,000"
-        need('rate', args.rate, 1000 <= rate <= 768_000, rule)
+        need('rate', args.rate, engine.is_rate(rate), f"'input', 'model' or {engine.RATES}")
         how['rate'] = rate
     if 'rate' in how:
         try:
@@ -176,6 +174,14 @@ def _check(args):
     need('name', args.name, not wrong, 'text with ' + ', '.join(f'{{{f}}}' for f in sorted(fields)))
     need('name', args.name, 'source' in used, "different for each part: it needs '{source}'")
     return how, background or None
+
+
+def _hold(check, *args, **values):
+    """Calls what raises a ValueError for arguments that are flags here."""
+    try:
+        check(*args, **values)
+    except ValueError as error:
+        raise MistakeError('--' + str(error).replace(' = ', '=', 1)) from error
 
 
 def _separate_one(separator, job, args, how, background, manifest, progress):
@@ -214,7 +220,9 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
         'real_time_factor': round(made.real_time_factor, 2),
         'model': f'{separator.name}, step {separator.step}',
     }
-    status = f'done: truncated ({made.truncated})' if made.truncated else 'done'
+    losses = [f'truncated ({made.truncated})' if made.truncated else '', made.faint]
+    status = '; '.join(filter(None, losses))
+    status = f'done: {status}' if status else 'done'
     manifest.add(job, status, about, **values)
     return {'status': status, **values, 'outputs': [*made.outputs.values()]}, made
 
@@ -377,6 +385,7 @@ def separate(words, args):
     wrong = [part for part in args.sources if part not in about.sources]
     if wrong:
         raise MistakeError(f'--sources={wrong[0]}: this model gives {", ".join(about.sources)}')
+    _hold(engine.How, **{'segment': about.segment, **how})
     parts = [part for part in about.sources if part in (args.sources or about.sources)]
     parts += [writing.RESIDUAL] if args.residual else []
     jobs = inputs_lib.jobs_of(inputs, args, parts, about.name)
@@ -393,22 +402,24 @@ def separate(words, args):
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
     folder = args.output_dir
-    if args.dry_run:
-        return _dry_run(jobs, args)
     if args.page and not args.overwrite:
         _check_page(folder)
     for job in jobs:  # before hours of work
         for path in (*job.outputs.values(), PAGE, MANIFEST):
             files.refuse_links(*os.path.split(os.path.join(folder, path)))
-    with lock.held(folder, 'separation', flag='-o'):
+    writing_now = not args.dry_run
+    with lock.held(folder, 'separation', flag='-o') if writing_now else contextlib.nullcontext():
         manifest = Manifest(folder, settings, args.labels, args.overwrite)
-        _clean(folder, {os.path.dirname(path) for job in jobs for path in job.outputs.values()})
+        if writing_now:
+            _clean(folder, {os.path.dirname(path) for job in jobs for path in job.outputs.values()})
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
         if len(waiting) < len(jobs):
             say(
                 f'{len(jobs) - len(waiting)} of {names.counted(len(jobs), "recording")}'
                 f' {"is" if len(jobs) == len(waiting) + 1 else "are"} done already'
             )
+        if args.dry_run:
+            return _dry_run(waiting, args)
         status = 0
         if waiting:
             command_line.lend_caches()
@@ -519,22 +530,20 @@ def _waiting(jobs, manifest, folder, *, overwrite, labels):
     """Jobs that are to be done.
 
     Raises:
-      MistakeError: files of others, or of other settings, have the names of their parts.
+      MistakeError: files of others, of other recordings or settings, have the names of their parts.
     """
 
     waiting = []
     for job in jobs:
         beside = writing.label_paths(job.outputs) if labels else []
-        if not overwrite and job.source != '-' and manifest.is_done(job, folder, beside):
+        if not overwrite and manifest.is_done(job, folder, beside):
             continue
         foreign = [] if manifest.is_ours(job) else [*job.outputs.values()]
         foreign += [] if manifest.is_ours(job, labels=True) else beside
         there = [path for path in foreign if os.path.lexists(os.path.join(folder, path))]
         if there and not overwrite:
-            raise MistakeError(
-                f'{shown(os.path.join(folder, there[0]))} is there, and not from this model with'
-                ' these settings: give another -o, or --overwrite'
-            )
+            whose = manifest.whose(there[0], job)
+            raise MistakeError(f'{shown(os.path.join(folder, there[0]))} is there, {whose}')
         waiting.append(job)
     return waiting
 

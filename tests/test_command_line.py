@@ -395,6 +395,16 @@ def test_the_list_of_configurations_has_a_column_as_wide_as_it_needs(tmp_path, m
     assert len({line.index('About it.') for line in lines}) == 1
 
 
+def test_a_short_flag_is_shown_as_it_is_typed(capsys):
+    from fgsep_jax import separate
+
+    with pytest.raises(SystemExit):
+        separate.main(['--help'])
+    said = capsys.readouterr().out
+    assert '\n  -o DIR, --output_dir=DIR  where' in said and '--o=' not in said
+    assert said.count('where the parts go') == 1
+
+
 def test_every_flag_says_what_it_is_for(capsys):
     for program in ('main', 'report.__main__', 'separate'):
         with pytest.raises(SystemExit):

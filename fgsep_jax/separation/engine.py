@@ -34,7 +34,7 @@ class How:
 
     Attributes:
       segment: length of a window in seconds; 0: the whole recording as one.
-      overlap: of two windows, in seconds.
+      overlap: of two windows, in seconds, at most half of one; None: half.
       channels: 'each', 'mean', or the number of one, from 1 on.
       batch: windows that the network gets at once.
       rate: of the results in hertz; 0: the recording's.
@@ -42,29 +42,53 @@ class How:
     """
 
     segment: float = 8.0
-    overlap: float = 4.0
+    overlap: float | None = None
     channels: str | int = 'mean'
     batch: int = 1
     rate: float = 0
     statistics: str = 'window'
 
+    def __post_init__(self):
+        if self.overlap is None and _is_number(self.segment):
+            object.__setattr__(self, 'overlap', self.segment / 2)
+        _check(self)
 
-def check(how: How) -> None:
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+RATES = 'a number of hertz from 1,000 to 768,000'
+
+
+def is_rate(value) -> bool:
+    """Whether a value is one of `RATES`."""
+    return _is_number(value) and 1000 <= value <= 768_000
+
+
+def check_rate(name: str, value) -> None:
+    """Raises ValueError where the argument of that name is no rate."""
+    if not is_rate(value):
+        raise ValueError(f'{name} = {value!r}: must be {RATES}')
+
+
+def _check(how: How) -> None:
     """Raises ValueError where recordings cannot be cut so."""
 
     def need(name, rule, must):
         if not rule:
             raise ValueError(f'{name} = {getattr(how, name)!r}: must be {must}')
 
-    def is_number(value):
-        return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
     number = isinstance(how.channels, int) and how.channels >= 1
     need('channels', how.channels in ('each', 'mean') or number, "'each', 'mean' or 1, 2, ...")
-    for name in ('segment', 'overlap', 'rate'):
+    for name in ('segment', 'overlap'):
         value = getattr(how, name)
-        need(name, is_number(value) and 0 <= value < math.inf, 'a number, 0 or more')
+        need(name, _is_number(value) and 0 <= value < math.inf, 'a number, 0 or more')
     need('segment', not how.segment or how.segment >= 0.1, '0, or 0.1 s at least')
+    half = how.segment / 2
+    need('overlap', how.overlap <= half, f'half of the segment at most, {half:g} s')
+    if how.rate != 0 or isinstance(how.rate, bool):
+        check_rate('rate', how.rate)
     need('statistics', how.statistics in ('window', 'file'), "'window' or 'file'")
     need('batch', isinstance(how.batch, int) and how.batch >= 1, 'a whole number, 1 or more')
 
@@ -184,7 +208,7 @@ def chosen(blocks, channels) -> Iterator[np.ndarray]:
             block_TC = block_TC.mean(axis=1, keepdims=True)
         elif channels != 'each':
             if channels > block_TC.shape[1]:
-                raise BadInput('too few channels', f'{block_TC.shape[1]}; --channels={channels}')
+                raise BadInput('too few channels', f'{block_TC.shape[1]}; channels={channels}')
             block_TC = block_TC[:, channels - 1 : channels]
         yield block_TC
 

@@ -128,39 +128,53 @@ def _below(top, passed):
 def jobs_of(inputs, args, parts, model):
     """A Job for each input.
 
+    Of names that differ in case alone, which are one file on some disks, all but the first get a
+    digest.
+
     Raises:
       MistakeError: two of them would meet in one name, or one would overwrite an input.
     """
-    jobs, owner = [], {}
+    jobs, owner = [], {}  # {name without its case: (name, path of the input, what names it)}
     originals = {os.path.realpath(path) for path, _ in inputs}
-    suffix = args.format
     for path, folder in inputs:
         stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
-        outputs = {}
-        for part in parts:
-            fields = {
-                'path': '' if folder == '.' else folder,
-                'file': stem,
-                'source': names.part(part),
-                'model': names.part(model),
-                'suffix': kind.removeprefix('.') or 'none',
-            }
-            name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
-            name = os.path.normpath(name.lstrip('/') + f'.{suffix}')
-            if name.split(os.sep)[0] == '..':
-                raise MistakeError(
-                    f'--name={args.name}: {shown(name)} lies outside the output folder'
-                )
-            outputs[part] = name
+        known = {
+            'path': '' if folder == '.' else folder,
+            'file': stem,
+            'model': names.part(model),
+            'suffix': kind.removeprefix('.') or 'none',
+        }
+        for file in (stem, names.part(os.path.join(folder, stem), taken=[stem])):
+            outputs = _outputs({**known, 'file': file}, args, parts)
+            found = [*outputs.values()]
+            met = [owner[name.casefold()] for name in found if name.casefold() in owner]
+            if not met or any(name in found for name, *_ in met):
+                break
+        for name in found:
             where = os.path.join(args.output_dir, name)
             if os.path.realpath(where) in originals:
                 raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
-            if (other := owner.setdefault(name.casefold(), path)) != path or len(
-                set(outputs.values())
-            ) < len(outputs):
-                raise MistakeError(
-                    f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: add'
-                    " {suffix} or {path} to --name, e.g. --name='{path}/{file}_{suffix}_{source}'"
-                )
+        if met or len({*found}) < len(found):
+            name, other, same = met[0] if met else (found[0], path, None)
+            helps = "--name='{path}/{file}_{suffix}_{source}' tells them apart"
+            if same == known:
+                helps = 'give the folder that holds both, or each another -o'
+            raise MistakeError(
+                f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: {helps}'
+            )
+        owner |= {name.casefold(): (name, path, known) for name in found}
         jobs.append(Job(path, shown(path) if path != '-' else 'standard input', outputs))
     return jobs
+
+
+def _outputs(known, args, parts):
+    """{part: path below the output folder}, of what `--name` may name but the part."""
+    outputs = {}
+    for part in parts:
+        fields = {**known, 'source': names.part(part)}
+        name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
+        name = os.path.normpath(name.lstrip('/') + f'.{args.format}')
+        if name.split(os.sep)[0] == '..':
+            raise MistakeError(f'--name={args.name}: {shown(name)} lies outside the output folder')
+        outputs[part] = name
+    return outputs

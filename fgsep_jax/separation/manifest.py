@@ -82,6 +82,10 @@ class _Rows(dict):
         super().__init__()
         self._owner = {}  # path: outputs of its line
 
+    def of(self, path):
+        """The line that lists a part; empty where none does."""
+        return self.get(self._owner.get(path), {})
+
     def put(self, row):
         key = row['outputs']
         for path in _paths(key):
@@ -112,6 +116,13 @@ def _paths(key):
     return set()
 
 
+def _is_of(row, source):
+    """Whether a line is of that very recording; of standard input nobody knows."""
+    before = row.get('path', '-')
+    known = '-' not in (before, source)
+    return known and os.path.realpath(before) == _printable(os.path.realpath(source))
+
+
 def _printable(text):
     """A text that UTF-8 can hold: bytes of a name that are none are shown by their numbers."""
     return os.fsencode(text).decode(errors='backslashreplace')
@@ -136,7 +147,7 @@ class Manifest:
     def __init__(self, folder, settings, labels=False, overwrite=False):
         self._path, self._settings = os.path.join(folder, MANIFEST), settings
         self._labels = _LABELS if labels else ''
-        self.rows = _Rows()
+        self.rows, self._is_whole = _Rows(), False
         if os.path.lexists(self._path):
             try:
                 text = _read_manifest(self._path)
@@ -145,8 +156,7 @@ class Manifest:
                     raise
                 text = ''
             self.rows = _rows(text)
-            if not text.endswith('\n'):  # else the next line would be lost with the cut one
-                self.settle()
+            self._is_whole = text.endswith('\n')
 
     @staticmethod
     def key(job):
@@ -165,24 +175,45 @@ class Manifest:
         return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)
 
     def is_ours(self, job, labels=False):
-        """Whether the parts of a recording, or their `labels`, were written this way, or begun."""
-        settings = self.rows.get(self.key(job), {}).get('settings', '')
-        same = settings.removesuffix(_LABELS) == self._settings
-        return same and (settings.endswith(_LABELS) or not labels)
+        """Whether the parts of that very recording, or their `labels`, were written this way, or
+        begun."""
+        row = self.rows.get(self.key(job), {})
+        if not self._is_same(row) or not _is_of(row, job.source):
+            return False
+        return row['settings'].endswith(_LABELS) or not labels
+
+    def _is_same(self, row):
+        return row.get('settings', '').removesuffix(_LABELS) == self._settings
+
+    def whose(self, path, job):
+        """Words on a file that is there and not ours (`is_ours`), and what helps."""
+        row = self.rows.of(path)
+        if row and not _is_of(row, job.source):
+            before = 'standard input' if row['path'] == '-' else row['path']
+            return f'made of {shown(before)}: give another -o or --name, or --overwrite'
+        if row and self._is_same(row):
+            parts = ', '.join(map(shown, sorted(_paths(row['outputs']))))
+            return (
+                f'of these settings, but with other parts ({parts}): give the same --sources and'
+                ' --residual, another -o, or --overwrite'
+            )
+        return 'and not from this model with these settings: give another -o, or --overwrite'
 
     def add(self, job, status, about=None, **values):
         """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
         row = dict.fromkeys(COLUMNS, '')
         settings = self._settings + self._labels
-        row |= {'path': job.source, 'outputs': self.key(job), 'settings': settings}
+        path = job.source if job.source == '-' else os.path.abspath(job.source)
+        row |= {'path': path, 'outputs': self.key(job), 'settings': settings}
         if about is not None:
             row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
         row |= {'status': status, **values}
         row = {key: '' if row[key] is None else _printable(str(row[key])) for key in COLUMNS}
         self.rows.put(row)
+        if not self._is_whole:  # behind a cut line this one would be lost with it
+            self.settle()
+            return
         text = names.csv_text([row.values()])
-        if not os.path.exists(self._path):
-            text = names.csv_text([COLUMNS]) + text
         files.refuse_links(*os.path.split(self._path))
         with open(self._path, 'ab') as file:
             file.write(text.encode())
@@ -194,3 +225,4 @@ class Manifest:
         rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
         text = names.csv_text([COLUMNS, *rows]).encode()
         files.write({self._path: text})
+        self._is_whole = True

@@ -9,7 +9,6 @@ import time
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax import config as config_lib, names
@@ -18,7 +17,7 @@ from fgsep_jax.interop import model_file
 from fgsep_jax.models.conv_tasnet import ConvTasNet
 from fgsep_jax.separation import engine, writing
 from fgsep_jax.separation.order import channels_in_order
-from fgsep_jax.separation.recording import ArrayRecording, FileRecording
+from fgsep_jax.separation.recording import ArrayRecording, FileRecording, floats
 from fgsep_jax.separation.whole import Whole
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
@@ -164,14 +163,8 @@ class Separator:
         Raises:
           ValueError: the signal is empty, not finite, or of another shape.
         """
-        if getattr(signal, 'dtype', None) == jnp.bfloat16:
-            signal = signal.astype(jnp.float32)
-        signal = np.asarray(signal)
-        if signal.ndim not in (1, 2, 3) or not np.issubdtype(signal.dtype, np.floating):
-            raise ValueError(
-                f'signal is {signal.dtype}{list(signal.shape)}: must be floats [T], [channels, T]'
-                ' or [batch, channels, T]; divide 16-bit integers by 32768'
-            )
+        forms = ('[T]', '[channels, T]', '[batch, channels, T]')
+        signal = floats('signal', signal, forms)
         if not signal.size:
             raise ValueError(f'empty: signal is {list(signal.shape)}')
         if signal.ndim > 1 and signal.shape[-2] > max(signal.shape[-1], 64):
@@ -179,8 +172,9 @@ class Separator:
                 f'signal is {list(signal.shape)}: {signal.shape[-2]:,} channels of'
                 f' {signal.shape[-1]:,} samples; give its transpose, [channels, T]'
             )
-        if not (isinstance(rate, (int, float, np.number)) and 0 < rate < math.inf):
-            raise ValueError(f'rate = {rate!r}: must be a number of hertz')
+        engine.check_rate('rate', rate)
+        if output_rate != 0 or isinstance(output_rate, bool):
+            engine.check_rate('output_rate', output_rate)
         how = self._how(channels=channels, rate=output_rate, **how)
         self._check_background(background)
         if background is not None and not isinstance(background, tuple):
@@ -258,6 +252,7 @@ class Separator:
         began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
         bits = str(bits)
         writing.check(form, bits)
+        how = self._how(**how)
         for name, value in (('start', start), ('seconds', seconds)):
             if not 0 <= value < math.inf:
                 raise ValueError(f'{name} = {value!r}: must be 0 or more, in seconds')
@@ -279,7 +274,7 @@ class Separator:
             made = engine.separate(
                 self.network,
                 recording,
-                self._how(**how),
+                how,
                 background=background,
                 folder=scratch,
                 progress=progress,
@@ -290,7 +285,7 @@ class Separator:
                 if about_to_rename is not None:
                     about_to_rename()
 
-            gain = writing.write(
+            gain, faint = writing.write(
                 made,
                 self.sources,
                 outputs,
@@ -310,6 +305,7 @@ class Separator:
             native_rate=recording.rate,
             real_time_factor=made.seconds / (time.monotonic() - began),
             truncated=', '.join(how_read['cut'] or ()),
+            faint=faint,
         )
 
     def stream(self, rate):
@@ -326,24 +322,23 @@ class Separator:
         unknown = sorted(changes.keys() - vars(self.how).keys())
         if unknown:
             raise TypeError(f'{unknown[0]} is none of {", ".join(vars(self.how))}')
-        if changes.get('segment') is not None and changes.get('overlap') is None:
-            changes['overlap'] = changes['segment'] / 2
-        how = engine.How(
-            **{**vars(self.how), **{k: v for k, v in changes.items() if v is not None}}
-        )
-        engine.check(how)
+        changes = {name: value for name, value in changes.items() if value is not None}
+        own = vars(self.how) | ({'overlap': None} if 'segment' in changes else {})
+        how = engine.How(**own | changes)
         if how.statistics == 'file' and self.network.whole is None:
             raise ValueError(f"statistics = 'file': {self.name} {NOT_NORMALISED}")
         return how
 
 
+def _segment(config):
+    """Seconds of windows that suit a model: short ones for masks and one voice, whose surroundings
+    change; long ones where the order of speakers must be kept."""
+    return 4.0 if config.data.sources == 1 or make_task(config).source_names else 8.0
+
+
 def _default(network, config):
-    """Windows that suit a model: short ones for masks and one voice, whose surroundings change;
-    long ones where the order of speakers must be kept."""
-    segment = 4.0 if network.ordered else 8.0
     return engine.How(
-        segment=segment,
-        overlap=segment / 2,
+        segment=_segment(config),
         channels='each' if network.rest else 'mean',
         batch=1 if jax.default_backend() == 'cpu' and not network.rest else 8,
     )
@@ -359,6 +354,7 @@ class About(NamedTuple):
       identity: tells it from others that may have its name.
       adapts: whether it is given background alone, too.
       normalises: whether it has norms over all of what it is given.
+      segment: seconds of its windows, unless others are asked for.
     """
 
     name: str
@@ -367,6 +363,7 @@ class About(NamedTuple):
     identity: str
     adapts: bool
     normalises: bool
+    segment: float
 
 
 def _stem(path):
@@ -395,6 +392,7 @@ def about(model):
         identity=identity,
         adapts=config.data.adaptation_seconds > 0,
         normalises=config.model.get('norm') == 'gln',
+        segment=_segment(config),
     )
 
 

@@ -16,6 +16,23 @@ from fgsep_jax.data.audio_files import BadInput
 BLOCK = 1 << 16  # samples of an array handed on at a time
 
 
+def floats(name, signal, forms):
+    """A signal that somebody gives as an array of floats, whatever library it is of.
+
+    Raises:
+      ValueError: the argument of that `name` has other numbers, or none of the `forms`' shapes.
+    """
+    if str(getattr(signal, 'dtype', '')) == 'bfloat16':  # no float to NumPy
+        signal = signal.astype(np.float32)
+    signal = np.asarray(signal)
+    if not 1 <= signal.ndim <= len(forms) or not np.issubdtype(signal.dtype, np.floating):
+        raise ValueError(
+            f'{name} is {signal.dtype}{list(signal.shape)}: must be floats {" or ".join(forms)};'
+            ' divide 16-bit integers by 32768'
+        )
+    return signal
+
+
 class ArrayRecording:
     """A signal [channels, T] in memory.
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax.models.encoders import frame_count
-from fgsep_jax.separation import windows
-from fgsep_jax.separation.recording import Resampler
+from fgsep_jax.separation import engine, windows
+from fgsep_jax.separation.recording import Resampler, floats
 
 RESAMPLING = 0.22  # seconds that soxr's two streams hold back at most, measured at 11 to 48 kHz
 CHUNKS = (256, 16, 1)  # frames that are computed at once; each size is compiled once
@@ -27,10 +27,11 @@ class Stream:
         hold back where the rate is not the model's.
 
     Raises:
-      ValueError: the model sees ahead.
+      ValueError: the model sees ahead, or the rate is none.
     """
 
     def __init__(self, separator, rate):
+        engine.check_rate('rate', rate)
         model = getattr(separator.task, 'model', None)
         if not getattr(separator.config.model, 'causal', False):
             raise ValueError(
@@ -83,10 +84,18 @@ class Stream:
         Returns:
           {source: float32 [t]}: the estimates that are complete by now, of all samples so far but
           the last `latency`.
+
+        Raises:
+          ValueError: they are no finite floats [T]; the stream is as before.
         """
-        samples_T = np.asarray(samples, np.float32)
-        if samples_T.ndim != 1:
-            raise ValueError(f'samples have shape {samples_T.shape}: must be [T]')
+        samples_T = floats('samples', samples, ['[T]'])
+        good_T = np.abs(samples_T) <= np.float64(engine.LOUDEST)
+        if not good_T.all():
+            at = (self._raw_taken + int(np.argmin(good_T))) / self._rate
+            raise ValueError(
+                f'not finite, or too loud: {samples_T[np.argmin(good_T)]} at {at:.2f} s'
+            )
+        samples_T = samples_T.astype(np.float32)
         self._raw_taken += len(samples_T)
         if self._resamplers:
             samples_T = self._resamplers[0].take(samples_T[:, None])[:, 0]

@@ -22,6 +22,8 @@ _MOST = {'mp3': (2, 48_000), 'ogg': (255, 192_000), 'flac': (8, 655_350)}  # cha
 _LIMIT = 1 - 2.0**-15  # the largest sample of 16 bits
 _LONGEST_WAV = (4 << 30) - 4096  # bytes that a WAV's header can count
 
+FAINT = 16  # steps of a format; where a recording's loudest part has fewer, rounding is a loss
+
 RESIDUAL = 'residual'
 LABELS = ('labels.txt', 'selections.txt')
 
@@ -40,6 +42,7 @@ class Written:
       native_rate: of the recording in hertz.
       real_time_factor: seconds of audio done in a second.
       truncated: how the recording was cut short, if it was.
+      faint: a sentence on parts that sound and were rounded to silence, if some were.
     """
 
     outputs: dict
@@ -52,11 +55,14 @@ class Written:
     native_rate: float
     real_time_factor: float
     truncated: str = ''
+    faint: str = ''
 
     def notes(self):
         """Sentences on what was done to the recording that one may not expect."""
         if self.truncated:
             yield f'truncated ({self.truncated}): what is there was taken'
+        if self.faint:
+            yield self.faint
         if self.gain < 1:
             yield f'all parts {20 * math.log10(self.gain):.1f} dB, not to clip'
         if self.background:
@@ -96,7 +102,7 @@ def check_form(form, *, rate, channels):
         raise BadInput(f'{channels} channels', f'{form} holds {most_channels} at most')
     if rate > most_rate or rate not in _RATES.get(form, (rate,)):
         known = ', '.join(map(str, _RATES.get(form, ()))) or f'up to {most_rate}'
-        raise BadInput(f'{rate} Hz', f'{form} knows {known} Hz; --rate gives another')
+        raise BadInput(f'{rate} Hz', f'{form} knows {known} Hz; rate=N gives another')
 
 
 def rounded(signal, bits):
@@ -163,7 +169,7 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
       about_to_rename: called once all is written and nothing renamed.
 
     Returns:
-      The gain that all parts were given.
+      The gain that all parts were given, and `faint` as in `Written`.
 
     Raises:
       OSError: a disk is full, or a folder cannot be written to; no part is there.
@@ -175,7 +181,7 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
     check_form(form, rate=round(made.rate), channels=made.channels)
     with files.unfinished(outputs.values()) as partials:
         paths = {part: partials[os.fspath(path)] for part, path in outputs.items()}
-        gain, levels = _write(made, sources, paths, form=form, bits=bits)
+        gain, levels, silenced = _write(made, sources, paths, form=form, bits=bits)
         texts = {}
         if labels:
             found = activity.stretches(
@@ -188,11 +194,16 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
         for part, path in outputs.items():
             os.replace(paths[part], path)
     files.write(texts)
-    return gain
+    which = ', '.join(silenced)
+    return (
+        gain,
+        which and f'rounded to silence ({which}): --bits=float (of wav) keeps what is there',
+    )
 
 
 def _write(made, sources, paths, *, form, bits):
-    """Writes parts to paths; returns the gain, and {part: its levels as `activity.Meter`'s}."""
+    """Writes parts to paths; returns the gain, {part: its levels as `activity.Meter`'s}, and which
+    parts of a recording that is too faint for so many bits sound, and are silent there."""
     indices = [sources.index(part) for part in paths if part != RESIDUAL]
 
     def blocks():
@@ -204,10 +215,15 @@ def _write(made, sources, paths, *, form, bits):
                 block_TPC = np.concatenate([block_TPC, rest_TC[:, None]], axis=1)
             yield block_TPC
 
-    gain = 1.0
+    gain, silenced = 1.0, ()
     if bits != 'float':
-        peak = max((float(np.abs(block).max(initial=0.0)) for block in blocks()), default=0.0)
-        gain = _LIMIT / peak if peak > _LIMIT else 1.0
+        peak_P = np.zeros(len(paths))
+        for block_TPC in blocks():
+            np.maximum(peak_P, np.abs(block_TPC).max(axis=(0, 2), initial=0.0), out=peak_P)
+        gain = min(1.0, _LIMIT / max(peak_P.max(), _LIMIT))
+        step_P = peak_P * 2 ** (int(bits) - 1)
+        if step_P.max() < FAINT and form not in _LOSSY:
+            silenced = [part for part, step in zip(paths, step_P) if 0 < step <= 0.5]
     kind, subtype = FORMATS[form], _LOSSY.get(form, SUBTYPES[bits])
     if kind == 'WAV' and made.samples * made.channels * _BYTES[bits] > _LONGEST_WAV:
         kind = 'RF64'
@@ -232,4 +248,4 @@ def _write(made, sources, paths, *, form, bits):
                 sound.write(part_TC if form in _LOSSY else rounded(part_TC, bits))
                 meter.add(part_TC)
                 outputs[index].check()
-    return gain, {part: meter.level_db() for part, meter in meters.items()}
+    return gain, {part: meter.level_db() for part, meter in meters.items()}, silenced

@@ -9,6 +9,7 @@ from fgsep_jax.separation.recording import ArrayRecording
 import models
 
 RATE = 8000
+CAUSAL = {'model.causal': True, 'model.norm': 'cln'}
 
 
 @pytest.fixture(scope='module')
@@ -114,6 +115,7 @@ def test_jax_arrays_are_taken(sounds):
         (np.zeros(0, np.float32), 'empty'),
         (np.array([0.0, np.nan]), 'not finite'),
         (np.zeros(5, np.int16), 'floats'),
+        ([1, 2], 'signal is int64.2.: must be floats'),
         (np.zeros((1, 1, 1, 5)), 'floats'),
         (np.zeros((8000, 2)), 'its transpose'),
     ],
@@ -170,12 +172,27 @@ def test_an_auxiliary_network_hears_the_background():
         (dict(segment=-1.0), 'segment = -1.0'),
         (dict(segment=float('nan')), 'segment = nan'),
         (dict(batch=0), 'batch = 0'),
+        (dict(segment=2.0, overlap=1.5), 'overlap = 1.5: must be half of the segment at most, 1 s'),
+        (dict(overlap=4.5), 'overlap = 4.5: must be half of the segment at most, 4 s'),
+        (dict(segment=0, overlap=1), 'overlap = 1: must be half of the segment at most, 0 s'),
+        (dict(output_rate=-1), '^output_rate = -1: must be a number of hertz from 1,000'),
+        (dict(output_rate=True), '^output_rate = True'),
+        (dict(output_rate=1e6), '^output_rate = 1000000.0'),
+        (dict(channels=3), 'too few channels: 1; channels=3'),
         (dict(background=(0, 1)), 'no auxiliary network'),
     ],
 )
 def test_ways_that_cannot_be_are_said(speech, how, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as refused:
         speech.separate(noise(100), RATE, **how)
+    assert '--' not in str(refused.value)
+
+
+def test_an_overlap_follows_the_segment_unless_it_is_given(speech, sounds):
+    assert (speech.how.overlap, sounds.how.overlap) == (4.0, 2.0)
+    assert speech._how(segment=1.0).overlap == 0.5
+    assert speech._how(segment=0).overlap == 0
+    assert speech._how(segment=1.0, overlap=0.25).overlap == 0.25
 
 
 @pytest.mark.parametrize('background', [[np.nan, 0.0], 'file.wav'])
@@ -205,6 +222,7 @@ def test_halves_of_jax_and_numbers_of_numpy_are_taken(speech):
         (dict(form='flac', bits='float'), "bits = 'float': must be 16 or 24 with"),
         (dict(start=float('nan')), 'start = nan'),
         (dict(seconds=-1), 'seconds = -1'),
+        (dict(rate=999), '^rate = 999: must be'),
     ],
 )
 def test_files_that_cannot_be_are_said(speech, tmp_path, how, said):
@@ -212,10 +230,12 @@ def test_files_that_cannot_be_are_said(speech, tmp_path, how, said):
         speech.separate_file(tmp_path / 'a.wav', tmp_path, **how)
 
 
-@pytest.mark.parametrize('rate', [0, float('nan'), '8000'])
+@pytest.mark.parametrize('rate', [0, float('nan'), '8000', True, 999, 768_001, -8000])
 def test_a_rate_is_a_number(speech, rate):
-    with pytest.raises(ValueError, match='rate = '):
+    with pytest.raises(ValueError, match='^rate = '):
         speech.separate(noise(100), rate)
+    with pytest.raises(ValueError, match='^rate = '):
+        models.separator('convtasnet_glu', **CAUSAL).stream(rate)
 
 
 @pytest.mark.parametrize('peak', [1e-43, 1e37])

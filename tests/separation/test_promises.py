@@ -1,6 +1,7 @@
 """What docs and docstrings promise of separating, each on the smallest thing that can break it."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from fgsep_jax import names
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation import engine, inputs, live, model as model_lib, page, writing
@@ -218,11 +220,35 @@ def test_what_a_wav_cannot_count_becomes_an_rf64(tmp_path, monkeypatch, most, ki
 @pytest.mark.parametrize('bits', ['16', '24', 'float'])
 def test_only_what_would_clip_gets_a_gain(tmp_path, bits):
     part_TSC = np.stack([noise(500, 1), 20 * noise(500, 1, seed=1)], axis=1)
-    gain = written(part_TSC, tmp_path, bits=bits)
+    gain, _ = written(part_TSC, tmp_path, bits=bits)
     assert gain == 1 if bits == 'float' else gain == pytest.approx(1 / np.abs(part_TSC).max(), 1e-4)
     for index, name in enumerate('ab'):
         heard_T, _ = soundfile.read(tmp_path / f'x_{name}.wav')
         np.testing.assert_allclose(heard_T / gain, part_TSC[:, index, 0], atol=1e-4)
+
+
+FAINT = {  # peaks of two parts, form, bits: which of them rounding silences
+    'both': ((5e-6, 1e-5), {}, 'a, b'),
+    'one, the other hardly there': ((5e-6, 3e-5), {}, 'a'),
+    'flac': ((5e-6, 3e-5), dict(form='flac'), 'a'),
+    'a part that sounds beside a faint one': ((5e-6, 0.1), {}, ''),
+    'digital silence': ((0.0, 0.0), {}, ''),
+    'a part of nothing': ((0.0, 3e-5), {}, ''),
+    'more bits': ((5e-6, 1e-5), dict(bits='24'), ''),
+    'floats': ((5e-30, 1e-35), dict(bits='float'), ''),
+    'fainter than 24 bits': ((5e-9, 1e-8), dict(bits='24'), 'a, b'),
+}
+
+
+@pytest.mark.parametrize('peaks, how, silenced', FAINT.values(), ids=FAINT)
+def test_what_is_rounded_to_silence_is_said(tmp_path, peaks, how, silenced):
+    part_TSC = np.sign(noise(400, 2, 1)) * np.float32(peaks)[:, None]
+    _, said = written(part_TSC, tmp_path, **how)
+    assert said == '' if not silenced else f'silence ({silenced}): --bits=float' in said
+    if silenced:
+        assert not any(
+            soundfile.read(tmp_path / f'x_{name}.wav')[0].any() for name in silenced[::3]
+        )
 
 
 @pytest.mark.parametrize(
@@ -260,15 +286,55 @@ def test_labels_are_of_every_part_and_a_table_for_raven_reaches_up_to_half_the_r
 # What the words of a command mean.
 
 
+def jobs_of(folder, *paths, name=inputs.NAME):
+    """As `jobs`, of a tree."""
+    args = types.SimpleNamespace(format='wav', name=name, output_dir=str(folder / 'out'))
+    found = [(path, '' if path[0] == '/' else os.path.dirname(path) or '.') for path in paths]
+    return inputs.jobs_of(found, args, ['a', 'b'], 'm')
+
+
 def jobs(folder, *paths, name=inputs.NAME):
     args = types.SimpleNamespace(format='wav', name=name, output_dir=str(folder / 'out'))
     return inputs.jobs_of([(str(path), '') for path in paths], args, ['a', 'b'], 'm')
 
 
-def test_names_that_some_disks_take_for_one_are_refused(tmp_path):
-    with pytest.raises(MistakeError, match='would both be written to STRASSE_a.wav'):
-        jobs(tmp_path, 'straße.wav', 'STRASSE.wav')
-    assert len(jobs(tmp_path, 'a.wav', 'b.wav')) == 2
+@pytest.mark.parametrize(
+    'paths, wanted',
+    [
+        (['straße.wav', 'STRASSE.wav'], ['straße', 'STRASSE--']),
+        (['Bob/u0.wav', 'bob/u0.wav', 'bob/u1.wav'], ['Bob/u0', 'bob/bob-u0--', 'bob/u1']),
+        (['BOB/u.wav', 'Bob/u.wav', 'bob/u.wav'], ['BOB/u', 'Bob/Bob-u--', 'bob/bob-u--']),
+        (['X.wav', 'x.flac'], ['X', 'x--']),
+    ],
+)
+def test_names_that_some_disks_take_for_one_get_a_digest(tmp_path, paths, wanted):
+    found = jobs_of(tmp_path, *paths)
+    outputs = [name for job in found for name in job.outputs.values()]
+    assert not names.alike(outputs)
+    for job, start in zip(found, wanted):
+        digest = '[0-9a-f]{16}' if start.endswith('--') else ''
+        assert re.fullmatch(f'{start}{digest}_a.wav', job.outputs['a'])
+    assert found == jobs_of(tmp_path, *paths)  # the same command goes on
+
+
+MEETING = {  # paths, --name; None: no name tells them apart
+    'two forms': (['x.wav', 'x.flac'], inputs.NAME),
+    'two forms of what differs in case': (['X.wav', 'x.flac', 'x.wav'], inputs.NAME),
+    'folders that the name leaves out': (['Bob/u.wav', 'ann/u.wav'], '{file}_{source}'),
+    'folders alike, in a name of no file': (['Bob/u.wav', 'bob/u.wav'], '{path}/{source}'),
+    'files of two folders': (['/a/x.wav', '/b/x.wav'], inputs.NAME),
+}
+
+
+@pytest.mark.parametrize('paths, name', MEETING.values(), ids=MEETING)
+def test_two_that_meet_are_refused_and_what_is_advised_is_taken(tmp_path, paths, name):
+    with pytest.raises(MistakeError, match='would both be written to') as refused:
+        jobs_of(tmp_path, *paths, name=name)
+    advised = re.search("--name='(.*?)'", str(refused.value))
+    if paths[0].startswith('/'):
+        assert not advised and 'the folder that holds both' in str(refused.value)
+    else:
+        assert len(jobs_of(tmp_path, *paths, name=advised[1])) == len(paths)
 
 
 def test_folders_are_read_to_their_depth_and_what_is_hidden_is_not(tmp_path):
@@ -337,8 +403,10 @@ def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
 
 
 @pytest.mark.parametrize(
-    'what', ['nothing', 'its bytes', 'its time', 'a part', 'the labels', 'the settings']
-)
+    'what',
+    ['nothing', 'a link to it', 'its bytes', 'its time', 'a part', 'the labels', 'the settings',
+     'the place of a copy', 'what came by a pipe'],
+)  # fmt: skip
 def test_done_is_what_has_not_changed_since(tmp_path, what):
     path = tmp_path / 'a.wav'
     path.write_bytes(b'1234')
@@ -357,7 +425,20 @@ def test_done_is_what_has_not_changed_since(tmp_path, what):
     if what in ('a part', 'the labels'):
         (out / {'a part': job.outputs['b'], 'the labels': 'labels.txt'}[what]).unlink()
     manifest = Manifest(out, 'others' if what == 'the settings' else 'settings')
-    assert manifest.is_done(job, out, ['labels.txt']) == (what == 'nothing')
+    other = {
+        'a link to it': tmp_path / 'link/a.wav',
+        'the place of a copy': tmp_path / 'copy/a.wav',
+        'what came by a pipe': '-',
+    }.get(what, path)
+    (tmp_path / 'link').symlink_to('.')
+    (tmp_path / 'copy').mkdir()
+    shutil.copy2(path, tmp_path / 'copy')
+    job = dataclasses.replace(job, source=str(other))
+    same = what in ('nothing', 'a link to it')
+    assert manifest.is_done(job, out, ['labels.txt']) == same
+    assert manifest.is_ours(job) == (
+        same or what in ('its bytes', 'its time', 'a part', 'the labels')
+    )
 
 
 # The command.

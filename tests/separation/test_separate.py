@@ -159,6 +159,91 @@ def test_nothing_of_others_is_replaced(sounds, voices, tmp_path, capsys, what):
     assert run(*words, '--overwrite') == 0
 
 
+def other_of(out, before, capsys, *words):
+    """What is said where parts of another recording are in the way; nothing of them changes."""
+    there = {name: (out / name).read_bytes() for name in tree(out)}
+    for flags in ([], ['--dry_run']):
+        assert run(*words, *flags) == 2
+        error = capsys.readouterr().err
+        assert f'_foreground.wav is there, made of {before}: give another -o or --name, or' in error
+        assert error.count('\n') == 1
+    assert {name: (out / name).read_bytes() for name in tree(out)} == there
+    assert run(*words, '--overwrite', '--dry_run') == 0
+    assert ' -> ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('modified', ['the same', 'another'])
+def test_parts_of_another_recording_are_no_part_of_this_one(
+    sounds, tmp_path, monkeypatch, capsys, modified
+):
+    """Two cards, whose recordings have one name, size and time."""
+    paths = [tmp_path / f'cards/{card}/DCIM/x.wav' for card in (1, 2)]
+    for card, path in enumerate(paths):
+        wave(path, noise(seed=card))
+        os.utime(path, ns=(1, 1 + card * (modified == 'another')))
+    out = tmp_path / 'out'
+    monkeypatch.chdir(tmp_path / 'cards/1')
+    assert run(sounds, 'DCIM', '-o', out) == 0
+    monkeypatch.chdir(tmp_path / 'cards/2')
+    other_of(out, paths[0], capsys, sounds, 'DCIM', '-o', out)
+    monkeypatch.chdir(tmp_path)
+    for flags in ([], ['--dry_run']):  # the very recording, from elsewhere
+        assert run(sounds, 'cards/1/DCIM', '-o', out, *flags) == 0
+        said = capsys.readouterr().out
+        assert '1 of 1 recording is done already' in said and '->' not in said
+    assert run(sounds, paths[1], '-o', out, '--overwrite') == 0
+    assert [*rows(out)] == [str(paths[1])]
+    other_of(out, paths[1], capsys, sounds, paths[0], '-o', out)
+
+
+def test_what_came_by_a_pipe_is_not_replaced_by_what_comes_next(
+    sounds, tmp_path, monkeypatch, capsys
+):
+    for name in 'ab':
+        with open(wave(tmp_path / f'{name}.wav', noise(seed=ord(name))), 'rb') as file:
+            monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=file))
+            if name == 'a':
+                assert run(sounds, '-', '-o', tmp_path / 'out') == 0
+                continue
+            other_of(
+                tmp_path / 'out', 'standard input', capsys, sounds, '-', '-o', tmp_path / 'out'
+            )
+            assert run(sounds, '-', '-o', tmp_path / 'out', '--overwrite') == 0
+    heard_T = sum(soundfile.read(path)[0] for path in (tmp_path / 'out').glob('*.wav'))
+    np.testing.assert_allclose(heard_T, noise(seed=ord('b'))[:, 0], atol=2 / 32768)
+
+
+def test_other_parts_of_one_recording_are_said_to_be_that(sounds, tmp_path, capsys):
+    path, out = wave(tmp_path / 'a.wav'), tmp_path / 'out'
+    assert run(sounds, path, '-o', out, '--sources=foreground', '--residual') == 0
+    for flags in ([], ['--dry_run']):
+        assert run(sounds, path, '-o', out, *flags) == 2
+        error = capsys.readouterr().err
+        assert 'of these settings, but with other parts (a_foreground.wav, a_residual.wav)' in error
+
+
+def test_a_faint_recording_says_that_its_parts_are_silent(sounds, tmp_path, capsys):
+    path, out = wave(tmp_path / 'a.wav', 5e-5 * noise(), subtype='FLOAT'), tmp_path / 'out'
+    assert run(sounds, path, '-o', out) == 0
+    said = 'rounded to silence (foreground, background): --bits=float'
+    assert f'a.wav: {said}' in capsys.readouterr().out
+    assert rows(out)[path]['status'].startswith(f'done: {said}')
+    assert run(sounds, path, '-o', out) == 0
+    assert 'done already' in capsys.readouterr().out
+    assert run(sounds, path, '-o', tmp_path / 'float', '--bits=float') == 0
+    assert 'silence' not in capsys.readouterr().out
+    assert soundfile.read(tmp_path / 'float/a_background.wav')[0].any()
+
+
+def test_a_dry_run_changes_no_list(sounds, tmp_path, capsys):
+    path, out = wave(tmp_path / 'a.wav'), tmp_path / 'out'
+    assert run(sounds, path, '-o', out) == 0
+    torn = (out / 'manifest.csv').read_text()[:-1]
+    (out / 'manifest.csv').write_text(torn)
+    assert run(sounds, path, '-o', out, '--dry_run') == 0
+    assert (out / 'manifest.csv').read_text() == torn
+
+
 FAULTS = {
     'empty.wav': lambda path: path.write_bytes(b''),
     'text.wav': lambda path: path.write_text('no sound at all'),
@@ -257,6 +342,14 @@ def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, cap
         (['M', 'a.wav', '--rate=fast'], '--rate=fast: must be'),
         (['M', 'a.wav', '--segment=nan'], '--segment=nan: must be'),
         (['M', 'a.wav', '--segment=0.01'], '--segment=0.01: must be'),
+        (
+            ['M', 'a.wav', '--overlap=2.5'],
+            '--overlap=2.5: must be half of the segment at most, 2 s',
+        ),
+        (['M', 'a.wav', '--overlap=1', '--segment=1'], '--overlap=1.0: must be half'),
+        (['M', 'a.wav', '--sources='], '--sources='),
+        (['M', 'a.wav', '--rate=999'], "--rate=999: must be 'input', 'model' or a number of hertz"),
+        (['M', '-', '--raw_rate=999'], '--raw_rate=999: must be a number of hertz from 1,000'),
         (['M', 'a.wav', '--overlap=-1'], '--overlap=-1.0: must be'),
         (['M', 'a.wav', '--batch=0'], '--batch=0: must be'),
         (['M', 'a.wav', '--format=flac', '--bits=float'], '--bits=float: must be 16 or 24'),

@@ -81,6 +81,27 @@ def test_another_rate_comes_back_as_long(stream):
     assert sum(len(one['speaker_2']) for one in made) == 1777
 
 
+@pytest.mark.parametrize(
+    ('samples', 'said'),
+    [
+        (np.array([0.0, np.nan]), 'not finite.*nan at 0.19 s'),
+        ([0.0, -float('inf')], 'not finite.*-inf'),
+        (np.full(3, 1e39), 'too loud: 1e.39'),
+        (np.ones(5, np.int16), r'samples is int16\[5\]: must be floats .T.; divide 16-bit'),
+        (np.zeros((1, 5), np.float32), r'float32\[1, 5\]: must be floats .T.'),
+    ],
+)
+def test_what_is_refused_does_not_reach_the_state(stream, samples, said):
+    signal_T = noise(3000)
+    wanted_T = stream.push(signal_T)['speaker_1'], stream.flush()['speaker_1']
+    made = [stream.push(signal_T[:1500])['speaker_1']]
+    with pytest.raises(ValueError, match=said) as refused:
+        stream.push(samples)
+    assert '\n' not in str(refused.value)
+    made += [stream.push(signal_T[1500:])['speaker_1'], stream.flush()['speaker_1']]
+    np.testing.assert_allclose(np.concatenate(made), np.concatenate(wanted_T), atol=1e-5)
+
+
 def test_nothing_gives_nothing(stream):
     assert len(stream.flush()['speaker_1']) == 0
 
