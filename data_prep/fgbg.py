@@ -25,10 +25,43 @@ TREES = {
     'desed_dir': banks.desed,
     'audioset_dir': banks.audioset,
 }
+LUFS_SECONDS = 0.4
 LEVELS = {
     'rms': 'RMS levels',
     'lufs': 'loudnesses (ITU-R BS.1770, integrated, in LUFS)',
 }
+
+
+def snr_rule(level: str) -> str:
+    """What metadata and report say of a scene's SNR."""
+    return (
+        f"snr_db is the difference of foreground's and background's {LEVELS[level]} over the whole "
+        'mixture; then one common factor brings the largest peak of mixture and sources to 0.9. '
+        'The adaptation segment is scaled as the background is, and no higher than 0.9.'
+    )
+
+
+def level_flags(parser: command_line.Parser) -> None:
+    """Add the flags of levels and of files that are left out."""
+    parser.add_argument(
+        '--max_clipped',
+        type=float,
+        default=1e-4,
+        help='skip files with a larger share of clipped samples; 1: none',
+    )
+    parser.add_argument(
+        '--level', choices=sorted(LEVELS), default='rms', help='what the SNR is a difference of'
+    )
+
+
+def check_level(args: types.SimpleNamespace) -> None:
+    """Refuse a level that nothing here can measure.
+
+    Raises:
+        ValueError: with what to install.
+    """
+    if args.level == 'lufs' and importlib.util.find_spec('pyloudnorm') is None:
+        raise ValueError('--level=lufs needs pyloudnorm: pip install pyloudnorm')
 
 
 def add_flags(parser: command_line.Parser) -> None:
@@ -65,15 +98,7 @@ def add_flags(parser: command_line.Parser) -> None:
     parser.add_argument(
         '--snr_db', type=options.numbers, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
     )
-    parser.add_argument(
-        '--max_clipped',
-        type=float,
-        default=1e-4,
-        help='skip files with a larger share of clipped samples; 1: none',
-    )
-    parser.add_argument(
-        '--level', choices=sorted(LEVELS), default='rms', help='what the SNR is a difference of'
-    )
+    level_flags(parser)
     parser.add_argument(
         '--draw',
         choices=('sound', 'class'),
@@ -145,14 +170,13 @@ def job(
     Raises:
         ValueError: for flags that do not go together.
     """
-    if args.level == 'lufs':
-        if importlib.util.find_spec('pyloudnorm') is None:
-            raise ValueError('--level=lufs needs pyloudnorm: pip install pyloudnorm')
-        if min(args.seconds, args.adaptation_seconds) < 0.4:
-            raise ValueError(
-                f'--seconds={args.seconds:g}, --adaptation_seconds={args.adaptation_seconds:g}: '
-                'loudness is measured in blocks of 0.4 s; both must be that long, or --level=rms'
-            )
+    check_level(args)
+    if args.level == 'lufs' and min(args.seconds, args.adaptation_seconds) < LUFS_SECONDS:
+        raise ValueError(
+            f'--seconds={args.seconds:g}, --adaptation_seconds={args.adaptation_seconds:g}: '
+            f'loudness is measured in blocks of {LUFS_SECONDS} s; both must be that long, or '
+            '--level=rms'
+        )
     sounds, split_told = banks.split(
         sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed
     )
@@ -182,12 +206,7 @@ def job(
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
         notes=functools.partial(notes, absent=absent, told=[*told, *split_told]),
-        snr_rule=(
-            f"snr_db is the difference of foreground's and background's {LEVELS[args.level]} over "
-            'the whole mixture; then one common factor brings the largest peak of mixture and '
-            'sources to 0.9. The adaptation segment is scaled as the background is, and no higher '
-            'than 0.9.'
-        ),
+        snr_rule=snr_rule(args.level),
         extra_metadata={
             'source_unit': 'source recordings',
             'classes': {

@@ -367,7 +367,9 @@ def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
             )
         level_S.append(measured)
     *source_ST, adaptation_T = (piece_T for _, piece_T in pieces)
-    gain_S = 10.0 ** ((np.asarray([event.level_db, ground.level_db]) - level_S[:2]) / 20.0)
+    gain_S = 10.0 ** (
+        (np.asarray([event.level_db or 0.0, ground.level_db or 0.0]) - level_S[:2]) / 20.0
+    )
     sources_ST = np.stack(source_ST) * gain_S[:, None]
     scaled_ST = scale_to_peak(sources_ST)
     scale = np.abs(scaled_ST).max() / np.abs(sources_ST).max()

@@ -13,7 +13,7 @@ import math
 from data_prep import tables
 from data_prep.draws import stable_hash, uniform
 from data_prep.recordings import AS_IT_IS, Recording, Take
-from data_prep.tables import TreeError, plural
+from data_prep.tables import TreeError, plural, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,7 +282,8 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
     Args:
         inspected: the recordings that the rows name, good and bad.
         rows: sources have a path alone, or also levels and a stretch; of each, the whole is taken
-            where none is named, and `snr_db` is the difference of two levels where it is not said.
+            where none is named; of two, `snr_db` is the difference of their levels where it is not
+            said, and the levels are half of it on either side where they are not.
     """
     inspected = list(inspected)
     by_path = {(x.split, path): x for x in inspected for path in (x.path, *x.others)}
@@ -298,22 +299,18 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
             detail = f'without {" and ".join(bad)}'
             resolved.append(dataclasses.replace(row, problem='source skipped', detail=detail))
             continue
+        levels, snr_db = [source.level_db for source in row.sources], row.snr_db
+        if len(levels) == 2 and levels != [None, None] and snr_db is None:
+            snr_db = (levels[0] or 0.0) - (levels[1] or 0.0)
+        elif len(levels) == 2 and levels == [None, None] and not row.ready:
+            snr_db = snr_db or 0.0
+            levels = [snr_db / 2, -snr_db / 2]
         sources = tuple(
-            part(x, source.start, source.stop or x.samples, source.level_db)
-            for x, source in zip(files, row.sources)
+            part(x, source.start, source.stop or x.samples, level_db)
+            for x, source, level_db in zip(files, row.sources, levels)
         )
-        samples, snr_db = row.samples, row.snr_db
-        levels = [source.level_db for source in sources]
-        if snr_db is None and None not in levels and len(levels) == 2:
-            snr_db = levels[0] - levels[1]
-        resolved.append(
-            dataclasses.replace(
-                row,
-                sources=sources,
-                samples=samples or min(source.stop - source.start for source in sources),
-                snr_db=snr_db,
-            )
-        )
+        samples = row.samples or min(source.stop - source.start for source in sources)
+        resolved.append(dataclasses.replace(row, sources=sources, samples=samples, snr_db=snr_db))
     return resolved
 
 
@@ -549,18 +546,19 @@ def scenes(
 
 # Columns of mixtures.csv, in their order, and what their cells hold; those of the sources have the
 # source's number at their end.
+_DB = (-200.0, 200.0)
 _OF_MIXTURE = {
     'split': str,
     'id': str,
     'samples': int,
-    'snr_db': float,
+    'snr_db': _DB,
     'adaptation_start': int,
     'adaptation_stop': int,
-    'adaptation_overlap': float,
-    'onset': float,
+    'adaptation_overlap': (0.0, 1.0),
+    'onset': (0.0, math.nextafter(1.0, 0.0)),
     'anywhere': bool,
-    'semitones': float,
-    'stretch': float,
+    'semitones': (-48.0, 48.0),
+    'stretch': (0.1, 10.0),
     'ready': tuple,
     'problem': str,
     'detail': str,
@@ -571,7 +569,7 @@ _OF_SOURCE = {
     'source_class': str,
     'start': int,
     'stop': int,
-    'level_db': float,
+    'level_db': _DB,
 }
 _OF_TAKE = {'channel': int, 'offset': float, 'scale': float}
 
@@ -612,45 +610,38 @@ def from_csv(path: str, roots: dict[str, str]) -> list[Mixture]:
     Raises:
         TreeError: with file, line, column, what is there and the rule, if it is no such table.
     """
-    rows, ids = [], {}
+    rows, lines = [], {}
     required = ('split', 'id', 'path_1')
     for number, line in tables.read_rows(path, required, others=tuple(_OF_MIXTURE)):
+        where = f'{printable(path)}, line {number}'
 
         def read(kinds, end=''):
             values = {}
             for name, kind in kinds.items():
-                if line.get(f'{name}{end}'):
-                    try:
-                        value = tables.value(line[f'{name}{end}'], kind)
-                        if kind is float and not math.isfinite(value):
-                            raise ValueError
-                        if name == 'path':
-                            value = tables.resolved(value, roots)
-                        values[name] = value
-                    except (ValueError, KeyError) as error:
-                        why = str(error) if kind is str else f'must be {_MEANING[kind]}'
-                        raise TreeError(
-                            f'{path}, line {number}: {name}{end} is {line[f"{name}{end}"]!r}: {why}'
-                        ) from None
+                cell = line.get(f'{name}{end}')
+                try:
+                    if cell:
+                        value = values[name] = tables.value(cell, kind)
+                    if cell and name == 'path':
+                        values[name] = tables.resolved(value, roots)
+                    if cell and name == 'ready':
+                        values[name] = tuple(tables.resolved(x, roots) for x in value)
+                except ValueError as error:
+                    raise TreeError(f'{where}: {name}{end} is {cell[:200]!r}: {error}') from None
             return values
 
         sources, i = [], 1
         while line.get(f'path_{i}'):
-            take = read(_OF_TAKE, f'_{i}')
+            take = Take(**read(_OF_TAKE, f'_{i}'))
             values = read(_OF_SOURCE, f'_{i}')
-            values.setdefault('source_id', values['path'])
-            sources.append(Source(**values, take=Take(**take)))
+            sources.append(Source(**{'source_id': line[f'path_{i}'], **values}, take=take))
             i += 1
         values = read(_OF_MIXTURE)
         if not {'split', 'id'} <= values.keys():
-            raise TreeError(f'{path}, line {number}: split and id must not be empty')
-        ready = tuple(tables.resolved(name, roots) for name in values.pop('ready', ()))
-        row = Mixture(sources=tuple(sources), ready=ready, **values)
-        first = ids.setdefault((row.split, row.id), number)
+            raise TreeError(f'{where}: split and id must not be empty')
+        row = Mixture(sources=tuple(sources), **values)
+        first = lines.setdefault((row.split, row.id), number)
         if first != number:
-            raise TreeError(f'{path}, line {number}: the mixture of line {first} once more')
+            raise TreeError(f'{where}: the mixture of line {first} once more')
         rows.append(row)
     return rows
-
-
-_MEANING = {int: 'a whole number', float: 'a finite number', bool: 'true or false'}

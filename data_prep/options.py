@@ -23,6 +23,11 @@ from fgsep_jax import command_line, files, lock, names
 
 # Warnings that `survey` leads to, too.
 _SURVEYED = r'skipped \d|split by recording|split \w+ has only \d+ (?!mixture)'
+# Flags that are no options of the data set: the same corpus elsewhere gives the same metadata.
+_OF_THE_RUN = (
+    *('name', 'overwrite', 'dry_run', 'surveyed', 'task'),
+    *('classes', 'groups', 'speakers', 'mixtures'),
+)
 LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a computer counts in
 
 
@@ -272,7 +277,7 @@ def name_of(output_dir: str, job: str) -> str:
     return names.identifier(_last_part(output_dir), otherwise=job)
 
 
-def _folders(args: types.SimpleNamespace) -> dict[str, str]:
+def folders(args: types.SimpleNamespace) -> dict[str, str]:
     """{flag: folder} of those that the flags name to be read."""
     return {
         flag: folder
@@ -300,7 +305,7 @@ def _refuse_overlap(args: types.SimpleNamespace) -> None:
         return posixpath.join(folder if '://' in folder else os.path.realpath(folder), '')
 
     output = real(args.output_dir)
-    for flag, folder in _folders(args).items():
+    for flag, folder in folders(args).items():
         if output.startswith(real(folder)):
             what = 'is' if output == real(folder) else 'lies in'
             raise ValueError(
@@ -310,7 +315,7 @@ def _refuse_overlap(args: types.SimpleNamespace) -> None:
 
 
 def _refuse_missing(own: command_line.Parser, args: types.SimpleNamespace) -> None:
-    for flag, folder in _folders(args).items():
+    for flag, folder in folders(args).items():
         if '://' not in folder and not os.path.isdir(folder):
             what = 'is not a folder' if os.path.lexists(folder) else 'there is no such folder'
             raise ValueError(
@@ -367,9 +372,7 @@ def run(
     config = {
         key: value
         for key, value in vars(args).items()
-        if not key.endswith('_dir')
-        and key
-        not in ('name', 'overwrite', 'dry_run', 'surveyed', 'task', 'classes', 'groups', 'speakers')
+        if not key.endswith('_dir') and key not in _OF_THE_RUN
     }
     if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
         output = contextlib.nullcontext()
@@ -390,14 +393,14 @@ def run(
             used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
             copies = keywords.pop('copies', [])
             told = [*keywords.pop('told', ()), *recordings.shared(copies)]
-            roots = sorted({x for flag, x in _folders(args).items() if flag != 'lists_dir'})
+            roots = sorted({x for flag, x in folders(args).items() if flag != 'lists_dir'})
             name = args.name or name_of(args.output_dir, job)
             from data_prep import build  # Beam, once there is something to mix
 
             report = build.run(
                 name=name,
                 output_dir=args.output_dir,
-                roots={**_folders(args), **keywords.pop('roots', {})},
+                roots={**folders(args), **keywords.pop('roots', {})},
                 extra_metadata={'job': job, 'config': config, **keywords.pop('extra_metadata', {})},
                 sample_rate=args.sample_rate,
                 min_seconds=args.min_seconds,

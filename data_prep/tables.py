@@ -7,6 +7,7 @@ is no UTF-8 in a file's name) is percent-encoded, and a spreadsheet runs none of
 import codecs
 from collections.abc import Collection
 import csv
+import math
 import os
 import posixpath
 import re
@@ -209,19 +210,36 @@ def cell(value):
     return _encoded(value) if isinstance(value, str) else value
 
 
-def value(text: str, kind: type):
-    """The value of a kind (bool, int, float, str, tuple) that a cell holds.
+def value(text: str, kind):
+    """The value that a cell holds.
 
+    Args:
+        text: the cell.
+        kind: str, tuple, bool, int (0 or more), float (finite), or (lowest, highest) number.
     Raises:
-        ValueError: it holds another one.
+        ValueError: the rule that it breaks.
     """
     text = names.from_cell(text)
     if kind is tuple:
         parts = text.split('|') if text else ()
         return tuple(urllib.parse.unquote(x, errors='surrogateescape') for x in parts)
+    if kind is str:
+        return urllib.parse.unquote(text, errors='surrogateescape')
     if kind is bool:
-        return {'true': True, 'false': False}[text]
-    return urllib.parse.unquote(text, errors='surrogateescape') if kind is str else kind(text)
+        if text not in ('true', 'false'):
+            raise ValueError('must be true or false')
+        return text == 'true'
+    if kind is int:
+        if not re.fullmatch(r'[0-9]{1,15}', text):
+            raise ValueError('must be a whole number, 0 or more, of 15 digits at most')
+        return int(text)
+    low, high = (-math.inf, math.inf) if kind is float else kind
+    number = float(text) if re.fullmatch(r'[-+.\deE]+', text) else math.nan
+    if not (math.isfinite(number) and low <= number <= high):
+        raise ValueError(
+            'must be a finite number' + f' from {low:g} to {high:g}' * (kind is not float)
+        )
+    return number
 
 
 def to_csv(rows: list[dict]) -> str:

@@ -264,7 +264,16 @@ def test_a_program_starts_again_only_where_nobody_watches(monkeypatch):
         assert len(started) == 1
 
 
-JOBS = ('folder_2mix', 'vctk_2mix', 'wsj0_2mix', 'libritts_2mix', 'librimix', 'fgbg', 'embedded')
+JOBS = (
+    'folder_2mix',
+    'vctk_2mix',
+    'wsj0_2mix',
+    'libritts_2mix',
+    'librimix',
+    'fgbg',
+    'embedded',
+    'listed',
+)
 
 
 @pytest.mark.parametrize('job', JOBS)

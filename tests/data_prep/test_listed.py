@@ -1,0 +1,127 @@
+"""A table of mixtures is input, too: a data set's own makes its shards once more."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_prep import fgbg, folder_2mix, librimix, listed, wsj0_2mix
+import sound_trees
+import test_jobs
+import trees
+
+
+def made(tmp_path, job, *flags):
+    job.main([*flags, f'--output_dir={tmp_path}/first', '--name=same'])
+    return tmp_path / 'first'
+
+
+def again(tmp_path, *flags, table=None, name='again'):
+    table = table or tmp_path / 'first' / 'mixtures.csv'
+    listed.main([f'--mixtures={table}', *flags, f'--output_dir={tmp_path / name}', '--name=same'])
+    return tmp_path / name
+
+
+def alike(first, second):
+    shards = test_jobs.shard_bytes(first)
+    assert shards and test_jobs.shard_bytes(second) == shards
+    tables = [(folder / 'mixtures.csv').read_bytes() for folder in (first, second)]
+    assert tables[0] == tables[1]
+    one, other = (json.loads((x / 'report.json').read_text()) for x in (first, second))
+    assert one['splits'] == other['splits']
+    assert one['skipped_mixtures'] == other['skipped_mixtures']
+
+
+def test_pairs_once_more_from_a_tree_elsewhere(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=6, files=2)
+    trees.write(root / 'spk0' / 'w, "x"%41\n# .wav', trees.speechlike(2, seed=50) * 0.1 + 0.4)
+    flags = ('--max_seconds=1.1', '--train_pairs=6')
+    first = made(tmp_path, folder_2mix, f'--input_dir={root}', *flags)
+    root = root.rename(tmp_path / 'elsewhere')
+    alike(first, again(tmp_path, f'--input_dir={root}'))
+
+
+def test_scenes_once_more(tmp_path):
+    root = sound_trees.general(tmp_path / 'in')
+    classes = sound_trees.write_classes(tmp_path / 'classes.csv')
+    sizes = ('--train_mixtures=12', '--validation_mixtures=3', '--test_mixtures=2')
+    flags = (f'--input_dir={root}', '--sample_rate=8000')
+    first = made(tmp_path, fgbg, *flags, *sizes, f'--classes={classes}', '--seconds=1', '--seed=2')
+    second = again(tmp_path, *flags)
+    alike(first, second)
+    about = json.loads((second / 'dataset.json').read_text())
+    assert about['adaptation'] and about['source_unit'] == 'source recordings'
+
+
+@pytest.mark.slow
+def test_ready_mixtures_and_lists_once_more(tmp_path):
+    names = {'train': ['1-2-3_4-5-6'], 'val': ['7-8-9_10-11-12']}
+    trees.mixed(tmp_path / 'in' / 'MiniLibriMix', names, mixture='mix_clean', subtype='FLOAT')
+    first = made(tmp_path, librimix, f'--input_dir={tmp_path}/in')
+    alike(first, again(tmp_path, f'--input_dir={tmp_path}/in'))
+    root = tmp_path / 'lists'
+    for seed, name in enumerate(('01t/01to030v', '029/029o0311')):
+        trees.write(root / 'si_tr_s' / f'{name}.wav', trees.speechlike(1.5, seed=seed))
+    line = 'si_tr_s/01t/01to030v.wav 1.5 si_tr_s/029/029o0311.wav -1.5\n'
+    (root / 'mix_2_spk_tt.txt').write_text(line + line.replace('029o0311', '029o0399'))
+    flags = (f'--wsj0_dir={root}', f'--lists_dir={root}', '--splits=test')
+    (tmp_path / 'merl').mkdir()
+    first = made(tmp_path / 'merl', wsj0_2mix, *flags)
+    alike(first, again(tmp_path / 'merl', f'--wsj0_dir={root}'))
+
+
+def test_a_table_of_ones_own_with_three_sources(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=3, files=1)
+    (root / 'spk2' / 'bad.wav').write_bytes(b'no sound')
+    files = [f'spk{i}/u0.wav' for i in range(3)]
+    table = tmp_path / 't.csv'
+    table.write_text(
+        'split;id;path_1;path_2;path_3;level_db_1;source_id_2\n'
+        f'test;a;{";".join(files)};6;Bob\n'
+        f'test;b;{files[1]};{files[0]};spk2/bad.wav;;\n'
+    )
+    out = again(tmp_path, f'--input_dir={root}', table=table)
+    (example,) = trees.examples(out, 'test')
+    assert example.sources_ST.shape == (3, 9600)
+    assert example.source_ids == (files[0], 'Bob', files[2])
+    assert example.snr_db == pytest.approx(6 - 10 * np.log10(2))
+    report = json.loads((out / 'report.json').read_text())
+    assert [x['detail'] for x in report['skipped_mixtures']] == ['without test/spk2/bad.wav']
+
+
+def test_an_snr_alone_is_a_level_for_two(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1)
+    (tmp_path / 't.csv').write_text(
+        'split,id,snr_db,path_1,path_2\ntest,a,4.5,spk0/u0.wav,spk1/u0.wav\n'
+    )
+    out = again(tmp_path, f'--input_dir={root}', table=tmp_path / 't.csv')
+    (example,) = trees.examples(out, 'test')
+    power_S = np.mean(np.square(example.sources_ST, dtype=np.float64), axis=1)
+    assert example.snr_db == 4.5 and 10 * np.log10(power_S[0] / power_S[1]) > 2
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('split,id,path_1\ntest,a,x.wav\n', 'test/a: it needs two sources at least'),
+        ('split,id,path_1,path_2\ndev,a,x.wav,y.wav\n', 'dev/a: its split must be one of train, v'),
+        (
+            'split,id,path_1,path_2,path_3\ntest,a,x,y,\ntest,b,x,y,z\n',
+            'test/b: it needs 2 sources, as the first mixture has',
+        ),
+        ('split,id,path_1,path_2,onset\ntest,a,x,y,0.5\n', 'test/a: an event with an onset needs'),
+        ('split,id,path_1,path_2,onset\ntest,a,x,y,0.5\n', 'test/a: an event with an onset needs'),
+        ('split,id,path_1,path_2,ready\ntest,a,x,y,\ntest,b,x,y,z\n', 'test/b: ready mixtures,'),
+        ('split,id,path_1,path_2,start_1,stop_1\ntest,a,x,y,5,5\n', 'a stop must be after'),
+        ('split,id,path_1,path_2\n', 'lists no mixture'),
+        ('split,id,path_1,path_2\ntest,a,{wsj0_dir}/x,y\n', '--wsj0_dir must name its folder'),
+        ('split,path_1\ntest,a\n', 'the first line must name split, id, path_1'),
+        ('split,id,path_1,path_2\ntest,a,x.wav,y.wav\n', 'none of its 1 mixture can be made'),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line(tmp_path, text, said):
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 't.csv').write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        again(tmp_path, f'--input_dir={tmp_path}/in', table=tmp_path / 't.csv')
+    assert said in str(stop.value) and '\n' not in str(stop.value) and stop.value.code == 2
