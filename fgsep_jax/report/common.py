@@ -70,7 +70,7 @@ def difference(results, terms, metric, *, statistic=None):
     matrix = {(group, name): results.matrix(group, name, metric) for _, group, name in terms}
     seeds = {}
     for (group, _), value in matrix.items():
-        seeds[group] = [seed for seed in seeds.get(group, value.index) if seed in value.index]
+        seeds[group] = value.index.intersection(seeds.get(group, value.index))
     if not all(map(len, seeds.values())):
         return None
     value, labels = {}, {}
@@ -169,20 +169,23 @@ def runs_table(results):
     return Table('runs', 'The runs', columns, rows, note)
 
 
+def owners(results, data_sets):
+    """{system: number of the first group that has its results on some data sets}, and the set of
+    the groups that have the model's own."""
+    rows = results.scores[results.scores.data_set.isin(data_sets)]
+    return rows.groupby('system').group.min(), set(rows.group[rows.system == 'model'])
+
+
 def systems_on(results, data_sets):
     """[(label, group's number, system)] of all models and baselines that have results on some data
     sets; a baseline of the first group that has it."""
-    shown = [
-        (group.label, group.group, 'model')
-        for group in results.groups
-        if any(results.part(group.group, name) is not None for name in data_sets)
-    ]
+    first, models = owners(results, data_sets)
+    shown = [(row.label, row.group, 'model') for row in results.groups if row.group in models]
+    model_of = {row.group: row.model for row in results.groups}
     for system, label in SYSTEMS.items():
-        for group in results.groups:
-            if any(results.part(group.group, name, system) is not None for name in data_sets):
-                of = f' {group.model}' if system == 'untrained' else ''
-                shown.append((label + of, group.group, system))
-                break
+        if system in first:
+            of = f' {model_of[first[system]]}' if system == 'untrained' else ''
+            shown.append((label + of, first[system], system))
     return shown
 
 
@@ -342,16 +345,11 @@ def by_length(results, data_set):
 def shown_on(results, data_set):
     """The Results of the groups that were trained on a data set and have results on it; where there
     are none, of all that have results on it; None without any."""
-    numbers = [
-        group.group for group in results.groups if results.part(group.group, data_set) is not None
-    ]
-    own = [
-        group.group
-        for group in results.groups
-        if group.group in numbers
-        and data_set in (group.trained_on, *(f'{group.trained_on}-{name}' for name in SUBSETS))
-    ]
-    return results.where(results.runs.group.isin(own or numbers)) if numbers else None
+    _, numbers = owners(results, [data_set])
+    sets = results.runs.trained_on.map(lambda on: [on, *(f'{on}-{name}' for name in SUBSETS)])
+    there = results.runs.group.isin(numbers)
+    own = there & sets.map(lambda names: data_set in names)
+    return results.where(own if own.any() else there) if numbers else None
 
 
 def _points(ax, results, data_set, parts, where, *, across=False):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fgsep_jax.report import figures, published, sound, sounds
-from fgsep_jax.report.common import SYSTEMS, difference, key, score, seeds_on
+from fgsep_jax.report.common import SYSTEMS, difference, key, owners, score, seeds_on, systems_on
 from fgsep_jax.report.load import SUBSETS, short_labels
 from fgsep_jax.report.parts import Figure, Table, heads
 
@@ -39,12 +39,7 @@ def families(names):
 
 def of_family(results, family):
     """The Results of the groups that have results on some subset of a data set."""
-    has = {
-        group.group
-        for group in results.groups
-        for subset in SUBSETS
-        if results.part(group.group, f'{family}-{subset}') is not None
-    }
+    _, has = owners(results, [f'{family}-{subset}' for subset in SUBSETS])
     return results.where(results.runs.group.isin(has))
 
 
@@ -128,7 +123,7 @@ def medians(results, family):
     """
     names, tables = [f'{family}-{subset}' for subset in SUBSETS], []
     for metric in METRICS:
-        rows = []
+        rows, baselines = [], {}
         for model, group in slots(results):
             cells = [None] * 5
             if group:
@@ -136,12 +131,11 @@ def medians(results, family):
                 cells = [seeds_on(results, group.group, present)]
                 cells += [score(results, group.group, name, metric) for name in names]
             rows.append([model, *cells])
-        for system in (*ORACLES, 'untrained'):
-            owner = _owner(results, names, system)
-            if owner:
-                of = f' {owner.model}' if system == 'untrained' else ''
-                cells = [score(results, owner.group, name, metric, system=system) for name in names]
-                rows.append([SYSTEMS[system] + of, '', *cells])
+        for label, group, system in systems_on(results, names):
+            if system != 'model':
+                cells = [score(results, group, name, metric, system=system) for name in names]
+                baselines[system] = [label, '', *cells]
+        rows += [baselines[name] for name in (*ORACLES, 'untrained') if name in baselines]
         tables.append(
             Table(
                 f'{key(metric)}-{family}',
@@ -154,14 +148,6 @@ def medians(results, family):
             )
         )
     return tables
-
-
-def _owner(results, names, system):
-    """The first group that has a baseline's results on some data sets, or None."""
-    for group in results.groups:
-        if any(results.part(group.group, name, system) is not None for name in names):
-            return group
-    return None
 
 
 @figures.styled
@@ -185,7 +171,7 @@ def box_plots(results, family):
     systems += [
         (SYSTEMS[name], results.groups, name, figures.NEUTRAL)
         for name in ORACLES
-        if _owner(results, names, name)
+        if name in owners(results, names)[0]
     ]
     figure, axes = figures.axes(
         len(METRICS),

@@ -50,7 +50,7 @@ def load_runs(folder):
         warnings.warn(note, stacklevel=2)
     if problems := [problem for run in runs for problem in run.problems]:
         raise runs_lib.ResultsError('; '.join(problems))
-    return _scores(runs).drop(columns=['group', 'split'])
+    return _scores(dict.fromkeys(runs, 0)).drop(columns=['group', 'split'])
 
 
 @dataclasses.dataclass(eq=False)
@@ -160,7 +160,7 @@ def tables(runs, notes):
     """As `read`, of Runs."""
     notes += reconcile(runs)
     groups = _groups(runs)
-    kept = {run for group in groups for run in group}
+    kept = set().union(*groups)
     notes += [
         f'{run.name} is left out: another run has its configuration and its seed, too.'
         for run in runs
@@ -172,13 +172,9 @@ def tables(runs, notes):
             getattr(run, name)
         notes += run.problems
     labels = _labels([_about(group[0]) for group in groups])
-    rows = [
-        {**_about(run), 'group': number, 'label': labels[number]}
-        for number, group in enumerate(groups)
-        for run in group
-    ]
-    number = {run: row['group'] for run, row in zip((r for g in groups for r in g), rows)}
-    return Results(pandas.DataFrame(rows), _scores(list(number), number))
+    number = {run: i for i, group in enumerate(groups) for run in group}
+    rows = [{**_about(run), 'group': i, 'label': labels[i]} for run, i in number.items()]
+    return Results(pandas.DataFrame(rows), _scores(number))
 
 
 def _about(run):
@@ -206,10 +202,10 @@ def utf8(text):
     return text
 
 
-def _scores(runs, number=None):
-    """All results of Runs as one DataFrame; `number` is {Run: its group}."""
+def _scores(number):
+    """All results of {Run: number of its group} as one DataFrame."""
     frames = []
-    for run in runs:
+    for run, group in number.items():
         about = _about(run)
         del about['config'], about['folder']
         for result in (result for systems in run.results.values() for result in systems.values()):
@@ -220,7 +216,7 @@ def _scores(runs, number=None):
             }
             frame = pandas.DataFrame(columns).replace([np.inf, -np.inf], np.nan)
             fixed = {
-                'group': (number or {}).get(run, 0),
+                'group': group,
                 **about,
                 'step': summary['step'],
                 'parameters': summary['parameters'],
