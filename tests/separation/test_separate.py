@@ -102,7 +102,7 @@ def test_killed_at_any_rename_it_goes_on(sounds, tmp_path, monkeypatch):
     whole = tmp_path / 'whole'
     assert run(sounds, tmp_path / 'a.wav', '-o', whole) == 0
     rename = os.replace
-    for last in range(4):
+    for last in range(5):  # the new list, two parts, the list settled; then none
         out, count = tmp_path / f'out{last}', [0]
 
         def limited(*args, last=last, count=count):
@@ -112,7 +112,7 @@ def test_killed_at_any_rename_it_goes_on(sounds, tmp_path, monkeypatch):
             rename(*args)
 
         monkeypatch.setattr(os, 'replace', limited)
-        with pytest.raises(KeyboardInterrupt) if last < 3 else pytest.MonkeyPatch.context():
+        with pytest.raises(KeyboardInterrupt) if last < 4 else pytest.MonkeyPatch.context():
             run(sounds, tmp_path / 'a.wav', '-o', out)
         monkeypatch.setattr(os, 'replace', rename)
         assert run(sounds, tmp_path / 'a.wav', '-o', out) == 0
