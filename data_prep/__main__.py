@@ -8,12 +8,12 @@ import sys
 
 def jobs() -> dict[str, str]:
     """{name: first line of its docstring} of the programs in this folder."""
-    found = {}
+    programs = {}
     for path in sorted(pathlib.Path(__file__).parent.glob('[a-z]*.py')):
         text = path.read_text(encoding='utf-8')
         if "__name__ == '__main__'" in text:
-            found[path.stem] = ast.get_docstring(ast.parse(text)).partition('\n')[0]
-    return found
+            programs[path.stem] = ast.get_docstring(ast.parse(text)).partition('\n')[0]
+    return programs
 
 
 def main(argv=None) -> int:

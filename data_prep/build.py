@@ -387,7 +387,7 @@ def run(
     snr_rule: str = SPEECH_RULE,
     extra_metadata: dict | None = None,
     notes: Callable | None = None,
-    told: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     beside: dict | None = None,
 ) -> dict:
     """Make a data set of mixtures in `output_dir`.
@@ -412,7 +412,7 @@ def run(
         extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
         notes: `notes(good recordings, mixtures) -> {title: lines, or {row: {column: value}}}`,
             more chapters for the report.
-        told: lines to add to the report's warnings.
+        warnings: lines to add to the report's warnings.
         beside: what else lies in the trees, `recordings.unused`.
     Returns:
         The report (see report.json), or the dry run's counts; `seconds` is how long it took.
@@ -441,7 +441,7 @@ def run(
         'sample_rate': sample_rate,
     }
     report = functools.partial(
-        _first_report, metadata=metadata, beside=beside or {}, notes=notes, told=told
+        _first_report, metadata=metadata, beside=beside or {}, notes=notes, warnings=warnings
     )
     if dry_run:
         return _dry_run(
@@ -547,14 +547,14 @@ def _first_report(
     metadata: dict,
     beside: dict,
     notes: Callable | None,
-    told: Sequence[str],
+    warnings: Sequence[str],
 ) -> dict:
     """The report as far as it is known before anything is mixed.
 
     Args:
         forms: see `_looked_into`.
         rows: the mixtures that will be made.
-        metadata, beside, notes, told: see `run`.
+        metadata, beside, notes, warnings: see `run`.
     """
     inspected = [some[-1] for some in forms]
     good = [x for x in inspected if not x.problem]
@@ -568,7 +568,7 @@ def _first_report(
         sample_rate=metadata['sample_rate'],
         flags=metadata.get('config', {}),
         unit=metadata.get('source_unit', 'speakers'),
-        also=told,
+        also=warnings,
     )
     return {
         'name': metadata['name'],

@@ -34,15 +34,15 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     path = os.path.join(args.output_dir, records.DATASET_FILE)
     if args.overwrite or args.dry_run or not os.path.exists(path):
         return False
-    found = files.read_json(path, output.DatasetExistsError)
-    wanted = json.loads(json.dumps(vars(args)))
-    config = found.get('config', {})
-    if (found.get('job'), found.get('synthesiser')) == (job, synthesiser) and all(
-        wanted.get(key) == value for key, value in config.items()
+    metadata = files.read_json(path, output.DatasetExistsError)
+    asked = json.loads(json.dumps(vars(args)))
+    config = metadata.get('config', {})
+    if (metadata.get('job'), metadata.get('synthesiser')) == (job, synthesiser) and all(
+        asked.get(key) == value for key, value in config.items()
     ):
         return True
     raise output.DatasetExistsError(
-        f'{args.output_dir} holds another data set, made by job {found.get("job")!r} with '
+        f'{args.output_dir} holds another data set, made by job {metadata.get("job")!r} with '
         f'{config}; give another --output_dir, or --overwrite'
     )
 

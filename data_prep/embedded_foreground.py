@@ -46,7 +46,9 @@ def add_flags(parser: command_line.Parser) -> None:
 
 def version() -> str:
     """What the bytes depend on beside the flags."""
-    libraries = ', '.join(f'{one.__name__} {one.__version__}' for one in (np, scipy, soxr))
+    libraries = ', '.join(
+        f'{library.__name__} {library.__version__}' for library in (np, scipy, soxr)
+    )
     return f'data_prep.synthesis {_VERSION} ({libraries})'
 
 

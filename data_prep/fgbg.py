@@ -124,7 +124,7 @@ def add_flags(parser: command_line.Parser) -> None:
     )
 
 
-def notes(good, rows, *, absent: list[str], told: list[str]) -> dict:
+def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
     """What report.md says beside the numbers of every job; see `build.run`."""
     made = collections.Counter(row.split for row in rows)
     table = {}
@@ -149,7 +149,7 @@ def notes(good, rows, *, absent: list[str], told: list[str]) -> dict:
             'length changed': sum(row.stretch != 1.0 for row in chosen),
         }
     return {
-        'Warnings': list(told),
+        'Warnings': list(warnings),
         'Classes of the table without a sound': absent,
         'Usable sounds by class and split': table,
         'What the mixtures are made of': used,
@@ -157,7 +157,7 @@ def notes(good, rows, *, absent: list[str], told: list[str]) -> dict:
 
 
 def job(
-    args: types.SimpleNamespace, sounds: list, *, classes=None, told=(), table='that in use'
+    args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(), table='that in use'
 ) -> dict:
     """Arguments of the pipeline (`options.run`'s `prepare`) for the flags of `add_flags`.
 
@@ -165,7 +165,7 @@ def job(
         args: parsed flags of `add_flags` and `options.parser`.
         sounds: recordings, not split yet.
         classes: the class table, to list the classes without a sound.
-        told: further lines for the report's warnings.
+        warnings: further lines for the report's warnings.
         table: the class table's name, for a refusal.
     Raises:
         ValueError: for flags that do not go together.
@@ -177,15 +177,15 @@ def job(
             f'loudness is measured in blocks of {LUFS_SECONDS} s; both must be that long, or '
             '--level=rms'
         )
-    sounds, split_told = banks.split(
+    sounds, split_lines = banks.split(
         sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed
     )
     counts = {'train': args.train_mixtures, 'validation': args.validation_mixtures}
     counts |= dict.fromkeys(args.subsets, args.test_mixtures)
-    there = {one.source_class for one in sounds}
+    there = {sound.source_class for sound in sounds}
     rows = dict.fromkeys((classes or {}).values())
     absent = [f'{x.role} {x.name}' for x in rows if x.name not in there]
-    seen_of = {f'{one.role} {one.source_class}': one.seen for one in sounds}
+    seen_of = {f'{sound.role} {sound.source_class}': sound.seen for sound in sounds}
     return dict(
         job='fgbg',
         utterances=sounds,
@@ -205,7 +205,7 @@ def job(
         ),
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
-        notes=functools.partial(notes, absent=absent, told=[*told, *split_told]),
+        notes=functools.partial(notes, absent=absent, warnings=[*warnings, *split_lines]),
         snr_rule=snr_rule(args.level),
         extra_metadata={
             'source_unit': 'source recordings',
@@ -224,13 +224,15 @@ def job(
     )
 
 
-def check_apart(found: dict[str, list], roots: dict[str, str]) -> None:
+def check_apart(by_flag: dict[str, list], roots: dict[str, str]) -> None:
     """Refuse a file that two flags deliver: it would count as two sounds.
 
     Raises:
         TreeError: with the two flags, how many files they share and one of them.
     """
-    files = {flag: {os.path.realpath(one.path) for one in some} for flag, some in found.items()}
+    files = {
+        flag: {os.path.realpath(sound.path) for sound in some} for flag, some in by_flag.items()
+    }
     for a, b in itertools.combinations(files, 2):
         if shared := files[a] & files[b]:
             raise TreeError(
@@ -250,14 +252,14 @@ def read_trees(args: types.SimpleNamespace) -> dict:
     classes = banks.read_classes(args.classes or banks.TABLE_1)
     table = printable(args.classes or 'data_prep/table_1.csv')
     groups = banks.read_groups(args.groups) if args.groups else None
-    told, ignored = [], collections.Counter()
-    found = {
+    warnings, ignored = [], collections.Counter()
+    by_flag = {
         flag: TREES[flag](root, classes=classes, groups=groups, ignored=ignored, table=table)
         for flag, root in roots.items()
     }
-    check_apart(found, roots)
+    check_apart(by_flag, roots)
     copies = []
-    sounds = banks.distinct([one for some in found.values() for one in some], copies)
+    sounds = banks.distinct([sound for some in by_flag.values() for sound in some], copies)
     if groups is not None:
         unlisted = [x for x in sounds if not banks.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):
@@ -267,26 +269,28 @@ def read_trees(args: types.SimpleNamespace) -> dict:
                 'folder and file name)'
             )
         if unlisted:
-            told.append(
+            warnings.append(
                 f'{os.path.basename(args.groups)} does not list {len(unlisted)} of '
                 f'{plural(len(sounds), "sound")}, e.g. {unlisted[0].id}; source recordings are '
                 'taken from names there'
             )
-    cut = [one for one in found.get('input_dir', ()) if banks.looks_cut(one.path)]
+    cut = [sound for sound in by_flag.get('input_dir', ()) if banks.looks_cut(sound.path)]
     if cut and groups is None:
-        told.append(
+        warnings.append(
             f'{plural(len(cut), "sound")} named as cuts of a recording could be, e.g. {cut[0].id}; '
             'each counts as a recording of its own; if they are cuts, say so with --groups, or '
             'give AudioSet clips by --audioset_dir'
         )
     if ignored:
         named = ', '.join(f'{printable(name)} ({count})' for name, count in sorted(ignored.items()))
-        told.append(
+        warnings.append(
             f'{plural(ignored.total(), "file")} left out, in folders that the class table {table} '
             f'has no use for: {named}; --classes names another table'
         )
         table += f', which has no use for the folders {named}'
-    keywords = job(args, banks.unique_ids(sounds, roots), classes=classes, told=told, table=table)
+    keywords = job(
+        args, banks.unique_ids(sounds, roots), classes=classes, warnings=warnings, table=table
+    )
     return {**keywords, 'copies': copies}
 
 

@@ -21,8 +21,10 @@ def _prepare(args) -> dict:
         copies=copies,
         split_by=args.split_by,
     )
-    folders = {posixpath.relpath(one.path, args.input_dir).split('/')[0] for one in utterances}
-    *_, told = folder.twins(map(printable, folders))
+    folders = {
+        posixpath.relpath(recording.path, args.input_dir).split('/')[0] for recording in utterances
+    }
+    *_, warnings = folder.twins(map(printable, folders))
     metadata, unnamed = options.sexes(args, utterances)
     shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
     shares['train'] = max(0.0, 1 - sum(shares.values()))
@@ -39,7 +41,7 @@ def _prepare(args) -> dict:
         plan = functools.partial(plan, fewer=True)
     if args.split_by == 'recording':
         plan = functools.partial(plan, shares=shares)
-        told.append(
+        warnings.append(
             'split by recording: who is heard in one split is heard in the others, so that scores '
             'say nothing about voices that were not trained on'
         )
@@ -47,7 +49,7 @@ def _prepare(args) -> dict:
         job='folder_2mix',
         utterances=utterances,
         plan=plan,
-        told=[*told, *unnamed],
+        warnings=[*warnings, *unnamed],
         copies=copies,
         extra_metadata=metadata,
     )

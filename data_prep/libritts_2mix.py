@@ -10,13 +10,13 @@ from data_prep.readers import libritts
 def _prepare(args) -> dict:
     copies = []
     utterances = libritts.read(args.input_dir, copies=copies)
-    metadata, told = options.sexes(args, utterances)
+    metadata, warnings = options.sexes(args, utterances)
     return dict(
         job='libritts_2mix',
         utterances=utterances,
         plan=options.random_pairs(args),
         copies=copies,
-        told=told,
+        warnings=warnings,
         extra_metadata=metadata,
     )
 

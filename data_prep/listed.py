@@ -112,7 +112,7 @@ def _prepare(args) -> dict:
                 f'measured in blocks of {fgbg.LUFS_SECONDS} s; --level=rms takes shorter ones'
             )
     files = recordings_of([row for row in rows if not row.problem], roots)
-    metadata, told = options.sexes(args, files)
+    metadata, warnings = options.sexes(args, files)
     if kind == 'scene':
         metadata['source_unit'] = 'source recordings'
     return dict(
@@ -124,7 +124,7 @@ def _prepare(args) -> dict:
         max_clipped=args.max_clipped,
         snr_rule=RULES.get(kind) or fgbg.snr_rule(args.level),
         extra_metadata=metadata,
-        told=told,
+        warnings=warnings,
     )
 
 

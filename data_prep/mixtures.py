@@ -79,9 +79,14 @@ class Mixture:
 
 def part(recording: Recording, start: int, stop: int, level_db: float | None = None) -> Source:
     """A stretch of a recording that is good."""
-    one = recording
     return Source(
-        one.path, one.source_id, one.source_class, start, stop, level_db=level_db, take=one.take
+        recording.path,
+        recording.source_id,
+        recording.source_class,
+        start,
+        stop,
+        level_db=level_db,
+        take=recording.take,
     )
 
 
@@ -330,41 +335,41 @@ TEST_SUBSETS = tuple(name for name, (source, *_) in SUBSETS.items() if source ==
 def sounds_of(inspected: Iterable[Recording], split: str) -> dict[str, list[Recording]]:
     """{role: good sounds} that the mixtures of one split of the data set are made from."""
     source, *seen = SUBSETS[split]
-    found = {'foreground': [], 'background': []}
-    for one in inspected:
-        if one.split == source and one.seen == seen[one.role == 'background']:
-            found[one.role].append(one)
-    return found
+    some = {'foreground': [], 'background': []}
+    for sound in inspected:
+        if sound.split == source and sound.seen == seen[sound.role == 'background']:
+            some[sound.role].append(sound)
+    return some
 
 
 def missing(inspected: list[Recording], counts: dict[str, int]) -> dict[str, str]:
     """{split: why} for each split that is asked for and has no pair of sounds to mix."""
-    told = {}
+    reasons = {}
     for split in (name for name in SUBSETS if counts.get(name)):
         sounds = sounds_of(inspected, split)
-        lacking = [role for role, found in sounds.items() if not found]
-        recordings = {one.source_id for found in sounds.values() for one in found}
+        lacking = [role for role, some in sounds.items() if not some]
+        recordings = {sound.source_id for some in sounds.values() for sound in some}
         source, *seen = SUBSETS[split]
         where = f'in the {"evaluation" if source == "test" else source} split'
         if lacking:
-            told[split] = ' and '.join(
+            reasons[split] = ' and '.join(
                 f'no usable sound of {"a seen" if seen[role == "background"] else "an unseen"} '
                 f'{role} class {where}'
                 for role in lacking
             )
         elif len(recordings) == 1:
-            told[split] = (
+            reasons[split] = (
                 f'every pair {where} shares one recording, {recordings.pop()!r}, and a recording '
                 'is not mixed with itself; if the files are cut from different ones, --groups '
                 'tells them apart'
             )
-    return told
+    return reasons
 
 
 def _stream(sounds: list[Recording], by_class: bool, *key) -> Iterator[Recording]:
     """The sounds for ever, in one hashed order after another; `by_class`: classes take turns."""
     if by_class:
-        classes = sorted({one.source_class for one in sounds})
+        classes = sorted({sound.source_class for sound in sounds})
         streams = {
             name: _stream([x for x in sounds if x.source_class == name], False, *key, name)
             for name in classes
@@ -375,7 +380,7 @@ def _stream(sounds: list[Recording], by_class: bool, *key) -> Iterator[Recording
             for name in sorted(classes, key=lambda name: stable_hash(*key, turn, name)):
                 yield next(streams[name])
         else:
-            yield from sorted(sounds, key=lambda one: stable_hash(*key, turn, one.id))
+            yield from sorted(sounds, key=lambda sound: stable_hash(*key, turn, sound.id))
         turn += 1
 
 
@@ -389,8 +394,8 @@ def pairs(
     """
     foregrounds, backgrounds = sounds['foreground'], sounds['background']
     first, second = (_stream(sounds[role], by_class, *key, role) for role in sounds)
-    recordings = collections.Counter(one.source_id for one in backgrounds)
-    usable = {one.id: len(backgrounds) - recordings[one.source_id] for one in foregrounds}
+    recordings = collections.Counter(sound.source_id for sound in backgrounds)
+    usable = {sound.id: len(backgrounds) - recordings[sound.source_id] for sound in foregrounds}
     if not any(usable.values()):
         return []
     used, met = collections.Counter(), collections.Counter()
@@ -409,7 +414,7 @@ def pairs(
                 and used[name, background.id] <= allowed
             )
 
-        place = next((i for i, one in enumerate(waiting) if fits(one)), None)
+        place = next((i for i, sound in enumerate(waiting) if fits(sound)), None)
         while place is None:
             waiting.append(next(second))
             place = len(waiting) - 1 if fits(waiting[-1]) else None

@@ -80,27 +80,29 @@ def beam_flags() -> set[str]:
 
 
 def parse(
-    own: command_line.Parser, argv: Sequence[str] | None
+    job_parser: command_line.Parser, argv: Sequence[str] | None
 ) -> tuple[types.SimpleNamespace, list[str]]:
     """Own flags, and the flags left for Beam; a flag that neither knows is an error."""
-    args, rest = own.parse(argv, others=beam_flags())
-    check(own, args)
+    args, rest = job_parser.parse(argv, others=beam_flags())
+    check(job_parser, args)
     if importlib.util.find_spec('apache_beam') is None:
-        own.error("this needs Apache Beam, which is not installed: pip install -e '.[data-prep]'")
+        job_parser.error(
+            "this needs Apache Beam, which is not installed: pip install -e '.[data-prep]'"
+        )
     if rest:
         from apache_beam.options.pipeline_options import PipelineOptions
 
         beam = argparse.ArgumentParser(allow_abbrev=False)
-        beam.error = lambda message: own.error(message.removeprefix('argument '))
+        beam.error = lambda message: job_parser.error(message.removeprefix('argument '))
         for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
             cls._add_argparse_args(beam)
         _, unknown = beam.parse_known_args(rest)
         if unknown:
-            own.error(f'neither this job nor Beam knows {" ".join(unknown)}')
+            job_parser.error(f'neither this job nor Beam knows {" ".join(unknown)}')
     return args, rest
 
 
-def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
+def check(job_parser: command_line.Parser, args: types.SimpleNamespace) -> None:
     """Stop with the flag, its value and the rule where a number makes no sense."""
     given = vars(args)
 
@@ -108,7 +110,7 @@ def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
         value = given.get(flag)
         whole = isinstance(value, int)  # one may be too large for a float
         if value is not None and not ((whole or math.isfinite(value)) and valid(value)):
-            own.error(f'--{flag}={value if whole else f"{value:g}"}: must be {rule}')
+            job_parser.error(f'--{flag}={value if whole else f"{value:g}"}: must be {rule}')
 
     require('sample_rate', lambda x: 1000 <= x <= 768_000, 'from 1,000 to 768,000 Hz')
     require('min_seconds', lambda x: 0 <= x <= LONGEST, f'0 or more, and at most {LONGEST} s')
@@ -127,7 +129,7 @@ def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
             require(flag, lambda x: 0 <= x <= 1, 'between 0 and 1')
     total = sum(value for flag, value in given.items() if flag.endswith('_fraction'))
     if total > 1:
-        own.error(
+        job_parser.error(
             f'--validation_fraction={given["validation_fraction"]:g} and '
             f'--test_fraction={given["test_fraction"]:g}: their sum must be at most 1, '
             'the rest is for training'
@@ -139,7 +141,7 @@ def check(own: command_line.Parser, args: types.SimpleNamespace) -> None:
     ):
         low, high = given.get(flag, (least, most))
         if low < least or high > most:
-            own.error(
+            job_parser.error(
                 f'--{flag}={low:g},{high:g}: both must be between {least:g} and {most:g} {unit}'
             )
     shortest = max(args.min_seconds, 1 / args.sample_rate)
@@ -164,36 +166,36 @@ def numbers(text: str) -> tuple[float, float]:
     return low, high
 
 
-def names_of(known: Sequence[str]) -> Callable:
+def names_of(choices: Sequence[str]) -> Callable:
     """A kind of flag: `c1,c3` -> ('c1', 'c3'), some of the `known` names, in their order."""
 
     def chosen(text: str) -> tuple[str, ...]:
         given = [name.strip() for name in text.split(',') if name.strip()]
-        unknown = [name for name in given if name not in known]
+        unknown = [name for name in given if name not in choices]
         if unknown or not given:
             raise command_line.FlagError(
-                f'must be one or more of {", ".join(known)}, separated by commas'
+                f'must be one or more of {", ".join(choices)}, separated by commas'
             )
-        return tuple(name for name in known if name in given)
+        return tuple(name for name in choices if name in given)
 
     return chosen
 
 
-def pair_flags(own: command_line.Parser, splits: dict[str, int | None]) -> None:
+def pair_flags(job_parser: command_line.Parser, splits: dict[str, int | None]) -> None:
     """Add the flags of random pairs; `splits` maps each split to its default number of pairs, None
     where each utterance is used once on either side."""
     for split, pairs in splits.items():
-        own.add_argument(
+        job_parser.add_argument(
             f'--{split}_pairs',
             type=int,
             default=pairs,
             help=f'mixtures in {split}; 0: no such split'
             + ('' if pairs else '; default: each utterance once on either side'),
         )
-    own.add_argument(
+    job_parser.add_argument(
         '--snr_db', type=numbers, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
     )
-    own.add_argument(
+    job_parser.add_argument(
         '--max_seconds',
         type=float,
         default=0.0,
@@ -201,9 +203,9 @@ def pair_flags(own: command_line.Parser, splits: dict[str, int | None]) -> None:
     )
 
 
-def splits_flag(own: command_line.Parser, splits: Sequence[str], default=None) -> None:
+def splits_flag(job_parser: command_line.Parser, splits: Sequence[str], default=None) -> None:
     """Add the flag of the splits to make, by default all; `()`: as the corpus is published."""
-    own.add_argument(
+    job_parser.add_argument(
         '--splits',
         type=names_of(splits),
         default=tuple(splits) if default is None else default,
@@ -212,9 +214,9 @@ def splits_flag(own: command_line.Parser, splits: Sequence[str], default=None) -
     )
 
 
-def speakers_flag(own: command_line.Parser) -> None:
+def speakers_flag(job_parser: command_line.Parser) -> None:
     """Add the flag of a table of speakers, for `sexes`."""
-    own.add_argument(
+    job_parser.add_argument(
         '--speakers',
         type=command_line.local_path,
         default=None,
@@ -314,12 +316,12 @@ def _refuse_overlap(args: types.SimpleNamespace) -> None:
             )
 
 
-def _refuse_missing(own: command_line.Parser, args: types.SimpleNamespace) -> None:
+def _refuse_missing(job_parser: command_line.Parser, args: types.SimpleNamespace) -> None:
     for flag, folder in folders(args).items():
         if '://' not in folder and not os.path.isdir(folder):
             what = 'is not a folder' if os.path.lexists(folder) else 'there is no such folder'
             raise ValueError(
-                f'--{flag}={names.shown(folder)}: {what}; looked for: {own.about(flag)}'
+                f'--{flag}={names.shown(folder)}: {what}; looked for: {job_parser.about(flag)}'
             )
 
 
@@ -343,7 +345,7 @@ def _temporary_files():
 
 
 def run(
-    own: command_line.Parser,
+    job_parser: command_line.Parser,
     argv: Sequence[str] | None,
     prepare: Callable,
     *,
@@ -360,7 +362,7 @@ def run(
         SystemExit: with one message and status 2, for the mistakes of the person who typed the
             command; the folder is another job's.
     """
-    args, beam_argv = parse(own, argv)
+    args, beam_argv = parse(job_parser, argv)
     command_line.lend_caches()
     from data_prep import recordings, tables
 
@@ -387,12 +389,14 @@ def run(
                 )
             if not may_be_finished:
                 _refuse_finished(args)
-            _refuse_missing(own, args)
+            _refuse_missing(job_parser, args)
             keywords = prepare(args)
             job = keywords.pop('job')
-            used = [one.path for one in keywords['utterances']] + keywords.pop('also_used', [])
+            used = [recording.path for recording in keywords['utterances']] + keywords.pop(
+                'also_used', []
+            )
             copies = keywords.pop('copies', [])
-            told = [*keywords.pop('told', ()), *recordings.shared(copies)]
+            warnings = [*keywords.pop('warnings', ()), *recordings.shared(copies)]
             roots = sorted({x for flag, x in folders(args).items() if flag != 'lists_dir'})
             name = args.name or name_of(args.output_dir, job)
             from data_prep import build  # Beam, once there is something to mix
@@ -408,7 +412,7 @@ def run(
                 argv=beam_argv,
                 dry_run=args.dry_run,
                 overwrite=args.overwrite,
-                told=told,
+                warnings=warnings,
                 beside=recordings.unused(roots, used, copies),
                 **keywords,
             )
@@ -427,10 +431,10 @@ def run(
         if not (args.surveyed and re.match(_SURVEYED, line)):
             print(f'warning: {line}')
     unit = report.get('source_unit', 'speakers').removesuffix('s')
-    for split, one in report['splits'].items():
+    for split, about in report['splits'].items():
         print(
-            f'{split}: {tables.plural(one["examples"], "mixture")}, {one["hours"]:.2f} hours, '
-            + tables.plural(one['num_speakers'], unit)
+            f'{split}: {tables.plural(about["examples"], "mixture")}, {about["hours"]:.2f} hours, '
+            + tables.plural(about['num_speakers'], unit)
         )
     print(
         f'skipped {tables.plural(len(report["skipped_files"]), "file")} and '

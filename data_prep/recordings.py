@@ -171,9 +171,9 @@ def _walk(root: str) -> Walked:
                 below.clear()
                 continue
             visited.add(folder)
-            kept = [name for name in below if not is_companion(name)]
-            tree.companions += len(below) - len(kept) + sum(map(is_companion, names))
-            below[:] = kept
+            chosen = [name for name in below if not is_companion(name)]
+            tree.companions += len(below) - len(chosen) + sum(map(is_companion, names))
+            below[:] = chosen
             here = inside(folder)
             ours = ours | written_into(folder) if MANIFEST in names else ours
             for name in names:
@@ -241,11 +241,11 @@ def _walk_url(root: str) -> Walked:
     from apache_beam.io.filesystems import FileSystems
 
     base = root.rstrip('/') + '/'
-    found = [
+    paths = [
         m.path[len(base) :] for m in FileSystems.match([glob.escape(base) + '**'])[0].metadata_list
     ]
-    kept = [path for path in found if not any(map(is_companion, path.split('/')))]
-    return Walked(kept, len(found) - len(kept))
+    chosen = [path for path in paths if not any(map(is_companion, path.split('/')))]
+    return Walked(chosen, len(paths) - len(chosen))
 
 
 def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> dict[str, tuple[str, ...]]:
@@ -281,8 +281,8 @@ def in_forms(
         groups[name].insert(0, path)
     return {
         some[0]: (
-            *(posixpath.join(root, one) for one in some[1:]),
-            *(x for one in some for x in files[one]),
+            *(posixpath.join(root, form) for form in some[1:]),
+            *(x for form in some for x in files[form]),
         )
         for some in groups.values()
     }
@@ -319,18 +319,18 @@ def _alike(paths: list[str], key: Callable) -> list[list[str]]:
     first, groups = {}, {}
     for path in paths:
         try:
-            found = key(path)
+            value = key(path)
         except OSError:  # whoever reads it says so
             continue
-        if found and found in first:
-            groups.setdefault(found, [first[found]]).append(path)
-        elif found:
-            first[found] = path
+        if value and value in first:
+            groups.setdefault(value, [first[value]]).append(path)
+        elif value:
+            first[value] = path
     return list(groups.values())
 
 
 def distinct(
-    items: list[Recording], copies: list | None = None, *, last: Callable = lambda one: False
+    items: list[Recording], copies: list | None = None, *, last: Callable = lambda item: False
 ) -> list[Recording]:
     """The items, in their order, without those of which a file, of whatever form, is a copy of
     another one's.
@@ -343,12 +343,14 @@ def distinct(
         copies: gets (item left out, the one that is kept), with the paths of two equal files.
         last: whether an item is kept only if nothing else is.
     """
-    order = sorted(items, key=lambda one: (last(one), one.owner, len(posixpath.basename(one.path))))
-    by_path = {one.path: one for one in order}
+    order = sorted(
+        items, key=lambda item: (last(item), item.owner, len(posixpath.basename(item.path)))
+    )
+    by_path = {item.path: item for item in order}
     owners = {}
-    for one in order:
-        for path in (one.path, *one.others):
-            owners.setdefault(path, by_path.get(path, one))
+    for item in order:
+        for path in (item.path, *item.others):
+            owners.setdefault(path, by_path.get(path, item))
     alike = {}  # {(path of an item, path of its copy): two of their files that are equal}
     # A file that an item is known by comes first: the report names that.
     for same in sorted(copies_of(owners).items(), key=lambda same: same[0] not in by_path):
@@ -362,11 +364,11 @@ def distinct(
     for (first, copy), same in alike.items():
         files.setdefault(copy, same)
         files.setdefault(first, same[::-1])
-    groups, kept, left = joined(alike), {}, {}
-    for one in order:
-        stays = kept.setdefault(groups.get(one.path, one.path), one)
-        if stays.path != one.path:
-            left[one.path] = stays
+    groups, originals, left = joined(alike), {}, {}
+    for item in order:
+        stays = originals.setdefault(groups.get(item.path, item.path), item)
+        if stays.path != item.path:
+            left[item.path] = stays
     if copies is not None:
         for path, stays in sorted(left.items(), key=lambda pair: pair[0]):
             copy, first = files[path]
@@ -376,7 +378,7 @@ def distinct(
                     dataclasses.replace(stays, path=first),
                 )
             )
-    return [one for one in items if one.path not in left]
+    return [item for item in items if item.path not in left]
 
 
 def _is_bad(path: str) -> bool:
@@ -416,15 +418,15 @@ def shared(copies: list[tuple[Recording, Recording]], *, most: int = 20) -> list
         copies: see `distinct`.
         most: pairs told of by name.
     """
-    owners = collections.Counter((kept.owner, copy.owner) for copy, kept in copies)
+    owners = collections.Counter((original.owner, copy.owner) for copy, original in copies)
     pairs = sorted((*pair, count) for pair, count in owners.items() if pair[0] != pair[1])
-    told = [
-        f'{kept} and {other} share {plural(count, "file")}, byte for byte: used once, as of {kept}'
-        for kept, other, count in pairs[:most]
+    lines = [
+        f'{a} and {b} share {plural(count, "file")}, byte for byte: used once, as of {a}'
+        for a, b, count in pairs[:most]
     ]
     if pairs[most:]:
-        told.append(f'{plural(len(pairs) - most, "more pair")} share files, see report.json')
-    return told
+        lines.append(f'{plural(len(pairs) - most, "more pair")} share files, see report.json')
+    return lines
 
 
 def unused(
@@ -447,17 +449,17 @@ def unused(
     def plain(path: str) -> str:
         return path if '://' in path else os.path.normpath(path)
 
-    used = {plain(path) for path in (*used, *(one.path for one, _ in copies))}
+    used = {plain(path) for path in (*used, *(copy.path for copy, _ in copies))}
     counts = {'other': collections.Counter(), 'audio': collections.Counter()}
     companions, examples = 0, []
     problems = [
         {
-            'name': one.id,
-            'path': printable(one.path),
+            'name': copy.id,
+            'path': printable(copy.path),
             'kind': 'copy of another file',
-            'detail': f'the bytes of {printable(kept.path)}',
+            'detail': f'the bytes of {printable(original.path)}',
         }
-        for one, kept in copies
+        for copy, original in copies
     ]
     for root in roots:
         tree = walk(root)
@@ -480,7 +482,7 @@ def unused(
         **{kind: dict(sorted(counter.items())) for kind, counter in counts.items()},
         'example': printable(min(examples, default='')),
         'companions': companions,
-        'problems': sorted(problems, key=lambda one: one['path']),
+        'problems': sorted(problems, key=lambda problem: problem['path']),
     }
 
 
@@ -488,8 +490,8 @@ def stem(path: str) -> str:
     return posixpath.splitext(path)[0]
 
 
-def wrong_tree(root: str, layout: str, found: list[str]) -> TreeError:
-    examples = ', '.join(map(printable, found[:5])) if found else 'no such audio files at all'
+def wrong_tree(root: str, layout: str, files: list[str]) -> TreeError:
+    examples = ', '.join(map(printable, files[:5])) if files else 'no such audio files at all'
     return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 
 

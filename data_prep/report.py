@@ -66,20 +66,20 @@ def _row(cells: list) -> str:
     return f'| {" | ".join(markdown(cell, cell=True) for cell in cells)} |'
 
 
-def beside(found: dict) -> list[str]:
+def beside(about: dict) -> list[str]:
     """Lines on what lies in the trees beside the files of the job; see `recordings.unused`."""
     lines = [
         f'- {markdown(suffix)}: {plural(count, "file")}, no audio'
-        for suffix, count in found.get('other', {}).items()
+        for suffix, count in about.get('other', {}).items()
     ]
     lines += [
         f'- {markdown(suffix)}: {plural(count, "file")} not where, or not named, as this job '
-        f'expects, e.g. {markdown(found["example"])}'
-        for suffix, count in found.get('audio', {}).items()
+        f'expects, e.g. {markdown(about["example"])}'
+        for suffix, count in about.get('audio', {}).items()
     ]
-    if found.get('companions'):
+    if about.get('companions'):
         lines.append(
-            f'- {plural(found["companions"], "companion")} (hidden, system and thumbnail files and '
+            f'- {plural(about["companions"], "companion")} (hidden, system and thumbnail files and '
             'folders), not looked into'
         )
     return lines
@@ -90,12 +90,14 @@ def to_markdown(report: dict) -> str:
     lines = [f'# {report["name"]}', '', report['snr_rule'], '']
     unit = report.get('source_unit', 'speakers')
     lines += [f'| split | mixtures | hours | {unit} | shards |', '|---|---|---|---|---|']
-    for split, one in report['splits'].items():
-        hours = f'{one["hours"]:.2f}'
-        lines.append(_row([split, one['examples'], hours, one['num_speakers'], one['shards']]))
-    for split, one in report['splits'].items():
-        if 'adaptation_disjoint' in one:
-            share = 100 * one['adaptation_disjoint']
+    for split, about in report['splits'].items():
+        hours = f'{about["hours"]:.2f}'
+        lines.append(
+            _row([split, about['examples'], hours, about['num_speakers'], about['shards']])
+        )
+    for split, about in report['splits'].items():
+        if 'adaptation_disjoint' in about:
+            share = 100 * about['adaptation_disjoint']
             lines += ['', f'{split}: {share:.1f} % of adaptation segments outside their mixture.']
     for title, note in report.get('notes', {}).items():
         lines += ['', f'## {title}', '', *_note(note)]
@@ -111,20 +113,20 @@ def to_markdown(report: dict) -> str:
             lines.append('None.')
         for kind, count in by_kind(report[key]).items():
             lines.append(f'- {markdown(kind)}: {count}')
-            named = [one for one in report[key] if one['kind'] == kind]
+            named = [bad for bad in report[key] if bad['kind'] == kind]
             lines += [
-                f'  - {markdown(one["name"])}: {markdown(one["detail"])}' for one in named[:SHOWN]
+                f'  - {markdown(bad["name"])}: {markdown(bad["detail"])}' for bad in named[:SHOWN]
             ]
             if count > SHOWN:
                 lines.append(f'  - and {count - SHOWN} more, see report.json')
-    for split, one in report['splits'].items():
+    for split, about in report['splits'].items():
         for title, key, unit in (
             ('SNR', 'snr_db', 'dB'),
             ('length', 'seconds', 's'),
             ('level of the sources (RMS re full scale)', 'source_rms_db', 'dB'),
             ('level of the mixtures (RMS re full scale)', 'mixture_rms_db', 'dB'),
         ):
-            lines += ['', f'## {split}: {title}', '', *_bars(one['histograms'][key], unit)]
+            lines += ['', f'## {split}: {title}', '', *_bars(about['histograms'][key], unit)]
     return '\n'.join(lines) + '\n'
 
 

@@ -108,8 +108,8 @@ def sentence(index: int) -> str:
 
 def distinct_sentences(count: int) -> list[str]:
     """Returns the first `count` sentences, in order of their numbers, without repetitions."""
-    found = {}
+    distinct = {}
     for index in itertools.count():
-        if len(found) == count:
-            return list(found)
-        found[sentence(index)] = None
+        if len(distinct) == count:
+            return list(distinct)
+        distinct[sentence(index)] = None

@@ -49,7 +49,9 @@ def _sounds(root: str, left_out: collections.Counter, copies: list) -> list[tupl
         return []
     sounds = banks.folder(root, classes=classes, ignored=left_out)
     sounds = banks.distinct(sounds, copies)
-    return [(one.role, one.source_class, one.source_id, (one.path, *one.others)) for one in sounds]
+    return [
+        (item.role, item.source_class, item.source_id, (item.path, *item.others)) for item in sounds
+    ]
 
 
 def survey(root: str) -> dict:
@@ -70,17 +72,17 @@ def survey(root: str) -> dict:
     sounds = tops >= {*ROLES} or bool(tops) and tops <= {*ROLES}
     left_out, copies, unusable = collections.Counter(), [], collections.Counter()
     if sounds:
-        found = _sounds(root, left_out, copies)
+        entries = _sounds(root, left_out, copies)
     elif tops:
         people = folder.read(root, copies=copies, split_by='recording')
-        found = [('', one.source_id, one.id, (one.path, *one.others)) for one in people]
+        entries = [('', item.source_id, item.id, (item.path, *item.others)) for item in people]
     else:
-        found = []
+        entries = []
     elsewhere = len([path for path in files if '/' not in path])
     if sounds:
-        elsewhere = len(files) - len(found) - len(copies) - left_out.total()
+        elsewhere = len(files) - len(entries) - len(copies) - left_out.total()
     recordings = []
-    for role, name, recording, paths in found:
+    for role, name, recording, paths in entries:
         for path in paths:
             try:
                 rate, seconds = probe(path)

@@ -18,7 +18,7 @@ from fgsep_jax import files, names
 from fgsep_jax.names import shown as printable
 
 SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
-MOST_BYTES = 256 << 20  # of a table: millions of lines
+MOST_BYTES = 1 << 30  # of a table: millions of lines
 
 
 class TreeError(ValueError):
@@ -106,16 +106,16 @@ def read_rows(
     """
     expected = (*columns, *others)
     lines = list(enumerate(read_lines(path), 1))
-    kept = [(n, x) for n, x in lines if x.strip() and x.lstrip()[0] != '#']
-    bars = [(n, x.lstrip().lstrip(';')) for n, x in kept if x.lstrip()[0] == ';' and '|' in x]
-    if bars and _separator(bars[-1][1], expected)[0] > _separator(kept[0][1], expected)[0]:
-        kept = [bars[-1], *((n, x) for n, x in kept if x.lstrip()[0] != ';')]
+    numbered = [(n, x) for n, x in lines if x.strip() and x.lstrip()[0] != '#']
+    bars = [(n, x.lstrip().lstrip(';')) for n, x in numbered if x.lstrip()[0] == ';' and '|' in x]
+    if bars and _separator(bars[-1][1], expected)[0] > _separator(numbered[0][1], expected)[0]:
+        numbered = [bars[-1], *((n, x) for n, x in numbered if x.lstrip()[0] != ';')]
     path = printable(path)
-    if not kept:
+    if not numbered:
         raise TreeError(f'{path} is empty; expected a table with the columns {", ".join(columns)}')
-    named = re.fullmatch(r'"?sep=([,;|\t])"?\s*', kept[0][1])  # Excel's own line
-    kept = kept[1:] if named and kept[1:] else kept
-    delimiter = named[1] if named else _separator(kept[0][1], expected)[1]
+    named = re.fullmatch(r'"?sep=([,;|\t])"?\s*', numbered[0][1])  # Excel's own line
+    numbered = numbered[1:] if named and numbered[1:] else numbered
+    delimiter = named[1] if named else _separator(numbered[0][1], expected)[1]
 
     def cells(number: int, line: str, most: int = 0) -> list[str]:
         if delimiter == '|':
@@ -129,16 +129,18 @@ def read_rows(
             ) from error
         return [cell.strip() for cell in row]
 
-    header = [cell.lower() for cell in cells(*kept[0])]
+    header = [cell.lower() for cell in cells(*numbered[0])]
     if not set(columns) <= set(header):
         raise TreeError(
-            f'{path}, line {kept[0][0]}: found the columns {", ".join(header)[:200]}; the first '
-            f'line must name {", ".join(columns)}, separated by commas, semicolons or tabs'
+            f'{path}, line {numbered[0][0]}: found the columns {", ".join(header)[:200]}; the '
+            f'first line must name {", ".join(columns)}, separated by commas, semicolons or tabs'
         )
     if len(set(header)) < len(header):
-        raise TreeError(f'{path}, line {kept[0][0]}: a column is named twice: {", ".join(header)}')
+        raise TreeError(
+            f'{path}, line {numbered[0][0]}: a column is named twice: {", ".join(header)}'
+        )
     rows = []
-    for number, line in kept[1:]:
+    for number, line in numbered[1:]:
         row = cells(number, line, len(header))
         if len(row) != len(header):
             raise TreeError(
@@ -160,7 +162,7 @@ def read_sexes(path: str) -> dict[str, str]:
     Raises:
         TreeError: if it is not such a table, or a speaker stands on two lines that differ.
     """
-    found = {}
+    sexes = {}
     speakers, genders = ('speaker', 'speaker_id', 'reader', 'id'), ('sex', 'gender')
     for number, row in read_rows(path, (), others=(*speakers, *genders)):
         speaker, sex = (
@@ -179,15 +181,17 @@ def read_sexes(path: str) -> dict[str, str]:
             )
         sex = SEXES[sex.lower()]
         speaker = unicodedata.normalize('NFC', speaker)  # as file systems do not agree upon
-        if found.setdefault(speaker, sex) != sex:
+        if sexes.setdefault(speaker, sex) != sex:
             raise TreeError(f'{path}, line {number}: speaker {speaker!r} again, with another sex')
-    return found
+    return sexes
 
 
 _ODD = re.compile(r'%(?=[0-9A-Fa-f]{2})|^ | $')  # of what is printable; the rest is odd, too
 
 
 def _encoded(text: str, *, also: str = '') -> str:
+    if text.isprintable() and not _ODD.search(text) and not (also and also in text):
+        return text
     odd = {match.start() for match in _ODD.finditer(text)}
     return ''.join(
         x

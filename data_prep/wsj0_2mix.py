@@ -34,7 +34,7 @@ def _prepare(args) -> dict:
         also_used=[path for row in rows for path in row.ready[:1]],
         plan=functools.partial(mixtures.listed, rows=rows),
         snr_rule=_RULE_MADE if args.input_dir else _RULE_LISTED,
-        told=wsj0.incomplete(rows),
+        warnings=wsj0.incomplete(rows),
     )
 
 

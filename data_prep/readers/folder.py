@@ -22,23 +22,23 @@ def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[st
         {name: the first that differs from it in small and capital letters at most}, which must
         not cross splits; lines that tell of both.
     """
-    speakers, groups, told = {}, {}, []
+    speakers, groups, lines = {}, {}, []
     first_of_form, first_of_letters = {}, {}
     for name in sorted(names):
         form = unicodedata.normalize('NFC', name)
         speakers[name] = first_of_form.setdefault(form, name)
         groups[name] = first_of_letters.setdefault(form.casefold(), name)
         if speakers[name] != name:
-            told.append(
+            lines.append(
                 f'the folders {ascii(speakers[name])} and {ascii(name)} differ in their Unicode '
                 'form alone: they are one speaker'
             )
         elif groups[name] != name:
-            told.append(
+            lines.append(
                 f'the folders {groups[name]!r} and {name!r} differ in small and capital letters '
                 'alone: two speakers of one split; if they are one, put their files together'
             )
-    return speakers, groups, told
+    return speakers, groups, lines
 
 
 def split_speakers(
@@ -118,19 +118,19 @@ def read(
     `mixtures.deal`; then of a recording's forms and microphones one is taken); files beside the
     speakers' folders are nobody's, and speakers who share a file are of one split; `copies`: see
     `distinct`."""
-    found = recordings.list_files(root)
-    files = [path for path in found if '/' in path]
+    everything = recordings.list_files(root)
+    files = [path for path in everything if '/' in path]
     if not files:
         raise recordings.wrong_tree(
-            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(found)
+            root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(everything)
         )
     tops = {path: printable(path.split('/')[0]) for path in files}
     speakers, groups, _ = twins(set(tops.values()))
-    forms = {path: found[path] for path in files}
+    forms = {path: everything[path] for path in files}
     if split_by == 'recording':
         # The first microphone's form is the last of all, and among its own .wav.
         files.sort(key=lambda path: (-_recording(path)[1], posixpath.splitext(path)[1].lower()))
-        forms = recordings.in_forms(root, found, {path: _recording(path)[0] for path in files})
+        forms = recordings.in_forms(root, everything, {path: _recording(path)[0] for path in files})
     copies = [] if copies is None else copies
     utterances = recordings.distinct(
         [
@@ -142,15 +142,15 @@ def read(
         copies,
     )
     if split_by == 'recording':
-        return [dataclasses.replace(one, split='train') for one in utterances]
+        return [dataclasses.replace(recording, split='train') for recording in utterances]
     # Who share a file are probably one person, under two names.
     one_person = recordings.joined(
-        (groups[kept.source_id], groups[copy.source_id]) for copy, kept in copies
+        (groups[original.source_id], groups[copy.source_id]) for copy, original in copies
     )
     groups = {name: one_person.get(group, group) for name, group in groups.items()}
     try:
         splits = split_speakers(
-            {groups[one.source_id] for one in utterances},
+            {groups[recording.source_id] for recording in utterances},
             validation=validation,
             test=test,
             seed=seed,
@@ -161,4 +161,7 @@ def read(
             raise
         shown = ', '.join([*same[:5], '...'][: len(same)])
         raise ValueError(f'{error}; who share files count as one: {shown}') from error
-    return [dataclasses.replace(one, split=splits[groups[one.source_id]]) for one in utterances]
+    return [
+        dataclasses.replace(recording, split=splits[groups[recording.source_id]])
+        for recording in utterances
+    ]

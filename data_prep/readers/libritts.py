@@ -37,12 +37,12 @@ def read(root: str, *, copies: list | None = None) -> list[Recording]:
     utterances = {}
     for path, others in recordings.in_forms(root, files, named).items():
         part, name = named[path]
-        one = Recording(
+        recording = Recording(
             name,
             matches[path]['speaker'],
             posixpath.join(root, path),
             SPLITS[part],
             others=others,
         )
-        utterances[one.id] = one
+        utterances[recording.id] = recording
     return recordings.distinct(list(utterances.values()), copies)

@@ -35,31 +35,35 @@ def refuse_shared(
             name for name, there in splits.items() if len(there) > 1 and not there <= set(together)
         )
         if shared:
-            shown = '; '.join(f'{one!r} in {", ".join(sorted(splits[one]))}' for one in shared[:5])
+            shown = '; '.join(
+                f'{name!r} in {", ".join(sorted(splits[name]))}' for name in shared[:5]
+            )
             raise TreeError(
                 f'{root}: {len(shared)} of {plural(len(splits), noun)} in more than one split: '
                 f'{shown}. A {noun} must not cross splits; take '
                 f'{"their mixtures" if noun == "speaker" else "them"} out of all but one of them'
             )
 
-    refuse('speaker', [(one.source_id, one.split) for one in utterances], together)
+    refuse(
+        'speaker', [(recording.source_id, recording.split) for recording in utterances], together
+    )
     refuse('mixture', [(line.id, line.split) for line in listed])
 
 
 def find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: str) -> str:
     """The folder of `root` that holds the parts: itself, or one of the usual ones inside it."""
     refuse_remote(root)
-    found = []
+    there = []
     for below in ('', *inner):
         base = os.path.join(root, below)
         if os.path.isdir(base):
             names = sorted(os.listdir(base))
-            found += [os.path.join(below, name) for name in names]
+            there += [os.path.join(below, name) for name in names]
             if any(os.path.isdir(os.path.join(base, part, 's1')) for part in parts):
                 return base
     raise TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}\n'
-        f'  found: {", ".join(map(printable, found[:8])) or "nothing (is it a folder?)"}'
+        f'  found: {", ".join(map(printable, there[:8])) or "nothing (is it a folder?)"}'
     )
 
 

@@ -39,8 +39,8 @@ def label(name: str) -> str:
     Letters, their marks and digits of any script stay.
     """
     composed = unicodedata.normalize('NFC', name).lower()
-    kept = (x if unicodedata.category(x)[0] in 'LMN' else ' ' for x in composed)
-    return '_'.join(''.join(kept).split())
+    letters = (x if unicodedata.category(x)[0] in 'LMN' else ' ' for x in composed)
+    return '_'.join(''.join(letters).split())
 
 
 def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
@@ -52,7 +52,7 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
     Raises:
         TreeError: with file, line, what was found and the rule, for a line that is not one.
     """
-    known = {}
+    classes = {}
     for number, row in read_rows(path, ('role', 'class', 'set'), others=('names',)):
         where = f'{path}, line {number}'
         role, kind = row['role'].lower(), row['set'].lower()
@@ -65,18 +65,18 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
             raise TreeError(
                 f'{where}: found class {row["class"]!r}; its name needs a letter or digit'
             )
-        one = SoundClass(label(row['class']), role, kind == 'seen')
+        sound_class = SoundClass(label(row['class']), role, kind == 'seen')
         for text in (row['class'], *row.get('names', '').split('|')):
             name = label(text)
-            if known.get(name, one) is not one:
+            if classes.get(name, sound_class) is not sound_class:
                 raise TreeError(
-                    f'{where}: found {text.strip()!r} again, it is {known[name].name} already '
+                    f'{where}: found {text.strip()!r} again, it is {classes[name].name} already '
                     '(case and punctuation do not count); a name must stand for one class, and a '
                     'class on one line'
                 )
             if name:
-                known[name] = one
-    return known
+                classes[name] = sound_class
+    return classes
 
 
 Groups = dict[str, list[tuple[tuple[str, ...], str]]]  # file name -> (parts of its path, group)
@@ -179,7 +179,7 @@ def looks_cut(path: str) -> bool:
 def _sound(
     path: str,
     root: str,
-    one: SoundClass,
+    sound_class: SoundClass,
     groups: Groups | None,
     *,
     tree: str = 'folder',
@@ -189,26 +189,26 @@ def _sound(
     full = posixpath.join(root, path)
     stem = posixpath.splitext(posixpath.basename(path))[0]
     return Recording(
-        id=re.sub(r'[\s/]', '_', f'{one.name}-{stem}'),
-        source_id=group_of(full, source_class=one.name, groups=groups, tree=tree),
+        id=re.sub(r'[\s/]', '_', f'{sound_class.name}-{stem}'),
+        source_id=group_of(full, source_class=sound_class.name, groups=groups, tree=tree),
         path=full,
         split='',
-        source_class=one.name,
-        role=one.role,
-        seen=one.seen,
+        source_class=sound_class.name,
+        role=sound_class.role,
+        seen=sound_class.seen,
         bank=bank,
         others=others,
     )
 
 
 def _none(root: str, layout: str, files: Iterable[str], unknown: collections.Counter, table: str):
-    found = ', '.join(map(printable, [*files][:5])) if files else 'no such audio files at all'
+    text = ', '.join(map(printable, [*files][:5])) if files else 'no such audio files at all'
     if unknown:
         names = ', '.join(map(printable, sorted(unknown)[:12]))
-        found += f'; folders that the class table has no use for: {names}'
+        text += f'; folders that the class table has no use for: {names}'
     return recordings.TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}, with classes that the class '
-        f'table {table} names (--classes gives another)\n  found: {found}'
+        f'table {table} names (--classes gives another)\n  found: {text}'
     )
 
 
@@ -237,9 +237,9 @@ def folder(
         role, *rest = path.split('/')
         if role not in ROLES or len(rest) < 2:
             continue
-        one = classes.get(label(rest[0]))
-        if one and one.role == role:
-            sounds.append(_sound(path, root, one, groups, others=files[path]))
+        sound_class = classes.get(label(rest[0]))
+        if sound_class and sound_class.role == role:
+            sounds.append(_sound(path, root, sound_class, groups, others=files[path]))
         else:
             ignored[f'{role}/{rest[0]}'] += 1
     if not sounds:
@@ -271,13 +271,15 @@ def desed(
         match = layout.fullmatch(f'{above}/{path}')
         if not match:
             continue
-        one = classes.get(label(re.sub(r'(_n(on|off))+$', '', match['label'], flags=re.I)))
-        if not one:
+        sound_class = classes.get(label(re.sub(r'(_n(on|off))+$', '', match['label'], flags=re.I)))
+        if not sound_class:
             ignored[match['label']] += 1
             continue
         bank = {'eval': 'test', 'test': 'test', 'validation': 'validation'}.get(match['bank'], '')
         others = files[path]
-        sounds.append(_sound(path, root, one, groups, tree='desed', bank=bank, others=others))
+        sounds.append(
+            _sound(path, root, sound_class, groups, tree='desed', bank=bank, others=others)
+        )
     if not sounds:
         form = 'audio/{train,eval}/soundbank/{foreground,background}/<Label>/*.wav'
         raise _none(root, form, files, ignored, table)
@@ -302,11 +304,13 @@ def audioset(
     files, sounds = recordings.list_files(root), []
     for path in files:
         folders = path.split('/')[:-1]
-        one = next((classes[label(x)] for x in reversed(folders) if label(x) in classes), None)
-        if not one:
+        sound_class = next(
+            (classes[label(x)] for x in reversed(folders) if label(x) in classes), None
+        )
+        if not sound_class:
             ignored[folders[-1] if folders else '.'] += 1
             continue
-        sounds.append(_sound(path, root, one, groups, tree='audioset', others=files[path]))
+        sounds.append(_sound(path, root, sound_class, groups, tree='audioset', others=files[path]))
     if not sounds:
         raise _none(root, '<class>/Y<ytid>_<start>_<end>.wav', files, ignored, table)
     return sounds
@@ -319,7 +323,7 @@ def unique_ids(sounds: list[Recording], roots: dict[str, str]) -> list[Recording
         sounds: of all trees.
         roots: {kind of tree: its folder}, so that a tree elsewhere gives the same ids.
     """
-    counts = collections.Counter(one.id for one in sounds)
+    counts = collections.Counter(sound.id for sound in sounds)
 
     def place(path: str) -> tuple[str, str]:
         kind = max(
@@ -329,10 +333,12 @@ def unique_ids(sounds: list[Recording], roots: dict[str, str]) -> list[Recording
         return kind, posixpath.relpath(path, roots[kind])
 
     return [
-        one
-        if counts[one.id] == 1
-        else dataclasses.replace(one, id=f'{one.id}-{stable_hash(*place(one.path)):016x}'[:-8])
-        for one in sounds
+        sound
+        if counts[sound.id] == 1
+        else dataclasses.replace(
+            sound, id=f'{sound.id}-{stable_hash(*place(sound.path)):016x}'[:-8]
+        )
+        for sound in sounds
     ]
 
 
@@ -345,10 +351,11 @@ def distinct(sounds: list[Recording], copies: list) -> list[Recording]:
         sounds: of all trees.
         copies: gets (sound left out, the one whose copy it is).
     """
-    kept = recordings.distinct(sounds, copies, last=lambda one: one.bank != 'test')
+    left = recordings.distinct(sounds, copies, last=lambda sound: sound.bank != 'test')
     same = recordings.joined((other.source_id, copy.source_id) for copy, other in copies)
     return [
-        dataclasses.replace(one, source_id=same.get(one.source_id, one.source_id)) for one in kept
+        dataclasses.replace(sound, source_id=same.get(sound.source_id, sound.source_id))
+        for sound in left
     ]
 
 
@@ -369,51 +376,55 @@ def split(
         validation, test: shares of each seen class's recordings.
         seed: of the order.
     """
-    fixed, told = {}, []
-    for one in sounds:
-        if one.bank == 'validation':
-            fixed.setdefault(one.source_id, 'validation')
-        if one.bank == 'test' or not one.seen:
-            fixed[one.source_id] = 'test'
-    unseen = {one.source_id for one in sounds if not one.seen}
-    moved = [one for one in sounds if one.seen and one.source_id in unseen and one.bank != 'test']
+    fixed, lines = {}, []
+    for sound in sounds:
+        if sound.bank == 'validation':
+            fixed.setdefault(sound.source_id, 'validation')
+        if sound.bank == 'test' or not sound.seen:
+            fixed[sound.source_id] = 'test'
+    unseen = {sound.source_id for sound in sounds if not sound.seen}
+    moved = [
+        sound
+        for sound in sounds
+        if sound.seen and sound.source_id in unseen and sound.bank != 'test'
+    ]
     if moved:
-        told.append(
+        lines.append(
             f'{plural(len(moved), "sound")} of seen classes, cut from recordings that also hold an '
             f'unseen class: for evaluation only, e.g. {moved[0].id} (recording '
             f'{moved[0].source_id}); if those are different recordings, say so with --groups'
         )
     members = {}
-    for one in sounds:
-        if one.seen:
-            members.setdefault((one.role, one.source_class), []).append(one)
+    for sound in sounds:
+        if sound.seen:
+            members.setdefault((sound.role, sound.source_class), []).append(sound)
     splits = dict(fixed)
 
     def groups_of(key) -> set[str]:
-        return {one.source_id for one in members[key]}
+        return {sound.source_id for sound in members[key]}
 
     for key in sorted(members, key=lambda key: (len(groups_of(key)), key)):
         groups = groups_of(key)
         pool = sorted(groups - splits.keys(), key=lambda g: stable_hash(seed, 'split', key[1], g))
-        delivered = any(one.bank == 'test' for one in members[key])
+        delivered = any(sound.bank == 'test' for sound in members[key])
         have = collections.Counter(splits[g] for g in groups if g in splits)
         rest = validation + test < 1
         if len(groups) < 3 and rest:
-            told.append(
+            lines.append(
                 f'{key[0]} {key[1]}: {plural(len(groups), "source recording")}, fewer than the '
                 f'three that make three splits; {len(pool)} in training'
             )
-            wanted = [0, 0]
+            asked = [0, 0]
         elif delivered:
             share = validation / (1 - test) if test < 1 else 0.0
-            wanted = [0, max(1, round(share * len(pool))) if validation else 0]
+            asked = [0, max(1, round(share * len(pool))) if validation else 0]
         else:
-            wanted = [max(1, round(x * len(groups))) if x else 0 for x in (test, validation)]
+            asked = [max(1, round(x * len(groups))) if x else 0 for x in (test, validation)]
         room = len(pool) - rest  # one stays for training
-        for name, count in zip(('test', 'validation'), wanted):
+        for name, count in zip(('test', 'validation'), asked):
             count = min(max(0, count - have[name]), max(0, room))
             room -= count
             splits.update(dict.fromkeys(pool[:count], name))
             pool = pool[count:]
         splits.update(dict.fromkeys(pool, 'train' if rest else 'test' if test else 'validation'))
-    return [dataclasses.replace(one, split=splits[one.source_id]) for one in sounds], told
+    return [dataclasses.replace(sound, split=splits[sound.source_id]) for sound in sounds], lines

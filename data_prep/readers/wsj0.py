@@ -45,10 +45,10 @@ def _levels(*texts: str) -> tuple[float, ...]:
 
 def incomplete(listed: list[Mixture]) -> list[str]:
     """A line for each split of WSJ0-2mix that is not as large as published."""
-    found = collections.Counter(line.split for line in listed if not line.problem)
+    counts = collections.Counter(line.split for line in listed if not line.problem)
     return [
         f'WSJ0-2mix has {COUNTS[split]} mixtures in {split}, this tree {count}'
-        for split, count in sorted(found.items())
+        for split, count in sorted(counts.items())
         if count != COUNTS[split]
     ]
 
@@ -168,7 +168,9 @@ def read_lists(
                 sources.append(Source(recording.path, recording.source_id, level_db=level_db))
             listed.append(Mixture(mixture, split, tuple(sources)))
     mixed.refuse_shared(lists_dir, list(utterances.values()), listed, together=_TOGETHER)
-    present = {one.path: None for one in utterances.values() if os.path.isfile(one.path)}
+    present = {
+        recording.path: None for recording in utterances.values() if os.path.isfile(recording.path)
+    }
     if not present:
         shown = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'
         raise TreeError(
@@ -180,8 +182,12 @@ def read_lists(
     there = {row.split for row in listed if all(source.path in present for source in row.sources)}
     for split in splits:
         if split not in there:
-            listed_here = [one for one in utterances.values() if one.split == split]
-            absent = next((one.path for one in listed_here if one.path not in present), '')
+            listed_here = [
+                recording for recording in utterances.values() if recording.split == split
+            ]
+            absent = next(
+                (recording.path for recording in listed_here if recording.path not in present), ''
+            )
             left = ','.join(name for name in splits if name in there)
             raise TreeError(
                 f'{wsj0_dir}: no mixture of the split {split} has its files, e.g. {absent} is '

@@ -499,6 +499,8 @@ def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
         'report.md',
         'report.json',
         'features.json',
+        'mixtures.csv',
+        'files.csv',
         'mine-train.tfrecord-00000-of-00002',
         'index-train.npy',
     ],
@@ -527,3 +529,15 @@ def test_metadata_that_is_not_ours_deletes_nothing(tmp_path, metadata):
     (out / 'folder_2mix-train.tfrecord-00000-of-00001').write_text('mine')
     (out / 'dataset.json').write_text(json.dumps(metadata))
     assert output.own_files(str(out)) == []
+
+
+def test_tables_beside_an_early_data_set_are_somebodys(corpus, tmp_path):
+    about = {'name': 'x', 'splits': {}, 'schema_version': 1}
+    for name, text in (('dataset.json', json.dumps(about)), ('mixtures.csv', 'mine')):
+        (tmp_path / name).write_text(text)
+    assert output.own_files(str(tmp_path)) == ['dataset.json']
+    with pytest.raises(SystemExit, match='mixtures.csv is there, and no data set that it belongs'):
+        run_folder(corpus, tmp_path, '--overwrite', '--train_pairs=2')
+    assert (tmp_path / 'mixtures.csv').read_text() == 'mine'
+    (tmp_path / 'dataset.json').write_text(json.dumps({**about, 'mixtures': 'its digest'}))
+    assert output.own_files(str(tmp_path)) == ['dataset.json', 'mixtures.csv']
