@@ -69,7 +69,9 @@ def listed(words, within=()):
                 text = os.fsdecode(files.read_bytes(word[1:], MistakeError))
             except MistakeError as error:
                 raise MistakeError(f'{shown(word)}: {shown(error)}') from error
-            lines = text.replace('\r\n', '\n').split('\n')
+            lines = text.removeprefix('\ufeff').replace('\r\n', '\n').split('\n')
+            if not any(map(str.strip, lines)):
+                raise MistakeError(f'{shown(word)}: this list is empty')
             if (key := os.path.realpath(word[1:])) in within:
                 raise MistakeError(f'{shown(word)}: this list names itself')
             inner, more = listed([line for line in lines if line.strip()], (*within, key))

@@ -169,7 +169,10 @@ class Manifest:
             job, labels=bool(beside)
         ):
             return False
-        about = os.stat(job.source)
+        try:
+            about = os.stat(job.source)
+        except OSError:  # what is wrong with it is said where it is read
+            return False
         same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
         paths = (*job.outputs.values(), *beside)
         return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)

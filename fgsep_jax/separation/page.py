@@ -85,7 +85,7 @@ def _example(name, title, source, parts, start):
     for part, path in parts.items():
         first = round(loudest * rate)
         signal_TC, _ = soundfile.read(
-            path, round(SECONDS * rate), first, dtype='float32', always_2d=True
+            os.fsencode(path), round(SECONDS * rate), first, dtype='float32', always_2d=True
         )
         signal = signal_TC.mean(axis=1), rate
         tracks.append(players.Track('estimate', part, 'Parts', signal=signal))
@@ -98,7 +98,7 @@ def _example(name, title, source, parts, start):
 
 def _loudest(path):
     """Where the loudest `SECONDS` of a file begin, and its rate."""
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:
         meter = activity.Meter(file.samplerate)
         for block_TC in file.blocks(1 << 16, dtype='float32', always_2d=True):
             meter.add(block_TC)

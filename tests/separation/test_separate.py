@@ -379,7 +379,7 @@ def test_a_mistake_ends_it_before_anything_is_written(
 
 def test_lists_globs_and_repeats_name_each_file_once(sounds, tmp_path, capsys):
     a, b = wave(tmp_path / 'a.wav'), wave(tmp_path / 'b.wav')
-    (tmp_path / 'list.txt').write_text(f'{a}\n\n{b}\n')
+    (tmp_path / 'list.txt').write_text(f'\ufeff{a}\n\n{b}\n')  # as an editor may save it
     words = [sounds, f'@{tmp_path}/list.txt', a, f'{tmp_path}/?.wav', '-o', tmp_path / 'out']
     assert run(*words, '--dry_run') == 0
     assert capsys.readouterr().out.count(' -> ') == 2
@@ -927,3 +927,32 @@ def test_a_dry_run_leaves_to_ffmpeg_what_is_its_own(sounds, tmp_path, monkeypatc
     monkeypatch.setattr(shutil, 'which', lambda name: None)
     assert run(*words) == 1
     assert 'a.m4a: ' in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_page_shows_recordings_of_any_name(tmp_path, sounds):
+    path = os.path.join(os.fsencode(tmp_path), b'caf\xe9.wav')
+    wave(tmp_path / 'a.wav')
+    os.rename(tmp_path / 'a.wav', path)
+    assert run(sounds, os.fsdecode(path), '-o', tmp_path / 'out', '--page') == 0
+    assert 'caf' in (tmp_path / 'out/index.html').read_text()
+
+
+def test_a_recording_that_went_missing_costs_its_line_alone(tmp_path, sounds, capsys):
+    folder, out = tmp_path / 'in', tmp_path / 'out'
+    folder.mkdir()
+    for name in 'ab':
+        wave(folder / f'{name}.wav')
+    assert run(sounds, folder, '-o', out) == 0
+    (folder / 'a.wav').unlink()
+    (folder / 'a.wav').symlink_to('/nowhere/x.wav')
+    wave(folder / 'c.wav', noise(seed=2))
+    for flags in ([], ['--dry_run']):
+        assert run(sounds, folder, '-o', out, *flags) == 1
+    assert 'broken link' in capsys.readouterr().out
+    assert (out / 'c_foreground.wav').exists()
+
+
+def test_an_empty_list_is_a_mistake(tmp_path, sounds, capsys):
+    (tmp_path / 'list.txt').write_text('\ufeff\n \n')
+    assert run(sounds, f'@{tmp_path}/list.txt', '-o', tmp_path / 'out', '--dry_run') == 2
+    assert 'this list is empty' in capsys.readouterr().err
