@@ -106,6 +106,11 @@ def read_first(paths: Sequence[str], *, sample_rate: int) -> np.ndarray:
     raise faults[0]
 
 
+def shown_db(level_db: float) -> str:
+    """`-50 dB`, or what a person calls minus infinity."""
+    return f'{level_db:.0f} dB' if math.isfinite(level_db) else 'digital silence'
+
+
 class _Statistics:
     """What is in the channels of a sound, gathered block by block."""
 
@@ -242,10 +247,12 @@ def inspect(
         peak = float(statistics.peak_C[channel]) * scale
         if peak < 10 ** (silence_db / 20):
             whole, rest = (
-                f'{20 * math.log10(x) if x else -math.inf:.0f} dB' for x in (extreme * scale, peak)
+                shown_db(20 * math.log10(x) if x else -math.inf) for x in (extreme * scale, peak)
             )
             offset_too = f', {rest} without its offset' if rest != whole else ''
-            raise BadInput('silent', f'peak {whole} full scale{offset_too}')
+            raise BadInput(
+                'silent', f'peak {whole} full scale{offset_too}' if extreme else 'digital silence'
+            )
         clipped = float(statistics.clipped_C[channel])
         if clipped > max_clipped:
             raise BadInput('clipped', f'{100 * clipped:.2f} % of the samples')

@@ -301,7 +301,8 @@ def _plan(recordings: list[Recording], plan: Callable) -> list[Mixture]:
             lost = [row for row in rows if row.split == split]
             raise ValueError(
                 f'split {split!r}: none of its {plural(len(lost), "mixture")} can be made, e.g. '
-                f'{lost[0].id}: {lost[0].detail}; --splits names those to make'
+                f'{lost[0].id}: {lost[0].detail}; do without it: --splits, or a table '
+                'without its rows'
             )
         if not rows:
             good = sum(not x.problem for x in recordings)

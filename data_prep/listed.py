@@ -6,7 +6,7 @@ python -m data_prep.listed --mixtures=mixtures.csv --input_dir=recordings --outp
 import functools
 
 from data_prep import fgbg, mix, mixtures, options, tables
-from data_prep.mixtures import Mixture
+from data_prep.mixtures import Mixture, snr_of
 from data_prep.recordings import Recording
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line
@@ -27,42 +27,83 @@ def kind_of(row: Mixture) -> str:
     return 'ready' if row.ready else 'scene' if row.onset is not None else 'levels'
 
 
-def check(rows: list[Mixture], table: str) -> str:
-    """How all rows are mixed.
+def check(row: Mixture, before: list[Mixture], *, sample_rate: int) -> None:
+    """Refuse a row that lacks what its kind needs or is not like the others.
 
     Args:
-        rows: of the table.
-        table: its name.
+        row: of the table.
+        before: those above it.
+        sample_rate: of the data set.
     Raises:
-        TreeError: with the mixture and the rule, where a row is not like the others or lacks what
-            its kind needs.
+        ValueError: with the columns, what is there and the rule.
     """
-    whole = [row for row in rows if not row.problem]
-    if not whole:
-        raise TreeError(f'{table} lists no mixture')
-    kind, count = kind_of(whole[0]), len(whole[0].sources)
-    for row in whole:
-        segment = (row.adaptation_start, row.adaptation_stop, row.adaptation_overlap)
-        for wrong, rule in (
-            (row.split not in SPLITS, f'its split must be one of {", ".join(SPLITS)}'),
-            (len(row.sources) < 2, 'it needs two sources at least, path_1 and path_2'),
-            (len(row.sources) != count, f'it needs {count} sources, as the first mixture has'),
-            (kind_of(row) != kind, 'ready mixtures, events with an onset, and others do not mix'),
-            (any(0 < x.stop <= x.start for x in row.sources), 'a stop must be after its start'),
-            (
-                kind == 'scene' and (count > 2 or not row.samples or None in segment),
-                'an event with an onset needs one background, samples, adaptation_start, '
-                'adaptation_stop and adaptation_overlap',
-            ),
-            (
-                kind == 'scene' and (segment[1] or 0) <= (segment[0] or 0),
-                'adaptation_stop must be after adaptation_start',
-            ),
-        ):
-            if wrong:
-                name = f'{row.split}/{row.id}'
-                raise TreeError(f'{table}, mixture {printable(name)}: {rule}')
-    return kind
+    if row.split not in SPLITS:
+        raise ValueError(f'split is {row.split!r}: its split must be one of {", ".join(SPLITS)}')
+    if row.problem:
+        return
+    if len(row.sources) < 2:
+        raise ValueError('it needs two sources at least, path_1 and path_2')
+    _check_sources(row)
+    _check_event(row, most=options.LONGEST * sample_rate)
+    first = next((x for x in before if not x.problem), row)
+    if len(row.sources) != len(first.sources):
+        raise ValueError(f'it needs {len(first.sources)} sources, as the first mixture has')
+    if kind_of(row) != kind_of(first):
+        raise ValueError('ready mixtures, events with an onset, and others do not mix')
+
+
+def _check_sources(row: Mixture) -> None:
+    kind = kind_of(row)
+    speakers = [x.source_id for x in row.sources if x.source_class == 'speech']
+    levels = [x.level_db for x in row.sources]
+    for i, x in enumerate(row.sources, 1):
+        if 0 < x.stop <= x.start:
+            raise ValueError(f'stop_{i} is {x.stop}: a stop must be after its start, {x.start}')
+        if kind == 'levels' and 0 < x.stop < x.start + row.samples:
+            raise ValueError(f'samples is {row.samples}: start_{i} to stop_{i} are fewer')
+        if speakers.count(x.source_id) > 1 and x.source_class == 'speech':
+            raise ValueError(f'source_id_{i} is {x.source_id!r}, twice: two speakers must differ')
+        if x.start and (kind == 'ready' or kind == 'scene' and i == 1):
+            whole = 'an event with an onset' if kind == 'scene' else 'a ready mixture'
+            raise ValueError(f'start_{i} is {x.start}: {whole} is of the whole file, from 0')
+        if (x.level_db is None) != (levels[0] is None):
+            level_db = 'empty' if x.level_db is None else f'{x.level_db:g}'
+            raise ValueError(f'level_db_{i} is {level_db}: all sources must have one, or none')
+    of_levels = None not in levels or (len(levels) > 2 and kind == 'levels')
+    if row.snr_db is not None and of_levels and abs(row.snr_db - snr_of(levels)) > 0.01:
+        raise ValueError(
+            f'snr_db is {row.snr_db:g}: the levels make it {snr_of(levels):.2f}; it must be that, '
+            'or empty'
+        )
+
+
+def _check_event(row: Mixture, *, most: int) -> None:
+    segment = (row.adaptation_start, row.adaptation_stop, row.adaptation_overlap)
+    if kind_of(row) != 'scene':
+        if segment != (None,) * 3 or (row.anywhere, row.semitones, row.stretch) != (False, 0, 1):
+            raise ValueError(
+                'it has no onset: only events that have one may have adaptation_start, '
+                'adaptation_stop, adaptation_overlap, anywhere, semitones or stretch'
+            )
+        return
+    if len(row.sources) > 2 or not row.samples or None in segment:
+        raise ValueError(
+            'an event with an onset needs one background, samples, adaptation_start, '
+            'adaptation_stop and adaptation_overlap'
+        )
+    start, stop, _ = segment
+    if stop <= start:
+        raise ValueError(f'adaptation_stop is {stop}: must be after adaptation_start, {start}')
+    if max(row.samples, stop - start) > most:
+        raise ValueError(
+            f'samples is {row.samples}, the adaptation segment of {stop - start}: must be at most '
+            f'{most}, a day'
+        )
+    ground = row.sources[1]
+    if ground.stop - ground.start != row.samples:
+        raise ValueError(
+            f'stop_2 is {ground.stop}: must be start_2 and samples, {ground.start + row.samples}'
+        )
 
 
 def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]:
@@ -100,13 +141,17 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
 
 def _prepare(args) -> dict:
     roots = options.folders(args)
-    rows = mixtures.from_csv(args.mixtures, roots)
-    kind = check(rows, printable(args.mixtures))
+    rules = functools.partial(check, sample_rate=args.sample_rate)
+    rows = mixtures.from_csv(args.mixtures, roots, rules)
+    kind = next((kind_of(row) for row in rows if not row.problem), None)
+    if not kind:
+        raise TreeError(f'{printable(args.mixtures)} lists no mixture')
     fgbg.check_level(args)
     shortest = fgbg.LUFS_SECONDS * args.sample_rate
     for row in rows:
         lengths = row.samples, (row.adaptation_stop or 0) - (row.adaptation_start or 0)
-        if kind == 'scene' and args.level == 'lufs' and min(lengths) < shortest:
+        short = not row.problem and min(lengths) < shortest
+        if kind == 'scene' and args.level == 'lufs' and short:
             raise ValueError(
                 f'--level=lufs: {printable(row.id)} is of {min(lengths)} samples; loudness is '
                 f'measured in blocks of {fgbg.LUFS_SECONDS} s; --level=rms takes shorter ones'

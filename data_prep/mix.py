@@ -7,7 +7,7 @@ import scipy
 
 from data_prep import audio, augment
 from data_prep.audio import BadInput
-from data_prep.mixtures import Mixture, Source
+from data_prep.mixtures import Mixture, Source, snr_of
 from data_prep.recordings import Take, plural, printable
 from fgsep_jax import pcm
 from fgsep_jax.data.records import Example
@@ -173,7 +173,8 @@ def mix_at_levels(row: Mixture, *, sample_rate: int) -> Example:
             heard_db, _ = active_speech_level(piece_T - offset, sample_rate=sample_rate)
         if heard_db < -60.0:
             raise BadInput(
-                'silent part', f'{printable(source.path)}: {heard_db:.0f} dB where it was cropped'
+                'silent part',
+                f'{printable(source.path)}: {audio.shown_db(heard_db)} where it was cropped',
             )
         pieces.append(piece_T[: row.samples])
         level_db_S.append(level_db)
@@ -181,8 +182,7 @@ def mix_at_levels(row: Mixture, *, sample_rate: int) -> Example:
     sources_ST = scale_to_levels(np.stack(pieces), level_db_S, wanted_db_S)
     snr_db = row.snr_db
     if snr_db is None:
-        others = sum(10.0 ** (level_db / 10.0) for level_db in wanted_db_S[1:])
-        snr_db = wanted_db_S[0] - 10.0 * math.log10(others)
+        snr_db = snr_of(wanted_db_S)
     return pack(row, scale_to_peak(sources_ST), sample_rate=sample_rate, snr_db=snr_db)
 
 
@@ -363,7 +363,8 @@ def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
         measured = level_db(piece_T, sample_rate=sample_rate, rule=level)
         if heard_db < SILENCE_DB or not math.isfinite(measured):
             raise BadInput(
-                'silent part', f'{printable(path)}: {heard_db:.0f} dB where it was cropped'
+                'silent part',
+                f'{printable(path)}: {audio.shown_db(heard_db)} where it was cropped',
             )
         level_S.append(measured)
     *source_ST, adaptation_T = (piece_T for _, piece_T in pieces)

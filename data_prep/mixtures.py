@@ -6,14 +6,16 @@ generator can change them.
 """
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import math
+import re
 
 from data_prep import tables
 from data_prep.draws import stable_hash, uniform
 from data_prep.recordings import AS_IT_IS, Recording, Take
 from data_prep.tables import TreeError, plural, printable
+from fgsep_jax import command_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,6 +282,12 @@ def _pair_row(
     return Mixture(name, split, tuple(sources), samples, snr)
 
 
+def snr_of(levels_db: list[float | None]) -> float:
+    """Level of the first source over the others', in dB; None is 0."""
+    first, *others = (level_db or 0.0 for level_db in levels_db)
+    return first - 10.0 * math.log10(sum(10.0 ** (level_db / 10.0) for level_db in others))
+
+
 def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixture]:
     """The mixtures of a list, cut to the shortest source from the start; with a problem where one
     of their sources is bad.
@@ -303,6 +311,16 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
         if bad:
             detail = f'without {" and ".join(bad)}'
             resolved.append(dataclasses.replace(row, problem='source skipped', detail=detail))
+            continue
+        looped = row.onset is not None  # what begins in its file may end anywhere
+        for x, source in zip(files, row.sources):
+            stop = 0 if looped else max(source.stop, source.start + row.samples)
+            needed = max(stop, source.start + 1)
+            if needed > x.samples:
+                detail = f'{x.id} has {plural(x.samples, "sample")}, the table asks for {needed}'
+                row = dataclasses.replace(row, problem='beyond the end', detail=detail)
+        if row.problem:
+            resolved.append(row)
             continue
         levels, snr_db = [source.level_db for source in row.sources], row.snr_db
         if len(levels) == 2 and levels != [None, None] and snr_db is None:
@@ -555,7 +573,7 @@ _DB = (-200.0, 200.0)
 _OF_MIXTURE = {
     'split': str,
     'id': str,
-    'samples': int,
+    'samples': range(1, 2**31),  # more is no record
     'snr_db': _DB,
     'adaptation_start': int,
     'adaptation_stop': int,
@@ -576,7 +594,8 @@ _OF_SOURCE = {
     'stop': int,
     'level_db': _DB,
 }
-_OF_TAKE = {'channel': int, 'offset': float, 'scale': float}
+_OF_TAKE = {'channel': int, 'offset': float, 'scale': (math.ulp(0.0), 1e300)}
+_NUMBERED = re.compile(rf'({"|".join([*_OF_SOURCE, *_OF_TAKE])})_([1-9]\d{{0,3}})')
 
 
 def to_csv(rows: list[Mixture], roots: dict[str, str]) -> str:
@@ -609,15 +628,34 @@ def to_csv(rows: list[Mixture], roots: dict[str, str]) -> str:
     return tables.to_csv(cells)
 
 
-def from_csv(path: str, roots: dict[str, str]) -> list[Mixture]:
+def _check_columns(table: str, columns: Iterable[str]) -> None:
+    for name in columns:
+        if name not in _OF_MIXTURE and not _NUMBERED.fullmatch(name):
+            end = (re.findall(r'\d+', name) or ['1'])[-1]
+            known = [*_OF_MIXTURE, *(f'{x}_{end}' for x in (*_OF_SOURCE, *_OF_TAKE))]
+            near = command_line.did_you_mean(name, known)
+            raise TreeError(f'{table}: no mixture has a column {printable(name)!r}{near}')
+
+
+def from_csv(
+    path: str,
+    roots: dict[str, str],
+    check: Callable[[Mixture, list[Mixture]], None] | None = None,
+) -> list[Mixture]:
     """The rows of a table like mixtures.csv; split, id and path_1 are all that it must have.
 
+    Args:
+        path: of the table.
+        roots: {flag: folder}, see `tables.below`.
+        check: of a row and those before it; its ValueError is the rule that the row breaks.
     Raises:
         TreeError: with file, line, column, what is there and the rule, if it is no such table.
     """
     rows, lines = [], {}
     required = ('split', 'id', 'path_1')
-    for number, line in tables.read_rows(path, required, others=tuple(_OF_MIXTURE)):
+    lines_read = tables.read_rows(path, required, others=tuple(_OF_MIXTURE))
+    _check_columns(printable(path), lines_read[0][1] if lines_read else ())
+    for number, line in lines_read:
         where = f'{printable(path)}, line {number}'
 
         def read(kinds, end=''):
@@ -641,6 +679,10 @@ def from_csv(path: str, roots: dict[str, str]) -> list[Mixture]:
             values = read(_OF_SOURCE, f'_{i}')
             sources.append(Source(**{'source_id': line[f'path_{i}'], **values}, take=take))
             i += 1
+        for name, cell in line.items():
+            numbered = cell and _NUMBERED.fullmatch(name)
+            if numbered and int(numbered[2]) >= i:
+                raise TreeError(f'{where}: {name} is {cell[:200]!r}: path_{i} must not be empty')
         values = read(_OF_MIXTURE)
         if not {'split', 'id'} <= values.keys():
             raise TreeError(f'{where}: split and id must not be empty')
@@ -648,5 +690,10 @@ def from_csv(path: str, roots: dict[str, str]) -> list[Mixture]:
         first = lines.setdefault((row.split, row.id), number)
         if first != number:
             raise TreeError(f'{where}: the mixture of line {first} once more')
+        try:
+            if check:
+                check(row, rows)
+        except ValueError as error:
+            raise TreeError(f'{where}: {error}') from None
         rows.append(row)
     return rows

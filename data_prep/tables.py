@@ -92,9 +92,10 @@ def read_rows(
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 
     A row is one line, with as many cells as the first one, which names the columns, in letters of
-    any case. Cells may also stand between `;`, as where a comma is the decimal point (a first
-    line `sep=;` is Excel's), or between `|`, as in LibriSpeech's SPEAKERS.TXT, whose comments start
-    with `;`, the last of them naming the columns; `|` in the last cell is text then.
+    any case; empty cells after these, and lines of nothing else, do not count. Cells may also stand
+    between `;`, as where a comma is the decimal point (a first line `sep=;` is Excel's), or between
+    `|`, as in LibriSpeech's SPEAKERS.TXT, whose comments start with `;`, the last of them naming
+    the columns; `|` in the last cell is text then.
 
     Args:
         path: of the table.
@@ -130,6 +131,8 @@ def read_rows(
         return [cell.strip() for cell in row]
 
     header = [cell.lower() for cell in cells(*numbered[0])]
+    while delimiter != '|' and header and not header[-1]:  # as spreadsheets leave them
+        header.pop()
     if not set(columns) <= set(header):
         raise TreeError(
             f'{path}, line {numbered[0][0]}: found the columns {", ".join(header)[:200]}; the '
@@ -142,6 +145,10 @@ def read_rows(
     rows = []
     for number, line in numbered[1:]:
         row = cells(number, line, len(header))
+        if not any(row):
+            continue
+        while len(row) > len(header) and not row[-1]:
+            row.pop()
         if len(row) != len(header):
             raise TreeError(
                 f'{path}, line {number}: found {_shown(line)}, {plural(len(row), "column")}; the '
@@ -214,12 +221,16 @@ def cell(value):
     return _encoded(value) if isinstance(value, str) else value
 
 
+_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
+
+
 def value(text: str, kind):
     """The value that a cell holds.
 
     Args:
         text: the cell.
-        kind: str, tuple, bool, int (0 or more), float (finite), or (lowest, highest) number.
+        kind: str, tuple, bool, int (0 or more), range (of whole numbers), float (finite), or
+            (lowest, highest) number.
     Raises:
         ValueError: the rule that it breaks.
     """
@@ -230,18 +241,20 @@ def value(text: str, kind):
     if kind is str:
         return urllib.parse.unquote(text, errors='surrogateescape')
     if kind is bool:
-        if text not in ('true', 'false'):
+        if text.lower() not in ('true', 'false'):
             raise ValueError('must be true or false')
-        return text == 'true'
-    if kind is int:
-        if not re.fullmatch(r'[0-9]{1,15}', text):
-            raise ValueError('must be a whole number, 0 or more, of 15 digits at most')
-        return int(text)
+        return text.lower() == 'true'
+    if kind is int or isinstance(kind, range):
+        allowed = range(10**15) if kind is int else kind
+        whole = re.fullmatch(r'([0-9]{1,15})(\.0*)?', text)  # 20665.0 is a spreadsheet's 20665
+        if not whole or int(whole[1]) not in allowed:
+            raise ValueError(f'must be a whole number from {allowed[0]} to {allowed[-1]}')
+        return int(whole[1])
     low, high = (-math.inf, math.inf) if kind is float else kind
-    number = float(text) if re.fullmatch(r'[-+.\deE]+', text) else math.nan
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not (math.isfinite(number) and low <= number <= high):
         raise ValueError(
-            'must be a finite number' + f' from {low:g} to {high:g}' * (kind is not float)
+            'must be a finite number' + f' from {low:g} to {high:.16g}' * (kind is not float)
         )
     return number
 
@@ -279,8 +292,9 @@ def resolved(name: str, roots: dict[str, str]) -> str:
     if not match and (name.startswith('/') or '://' in name):
         return name
     flag, rest = match.groups() if match else ('input_dir', name)
-    if '..' in rest.split('/'):
-        raise ValueError('must stay below its folder')
     if flag not in roots:
         raise ValueError(f'--{flag} must name its folder')
-    return posixpath.join(roots[flag], rest)
+    parts = rest.split('/')
+    if '..' in parts or '\0' in rest or ('' in parts and '://' not in roots[flag]):
+        raise ValueError('must stay below its folder, without empty parts, `..` and NUL')
+    return posixpath.join(roots[flag], '') + rest

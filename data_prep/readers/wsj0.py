@@ -160,7 +160,7 @@ def read_lists(
                 recording = Recording(
                     id=f'{part}/{_key(name)}',
                     source_id=_speaker(name),
-                    path=os.path.join(wsj0_dir, path or name),
+                    path=os.path.join(wsj0_dir, path or os.path.normpath(name)),
                     split=split,
                     others=forms.get(path, ()),
                 )

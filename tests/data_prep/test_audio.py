@@ -66,9 +66,9 @@ def test_faults_are_named(tmp_path, kind):
 @pytest.mark.parametrize(
     ('signal_T', 'said'),
     [
-        (np.zeros(8000), 'peak -inf dB full scale'),
-        (np.array([100 / 32768]), 'peak -50 dB full scale, -inf dB without its offset'),
-        (np.full(8000, -0.5), 'peak -6 dB full scale, -inf dB without its offset'),
+        (np.zeros(8000), 'digital silence'),
+        (np.array([100 / 32768]), 'peak -50 dB full scale, digital silence without its offset'),
+        (np.full(8000, -0.5), 'peak -6 dB full scale, digital silence without its offset'),
         (1e-4 * np.sin(np.arange(8000)), 'peak -80 dB full scale'),
     ],
 )

@@ -63,7 +63,7 @@ def test_ready_mixtures_and_lists_once_more(tmp_path):
     for seed, name in enumerate(('01t/01to030v', '029/029o0311')):
         trees.write(root / 'si_tr_s' / f'{name}.wav', trees.speechlike(1.5, seed=seed))
     line = 'si_tr_s/01t/01to030v.wav 1.5 si_tr_s/029/029o0311.wav -1.5\n'
-    (root / 'mix_2_spk_tt.txt').write_text(line + line.replace('029o0311', '029o0399'))
+    (root / 'mix_2_spk_tt.txt').write_text(line + line.replace('029/029o0311', '029//029o0399'))
     flags = (f'--wsj0_dir={root}', f'--lists_dir={root}', '--splits=test')
     (tmp_path / 'merl').mkdir()
     first = made(tmp_path / 'merl', wsj0_2mix, *flags)
@@ -76,9 +76,9 @@ def test_a_table_of_ones_own_with_three_sources(tmp_path):
     files = [f'spk{i}/u0.wav' for i in range(3)]
     table = tmp_path / 't.csv'
     table.write_text(
-        'split;id;path_1;path_2;path_3;level_db_1;source_id_2\n'
-        f'test;a;{";".join(files)};6;Bob\n'
-        f'test;b;{files[1]};{files[0]};spk2/bad.wav;;\n'
+        'split;id;path_1;path_2;path_3;level_db_1;level_db_2;level_db_3;source_id_2\n'
+        f'test;a;{";".join(files)};6;0;0;Bob\n'
+        f'test;b;{files[1]};{files[0]};spk2/bad.wav;;;;\n'
     )
     out = again(tmp_path, f'--input_dir={root}', table=table)
     (example,) = trees.examples(out, 'test')
@@ -103,15 +103,17 @@ def test_an_snr_alone_is_a_level_for_two(tmp_path):
 @pytest.mark.parametrize(
     'text, said',
     [
-        ('split,id,path_1\ntest,a,x.wav\n', 'test/a: it needs two sources at least'),
-        ('split,id,path_1,path_2\ndev,a,x.wav,y.wav\n', 'dev/a: its split must be one of train, v'),
+        ('split,id,path_1\ntest,a,x.wav\n', 'line 2: it needs two sources at least'),
+        (
+            'split,id,path_1,path_2\ndev,a,x.wav,y.wav\n',
+            "line 2: split is 'dev': its split must be one of train, v",
+        ),
         (
             'split,id,path_1,path_2,path_3\ntest,a,x,y,\ntest,b,x,y,z\n',
-            'test/b: it needs 2 sources, as the first mixture has',
+            'line 3: it needs 2 sources, as the first mixture has',
         ),
-        ('split,id,path_1,path_2,onset\ntest,a,x,y,0.5\n', 'test/a: an event with an onset needs'),
-        ('split,id,path_1,path_2,onset\ntest,a,x,y,0.5\n', 'test/a: an event with an onset needs'),
-        ('split,id,path_1,path_2,ready\ntest,a,x,y,\ntest,b,x,y,z\n', 'test/b: ready mixtures,'),
+        ('split,id,path_1,path_2,onset\ntest,a,x,y,0.5\n', 'line 2: an event with an onset needs'),
+        ('split,id,path_1,path_2,ready\ntest,a,x,y,\ntest,b,x,y,z\n', 'line 3: ready mixtures,'),
         ('split,id,path_1,path_2,start_1,stop_1\ntest,a,x,y,5,5\n', 'a stop must be after'),
         ('split,id,path_1,path_2\n', 'lists no mixture'),
         ('split,id,path_1,path_2\ntest,a,{wsj0_dir}/x,y\n', '--wsj0_dir must name its folder'),
