@@ -1,6 +1,7 @@
 """`python -m data_prep.fgbg` from the trees to a data set that both worlds open."""
 
 import json
+import pathlib
 import posixpath
 import re
 
@@ -103,13 +104,11 @@ def test_adaptation_is_the_same_background_elsewhere(bank, dataset):
         assert same_gain == pytest.approx(gain, rel=1e-3)
 
 
-# tensorflow-datasets leaves the shards open.
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_tfds_reads_the_overlap(dataset):
     tfds = pytest.importorskip('tensorflow_datasets')
     builder = tfds.builder_from_directory(dataset)
     file = builder.info.splits['c1'].filepaths[0]
-    data = open(file, 'rb').read()
+    data = pathlib.Path(file).read_bytes()
     payload = records.read_record(data[: int.from_bytes(data[:8], 'little') + 16])
     example = builder.info.features.deserialize_example_np(payload)
     assert example['adaptation_overlap'] == 0.0

@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import os
+import pathlib
 import random
 import re
 import resource
@@ -71,8 +72,6 @@ def test_folder_holds_nothing_unfinished(dataset):
     assert not [name for name in os.listdir(dataset) if 'tmp' in name or 'unfinished' in name]
 
 
-# tensorflow-datasets leaves the shards open.
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_tfds_opens_it(dataset):
     tfds = pytest.importorskip('tensorflow_datasets')
     builder = tfds.builder_from_directory(dataset)
@@ -89,7 +88,7 @@ def test_tfds_opens_it(dataset):
 
 
 def _first_frame(file):
-    data = open(file, 'rb').read()
+    data = pathlib.Path(file).read_bytes()
     return data[: int.from_bytes(data[:8], 'little') + 16]
 
 

@@ -336,9 +336,8 @@ def test_a_model_file_is_evaluated(tmp_path, capsys, monkeypatch):
     (result,) = run.results.values()
     content = json.loads((tmp_path / 'm-results/evaluation/tones/summary.json').read_text())
     assert result and content['step'] == 7 and content['trained_on'] == 'sines'
-    first, second, *_ = csv.DictReader(
-        (tmp_path / 'm-results/evaluation/tones/examples.csv').open()
-    )
+    text = (tmp_path / 'm-results/evaluation/tones/examples.csv').read_text()
+    first, second, *_ = csv.DictReader(text.splitlines())
     si_snri = (float(first['si_snri']) + float(second['si_snri'])) / 2
     source_BST = RecordSource(data, 'test')[0].sources_ST[None] / np.float32(32768)
     mixture_BT = source_BST.sum(axis=1)

@@ -35,8 +35,8 @@ sys.modules |= dict.fromkeys({NEEDED})
     code += """
 import numpy as np, soundfile
 from fgsep_jax.separation import page
-from fgsep_jax import cross, data_sets, folder
-from fgsep_jax.evaluation import evaluate
+from fgsep_jax import data_sets, folder
+from fgsep_jax.evaluation import cross, evaluate
 soundfile.write('a.wav', np.sin(np.arange(9000.0)) / 2, 8000)
 assert 'data:image/png' in page.render([('a', 'a.wav', {'voice': 'a.wav'}, 0.0)], model='m')
 from fgsep_jax.report.__main__ import main
