@@ -123,9 +123,11 @@ def resized(config, preset):
     Returns:
       A ConfigDict, or None where the file that made it is not at hand.
     """
-    name = _LOADED.get(config.experiment, config.experiment)
+    path = _LOADED.get(config.experiment, config.experiment)
+    # Of a data set the file may have other values; one of another name is none that it knows.
+    data = config.data.name if config.data.name in JOBS[config.task] else ''
     try:
-        before, after = (load(f'{name}:{size}').unlock() for size in (config.preset, preset))
+        before, after = (load(f'{path}:{size},{data}').unlock() for size in (config.preset, preset))
     except ConfigError:
         return None
     plain = files_lib.flatten(before.to_dict())
@@ -156,11 +158,12 @@ def _module(path):
     loader = importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
     module = types.ModuleType(loader.name)
     module.__file__ = path
-    sys.path += folders
+    added = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    sys.path += added
     try:
         loader.exec_module(module)
     finally:
-        for folder in folders:
+        for folder in added:
             with contextlib.suppress(ValueError):
                 sys.path.remove(folder)
         # Another folder's file of the same name is another file.
@@ -206,7 +209,7 @@ def load(argument):
     """The configuration that a file makes.
 
     Args:
-      argument: FILE, or FILE:ARGUMENT with what its `get_config` takes, see `make`; the name of
+      argument: FILE, or FILE:ARGUMENT with what its `get_config` takes, see `parse`; the name of
         one of `files` will do, e.g. 'convtasnet_glu:demo'.
 
     Returns:

@@ -8,12 +8,15 @@ FULL_SCALE = 32768.0
 
 
 def to_float(pcm, dtype=np.float32) -> Any:
-    """Integers of 16 bits as floats in [-1, 1), of NumPy or JAX as they came; None stays None."""
+    """Integers of 16 bits [...] as floats in [-1, 1) [...], of NumPy or JAX as they came.
+
+    None stays None.
+    """
     return None if pcm is None else pcm.astype(dtype) / np.asarray(FULL_SCALE, dtype)
 
 
 def to_int16(signal) -> np.ndarray:
-    """Floats of full scale 1, rounded.
+    """Floats of full scale 1 [...], rounded to integers of 16 bits [...].
 
     Raises:
         ValueError: one does not fit.

@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -210,6 +211,11 @@ def test_another_size_keeps_what_was_changed():
     assert (demo.preset, demo.model.basis, demo.model.layers, demo.seed) == ('demo', 64, 2, 4)
     assert (demo.loss.power_law_weight, demo.model.hidden) == (0.5, 7)
     assert config_lib.to_json(config) == before
+    libritts = load('convtasnet_glu', 'libritts_2mix')  # its epochs are the paper's size's alone
+    assert (libritts.training.epochs, config_lib.resized(libritts, 'demo').training.epochs) == (
+        60,
+        4,
+    )
     config = config_lib.base('speech', experiment='of no file')
     assert config_lib.resized(config, 'demo') is None
 
@@ -244,3 +250,10 @@ def test_a_pipe_among_the_configurations_is_not_waited_for(tmp_path, monkeypatch
     os.mkfifo(tmp_path / 'configs' / 'pipe.py')
     monkeypatch.chdir(tmp_path)
     assert config_lib.files() == {'configs/mine.py': 'Mine.'}
+
+
+def test_a_file_leaves_the_places_of_modules_as_they_were(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    before = [*sys.path]
+    config_lib.load(f'{FOLDER}/convtasnet.py')
+    assert sys.path == before

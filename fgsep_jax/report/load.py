@@ -44,7 +44,6 @@ def load_runs(folder):
     Raises:
         ResultsError: there are no runs, or results that cannot be read.
     """
-
     runs = runs_lib.find(folder)
     for note in reconcile(runs):
         warnings.warn(note, stacklevel=2)
@@ -149,7 +148,6 @@ def read(folders, notes):
     Raises:
         ResultsError: there are no runs.
     """
-
     runs = {}
     for folder in folders:
         runs |= {os.path.realpath(run.path): run for run in runs_lib.find(folder, notes)}
