@@ -177,8 +177,8 @@ def tables(runs, notes):
 
 def _about(run):
     """What identifies a run."""
-    return {
-        'run': utf8(run.name),
+    about = {
+        'run': run.name,
         'task': run.task,
         'experiment': run.config['experiment'],
         'model': run.model,
@@ -186,18 +186,20 @@ def _about(run):
         'preset': run.config['preset'],
         'seed': run.seed,
         'trained_on': run.trained_on,
-        'config': run.config,
+        'config': {utf8(key): utf8(value) for key, value in run.config.items()},
         'folder': run,
     }
+    return {key: utf8(value) for key, value in about.items()}
 
 
-def utf8(text):
-    """A name from a file system or a table as one that has a place in every table and page."""
+def utf8(value):
+    """A text of any origin as one that has a place in every table and page; else the value."""
     try:
-        text.encode()
+        if isinstance(value, str):
+            value.encode()
     except UnicodeEncodeError:
-        return names.shown(text)
-    return text
+        return names.shown(value)
+    return value
 
 
 def _scores(number):

@@ -154,6 +154,22 @@ def test_a_flipped_character_is_noted(folder):
     assert 'damaged' in note and 'config.json' in note
 
 
+def test_half_characters_anywhere_in_a_configuration(folder):
+    """They come from names of folders that are no UTF-8, which must still open, and from damage."""
+    for run, half in (('damaged', '\udcff'), ('whole', '\ud800')):
+        path = folder / run / 'config.json'
+        config = json.loads(path.read_text())
+        for section in (config, *filter(lambda value: isinstance(value, dict), config.values())):
+            section.update({k: f'{v} {half}' for k, v in section.items() if isinstance(v, str)})
+            section[f'new {half}'] = 1
+        config['task'] = 'speech'
+        path.write_text(json.dumps(config))
+    results = load.read([str(folder)], notes := [])
+    text.compare(results)
+    assert len(results.runs) == 2 and any('damaged' in note for note in notes)
+    json.dumps([*results.runs.label, *results.runs.config], ensure_ascii=False).encode()
+
+
 def test_loops_of_links_end(folder):
     for path in (folder / 'damaged', folder / 'damaged' / 'evaluation', folder):
         for i in range(3):

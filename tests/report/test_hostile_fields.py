@@ -44,7 +44,7 @@ def change(path, **values):
 def rename(run, name):
     """Gives every field of a run of 'alpha' a name, as an evaluation would have left it."""
     whole = name.encode(errors='replace').decode()  # half characters are refused in these
-    change(run / 'config.json', experiment=whole, preset=whole)
+    change(run / 'config.json', experiment=name, preset=name)
     change(run / 'training_data.json', name=whole)
     for path in list(run.rglob('summary.json')):
         change(path, data_set=name, results=name, preset=name)
