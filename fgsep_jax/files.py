@@ -27,10 +27,10 @@ def write(contents):
     """Writes files beside themselves, and when all are there renames them in the given order.
 
     Args:
-        contents: {path: text or bytes}.
+      contents: {path: text or bytes}.
 
     Raises:
-        OSError: one cannot be written, or is a link.
+      OSError: one cannot be written, or is a link.
     """
     for path in contents:
         refuse_links(*os.path.split(path))
@@ -55,11 +55,11 @@ def refuse_links(folder, *paths):
     """Refuses links where files of ours are written: what they lead to is not ours.
 
     Args:
-        folder: it may be a link itself: so people put what is large onto another disk.
-        *paths: below it; each part of each is looked at.
+      folder: it may be a link itself: so people put what is large onto another disk.
+      *paths: below it; each part of each is looked at.
 
     Raises:
-        OSError: one is a link.
+      OSError: one is a link.
     """
     for path in paths:
         place = folder
@@ -85,13 +85,13 @@ def unfinished(contents):
     So it is where the process leaves without unwinding (`remove_unfinished`).
 
     Args:
-        contents: paths of the files.
+      contents: paths of the files.
 
     Yields:
-        {path: where it is to be written}.
+      {path: where it is to be written}.
 
     Raises:
-        OSError: of one that cannot be written, by the name that its reader knows.
+      OSError: of one that cannot be written, by the name that its reader knows.
     """
     partials = {path: partial(path) for path in map(os.fspath, contents)}
     _unfinished.update(partials.values())
@@ -170,12 +170,12 @@ def read_bytes(path, error, *, most=MOST_BYTES):
     """Content of a regular file.
 
     Args:
-        path: of the file.
-        error: class of exception to raise.
-        most: bytes it may have.
+      path: of the file.
+      error: class of exception to raise.
+      most: bytes it may have.
 
     Raises:
-        error: it is missing, no regular file, too large or cannot be read.
+      error: it is missing, no regular file, too large or cannot be read.
     """
     path = os.fspath(path)
     try:
@@ -198,16 +198,16 @@ def read_json(path, error, *, finite=True, halves=False):
     """The object in a JSON file.
 
     Args:
-        path: of the file.
-        error: class of exception to raise.
-        finite: whether NaN and infinite numbers are errors, too.
-        halves: whether texts may hold half characters, which cannot be printed.
+      path: of the file.
+      error: class of exception to raise.
+      finite: whether NaN and infinite numbers are errors, too.
+      halves: whether texts may hold half characters, which cannot be printed.
 
     Returns:
-        Dict.
+      Dict.
 
     Raises:
-        error: it cannot be read, or holds anything but one JSON object.
+      error: it cannot be read, or holds anything but one JSON object.
     """
     data = read_bytes(path, error)
     return parse_json(data, error, where=os.fspath(path), finite=finite, halves=halves)
@@ -217,7 +217,7 @@ def parse_json(data, error, *, where, finite=True, halves=False):
     """The object in the bytes of a JSON file; as `read_json`.
 
     Args:
-        where: name of the file, for the message.
+      where: name of the file, for the message.
     """
     try:
         value = json.loads(

@@ -11,8 +11,8 @@ class Mean(NamedTuple):
     """A running mean as its sum and its count; a pytree of NumPy or JAX arrays.
 
     Attributes:
-        total: Sum of the values that count.
-        count: Number of them.
+      total: Sum of the values that count.
+      count: Number of them.
     """
 
     total: Any
@@ -23,15 +23,15 @@ class Mean(NamedTuple):
         """Sums the values of a batch, inside or outside of jit.
 
         Args:
-            value_B: One value an example.
-            valid_B: which examples count, bool; all by default. A value that does not count
-                may be nan.
+          value_B: One value an example.
+          valid_B: which examples count, bool; all by default. A value that does not count
+            may be nan.
 
         Returns:
-            The mean of this batch, to be merged with others.
+          The mean of this batch, to be merged with others.
 
         Raises:
-            ValueError: `valid_B` has another shape.
+          ValueError: `valid_B` has another shape.
         """
         xp = value_B.__array_namespace__()
         if valid_B is None:
@@ -63,14 +63,14 @@ def summarize(values, clusters=()) -> dict[str, Any]:
     """Describes the distribution of a metric over examples.
 
     Args:
-        values: One value an example, [N].
-        clusters: Who or what each example holds, see `intervals.Term`.
+      values: One value an example, [N].
+      clusters: Who or what each example holds, see `intervals.Term`.
 
     Returns:
-        `mean`, `median`, `q25`, `q75`, `count`, and `ci95` = [low, high], the 95 % confidence
-        interval of the mean by the rule of `intervals`, of one seed. `mean` to `q75` are None if
-        nothing was counted, `ci95` is None for too few examples, speakers or recordings. Values
-        that are not finite count only as `non_finite`.
+      `mean`, `median`, `q25`, `q75`, `count`, and `ci95` = [low, high], the 95 % confidence
+      interval of the mean by the rule of `intervals`, of one seed. `mean` to `q75` are None if
+      nothing was counted, `ci95` is None for too few examples, speakers or recordings. Values
+      that are not finite count only as `non_finite`.
     """
     values = np.asarray(values, np.float64).ravel()
     counts = np.isfinite(values)

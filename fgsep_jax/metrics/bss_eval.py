@@ -47,18 +47,18 @@ def sdr(
     """Signal-to-distortion ratio, without the costly joint projection that SIR and SAR need.
 
     Args:
-        estimate_BST: Separated signals; estimate s belongs to reference s. With `pairwise` any
-            number of signals [B, E, T], for example the mixture beside the estimates.
-        reference_BST: True signals.
-        filter_length: Taps of the distortion filter that is forgiven; 512 in the literature.
-        length_B: Valid samples of each example, for padded batches; all by default.
-        pairwise: Whether to score every estimate against every reference.
+      estimate_BST: Separated signals; estimate s belongs to reference s. With `pairwise` any
+        number of signals [B, E, T], for example the mixture beside the estimates.
+      reference_BST: True signals.
+      filter_length: Taps of the distortion filter that is forgiven; 512 in the literature.
+      length_B: Valid samples of each example, for padded batches; all by default.
+      pairwise: Whether to score every estimate against every reference.
 
     Returns:
-        SDR [B, S] in dB, or [B, R, E] with `pairwise`; nan for silence.
+      SDR [B, S] in dB, or [B, R, E] with `pairwise`; nan for silence.
 
     Raises:
-        ValueError: The shapes do not match, a length is none, or a sample is not finite.
+      ValueError: The shapes do not match, a length is none, or a sample is not finite.
     """
     return _batched(estimate_BST, reference_BST, filter_length, length_B, pairwise, joint=False)[0]
 
@@ -74,18 +74,18 @@ def bss_eval(
     """Signal-to-distortion, -interference and -artifacts ratios.
 
     Args:
-        estimate_BST: As in `sdr`, and so all arguments.
-        reference_BST: True signals, the whole set of an example's sources: interference is what the
-            other references explain, so with a single one SIR is inf.
-        filter_length: Taps of the distortion filter.
-        length_B: Valid samples of each example.
-        pairwise: Whether to score every estimate against every reference.
+      estimate_BST: As in `sdr`, and so all arguments.
+      reference_BST: True signals, the whole set of an example's sources: interference is what the
+        other references explain, so with a single one SIR is inf.
+      filter_length: Taps of the distortion filter.
+      length_B: Valid samples of each example.
+      pairwise: Whether to score every estimate against every reference.
 
     Returns:
-        `sdr`, `sir` and `sar`, each [B, S] in dB, or [B, R, E] with `pairwise`; nan for silence.
+      `sdr`, `sir` and `sar`, each [B, S] in dB, or [B, R, E] with `pairwise`; nan for silence.
 
     Raises:
-        ValueError: The shapes do not match, a length is none, or a sample is not finite.
+      ValueError: The shapes do not match, a length is none, or a sample is not finite.
     """
     values = _batched(estimate_BST, reference_BST, filter_length, length_B, pairwise, joint=True)
     return dict(zip(('sdr', 'sir', 'sar'), values))

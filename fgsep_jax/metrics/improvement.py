@@ -17,7 +17,7 @@ class SkipExample(Exception):
     """An example that has no score. The caller counts it by `reason` and leaves it out.
 
     Attributes:
-        reason: What is the matter, e.g. 'silent reference'.
+      reason: What is the matter, e.g. 'silent reference'.
     """
 
     def __init__(self, reason: str):
@@ -31,15 +31,15 @@ def si_snr(estimate_ET: np.ndarray, reference_RT: np.ndarray, *, eps: float = 1e
     The definition, and the amplitude `eps`, are those of `losses.si_snr`.
 
     Args:
-        estimate_ET: Separated signals.
-        reference_RT: True signals.
-        eps: RMS amplitude of the floor under signal and noise.
+      estimate_ET: Separated signals.
+      reference_RT: True signals.
+      eps: RMS amplitude of the floor under signal and noise.
 
     Returns:
-        SI-SNR [R, E] in dB.
+      SI-SNR [R, E] in dB.
 
     Raises:
-        ValueError: A signal does not have two axes, or the numbers of samples differ.
+      ValueError: A signal does not have two axes, or the numbers of samples differ.
     """
     shapes = np.shape(estimate_ET), np.shape(reference_RT)
     if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1]:
@@ -76,24 +76,24 @@ def evaluate_example(
     mixture's score. All ratios are kept within -LIMIT and LIMIT.
 
     Args:
-        estimate_ST: Separated signals in any order and, where their order is free, at any scale.
-        reference_ST: True signals.
-        mixture_T: What was separated; it is scored against each reference in turn.
-        filter_length: Taps of BSS-eval's distortion filter.
-        full: Whether to add SIR and SAR, which takes several times longer.
-        fixed_order: Whether estimate i is of reference i by its making.
+      estimate_ST: Separated signals in any order and, where their order is free, at any scale.
+      reference_ST: True signals.
+      mixture_T: What was separated; it is scored against each reference in turn.
+      filter_length: Taps of BSS-eval's distortion filter.
+      full: Whether to add SIR and SAR, which takes several times longer.
+      fixed_order: Whether estimate i is of reference i by its making.
 
     Returns:
-        Means over the sources in dB: `si_snr`, `si_snr_mixture`, `si_snri` (their difference),
-        `sdr`, `sdr_mixture`, `sdri`, with `full` also `sir`, `sir_mixture`, `siri` and `sar` (the
-        mixture has no artifacts, hence no improvement in SAR); the values of each reference
-        under the same names with the suffix `_S`; `permutation_S`, where permutation_S[r] is
-        the index of the estimate assigned to reference r; and `empty_estimates`, how many are.
+      Means over the sources in dB: `si_snr`, `si_snr_mixture`, `si_snri` (their difference),
+      `sdr`, `sdr_mixture`, `sdri`, with `full` also `sir`, `sir_mixture`, `siri` and `sar` (the
+      mixture has no artifacts, hence no improvement in SAR); the values of each reference
+      under the same names with the suffix `_S`; `permutation_S`, where permutation_S[r] is
+      the index of the estimate assigned to reference r; and `empty_estimates`, how many are.
 
     Raises:
-        SkipExample: A reference or the mixture is not finite, or silent (constant), or the signals
-            are no longer than the filter.
-        ValueError: The shapes do not match.
+      SkipExample: A reference or the mixture is not finite, or silent (constant), or the signals
+        are no longer than the filter.
+      ValueError: The shapes do not match.
     """
     estimate_ST, reference_ST, mixture_T = (
         np.asarray(signal, np.float64) for signal in (estimate_ST, reference_ST, mixture_T)
@@ -154,12 +154,12 @@ def as_references(estimate_ST: np.ndarray, reference_ST: np.ndarray) -> np.ndarr
     """Estimates whose order, scale and sign SI-SNR leaves free, to be heard beside the references.
 
     Args:
-        estimate_ST: Separated signals.
-        reference_ST: True signals.
+      estimate_ST: Separated signals.
+      reference_ST: True signals.
 
     Returns:
-        Estimates [S, T] in the order of the references, each at its reference's level and with the
-        sign of its projection on it; silence where an estimate is empty.
+      Estimates [S, T] in the order of the references, each at its reference's level and with the
+      sign of its projection on it; silence where an estimate is empty.
     """
     estimate_ST = finite(np.asarray(estimate_ST, np.float64))
     _, permutation_S = _best_order(si_snr(estimate_ST, reference_ST))

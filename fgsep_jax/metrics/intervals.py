@@ -29,10 +29,10 @@ class Estimate(NamedTuple):
     """A number with its 95 % interval.
 
     Attributes:
-        value: the number.
-        low: lower end of the interval, or None.
-        high: upper end, or None.
-        note: what a reader must know of it, e.g. 'one seed'; '' for nothing.
+      value: the number.
+      low: lower end of the interval, or None.
+      high: upper end, or None.
+      note: what a reader must know of it, e.g. 'one seed'; '' for nothing.
     """
 
     value: float
@@ -45,12 +45,12 @@ class Term(NamedTuple):
     """What one system on one data set adds to a `contrast`.
 
     Attributes:
-        weight: factor of its mean or median.
-        value_SN: scores [seeds, examples].
-        system: terms of the same trainings carry the same name, and their seeds in one order.
-        data: terms on the same examples carry the same name, and their examples in one order.
-        clusters: arrays of labels: [N], one of each kind in an example (its foreground's
-            recording, its background's), or [N, S], several of one kind (its speakers).
+      weight: factor of its mean or median.
+      value_SN: scores [seeds, examples].
+      system: terms of the same trainings carry the same name, and their seeds in one order.
+      data: terms on the same examples carry the same name, and their examples in one order.
+      clusters: arrays of labels: [N], one of each kind in an example (its foreground's
+        recording, its background's), or [N, S], several of one kind (its speakers).
     """
 
     weight: float
@@ -64,12 +64,12 @@ def clusters(kind, label_NS):
     """The clusters of a `Term` from who or what is in each example.
 
     Args:
-        kind: 'recording', of which the columns are one kind each (foregrounds, backgrounds), or
-            'speaker', of one kind.
-        label_NS: of each source of each example.
+      kind: 'recording', of which the columns are one kind each (foregrounds, backgrounds), or
+        'speaker', of one kind.
+      label_NS: of each source of each example.
 
     Returns:
-        Tuple of arrays; () where examples are taken for independent: of other than two speakers.
+      Tuple of arrays; () where examples are taken for independent: of other than two speakers.
     """
     label_NS = np.asarray(label_NS, str)
     if kind == 'recording':
@@ -81,12 +81,12 @@ def summarize(value_SN, *, statistic='mean', clusters=()):
     """Mean or median of one system's scores.
 
     Args:
-        value_SN: scores [seeds, examples].
-        statistic: 'mean', or 'median': over the examples of each seed, averaged over seeds.
-        clusters: see `Term`; () for independent examples.
+      value_SN: scores [seeds, examples].
+      statistic: 'mean', or 'median': over the examples of each seed, averaged over seeds.
+      clusters: see `Term`; () for independent examples.
 
     Returns:
-        Estimate; see `contrast`.
+      Estimate; see `contrast`.
     """
     return contrast([Term(1, value_SN, clusters=tuple(clusters))], statistic=statistic)
 
@@ -95,16 +95,16 @@ def contrast(terms, *, statistic='mean'):
     """A weighted sum of means or medians of several systems on several data sets.
 
     Args:
-        terms: Terms.
-        statistic: 'mean' or 'median', of the examples of each seed; seeds are averaged.
+      terms: Terms.
+      statistic: 'mean' or 'median', of the examples of each seed; seeds are averaged.
 
     Returns:
-        Estimate. With one seed of a system the interval is over examples alone and the note says
-        'one seed', with two it says so; with fewer than MIN_GROUPS examples, or labels of one
-        kind, in a data set there is no interval.
+      Estimate. With one seed of a system the interval is over examples alone and the note says
+      'one seed', with two it says so; with fewer than MIN_GROUPS examples, or labels of one
+      kind, in a data set there is no interval.
 
     Raises:
-        ValueError: terms of one system differ in seeds, or those of one data set in examples.
+      ValueError: terms of one system differ in seeds, or those of one data set in examples.
     """
     # In one order in memory: sums then have the same last digit, wherever the scores came from.
     terms = [term._replace(value_SN=np.ascontiguousarray(term.value_SN)) for term in terms]
@@ -207,14 +207,14 @@ def resample(count, clusters, rng, resamplings=RESAMPLINGS):
     groups together (the product bootstrap of Owen, "The pigeonhole bootstrap", 2007).
 
     Args:
-        count: examples.
-        clusters: see `Term`; none for single examples.
-        rng: numpy Generator.
-        resamplings: how many.
+      count: examples.
+      clusters: see `Term`; none for single examples.
+      rng: numpy Generator.
+      resamplings: how many.
 
     Returns:
-        (weight_RN, groups): how often each example counts, resamplings that hold none left out,
-        and the fewest labels of one kind.
+      (weight_RN, groups): how often each example counts, resamplings that hold none left out,
+      and the fewest labels of one kind.
     """
     weight_RN, fewest = np.ones((resamplings, count)), count
     for labels in clusters or (np.arange(count),):
@@ -232,11 +232,11 @@ def weighted_median(value_N, weight_RN):
     """Medians of one set of values under several weightings.
 
     Args:
-        value_N: the values.
-        weight_RN: how often each counts, not all 0 in a row.
+      value_N: the values.
+      weight_RN: how often each counts, not all 0 in a row.
 
     Returns:
-        Medians [R]; the mean of the two middle values where they share the middle.
+      Medians [R]; the mean of the two middle values where they share the middle.
     """
     order_N = np.argsort(value_N)
     share_RN = np.cumsum(weight_RN[:, order_N], axis=1)

@@ -16,13 +16,13 @@ def project(lag_RRT, cross_P1T, pairs, energy_E):
     """Solves the normal equations of the projections on one reference and on all.
 
     Args:
-        lag_RRT: Correlations of the references, sum_t r[t] q[t + l], at lags l = 0 .. L - 1.
-        cross_P1T: Correlations of reference and estimate at the same lags, of each pair.
-        pairs: The pairs (estimate, reference) [P, 2].
-        energy_E: Energies of the estimates; None: no joint projections. Else `pairs` has all.
+      lag_RRT: Correlations of the references, sum_t r[t] q[t + l], at lags l = 0 .. L - 1.
+      cross_P1T: Correlations of reference and estimate at the same lags, of each pair.
+      pairs: The pairs (estimate, reference) [P, 2].
+      energy_E: Energies of the estimates; None: no joint projections. Else `pairs` has all.
 
     Returns:
-        Filters [P, L] of the pairs, and [E, R, L] of the estimates or None.
+      Filters [P, L] of the pairs, and [E, R, L] of the estimates or None.
     """
     references, taps, r_P = len(lag_RRT), cross_P1T.shape[-1], pairs[:, 1]
     length = scipy.fft.next_fast_len(2 * taps - 1, real=True)
@@ -82,17 +82,17 @@ def _conjugate_gradients(
     """Solves P systems of R blocks, with the inverses of the diagonal blocks as preconditioner.
 
     Args:
-        lag_PRRF: Spectra of the blocks' circulant extensions; P may be 1 for all alike.
-        inverse_2PRF: As `_inverses` returns them, at each system's blocks; P may be 1.
-        right_PRT: Right-hand sides.
-        start_PRT: Where to start; by default, with the preconditioner's answer.
-        energy_P11: Energies of the estimates: it will then do if what is missing is little beside
-            both what was missing at the start (which is interference) and the artifacts.
-        share: Of a reference's energy, what the others leave unexplained. Missing energy where
-            they nearly agree shows in the preconditioner's norm by no more than that share.
+      lag_PRRF: Spectra of the blocks' circulant extensions; P may be 1 for all alike.
+      inverse_2PRF: As `_inverses` returns them, at each system's blocks; P may be 1.
+      right_PRT: Right-hand sides.
+      start_PRT: Where to start; by default, with the preconditioner's answer.
+      energy_P11: Energies of the estimates: it will then do if what is missing is little beside
+        both what was missing at the start (which is interference) and the artifacts.
+      share: Of a reference's energy, what the others leave unexplained. Missing energy where
+        they nearly agree shows in the preconditioner's norm by no more than that share.
 
     Returns:
-        Solutions [P, R, L]; None where the steps do not lead to one.
+      Solutions [P, R, L]; None where the steps do not lead to one.
     """
     if np.isnan(inverse_2PRF).any():
         return None

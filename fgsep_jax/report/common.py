@@ -44,7 +44,7 @@ def clusters(examples):
     """Who or what each example holds, for `intervals.Term`: its recordings or its two speakers.
 
     Args:
-        examples: DataFrame as of `Results.examples`.
+      examples: DataFrame as of `Results.examples`.
     """
     recordings = [source for source in ROLES if ('recording', source) in examples]
     if recordings:
@@ -56,14 +56,14 @@ def difference(results, terms, metric, *, statistic=None):
     """A weighted sum of what groups of runs score.
 
     Args:
-        results: Results of one task.
-        terms: list of (weight, group's number or None, data set).
-        metric: (name, source).
-        statistic: 'mean' or 'median'; the task's own if None.
+      results: Results of one task.
+      terms: list of (weight, group's number or None, data set).
+      metric: (name, source).
+      statistic: 'mean' or 'median'; the task's own if None.
 
     Returns:
-        Estimate over the seeds that a group has on all data sets wanted of it and the examples
-        that all groups share; None where there is none.
+      Estimate over the seeds that a group has on all data sets wanted of it and the examples
+      that all groups share; None where there is none.
     """
     if not terms or any(group is None for _, group, _ in terms):
         return None
@@ -96,15 +96,15 @@ def score(results, group, data_set, metric, *, system='model', ids=None):
     """What one system of a group scores on a data set.
 
     Args:
-        results: Results of one task.
-        group: its number.
-        data_set, system: names. An oracle has no seed: the first of its results stands for all; of
-            untrained models too, which the note then says.
-        metric: (name, source).
-        ids: of the examples that count; None for all.
+      results: Results of one task.
+      group: its number.
+      data_set, system: names. An oracle has no seed: the first of its results stands for all; of
+        untrained models too, which the note then says.
+      metric: (name, source).
+      ids: of the examples that count; None for all.
 
     Returns:
-        Estimate, or None.
+      Estimate, or None.
     """
     value = results.matrix(group, data_set, metric, system)
     value = (value if system == 'model' else value[:1]).dropna(axis=1)
@@ -193,8 +193,8 @@ def scores_table(results, data_set):
     """What all models and baselines score on one split.
 
     Args:
-        results: Results of one task.
-        data_set: name of the results.
+      results: Results of one task.
+      data_set: name of the results.
     """
     scores = SCORES[results.task]
     rows = [
@@ -356,15 +356,15 @@ def _points(ax, results, data_set, parts, where, *, across=False):
     """Draws what each group scores on some parts of a data set's examples.
 
     Args:
-        ax: matplotlib Axes.
-        results: Results of the groups.
-        data_set: name.
-        parts: {group's number: ids of the examples of each part}.
-        where: function of the group's and the part's place that gives the point's on the axis.
-        across: whether that axis is the vertical one, and the points stand alone.
+      ax: matplotlib Axes.
+      results: Results of the groups.
+      data_set: name.
+      parts: {group's number: ids of the examples of each part}.
+      where: function of the group's and the part's place that gives the point's on the axis.
+      across: whether that axis is the vertical one, and the points stand alone.
 
     Returns:
-        {label: artist} of the groups that have any.
+      {label: artist} of the groups that have any.
     """
     metric, labels, handles = main_metric(results.task)[0], short_labels(results), {}
     styles = figures.styles([(group.model, labels[group.group]) for group in results.groups])

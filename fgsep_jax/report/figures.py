@@ -84,12 +84,12 @@ def axes(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     """A matplotlib Figure and its axes.
 
     Args:
-        rows, columns: of axes.
-        width, height: in inches.
-        **settings: of `Figure.subplots`.
+      rows, columns: of axes.
+      width, height: in inches.
+      **settings: of `Figure.subplots`.
 
     Returns:
-        (Figure, axes [rows, columns]).
+      (Figure, axes [rows, columns]).
     """
     from matplotlib.figure import Figure
 
@@ -101,10 +101,10 @@ def styles(pairs):
     """A colour a model, dashes, hatches and markers for what else differs.
 
     Args:
-        pairs: list of (model, label).
+      pairs: list of (model, label).
 
     Returns:
-        {label: {'color', 'linestyle', 'hatch', 'marker'}}.
+      {label: {'color', 'linestyle', 'hatch', 'marker'}}.
     """
     colors, variants, drawn = dict(COLORS), {}, {}
     for model, label in pairs:
@@ -137,8 +137,8 @@ def legend_below(figure, handles):
     """One legend for all axes, below them; the figure grows by its height.
 
     Args:
-        figure: matplotlib Figure.
-        handles: {label: artist}.
+      figure: matplotlib Figure.
+      handles: {label: artist}.
     """
     if not handles:
         return

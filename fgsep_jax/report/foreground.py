@@ -47,12 +47,12 @@ def claims(results, family, preset):
     """The paper's claims on one data set: differences of medians on C1 to C4.
 
     Args:
-        results: Results of mask models.
-        family: data set, without the subset.
-        preset: of the runs to compare.
+      results: Results of mask models.
+      family: data set, without the subset.
+      preset: of the runs to compare.
 
     Returns:
-        Table.
+      Table.
     """
     fits = results.of(trained_on=family, preset=preset).groups
     names = [group.model for group in fits]
@@ -104,7 +104,7 @@ def slots(results):
     there is, in order.
 
     Args:
-        results: Results of mask models.
+      results: Results of mask models.
     """
     labels = short_labels(results)
     present = [(labels[group.group], group, group.model) for group in results.groups]
@@ -118,8 +118,8 @@ def medians(results, family):
     """Medians of the foreground's SDR and SIR improvement and SAR, a table each.
 
     Args:
-        results: Results of mask models.
-        family: data set, without the subset.
+      results: Results of mask models.
+      family: data set, without the subset.
     """
     names, tables = [f'{family}-{subset}' for subset in SUBSETS], []
     for metric in METRICS:
@@ -155,8 +155,8 @@ def box_plots(results, family):
     """SDR and SIR improvement and SAR of the foreground, as Fig. 2; None without results.
 
     Args:
-        results: Results of mask models.
-        family: data set, without the subset.
+      results: Results of mask models.
+      family: data set, without the subset.
     """
     names = [f'{family}-{subset}' for subset in SUBSETS]
     systems = [
@@ -227,11 +227,11 @@ def mel_spectrograms(results, family):
     """Foreground of one example of each subset: mixture, ground truth, every model, as Fig. 3.
 
     Args:
-        results: Results of mask models.
-        family: data set, without the subset.
+      results: Results of mask models.
+      family: data set, without the subset.
 
     Returns:
-        Figure; None where no run wrote sounds.
+      Figure; None where no run wrote sounds.
     """
     examples = {
         subset: example

@@ -33,16 +33,16 @@ def load_runs(folder):
     """Reads every result below a folder.
 
     Args:
-        folder: searched for run folders.
+      folder: searched for run folders.
 
     Returns:
-        DataFrame, one row an example, system and source: run, task, experiment, model, objective,
-        preset, seed, trained_on, step, parameters, data_set, system ('model', or the baseline's
-        name), skipped (examples without a score), id, source, what is said of the source (speaker
-        and sex, or class and recording), seconds, snr_db, and a column a metric in dB.
+      DataFrame, one row an example, system and source: run, task, experiment, model, objective,
+      preset, seed, trained_on, step, parameters, data_set, system ('model', or the baseline's
+      name), skipped (examples without a score), id, source, what is said of the source (speaker
+      and sex, or class and recording), seconds, snr_db, and a column a metric in dB.
 
     Raises:
-        ResultsError: there are no runs, or results that cannot be read.
+      ResultsError: there are no runs, or results that cannot be read.
     """
     runs = runs_lib.find(folder)
     for note in reconcile(runs):
@@ -57,11 +57,11 @@ class Results:
     """What a report shows, as tables.
 
     Attributes:
-        runs: DataFrame, a row a run, by group and seed: run, group (runs that differ in their seed
-            alone have one number), label of the group, task, experiment, model, objective, preset,
-            seed, trained_on, config {key: value}, and the run itself as `folder`.
-        scores: DataFrame as of `load_runs`, with each row's group and split: 'test' on whole test
-            sets, 'other' on other whole splits, '' on parts of one.
+      runs: DataFrame, a row a run, by group and seed: run, group (runs that differ in their seed
+        alone have one number), label of the group, task, experiment, model, objective, preset,
+        seed, trained_on, config {key: value}, and the run itself as `folder`.
+      scores: DataFrame as of `load_runs`, with each row's group and split: 'test' on whole test
+        sets, 'other' on other whole splits, '' on parts of one.
     """
 
     runs: pandas.DataFrame
@@ -106,9 +106,9 @@ class Results:
         """Scores as a DataFrame, seeds x ids, both sorted; NaN where a seed has none.
 
         Args:
-            group: number of the group.
-            data_set, system: names.
-            metric: (name, source); without a source, '', the mean over the sources counts.
+          group: number of the group.
+          data_set, system: names.
+          metric: (name, source); without a source, '', the mean over the sources counts.
         """
         key = group, data_set, metric, system
         if key not in self._made:
@@ -139,14 +139,14 @@ def read(folders, notes):
     """Reads all runs in some folders and below.
 
     Args:
-        folders: to search.
-        notes: list to which sentences are added on what is damaged, left out or to be known.
+      folders: to search.
+      notes: list to which sentences are added on what is damaged, left out or to be known.
 
     Returns:
-        Results.
+      Results.
 
     Raises:
-        ResultsError: there are no runs.
+      ResultsError: there are no runs.
     """
     runs = {}
     for folder in folders:
@@ -247,10 +247,10 @@ def reconcile(runs):
     stay and, of these, those made as most are.
 
     Args:
-        runs: Runs; what is left out is taken out of their results.
+      runs: Runs; what is left out is taken out of their results.
 
     Returns:
-        Sentences that say what was left out.
+      Sentences that say what was left out.
     """
     made, stale, notes = {}, {}, {}
     for run in runs:
@@ -362,8 +362,8 @@ def short_labels(groups, *, panels=False):
     A group of one seed is marked, since its intervals leave out what another would have given.
 
     Args:
-        groups: Results, of one figure or table.
-        panels: whether each training set has a part of its own, so that the label need not say it.
+      groups: Results, of one figure or table.
+      panels: whether each training set has a part of its own, so that the label need not say it.
     """
     labels = _labels([row._asdict() for row in groups.groups], ('on',) if panels else ())
     seeds = groups.runs.groupby('group').seed.nunique()

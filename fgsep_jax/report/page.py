@@ -23,13 +23,13 @@ def sections(results, notes=(), *, examples=1):
     """Parts of the report: what there is, then what the papers have.
 
     Args:
-        results: Results.
-        notes: sentences about what is left out.
-        examples: to listen to, of each split.
+      results: Results.
+      notes: sentences about what is left out.
+      examples: to listen to, of each split.
 
     Returns:
-        Sections; what no run fills is left out, single missing runs leave empty cells. Those of a
-        paper of whose claims none can be held against the runs are folded.
+      Sections; what no run fills is left out, single missing runs leave empty cells. Those of a
+      paper of whose claims none can be held against the runs are folded.
     """
     tasks = {task: results.of(task=task) for task in TITLES if (results.runs.task == task).any()}
     scores, heard, curves, others, details, papers = [], [], [], [], [], []

@@ -39,12 +39,12 @@ class Table(Named):
     """A table.
 
     Attributes:
-        name: of its files, 'table_1'.
-        title: heading; names the data set.
-        columns: {name in the CSV file: heading with its unit}. Where the name begins with
-            'published' the column holds numbers from a paper, which are never shown as ours.
-        rows: a list a row of str, int, float, Estimate, or None where no run fills the cell.
-        note: sentences below it; '' for none.
+      name: of its files, 'table_1'.
+      title: heading; names the data set.
+      columns: {name in the CSV file: heading with its unit}. Where the name begins with
+        'published' the column holds numbers from a paper, which are never shown as ours.
+      rows: a list a row of str, int, float, Estimate, or None where no run fills the cell.
+      note: sentences below it; '' for none.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Figure(Named):
     """A figure.
 
     Attributes:
-        name: of its files, 'figure_5'.
-        title: heading.
-        description: what it shows, for those who cannot see it.
-        figure: matplotlib Figure.
-        note: sentences below it.
+      name: of its files, 'figure_5'.
+      title: heading.
+      description: what it shows, for those who cannot see it.
+      figure: matplotlib Figure.
+      note: sentences below it.
     """
 
     name: str
@@ -83,12 +83,12 @@ class Section:
     """A part of the report.
 
     Attributes:
-        name: its anchor.
-        title: heading.
-        text: an introductory paragraph.
-        items: Tables, Figures and Listenings in order; what no run fills may be None.
-        notes: sentences about what is missing or left out.
-        folded: whether the page shows no more than its heading until one asks for it.
+      name: its anchor.
+      title: heading.
+      text: an introductory paragraph.
+      items: Tables, Figures and Listenings in order; what no run fills may be None.
+      notes: sentences about what is missing or left out.
+      folded: whether the page shows no more than its heading until one asks for it.
     """
 
     name: str

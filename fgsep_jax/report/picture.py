@@ -26,8 +26,8 @@ def picture(level_FK, *, low, high):
     """A matrix as a data: URI of a PNG, one pixel an entry, first row at the bottom.
 
     Args:
-        level_FK: the matrix.
-        low, high: ends of the colour scale.
+      level_FK: the matrix.
+      low, high: ends of the colour scale.
     """
     share_FK = np.clip((np.asarray(level_FK, float)[::-1] - low) / max(high - low, 1e-12), 0, 1)
     image = Image.fromarray(np.rint(255 * share_FK).astype(np.uint8), 'P')

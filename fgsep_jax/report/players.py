@@ -21,11 +21,11 @@ class Drawn:
     """What is shown of a sound that the page does not hold itself.
 
     Attributes:
-        seconds: its length.
-        point_P2: lowest and highest sample of equal parts, in units of the peak.
-        mel_FK: its mel spectrogram in dB.
-        url: where a browser finds it.
-        name: of the file that it is downloaded as; '' where it is not.
+      seconds: its length.
+      point_P2: lowest and highest sample of equal parts, in units of the peak.
+      mel_FK: its mel spectrogram in dB.
+      url: where a browser finds it.
+      name: of the file that it is downloaded as; '' where it is not.
     """
 
     seconds: float
@@ -40,13 +40,13 @@ class Track:
     """One sound of a listening example.
 
     Attributes:
-        role: 'mixture', 'reference' or 'estimate'.
-        source: which source it is ('1', 'foreground'), '' of a mixture.
-        system: who made it; '' unless an estimate.
-        path: of its wav file.
-        scores: {metric: dB} of an estimate.
-        signal: (signal_T, rate) where there is no such file.
-        drawn: a Drawn, where the page does not hold the sound.
+      role: 'mixture', 'reference' or 'estimate'.
+      source: which source it is ('1', 'foreground'), '' of a mixture.
+      system: who made it; '' unless an estimate.
+      path: of its wav file.
+      scores: {metric: dB} of an estimate.
+      signal: (signal_T, rate) where there is no such file.
+      drawn: a Drawn, where the page does not hold the sound.
     """
 
     role: str
@@ -63,13 +63,13 @@ class Listening(Named):
     """One test example to be heard.
 
     Attributes:
-        name: unique in the report.
-        title: heading.
-        data_set: name of the results, e.g. 'fgbg-c1'.
-        example: id of the example.
-        tracks: the mixture, the references, the estimates of every system.
-        facts: {label: text} shown beside it, e.g. {'input SNR': '2.1 dB'}.
-        matched: whether all sounds are brought to one loudness; else they keep their levels.
+      name: unique in the report.
+      title: heading.
+      data_set: name of the results, e.g. 'fgbg-c1'.
+      example: id of the example.
+      tracks: the mixture, the references, the estimates of every system.
+      facts: {label: text} shown beside it, e.g. {'input SNR': '2.1 dB'}.
+      matched: whether all sounds are brought to one loudness; else they keep their levels.
     """
 
     name: str
@@ -90,10 +90,10 @@ def page(title, body, *, links='', within=False):
     """A page as HTML text with style and script inside it.
 
     Args:
-        title: of the page.
-        body: HTML.
-        links: HTML list entries of its contents.
-        within: whether it stands in another page, which has a heading.
+      title: of the page.
+      body: HTML.
+      links: HTML list entries of its contents.
+      within: whether it stands in another page, which has a heading.
     """
     assets = importlib.resources.files('fgsep_jax.report')
     return _PAGE.format(

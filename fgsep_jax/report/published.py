@@ -52,12 +52,12 @@ def verdict(estimate, kind):
     """What an interval says of a claim.
 
     Args:
-        estimate: Estimate, or None.
-        kind: what is claimed of the difference: 'above' or 'below' 0, 'not above' (0 is in the
-            interval or above it, and all of it is below NEAR), 'level' (all of it within NEAR).
+      estimate: Estimate, or None.
+      kind: what is claimed of the difference: 'above' or 'below' 0, 'not above' (0 is in the
+        interval or above it, and all of it is below NEAR), 'level' (all of it within NEAR).
 
     Returns:
-        Text, or None without an estimate.
+      Text, or None without an estimate.
     """
     if estimate is None:
         return None

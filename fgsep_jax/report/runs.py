@@ -49,10 +49,10 @@ class Result(NamedTuple):
     """One system's scores on one split of a data set.
 
     Attributes:
-        data_set: name of the results, e.g. 'fgbg-c1'.
-        system: '' for the run's model, else the name of a baseline.
-        summary: content of summary.json.
-        columns: {column: array [rows]} of examples.csv, a row an example and source.
+      data_set: name of the results, e.g. 'fgbg-c1'.
+      system: '' for the run's model, else the name of a baseline.
+      summary: content of summary.json.
+      columns: {column: array [rows]} of examples.csv, a row an example and source.
     """
 
     data_set: str
@@ -66,13 +66,13 @@ class Run:
     """One run folder.
 
     Attributes:
-        path: of the folder.
-        name: its path below the folder that was searched.
-        config: {'section.key': value} of config.json.
-        trained_on: name of the data set it was trained on.
-        training_data: what training_data.json says of its training split: 'speakers' (how many),
-            'fingerprint' (of its content); {} where there is none.
-        problems: sentences about results that could not be read, filled as they are met.
+      path: of the folder.
+      name: its path below the folder that was searched.
+      config: {'section.key': value} of config.json.
+      trained_on: name of the data set it was trained on.
+      training_data: what training_data.json says of its training split: 'speakers' (how many),
+        'fingerprint' (of its content); {} where there is none.
+      problems: sentences about results that could not be read, filled as they are met.
     """
 
     path: str
@@ -149,7 +149,7 @@ def open_run(path, name=''):
     """Reads what identifies the run in a folder.
 
     Raises:
-        ResultsError: config.json or training_data.json cannot be read, or lacks what it needs.
+      ResultsError: config.json or training_data.json cannot be read, or lacks what it needs.
     """
     path = os.path.expanduser(path)
     try:
@@ -210,12 +210,12 @@ def find(folder, problems=None):
     """All runs in a folder and below it, by name.
 
     Args:
-        folder: to search.
-        problems: list to which a sentence is added for each folder that is no readable run; None
-            refuses them.
+      folder: to search.
+      problems: list to which a sentence is added for each folder that is no readable run; None
+        refuses them.
 
     Raises:
-        ResultsError: there are none, or one is unreadable.
+      ResultsError: there are none, or one is unreadable.
     """
     if not folder:
         raise ResultsError('the name of a folder with runs is empty')
@@ -249,12 +249,12 @@ def read_result(run, data_set, system=''):
     """Reads one Result.
 
     Args:
-        run: run folder.
-        data_set: folder below evaluation/.
-        system: '' for the run's model, else the name of a baseline evaluated beside it.
+      run: run folder.
+      data_set: folder below evaluation/.
+      system: '' for the run's model, else the name of a baseline evaluated beside it.
 
     Raises:
-        ResultsError: it is not there, or cannot be read.
+      ResultsError: it is not there, or cannot be read.
     """
     folder = os.path.join(os.path.expanduser(run), 'evaluation', data_set, system)
     for path in (os.path.join(folder, name) for name in ('summary.json', 'examples.csv')):
@@ -341,11 +341,11 @@ def read_examples_csv(content, metrics):
     """{column: array [rows]} of an examples.csv, a row an example and source.
 
     Args:
-        content: bytes of the file, or of one that an earlier version wrote, a row an example.
-        metrics: names of the metrics that it must have.
+      content: bytes of the file, or of one that an earlier version wrote, a row an example.
+      metrics: names of the metrics that it must have.
 
     Raises:
-        ValueError: a row is torn, or a column is missing or no number.
+      ValueError: a row is torn, or a column is missing or no number.
     """
     text = io.StringIO(content.decode(errors='surrogatepass'), newline='')
     heads, *rows = list(csv.reader(text)) or [['id']]
@@ -441,8 +441,8 @@ def read_curves(folder, problems):
     """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss').
 
     Args:
-        folder: of the run.
-        problems: list to which a sentence is added for a file that cannot be read.
+      folder: of the run.
+      problems: list to which a sentence is added for a file that cannot be read.
     """
     path, points = os.path.join(folder, 'metrics.jsonl'), {}
     if not os.path.lexists(path):
@@ -476,7 +476,7 @@ def read_gates(folder, problems):
     """({step: gate_KN in 0..1}, words for the utterance they are of) of gates/*.npz.
 
     Args:
-        folder, problems: as in `read_curves`.
+      folder, problems: as in `read_curves`.
     """
     gates, probe = {}, 'an utterance that its files do not name'
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
@@ -515,7 +515,7 @@ def read_examples(folder, problems):
     """{data set: {example id: content of example.json, with its folder under 'folder'}}.
 
     Args:
-        folder, problems: as in `read_curves`.
+      folder, problems: as in `read_curves`.
     """
     examples = {}
     pattern = os.path.join(glob.escape(folder), 'audio', '*', '*', 'example.json')

@@ -20,7 +20,7 @@ def read(path):
     """A mono wav file as (signal_T in [-1, 1], sample rate in hertz).
 
     Raises:
-        OSError: it cannot be read.
+      OSError: it cannot be read.
     """
     try:
         return soundfile.read(os.fsencode(path))
@@ -32,7 +32,7 @@ def level_matched(signals):
     """Signals scaled to one root mean square, as loud as their peaks allow; silence stays.
 
     Args:
-        signals: arrays [T].
+      signals: arrays [T].
     """
     rms = [np.sqrt(np.mean(np.square(signal_T))) for signal_T in signals]
     peak = max(
@@ -68,8 +68,8 @@ def mel_db(signal_T, rate):
     """Mel spectrogram in dB [bands, frames], windows of 46 ms overlapping by 3/4.
 
     Args:
-        signal_T: samples.
-        rate: in hertz.
+      signal_T: samples.
+      rate: in hertz.
     """
     window = _window(rate)
     padded_T = np.pad(signal_T, window // 2)
@@ -82,13 +82,13 @@ def overview(take, rate, seconds, columns=1200):
     """A sound of any length, drawn a chunk at a time.
 
     Args:
-        take: function of a number of samples that gives the next so many [T], fewer at the end.
-        rate: in hertz.
-        seconds: of the whole.
-        columns: of the spectrogram, at most about so many; each shows its loudest frame.
+      take: function of a number of samples that gives the next so many [T], fewer at the end.
+      rate: in hertz.
+      seconds: of the whole.
+      columns: of the spectrogram, at most about so many; each shows its loudest frame.
 
     Returns:
-        (envelope as `envelope`'s, mel spectrogram as `mel_db`'s).
+      (envelope as `envelope`'s, mel spectrogram as `mel_db`'s).
     """
     hop = _window(rate) // 4
     frames = max(math.ceil(seconds * rate / hop / columns), 1)

@@ -12,9 +12,9 @@ def examples(results, data_set, count=1):
     """Listenings of a split: of the examples that most groups have sounds of.
 
     Args:
-        results: Results of one task.
-        data_set: name of the results.
-        count: of the split, at most.
+      results: Results of one task.
+      data_set: name of the results.
+      count: of the split, at most.
     """
     groups = {}  # of each example
     for row in results.runs.itertuples():

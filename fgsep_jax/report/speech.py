@@ -22,11 +22,11 @@ def claims(results, preset):
     """The paper's claims, held against the runs of one preset.
 
     Args:
-        results: Results of speech runs.
-        preset: of the runs to compare.
+      results: Results of speech runs.
+      preset: of the runs to compare.
 
     Returns:
-        Table.
+      Table.
     """
     runs = _Runs(results.of(preset=preset))
     rows = []
@@ -184,8 +184,8 @@ def table_1(results, data_set):
     """Table 1: the variants trained and tested on one data set, published numbers beside ours.
 
     Args:
-        results: Results of speech runs.
-        data_set: name of the training and the test set.
+      results: Results of speech runs.
+      data_set: name of the training and the test set.
     """
     layers = {'layers': 'I (# layers)', 'non_linearity': 'Non-linearity'}
     layers['filters'] = '# first-layer filters'
@@ -255,13 +255,13 @@ def cross_table(results, data_sets):
     """The matrix behind Fig. 5: training set x test set x model x objective.
 
     Args:
-        results: Results of speech runs.
-        data_sets: names of the test sets.
+      results: Results of speech runs.
+      data_sets: names of the test sets.
 
     Returns:
-        Table with a column a test set, then the mean over the test sets other than the run's own
-        and the drop from its own to that mean, where all of them are there. What Fig. 5 has and
-        no run fills is a row of empty cells.
+      Table with a column a test set, then the mean over the test sets other than the run's own
+      and the drop from its own to that mean, where all of them are there. What Fig. 5 has and
+      no run fills is a row of empty cells.
     """
     rows = []
     for group in results.groups:
@@ -338,8 +338,8 @@ def cross_means(results, data_sets):
     """Means in and across data sets of each model and objective, over all that it was trained on.
 
     Args:
-        results: Results of speech runs.
-        data_sets: names of the test sets.
+      results: Results of speech runs.
+      data_sets: names of the test sets.
     """
     rows, kinds = [], {}
     for group in results.groups:
@@ -365,8 +365,8 @@ def cross_differences(results, data_sets):
     None where there is no other.
 
     Args:
-        results: Results of speech runs.
-        data_sets: names of the test sets.
+      results: Results of speech runs.
+      data_sets: names of the test sets.
     """
     rows = []
     for group in results.groups:
@@ -401,8 +401,8 @@ def cross_figure(results, data_sets):
     was trained on any set; a place without a run says so.
 
     Args:
-        results: Results of speech runs.
-        data_sets: names of the test sets.
+      results: Results of speech runs.
+      data_sets: names of the test sets.
     """
     from matplotlib import patches
 
@@ -477,7 +477,7 @@ def gates(results):
     """Gate outputs of the first gated layer over training, as Fig. 4; None without gated runs.
 
     Args:
-        results: Results of speech runs; of each gated group its first seed is shown.
+      results: Results of speech runs; of each gated group its first seed is shown.
     """
     gated = results.where([bool(run.gates) for run in results.runs.folder])
     if not gated.groups:

@@ -14,13 +14,13 @@ def compare(results, *, data_sets=(), metrics=()):
     """All tables of a comparison as one Markdown text.
 
     Args:
-        results: Results.
-        data_sets: names of results; all if empty.
-        metrics: columns such as 'sdri_foreground'; those that the paper of the runs' task judges by
-            if empty.
+      results: Results.
+      data_sets: names of results; all if empty.
+      metrics: columns such as 'sdri_foreground'; those that the paper of the runs' task judges by
+        if empty.
 
     Raises:
-        ResultsError: there are no such results.
+      ResultsError: there are no such results.
     """
     there = sorted(results.scores.data_set.unique())
     if not there:

@@ -21,15 +21,15 @@ def write(sections, output_dir, title):
     What an earlier report wrote and this one does not is removed; nothing else is touched.
 
     Args:
-        sections: Sections.
-        output_dir: made if missing; see `check`.
-        title: of the page.
+      sections: Sections.
+      output_dir: made if missing; see `check`.
+      title: of the page.
 
     Returns:
-        Path of index.html.
+      Path of index.html.
 
     Raises:
-        ResultsError: as `check`.
+      ResultsError: as `check`.
     """
     files = {}
     for item in (item for section in sections for item in section.items):
@@ -72,15 +72,15 @@ def check(output_dir, files=()):
     """Checks that a report may be written to a folder.
 
     Args:
-        output_dir: a folder, empty or of an earlier report.
-        files: names of those to be written.
+      output_dir: a folder, empty or of an earlier report.
+      files: names of those to be written.
 
     Returns:
-        Names of the files of an earlier report.
+      Names of the files of an earlier report.
 
     Raises:
-        ResultsError: it holds files that no report wrote, one of them or a link is in the way, or
-            it cannot be written to, with the reason.
+      ResultsError: it holds files that no report wrote, one of them or a link is in the way, or
+        it cannot be written to, with the reason.
     """
     before = _read_list(os.path.join(output_dir, LIST))
     there = os.listdir(output_dir) if os.path.isdir(output_dir) else []
