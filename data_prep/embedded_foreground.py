@@ -16,7 +16,8 @@ import scipy
 import soundfile
 import soxr
 
-from data_prep import synthesis, synthetic_backgrounds, synthetic_events
+from data_prep import draws, synthesis, synthetic_backgrounds, synthetic_events
+from data_prep.readers import sounds
 from fgsep_jax import command_line, pcm
 
 # The processes that render import this module too: whatever needs Beam is imported where used.
@@ -25,7 +26,7 @@ JOB = 'embedded_fgbg'
 DESCRIPTION = 'Foreground-background mixtures of sounds made by rule.'
 DEFAULTS = {'sample_rate': 44100, 'min_seconds': 0.1}  # of the flags that every job has
 CLASSES = os.path.join(os.path.dirname(__file__), 'embedded_classes.csv')
-SOUNDS = {'foreground': synthetic_events.CLASSES, 'background': synthetic_backgrounds.CLASSES}
+MODULES = {'foreground': synthetic_events, 'background': synthetic_backgrounds}  # role: sounds
 LICENCE = 'Synthetic sounds made by rule by this program, no recordings; no rights are claimed.'
 _VERSION = 2  # of the sounds: to be raised with any change that is heard
 
@@ -59,9 +60,8 @@ def job(args: types.SimpleNamespace, folder: str) -> dict:
         ValueError: for too few sounds.
     """
     from data_prep import fgbg
-    from data_prep.readers import sounds
 
-    counts = {role: vars(args)[f'{role}s_per_class'] for role in SOUNDS}
+    counts = {role: vars(args)[f'{role}s_per_class'] for role in MODULES}
     for role, count in counts.items():
         if count < 3:
             raise ValueError(
@@ -85,10 +85,8 @@ def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray
     Returns:
         16-bit samples, int16 [T]; the same ones whenever the arguments are the same.
     """
-    from data_prep import draws
-
     rng = np.random.default_rng(draws.stable_hash(name, number))
-    sound_T = SOUNDS[role][name](rng, sample_rate)
+    sound_T = getattr(MODULES[role], name)(synthesis.Synthesizer(rng, sample_rate))
     sound_T = synthesis.finish(sound_T, sample_rate, peak=rng.uniform(0.4, 0.9))
     return pcm.to_int16(sound_T)
 
@@ -111,8 +109,8 @@ def render_all(folder: str, *, counts: dict[str, int], sample_rate: int) -> None
         sample_rate: of the files [Hz].
     """
     work = functools.partial(_write, folder=folder, counts=counts, sample_rate=sample_rate)
-    every = [(role, name) for role, classes in SOUNDS.items() for name in classes]
-    every.reverse()  # backgrounds take longest: first, so that no core waits in the end
+    every = [(x.role, x.name) for x in sounds.read_classes(CLASSES).values()]
+    every.sort()  # backgrounds take longest: first, so that no core waits in the end
     with concurrent.futures.ProcessPoolExecutor(
         mp_context=multiprocessing.get_context('spawn')
     ) as pool:

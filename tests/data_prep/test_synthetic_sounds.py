@@ -13,7 +13,12 @@ from data_prep.readers import sounds as banks
 
 RATE = 16000
 COUNT = 6
-SOUNDS = [(role, name) for role, names in embedded_foreground.SOUNDS.items() for name in names]
+SOUNDS = [
+    (role, name)
+    for role, module in embedded_foreground.MODULES.items()
+    for name, value in vars(module).items()
+    if getattr(value, '__module__', None) == module.__name__ and not name.startswith('_')
+]
 SECONDS = {'foreground': (0.15, 2.0), 'background': (6.0, 10.0)}
 
 
