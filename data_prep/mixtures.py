@@ -14,8 +14,10 @@ import re
 from data_prep import tables
 from data_prep.draws import stable_hash, uniform
 from data_prep.recordings import AS_IT_IS, Recording, Take
-from data_prep.tables import TreeError, plural, printable
+from data_prep.tables import PATH, PATHS, TreeError, column, plural, printable
 from fgsep_jax import command_line
+
+_DB = (-200.0, 200.0)  # of a level or SNR in a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +33,13 @@ class Source:
         take: how the file is to be read.
     """
 
-    path: str
-    source_id: str
-    source_class: str = 'speech'
-    start: int = 0
-    stop: int = 0
-    level_db: float | None = None
-    take: Take = AS_IT_IS
+    path: str = column(PATH)
+    source_id: str = column(str)
+    source_class: str = column(str, 'speech')
+    start: int = column(int, 0, always=True)
+    stop: int = column(int, 0, always=True)
+    level_db: float | None = column(_DB, None)
+    take: Take = column(Take, AS_IT_IS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,6 @@ class Mixture:
         sources: in their order.
         samples: length of the mixture.
         snr_db: what the record says; None: as it is measured.
-        ready: paths of the mixture itself, in one form or several, where it is mixed already.
         adaptation_start, adaptation_stop: the second source's adaptation segment; as the source
             itself, it runs on at the recording's start where that ends. None: without a segment.
         adaptation_overlap: share of that segment that is in the mixture too.
@@ -58,25 +59,26 @@ class Mixture:
             begins; None: there is no event, sources are mixed from their starts.
         anywhere: whether the event may begin late, after silence (an augmentation).
         semitones, stretch: change of the event's pitch and length; 0 and 1 for none.
+        ready: paths of the mixture itself, in one form or several, where it is mixed already.
         problem, detail: why it is listed and must not, or cannot, be made.
     """
 
-    id: str
-    split: str
-    sources: tuple[Source, ...] = ()
-    samples: int = 0
-    snr_db: float | None = None
+    id: str = column(str)
+    split: str = column(str)
+    sources: tuple[Source, ...] = column([Source], ())
+    samples: int = column(range(1, 2**31), 0)  # more is no record
+    snr_db: float | None = column(_DB, None)
     _: dataclasses.KW_ONLY
-    ready: tuple[str, ...] = ()
-    adaptation_start: int | None = None
-    adaptation_stop: int | None = None
-    adaptation_overlap: float | None = None
-    onset: float | None = None
-    anywhere: bool = False
-    semitones: float = 0.0
-    stretch: float = 1.0
-    problem: str = ''
-    detail: str = ''
+    adaptation_start: int | None = column(int, None)
+    adaptation_stop: int | None = column(int, None)
+    adaptation_overlap: float | None = column((0.0, 1.0), None)
+    onset: float | None = column((0.0, math.nextafter(1.0, 0.0)), None)
+    anywhere: bool = column(bool, False)
+    semitones: float = column((-48.0, 48.0), 0.0)
+    stretch: float = column((0.1, 10.0), 1.0)
+    ready: tuple[str, ...] = column(PATHS, ())
+    problem: str = column(str, '')
+    detail: str = column(str, '')
 
 
 def part(recording: Recording, start: int, stop: int, level_db: float | None = None) -> Source:
@@ -567,37 +569,6 @@ def scenes(
     return rows
 
 
-# Columns of mixtures.csv, in their order, and what their cells hold; those of the sources have the
-# source's number at their end.
-_DB = (-200.0, 200.0)
-_OF_MIXTURE = {
-    'split': str,
-    'id': str,
-    'samples': range(1, 2**31),  # more is no record
-    'snr_db': _DB,
-    'adaptation_start': int,
-    'adaptation_stop': int,
-    'adaptation_overlap': (0.0, 1.0),
-    'onset': (0.0, math.nextafter(1.0, 0.0)),
-    'anywhere': bool,
-    'semitones': (-48.0, 48.0),
-    'stretch': (0.1, 10.0),
-    'ready': tuple,
-    'problem': str,
-    'detail': str,
-}
-_OF_SOURCE = {
-    'path': str,
-    'source_id': str,
-    'source_class': str,
-    'start': int,
-    'stop': int,
-    'level_db': _DB,
-}
-_OF_TAKE = {'channel': int, 'offset': float, 'scale': (math.ulp(0.0), 1e300)}
-_NUMBERED = re.compile(rf'({"|".join([*_OF_SOURCE, *_OF_TAKE])})_([1-9]\d{{0,3}})')
-
-
 def to_csv(rows: list[Mixture], roots: dict[str, str]) -> str:
     """mixtures.csv; columns that hold nothing but defaults are left out.
 
@@ -605,35 +576,17 @@ def to_csv(rows: list[Mixture], roots: dict[str, str]) -> str:
         rows: one at least.
         roots: {flag: folder}, see `tables.below`.
     """
-    defaults = Mixture('', '')
     most = max(len(row.sources) for row in rows)
-    cells = []
-    for row in rows:
-        entry = {name: getattr(row, name) for name in _OF_MIXTURE}
-        entry |= {
-            name: None for name, value in entry.items() if value == getattr(defaults, name)
-        } | {'ready': tuple(tables.below(path, roots) for path in row.ready)}
-        sources = {}
-        for i in range(most):
-            source = row.sources[i] if i < len(row.sources) else None
-            for name in _OF_SOURCE:
-                sources[f'{name}_{i + 1}'] = getattr(source, name, None)
-            for name in _OF_TAKE:
-                value = getattr(source.take, name) if source else None
-                sources[f'{name}_{i + 1}'] = None if value == getattr(AS_IT_IS, name) else value
-            if source:
-                sources[f'path_{i + 1}'] = tables.below(source.path, roots)
-        first = {name: entry.pop(name) for name in ('split', 'id', 'samples', 'snr_db')}
-        cells.append(first | sources | entry)
-    return tables.to_csv(cells)
+    return tables.to_csv(rows, roots, first=('split', 'id', 'samples', 'snr_db'), count=most)
 
 
-def _check_columns(table: str, columns: Iterable[str]) -> None:
-    for name in columns:
-        if name not in _OF_MIXTURE and not _NUMBERED.fullmatch(name):
-            end = (re.findall(r'\d+', name) or ['1'])[-1]
-            known = [*_OF_MIXTURE, *(f'{x}_{end}' for x in (*_OF_SOURCE, *_OF_TAKE))]
-            near = command_line.did_you_mean(name, known)
+def _check_columns(table: str, names: Iterable[str]) -> None:
+    """Refuse a column that no mixture has."""
+    for name in names:
+        end = (re.findall(r'[1-9]\d{0,3}$', name) or ['1'])[0]
+        allowed = (*tables.columns(Mixture), *tables.columns(Source, end=f'_{end}'))
+        if name not in allowed:
+            near = command_line.did_you_mean(name, allowed)
             raise TreeError(f'{table}: no mixture has a column {printable(name)!r}{near}')
 
 
@@ -651,49 +604,34 @@ def from_csv(
     Raises:
         TreeError: with file, line, column, what is there and the rule, if it is no such table.
     """
-    rows, lines = [], {}
-    required = ('split', 'id', 'path_1')
-    lines_read = tables.read_rows(path, required, others=tuple(_OF_MIXTURE))
-    _check_columns(printable(path), lines_read[0][1] if lines_read else ())
-    for number, line in lines_read:
-        where = f'{printable(path)}, line {number}'
-
-        def read(kinds, end=''):
-            values = {}
-            for name, kind in kinds.items():
-                cell = line.get(f'{name}{end}')
-                try:
-                    if cell:
-                        value = values[name] = tables.value(cell, kind)
-                    if cell and name == 'path':
-                        values[name] = tables.resolved(value, roots)
-                    if cell and name == 'ready':
-                        values[name] = tuple(tables.resolved(x, roots) for x in value)
-                except ValueError as error:
-                    raise TreeError(f'{where}: {name}{end} is {cell[:200]!r}: {error}') from None
-            return values
-
-        sources, i = [], 1
-        while line.get(f'path_{i}'):
-            take = Take(**read(_OF_TAKE, f'_{i}'))
-            values = read(_OF_SOURCE, f'_{i}')
-            sources.append(Source(**{'source_id': line[f'path_{i}'], **values}, take=take))
-            i += 1
-        for name, cell in line.items():
-            numbered = cell and _NUMBERED.fullmatch(name)
-            if numbered and int(numbered[2]) >= i:
-                raise TreeError(f'{where}: {name} is {cell[:200]!r}: path_{i} must not be empty')
-        values = read(_OF_MIXTURE)
-        if not {'split', 'id'} <= values.keys():
-            raise TreeError(f'{where}: split and id must not be empty')
-        row = Mixture(sources=tuple(sources), **values)
-        first = lines.setdefault((row.split, row.id), number)
-        if first != number:
-            raise TreeError(f'{where}: the mixture of line {first} once more')
+    rows, numbers = [], {}
+    lines = tables.read_rows(path, ('split', 'id', 'path_1'), others=(*tables.columns(Mixture),))
+    _check_columns(printable(path), lines[0][1] if lines else ())
+    for number, cells in lines:
         try:
+            row = _row(cells, roots)
+            first = numbers.setdefault((row.split, row.id), number)
+            if first != number:
+                raise ValueError(f'the mixture of line {first} once more')
             if check:
                 check(row, rows)
         except ValueError as error:
-            raise TreeError(f'{where}: {error}') from None
+            raise TreeError(f'{printable(path)}, line {number}: {error}') from None
         rows.append(row)
     return rows
+
+
+def _row(cells: dict[str, str], roots: dict[str, str]) -> Mixture:
+    row = tables.from_cells(Mixture, cells, roots)
+    count = len(row.sources)
+    for name, cell in cells.items():
+        end = name.rpartition('_')[2]
+        if cell and end.isdecimal() and int(end) > count:
+            raise ValueError(f'{name} is {cell[:200]!r}: path_{count + 1} must not be empty')
+    if not (row.split and row.id):
+        raise ValueError('split and id must not be empty')
+    sources = (
+        source if source.source_id else dataclasses.replace(source, source_id=cells[f'path_{i}'])
+        for i, source in enumerate(row.sources, 1)
+    )
+    return dataclasses.replace(row, sources=tuple(sources))

@@ -15,7 +15,7 @@ import stat
 import soundfile
 
 from data_prep import tables
-from data_prep.tables import TreeError, plural
+from data_prep.tables import PATH, PATHS, TreeError, column, plural
 from fgsep_jax import files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
@@ -59,9 +59,9 @@ class Take:
         scale: factor; a power of two, below 1 where float samples exceed full scale.
     """
 
-    channel: int = 0
-    offset: float = 0.0
-    scale: float = 1.0
+    channel: int = column(int, 0)
+    offset: float = column(float, 0.0)
+    scale: float = column((math.ulp(0.0), 1e300), 1.0)
 
 
 AS_IT_IS = Take()
@@ -79,34 +79,34 @@ class Recording:
         split: train, validation, test, ...
         source_class: `speech`, or the class of the sound.
         role: `foreground` or `background` for a sound; empty for speech.
-        seen: whether training uses the sound's class.
+        seen: whether training uses the sound's class; None where nothing says so.
         bank: split in which its corpus delivers the sound (`validation`, `test`), if any.
-        others: paths of the same recording in other forms, to be tried where `path` is not good.
         start, samples: where it begins and how long it is, at the data set's rate; 0 until it is
             looked into, and where it is bad.
         rms_db: level re full scale.
         take: how it is to be read.
         converted: what reading changes (`resampled`, `first channel taken`).
         problem, detail: kind of fault and what was seen; empty if the file is good.
+        others: paths of the same recording in other forms, to be tried where `path` is not good.
     """
 
-    id: str
-    source_id: str
-    path: str
-    split: str
-    source_class: str = 'speech'
-    role: str = ''
-    seen: bool = True
-    bank: str = ''
+    id: str = column(str)
+    source_id: str = column(str)
+    path: str = column(PATH)
+    split: str = column(str)
+    source_class: str = column(str, 'speech')
+    role: str = column(str, '')
+    seen: bool | None = column(bool, None)
+    bank: str = column(str, '')
     _: dataclasses.KW_ONLY
-    others: tuple[str, ...] = ()
-    start: int = 0
-    samples: int = 0
-    rms_db: float = -math.inf
-    take: Take = AS_IT_IS
-    converted: tuple[str, ...] = ()
-    problem: str = ''
-    detail: str = ''
+    start: int = column(int, 0)
+    samples: int = column(int, 0)
+    rms_db: float = column(float, -math.inf)
+    take: Take = column(Take, AS_IT_IS)
+    converted: tuple[str, ...] = column(tuple, ())
+    problem: str = column(str, '')
+    detail: str = column(str, '')
+    others: tuple[str, ...] = column(PATHS, ())
 
     def __post_init__(self):
         # These two are written into records and reports; `path` must stay as the system has it.
@@ -495,28 +495,6 @@ def wrong_tree(root: str, layout: str, files: list[str]) -> TreeError:
     return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 
 
-# Columns of files.csv, in their order, and what their cells hold.
-_COLUMNS = {
-    'split': str,
-    'id': str,
-    'path': str,
-    'source_id': str,
-    'source_class': str,
-    'role': str,
-    'seen': bool,
-    'bank': str,
-    'samples': int,
-    'rms_db': float,
-    'channel': int,
-    'offset': float,
-    'scale': float,
-    'converted': tuple,
-    'problem': str,
-    'detail': str,
-    'others': tuple,
-}
-
-
 def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> str:
     """files.csv, a line for each recording, or form of one, that was looked into.
 
@@ -524,16 +502,7 @@ def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> str:
         recordings: one at least.
         roots: {flag: folder}, see `tables.below`.
     """
-    rows = []
-    for recording in recordings:
-        row = {**vars(recording), **vars(recording.take)}
-        row |= {name: None for name, value in vars(AS_IT_IS).items() if row[name] == value}
-        row |= {} if recording.samples else {'samples': None, 'rms_db': None}
-        row['seen'] = recording.seen if recording.role else None
-        row['path'] = tables.below(recording.path, roots)
-        row['others'] = tuple(tables.below(path, roots) for path in recording.others)
-        rows.append({name: row[name] for name in _COLUMNS})
-    return tables.to_csv(rows)
+    return tables.to_csv(list(recordings), roots, first=('split', 'id', 'path'))
 
 
 def from_csv(path: str, roots: dict[str, str]) -> list[Recording]:
@@ -542,11 +511,5 @@ def from_csv(path: str, roots: dict[str, str]) -> list[Recording]:
     Raises:
         TreeError: it is no such table.
     """
-    recordings = []
-    for _, row in tables.read_rows(path, ('split', 'id', 'path')):
-        values = {name: tables.value(text, _COLUMNS[name]) for name, text in row.items() if text}
-        take = Take(**{x: values.pop(x) for x in ('channel', 'offset', 'scale') if x in values})
-        values['path'] = tables.resolved(values['path'], roots)
-        values['others'] = tuple(tables.resolved(x, roots) for x in values.get('others', ()))
-        recordings.append(Recording(**{'split': '', **values}, take=take))
-    return recordings
+    lines = tables.read_rows(path, ('split', 'id', 'path'))
+    return [tables.from_cells(Recording, cells, roots) for _, cells in lines]

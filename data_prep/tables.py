@@ -5,8 +5,10 @@ is no UTF-8 in a file's name) is percent-encoded, and a spreadsheet runs none of
 """
 
 import codecs
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 import csv
+import dataclasses
+import itertools
 import math
 import os
 import posixpath
@@ -210,36 +212,138 @@ def _encoded(text: str, *, also: str = '') -> str:
     )
 
 
-def cell(value):
-    """A value as a cell: nothing for None, `|` between texts."""
-    if value is None:
+PATH, PATHS = 'path', 'paths'  # kinds of cells, see `column`
+
+
+def column(kind, default=dataclasses.MISSING, *, always: bool = False):
+    """A field of the dataclass of a table's rows.
+
+    Args:
+        kind: what its cells hold, see `value`; a dataclass for its columns, or a list of one for
+            columns that are numbered, `_1`, `_2`, ..., for each of several.
+        default: what an empty cell stands for; without one, the empty text.
+        always: whether the default is written, too, as texts are.
+    """
+    return dataclasses.field(default=default, metadata={'kind': kind, 'always': always})
+
+
+def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, object]:
+    """{column: its kind} of a table of such rows, in the order of their fields.
+
+    Args:
+        row_type: a dataclass whose fields are made by `column`.
+        count: of those that are numbered.
+        end: of each column's name.
+    """
+    kinds = {}
+    for field in dataclasses.fields(row_type):
+        kind = field.metadata['kind']
+        if isinstance(kind, list):
+            for i in range(1, count + 1):
+                kinds |= columns(kind[0], end=f'_{i}')
+        elif dataclasses.is_dataclass(kind):
+            kinds |= columns(kind, end=end)
+        else:
+            kinds[field.name + end] = kind
+    return kinds
+
+
+def _cells(row, roots: dict[str, str], end: str = '') -> dict[str, object]:
+    cells = {}
+    for field in dataclasses.fields(row):
+        kind, content = field.metadata['kind'], getattr(row, field.name)
+        if isinstance(kind, list):
+            for i, part in enumerate(content, 1):
+                cells |= _cells(part, roots, f'_{i}')
+        elif dataclasses.is_dataclass(kind):
+            cells |= _cells(content, roots, end)
+        elif kind is str or field.metadata['always'] or content != field.default:
+            cells[field.name + end] = _cell(content, kind, roots)
+    return {name: cell for name, cell in cells.items() if cell != ''}
+
+
+def _cell(content, kind, roots: dict[str, str]):
+    """What a row holds as a cell: nothing for None, `|` between texts."""
+    if kind == PATH:
+        return _encoded(below(content, roots))
+    if kind in (PATHS, tuple):
+        texts = (below(text, roots) if kind == PATHS else text for text in content)
+        return '|'.join(_encoded(text, also='|') for text in texts)
+    if content is None:
         return ''
-    if isinstance(value, bool):
-        return 'true' if value else 'false'
-    if isinstance(value, tuple):
-        return '|'.join(_encoded(text, also='|') for text in value)
-    return _encoded(value) if isinstance(value, str) else value
+    if kind is bool:
+        return 'true' if content else 'false'
+    return _encoded(content) if kind is str else content
+
+
+def to_csv(rows: Sequence, roots: dict[str, str], *, first: tuple[str, ...], count: int = 0) -> str:
+    """Rows as csv, without the columns in which no row has anything.
+
+    Args:
+        rows: of one type, see `columns`; one at least.
+        roots: {flag: folder}, see `below`.
+        first: the first columns.
+        count: see `columns`.
+    """
+    lines = [_cells(row, roots) for row in rows]
+    used = set().union(*lines)
+    order = dict.fromkeys((*first, *columns(type(rows[0]), count=count)))
+    heads = [name for name in order if name in used]
+    return names.csv_text([heads, *([line.get(name, '') for name in heads] for line in lines)])
+
+
+def from_cells(row_type: type, cells: dict[str, str], roots: dict[str, str], end: str = ''):
+    """The row that a line of a table holds.
+
+    Args:
+        row_type: see `columns`.
+        cells: {column: text}.
+        roots: {flag: folder}, see `below`.
+        end: of the columns' names.
+    Raises:
+        ValueError: with the column, what is there and the rule that it breaks.
+    """
+    values = {}
+    for field in dataclasses.fields(row_type):
+        kind, name = field.metadata['kind'], field.name + end
+        if isinstance(kind, list):
+            key = dataclasses.fields(kind[0])[0].name  # where this is empty they end
+            numbers = itertools.takewhile(lambda i: cells.get(f'{key}_{i}'), itertools.count(1))
+            parts = (from_cells(kind[0], cells, roots, f'_{i}') for i in numbers)
+            values[field.name] = tuple(parts)
+        elif dataclasses.is_dataclass(kind):
+            values[field.name] = from_cells(kind, cells, roots, end)
+        elif cells.get(name):
+            try:
+                values[field.name] = value(cells[name], kind, roots)
+            except ValueError as error:
+                raise ValueError(f'{name} is {cells[name][:200]!r}: {error}') from None
+        elif field.default is dataclasses.MISSING:
+            values[field.name] = ''
+    return row_type(**values)
 
 
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
 
-def value(text: str, kind):
+def value(text: str, kind, roots: dict[str, str]):
     """The value that a cell holds.
 
     Args:
         text: the cell.
-        kind: str, tuple, bool, int (0 or more), range (of whole numbers), float (finite), or
-            (lowest, highest) number.
+        kind: str, PATH, tuple (of texts), PATHS, bool, int (0 or more), range (of whole numbers),
+            float (finite), or (lowest, highest) number.
+        roots: {flag: folder}, see `below`.
     Raises:
         ValueError: the rule that it breaks.
     """
     text = names.from_cell(text)
-    if kind is tuple:
+    if kind in (tuple, PATHS):
         parts = text.split('|') if text else ()
-        return tuple(urllib.parse.unquote(x, errors='surrogateescape') for x in parts)
-    if kind is str:
-        return urllib.parse.unquote(text, errors='surrogateescape')
+        return tuple(value(part, PATH if kind == PATHS else str, roots) for part in parts)
+    if kind in (str, PATH):
+        plain = urllib.parse.unquote(text, errors='surrogateescape')
+        return resolved(plain, roots) if kind == PATH else plain
     if kind is bool:
         if text.lower() not in ('true', 'false'):
             raise ValueError('must be true or false')
@@ -257,13 +361,6 @@ def value(text: str, kind):
             'must be a finite number' + f' from {low:g} to {high:.16g}' * (kind is not float)
         )
     return number
-
-
-def to_csv(rows: list[dict]) -> str:
-    """Rows of equal columns as csv, without the columns in which no row has anything."""
-    cells = [{name: cell(value) for name, value in row.items()} for row in rows]
-    columns = [name for name in cells[0] if any(row[name] != '' for row in cells)]
-    return names.csv_text([columns, *([row[name] for name in columns] for row in cells)])
 
 
 def below(path: str, roots: dict[str, str]) -> str:

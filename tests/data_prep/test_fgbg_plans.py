@@ -72,7 +72,7 @@ def test_draw_by_class_evens_out_classes():
 
 def test_a_recording_never_meets_itself():
     shared = [
-        Recording(f'{role}-{i}', f'r{i}', f'{role}{i}', 'train', role, role, samples=4000)
+        Recording(f'{role}-{i}', f'r{i}', f'{role}{i}', 'train', role, role, True, samples=4000)
         for role in ('foreground', 'background')
         for i in range(3)
     ]
@@ -129,7 +129,7 @@ def test_no_split_at_all_is_refused_with_the_reason():
 
 def test_a_split_of_one_recording_is_refused():
     one = [
-        Recording(f'{role}-v', 'r', role, 'validation', role, role, samples=4000)
+        Recording(f'{role}-v', 'r', role, 'validation', role, role, True, samples=4000)
         for role in ('foreground', 'background')
     ]
     inspected = [x for x in bank() if x.split == 'train'] + one
