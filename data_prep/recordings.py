@@ -288,6 +288,44 @@ def in_forms(
     }
 
 
+def read_named(
+    root: str,
+    pattern: str,
+    split_of: Callable[[re.Match], str | None],
+    *,
+    layout: str,
+    copies: list | None = None,
+) -> list[Recording]:
+    """The utterances of a corpus whose paths tell who says what.
+
+    Args:
+        root: the folder.
+        pattern: of a relative path, with the groups `speaker` and `name`.
+        split_of: the split of a path that matches; None: it is not taken.
+        layout: what a tree of this corpus looks like, for the error.
+        copies: see `distinct`.
+    Raises:
+        TreeError: nothing in the tree is named so.
+    """
+    files = list_files(root)
+    matches = {path: match for path in files if (match := re.fullmatch(pattern, path))}
+    splits = {path: split for path, match in matches.items() if (split := split_of(match))}
+    if not splits:
+        raise wrong_tree(root, layout, list(files))
+    forms = in_forms(root, files, {path: matches[path]['name'] for path in splits})
+    utterances = [
+        Recording(
+            matches[path]['name'],
+            matches[path]['speaker'],
+            posixpath.join(root, path),
+            splits[path],
+            others=others,
+        )
+        for path, others in forms.items()
+    ]
+    return distinct(utterances, copies)
+
+
 def copies_of(paths: Iterable[str]) -> dict[str, str]:
     """{path: the first of `paths` that holds the same bytes}, for local files that are copies.
 

@@ -1,11 +1,12 @@
 """Sound banks as they are delivered, and their tables: role of each class, origin of each clip."""
 
 import collections
-from collections.abc import Iterable
 import dataclasses
+import functools
 import os
 import posixpath
 import re
+from typing import NamedTuple
 import unicodedata
 
 from data_prep import recordings
@@ -163,56 +164,69 @@ def recording(stem: str, *, source_class: str, tree: str = 'folder') -> str:
     return stem
 
 
-def group_of(path: str, *, source_class: str, groups: Groups | None, tree: str = 'folder') -> str:
-    """Source recording of a file: by the table of groups where that knows it, else by its name."""
-    listed = listed_group(path, groups) if groups else None
-    stem = posixpath.splitext(posixpath.basename(path))[0]
-    return listed or recording(stem, source_class=source_class, tree=tree)
-
-
 def looks_cut(path: str) -> bool:
     """Whether a file of a general folder is named as a cut of a recording might be."""
     stem = posixpath.splitext(posixpath.basename(path))[0]
     return bool(_LOOKS_CUT.fullmatch(stem))
 
 
-def _sound(
-    path: str,
-    root: str,
-    sound_class: SoundClass,
-    groups: Groups | None,
-    *,
-    tree: str = 'folder',
-    bank: str = '',
-    others: tuple[str, ...] = (),
-) -> Recording:
-    full = posixpath.join(root, path)
-    stem = posixpath.splitext(posixpath.basename(path))[0]
-    return Recording(
-        id=re.sub(r'[\s/]', '_', f'{sound_class.name}-{stem}'),
-        source_id=group_of(full, source_class=sound_class.name, groups=groups, tree=tree),
-        path=full,
-        split='',
-        source_class=sound_class.name,
-        role=sound_class.role,
-        seen=sound_class.seen,
-        bank=bank,
-        others=others,
-    )
+class Place(NamedTuple):
+    """What the path of a sound tells.
+
+    Attributes:
+        labels: folders that may name its class, the first that does counts.
+        folder: how the report calls the folder, where none does.
+        role: that the class must have, if any.
+        bank: see `Recording`.
+    """
+
+    labels: list[str]
+    folder: str
+    role: str = ''
+    bank: str = ''
 
 
-def _none(root: str, layout: str, files: Iterable[str], unknown: collections.Counter, table: str):
-    text = ', '.join(map(printable, [*files][:5])) if files else 'no such audio files at all'
-    if unknown:
-        names = ', '.join(map(printable, sorted(unknown)[:12]))
-        text += f'; folders that the class table has no use for: {names}'
-    return recordings.TreeError(
-        f'{root} is not the tree expected.\n  expected: {layout}, with classes that the class '
-        f'table {table} names (--classes gives another)\n  found: {text}'
-    )
+def _in_roles(root: str, path: str) -> Place | None:
+    role, *rest = path.split('/')
+    if role in ROLES and len(rest) > 1:
+        return Place(rest[:1], f'{role}/{rest[0]}', role)
+    return None
 
 
-def folder(
+_DESED = re.compile(
+    r'(?:.*/)?(?P<bank>[^/]+)/soundbank/(?:foreground|background)/(?P<label>[^/]+)/.+'
+)
+_BANKS = {'eval': 'test', 'test': 'test', 'validation': 'validation'}
+
+
+def _in_desed(root: str, path: str) -> Place | None:
+    # `root` may be any folder from the one above `audio` down to `soundbank`.
+    above = '/'.join(os.path.abspath(root).replace(os.sep, '/').split('/')[-3:])
+    match = _DESED.fullmatch(f'{above}/{path}')
+    if match:
+        plain = re.sub(r'(_n(on|off))+$', '', match['label'], flags=re.I)
+        return Place([plain], match['label'], bank=_BANKS.get(match['bank'], ''))
+    return None
+
+
+def _in_audioset(root: str, path: str) -> Place | None:
+    folders = path.split('/')[-2::-1]
+    return Place(folders, folders[0] if folders else '.')
+
+
+# {kind of tree: its layout, and what the path of a sound in it tells}
+_TREES = {
+    'folder': ('foreground/<class>/*, background/<class>/*', _in_roles),
+    'desed': (
+        'audio/{train,eval}/soundbank/{foreground,background}/<Label>/*.wav',
+        _in_desed,
+    ),
+    'audioset': ('<class>/Y<ytid>_<start>_<end>.wav', _in_audioset),
+}
+
+
+def _read(
+    tree: str,
     root: str,
     *,
     classes: dict[str, SoundClass],
@@ -220,11 +234,19 @@ def folder(
     ignored: collections.Counter | None = None,
     table: str = 'in use',
 ) -> list[Recording]:
-    """The general form: audio files in `foreground/<class>/**/*`, `background/<class>/**/*`.
+    """The sounds of a tree whose folders the class table names.
 
     Args:
-        root: the folder that holds `foreground` and `background`.
-        classes: `read_classes`; a class that plays the other role here is left out.
+        tree: its kind. `folder`: the general form, `foreground/<class>/**/*` and
+            `background/<class>/**/*`; a class that plays the other role here is left out.
+            `desed`: `audio/{train,eval}/soundbank/{foreground,background}/<Label>[_nOn|_nOff]/*`,
+            where the class table alone decides the role (`Frying_nOn_nOff` lies among DESED's
+            foregrounds), and the evaluation bank stays evaluation. `audioset`: clips in folders by
+            class, `**/<class>/[Y]<ytid>[_<start>[_<end>]].wav` or `<ytid>_<start>-<end>.wav`,
+            where a folder bears AudioSet's display name or mid, or the table's name, and clips of
+            one video are one recording.
+        root: the folder.
+        classes: `read_classes`.
         groups: `read_groups`.
         ignored: gets a count of the files left out, by folder.
         table: the class table's name, for the error.
@@ -232,88 +254,46 @@ def folder(
         TreeError: if no file is left.
     """
     ignored = collections.Counter() if ignored is None else ignored
+    layout, place_of = _TREES[tree]
     files, sounds = recordings.list_files(root), []
-    for path in files:
-        role, *rest = path.split('/')
-        if role not in ROLES or len(rest) < 2:
+    for path, others in files.items():
+        place = place_of(root, path)
+        if not place:
             continue
-        sound_class = classes.get(label(rest[0]))
-        if sound_class and sound_class.role == role:
-            sounds.append(_sound(path, root, sound_class, groups, others=files[path]))
-        else:
-            ignored[f'{role}/{rest[0]}'] += 1
-    if not sounds:
-        raise _none(root, 'foreground/<class>/*, background/<class>/*', files, ignored, table)
-    return sounds
-
-
-def desed(
-    root: str,
-    *,
-    classes: dict[str, SoundClass],
-    groups: Groups | None = None,
-    ignored: collections.Counter | None = None,
-    table: str = 'in use',
-) -> list[Recording]:
-    """DESED: `audio/{train,eval}/soundbank/{foreground,background}/<Label>[_nOn|_nOff]/*.wav`.
-
-    The class table alone decides the role: `Frying_nOn_nOff` lies among DESED's foregrounds. The
-    evaluation bank stays evaluation. Arguments and errors: see `folder`.
-    """
-    ignored = collections.Counter() if ignored is None else ignored
-    # `root` may be any folder from the one above `audio` down to `soundbank`.
-    above = '/'.join(os.path.abspath(root).replace(os.sep, '/').split('/')[-3:])
-    layout = re.compile(
-        r'(?:.*/)?(?P<bank>[^/]+)/soundbank/(?:foreground|background)/(?P<label>[^/]+)/.+'
-    )
-    files, sounds = recordings.list_files(root), []
-    for path in files:
-        match = layout.fullmatch(f'{above}/{path}')
-        if not match:
+        named = (classes[label(name)] for name in place.labels if label(name) in classes)
+        sound_class = next(named, None)
+        if not sound_class or place.role not in ('', sound_class.role):
+            ignored[place.folder] += 1
             continue
-        sound_class = classes.get(label(re.sub(r'(_n(on|off))+$', '', match['label'], flags=re.I)))
-        if not sound_class:
-            ignored[match['label']] += 1
-            continue
-        bank = {'eval': 'test', 'test': 'test', 'validation': 'validation'}.get(match['bank'], '')
-        others = files[path]
+        name, full = sound_class.name, posixpath.join(root, path)
+        stem = posixpath.splitext(posixpath.basename(path))[0]
+        listed = listed_group(full, groups) if groups else None
         sounds.append(
-            _sound(path, root, sound_class, groups, tree='desed', bank=bank, others=others)
+            Recording(
+                id=re.sub(r'[\s/]', '_', f'{name}-{stem}'),
+                source_id=listed or recording(stem, source_class=name, tree=tree),
+                path=full,
+                split='',
+                source_class=name,
+                role=sound_class.role,
+                seen=sound_class.seen,
+                bank=place.bank,
+                others=others,
+            )
         )
     if not sounds:
-        form = 'audio/{train,eval}/soundbank/{foreground,background}/<Label>/*.wav'
-        raise _none(root, form, files, ignored, table)
+        text = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'
+        if ignored:
+            names = ', '.join(map(printable, sorted(ignored)[:12]))
+            text += f'; folders that the class table has no use for: {names}'
+        raise TreeError(
+            f'{root} is not the tree expected.\n  expected: {layout}, with classes that the class '
+            f'table {table} names (--classes gives another)\n  found: {text}'
+        )
     return sounds
 
 
-def audioset(
-    root: str,
-    *,
-    classes: dict[str, SoundClass],
-    groups: Groups | None = None,
-    ignored: collections.Counter | None = None,
-    table: str = 'in use',
-) -> list[Recording]:
-    """AudioSet clips in folders by class: `**/<class>/[Y]<ytid>[_<start>[_<end>]].wav`, or
-    `<ytid>_<start>-<end>.wav`.
-
-    A class folder bears AudioSet's display name or mid, or the table's name. Clips of one video
-    are one recording. Arguments and errors: see `folder`.
-    """
-    ignored = collections.Counter() if ignored is None else ignored
-    files, sounds = recordings.list_files(root), []
-    for path in files:
-        folders = path.split('/')[:-1]
-        sound_class = next(
-            (classes[label(x)] for x in reversed(folders) if label(x) in classes), None
-        )
-        if not sound_class:
-            ignored[folders[-1] if folders else '.'] += 1
-            continue
-        sounds.append(_sound(path, root, sound_class, groups, tree='audioset', others=files[path]))
-    if not sounds:
-        raise _none(root, '<class>/Y<ytid>_<start>_<end>.wav', files, ignored, table)
-    return sounds
+folder, desed, audioset = (functools.partial(_read, tree) for tree in _TREES)
 
 
 def unique_ids(sounds: list[Recording], roots: dict[str, str]) -> list[Recording]:
