@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -27,38 +28,50 @@ SILENCE = 60.0  # seconds at least between two lines on how far an evaluation is
 BATCH_SECONDS = 16  # a batch holds no more audio than `batch_size` examples of this length
 
 
-def load(source, i, *, sample_rate):
-    """Reads one example as float64 sources [S, T] at a sample rate.
+@dataclasses.dataclass(frozen=True)
+class How:
+    """How examples are separated and scored.
+
+    Attributes:
+      sample_rate: of the systems, in hertz; data of another rate is resampled to it.
+      batch_size: examples a system gets at once, fewer of those longer than BATCH_SECONDS.
+      bucket_seconds: lengths are padded to multiples, see `pad_length`.
+      filter_taps: of BSS-eval.
+      max_examples: only the first so many, 0 for all.
+      source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
+        are added. Empty: the sources are '1', '2', ..., and the best order counts.
+      adaptation_seconds: of the background segment that the system is given; 0 for none.
+    """
+
+    sample_rate: int
+    batch_size: int
+    bucket_seconds: float
+    filter_taps: int
+    max_examples: int = 0
+    source_names: tuple = ()
+    adaptation_seconds: float = 0.0
+
+    @property
+    def bucket(self):
+        """Samples of a bucket, at least 1."""
+        return max(round(self.bucket_seconds * self.sample_rate), 1)
+
+
+def load(source, i, how):
+    """Reads one example as float64 sources [S, T] at the systems' sample rate.
 
     Returns:
       (Example, source_ST in [-1, 1]); resampled by soxr where the rates differ.
     """
     example = source[i]
-    return example, resample(
-        pcm.to_float(example.sources_ST, np.float64), example.sample_rate, sample_rate
-    )
+    return example, _resampled(example.sources_ST, example, how)
 
 
-def load_adaptation(examples, *, sample_rate, seconds):
-    """The first seconds of each example's adaptation segment, repeated where shorter.
-
-    Returns:
-      float32 [batch, samples] in [-1, 1); None where `seconds` is 0.
-    """
-    if not seconds:
-        return None
-    return np.stack(
-        [
-            np.resize(
-                resample(pcm.to_float(one.adaptation_T, np.float64), one.sample_rate, sample_rate),
-                round(seconds * sample_rate),
-            )
-            for one in examples
-        ]
-    ).astype(np.float32)
+def _resampled(pcm_T, example, how):
+    return resample(pcm.to_float(pcm_T, np.float64), example.sample_rate, how.sample_rate)
 
 
-def separate(system, loaded, *, padded, rows, sample_rate, adaptation_seconds):
+def separate(system, loaded, *, padded, rows, how):
     """Runs a system on a few examples as one batch of a fixed shape.
 
     Args:
@@ -66,8 +79,7 @@ def separate(system, loaded, *, padded, rows, sample_rate, adaptation_seconds):
       loaded: (Example, source_ST) as `load` gives them, at most `rows`.
       padded: samples that each is zero-padded to.
       rows: of the batch; the first example fills it up.
-      sample_rate: in hertz.
-      adaptation_seconds: of the background segment that the system is given; 0 for none.
+      how: see `How`; an adaptation segment that is shorter is repeated.
 
     Returns:
       An estimate_ST for each example, of its own length.
@@ -77,31 +89,29 @@ def separate(system, loaded, *, padded, rows, sample_rate, adaptation_seconds):
         [np.pad(s_ST, ((0, 0), (0, padded - s_ST.shape[1]))) for _, s_ST in filled]
     ).astype(np.float32)
     length_B = np.array([s_ST.shape[1] for _, s_ST in filled], np.int32)
-    estimate_BST = system(
-        source_BST,
-        length_B,
-        load_adaptation(
-            [example for example, _ in filled], sample_rate=sample_rate, seconds=adaptation_seconds
-        ),
-    )
+    adaptation_BT, samples = None, round(how.adaptation_seconds * how.sample_rate)
+    if how.adaptation_seconds:
+        heard = [_resampled(example.adaptation_T, example, how) for example, _ in filled]
+        adaptation_BT = np.stack([np.resize(h_T, samples) for h_T in heard]).astype(np.float32)
+    estimate_BST = system(source_BST, length_B, adaptation_BT)
     return [estimate_ST[:, : s_ST.shape[1]] for estimate_ST, (_, s_ST) in zip(estimate_BST, loaded)]
 
 
-def score(estimate_ST, source_ST, *, filter_taps, source_names):
+def score(estimate_ST, source_ST, how):
     """The metrics of one example; see `evaluate_example`, which raises SkipExample.
 
     Args:
       estimate_ST, source_ST: what a system makes of the sum of the sources, and these: first those
         that it estimates, then what is noise to it.
-      filter_taps, source_names: as in `evaluate_examples`.
+      how: see `How`.
     """
     return evaluate_example(
         estimate_ST,
         source_ST[: len(estimate_ST)],
         source_ST.sum(axis=0),
-        filter_length=filter_taps,
-        full=bool(source_names),
-        fixed_order=bool(source_names),
+        filter_length=how.filter_taps,
+        full=bool(how.source_names),
+        fixed_order=bool(how.source_names),
     )
 
 
@@ -141,124 +151,80 @@ def batches(lengths, *, batch_size, bucket, most):
     return made
 
 
-def plan(source, indices, *, sample_rate, batch_size, bucket_seconds):
-    """The `batches` of some examples of a RecordSource; see `evaluate_examples`."""
-    lengths = np.asarray(source.lengths)[indices] * sample_rate / source.metadata['sample_rate']
-    return batches(
-        np.ceil(lengths),
-        batch_size=batch_size,
-        bucket=bucket_samples(bucket_seconds, sample_rate),
-        most=round(batch_size * BATCH_SECONDS * sample_rate),
+def own_share(source, how):
+    """Indices of the examples that this host scores, and their `batches`."""
+    count = min(len(source), how.max_examples or len(source))
+    indices = np.arange(jax.process_index(), count, jax.process_count())
+    lengths = np.asarray(source.lengths)[indices] * how.sample_rate
+    return indices, batches(
+        np.ceil(lengths / source.metadata['sample_rate']),
+        batch_size=how.batch_size,
+        bucket=how.bucket,
+        most=round(how.batch_size * BATCH_SECONDS * how.sample_rate),
     )
 
 
-def bucket_samples(seconds, sample_rate):
-    """Samples of a bucket, at least 1."""
-    return max(round(seconds * sample_rate), 1)
-
-
-def own_share(source, max_examples):
-    """Indices of the examples that this host scores: of all, or of the first `max_examples`."""
-    count = min(len(source), max_examples or len(source))
-    return np.arange(jax.process_index(), count, jax.process_count())
-
-
-def evaluate_examples(
-    system,
-    source,
-    indices,
-    *,
-    sample_rate,
-    batch_size,
-    bucket_seconds,
-    filter_taps,
-    source_names=(),
-    adaptation_seconds=0.0,
-    name='model',
-    label='',
-):
-    """Scores a system on some examples.
+def evaluate(system, source, *, name='model', label='', **settings):
+    """Scores a system on a data set, each host its share, every example exactly once.
 
     Args:
       system: see `systems`.
       source: RecordSource.
-      indices: examples to score.
-      sample_rate: of the system, in hertz; data of another rate is resampled to it.
-      batch_size: examples the system gets at once, fewer of those longer than BATCH_SECONDS.
-      bucket_seconds: lengths are padded to multiples, see `pad_length`.
-      filter_taps: of BSS-eval.
-      source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
-        are added. Empty: the sources are '1', '2', ..., and the best order counts.
-      adaptation_seconds: of the background segment that the system is given; 0 for none.
       name: of the system, 'model' or a baseline's.
       label: what is evaluated, for whoever waits.
+      **settings: those of `How`.
 
     Returns:
-      (rows, skipped): a dict for each source of an example that could be scored, and
-      {id: reason} of the others.
+      (rows, skipped) over all hosts: a dict for each source of an example that could be scored,
+      sorted by id, those of an example together, and {id: reason} of the others.
     """
-    rows, skipped = [], {}
+    how, rows, skipped = How(**settings), [], {}
     sexes = source.metadata.get('speakers', {})
 
-    def rows_of(example, source_ST, estimate_ST):
+    def scored(example, source_ST, estimate_ST):
         try:
-            values = score(
-                estimate_ST, source_ST, filter_taps=filter_taps, source_names=source_names
-            )
+            values = score(estimate_ST, source_ST, how)
         except SkipExample as error:
-            return example.id, error.reason
-        sources = source_names or [str(s) for s in range(1, len(estimate_ST) + 1)]
-        order = {'permutation_S'} if source_names else set()  # it is the sources' own
+            return [], {example.id: error.reason}
+        sources = how.source_names or [str(s) for s in range(1, len(estimate_ST) + 1)]
+        order = {'permutation_S'} if how.source_names else set()  # it is the sources' own
         metrics = [key[:-2] for key in values if key.endswith('_S') and key not in order]
         return [
             {
                 'id': example.id,
                 'system': name,
                 'source': source,
-                **_identity(example, s, bool(source_names), sexes, len(sources)),
-                'seconds': source_ST.shape[1] / sample_rate,
+                **_identity(example, s, bool(how.source_names), sexes, len(sources)),
+                'seconds': source_ST.shape[1] / how.sample_rate,
                 'snr_db': example.snr_db,
                 **{metric: values[f'{metric}_S'][s].item() for metric in metrics},
                 'empty_estimates': values['empty_estimates'],
             }
             for s, source in enumerate(sources)
-        ]
+        ], {}
 
     def collect(futures):
         for future in futures:
-            result = future.result()
-            if isinstance(result, list):
-                rows.extend(result)
-            else:
-                skipped[result[0]] = result[1]
+            of_example, left_out = future.result()
+            rows.extend(of_example)
+            skipped.update(left_out)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         pending = []
-        made = plan(
-            source,
-            indices,
-            sample_rate=sample_rate,
-            batch_size=batch_size,
-            bucket_seconds=bucket_seconds,
-        )
-        for members, padded, batch_rows in _watched(made, label):
-            loaded = [load(source, int(indices[i]), sample_rate=sample_rate) for i in members]
-            estimates = separate(
-                system,
-                loaded,
-                padded=padded,
-                rows=batch_rows,
-                sample_rate=sample_rate,
-                adaptation_seconds=adaptation_seconds,
-            )
+        indices, planned = own_share(source, how)
+        for members, padded, batch_rows in _watched(planned, label):
+            loaded = [load(source, int(indices[i]), how) for i in members]
+            estimates = separate(system, loaded, padded=padded, rows=batch_rows, how=how)
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
             pending = [
-                pool.submit(rows_of, example, s_ST, estimate_ST)
-                for (example, s_ST), estimate_ST in zip(loaded, estimates)
+                pool.submit(scored, *example, estimate_ST)
+                for example, estimate_ST in zip(loaded, estimates)
             ]
         collect(pending)
-    return rows, skipped
+    shares = gather({'rows': rows, 'skipped': skipped})
+    rows = sorted((row for share in shares for row in share['rows']), key=lambda row: row['id'])
+    return rows, {name: why for share in shares for name, why in share['skipped'].items()}
 
 
 def _watched(batches, label):
@@ -276,24 +242,6 @@ def _watched(batches, label):
             print(
                 f'{title}: {done} of {names.counted(total, "example")}', file=sys.stderr, flush=True
             )
-
-
-def evaluate(system, source, *, max_examples=0, **settings):
-    """Scores a system on a data set, each host its share, every example exactly once.
-
-    Args:
-      system: see `systems`.
-      source: RecordSource.
-      max_examples: only the first so many, 0 for all.
-      **settings: those of `evaluate_examples`.
-
-    Returns:
-      (rows, skipped) over all hosts, rows sorted by id; those of an example stand together.
-    """
-    rows, skipped = evaluate_examples(system, source, own_share(source, max_examples), **settings)
-    shares = gather({'rows': rows, 'skipped': skipped})
-    rows = sorted((row for share in shares for row in share['rows']), key=lambda row: row['id'])
-    return rows, {name: why for share in shares for name, why in share['skipped'].items()}
 
 
 def summary(rows, skipped, *, source_names=(), **context):

@@ -8,11 +8,7 @@ import numpy as np
 
 from fgsep_jax import files as files_lib, names
 from fgsep_jax.evaluation import evaluate
-from fgsep_jax.metrics.improvement import (
-    SkipExample,
-    as_references,
-    finite,
-)
+from fgsep_jax.metrics.improvement import SkipExample, as_references, finite
 
 ABOUT = 'example.json'
 # In the folder of the examples: {folder of one: its files}, all that evaluations wrote there.
@@ -22,21 +18,7 @@ WRITTEN = '.written.json'
 SCORES = ('si_snr', 'si_snri', 'sdr', 'sdri', 'sir', 'siri', 'sar')
 
 
-def write_examples(
-    folder,
-    data_set,
-    source,
-    compared,
-    *,
-    count,
-    sample_rate,
-    batch_size,
-    bucket_seconds,
-    filter_taps,
-    max_examples=0,
-    source_names=(),
-    adaptation_seconds=0.0,
-):
+def write_examples(folder, data_set, source, compared, *, count, **settings):
     """Separates a few examples with every system and writes their sounds.
 
     The examples stand at even distances in the split; one that cannot be scored gives way to the
@@ -48,62 +30,39 @@ def write_examples(
       source: RecordSource.
       compared: {name: system}; the model's name is ''.
       count: examples to write.
-      sample_rate: of the systems, in hertz.
-      batch_size, bucket_seconds, filter_taps, source_names, adaptation_seconds, max_examples: as
-        in `evaluate`.
+      **settings: those of `evaluate.How`.
     """
-    total = min(len(source), max_examples or len(source))
-    bucket = evaluate.bucket_samples(bucket_seconds, sample_rate)
+    how = evaluate.How(**settings)
+    total = min(len(source), how.max_examples or len(source))
     # The shapes that the evaluation has compiled.
-    rows = {
-        padded: rows
-        for _, padded, rows in evaluate.plan(
-            source,
-            evaluate.own_share(source, max_examples),
-            sample_rate=sample_rate,
-            batch_size=batch_size,
-            bucket_seconds=bucket_seconds,
-        )
-    }
+    rows = {padded: rows for _, padded, rows in evaluate.own_share(source, how)[1]}
     done, now, before = set(), {}, _written(folder, data_set)
     for start in np.linspace(0, total, min(count, total), endpoint=False).astype(int):
         for i in range(start, total):
             if i in done:
                 continue
-            loaded = evaluate.load(source, i, sample_rate=sample_rate)
-            example, source_ST = loaded
-            padded = evaluate.pad_length(source_ST.shape[1], bucket)
+            example, source_ST = loaded = evaluate.load(source, i, how)
+            padded = evaluate.pad_length(source_ST.shape[1], how.bucket)
+            shape = dict(padded=padded, rows=rows.get(padded, 1))
             estimates = {
-                name: evaluate.separate(
-                    system,
-                    [loaded],
-                    padded=padded,
-                    rows=rows.get(padded, 1),
-                    sample_rate=sample_rate,
-                    adaptation_seconds=adaptation_seconds,
-                )[0]
+                name: evaluate.separate(system, [loaded], **shape, how=how)[0]
                 for name, system in compared.items()
             }
             try:
                 scores = {
-                    name: evaluate.score(
-                        estimate_ST,
-                        source_ST,
-                        filter_taps=filter_taps,
-                        source_names=source_names,
-                    )
+                    name: evaluate.score(estimate_ST, source_ST, how)
                     for name, estimate_ST in estimates.items()
                 }
             except SkipExample:
                 continue
             done.add(i)
-            about, sounds = _sounds(source_ST, estimates, scores, source_names)
+            about, sounds = _sounds(source_ST, estimates, scores, how.source_names)
             content = {
                 'id': example.id,
                 'data_set': data_set,
-                'sample_rate': sample_rate,
+                'sample_rate': how.sample_rate,
                 'snr_db': float(example.snr_db),
-                'seconds': source_ST.shape[1] / sample_rate,
+                'seconds': source_ST.shape[1] / how.sample_rate,
                 'files': about,
             }
             _write(folder, content, sounds, before, now)

@@ -238,7 +238,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
     empty = own['empty_estimates']
     skips = f', {empty} with an empty estimate at {-LIMIT:g} dB' if empty else ''
     skips += ''.join(f', {n} skipped: {why}' for why, n in own['skipped'].items())
-    shown = 'median [quartiles]' if task.source_names else 'mean ± 95 % interval'
+    shown = 'median [quartiles]' if task.source_names else 'mean [95 % interval]'
     say(
         '\n'
         + table.render(

@@ -1,19 +1,21 @@
 """Text tables of evaluations."""
 
+from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.names import markdown_table
+from fgsep_jax.report.parts import cell_text
 
-# (heading, metric, how it is shown). The papers give means (2) and box plots (1).
+# (heading, metric, statistic, its ends). The papers give means (2) and box plots (1).
 COLUMNS = (
-    ('SI-SNR', 'si_snr', 'mean'),
-    ('SI-SNRi', 'si_snri', 'mean'),
-    ('SDR', 'sdr', 'mean'),
-    ('SDRi', 'sdri', 'mean'),
+    ('SI-SNR', 'si_snr', 'mean', 'ci95'),
+    ('SI-SNRi', 'si_snri', 'mean', 'ci95'),
+    ('SDR', 'sdr', 'mean', 'ci95'),
+    ('SDRi', 'sdri', 'mean', 'ci95'),
 )
 NAMED_COLUMNS = (
-    ('SDRi', 'sdri', 'quartiles'),
-    ('SIRi', 'siri', 'quartiles'),
-    ('SAR', 'sar', 'quartiles'),
-    ('SI-SNRi', 'si_snri', 'median'),
+    ('SDRi', 'sdri', 'median', 'quartiles'),
+    ('SIRi', 'siri', 'median', 'quartiles'),
+    ('SAR', 'sar', 'median', 'quartiles'),
+    ('SI-SNRi', 'si_snri', 'median', ''),
 )
 
 
@@ -23,12 +25,9 @@ def columns(source_names=()):
         return COLUMNS
     first, *others = source_names
     return (
-        *(
-            (f'{first} {label}', f'{metric}_{first}', style)
-            for label, metric, style in NAMED_COLUMNS
-        ),
-        *((f'{name} SDRi', f'sdri_{name}', 'median') for name in others),
-        ('both SDRi', 'sdri', 'median'),
+        *((f'{first} {label}', f'{key}_{first}', *how) for label, key, *how in NAMED_COLUMNS),
+        *((f'{name} SDRi', f'sdri_{name}', 'median', '') for name in others),
+        ('both SDRi', 'sdri', 'median', ''),
     )
 
 
@@ -43,22 +42,17 @@ def render(title, systems, columns=COLUMNS):
     Returns:
       Text; improvements carry their 95 % interval, or the quartiles.
     """
-    heads = ['system', *(f'{label} (dB)' for label, _, _ in columns)]
+    heads = ['system', *(f'{label} (dB)' for label, *_ in columns)]
     rows = [
-        [name, *(_cell(metrics[key], style) for _, key, style in columns)]
+        [name, *(cell_text(_cell(metrics[key], *how)) for _, key, *how in columns)]
         for name, metrics in systems.items()
     ]
     return f'{title}\n\n' + markdown_table(heads, rows, [False] + [True] * len(columns))
 
 
-def _cell(value, style):
-    center = value['mean' if style == 'mean' else 'median']
-    if center is None:
-        return '-'
-    text = f'{center:.2f}'
-    interval = value.get('ci95')
-    if style == 'mean' and interval and None not in interval:
-        text += f' ± {(interval[1] - interval[0]) / 2:.2f}'
-    if style == 'quartiles' and value.get('q25') is not None:
-        text += f' [{value["q25"]:.2f}, {value["q75"]:.2f}]'
-    return text
+def _cell(value, statistic, ends):
+    if value[statistic] is None:
+        return None
+    quartiles = value.get('q25'), value.get('q75')
+    between = quartiles if ends == 'quartiles' else value.get(ends)
+    return Estimate(value[statistic], *(between or ()))
