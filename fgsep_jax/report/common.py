@@ -52,7 +52,7 @@ def clusters(examples):
     return intervals.clusters('speaker', examples['speaker']) if 'speaker' in examples else ()
 
 
-def difference(results, terms, metric, *, statistic=None):
+def difference(results, terms, metric, *, statistic=None, system='model', ids=None):
     """A weighted sum of what groups of runs score.
 
     Args:
@@ -60,6 +60,8 @@ def difference(results, terms, metric, *, statistic=None):
       terms: list of (weight, group's number or None, data set).
       metric: (name, source).
       statistic: 'mean' or 'median'; the task's own if None.
+      system: name. A baseline has no seed: the first of its results stands for all.
+      ids: of the examples that count; None for all.
 
     Returns:
       Estimate over the seeds that a group has on all data sets wanted of it and the examples
@@ -67,9 +69,11 @@ def difference(results, terms, metric, *, statistic=None):
     """
     if not terms or any(group is None for _, group, _ in terms):
         return None
-    matrix = {(group, name): results.matrix(group, name, metric) for _, group, name in terms}
-    seeds = {}
-    for (group, _), value in matrix.items():
+    matrix, seeds = {}, {}
+    for _, group, name in terms:
+        value = results.matrix(group, name, metric, system)
+        value = value if system == 'model' else value[:1]
+        matrix[group, name] = value if ids is None else value.loc[:, value.columns.isin(ids)]
         seeds[group] = value.index.intersection(seeds.get(group, value.index))
     if not all(map(len, seeds.values())):
         return None
@@ -77,12 +81,12 @@ def difference(results, terms, metric, *, statistic=None):
     for name in {name: None for _, name in matrix}:
         groups = [group for group, other in matrix if other == name]
         scores = [matrix[group, name].loc[seeds[group]].dropna(axis=1) for group in groups]
-        ids = sorted(set.intersection(*(set(score.columns) for score in scores)))
-        if not ids:
+        common = sorted(set.intersection(*(set(score.columns) for score in scores)))
+        if not common:
             return None
         for group, score in zip(groups, scores):
-            value[group, name] = score[ids].to_numpy()
-        labels[name] = clusters(results.examples(groups[0], name).loc[ids])
+            value[group, name] = score[common].to_numpy()
+        labels[name] = clusters(results.examples(groups[0], name, system).loc[common])
     return intervals.contrast(
         [
             intervals.Term(weight, value[group, name], group, name, labels[name])
@@ -98,25 +102,15 @@ def score(results, group, data_set, metric, *, system='model', ids=None):
     Args:
       results: Results of one task.
       group: its number.
-      data_set, system: names. An oracle has no seed: the first of its results stands for all; of
-        untrained models too, which the note then says.
-      metric: (name, source).
-      ids: of the examples that count; None for all.
+      data_set: name.
+      metric, system, ids: as in `difference`. That a baseline has one seed is noted of untrained
+        models alone: an oracle has none.
 
     Returns:
       Estimate, or None.
     """
-    value = results.matrix(group, data_set, metric, system)
-    value = (value if system == 'model' else value[:1]).dropna(axis=1)
-    value = value if ids is None else value.loc[:, value.columns.isin(ids)]
-    if not value.size:
-        return None
-    estimate = intervals.summarize(
-        value.to_numpy(),
-        statistic=STATISTIC[results.task],
-        clusters=clusters(results.examples(group, data_set, system).loc[value.columns]),
-    )
-    if system.startswith('ideal_') and estimate.note == 'one seed':
+    estimate = difference(results, [(1, group, data_set)], metric, system=system, ids=ids)
+    if estimate and system.startswith('ideal_') and estimate.note == 'one seed':
         return estimate._replace(note='')
     return estimate
 
@@ -223,25 +217,14 @@ def worst_ten(results, data_set):
     best = max(scored, key=lambda pair: pair[0])[1]
     value = results.matrix(best.group, data_set, metric).dropna(axis=1)
     value = dict(zip(value.columns, value.to_numpy().mean(axis=0)))
-    others = [
-        row
-        for _, group in scored
-        if group is not best
-        for _, row in results.matrix(group.group, data_set, metric).iterrows()
-    ]
+    others = [results.matrix(one.group, data_set, metric) for _, one in scored if one is not best]
     examples = results.examples(best.group, data_set)
     rows = []
-    for name in sorted(value, key=value.get)[:10]:
-        of_others = [float(row[name]) for row in others if name in row]
-        rows.append(
-            [
-                name,
-                float(examples['snr_db', ''][name]),
-                float(examples['seconds', ''][name]),
-                float(value[name]),
-                float(np.mean(of_others)) if of_others else None,
-            ]
-        )
+    for name in sorted(value, key=lambda name: value[name])[:10]:
+        about = [float(examples[column, ''][name]) for column in ('snr_db', 'seconds')]
+        of_others = [each for matrix in others if name in matrix for each in matrix[name]]
+        mean = float(np.mean(of_others)) if of_others else None
+        rows.append([name, *about, float(value[name]), mean])
     return Table(
         f'worst_ten-{data_set}',
         f'The worst ten examples of {best.label}, tested on {data_set}',
@@ -401,12 +384,9 @@ def _binned(results, data_set, column, label, words):
     edges = np.unique(np.quantile(first_N, np.linspace(0, 1, BINS + 1))) if len(first_N) else []
     if len(edges) < 3 or len(first_N) < BINS * intervals.MIN_GROUPS:
         return None
-    last = len(edges) - 2  # that bin holds its upper end, too
+    ends = [*edges[:-1], np.nextafter(edges[-1], np.inf)]  # the last bin holds its upper end, too
     parts = {
-        group: [
-            at.index[(edges[k] <= at) & (at < edges[k + 1] if k < last else at <= edges[-1])]
-            for k in range(last + 1)
-        ]
+        group: [at.index[np.digitize(at, ends) == k] for k in range(1, len(edges))]
         for group, at in value_N.items()
     }
     middle, shift = (edges[:-1] + edges[1:]) / 2, 0.006 * (edges[-1] - edges[0])
@@ -485,9 +465,8 @@ def _kinds(results, group, data_set):
     """{what: Series of each example's kind} of what the examples of a data set tell."""
     examples, kinds = results.examples(group, data_set), {}
     if 'sex' in examples and len(examples['sex'].columns) == 2:
-        pairs = [tuple(sorted(map(str, row))) for row in examples['sex'].to_numpy()]
-        kinds['sexes of the speakers'] = examples.index.to_series().map(
-            dict(zip(examples.index, map(PAIRS.get, pairs)))
+        kinds['sexes of the speakers'] = examples['sex'].apply(
+            lambda pair: PAIRS.get(tuple(sorted(map(str, pair)))), axis=1
         )
     for source in ROLES:
         if ('class', source) in examples:

@@ -5,8 +5,9 @@ import shlex
 
 import numpy as np
 
+from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.report import common
-from fgsep_jax.report.parts import Table, markdown
+from fgsep_jax.report.parts import Table, cell_text, markdown
 from fgsep_jax.report.runs import ResultsError
 
 
@@ -75,10 +76,8 @@ def _quartiles(results, metric, sets):
                 continue
             low, middle, high = np.quantile(value_N, [0.25, 0.5, 0.75])
             skipped = part.drop_duplicates('run').skipped.sum()
-            cells.append(
-                f'{middle:.2f} [{low:.2f}, {high:.2f}]'
-                + f' ({skipped} of {len(value_N) + skipped} not scored)' * bool(skipped)
-            )
+            note = f'{skipped} of {len(value_N) + skipped} not scored' * bool(skipped)
+            cells.append(cell_text(Estimate(middle, low, high, note)))
         return [label, *cells]
 
     rows = [row(label, group, system, metric) for label, group, system in systems]
