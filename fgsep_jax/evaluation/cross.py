@@ -75,10 +75,10 @@ def _print_matrix(jobs):
             " 'fgsep_jax[report]', then the same command, which keeps what is evaluated"
         )
         return
-    from fgsep_jax.report import foreground, load, parts, speech
+    from fgsep_jax.report import foreground, parts, speech
 
     notes = []
-    results = load.tables([run for run, *_ in jobs], notes)
+    results = runs_lib.tables([run for run, *_ in jobs], notes)
     for note in notes:
         print(f'note: {names_lib.shown(note)}')
     names = results.data_sets()

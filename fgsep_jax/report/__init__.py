@@ -2,7 +2,7 @@
 
 
 def load_runs(folder):
-    """All scores of the runs below a folder as one DataFrame; see `load.load_runs`."""
-    from fgsep_jax.report import load  # pandas takes half a second to import
+    """All scores of the runs below a folder as one DataFrame; see `runs.load_runs`."""
+    from fgsep_jax.report import runs
 
-    return load.load_runs(folder)
+    return runs.load_runs(folder)

@@ -11,7 +11,7 @@ import sys
 
 from fgsep_jax import command_line, lock
 from fgsep_jax.names import counted, shown
-from fgsep_jax.report.runs import ResultsError
+from fgsep_jax.report import runs
 
 NEEDED = {
     'pandas': 'which makes the tables',
@@ -66,21 +66,19 @@ def main(argv=None, *, evaluated=False):
     try:
         for name, why in NEEDED.items():
             if importlib.util.find_spec(name) is None:
-                raise ResultsError(
+                raise runs.ResultsError(
                     f"{name}, {why}, is not installed: pip install 'fgsep_jax[report]'"
                 )
-        from fgsep_jax.report import load
-
-        results = load.read(options.runs, notes)
+        results = runs.read(options.runs, notes)
         if options.text:
             from fgsep_jax.report import text
 
             done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
         else:
             done = _write(results, notes, options)
-    except (ResultsError, OSError) as error:
+    except (runs.ResultsError, OSError) as error:
         return command_line.refusal(error).code
-    said = load.seen_in_training(results.runs.folder) if evaluated else []
+    said = runs.seen_in_training(results.runs.folder) if evaluated else []
     for note in (note for note in notes if note not in said):
         print(f'note: {shown(note)}', file=sys.stderr)
     command_line.show(done)

@@ -5,8 +5,8 @@ import numpy as np
 from fgsep_jax.metrics import intervals
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures
-from fgsep_jax.report.load import SUBSETS, short_labels
 from fgsep_jax.report.parts import Figure, Table, heads
+from fgsep_jax.report.runs import ROLES, STATISTIC, SUBSETS, short_labels
 
 # IRM: ideal ratio mask.
 SYSTEMS = {
@@ -23,8 +23,6 @@ SCORES = {
         ('sar', 'foreground'): 'foreground SAR (dB)',
     },
 }
-ROLES = ('foreground', 'background')
-STATISTIC = {'speech': 'mean', 'foreground': 'median'}
 BINS = 5
 MEASURES = {'si_snr': 'SI-SNR (dB)', 'mel_snr': 'SNR on mel bands (dB)', 'loss': 'loss'}
 PAIRS = {('F', 'F'): 'female, female', ('F', 'M'): 'female, male', ('M', 'M'): 'male, male'}
@@ -38,81 +36,6 @@ def main_metric(task):
 def key(metric):
     """Name of a metric of one source, or of the mean over them: 'sdri_foreground', 'si_snri'."""
     return '_'.join(filter(None, metric))
-
-
-def clusters(examples):
-    """Who or what each example holds, for `intervals.Term`: its recordings or its two speakers.
-
-    Args:
-      examples: DataFrame as of `Results.examples`.
-    """
-    recordings = [source for source in ROLES if ('recording', source) in examples]
-    if recordings:
-        return intervals.clusters('recording', examples['recording'][recordings])
-    return intervals.clusters('speaker', examples['speaker']) if 'speaker' in examples else ()
-
-
-def difference(results, terms, metric, *, statistic=None, system='model', ids=None):
-    """A weighted sum of what groups of runs score.
-
-    Args:
-      results: Results of one task.
-      terms: list of (weight, group's number or None, data set).
-      metric: (name, source).
-      statistic: 'mean' or 'median'; the task's own if None.
-      system: name. A baseline has no seed: the first of its results stands for all.
-      ids: of the examples that count; None for all.
-
-    Returns:
-      Estimate over the seeds that a group has on all data sets wanted of it and the examples
-      that all groups share; None where there is none.
-    """
-    if not terms or any(group is None for _, group, _ in terms):
-        return None
-    matrix, seeds = {}, {}
-    for _, group, name in terms:
-        value = results.matrix(group, name, metric, system)
-        value = value if system == 'model' else value[:1]
-        matrix[group, name] = value if ids is None else value.loc[:, value.columns.isin(ids)]
-        seeds[group] = value.index.intersection(seeds.get(group, value.index))
-    if not all(map(len, seeds.values())):
-        return None
-    value, labels = {}, {}
-    for name in {name: None for _, name in matrix}:
-        groups = [group for group, other in matrix if other == name]
-        scores = [matrix[group, name].loc[seeds[group]].dropna(axis=1) for group in groups]
-        common = sorted(set.intersection(*(set(score.columns) for score in scores)))
-        if not common:
-            return None
-        for group, score in zip(groups, scores):
-            value[group, name] = score[common].to_numpy()
-        labels[name] = clusters(results.examples(groups[0], name, system).loc[common])
-    return intervals.contrast(
-        [
-            intervals.Term(weight, value[group, name], group, name, labels[name])
-            for weight, group, name in terms
-        ],
-        statistic=statistic or STATISTIC[results.task],
-    )
-
-
-def score(results, group, data_set, metric, *, system='model', ids=None):
-    """What one system of a group scores on a data set.
-
-    Args:
-      results: Results of one task.
-      group: its number.
-      data_set: name.
-      metric, system, ids: as in `difference`. That a baseline has one seed is noted of untrained
-        models alone: an oracle has none.
-
-    Returns:
-      Estimate, or None.
-    """
-    estimate = difference(results, [(1, group, data_set)], metric, system=system, ids=ids)
-    if estimate and system.startswith('ideal_') and estimate.note == 'one seed':
-        return estimate._replace(note='')
-    return estimate
 
 
 def seeds_on(results, group, data_sets):
@@ -195,7 +118,7 @@ def scores_table(results, data_set):
         [
             label,
             seeds_on(results, group, [data_set]) if system == 'model' else '',
-            *(score(results, group, data_set, metric, system=system) for metric in scores),
+            *(results.score(group, data_set, metric, system=system) for metric in scores),
         ]
         for label, group, system in systems_on(results, [data_set])
     ]
@@ -210,7 +133,7 @@ def worst_ten(results, data_set):
     scored = [
         (estimate.value, group)
         for group in results.groups
-        if (estimate := score(results, group.group, data_set, metric)) is not None
+        if (estimate := results.score(group.group, data_set, metric)) is not None
     ]
     if not scored:
         return None
@@ -354,7 +277,7 @@ def _points(ax, results, data_set, parts, where, *, across=False):
     for g, group in enumerate(results.groups):
         style, points = styles[labels[group.group]], []
         for k, ids in enumerate(parts[group.group]):
-            estimate = score(results, group.group, data_set, metric, ids=ids)
+            estimate = results.score(group.group, data_set, metric, ids=ids)
             if estimate is None:
                 continue
             value, low, high, _ = estimate

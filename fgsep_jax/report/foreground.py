@@ -3,9 +3,9 @@
 import numpy as np
 
 from fgsep_jax.report import figures, published, sound, sounds
-from fgsep_jax.report.common import SYSTEMS, difference, key, owners, score, seeds_on, systems_on
-from fgsep_jax.report.load import SUBSETS, short_labels
+from fgsep_jax.report.common import SYSTEMS, key, owners, seeds_on, systems_on
 from fgsep_jax.report.parts import Figure, Table, heads
+from fgsep_jax.report.runs import SUBSETS, short_labels
 
 MODELS = ('M1', 'M1+', 'M2', 'M2+')
 ORACLES = ('ideal_mel_mask', 'ideal_ratio_mask')
@@ -65,7 +65,7 @@ def claims(results, family, preset):
             for sign, name in ((1, first), (-1, second))
             if name
         ]
-        return difference(results, terms, metric)
+        return results.difference(terms, metric)
 
     rows = []
     for claim, number, first, second, metric, kind, where in DIFFERENCES:
@@ -129,11 +129,11 @@ def medians(results, family):
             if group:
                 present = [name for name in names if results.part(group.group, name) is not None]
                 cells = [seeds_on(results, group.group, present)]
-                cells += [score(results, group.group, name, metric) for name in names]
+                cells += [results.score(group.group, name, metric) for name in names]
             rows.append([model, *cells])
         for label, group, system in systems_on(results, names):
             if system != 'model':
-                cells = [score(results, group, name, metric, system=system) for name in names]
+                cells = [results.score(group, name, metric, system=system) for name in names]
                 baselines[system] = [label, '', *cells]
         rows += [baselines[name] for name in (*ORACLES, 'untrained') if name in baselines]
         tables.append(

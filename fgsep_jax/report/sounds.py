@@ -1,8 +1,8 @@
 """Which test examples a report lets its reader hear, and what is said of them."""
 
 from fgsep_jax.report.common import SYSTEMS
-from fgsep_jax.report.load import utf8
 from fgsep_jax.report.players import Listening, Track
+from fgsep_jax.report.runs import utf8
 
 SEXES = {'F': 'female', 'M': 'male'}
 HIDDEN = ('untrained',)  # scored, but nothing to listen to

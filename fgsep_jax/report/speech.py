@@ -6,9 +6,9 @@ import numpy as np
 
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, published
-from fgsep_jax.report.common import SYSTEMS, difference, parameters, score, seeds_on
-from fgsep_jax.report.load import short_labels
+from fgsep_jax.report.common import SYSTEMS, parameters, seeds_on
 from fgsep_jax.report.parts import Figure, Table, cell_text, heads
+from fgsep_jax.report.runs import short_labels
 
 DEEP, PLAIN = 'Deep w/ PReLU', 'Conv-TasNet'
 SI_SNR, SI_SNRI, SDRI = 'SI-SNR', ('si_snri', ''), ('sdri', '')  # the plain objective; metrics
@@ -32,7 +32,7 @@ def claims(results, preset):
     rows = []
     for make in (_deep, _variants, _power_law, _diversity):
         for claim, number, where, terms, kind in make(runs):
-            estimate = difference(runs.results, terms, SI_SNRI)
+            estimate = runs.results.difference(terms, SI_SNRI)
             rows.append([claim, number, where, estimate, published.verdict(estimate, kind)])
     more = {'published': 'difference (dB)', 'where': 'Here', 'difference': 'Difference (dB)'}
     several = '; '.join(sorted(runs.several))
@@ -222,7 +222,7 @@ NOT_OURS = (
 
 def _ours(results, group, data_set, *metrics):
     number = group.group
-    scores = [score(results, number, data_set, metric) for metric in metrics]
+    scores = [results.score(number, data_set, metric) for metric in metrics]
     return [parameters(results, number), seeds_on(results, number, [data_set]), *scores]
 
 
@@ -265,7 +265,7 @@ def cross_table(results, data_sets):
     """
     rows = []
     for group in results.groups:
-        cells = [score(results, group.group, name, SI_SNRI) for name in data_sets]
+        cells = [results.score(group.group, name, SI_SNRI) for name in data_sets]
         _, cross, drop = _in_and_across(results, [group], data_sets)
         present = [name for name, cell in zip(data_sets, cells) if cell is not None]
         seeds = seeds_on(results, group.group, present)
@@ -277,7 +277,7 @@ def cross_table(results, data_sets):
     rows.sort(key=lambda row: (_place(row[0]), *row[1:3]))
     oracle = []
     for name in data_sets:
-        masked = (score(results, g.group, name, SI_SNRI, system=MASK) for g in results.groups)
+        masked = (results.score(g.group, name, SI_SNRI, system=MASK) for g in results.groups)
         oracle.append(next(filter(None, masked), None))
     if any(oracle):
         rows.append([SYSTEMS[MASK], '', '', '', '', *oracle, '', ''])
@@ -331,7 +331,7 @@ def _in_and_across(results, groups, data_sets):
         if name != group.trained_on and len(data_sets) > 1
     ]
     lost = own + [(-weight, *rest) for weight, *rest in cross] if cross else []
-    return [difference(results, terms, SI_SNRI) for terms in (own, cross, lost)]
+    return [results.difference(terms, SI_SNRI) for terms in (own, cross, lost)]
 
 
 def cross_means(results, data_sets):
@@ -378,7 +378,7 @@ def cross_differences(results, data_sets):
         if group.group not in plain:
             first = plain[0] if len(plain) == 1 else None
             cells = [
-                difference(results, [(1, group.group, name), (-1, first, name)], SI_SNRI)
+                results.difference([(1, group.group, name), (-1, first, name)], SI_SNRI)
                 for name in data_sets
             ]
             rows.append([*_kind(group), group.preset, *cells])
@@ -419,7 +419,7 @@ def cross_figure(results, data_sets):
             style = {key: styles[name][key] for key in ('color', 'hatch')}
             for d, data_set in enumerate(data_sets):
                 x = d + (b - (len(bars) - 1) / 2) * width
-                cell = score(results, groups[on], data_set, SI_SNRI) if on in groups else None
+                cell = results.score(groups[on], data_set, SI_SNRI) if on in groups else None
                 if cell is None:
                     figures.no_run(ax, x)
                     continue

@@ -8,7 +8,7 @@ import numpy as np
 from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.report import common
 from fgsep_jax.report.parts import Table, cell_text, markdown
-from fgsep_jax.report.runs import ResultsError
+from fgsep_jax.report.runs import ROLES, ResultsError
 
 
 def compare(results, *, data_sets=(), metrics=()):
@@ -42,7 +42,7 @@ def compare(results, *, data_sets=(), metrics=()):
         tables += [common.scores_table(ours, name) for name in sets]
         tables += [_quartiles(ours, metric, sets) for metric in chosen]
         tables += [_differences(ours, metric, sets) for metric in chosen]
-        tables += [_by_class(ours, chosen[0], source, sets) for source in common.ROLES]
+        tables += [_by_class(ours, chosen[0], source, sets) for source in ROLES]
     return '\n'.join(markdown(table) for table in tables if table.rows)
 
 
@@ -98,8 +98,7 @@ def _differences(results, metric, sets):
     rows = [
         [f'{second.label} - {first.label}', statistic]
         + [
-            common.difference(
-                results,
+            results.difference(
                 [(1, second.group, name), (-1, first.group, name)],
                 metric,
                 statistic=statistic,

@@ -5,16 +5,16 @@ import os
 
 import numpy as np
 
-from fgsep_jax.report import load
+from fgsep_jax.report import runs
 
 
 def results_in(folder):
-    return load.read([str(folder)], [])
+    return runs.read([str(folder)], [])
 
 
 def notes_in(folder):
     notes = []
-    load.read([str(folder)], notes)
+    runs.read([str(folder)], notes)
     return notes
 
 

@@ -12,7 +12,7 @@ import pytest
 import damage
 import fabricate
 from fgsep_jax import files
-from fgsep_jax.report import __main__ as command, common, load, runs, sounds, speech, text
+from fgsep_jax.report import __main__ as command, common, runs, sounds, speech, text
 from fgsep_jax.report.parts import markdown
 
 FILES = (
@@ -46,7 +46,7 @@ def folder(made, tmp_path):
 def read(folder):
     """Everything that is read of the runs, and the tables; figures take seconds to draw."""
     notes = []
-    results = load.read([str(folder)], notes)
+    results = runs.read([str(folder)], notes)
     sets = results.data_sets()
     made = [common.runs_table(results), speech.claims(results, 'demo')]
     made += [speech.table_1(results, name) for name in sets]
@@ -164,7 +164,7 @@ def test_half_characters_anywhere_in_a_configuration(folder):
             section[f'new {half}'] = 1
         config['task'] = 'speech'
         path.write_text(json.dumps(config))
-    results = load.read([str(folder)], notes := [])
+    results = runs.read([str(folder)], notes := [])
     text.compare(results)
     assert len(results.runs) == 2 and any('damaged' in note for note in notes)
     json.dumps([*results.runs.label, *results.runs.config], ensure_ascii=False).encode()
@@ -222,8 +222,8 @@ def test_random_damage(made, name, draw):
         for note in notes:
             note.encode()
         with contextlib.suppress(runs.ResultsError):
-            text.compare(load.read([str(made)], []))
+            text.compare(runs.read([str(made)], []))
         with contextlib.suppress(runs.ResultsError):
-            load.load_runs(str(made))
+            runs.load_runs(str(made))
     finally:
         path.write_bytes(data)

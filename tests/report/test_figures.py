@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import fabricate
-from fgsep_jax.report import common, figures, foreground, load, sound, sounds, speech as speech_lib
+from fgsep_jax.report import common, figures, foreground, runs, sound, sounds, speech as speech_lib
 from reading import results_in
 
 
 @pytest.fixture(scope='module')
 def everything(every_run):
-    return load.read([every_run], [])
+    return runs.read([every_run], [])
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,7 @@ def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
     item = speech_lib.cross_figure(speech, ['alpha', 'beta'])
     heights = [patch.get_height() for ax in item.figure.axes for patch in ax.patches]
     cells = [
-        common.score(speech, group.group, name, ('si_snri', '')).value
+        speech.score(group.group, name, ('si_snri', '')).value
         for on in ('alpha', 'beta')
         for group in speech.groups
         if group.trained_on == on

@@ -9,7 +9,7 @@ import pytest
 
 import fabricate
 import fgsep_jax.report
-from fgsep_jax.report import __main__ as command, common, load, page, runs
+from fgsep_jax.report import __main__ as command, common, page, runs
 from reading import mean_of, notes_in, results_in
 
 SI_SNRI = ('si_snri', '')
@@ -135,8 +135,8 @@ def test_examples_that_share_speakers_are_fewer(tmp_path):
                 writer.writerows(rows)
         results = results_in(tmp_path)
         estimates = [
-            common.score(results, 0, 'alpha', SI_SNRI),
-            common.difference(results, [(1, 0, 'alpha')], SI_SNRI),
+            results.score(0, 'alpha', SI_SNRI),
+            results.difference([(1, 0, 'alpha')], SI_SNRI),
         ]
         widths = [estimate.high - estimate.low for estimate in estimates]
         assert widths[0] == pytest.approx(widths[1])
@@ -155,7 +155,7 @@ def test_results_of_earlier_versions_are_the_same_table(tmp_path, experiment, na
     if named and not by_source:
         pytest.skip('these always had them')
     fabricate.run(tmp_path / 'run', experiment, sounds=False, trained_on='alpha')
-    now = load.load_runs(tmp_path)
+    now = runs.load_runs(tmp_path)
     for path in tmp_path.glob('run/evaluation/**/examples.csv'):
         rows = list(csv.DictReader(path.read_text().splitlines()))
         examples = {}
@@ -181,7 +181,7 @@ def test_results_of_earlier_versions_are_the_same_table(tmp_path, experiment, na
             writer = csv.DictWriter(file, examples[first['id']])
             writer.writeheader()
             writer.writerows(examples.values())
-    then = load.load_runs(tmp_path)
+    then = runs.load_runs(tmp_path)
     if not named:
         now['speaker'] = now.speaker.str.replace(' ', '-')
     if not by_source:  # both have the mean
@@ -260,8 +260,8 @@ def test_scores_are_of_the_examples_that_all_seeds_scored(tmp_path):
     ids = [f'alpha-{i:03d}' for i in range(12) if i not in (2, 3, 11)]
     assert list(value.dropna(axis=1).columns) == ids
     expected = value[ids].to_numpy().mean()
-    assert common.score(results, 0, 'alpha', SI_SNRI).value == pytest.approx(expected)
-    assert common.difference(results, [(1, 0, 'alpha')], SI_SNRI).value == pytest.approx(expected)
+    assert results.score(0, 'alpha', SI_SNRI).value == pytest.approx(expected)
+    assert results.difference([(1, 0, 'alpha')], SI_SNRI).value == pytest.approx(expected)
 
 
 def test_load_runs_leaves_out_what_the_report_leaves_out(tmp_path):
@@ -425,7 +425,7 @@ def test_of_results_by_one_rule_those_made_as_most_are_stay(tmp_path):
 
     def staying():
         found = runs.find(str(tmp_path))
-        notes = load.reconcile(found)
+        notes = runs.reconcile(found)
         return [run.name for run in found if '' in run.results.get('alpha', {})], notes
 
     left, notes = staying()

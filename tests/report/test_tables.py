@@ -125,7 +125,7 @@ def test_differences_are_on_the_same_examples(speech):
     )
     results = results_in(speech)
     group = next(group.group for group in results.groups if group.model == 'Deep w/ PReLU')
-    level = common.score(results, group, 'gamma', ('si_snri', ''))
+    level = results.score(group, 'gamma', ('si_snri', ''))
     # What all systems find hard or easy is no part of a difference.
     assert row['on_gamma'].high - row['on_gamma'].low < (level.high - level.low) / 3
     assert ('Conv-TasNet', 'SI-SNR') not in [(row['model'], row['objective']) for row in rows]
