@@ -54,7 +54,7 @@ def claims(results, family, preset):
     Returns:
       Table.
     """
-    fits = results.of(trained_on=family, preset=preset).groups
+    fits = results.groups_of(trained_on=family, preset=preset)
     names = [group.model for group in fits]
     models = {group.model: group.group for group in fits if names.count(group.model) == 1}
 

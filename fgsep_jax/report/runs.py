@@ -492,7 +492,7 @@ def read_curves(folder, problems):
 
 
 def read_gates(folder, problems):
-    """({step: gate_KN in 0..1}, words for the utterance they are of) of gates/*.npz.
+    """({step: gate_KN in 0..1}, words for the utterance they are of) of a run's files.
 
     Args:
       folder, problems: as in `read_curves`.
@@ -642,6 +642,14 @@ class Results:
     def of(self, **values):
         """The Results of the runs that have some values, e.g. task='speech'."""
         return self.where(np.all([self.runs[key] == values[key] for key in values], axis=0))
+
+    def groups_of(self, **values):
+        """Those of `groups` that have some values, e.g. model='M1'."""
+        return [
+            group
+            for group in self.groups
+            if all(getattr(group, key) == value for key, value in values.items())
+        ]
 
     def where(self, chosen):
         """The Results of the chosen rows of `runs`, an array of bools."""

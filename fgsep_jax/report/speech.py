@@ -59,12 +59,7 @@ class _Runs:
 
     def pick(self, on, model, law=''):
         """Number of the group of a model trained on a data set, None unless there is just one."""
-        wanted = model, on, SI_SNR + law
-        fits = [
-            group
-            for group in self.results.groups
-            if (group.model, group.trained_on, group.objective) == wanted
-        ]
+        fits = self.results.groups_of(model=model, trained_on=on, objective=SI_SNR + law)
         if len(fits) > 1:
             self.several.add(', '.join(group.label for group in fits))
         return fits[0].group if len(fits) == 1 else None
@@ -170,14 +165,9 @@ def _diversity(runs):
         yield claim, published.MORE_DATA, where, terms, 'above'
 
 
-def _matching(results, model, data_set):
-    """Groups of a model with the plain objective, trained on a data set; [None] without any."""
-    wanted = model, SI_SNR, data_set
-    return [
-        group
-        for group in results.groups
-        if (group.model, group.objective, group.trained_on) == wanted
-    ] or [None]
+def _plain(results, model, data_set, **more):
+    """Groups of a model with the plain objective, trained on a data set."""
+    return results.groups_of(model=model, objective=SI_SNR, trained_on=data_set, **more)
 
 
 def table_1(results, data_set):
@@ -193,7 +183,7 @@ def table_1(results, data_set):
     columns |= {'published_si_snri': 'SI-SNRi, WSJ0-2mix (dB)'} | heads('preset', layers)
     rows = []
     for model, numbers in published.TABLE_1.items():
-        for group in _matching(results, model, data_set):
+        for group in _plain(results, model, data_set) or [None]:
             ours = [None] * 8
             if group:
                 encoder = group.config.get('model.encoder')
@@ -238,7 +228,7 @@ def table_2(results, data_set):
         if model in published.OTHERS_WORK:
             rows.append([model, *numbers, *["others' work"] * 4])
             continue
-        for group in _matching(results, model, data_set):
+        for group in _plain(results, model, data_set) or [None]:
             ours = group and [group.preset, *_ours(results, group, data_set, SDRI)]
             rows.append([model, *numbers, *(ours or [None] * 4)])
     paper = {'published_sdri': 'SDRi, WSJ0-2mix (dB)', 'published_parameters': 'Parameters'}
@@ -308,14 +298,14 @@ def _place(model):
 
 def _size(results, data_set):
     """'libri: 150 mixtures of 31 speakers'."""
+    mixtures = speakers = 0
     for group in results.groups:
         if results.part(group.group, data_set) is not None:
             examples = results.examples(group.group, data_set)
+            mixtures = len(examples)
             speakers = examples['speaker'].stack().nunique() if 'speaker' in examples else 0
-            return (
-                f'{data_set}: {counted(len(examples), "mixture")} of {counted(speakers, "speaker")}'
-            )
-    return f'{data_set}: {counted(0, "mixture")} of {counted(0, "speaker")}'
+            break
+    return f'{data_set}: {counted(mixtures, "mixture")} of {counted(speakers, "speaker")}'
 
 
 def _in_and_across(results, groups, data_sets):
@@ -370,13 +360,9 @@ def cross_differences(results, data_sets):
     """
     rows = []
     for group in results.groups:
-        plain = [
-            other.group
-            for other in _matching(results, PLAIN, group.trained_on)
-            if other and other.preset == group.preset
-        ]
-        if group.group not in plain:
-            first = plain[0] if len(plain) == 1 else None
+        plain = _plain(results, PLAIN, group.trained_on, preset=group.preset)
+        if group.group not in [other.group for other in plain]:
+            first = plain[0].group if len(plain) == 1 else None
             cells = [
                 results.difference([(1, group.group, name), (-1, first, name)], SI_SNRI)
                 for name in data_sets
