@@ -230,17 +230,13 @@ def _separate_one(separator, job, args, how, background, manifest, progress):
 @contextlib.contextmanager
 def _standard_input(folder, raw_rate):
     """Standard input as a file: a recording of any form, or 16-bit samples."""
-    import soundfile
-
     from fgsep_jax.separation import live
 
     suffix = '.wav' if raw_rate else '.audio'
     with tempfile.NamedTemporaryFile(dir=folder, prefix=files.PARTIAL, suffix=suffix) as file:
         if raw_rate:
-            with (
-                contextlib.closing(writing.Output(file.name)) as output,
-                soundfile.SoundFile(output, 'w', raw_rate, 1, 'PCM_16', format='WAV') as sound,
-            ):
+            form = dict(rate=raw_rate, channels=1, subtype='PCM_16')
+            with writing.opened(file.name, **form) as (sound, output):
                 for block_T in live.samples():
                     sound.write(block_T)
                     output.check()

@@ -13,26 +13,10 @@ from fgsep_jax.separation.manifest import MANIFEST, MistakeError, written_into
 
 NAME = '{path}/{file}_{source}'
 # What is taken out of folders: libsndfile's forms, and those that ffmpeg reads.
-SUFFIXES = frozenset(
-    [
-        'wav',
-        'wave',
-        'flac',
-        'ogg',
-        'oga',
-        'opus',
-        'mp3',
-        'aif',
-        'aiff',
-        'aifc',
-        'au',
-        'snd',
-        'caf',
-        'w64',
-        'rf64',
-        *(suffix[1:] for suffix in BY_FFMPEG),
-    ]
-)
+SUFFIXES = frozenset([
+    'wav', 'wave', 'flac', 'ogg', 'oga', 'opus', 'mp3', 'aif', 'aiff', 'aifc', 'au', 'snd', 'caf',
+    'w64', 'rf64', *(suffix[1:] for suffix in BY_FFMPEG),
+])  # fmt: skip
 COMPANIONS = re.compile(r'[.@]|#recycle$|lost\+found$|System Volume Information$|\$RECYCLE')
 
 

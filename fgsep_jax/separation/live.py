@@ -7,11 +7,10 @@ import queue
 import sys
 
 import numpy as np
-import soundfile
 
 from fgsep_jax import files, pcm, stopping
 from fgsep_jax.data.audio_files import BadInput
-from fgsep_jax.separation.writing import SUBTYPES, Output, rounded
+from fgsep_jax.separation.writing import SUBTYPES, opened, rounded
 
 BLOCK_SECONDS = 0.02  # of a microphone's blocks
 
@@ -88,18 +87,16 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
     for path in outputs.values():
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with contextlib.ExitStack() as stack:
-        outs, sounds = [], {}
-        for source, path in outputs.items():
-            outs.append(Output(path))
-            stack.callback(outs[-1].close)
-            sound = soundfile.SoundFile(outs[-1], 'w', rate, 1, SUBTYPES[bits], format='WAV')
-            sounds[source] = stack.enter_context(sound)
+        form = dict(rate=rate, channels=1, subtype=SUBTYPES[bits])
+        sounds = {
+            source: stack.enter_context(opened(path, **form)) for source, path in outputs.items()
+        }
 
         def write(parts):
-            for out, (source, sound) in zip(outs, sounds.items()):
+            for source, (sound, output) in sounds.items():
                 sound.write(rounded(parts[source], bits))
                 sound.flush()
-                out.flush()
+                output.flush()
 
         for block_T in itertools.chain([first_T], blocks):
             samples += len(block_T)

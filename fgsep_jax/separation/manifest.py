@@ -11,21 +11,9 @@ from fgsep_jax.names import shown
 
 MANIFEST = 'manifest.csv'
 COLUMNS = (
-    'path',
-    'status',
-    'seconds',
-    'rate',
-    'channels',
-    'gain',
-    'low_margin_seconds',
-    'background',
-    'real_time_factor',
-    'model',
-    'outputs',
-    'settings',
-    'bytes',
-    'modified',
-)
+    'path', 'status', 'seconds', 'rate', 'channels', 'gain', 'low_margin_seconds', 'background',
+    'real_time_factor', 'model', 'outputs', 'settings', 'bytes', 'modified',
+)  # fmt: skip
 
 _LABELS = ' labels'  # behind the settings of a line whose labels were written, too
 

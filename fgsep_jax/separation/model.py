@@ -94,22 +94,15 @@ class Network:
             mixture_BCT[row, :, : window_CT.shape[1]] = window_CT
         if all(w.shape[1] == window for w in windows):
             length_B = None  # nothing to mask, which takes a tenth of the time
+        separate = functools.partial(self._separate, self._params)
         if self.rest:
             adaptation = None
             if adaptation_T is not None:
                 adaptation = np.broadcast_to(adaptation_T, (batch, adaptation_T.size))
             mask_BKF = self._mask(self._params, mixture_BCT.mean(axis=1), length_B, adaptation)
-            made = [
-                self._masked(mask_BKF, mixture_BCT[:, channel], length_B)
-                for channel in range(channels)
-            ]
-            estimate_BSCT = np.stack([np.asarray(one) for one in made], axis=1)[:, None]
-        else:
-            made = [
-                self._separate(self._params, mixture_BCT[:, channel], length_B)
-                for channel in range(channels)
-            ]
-            estimate_BSCT = np.stack([np.asarray(one) for one in made], axis=2)
+            separate = functools.partial(self._masked, mask_BKF)
+        made = [np.asarray(separate(mixture_BCT[:, c], length_B)) for c in range(channels)]
+        estimate_BSCT = np.stack([m.reshape(batch, self.outputs, -1) for m in made], axis=2)
         for row, window_CT in enumerate(windows):
             estimate_SCT = estimate_BSCT[row, ..., : window_CT.shape[1]]
             if channels > 1 and not self.ordered:

@@ -72,7 +72,9 @@ class Order:
         link_WPQ = OVERLAP_WEIGHT * np.minimum(link_WPQ, 1.0) - SWAP_COST * (
             1 - np.eye(len(choices))
         )
-        path_W, margin_W = _best(np.zeros((count, len(choices))), link_WPQ)
+        # How a permutation [P] turns into another [Q].
+        change_PQS = choices.T[np.argsort(choices)].transpose(0, 2, 1)
+        path_W, margin_W = _best(np.zeros((count, len(choices))), link_WPQ, change_PQS)
         for _ in range(10):
             # Each speaker's long-term spectrum under this order, and how well each window fits.
             order_WS = choices[path_W]
@@ -88,7 +90,7 @@ class Order:
             unary_WP = -SPECTRUM_WEIGHT * np.stack(
                 [distance_WSR[:, p, np.arange(sources)].sum(axis=1) for p in choices], 1
             )
-            before, (path_W, margin_W) = path_W, _best(unary_WP, link_WPQ)
+            before, (path_W, margin_W) = path_W, _best(unary_WP, link_WPQ, change_PQS)
             if np.array_equal(before, path_W):
                 break
         first = path_W[0]
@@ -98,9 +100,9 @@ class Order:
         return choices[path_W], margin_W
 
 
-def _best(unary_WP, link_WPQ):
+def _best(unary_WP, link_WPQ, change_PQS):
     """Viterbi's path [W], and of each link how much worse the best path with another change is."""
-    count, states = unary_WP.shape
+    count = len(unary_WP)
     forward_WP, backward_WP = unary_WP.copy(), unary_WP.copy()
     for w in range(1, count):
         forward_WP[w] += (forward_WP[w - 1][:, None] + link_WPQ[w - 1]).max(axis=0)
@@ -113,21 +115,9 @@ def _best(unary_WP, link_WPQ):
     margin_W = np.empty(count - 1)
     for w in range(count - 1):
         through_PQ = forward_WP[w][:, None] + link_WPQ[w] + backward_WP[w + 1][None]
-        same_PQ = _change(states, path_W[w], path_W[w + 1])
+        same_PQ = (change_PQS == change_PQS[path_W[w], path_W[w + 1]]).all(axis=-1)
         margin_W[w] = through_PQ[same_PQ].max() - through_PQ[~same_PQ].max(initial=-np.inf)
     return path_W, margin_W
-
-
-def _change(states, p, q):
-    """Which pairs of permutations [P, Q] change one into the other as p does into q."""
-    size = next(s for s in range(1, 10) if np.prod(range(1, s + 1)) == states)
-    choices = list(itertools.permutations(range(size)))
-
-    def change(a, b):
-        return tuple(b[a.index(i)] for i in range(size))
-
-    wanted = change(choices[p], choices[q])
-    return np.array([[change(a, b) == wanted for b in choices] for a in choices])
 
 
 def channels_in_order(blocks: Collection[np.ndarray]) -> Iterator[np.ndarray]:

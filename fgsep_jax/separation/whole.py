@@ -182,36 +182,22 @@ class _Tape:
     Not a memory map: pages of one count as this process's memory.
     """
 
-    def __init__(self, descriptor, at, channels, frames, width):
-        self._descriptor, self._width = descriptor, width
+    def __init__(self, file, at, channels, frames, width):
+        self._file, self._width = file, width
         self._starts = [at + 4 * channel * frames * width for channel in range(channels)]
 
     def __getitem__(self, frames):
-        count, first = frames.stop - frames.start, 4 * frames.start * self._width
-        rows = [
-            np.frombuffer(_read(self._descriptor, 4 * count * self._width, at + first), np.float32)
-            for at in self._starts
-        ]
-        return np.stack(rows).reshape(len(rows), count, self._width)
+        rows = []
+        for at in self._starts:
+            self._file.seek(at + 4 * frames.start * self._width)
+            data = self._file.read(4 * (frames.stop - frames.start) * self._width)
+            rows.append(np.frombuffer(data, np.float32))
+        return np.stack(rows).reshape(len(rows), frames.stop - frames.start, self._width)
 
     def __setitem__(self, frames, value_CKB):
         for at, row_KB in zip(self._starts, np.asarray(value_CKB, np.float32)):
-            data = memoryview(np.ascontiguousarray(row_KB)).cast('B') if row_KB.size else b''
-            _write(self._descriptor, data, at + 4 * frames.start * self._width)
-
-
-def _read(descriptor, count, at):
-    parts = []
-    while count:
-        parts.append(os.pread(descriptor, count, at))
-        count, at = count - len(parts[-1]), at + len(parts[-1])
-    return b''.join(parts)
-
-
-def _write(descriptor, data, at):
-    while data:
-        done = os.pwrite(descriptor, data, at)
-        data, at = data[done:], at + done
+            self._file.seek(at + 4 * frames.start * self._width)
+            self._file.write(row_KB.tobytes())
 
 
 def _tapes(file, channels, frames, widths):
@@ -219,7 +205,7 @@ def _tapes(file, channels, frames, widths):
     sizes = [4 * channels * frames * width for width in widths]
     os.posix_fallocate(file.fileno(), 0, max(sum(sizes), 1))
     for width, at in zip(widths, itertools.accumulate([0, *sizes])):
-        yield _Tape(file.fileno(), at, channels, frames, width)
+        yield _Tape(file, at, channels, frames, width)
 
 
 def _cut_out(cut, x_CKB):

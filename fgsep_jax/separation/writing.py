@@ -156,6 +156,16 @@ class Output:
         self.check()
 
 
+@contextlib.contextmanager
+def opened(path, *, rate, channels, subtype, kind='WAV'):
+    """A file that sounds are written to: (SoundFile, its `Output`)."""
+    with (
+        contextlib.closing(Output(path)) as output,
+        soundfile.SoundFile(output, 'w', rate, channels, subtype, format=kind) as sound,
+    ):
+        yield sound, output
+
+
 def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_to_rename=None):
     """Writes parts of a recording: beside their names, and when all are there, renamed.
 
@@ -229,23 +239,12 @@ def _write(made, sources, paths, *, form, bits):
         kind = 'RF64'
     meters = {part: activity.Meter(made.rate) for part in paths}
     with contextlib.ExitStack() as stack:
-        outputs, sounds = [], []
-        for path in paths.values():
-            outputs.append(output := Output(path))
-            stack.callback(output.close)
-            sound = soundfile.SoundFile(
-                output,
-                'w',
-                samplerate=round(made.rate),
-                channels=made.channels,
-                format=kind,
-                subtype=subtype,
-            )
-            sounds.append(stack.enter_context(sound))
+        form_of = dict(rate=round(made.rate), channels=made.channels, subtype=subtype, kind=kind)
+        sounds = [stack.enter_context(opened(path, **form_of)) for path in paths.values()]
         for block_TPC in blocks():
-            for index, (sound, meter) in enumerate(zip(sounds, meters.values())):
+            for index, ((sound, output), meter) in enumerate(zip(sounds, meters.values())):
                 part_TC = block_TPC[:, index] * np.float32(gain)
                 sound.write(part_TC if form in _LOSSY else rounded(part_TC, bits))
                 meter.add(part_TC)
-                outputs[index].check()
+                output.check()
     return gain, {part: meter.level_db() for part, meter in meters.items()}, silenced
