@@ -103,8 +103,8 @@ def page(gradio, separators, folder):
       folder: for the parts.
     """
     labels = {
-        f'{name}: {", ".join(one.sources)} ({one.sample_rate:,} Hz)': one
-        for name, one in separators.items()
+        f'{name}: {", ".join(separator.sources)} ({separator.sample_rate:,} Hz)': separator
+        for name, separator in separators.items()
     }
 
     def separate(label, file, recorded, start, stop, earlier, bar=gradio.Progress()):  # noqa: B008

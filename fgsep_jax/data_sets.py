@@ -95,7 +95,7 @@ def find_runs(places):
     Raises:
       ConfigError: a folder without runs, or one that cannot be read, or no model file.
     """
-    found = {}
+    by_path = {}
     for place in filter(None, places):
         model, folder = model_of(place)
         try:
@@ -107,10 +107,10 @@ def find_runs(places):
             beside = f'{path.removesuffix("-results")}.safetensors'
             trained = os.path.isdir(os.path.join(path, 'checkpoints'))
             if not model and _results_of(beside) == path and os.path.isfile(beside) and not trained:
-                found.setdefault(path, (_run_of(beside, run.path, run.name), beside))
+                by_path.setdefault(path, (_run_of(beside, run.path, run.name), beside))
             else:
-                found.setdefault(path, (run, model))
-    return list(found.values())
+                by_path.setdefault(path, (run, model))
+    return list(by_path.values())
 
 
 def _run_of(model, folder, name=''):
@@ -124,7 +124,7 @@ def _run_of(model, folder, name=''):
     )
 
 
-def check_runs(found, directories):
+def check_runs(pairs, directories):
     """Raises ConfigError where runs of both tasks are to be evaluated together.
 
     Args:
@@ -134,10 +134,10 @@ def check_runs(found, directories):
     # As they are given: a model file by its path, a shipped one by its name.
     place = {
         run: model if _results_of(model) == run.path else run.path.removesuffix('-results')
-        for run, model in found
+        for run, model in pairs
         if model
     }
-    runs = [run for run, _ in found]
+    runs = [run for run, _ in pairs]
     tasks = {run.task for run in runs}
     if len(tasks) < 2:
         return
@@ -184,7 +184,7 @@ def check_results(config, workdir, directories, splits):
       ConfigError: two of them would share a folder.
       Locked: a process of this machine writes there.
     """
-    there = [one for one in directories if not _to_be_built(one)]
+    there = [directory for directory in directories if not _to_be_built(directory)]
     called = [
         result_name(open_dataset(directory)['name'], split, config.evaluation.max_examples)
         for directory in there

@@ -315,7 +315,7 @@ def find(folder, name):
 
     Links are followed, so that a folder of links to runs works; a loop of them ends.
     """
-    found, seen = [], set()
+    paths, seen = [], set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         try:
             about = os.stat(parent)
@@ -328,5 +328,5 @@ def find(folder, name):
         seen.add((about.st_dev, about.st_ino))
         folders.sort()
         # A folder in place of the file is named by whoever reads it.
-        found += [os.path.join(parent, one) for one in (*files, *folders) if one == name]
-    return sorted(found)
+        paths += [os.path.join(parent, entry) for entry in (*files, *folders) if entry == name]
+    return sorted(paths)

@@ -67,10 +67,10 @@ def held(folder, doing, *, flag=''):
 
 def holder(folder):
     """Who holds a folder, in words; '' if nobody does, or a process that is dead."""
-    found = _owner(os.path.join(folder, NAME))
-    if found is None or _is_dead(*found, time.time()):
+    owned = _owner(os.path.join(folder, NAME))
+    if owned is None or _is_dead(*owned, time.time()):
         return ''
-    return _words(found[1])
+    return _words(owned[1])
 
 
 def check(folder, *, flag=''):
@@ -79,9 +79,9 @@ def check(folder, *, flag=''):
     Raises:
       Locked: it is held.
     """
-    found = _owner(os.path.join(folder, NAME))
-    if found and _is_here(found[1]) and not _is_dead(*found, time.time()):
-        raise Locked(_refusal(folder, *found, flag))
+    owned = _owner(os.path.join(folder, NAME))
+    if owned and _is_here(owned[1]) and not _is_dead(*owned, time.time()):
+        raise Locked(_refusal(folder, *owned, flag))
 
 
 @contextlib.contextmanager
@@ -140,10 +140,10 @@ class Lock:
                 except OSError as error:
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
-                found = _owner(self._path)
-                if found is None:
+                owned = _owner(self._path)
+                if owned is None:
                     continue
-                path, owner = found
+                path, owner = owned
                 if not _is_dead(path, owner, now):
                     raise Locked(_refusal(self._folder, path, owner, flag))
                 with contextlib.suppress(FileNotFoundError):
@@ -199,12 +199,12 @@ class Lock:
     def _sweep(self, now):
         """Removes what starts left that were killed before they had the lock."""
         for path in glob.glob(f'{glob.escape(self._path)}-{"[0-9a-f]" * 32}'):
-            found = _owner(path)
+            owned = _owner(path)
             with contextlib.suppress(OSError):
-                if found is None and now - os.stat(path).st_mtime > SILENCE:
+                if owned is None and now - os.stat(path).st_mtime > SILENCE:
                     os.rmdir(path)
-                elif found is not None and _is_dead(*found, now):
-                    os.unlink(found[0])
+                elif owned is not None and _is_dead(*owned, now):
+                    os.unlink(owned[0])
                     os.rmdir(path)
 
 
@@ -215,8 +215,8 @@ def _owner(path):
         name = next((name for name in os.listdir(path) if name.endswith('.json')), None)
         if name is None:
             return None
-        found = os.path.join(path, name)
-        return found, files.read_json(found, Locked, halves=True)
+        file = os.path.join(path, name)
+        return file, files.read_json(file, Locked, halves=True)
     except OSError as error:
         if isinstance(error.__cause__ or error, FileNotFoundError):
             return None

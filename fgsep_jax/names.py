@@ -35,7 +35,7 @@ def part(name: str, *, ascii: bool = False, taken: Iterable[str] = ()) -> str:
       The name itself where it is such a part (`is_part`), neither taken nor searched for. Else
       what is left of it, and a digest: two names never share a part.
     """
-    there = {_folded(one) for one in (*taken, *_SEARCHED)}
+    there = {_folded(other) for other in (*taken, *_SEARCHED)}
     if is_part(name, ascii=ascii) and not _CHANGED.search(name) and _folded(name) not in there:
         return name
     plain = unicodedata.normalize('NFC', name)
@@ -79,7 +79,7 @@ def identifier(text, *, otherwise):
 
 def is_path(text):
     """Whether a text is parts with '/' between them: a path below wherever it starts."""
-    return all(is_part(one, longest=255) for one in text.split('/'))
+    return all(is_part(word, longest=255) for word in text.split('/'))
 
 
 def counted(number, noun):
@@ -97,7 +97,7 @@ def is_below(path, folder):
 
 def alike(parts):
     """Whether two of some parts are one file on a system that does not tell case apart."""
-    return len({_folded(one) for one in parts}) < len(parts)
+    return len({_folded(other) for other in parts}) < len(parts)
 
 
 def _folded(text):

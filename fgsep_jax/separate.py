@@ -184,7 +184,7 @@ def _hold(check, *args, **values):
         raise MistakeError('--' + str(error).replace(' = ', '=', 1)) from error
 
 
-def _separate_one(separator, job, args, how, background, manifest, progress):
+def _separate_file(separator, job, args, how, background, manifest, progress):
     """Separates one recording, writes its parts; returns its manifest line and its `Written`."""
     folder, source = args.output_dir, job.source
     about = None
@@ -263,11 +263,11 @@ class _Progress:
         self._unit, self._name = (60, 'min') if total < 3600 else (3600, 'h')
         self._began = self._said = time.monotonic()
         if not quiet and sys.stderr.isatty():
-            known = not math.isnan(total)
+            is_counted = not math.isnan(total)
             form = '{l_bar}{bar}| {n:.2f}/{total:.2f} UNIT of audio [{elapsed}<{remaining}]'
-            form = form if known else '{n:.2f} UNIT of audio [{elapsed}]'
+            form = form if is_counted else '{n:.2f} UNIT of audio [{elapsed}]'
             self._bar = tqdm.tqdm(
-                total=total / self._unit if known else None,
+                total=total / self._unit if is_counted else None,
                 bar_format=form.replace('UNIT', self._name),
                 leave=False,
             )
@@ -319,11 +319,11 @@ def _header(path, *, check=False, truncated=False):
 def headers_of(paths):
     """{path: (seconds, rate) as headers say} of those that can be opened and do say it."""
 
-    found = {}
+    headers = {}
     for path in paths:
         with contextlib.suppress(BadInput, OSError):
-            found[path] = _header(path)
-    return {path: about for path, about in found.items() if not math.isnan(about[0])}
+            headers[path] = _header(path)
+    return {path: about for path, about in headers.items() if not math.isnan(about[0])}
 
 
 def _dry_run(jobs, args):
@@ -517,7 +517,9 @@ def _clean(folder, below):
     if any(map(lock.holder, top.parents)):  # its parts may lie here, too
         return
     for path in {top, *(top / name for name in below)}:
-        between = [one for one in (path, *path.parents) if one.is_relative_to(top) and one != top]
+        between = [
+            place for place in (path, *path.parents) if place.is_relative_to(top) and place != top
+        ]
         if not any(map(lock.holder, between)):
             files.clean(path)
 
@@ -555,7 +557,9 @@ def _all(separator, jobs, args, how, background, manifest, say):
     failed = truncated = 0
     for job in jobs:
         try:
-            row, made = _separate_one(separator, job, args, how, background, manifest, progress.add)
+            row, made = _separate_file(
+                separator, job, args, how, background, manifest, progress.add
+            )
         except (BadInput, OSError) as error:
             reason = _refusal(error)
             failed += 1

@@ -160,7 +160,7 @@ def _end_children():
     children = {}
     for path in glob.glob('/proc/[0-9]*/status'):
         with contextlib.suppress(OSError, ValueError, KeyError), open(path) as file:
-            about = {name: text.strip() for name, _, text in (one.partition(':') for one in file)}
+            about = {name: text.strip() for name, _, text in (line.partition(':') for line in file)}
             bit = 1 << signal.SIGTERM - 1
             sets = [int(about[name], 16) & bit for name in ('SigCgt', 'SigIgn')]
             children.setdefault(int(about['PPid']), []).append((int(about['Pid']), *sets))

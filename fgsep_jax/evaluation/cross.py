@@ -100,10 +100,10 @@ def _print_matrix(jobs):
 def _plan(folders, data_dirs, splits, baselines, overrides):
     """[(run, its model file or '', config, sources to evaluate on, names of results to keep)], or
     one ConfigError that names all that is in the way."""
-    found = data_sets.find_runs(folders)
+    runs = data_sets.find_runs(folders)
     problems, jobs = [], []
-    data_sets.check_runs(found, data_dirs)
-    for run, model in found:
+    data_sets.check_runs(runs, data_dirs)
+    for run, model in runs:
         about = model and model_file.read_about(model)
         try:
             config = about.config if model else run_folder.read_config(run.path)

@@ -336,7 +336,7 @@ def check_folder(folder, data_set, split, targets=''):
         return
     now = data_set, split, targets
     if there != now:
-        before, after = (' '.join(map(names.shown, filter(None, one))) for one in (there, now))
+        before, after = (' '.join(map(names.shown, filter(None, named))) for named in (there, now))
         raise config_lib.ConfigError(
             f'{folder} holds results on {before}, which those on {after} would replace: move it'
             ' away, or evaluate in another run folder'

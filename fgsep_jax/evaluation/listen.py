@@ -82,7 +82,9 @@ def _sounds(source_ST, estimates, scores, source_names):
     reference_ST = source_ST[: min(map(len, estimates.values()))]
     labels = [str(name) for name in source_names or range(1, len(reference_ST) + 1)]
     sources = _parts(labels)
-    files = [f'{role}_{one}.wav' for role in ('reference', 'estimate') for one in sources.values()]
+    files = [
+        f'{role}_{part}.wav' for role in ('reference', 'estimate') for part in sources.values()
+    ]
     folders = _parts(estimates, taken=('mixture.wav', ABOUT, *files))
     estimates = {
         system: finite(estimate_ST) if source_names else as_references(estimate_ST, reference_ST)
@@ -116,10 +118,10 @@ def _sounds(source_ST, estimates, scores, source_names):
 
 def _parts(wanted, taken=()):
     """{name: part of a path}, none of them alike."""
-    found = {}
+    parts = {}
     for name in wanted:
-        found[name] = names.part(name, taken=(*taken, *found.values()))
-    return found
+        parts[name] = names.part(name, taken=(*taken, *parts.values()))
+    return parts
 
 
 def _write(folder, content, sounds, before, now):
@@ -136,7 +138,7 @@ def _write(folder, content, sounds, before, now):
     taken = {*os.listdir(folder), *now} - before.keys()
     while True:
         name = names.part(content['id'], taken=taken)
-        for earlier in [one for one in before if names.alike([one, name])]:
+        for earlier in [other for other in before if names.alike([other, name])]:
             _remove(os.path.join(folder, earlier), before.pop(earlier))
         if not os.path.lexists(os.path.join(folder, name)):
             break
@@ -155,21 +157,21 @@ def _written(folder, data_set):
     """{example's folder: its files} of earlier evaluations, as their list says. Where there is
     none yet, what has an example.json of ours under the name that its id was cut to then."""
     if os.path.lexists(os.path.join(folder, WRITTEN)):
-        found = {
+        listed = {
             name: files
             for name, files in _read(os.path.join(folder, WRITTEN)).items()
             if names.is_part(name)
         }
     else:
-        found = {}
+        listed = {}
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             content = _read(os.path.join(folder, name, ABOUT))
             cut = str(content.get('id')).encode(errors='replace')[:150].decode(errors='ignore')
             if content.get('data_set') == data_set and name == cut:
-                found[name] = content.get('files')
+                listed[name] = content.get('files')
     return {
         name: [path for path in files if isinstance(path, str)]
-        for name, files in found.items()
+        for name, files in listed.items()
         if isinstance(files, (list, dict))
     }
 

@@ -271,7 +271,7 @@ def _seen(heard, source, folder):
     both = len(tested & heard.digests)
     if tested and (heard.complete or both):
         return {'speakers': len(tested), 'speakers_trained_on': both}
-    known = {'speakers': len(tested)} if tested else {}
+    seen = {'speakers': len(tested)} if tested else {}
     with contextlib.suppress(ValueError):
         path = os.path.join(folder, 'summary.json')
         before = files.read_json(path, ValueError, finite=False, halves=True)
@@ -281,12 +281,12 @@ def _seen(heard, source, folder):
             and before.get('data_fingerprint') == fingerprint
             and not files.is_damaged(before)
         ):
-            known |= {
+            seen |= {
                 key: before[key]
                 for key in ('speakers', 'speakers_trained_on')
                 if type(before.get(key)) is int
             }
-    return known
+    return seen
 
 
 def _count(task):

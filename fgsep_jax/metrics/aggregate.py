@@ -79,8 +79,8 @@ def summarize(values, clusters=()) -> dict[str, Any]:
     summary: dict[str, Any] = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
     if count:
         summary['mean'] = float(finite.mean())
-        for name, level in (('median', 0.5), ('q25', 0.25), ('q75', 0.75)):
-            summary[name] = float(np.quantile(finite, level))
+        for name, quantile in (('median', 0.5), ('q25', 0.25), ('q75', 0.75)):
+            summary[name] = float(np.quantile(finite, quantile))
         estimate = intervals.summarize(finite[None], clusters=[label[counts] for label in clusters])
         if estimate.low is not None:
             summary['ci95'] = [estimate.low, estimate.high]

@@ -165,8 +165,8 @@ def as_references(estimate_ST: np.ndarray, reference_ST: np.ndarray) -> np.ndarr
     _, permutation_S = _best_order(si_snr(estimate_ST, reference_ST))
     estimate_ST, zero_mean_ST = estimate_ST[permutation_S], _zero_mean(estimate_ST[permutation_S])
     correlation_S = (zero_mean_ST * reference_ST).sum(axis=-1)
-    level_S, wanted_S = rms(zero_mean_ST), rms(_zero_mean(reference_ST))
-    gain_S = np.where(level_S > 0, wanted_S / np.where(level_S > 0, level_S, 1), 0)
+    rms_S, wanted_S = rms(zero_mean_ST), rms(_zero_mean(reference_ST))
+    gain_S = np.where(rms_S > 0, wanted_S / np.where(rms_S > 0, rms_S, 1), 0)
     return estimate_ST * np.where(correlation_S < 0, -gain_S, gain_S)[:, None]
 
 

@@ -140,7 +140,9 @@ def worst_ten(results, data_set):
     best = max(scored, key=lambda pair: pair[0])[1]
     value = results.matrix(best.group, data_set, metric).dropna(axis=1)
     value = dict(zip(value.columns, value.to_numpy().mean(axis=0)))
-    others = [results.matrix(one.group, data_set, metric) for _, one in scored if one is not best]
+    others = [
+        results.matrix(other.group, data_set, metric) for _, other in scored if other is not best
+    ]
     examples = results.examples(best.group, data_set)
     rows = []
     for name in sorted(value, key=lambda name: value[name])[:10]:

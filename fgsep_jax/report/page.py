@@ -73,10 +73,10 @@ def sections(results, notes=(), *, examples=1):
             others,
         ),
     ]
-    return _told_apart(parts)
+    return _distinct(parts)
 
 
-def _told_apart(parts):
+def _distinct(parts):
     """Sections without what is None or empty, whose items' names differ in more than case, since
     files and anchors have them."""
     taken, sections = [], []

@@ -336,8 +336,8 @@ def cross_means(results, data_sets):
         kinds.setdefault((group.model, group.objective, group.preset), []).append(group)
     for kind, groups in kinds.items():
         names = [group.trained_on for group in groups]
-        one_each = len(set(names)) == len(names)  # else they differ in yet another key
-        means = _in_and_across(results, groups, data_sets) if one_each else [None] * 3
+        unique = len(set(names)) == len(names)  # else they differ in yet another key
+        means = _in_and_across(results, groups, data_sets) if unique else [None] * 3
         rows.append([*kind, ', '.join(names), *means])
     return Table(
         'cross_means',

@@ -42,8 +42,8 @@ def stretches(levels, *, step, seconds):
       seconds: that the parts last.
     """
     loudest_db = np.max([*levels.values()], axis=0)
-    found = {part: _stretches(level_db, loudest_db, step) for part, level_db in levels.items()}
-    return {part: [(a, min(b, seconds)) for a, b in spans] for part, spans in found.items()}
+    sounding = {part: _stretches(level_db, loudest_db, step) for part, level_db in levels.items()}
+    return {part: [(a, min(b, seconds)) for a, b in spans] for part, spans in sounding.items()}
 
 
 def _stretches(level_db, loudest_db, step):
@@ -52,29 +52,29 @@ def _stretches(level_db, loudest_db, step):
     sounds = level_db > max(np.percentile(level_db, LOUD) - BELOW_PEAK_DB, SILENT_DB)
     sounds &= level_db > loudest_db - MASKED_DB
     edges = np.flatnonzero(np.diff(np.concatenate([[0], sounds.astype(int), [0]])))
-    found = []
+    merged = []
     for start, stop in edges.reshape(-1, 2) * step:
-        if found and start - found[-1][1] < GAP:
-            found[-1][1] = stop
+        if merged and start - merged[-1][1] < GAP:
+            merged[-1][1] = stop
         else:
-            found.append([start, stop])
-    return [(start, stop) for start, stop in found if stop - start >= SHORTEST]
+            merged.append([start, stop])
+    return [(start, stop) for start, stop in merged if stop - start >= SHORTEST]
 
 
-def audacity(found):
+def audacity(sounding):
     """A label track for Audacity: {part: stretches} as text."""
-    lines = sorted((start, stop, part) for part, spans in found.items() for start, stop in spans)
+    lines = sorted((start, stop, part) for part, spans in sounding.items() for start, stop in spans)
     return ''.join(f'{start:.3f}\t{stop:.3f}\t{part}\n' for start, stop, part in lines)
 
 
-def raven(found, rate):
+def raven(sounding, rate):
     """A selection table for Raven: {part: stretches} as text."""
     columns = (
         'Selection', 'View', 'Channel', 'Begin Time (s)', 'End Time (s)', 'Low Freq (Hz)',
         'High Freq (Hz)', 'Part',
     )  # fmt: skip
     lines = ['\t'.join(columns)]
-    spans = sorted((start, stop, part) for part, spans in found.items() for start, stop in spans)
+    spans = sorted((start, stop, part) for part, spans in sounding.items() for start, stop in spans)
     for number, (start, stop, part) in enumerate(spans, start=1):
         cells = (number, 'Spectrogram 1', 1, f'{start:.3f}', f'{stop:.3f}', 0, rate / 2, part)
         lines.append('\t'.join(map(str, cells)))

@@ -324,30 +324,30 @@ def _in_order(made, starts, rate, folder):
 
 def _counted(made, starts, samples, rate, progress):
     """Hands on, and tells how far the windows have come."""
-    for index, one in enumerate(made):
+    for index, estimate_SCW in enumerate(made):
         if progress is not None:
             after = starts[index + 1] if index + 1 < len(starts) else samples
             progress((after - starts[index]) / rate)
-        yield one
+        yield estimate_SCW
 
 
 def _adaptation(recording, stretch, rate, seconds):
     """Some seconds of a recording's mean from `stretch` on, at `rate`, repeated if shorter [T]."""
     start, stop = stretch or (0.0, seconds)
     first, last = (round(at * recording.rate) for at in (start, min(stop, start + seconds)))
-    found, at = [], 0
+    heard, at = [], 0
     for block_TC in recording.blocks():
-        found.append(block_TC[max(first - at, 0) : max(last - at, 0)].mean(axis=1, keepdims=True))
+        heard.append(block_TC[max(first - at, 0) : max(last - at, 0)].mean(axis=1, keepdims=True))
         at += len(block_TC)
         if at >= last:
             break
-    count = sum(map(len, found))
+    count = sum(map(len, heard))
     if not count:
         raise BadInput(
             'too short', f'no background from {start:g} s on: it has {at / recording.rate:g} s'
         )
     blocks = resampled(
-        iter(found), recording.rate, rate, samples=length_at(count, recording.rate, rate)
+        iter(heard), recording.rate, rate, samples=length_at(count, recording.rate, rate)
     )
     return np.resize(np.concatenate(list(blocks))[:, 0], round(seconds * rate))
 

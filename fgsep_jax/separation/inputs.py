@@ -44,10 +44,10 @@ def listed(words, within=()):
     Raises:
       MistakeError: a word means nothing that is there.
     """
-    found, passed = [], collections.Counter()
+    inputs, passed = [], collections.Counter()
     for word in words:
         if word == '-':
-            found.append(('-', ''))
+            inputs.append(('-', ''))
         elif word.startswith('@') and not os.path.exists(word):
             try:
                 text = os.fsdecode(files.read_bytes(word[1:], MistakeError))
@@ -59,24 +59,24 @@ def listed(words, within=()):
             if (key := os.path.realpath(word[1:])) in within:
                 raise MistakeError(f'{shown(word)}: this list names itself')
             inner, more = listed([line for line in lines if line.strip()], (*within, key))
-            found += inner
+            inputs += inner
             passed += more
         elif os.path.isdir(word):
             inner = list(_below(word, passed))
             if not inner:
                 kinds = ', '.join(f'{n} {kind}' for kind, n in passed.most_common(5))
                 raise MistakeError(f'{shown(word)}: no audio in this folder ({kinds or "empty"})')
-            found += inner
+            inputs += inner
         elif os.path.lexists(word):
-            found.append((word, ''))
+            inputs.append((word, ''))
         elif matches := _matches(os.path.expanduser(word)):
             inner, more = listed(matches)
-            found += inner
+            inputs += inner
             passed += more
         else:
             raise MistakeError(f'{shown(word)}: there is no such file or folder')
     seen, once = set(), []
-    for path, folder in found:
+    for path, folder in inputs:
         if (key := os.path.realpath(path) if path != '-' else '-') not in seen:
             seen.add(key)
             once.append((path, folder))
@@ -95,11 +95,11 @@ def _matches(pattern):
 
 def _below(top, passed):
     ours = set()
-    for parent, folders, found in os.walk(top):
-        if MANIFEST in found:
+    for parent, folders, entries in os.walk(top):
+        if MANIFEST in entries:
             ours |= written_into(parent)
-        folders[:] = sorted(one for one in folders if not COMPANIONS.match(one))
-        for name in sorted(found):
+        folders[:] = sorted(folder for folder in folders if not COMPANIONS.match(folder))
+        for name in sorted(entries):
             suffix = os.path.splitext(name)[1].lower().removeprefix('.')
             if COMPANIONS.match(name) or name.startswith(files.PARTIAL):
                 continue
@@ -124,40 +124,40 @@ def jobs_of(inputs, args, parts, model):
     originals = {os.path.realpath(path) for path, _ in inputs}
     for path, folder in inputs:
         stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
-        known = {
+        about = {
             'path': '' if folder == '.' else folder,
             'file': stem,
             'model': names.part(model),
             'suffix': kind.removeprefix('.') or 'none',
         }
         for file in (stem, names.part(os.path.join(folder, stem), taken=[stem])):
-            outputs = _outputs({**known, 'file': file}, args, parts)
-            found = [*outputs.values()]
-            met = [owner[name.casefold()] for name in found if name.casefold() in owner]
-            if not met or any(name in found for name, *_ in met):
+            outputs = _outputs({**about, 'file': file}, args, parts)
+            paths = [*outputs.values()]
+            met = [owner[name.casefold()] for name in paths if name.casefold() in owner]
+            if not met or any(name in paths for name, *_ in met):
                 break
-        for name in found:
+        for name in paths:
             where = os.path.join(args.output_dir, name)
             if os.path.realpath(where) in originals:
                 raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
-        if met or len({*found}) < len(found):
-            name, other, same = met[0] if met else (found[0], path, None)
+        if met or len({*paths}) < len(paths):
+            name, other, same = met[0] if met else (paths[0], path, None)
             helps = "--name='{path}/{file}_{suffix}_{source}' tells them apart"
-            if same == known:
+            if same == about:
                 helps = 'give the folder that holds both, or each another -o'
             raise MistakeError(
                 f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: {helps}'
             )
-        owner |= {name.casefold(): (name, path, known) for name in found}
+        owner |= {name.casefold(): (name, path, about) for name in paths}
         jobs.append(Job(path, shown(path) if path != '-' else 'standard input', outputs))
     return jobs
 
 
-def _outputs(known, args, parts):
+def _outputs(about, args, parts):
     """{part: path below the output folder}, of what `--name` may name but the part."""
     outputs = {}
     for part in parts:
-        fields = {**known, 'source': names.part(part)}
+        fields = {**about, 'source': names.part(part)}
         name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
         name = os.path.normpath(name.lstrip('/') + f'.{args.format}')
         if name.split(os.sep)[0] == '..':

@@ -39,8 +39,8 @@ def _read_manifest(path):
     if first.removesuffix('\r') == header or (not end and header.startswith(first)):  # full disk
         return text
     # Most of its columns, or the names of parts as they are written here.
-    known = sum(column in first for column in COLUMNS) > len(COLUMNS) // 2
-    if known or '"[""' in text:
+    is_ours = sum(column in first for column in COLUMNS) > len(COLUMNS) // 2
+    if is_ours or '"[""' in text:
         raise _DamagedError(
             f'{shown(path)} is damaged, or of another version: move it away, or --overwrite'
         )
@@ -53,11 +53,11 @@ def _rows(text):
     """Its lines {outputs: {column: text}}, without those that a killed process cut."""
     before = csv.field_size_limit(1 << 30)  # a damaged line is one that does not count
     try:
-        found = list(csv.DictReader(io.StringIO(text, newline='')))
+        lines = list(csv.DictReader(io.StringIO(text, newline='')))
     finally:
         csv.field_size_limit(before)
     rows = _Rows()
-    for row in found:
+    for row in lines:
         if None not in row and None not in row.values():
             rows.put({key: names.from_cell(value) for key, value in row.items()})
     return rows
@@ -107,8 +107,8 @@ def _paths(key):
 def _is_of(row, source):
     """Whether a line is of that very recording; of standard input nobody knows."""
     before = row.get('path', '-')
-    known = '-' not in (before, source)
-    return known and os.path.realpath(before) == _printable(os.path.realpath(source))
+    named = '-' not in (before, source)
+    return named and os.path.realpath(before) == _printable(os.path.realpath(source))
 
 
 def _printable(text):

@@ -371,9 +371,9 @@ def about(model):
     """What is known of a model before its weights are read; see `load`."""
     path = model_file.located(model)
     if model_file.is_model_file(path):
-        found, stat = model_file.read_about(path), os.stat(path)
-        config, sources = found.config, found.sources
-        identity = found.digest or f'{stat.st_size} {stat.st_mtime_ns}'
+        described, stat = model_file.read_about(path), os.stat(path)
+        config, sources = described.config, described.sources
+        identity = described.digest or f'{stat.st_size} {stat.st_mtime_ns}'
     else:
         config = run_folder.read_config(path)
         sources = model_file.usual_names(config)
@@ -402,12 +402,12 @@ def load(model):
     Raises:
       ConfigError: there is no trained model, or it is damaged.
     """
-    found, params, notes = checkpoint.load_trained(model)
+    described, params, notes = checkpoint.load_trained(model)
     return Separator(
-        found.config,
+        described.config,
         params,
-        step=found.step,
+        step=described.step,
         name=_name(model),
-        sources=found.sources,
+        sources=described.sources,
         notes=notes,
     )

@@ -196,10 +196,10 @@ class Puller:
 
     def take(self, count: int) -> np.ndarray:
         """The next `count` samples [count, ...], fewer at the end."""
-        found = sum(map(len, self._rest))
-        while found < count and (block := next(self._blocks, None)) is not None:
+        held = sum(map(len, self._rest))
+        while held < count and (block := next(self._blocks, None)) is not None:
             self._rest.append(block)
-            found += len(block)
+            held += len(block)
         if not self._rest:
             return np.zeros((0, 1), np.float32)
         joined = np.concatenate(self._rest) if len(self._rest) > 1 else self._rest[0]

@@ -117,7 +117,7 @@ class Stream:
                 made.append(self._advance(np.zeros(max(missing, 0), np.float32)))
             made.append(self._sum_ST + np.float32(self._offset))
         estimate_ST = np.concatenate(made, axis=1)
-        given = self._given - sum(one.shape[1] for one in made[1:-1])
+        given = self._given - sum(part.shape[1] for part in made[1:-1])
         estimates = self._back(_of_length(estimate_ST, self._taken - given), last=True)
         self._begin()
         return estimates

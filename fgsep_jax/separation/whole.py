@@ -40,8 +40,8 @@ class Whole:
         def part(method, index, output, weights, moments, *inputs):
             inputs = inputs if index is None else (*inputs, index)
             variables = {'params': weights, 'moments': moments}
-            made, found = model.apply(variables, *inputs, method=method, mutable=['frame_means'])
-            return made if output else found.get('frame_means', {})
+            made, means = model.apply(variables, *inputs, method=method, mutable=['frame_means'])
+            return made if output else means.get('frame_means', {})
 
         self._part = part
 
@@ -93,7 +93,7 @@ class Whole:
                 window_CT = np.pad(window_CT * np.float32(gain), ((0, 0), (0, missing)))
                 yield frame(window_CT, window=width, stride=stride, framing='plain')
 
-        def told(made):
+        def counted(made):
             yield from made
             if progress is not None:
                 progress(1 / (blocks + 2))
@@ -106,7 +106,7 @@ class Whole:
             norms = len(encoder.dilations) if encoder.activation == 'glu' else 0
             run = self._run('enter', None, params, enter, lambda: ((f,) for f in frames(enter)))
             moments = run.moments(norms + 1)
-            for made_CKB, at in zip(told(run.made(moments)), enter.answers):
+            for made_CKB, at in zip(counted(run.made(moments)), enter.answers):
                 x_CKB[at] = made_CKB
             for index in range(blocks):
                 # Blocks of one dilation are compiled once; the last may have no residual output.
@@ -116,7 +116,7 @@ class Whole:
                 inputs = functools.partial(_cut_out, inner, x_CKB)
                 run = self._run('block', key, weights, inner, inputs)
                 for (residual_CKB, skip_CKD), at in zip(
-                    told(run.made(run.moments(2))), inner.answers
+                    counted(run.made(run.moments(2))), inner.answers
                 ):
                     sum_CKD[at] = sum_CKD[at] + skip_CKD
                     if residual_CKB.shape[2]:
@@ -128,8 +128,10 @@ class Whole:
                 'leave', None, params, leave,
                 lambda: ((f, x) for f, (x,) in zip(frames(leave), _cut_out(leave, last_CKD))),
             )  # fmt: skip
-            made = told(run.made(run.moments(norms, moments)))
-            made = (one.swapaxes(0, 1) + np.float32(self._offset) for one in _added(made, stride))
+            made = counted(run.made(run.moments(norms, moments)))
+            made = (
+                block.swapaxes(0, 1) + np.float32(self._offset) for block in _added(made, stride)
+            )
             yield from _cropped(made, left, samples)
 
 
@@ -161,11 +163,11 @@ class _Run(NamedTuple):
         for _ in range(norms):
             sums = None
             for arrays, own in zip(self.inputs(), self.cut.own):
-                found = self.part(False, self.weights, moments, *arrays)
-                found = jax.tree.map(
-                    lambda leaf: np.asarray(leaf, np.float64)[..., own].sum(axis=2), found
+                means = self.part(False, self.weights, moments, *arrays)
+                means = jax.tree.map(
+                    lambda leaf: np.asarray(leaf, np.float64)[..., own].sum(axis=2), means
                 )
-                sums = found if sums is None else jax.tree.map(np.add, sums, found)
+                sums = means if sums is None else jax.tree.map(np.add, sums, means)
             moments = jax.tree.map(lambda sum_2C: np.float32(sum_2C / self.cut.total), sums)
         return moments
 

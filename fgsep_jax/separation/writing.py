@@ -90,9 +90,9 @@ def check(form, bits):
     """Raises ValueError where there are no such files."""
     if form not in FORMATS:
         raise ValueError(f'form = {form!r}: must be one of {", ".join(FORMATS)}')
-    known = ('16',) if form in _LOSSY else tuple(SUBTYPES)[: 2 if form == 'flac' else 3]
-    if bits not in known:
-        raise ValueError(f'bits = {bits!r}: must be {" or ".join(known)} with form = {form!r}')
+    allowed = ('16',) if form in _LOSSY else tuple(SUBTYPES)[: 2 if form == 'flac' else 3]
+    if bits not in allowed:
+        raise ValueError(f'bits = {bits!r}: must be {" or ".join(allowed)} with form = {form!r}')
 
 
 def check_form(form, *, rate, channels):
@@ -101,8 +101,8 @@ def check_form(form, *, rate, channels):
     if channels > most_channels:
         raise BadInput(f'{channels} channels', f'{form} holds {most_channels} at most')
     if rate > most_rate or rate not in _RATES.get(form, (rate,)):
-        known = ', '.join(map(str, _RATES.get(form, ()))) or f'up to {most_rate}'
-        raise BadInput(f'{rate} Hz', f'{form} knows {known} Hz; rate=N gives another')
+        rates = ', '.join(map(str, _RATES.get(form, ()))) or f'up to {most_rate}'
+        raise BadInput(f'{rate} Hz', f'{form} knows {rates} Hz; rate=N gives another')
 
 
 def rounded(signal, bits):
@@ -194,10 +194,10 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
         gain, levels, silenced = _write(made, sources, paths, form=form, bits=bits)
         texts = {}
         if labels:
-            found = activity.stretches(
+            sounding = activity.stretches(
                 levels, step=activity.Meter(made.rate).step, seconds=made.samples / made.rate
             )
-            made_of = (activity.audacity(found), activity.raven(found, made.rate))
+            made_of = (activity.audacity(sounding), activity.raven(sounding, made.rate))
             texts = dict(zip(label_paths(outputs), made_of))
         if about_to_rename is not None:
             about_to_rename()
