@@ -14,9 +14,9 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import logging
 import os
+import pickle
 import re
 import shutil
 import tempfile
@@ -95,79 +95,36 @@ _work = functools.lru_cache(maxsize=1)(
 )
 
 
-def _reason(error: OSError) -> str:
-    return printable((error.strerror if error.errno else None) or str(error))[:200]
+def inspect(i: int, *, table: str, roots: tuple, limits: dict, ticks: str) -> tuple:
+    """The number of a recording, and its forms, looked into (`audio.inspect_forms`)."""
+    forms = audio.inspect_forms(_recordings(table, roots)[i], **limits)
+    Metrics.counter('inspect', forms[-1].problem or 'good').inc()
+    progress.tick(ticks, 'inspect')
+    return i, forms
 
 
-def _unwritable(error: OSError, folder: str) -> dict:
-    """Why a local folder cannot be written to; counted for `run`, as raising it would print pages
-    of Beam's, and a full disk takes no more word of it.
-
-    Raises:
-        error: the folder is not local, and a runner may try again.
-    """
-    if '://' in folder:
-        raise error
-    reason = _reason(error)
-    Metrics.counter(UNWRITABLE, reason).inc()
-    return {'unwritable': reason}
-
-
-class Inspect(beam.DoFn):
-    """Number of a recording -> its forms, looked into (`audio.inspect_forms`), as JSON."""
-
-    def __init__(self, table: str, roots: tuple, limits: dict):
-        self.table, self.roots, self.limits = table, roots, limits
-
-    def setup(self):
-        self.recordings = _recordings(self.table, self.roots)
-        self.ticker = progress.Ticker(os.path.dirname(self.table), 'inspect')
-
-    def process(self, i):
-        forms = audio.inspect_forms(self.recordings[i], **self.limits)
-        Metrics.counter('inspect', forms[-1].problem or 'good').inc()
-        self.ticker.tick()
-        yield json.dumps([i, [dataclasses.asdict(form) for form in forms]])
-
-    def finish_bundle(self):
-        self.ticker.flush()
-
-
-class WriteShard(beam.DoFn):
-    """A shard's place -> a file, and the rows and numbers that describe it as JSON; or why a worker
-    cannot write, which then writes no more."""
-
-    def __init__(self, table: str, roots: tuple, mix: Callable, name: str, output_dir: str):
-        self.table, self.roots, self.mix = table, roots, mix
-        self.name, self.output_dir = name, output_dir
-
-    def setup(self):
-        self.work = _work(self.table, self.roots)
-        self.ticker = progress.Ticker(os.path.dirname(self.table), 'mix')
-        self.unwritable = {}
-
-    def process(self, place):
-        path = FileSystems.join(self.output_dir, records.shard_name(self.name, *place))
-        temporary = f'{path}.tmp-{uuid.uuid4().hex}'
-        try:
-            numbers = self.unwritable or self._write(self.work[place], place[1], temporary)
-            if not self.unwritable:
-                rename(temporary, path)
-        except OSError as error:
-            numbers = self.unwritable = _unwritable(error, self.output_dir)
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        self.ticker.flush()
-        yield json.dumps(dict(zip(('split', 'shard', 'num_shards'), place)) | numbers)
-
-    def _write(self, rows, shard, path):
-        index, stats, skipped, speakers = [], [], [], set()
-        digest, offset = hashlib.sha256(), 0
-        with FileSystems.create(path, 'application/octet-stream') as file:
-            for row in rows:
-                self.ticker.tick()
+def write_shard(
+    place: tuple[str, int, int],
+    *,
+    table: str,
+    roots: tuple,
+    mix: Callable,
+    name: str,
+    output_dir: str,
+    ticks: str,
+) -> dict:
+    """Makes a shard, {split, shard, shards}; returns the rows and numbers that describe it."""
+    path = FileSystems.join(output_dir, records.shard_name(name, *place))
+    temporary = f'{path}.tmp-{uuid.uuid4().hex}'
+    split, shard, _ = place
+    index, stats, skipped, speakers = [], [], [], set()
+    digest, offset = hashlib.sha256(), 0
+    try:
+        with FileSystems.create(temporary, 'application/octet-stream') as file:
+            for row in _work(table, roots)[place]:
+                progress.tick(ticks, 'mix')
                 try:
-                    example = self.mix(row)
+                    example = mix(row)
                 except audio.BadInput as bad:
                     Metrics.counter('mix', bad.kind).inc()
                     skipped.append({'name': row.id, 'kind': bad.kind, 'detail': bad.detail})
@@ -182,19 +139,26 @@ class WriteShard(beam.DoFn):
                 stats.append(
                     (
                         example.snr_db,
-                        example.sources_ST.shape[1] / example.sample_rate,
+                        samples / example.sample_rate,
                         [reports.rms_db(source_T) for source_T in example.sources_ST],
                         reports.rms_db(example.mixture_T),
                         example.adaptation_overlap,
                     )
                 )
-        return {
-            'index': index,
-            'stats': stats,
-            'skipped': skipped,
-            'speakers': sorted(speakers),
-            'digest': digest.hexdigest(),
-        }
+        rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return {
+        'split': split,
+        'shard': shard,
+        'index': index,
+        'stats': stats,
+        'skipped': skipped,
+        'speakers': sorted(speakers),
+        'digest': digest.hexdigest(),
+    }
 
 
 def own_worker(command: bytes) -> bytes:
@@ -223,41 +187,50 @@ def _runner(options: PipelineOptions):
     return None
 
 
-def _in_parallel(elements: Sequence, do: beam.DoFn, argv: Sequence[str], folder: str) -> list:
+def _reason(error: OSError) -> str:
+    return printable((error.strerror if error.errno else None) or str(error))[:200]
+
+
+def _counting(do: Callable, folder: str) -> Callable:
+    """A function that counts its OSErrors for `_in_parallel`: Beam would print pages of each, and
+    a full disk takes no more word of it. In a folder that is not local a runner may try again.
+    """
+
+    def safe(element):
+        try:
+            return do(element)
+        except OSError as error:
+            if '://' in folder:
+                raise
+            Metrics.counter(UNWRITABLE, _reason(error)).inc()
+
+    return safe
+
+
+def _in_parallel(elements: Sequence, do: Callable, argv: Sequence[str], folder: str) -> list:
     """What a function makes of all elements, in any order, on the runner of the flags.
 
     Args:
         elements: small ones.
-        do: the function; it gives JSON, since Beam takes no text that is no UTF-8.
+        do: the function.
         argv: Beam's flags.
         folder: for the file by which the results come.
     Raises:
         OSError: a worker cannot write.
     """
-    path = FileSystems.join(folder, f'results-{uuid.uuid4().hex}.json')
-
-    def write(results):
-        try:
-            write_whole(path, f'[{",".join(results)}]'.encode())
-        except OSError as error:
-            _unwritable(error, folder)
-
+    path = FileSystems.join(folder, f'results-{uuid.uuid4().hex}')
+    made = _counting(lambda element: pickle.dumps(do(element)), folder)  # Beam's texts are UTF-8
+    kept = _counting(lambda results: write_whole(path, pickle.dumps(results)), folder)
     options = PipelineOptions(list(argv))
     pipeline = beam.Pipeline(runner=_runner(options), options=options)
     with pipeline:
-        _ = (
-            pipeline
-            | beam.Create(elements)
-            | beam.Reshuffle()
-            | beam.ParDo(do)
-            | beam.combiners.ToList()
-            | beam.Map(write)
-        )
+        results = pipeline | beam.Create(elements) | beam.Reshuffle() | 'do' >> beam.Map(made)
+        _ = results | beam.combiners.ToList() | 'write' >> beam.Map(kept)
     with contextlib.suppress(NotImplementedError):  # a runner without counters
         counters = pipeline.result.metrics().query(MetricsFilter().with_namespace(UNWRITABLE))
         for counter in counters['counters']:
             raise OSError(counter.key.metric.name)
-    return json.loads(read_whole(path))
+    return [pickle.loads(result) for result in pickle.loads(read_whole(path))]
 
 
 def _full(output_dir: str) -> str:
@@ -457,42 +430,47 @@ def run(
     began = time.monotonic()
     replacing = prepare(output_dir, name, overwrite)
     staging = FileSystems.join(output_dir, STAGING)
-    reporter = progress.Reporter(staging)
-    reporter.start()
     earlier = functools.partial(_earlier, output_dir, replacing)
     # The names are new each time, since workers cache what they load by name.
     tables = [FileSystems.join(staging, f'{uuid.uuid4().hex}.csv') for _ in range(2)]
     named = tuple((roots or {}).items())
-    try:
-        forms = _looked_into(utterances, tables[0], named, limits, argv)
-        rows = _plan([some[-1] for some in forms], plan)
-        contents = {
-            'files.csv': recordings.to_csv((x for some in forms for x in some), roots or {}),
-            'mixtures.csv': mixtures.to_csv(rows, roots or {}),
-        }
-        metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
-        write_whole(tables[1], contents['mixtures.csv'].encode())
-        work = list(assign_shards(rows))
-        written = [records.shard_name(name, *place) for place in work]
-        written += [records.DATASET_FILE, *METADATA_FILES]
-        written += map(records.index_name, sorted({place[0] for place in work}))
-        make_room(output_dir, written)
-        progress.write_total(staging, 'mix', sum(not row.problem for row in rows))
-        do = WriteShard(tables[1], named, mix, name, output_dir)
-        shards = _in_parallel(work, do, argv, staging)
-        about = report(forms, [row for row in rows if not row.problem])
-        lost = [row for row in rows if row.problem]
-        result = finish(output_dir, shards, lost, metadata, about, contents)
-    except ValueError as error:
-        # What an earlier job left unfinished must stay known as ours.
-        clear(output_dir, all=not read_json(FileSystems.join(staging, FILES)))
-        raise ValueError(f'{error}{earlier()}') from error
-    except (RuntimeError, OSError) as error:
-        if reason := _why_unwritable(error):
-            raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({reason}){earlier()}') from error
-        raise
-    finally:
-        reporter.stop()
+    with progress.Reporter() as reporter:
+        try:
+            forms = _looked_into(utterances, tables[0], named, limits, argv, reporter)
+            rows = _plan([some[-1] for some in forms], plan)
+            contents = {
+                'files.csv': recordings.to_csv((x for some in forms for x in some), roots or {}),
+                'mixtures.csv': mixtures.to_csv(rows, roots or {}),
+            }
+            metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
+            write_whole(tables[1], contents['mixtures.csv'].encode())
+            work = list(assign_shards(rows))
+            written = [records.shard_name(name, *place) for place in work]
+            written += [records.DATASET_FILE, *METADATA_FILES]
+            written += map(records.index_name, sorted({place[0] for place in work}))
+            make_room(output_dir, written)
+            reporter.totals['mix'] = sum(not row.problem for row in rows)
+            do = functools.partial(
+                write_shard,
+                table=tables[1],
+                roots=named,
+                mix=mix,
+                name=name,
+                output_dir=output_dir,
+                ticks=reporter.folder,
+            )
+            shards = _in_parallel(work, do, argv, staging)
+            about = report(forms, [row for row in rows if not row.problem])
+            lost = [row for row in rows if row.problem]
+            result = finish(output_dir, shards, lost, metadata, about, contents)
+        except ValueError as error:
+            # What an earlier job left unfinished must stay known as ours.
+            clear(output_dir, all=not read_json(FileSystems.join(staging, FILES)))
+            raise ValueError(f'{error}{earlier()}') from error
+        except (RuntimeError, OSError) as error:
+            if reason := _why_unwritable(error):
+                raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({reason}){earlier()}') from error
+            raise
     clear(output_dir, all=True)
     result['seconds'] = time.monotonic() - began
     hours = sum(split['hours'] for split in result['splits'].values())
@@ -516,28 +494,20 @@ def _earlier(output_dir: str, replacing: bool) -> str:
 
 
 def _looked_into(
-    utterances: list[Recording], table: str, roots: tuple, limits: dict, argv: Sequence[str]
+    utterances: list[Recording],
+    table: str,
+    roots: tuple,
+    limits: dict,
+    argv: Sequence[str],
+    reporter: progress.Reporter,
 ) -> list[list[Recording]]:
     """Of each recording the forms that are bad, and the one that counts."""
     if not utterances:
         return []
-    staging = os.path.dirname(table)
     write_whole(table, recordings.to_csv(utterances, dict(roots)).encode())
-    progress.write_total(staging, 'inspect', len(utterances))
-    do = Inspect(table, roots, limits)
-    forms = {}
-    for i, some in _in_parallel(range(len(utterances)), do, argv, staging):
-        forms[i] = [
-            Recording(
-                **{
-                    **form,
-                    'take': recordings.Take(**form['take']),
-                    'others': tuple(form['others']),
-                    'converted': tuple(form['converted']),
-                }
-            )
-            for form in some
-        ]
+    reporter.totals['inspect'] = len(utterances)
+    do = functools.partial(inspect, table=table, roots=roots, limits=limits, ticks=reporter.folder)
+    forms = dict(_in_parallel(range(len(utterances)), do, argv, os.path.dirname(table)))
     return [forms[i] for i in range(len(utterances))]
 
 

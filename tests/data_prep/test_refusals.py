@@ -31,11 +31,11 @@ def test_overwrite_keeps_the_old_data_set_until_the_new_one_is_planned(
             run_folder(corpus, tmp_path, '--overwrite', flag)
         assert contents(tmp_path) == before
 
-    def first_shard(self, work):
+    def first_shard(place, **_):
         assert not (tmp_path / 'dataset.json').exists() and not list(tmp_path.glob('*.tfrecord-*'))
         raise RuntimeError('seen')
 
-    monkeypatch.setattr(build.WriteShard, 'process', first_shard)
+    monkeypatch.setattr(build, 'write_shard', first_shard)
     with pytest.raises(RuntimeError, match='seen'):
         run_folder(corpus, tmp_path, '--overwrite')
 
