@@ -33,13 +33,16 @@ _VERSION = 2  # of the sounds: to be raised with any change that is heard
 
 def add_flags(parser: command_line.Parser) -> None:
     """Adds the task's own flags."""
-    from data_prep import fgbg
+    from data_prep import fgbg, options
 
-    parser.add_argument(
-        '--foregrounds_per_class', type=int, default=30, help='sounds of each class of events'
+    at_least = options.within(
+        3, 10**6, '(training, validation and evaluation need one each)', kind=int
     )
     parser.add_argument(
-        '--backgrounds_per_class', type=int, default=16, help='sounds of each other class'
+        '--foregrounds_per_class', type=at_least, default=30, help='sounds of each class of events'
+    )
+    parser.add_argument(
+        '--backgrounds_per_class', type=at_least, default=16, help='sounds of each other class'
     )
     fgbg.add_flags(parser)
     parser.set_defaults(train_mixtures=1200, validation_mixtures=120, test_mixtures=60)
@@ -54,20 +57,10 @@ def version() -> str:
 
 
 def job(args: types.SimpleNamespace, folder: str) -> dict:
-    """A sound bank in `folder` and the arguments of the pipeline that mixes it.
-
-    Raises:
-        ValueError: for too few sounds.
-    """
+    """A sound bank in `folder` and the arguments of the pipeline that mixes it."""
     from data_prep import fgbg
 
     counts = {role: vars(args)[f'{role}s_per_class'] for role in MODULES}
-    for role, count in counts.items():
-        if count < 3:
-            raise ValueError(
-                f'--{role}s_per_class={count}: must be 3 or more, one each for training, '
-                'validation and evaluation'
-            )
     render_all(folder, counts=counts, sample_rate=args.sample_rate)
     classes = sounds.read_classes(CLASSES)
     return fgbg.job(args, sounds.folder(folder, classes=classes), classes=classes)

@@ -32,7 +32,10 @@ def add_flags(parser: command_line.Parser) -> None:
     from data_prep import options
 
     parser.add_argument(
-        '--utterances_per_voice', type=int, default=80, help='sentences said by each voice'
+        '--utterances_per_voice',
+        type=options.within(1, 10**6, kind=int),
+        default=80,
+        help='sentences said by each voice',
     )
     options.pair_flags(parser, MIXTURES)
 

@@ -45,7 +45,7 @@ def level_flags(parser: command_line.Parser) -> None:
     """Add the flags of levels and of files that are left out."""
     parser.add_argument(
         '--max_clipped',
-        type=float,
+        type=options.SHARE,
         default=1e-4,
         help='skip files with a larger share of clipped samples; 1: none',
     )
@@ -69,7 +69,7 @@ def add_flags(parser: command_line.Parser) -> None:
     for split, fraction in (('validation', 0.14), ('test', 0.21)):
         parser.add_argument(
             f'--{split}_fraction',
-            type=float,
+            type=options.SHARE,
             default=fraction,
             help="of each seen class's source recordings",
         )
@@ -79,7 +79,10 @@ def add_flags(parser: command_line.Parser) -> None:
         ('test', 1000, ', each of C1 to C4'),
     ):
         parser.add_argument(
-            f'--{split}_mixtures', type=int, default=count, help=f'0: no such split{note}'
+            f'--{split}_mixtures',
+            type=command_line.count,
+            default=count,
+            help=f'0: no such split{note}',
         )
     parser.add_argument(
         '--subsets',
@@ -88,15 +91,15 @@ def add_flags(parser: command_line.Parser) -> None:
         help='of the evaluation set: classes of both sides seen in training, the background '
         'unseen, the foreground unseen, both unseen',
     )
-    parser.add_argument('--seconds', type=float, default=2.0, help='length of a mixture')
+    parser.add_argument('--seconds', type=options.SECONDS, default=2.0, help='length of a mixture')
     parser.add_argument(
         '--adaptation_seconds',
-        type=float,
+        type=options.SECONDS,
         default=2.0,
         help='length of the segment of the same background beside each mixture',
     )
     parser.add_argument(
-        '--snr_db', type=options.numbers, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
+        '--snr_db', type=options.SNR_DB, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
     )
     level_flags(parser)
     parser.add_argument(
@@ -112,13 +115,13 @@ def add_flags(parser: command_line.Parser) -> None:
     )
     parser.add_argument(
         '--augment_pitch',
-        type=options.numbers,
+        type=options.span(-48, 48, 'semitones'),
         default=(-2.0, 2.0),
         help='of training events, in semitones; 0,0: off',
     )
     parser.add_argument(
         '--augment_stretch',
-        type=options.numbers,
+        type=options.span(0.1, 10, 'times the length'),
         default=(0.8, 1.2),
         help='new over old length of training events; 1,1: off',
     )
@@ -187,7 +190,6 @@ def job(
     absent = [f'{x.role} {x.name}' for x in rows if x.name not in there]
     seen_of = {f'{sound.role} {sound.source_class}': sound.seen for sound in sounds}
     return dict(
-        job='fgbg',
         utterances=sounds,
         plan=functools.partial(
             mixtures.scenes,

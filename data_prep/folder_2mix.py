@@ -12,20 +12,6 @@ from data_prep.tables import printable
 
 
 def _prepare(args) -> dict:
-    copies = []
-    utterances = folder.read(
-        args.input_dir,
-        validation=args.validation_fraction,
-        test=args.test_fraction,
-        seed=args.seed,
-        copies=copies,
-        split_by=args.split_by,
-    )
-    folders = {
-        posixpath.relpath(recording.path, args.input_dir).split('/')[0] for recording in utterances
-    }
-    *_, warnings = folder.twins(map(printable, folders))
-    metadata, unnamed = options.sexes(args, utterances)
     shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
     shares['train'] = max(0.0, 1 - sum(shares.values()))
     for split, share in shares.items():
@@ -36,23 +22,25 @@ def _prepare(args) -> dict:
             )
         if not share:
             setattr(args, pairs, 0)
-    plan = options.random_pairs(args)
-    if args.fewer:
-        plan = functools.partial(plan, fewer=True)
+    read = functools.partial(
+        folder.read,
+        validation=args.validation_fraction,
+        test=args.test_fraction,
+        seed=args.seed,
+        split_by=args.split_by,
+    )
+    job = options.pairs_of(args, read)
+    places = (posixpath.relpath(x.path, args.input_dir) for x in job['utterances'])
+    *_, warnings = folder.twins({printable(place.split('/')[0]) for place in places})
+    more = {'fewer': True} if args.fewer else {}
     if args.split_by == 'recording':
-        plan = functools.partial(plan, shares=shares)
+        more['shares'] = shares
         warnings.append(
             'split by recording: who is heard in one split is heard in the others, so that scores '
             'say nothing about voices that were not trained on'
         )
-    return dict(
-        job='folder_2mix',
-        utterances=utterances,
-        plan=plan,
-        warnings=[*warnings, *unnamed],
-        copies=copies,
-        extra_metadata=metadata,
-    )
+    plan = functools.partial(job['plan'], **more)
+    return {**job, 'plan': plan, 'warnings': [*warnings, *job['warnings']]}
 
 
 def main(argv=None) -> None:
@@ -63,7 +51,7 @@ def main(argv=None) -> None:
     for split in ('validation', 'test'):
         parser.add_argument(
             f'--{split}_fraction',
-            type=float,
+            type=options.SHARE,
             default=0.1,
             help="of the speakers, or of each speaker's recordings",
         )

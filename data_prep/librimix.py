@@ -18,7 +18,6 @@ def _prepare(args) -> dict:
     train_parts = tuple(part for part in args.train_parts.split(',') if part)
     utterances, rows = librimix.read(args.input_dir, train_parts=train_parts, splits=args.splits)
     return dict(
-        job='librimix',
         utterances=utterances,
         also_used=[row.ready[0] for row in rows],
         plan=functools.partial(mixtures.listed, rows=rows),

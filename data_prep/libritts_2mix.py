@@ -7,20 +7,6 @@ from data_prep import options
 from data_prep.readers import libritts
 
 
-def _prepare(args) -> dict:
-    copies = []
-    utterances = libritts.read(args.input_dir, copies=copies)
-    metadata, warnings = options.sexes(args, utterances)
-    return dict(
-        job='libritts_2mix',
-        utterances=utterances,
-        plan=options.random_pairs(args),
-        copies=copies,
-        warnings=warnings,
-        extra_metadata=metadata,
-    )
-
-
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(
@@ -30,7 +16,7 @@ def main(argv=None) -> None:
     )
     options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))
     options.speakers_flag(parser)
-    options.run(parser, argv, _prepare)
+    options.run(parser, argv, lambda args: options.pairs_of(args, libritts.read))
 
 
 if __name__ == '__main__':

@@ -161,7 +161,6 @@ def _prepare(args) -> dict:
     if kind == 'scene':
         metadata['source_unit'] = 'source recordings'
     return dict(
-        job='listed',
         utterances=files,
         also_used=[path for row in rows for path in row.ready[:1]],
         plan=functools.partial(mixtures.listed, rows=rows),

@@ -7,7 +7,6 @@ import functools
 import importlib.util
 import json
 import logging
-import math
 import os
 import posixpath
 import re
@@ -16,6 +15,8 @@ import tempfile
 import types
 import unicodedata
 
+from data_prep import mixtures, recordings, tables
+from data_prep.recordings import Recording
 from fgsep_jax import command_line, files, lock, names
 
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
@@ -47,6 +48,7 @@ def parser(
         epilog='Other flags go to Beam, e.g. --direct_running_mode=multi_processing '
         '--direct_num_workers=8, or --runner=DataflowRunner.',
     )
+    result.job = module.rpartition('.')[2]
     path = command_line.path
     if input_dir:
         result.add_argument('--input_dir', type=path, required=True, help=input_dir)
@@ -57,8 +59,10 @@ def parser(
         help='folder of the data set',
     )
     result.add_argument('--name', default=None, help="of the data set; default: its folder's name")
-    result.add_argument('--sample_rate', type=int, default=8000, help='in hertz')
-    result.add_argument('--min_seconds', type=float, default=1.0, help='skip shorter files')
+    result.add_argument(
+        '--sample_rate', type=within(1000, 768_000, 'Hz', kind=int), default=8000, help='in hertz'
+    )
+    result.add_argument('--min_seconds', type=SECONDS, default=1.0, help='skip shorter files')
     result.add_argument('--seed', type=int, default=0, help='of pairs, levels and crops')
     result.switch('--overwrite', 'replace a finished data set')
     result.switch('--dry_run', 'counts and one mixture only')
@@ -103,67 +107,63 @@ def parse(
 
 
 def check(job_parser: command_line.Parser, args: types.SimpleNamespace) -> None:
-    """Stop with the flag, its value and the rule where a number makes no sense."""
+    """Stop with the flag, its value and the rule where numbers do not go together."""
     given = vars(args)
-
-    def require(flag: str, valid: Callable, rule: str) -> None:
-        value = given.get(flag)
-        whole = isinstance(value, int)  # one may be too large for a float
-        if value is not None and not ((whole or math.isfinite(value)) and valid(value)):
-            job_parser.error(f'--{flag}={value if whole else f"{value:g}"}: must be {rule}')
-
-    require('sample_rate', lambda x: 1000 <= x <= 768_000, 'from 1,000 to 768,000 Hz')
-    require('min_seconds', lambda x: 0 <= x <= LONGEST, f'0 or more, and at most {LONGEST} s')
-    require('utterances_per_voice', lambda x: x > 0, 'above 0')
     for flag in ('seconds', 'adaptation_seconds'):
-        require(
-            flag,
-            lambda x: x * args.sample_rate >= 1 and x <= LONGEST,
-            f'one sample or more, and at most {LONGEST} s',
-        )
-    require('max_clipped', lambda x: 0 <= x <= 1, 'between 0 and 1')
-    for flag in sorted(given):
-        if flag.endswith(('_pairs', '_mixtures')):
-            require(flag, lambda x: x >= 0, '0 (no such split) or more')
-        if flag.endswith('_fraction'):
-            require(flag, lambda x: 0 <= x <= 1, 'between 0 and 1')
-    total = sum(value for flag, value in given.items() if flag.endswith('_fraction'))
-    if total > 1:
+        if given.get(flag, 1) * args.sample_rate < 1:
+            job_parser.error(f'--{flag}={given[flag]:g}: must be one sample or more')
+    if sum(value for flag, value in given.items() if flag.endswith('_fraction')) > 1:
         job_parser.error(
             f'--validation_fraction={given["validation_fraction"]:g} and '
             f'--test_fraction={given["test_fraction"]:g}: their sum must be at most 1, '
             'the rest is for training'
         )
-    for flag, least, most, unit in (
-        ('snr_db', -100, 100, 'dB'),
-        ('augment_pitch', -48, 48, 'semitones'),
-        ('augment_stretch', 0.1, 10, 'times the length'),
-    ):
-        low, high = given.get(flag, (least, most))
-        if low < least or high > most:
-            job_parser.error(
-                f'--{flag}={low:g},{high:g}: both must be between {least:g} and {most:g} {unit}'
-            )
     shortest = max(args.min_seconds, 1 / args.sample_rate)
-    require(
-        'max_seconds',
-        lambda x: x == 0 or shortest <= x <= LONGEST,
-        f'0 (never cut) or at least {shortest:g}, --min_seconds and one sample, and at most '
-        f'{LONGEST} s',
-    )
+    if 0 < given.get('max_seconds', 0) < shortest:
+        job_parser.error(
+            f'--max_seconds={args.max_seconds:g}: must be 0 (never cut) or at least {shortest:g}, '
+            '--min_seconds and one sample'
+        )
 
 
-def numbers(text: str) -> tuple[float, float]:
-    """`-5,5` -> (-5.0, 5.0)."""
-    try:
-        low, high = (float(part) for part in text.split(','))
-    except ValueError:
-        raise command_line.FlagError('must be two numbers, low,high') from None
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise command_line.FlagError('both must be finite')
-    if low > high:
-        raise command_line.FlagError('the first must not exceed the second')
-    return low, high
+def within(low: float, high: float, unit: str = '', *, kind: type = float) -> Callable:
+    """A kind of flag: a number from `low` to `high`.
+
+    Args:
+        low, high: the limits.
+        unit: behind them in the refusal.
+        kind: int or float.
+    """
+
+    def parse(text: str) -> float:
+        number = command_line.value(kind, text)
+        if not low <= number <= high:  # nor nan
+            raise command_line.FlagError(f'must be from {low:,} to {high:,} {unit}'.rstrip())
+        return number
+
+    return parse
+
+
+def span(low: float, high: float, unit: str) -> Callable:
+    """A kind of flag: `-5,5` -> (-5.0, 5.0), the second not below the first; see `within`."""
+    number = within(low, high, unit)
+
+    def parse(text: str) -> tuple[float, float]:
+        try:
+            first, second = map(number, text.split(','))
+        except ValueError:
+            rule = f'must be two numbers from {low:g} to {high:g} {unit}, --FLAG=low,high'
+            raise command_line.FlagError(rule) from None
+        if first > second:
+            raise command_line.FlagError('the first must not exceed the second')
+        return first, second
+
+    return parse
+
+
+SNR_DB = span(-100, 100, 'dB')
+SECONDS = within(0, LONGEST, 's')
+SHARE = within(0, 1)
 
 
 def names_of(choices: Sequence[str]) -> Callable:
@@ -187,17 +187,17 @@ def pair_flags(job_parser: command_line.Parser, splits: dict[str, int | None]) -
     for split, pairs in splits.items():
         job_parser.add_argument(
             f'--{split}_pairs',
-            type=int,
+            type=command_line.count,
             default=pairs,
             help=f'mixtures in {split}; 0: no such split'
             + ('' if pairs else '; default: each utterance once on either side'),
         )
     job_parser.add_argument(
-        '--snr_db', type=numbers, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
+        '--snr_db', type=SNR_DB, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
     )
     job_parser.add_argument(
         '--max_seconds',
-        type=float,
+        type=SECONDS,
         default=0.0,
         help='cut longer utterances into equal segments; 0: never',
     )
@@ -224,19 +224,17 @@ def speakers_flag(job_parser: command_line.Parser) -> None:
     )
 
 
-def sexes(args: types.SimpleNamespace, recordings: Sequence) -> tuple[dict, list[str]]:
-    """Metadata that says the sex of every speaker of `recordings` that the table knows, and a line
-    where table and tree name different speakers.
+def sexes(args: types.SimpleNamespace, utterances: Sequence[Recording]) -> tuple[dict, list[str]]:
+    """Metadata that says the sex of every speaker that the table has, and a line where table and
+    tree name different speakers.
 
     Raises:
         TreeError: it is no such table, or knows none of them.
     """
-    from data_prep import tables
-
-    if not args.speakers:
+    if not getattr(args, 'speakers', None):
         return {}, []
     table = tables.read_sexes(args.speakers)
-    composed = {x.source_id: unicodedata.normalize('NFC', x.source_id) for x in recordings}
+    composed = {x.source_id: unicodedata.normalize('NFC', x.source_id) for x in utterances}
     named = {name: table[same] for name, same in sorted(composed.items()) if same in table}
     if not named:
         raise tables.TreeError(
@@ -259,14 +257,31 @@ def sexes(args: types.SimpleNamespace, recordings: Sequence) -> tuple[dict, list
 
 def random_pairs(args: types.SimpleNamespace) -> Callable:
     """The plan that the flags of `pair_flags` ask for."""
-    from data_prep import mixtures
-
     suffix = '_pairs'
     return functools.partial(
         mixtures.random_pairs,
         pairs={k.removesuffix(suffix): v for k, v in vars(args).items() if k.endswith(suffix)},
         snr_db=args.snr_db,
         max_seconds=args.max_seconds,
+    )
+
+
+def pairs_of(args: types.SimpleNamespace, read: Callable[..., list[Recording]]) -> dict:
+    """Arguments of `build.run` for random pairs of what a reader of a corpus finds.
+
+    Args:
+        args: of `pair_flags`, and of `speakers_flag` where the job has it.
+        read: `read(input_dir, copies=)`, see `recordings.distinct`.
+    """
+    copies = []
+    utterances = read(args.input_dir, copies=copies)
+    metadata, warnings = sexes(args, utterances)
+    return dict(
+        utterances=utterances,
+        plan=random_pairs(args),
+        copies=copies,
+        warnings=warnings,
+        extra_metadata=metadata,
     )
 
 
@@ -354,9 +369,10 @@ def run(
     """Parse, let `prepare` walk the corpus, run the pipeline, print the counts.
 
     Args:
-        own: parser with all of the job's flags.
+        job_parser: with all of the job's flags.
         argv: the command line.
-        prepare: `prepare(args)` -> `job` (its name) and keyword arguments of `build.run`.
+        prepare: `prepare(args)` -> keyword arguments of `build.run`, and `job`, its name, where
+            that is not its module's.
         may_be_finished: whether `prepare` deals with a data set that is there already.
     Raises:
         SystemExit: with one message and status 2, for the mistakes of the person who typed the
@@ -364,8 +380,6 @@ def run(
     """
     args, beam_argv = parse(job_parser, argv)
     command_line.lend_caches()
-    from data_prep import recordings, tables
-
     # Beam logs at import already, which would make this call do nothing without `force`.
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
     # What it logs of errors, it raises, too.
@@ -391,7 +405,7 @@ def run(
                 _refuse_finished(args)
             _refuse_missing(job_parser, args)
             keywords = prepare(args)
-            job = keywords.pop('job')
+            job = keywords.pop('job', job_parser.job)
             used = [recording.path for recording in keywords['utterances']] + keywords.pop(
                 'also_used', []
             )

@@ -7,16 +7,6 @@ from data_prep import options
 from data_prep.readers import vctk
 
 
-def _prepare(args) -> dict:
-    copies = []
-    return dict(
-        job='vctk_2mix',
-        utterances=vctk.read(args.input_dir, copies=copies),
-        plan=options.random_pairs(args),
-        copies=copies,
-    )
-
-
 def main(argv=None) -> None:
     """Run the job."""
     parser = options.parser(
@@ -25,7 +15,7 @@ def main(argv=None) -> None:
         input_dir='VCTK as delivered: wav48_silence_trimmed/<speaker>/* or wav48/<speaker>/*',
     )
     options.pair_flags(parser, {'test': 4000})
-    options.run(parser, argv, _prepare)
+    options.run(parser, argv, lambda args: options.pairs_of(args, vctk.read))
 
 
 if __name__ == '__main__':

@@ -29,7 +29,6 @@ def _prepare(args) -> dict:
     else:
         utterances, rows = wsj0.read_lists(args.wsj0_dir, args.lists_dir, splits=args.splits)
     return dict(
-        job='wsj0_2mix',
         utterances=utterances,
         also_used=[path for row in rows for path in row.ready[:1]],
         plan=functools.partial(mixtures.listed, rows=rows),

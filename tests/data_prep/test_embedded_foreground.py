@@ -148,7 +148,7 @@ def test_an_unknown_task_is_refused(capsys):
 
 
 def test_too_few_sounds_for_three_splits_are_refused(tmp_path):
-    with pytest.raises(SystemExit, match='--backgrounds_per_class=2: must be 3 or more'):
+    with pytest.raises(SystemExit, match='--backgrounds_per_class=2: must be from 3'):
         embedded.main(
             ['--task=foreground', f'--output_dir={tmp_path}', '--backgrounds_per_class=2']
         )

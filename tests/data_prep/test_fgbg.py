@@ -221,13 +221,16 @@ def test_groups_from_a_table(tmp_path, bank, capsys):
 @pytest.mark.parametrize(
     'flags, message',
     [
-        (('--train_mixtures=-1',), 'train_mixtures=-1: must be 0'),
+        (('--train_mixtures=-1',), 'train_mixtures=-1: must be a whole number, 0 or more'),
         (('--seconds=0',), 'seconds=0: must be one sample'),
-        (('--augment_stretch=0,1',), '--augment_stretch=0,1: both must be between 0.1 and 10'),
-        (('--augment_stretch=1,11',), '--augment_stretch=1,11: both must be between 0.1 and 10'),
-        (('--augment_pitch=-50,0',), '--augment_pitch=-50,0: both must be between -48 and 48 sem'),
-        (('--augment_pitch=500,500',), '--augment_pitch=500,500: both must be between -48'),
-        (('--snr_db=100,200',), '--snr_db=100,200: both must be between -100 and 100 dB'),
+        (('--augment_stretch=0,1',), '--augment_stretch=0,1: must be two numbers from 0.1 to 10'),
+        (('--augment_stretch=1,11',), '--augment_stretch=1,11: must be two numbers from 0.1 to 10'),
+        (
+            ('--augment_pitch=-50,0',),
+            '--augment_pitch=-50,0: must be two numbers from -48 to 48 sem',
+        ),
+        (('--augment_pitch=500,500',), '--augment_pitch=500,500: must be two numbers from -48'),
+        (('--snr_db=100,200',), '--snr_db=100,200: must be two numbers from -100 to 100 dB'),
         (('--snr_db=3,-3',), 'first must not exceed'),
         (('--level=peak',), '--level=peak: value should be one of <lufs.rms>'),
     ],
