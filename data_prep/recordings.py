@@ -148,58 +148,47 @@ def _walk(root: str) -> Walked:
         raise TreeError(f'{root} is not a folder')
     tree, visited, named_like_sounds = Walked(), set(), []
     true_files, linked_files = set(), {}  # real paths; links: relative path -> real path
-    real_root = os.path.realpath(root)
-    starts = [(0, '', real_root)]  # depth, relative path, folder; links wait here
     ours = set()  # what separating wrote among its recordings
-
-    while starts:
-        depth, start, top = heapq.heappop(starts)
-        if top in visited:
-            tree.problems.append((start, 'linked twice', 'links to a folder of the same tree'))
-
-        def inside(folder):
-            below = os.path.relpath(folder, top).replace(os.sep, '/')
-            return posixpath.normpath(posixpath.join(start, below))
-
-        def refused(error):
+    real_root = os.path.realpath(root)
+    waiting = [((0, ''), '', real_root)]  # (depth, path) of the link to it; path, real folder
+    while waiting:
+        link, here, folder = heapq.heappop(waiting)
+        if folder in visited:
+            if here == link[1]:
+                problem = (here, 'linked twice', 'links to a folder of the same tree')
+                tree.problems.append(problem)
+            continue
+        visited.add(folder)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
             kind = 'not permitted' if isinstance(error, PermissionError) else 'unreadable'
-            detail = f'folder: {files_lib.why(error)}'
-            tree.problems.append((inside(error.filename), kind, detail))
-
-        for folder, below, names in os.walk(top, onerror=refused):
-            if folder in visited:
-                below.clear()
-                continue
-            visited.add(folder)
-            chosen = [name for name in below if not is_companion(name)]
-            tree.companions += len(below) - len(chosen) + sum(map(is_companion, names))
-            below[:] = chosen
-            here = inside(folder)
-            ours = ours | written_into(folder) if MANIFEST in names else ours
-            for name in names:
-                if is_companion(name):
-                    continue
-                path, real = posixpath.normpath(f'{here}/{name}'), os.path.join(folder, name)
-                if real in ours:
-                    tree.problems.append((path, 'a part', 'fgsep-separate wrote it'))
-                    continue
-                if name.lower().endswith(AUDIO) and os.path.islink(real):
-                    linked_files[path] = os.path.realpath(real)
+            tree.problems.append((here or '.', kind, f'folder: {files_lib.why(error)}'))
+            continue
+        if any(entry.name == MANIFEST for entry in entries):
+            ours |= written_into(folder)
+        for entry in entries:
+            path, is_link = posixpath.join(here, entry.name), entry.is_symlink()
+            is_audio = entry.name.lower().endswith(AUDIO)
+            if is_companion(entry.name):
+                tree.companions += 1
+            elif os.path.isdir(entry.path) if is_link else entry.is_dir():
+                named_like_sounds += [path] if is_audio else []
+                target = os.path.realpath(entry.path) if is_link else entry.path
+                above = os.path.join(target, '')
+                if not is_link:
+                    heapq.heappush(waiting, (link, path, target))
+                elif any(os.path.join(at, '').startswith(above) for at in (folder, real_root)):
+                    tree.problems.append((path, 'link loop', 'links to a folder above it'))
                 else:
-                    true_files.add(real)
-                    tree.files.append(path)
-            for name in below:
-                path = os.path.join(folder, name)
-                if name.lower().endswith(AUDIO):
-                    named_like_sounds.append(posixpath.normpath(f'{here}/{name}'))
-                if os.path.islink(path):
-                    target, link = os.path.realpath(path), posixpath.normpath(f'{here}/{name}')
-                    above = os.path.join(target, '')
-                    if any(os.path.join(at, '').startswith(above) for at in (folder, real_root)):
-                        problem = (link, 'link loop', 'links to a folder above it')
-                        tree.problems.append(problem)
-                    else:
-                        heapq.heappush(starts, (link.count('/'), link, target))
+                    heapq.heappush(waiting, ((path.count('/'), path), path, target))
+            elif entry.path in ours:
+                tree.problems.append((path, 'a part', 'fgsep-separate wrote it'))
+            elif is_audio and is_link:
+                linked_files[path] = os.path.realpath(entry.path)
+            else:
+                true_files.add(entry.path)
+                tree.files.append(path)
     for path in sorted(linked_files, key=lambda path: (path.count('/'), path)):
         if linked_files[path] in true_files and os.path.exists(linked_files[path]):
             tree.problems.append((path, 'linked twice', 'links to a file of the same tree'))

@@ -11,7 +11,7 @@ from data_prep.mixtures import Mixture
 from data_prep.recordings import Recording
 from data_prep.tables import plural, printable
 from fgsep_jax import pcm
-from fgsep_jax.names import markdown
+from fgsep_jax.names import markdown, markdown_table
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
 FEW_TO_TRAIN_ON, FEW_TO_SCORE, FEW_SPEAKERS = 100, 10, 5  # below these the report says so
@@ -57,13 +57,8 @@ def _note(note: list[str] | dict[str, dict]) -> list[str]:
     if isinstance(note, list):
         return [f'- {markdown(line)}' for line in note]
     columns = list(next(iter(note.values())))
-    rows = [['', *columns], ['---'] * (len(columns) + 1)]
-    rows += [[name, *(row[column] for column in columns)] for name, row in note.items()]
-    return [_row(row) for row in rows]
-
-
-def _row(cells: list) -> str:
-    return f'| {" | ".join(markdown(cell, cell=True) for cell in cells)} |'
+    rows = [[name, *(row[column] for column in columns)] for name, row in note.items()]
+    return [markdown_table(['', *columns], rows, [False] * (len(columns) + 1))]
 
 
 def beside(about: dict) -> list[str]:
@@ -89,12 +84,12 @@ def to_markdown(report: dict) -> str:
     """The report as a page."""
     lines = [f'# {report["name"]}', '', report['snr_rule'], '']
     unit = report.get('source_unit', 'speakers')
-    lines += [f'| split | mixtures | hours | {unit} | shards |', '|---|---|---|---|---|']
-    for split, about in report['splits'].items():
-        hours = f'{about["hours"]:.2f}'
-        lines.append(
-            _row([split, about['examples'], hours, about['num_speakers'], about['shards']])
-        )
+    heads = ['split', 'mixtures', 'hours', unit, 'shards']
+    rows = [
+        [split, x['examples'], f'{x["hours"]:.2f}', x['num_speakers'], x['shards']]
+        for split, x in report['splits'].items()
+    ]
+    lines.append(markdown_table(heads, rows, [False, *[True] * 4]))
     for split, about in report['splits'].items():
         if 'adaptation_disjoint' in about:
             share = 100 * about['adaptation_disjoint']
