@@ -73,7 +73,6 @@ ALLOWED = {
         'dsp.filterbank',
         'files',
         'lock',
-        'metrics.intervals',
         'report',
         'validate',
     },

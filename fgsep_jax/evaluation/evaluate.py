@@ -16,9 +16,8 @@ import tqdm
 
 from fgsep_jax import config as config_lib, files, names, pcm
 from fgsep_jax.data.resample import resample
-from fgsep_jax.metrics import intervals
-from fgsep_jax.metrics.aggregate import summarize
 from fgsep_jax.metrics.improvement import RULES, SkipExample, evaluate_example
+from fgsep_jax.report import intervals
 from fgsep_jax.training.mesh import gather
 
 METRICS = ('si_snr', 'si_snri', 'sdr', 'sdri', 'si_snr_mixture', 'sdr_mixture')
@@ -304,7 +303,9 @@ def _statistics(rows, metrics):
     statistics = {}
     for name, source in metrics:
         value_SN = [[row[name] for row in parts[key]] for key in parts if source in (None, key)]
-        statistics[name, source] = summarize(np.mean(value_SN, axis=0) if rows else [], clusters)
+        statistics[name, source] = intervals.describe(
+            np.mean(value_SN, axis=0) if rows else [], clusters
+        )
     return statistics
 
 

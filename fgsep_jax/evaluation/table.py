@@ -1,7 +1,7 @@
 """Text tables of evaluations."""
 
-from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.names import markdown_table
+from fgsep_jax.report.intervals import Estimate
 from fgsep_jax.report.parts import cell_text
 
 # (heading, metric, statistic, its ends). The papers give means (2) and box plots (1).
@@ -36,7 +36,7 @@ def render(title, systems, columns=COLUMNS):
 
     Args:
       title: heading line.
-      systems: {name: {metric: statistics as `metrics.aggregate.summarize` gives them}}.
+      systems: {name: {metric: statistics as `report.intervals.describe` gives them}}.
       columns: from `columns`.
 
     Returns:

@@ -1,10 +1,6 @@
-"""Means over examples that merge across batches and hosts and divide once, and their summary."""
+"""Means over examples that merge across batches and hosts and divide once."""
 
 from typing import Any, NamedTuple
-
-import numpy as np
-
-from fgsep_jax.metrics import intervals
 
 
 class Mean(NamedTuple):
@@ -57,31 +53,3 @@ def merge_all(first: dict[str, Mean], second: dict[str, Mean]) -> dict[str, Mean
     if first.keys() != second.keys():
         raise ValueError(f'means of {sorted(first)} and of {sorted(second)} cannot be merged.')
     return {name: mean.merge(second[name]) for name, mean in first.items()}
-
-
-def summarize(values, clusters=()) -> dict[str, Any]:
-    """Describes the distribution of a metric over examples.
-
-    Args:
-      values: One value an example, [N].
-      clusters: Who or what each example holds, see `intervals.Term`.
-
-    Returns:
-      `mean`, `median`, `q25`, `q75`, `count`, and `ci95` = [low, high], the 95 % confidence
-      interval of the mean by the rule of `intervals`, of one seed. `mean` to `q75` are None if
-      nothing was counted, `ci95` is None for too few examples, speakers or recordings. Values
-      that are not finite count only as `non_finite`.
-    """
-    values = np.asarray(values, np.float64).ravel()
-    counts = np.isfinite(values)
-    finite = values[counts]
-    count = finite.size
-    summary: dict[str, Any] = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
-    if count:
-        summary['mean'] = float(finite.mean())
-        for name, quantile in (('median', 0.5), ('q25', 0.25), ('q75', 0.75)):
-            summary[name] = float(np.quantile(finite, quantile))
-        estimate = intervals.summarize(finite[None], clusters=[label[counts] for label in clusters])
-        if estimate.low is not None:
-            summary['ci95'] = [estimate.low, estimate.high]
-    return summary | dict(count=int(count), non_finite=int(values.size - count))

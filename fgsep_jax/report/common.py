@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fgsep_jax.metrics import intervals
 from fgsep_jax.names import counted
-from fgsep_jax.report import figures
+from fgsep_jax.report import figures, intervals
 from fgsep_jax.report.parts import Figure, Table, heads
 from fgsep_jax.report.runs import ROLES, STATISTIC, SUBSETS, short_labels
 

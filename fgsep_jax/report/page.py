@@ -7,8 +7,8 @@ import re
 import jinja2
 
 from fgsep_jax import names
-from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.report import common, figures, foreground, players, sounds, speech
+from fgsep_jax.report.intervals import Estimate
 from fgsep_jax.report.parts import Section, cell_text, is_published, numeric
 
 TITLES = {'speech': 'Speech', 'foreground': 'Foreground and background'}

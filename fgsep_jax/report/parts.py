@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from fgsep_jax import names
-from fgsep_jax.metrics.intervals import Estimate
+from fgsep_jax.report.intervals import Estimate
 
 HEADS = {
     'model': 'Model',

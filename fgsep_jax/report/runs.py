@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from fgsep_jax import config as config_lib, files, names, validate
-from fgsep_jax.metrics import intervals
+from fgsep_jax.report import intervals
 
 NAMES = {
     'convtasnet': 'Conv-TasNet',

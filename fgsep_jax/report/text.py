@@ -5,8 +5,8 @@ import shlex
 
 import numpy as np
 
-from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.report import common
+from fgsep_jax.report.intervals import Estimate
 from fgsep_jax.report.parts import Table, cell_text, markdown
 from fgsep_jax.report.runs import ROLES, ResultsError
 

@@ -1,11 +1,11 @@
-"""Means that merge, and summaries of few, many and spoilt values."""
+"""Means that merge."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax.metrics.aggregate import Mean, merge_all, summarize
+from fgsep_jax.metrics.aggregate import Mean, merge_all
 
 
 @pytest.mark.parametrize('array', [np.asarray, jnp.asarray])
@@ -47,26 +47,3 @@ def test_merge_all_needs_the_same_names():
     assert merge_all({'loss': one}, {'loss': two})['loss'].compute() == 2
     with pytest.raises(ValueError, match=r"\['loss'\] and of \['other'\]"):
         merge_all({'loss': one}, {'other': two})
-
-
-def test_summary_in_closed_form():
-    summary = summarize([1, 2, 3, 4, 5])
-    half = 2.7764451 * np.sqrt(2.5 / 5)  # Student's t, 4 degrees of freedom
-    np.testing.assert_allclose(summary.pop('ci95'), [3 - half, 3 + half], rtol=1e-6)
-    assert summary == dict(mean=3, median=3, q25=2, q75=4, count=5, non_finite=0)
-
-
-def test_interval_covers_the_mean():
-    """About 95 of 100 intervals hold the true mean; fewer than 85 would be a wrong formula."""
-    rng = np.random.default_rng(0)
-    intervals = [summarize(rng.normal(7, 3, size=8))['ci95'] for _ in range(400)]
-    assert 0.92 < np.mean([low < 7 < high for low, high in intervals]) < 0.98
-
-
-def test_few_or_spoilt_values():
-    nothing = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
-    assert summarize([]) == nothing | dict(count=0, non_finite=0)
-    assert summarize([np.nan, np.inf]) == nothing | dict(count=0, non_finite=2)
-    single = summarize([2.5, np.nan])
-    assert single['mean'] == single['median'] == 2.5 and single['ci95'] is None
-    assert (single['count'], single['non_finite']) == (1, 1)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.report import foreground, published, speech as speech_lib
+from fgsep_jax.report.intervals import Estimate
 from reading import by_hand, results_in, rows_in, rows_of
 
 MEAN = 'mean over training on alpha and on beta'

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fabricate
-from fgsep_jax.metrics.intervals import Estimate
 from fgsep_jax.report import common, published, speech as speech_lib
+from fgsep_jax.report.intervals import Estimate
 from fgsep_jax.report.parts import Table, comma_separated, markdown
 from reading import by_hand, mean_of, results_in, rows_in, rows_of
 

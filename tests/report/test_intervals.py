@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fgsep_jax.metrics import intervals
+from fgsep_jax.report import intervals
 
 
 def difference(first_SN, second_SN):
@@ -222,3 +222,26 @@ def test_weighted_median_by_repetition():
     value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
     expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
     np.testing.assert_allclose(intervals.weighted_median(value_N, 1.0 * weight_RN), expected_R)
+
+
+def test_summary_in_closed_form():
+    summary = intervals.describe([1, 2, 3, 4, 5])
+    half = 2.7764451 * np.sqrt(2.5 / 5)  # Student's t, 4 degrees of freedom
+    np.testing.assert_allclose(summary.pop('ci95'), [3 - half, 3 + half], rtol=1e-6)
+    assert summary == dict(mean=3, median=3, q25=2, q75=4, count=5, non_finite=0)
+
+
+def test_the_interval_of_a_description_covers_the_mean():
+    """About 95 of 100 intervals hold the true mean; fewer than 85 would be a wrong formula."""
+    rng = np.random.default_rng(0)
+    ends = [intervals.describe(rng.normal(7, 3, size=8))['ci95'] for _ in range(400)]
+    assert 0.92 < np.mean([low < 7 < high for low, high in ends]) < 0.98
+
+
+def test_few_or_spoilt_values():
+    nothing = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
+    assert intervals.describe([]) == nothing | dict(count=0, non_finite=0)
+    assert intervals.describe([np.nan, np.inf]) == nothing | dict(count=0, non_finite=2)
+    single = intervals.describe([2.5, np.nan])
+    assert single['mean'] == single['median'] == 2.5 and single['ci95'] is None
+    assert (single['count'], single['non_finite']) == (1, 1)

@@ -90,6 +90,34 @@ def summarize(value_SN, *, statistic='mean', clusters=()):
     return contrast([Term(1, value_SN, clusters=tuple(clusters))], statistic=statistic)
 
 
+def describe(values, clusters=()):
+    """Describes the distribution of a metric over examples.
+
+    Args:
+      values: One value an example, [N].
+      clusters: Who or what each example holds, see `Term`.
+
+    Returns:
+      `mean`, `median`, `q25`, `q75`, `count`, and `ci95` = [low, high], the 95 % confidence
+      interval of the mean as `summarize` has it, of one seed. `mean` to `q75` are None if
+      nothing was counted, `ci95` is None for too few examples, speakers or recordings. Values
+      that are not finite count only as `non_finite`.
+    """
+    values = np.asarray(values, np.float64).ravel()
+    counts = np.isfinite(values)
+    finite = values[counts]
+    count = finite.size
+    summary = dict(mean=None, median=None, q25=None, q75=None, ci95=None)
+    if count:
+        summary['mean'] = float(finite.mean())
+        for name, quantile in (('median', 0.5), ('q25', 0.25), ('q75', 0.75)):
+            summary[name] = float(np.quantile(finite, quantile))
+        estimate = summarize(finite[None], clusters=[label[counts] for label in clusters])
+        if estimate.low is not None:
+            summary['ci95'] = [estimate.low, estimate.high]
+    return summary | dict(count=int(count), non_finite=int(values.size - count))
+
+
 def contrast(terms, *, statistic='mean'):
     """A weighted sum of means or medians of several systems on several data sets.
 
