@@ -27,15 +27,15 @@ def main(argv=None) -> int:
         )
         return 2
     lines = [f'  python -m data_prep.{name:<16}{about}' for name, about in jobs().items()]
-    asked = {'-h', '--help'} & {*words}
+    wants_help = {'-h', '--help'} & {*words}
     head = 'the jobs (--help after one shows its flags):'
     print(
-        head if asked else f'error: a job is needed; {head}',
+        head if wants_help else f'error: a job is needed; {head}',
         *lines,
         sep='\n',
-        file=sys.stdout if asked else sys.stderr,
+        file=sys.stdout if wants_help else sys.stderr,
     )
-    return 0 if asked else 2
+    return 0 if wants_help else 2
 
 
 if __name__ == '__main__':

@@ -8,12 +8,12 @@ import numpy as np
 import soundfile
 
 from data_prep.recordings import AS_IT_IS, Recording, Take
-from data_prep.tables import plural
 from fgsep_jax import files
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.data.resample import length as resampled_length, resample
+from fgsep_jax.names import counted
 
 OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves a level by 0.04 dB
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
@@ -73,7 +73,7 @@ def read(
         if native_rate < sample_rate:
             raise BadInput('rate too low', f'{native_rate} Hz, {sample_rate} Hz wanted')
         if take.channel >= file.channels:
-            raise BadInput('unreadable', f'{plural(file.channels, "channel")}, it had more')
+            raise BadInput('unreadable', f'{counted(file.channels, "channel")}, it had more')
         begin, end, native_start, native_stop = 0, None, start, stop
         if native_rate != sample_rate:
             up, down = _ratio(native_rate, sample_rate)  # `down` native samples become `up`

@@ -53,9 +53,10 @@ from data_prep.output import (
     write_whole,
 )
 from data_prep.recordings import Recording
-from data_prep.tables import plural, printable
+from data_prep.tables import printable
 from fgsep_jax import files, names
 from fgsep_jax.data import records
+from fgsep_jax.names import counted
 
 DRY_RUN_FILES = 200  # looked into for each split
 SHARD_BYTES = 128 << 20
@@ -82,7 +83,7 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[Mixtur
         shards = [[] for _ in range(count)]
         for row in sorted(members, key=lambda row: row.id):
             shards[stable_hash(row.id) % count].append(row)
-        work |= {(split, shard, count): some for shard, some in enumerate(shards)}
+        work |= {(split, shard, count): members for shard, members in enumerate(shards)}
     return work
 
 
@@ -273,13 +274,13 @@ def _plan(recordings: list[Recording], plan: Callable) -> list[Mixture]:
         for split in sorted({row.split for row in rows} - made):
             lost = [row for row in rows if row.split == split]
             raise ValueError(
-                f'split {split!r}: none of its {plural(len(lost), "mixture")} can be made, e.g. '
+                f'split {split!r}: none of its {counted(len(lost), "mixture")} can be made, e.g. '
                 f'{lost[0].id}: {lost[0].detail}; do without it: --splits, or a table '
                 'without its rows'
             )
         if not rows:
             good = sum(not x.problem for x in recordings)
-            raise ValueError(f'no mixtures: {good} of {plural(len(recordings), "file")} usable')
+            raise ValueError(f'no mixtures: {good} of {counted(len(recordings), "file")} usable')
     except ValueError as error:
         why = reports.kinds(reports.skipped_files(recordings))
         raise ValueError(f'{error}{f"; skipped files: {why}" if why else ""}') from error
@@ -306,7 +307,7 @@ def _dry_run(
         # Neighbours stay together: a plan from a list needs both sources of a line.
         stride = max(1, len(members) // DRY_RUN_FILES)
         forms += [inspect(x) for i, x in enumerate(members) if (i // 2) % stride == 0]
-    inspected = [some[-1] for some in forms]
+    inspected = [recording[-1] for recording in forms]
     rows = _plan(inspected, plan)
     made = [row for row in rows if not row.problem]
     about = report(forms, made)
@@ -437,9 +438,11 @@ def run(
     with progress.Reporter() as reporter:
         try:
             forms = _looked_into(utterances, tables[0], named, limits, argv, reporter)
-            rows = _plan([some[-1] for some in forms], plan)
+            rows = _plan([recording[-1] for recording in forms], plan)
             contents = {
-                'files.csv': recordings.to_csv((x for some in forms for x in some), roots or {}),
+                'files.csv': recordings.to_csv(
+                    (form for recording in forms for form in recording), roots or {}
+                ),
                 'mixtures.csv': mixtures.to_csv(rows, roots or {}),
             }
             metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
@@ -527,7 +530,7 @@ def _first_report(
         rows: the mixtures that will be made.
         metadata, beside, notes, warnings: see `run`.
     """
-    inspected = [some[-1] for some in forms]
+    inspected = [recording[-1] for recording in forms]
     good = [x for x in inspected if not x.problem]
     converted = [note for x in good for note in x.converted]
     beside = reports.with_forms(beside, forms)
@@ -630,7 +633,7 @@ def finish(
         if missing:
             kinds = ', '.join(f'{kind}: {n}' for kind, n in reports.by_kind(missing).items())
             fewer.append(
-                f'split {split} has {plural(len(index), "mixture")}, '
+                f'split {split} has {counted(len(index), "mixture")}, '
                 f'{len(index) + len(missing)} were asked for; skipped mixtures: {kinds}'
             )
         write(records.index_name(split), records.write_index(index))

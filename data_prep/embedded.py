@@ -14,9 +14,9 @@ import json
 import os
 
 from data_prep import options
-from fgsep_jax import command_line, lock
-
-# The processes that render import this module too: whatever needs Beam is imported where used.
+from fgsep_jax import command_line, files, lock
+from fgsep_jax.config import embedded_dir
+from fgsep_jax.data.records import DATASET_FILE
 
 TASKS = ('speech', 'foreground')  # each is data_prep/embedded_<task>.py
 
@@ -25,23 +25,19 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     """Whether `output_dir` holds the finished result of the same options and versions.
 
     Raises:
-        output.DatasetExistsError: it holds another data set, which may not be overwritten.
+        ValueError: it holds another data set, which may not be overwritten.
     """
-    from data_prep import output
-    from fgsep_jax import files
-    from fgsep_jax.data import records
-
-    path = os.path.join(args.output_dir, records.DATASET_FILE)
+    path = os.path.join(args.output_dir, DATASET_FILE)
     if args.overwrite or args.dry_run or not os.path.exists(path):
         return False
-    metadata = files.read_json(path, output.DatasetExistsError)
-    asked = json.loads(json.dumps(vars(args)))
+    metadata = files.read_json(path, ValueError)
+    wanted = json.loads(json.dumps(vars(args)))
     config = metadata.get('config', {})
     if (metadata.get('job'), metadata.get('synthesiser')) == (job, synthesiser) and all(
-        asked.get(key) == value for key, value in config.items()
+        wanted.get(key) == value for key, value in config.items()
     ):
         return True
-    raise output.DatasetExistsError(
+    raise ValueError(
         f'{args.output_dir} holds another data set, made by job {metadata.get("job")!r} with '
         f'{config}; give another --output_dir, or --overwrite'
     )
@@ -64,8 +60,6 @@ def _prepare(args, *, maker, folder: str) -> dict:
 
 
 def _parser(task: str) -> command_line.Parser:
-    from fgsep_jax.config import embedded_dir
-
     maker = importlib.import_module(f'data_prep.embedded_{task}')
     parser = options.parser(
         __spec__.name,

@@ -4,10 +4,7 @@ The sounds are those of `synthetic_events` and `synthetic_backgrounds`; embedded
 their class table. They become a tree as a user would deliver it, which `data_prep.fgbg` mixes.
 """
 
-import concurrent.futures
 import functools
-import logging
-import multiprocessing
 import os
 import types
 
@@ -16,11 +13,17 @@ import scipy
 import soundfile
 import soxr
 
-from data_prep import draws, synthesis, synthetic_backgrounds, synthetic_events
+from data_prep import (
+    draws,
+    fgbg,
+    options,
+    progress,
+    synthesis,
+    synthetic_backgrounds,
+    synthetic_events,
+)
 from data_prep.readers import sounds
 from fgsep_jax import command_line, pcm
-
-# The processes that render import this module too: whatever needs Beam is imported where used.
 
 JOB = 'embedded_fgbg'
 DESCRIPTION = 'Foreground-background mixtures of sounds made by rule.'
@@ -33,8 +36,6 @@ _VERSION = 2  # of the sounds: to be raised with any change that is heard
 
 def add_flags(parser: command_line.Parser) -> None:
     """Adds the task's own flags."""
-    from data_prep import fgbg, options
-
     at_least = options.within(
         3, 10**6, '(training, validation and evaluation need one each)', kind=int
     )
@@ -58,8 +59,6 @@ def version() -> str:
 
 def job(args: types.SimpleNamespace, folder: str) -> dict:
     """A sound bank in `folder` and the arguments of the pipeline that mixes it."""
-    from data_prep import fgbg
-
     counts = {role: vars(args)[f'{role}s_per_class'] for role in MODULES}
     render_all(folder, counts=counts, sample_rate=args.sample_rate)
     classes = sounds.read_classes(CLASSES)
@@ -74,7 +73,6 @@ def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray
         name: of the class.
         number: of the recording; each has parameters of its own.
         sample_rate: [Hz].
-
     Returns:
         16-bit samples, int16 [T]; the same ones whenever the arguments are the same.
     """
@@ -104,9 +102,5 @@ def render_all(folder: str, *, counts: dict[str, int], sample_rate: int) -> None
     work = functools.partial(_write, folder=folder, counts=counts, sample_rate=sample_rate)
     every = [(x.role, x.name) for x in sounds.read_classes(CLASSES).values()]
     every.sort()  # backgrounds take longest: first, so that no core waits in the end
-    with concurrent.futures.ProcessPoolExecutor(
-        mp_context=multiprocessing.get_context('spawn')
-    ) as pool:
-        for done, _ in enumerate(pool.map(work, *zip(*every)), start=1):
-            if done % 10 == 0 or done == len(every):
-                logging.info('render: %d of %d classes', done, len(every))
+    for _ in progress.in_processes(work, *zip(*every), stage='render', unit='classes'):
+        pass

@@ -3,19 +3,15 @@
 Every voice says sentences of its own and is heard in one split only.
 """
 
-import concurrent.futures
 import functools
-import logging
-import multiprocessing
 import os
 import types
 
 import soundfile
 
-from data_prep import espeak, sentences
+from data_prep import espeak, options, progress, sentences
+from data_prep.recordings import Recording
 from fgsep_jax import command_line, pcm
-
-# The processes that render import this module too: whatever needs Beam is imported where used.
 
 JOB = 'embedded'
 DESCRIPTION = 'Two-speaker mixtures of speech spoken by eSpeak NG.'
@@ -29,8 +25,6 @@ LICENCE = (
 
 def add_flags(parser: command_line.Parser) -> None:
     """Adds the task's own flags."""
-    from data_prep import options
-
     parser.add_argument(
         '--utterances_per_voice',
         type=options.within(1, 10**6, kind=int),
@@ -47,8 +41,6 @@ def version() -> str:
 
 def job(args: types.SimpleNamespace, folder: str) -> dict:
     """Speech in `folder` and the arguments of the pipeline that mixes it."""
-    from data_prep import options
-
     return dict(
         utterances=speak_all(
             folder,
@@ -77,9 +69,8 @@ def speak(voice: espeak.Voice, lines: list[str], *, folder: str, sample_rate: in
         lines: what is said, one utterance a line.
         folder: where the files go; it must exist.
         sample_rate: of the files [Hz].
-
     Returns:
-        Paths, one a line.
+        Their paths, in the order of the lines.
     """
     paths = []
     for number, line in enumerate(lines):
@@ -89,31 +80,27 @@ def speak(voice: espeak.Voice, lines: list[str], *, folder: str, sample_rate: in
     return paths
 
 
-def speak_all(folder: str, *, utterances_per_voice: int, sample_rate: int) -> list:
+def speak_all(folder: str, *, utterances_per_voice: int, sample_rate: int) -> list[Recording]:
     """Renders what every voice says, on all cores.
 
     Args:
         folder: where the wav files go; it must exist.
         utterances_per_voice: sentences said by each voice.
         sample_rate: of the files [Hz].
-
     Returns:
-        a Recording of every file, in a fixed order.
+        A recording of every file, in a fixed order.
     """
-    from data_prep.recordings import Recording
-
-    utterances = []
     lines = texts(utterances_per_voice)
     work = functools.partial(speak, folder=folder, sample_rate=sample_rate)
-    with concurrent.futures.ProcessPoolExecutor(
-        mp_context=multiprocessing.get_context('spawn')
-    ) as pool:
-        spoken = pool.map(work, espeak.VOICES, [lines[voice.name] for voice in espeak.VOICES])
-        for done, (voice, paths) in enumerate(zip(espeak.VOICES, spoken), start=1):
-            for number, path in enumerate(paths):
-                utterances.append(
-                    Recording(f'{voice.name}-{number:03d}', voice.name, path, voice.split)
-                )
-            if done % 10 == 0 or done == len(espeak.VOICES):
-                logging.info('speak: %d of %d voices', done, len(espeak.VOICES))
-    return utterances
+    spoken = progress.in_processes(
+        work,
+        espeak.VOICES,
+        [lines[voice.name] for voice in espeak.VOICES],
+        stage='speak',
+        unit='voices',
+    )
+    return [
+        Recording(f'{voice.name}-{number:03d}', voice.name, path, voice.split)
+        for voice, paths in zip(espeak.VOICES, spoken)
+        for number, path in enumerate(paths)
+    ]

@@ -121,10 +121,8 @@ def render(voice: Voice, text: str, *, sample_rate: int = 8000) -> np.ndarray:
         voice: who speaks.
         text: what is said.
         sample_rate: of the result [Hz], at most the 22,050 Hz of eSpeak NG.
-
     Returns:
         The speech without leading and trailing silence, float32 [T] in -1..1.
-
     Raises:
         ImportError: espeakng-loader is not installed.
         ValueError: eSpeak NG has no such voice or rate, or the voice clips or says nothing.
@@ -150,7 +148,6 @@ def trim(
         sample_rate: [Hz].
         floor_db: samples under this level, relative to the largest [dB], are silence.
         margin_s: silence kept at either end [s].
-
     Returns:
         A part of the samples, [T'] with T' <= T.
     """

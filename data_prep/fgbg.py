@@ -17,8 +17,9 @@ import types
 
 from data_prep import mix, mixtures, options
 from data_prep.readers import sounds as banks
-from data_prep.tables import TreeError, plural, printable
+from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line
+from fgsep_jax.names import counted
 
 TREES = {
     'input_dir': banks.folder,
@@ -185,9 +186,9 @@ def job(
     )
     counts = {'train': args.train_mixtures, 'validation': args.validation_mixtures}
     counts |= dict.fromkeys(args.subsets, args.test_mixtures)
-    there = {sound.source_class for sound in sounds}
+    present = {sound.source_class for sound in sounds}
     rows = dict.fromkeys((classes or {}).values())
-    absent = [f'{x.role} {x.name}' for x in rows if x.name not in there]
+    absent = [f'{x.role} {x.name}' for x in rows if x.name not in present]
     seen_of = {f'{sound.role} {sound.source_class}': sound.seen for sound in sounds}
     return dict(
         utterances=sounds,
@@ -233,13 +234,13 @@ def check_apart(by_flag: dict[str, list], roots: dict[str, str]) -> None:
         TreeError: with the two flags, how many files they share and one of them.
     """
     files = {
-        flag: {os.path.realpath(sound.path) for sound in some} for flag, some in by_flag.items()
+        flag: {os.path.realpath(sound.path) for sound in sounds} for flag, sounds in by_flag.items()
     }
     for a, b in itertools.combinations(files, 2):
         if shared := files[a] & files[b]:
             raise TreeError(
                 f'--{a}={roots[a]} and --{b}={roots[b]} name overlapping folders: '
-                f'{plural(len(shared), "file")} in both, e.g. {printable(min(shared))}; each file '
+                f'{counted(len(shared), "file")} in both, e.g. {printable(min(shared))}; each file '
                 'must come by one flag'
             )
 
@@ -261,32 +262,32 @@ def read_trees(args: types.SimpleNamespace) -> dict:
     }
     check_apart(by_flag, roots)
     copies = []
-    sounds = banks.distinct([sound for some in by_flag.values() for sound in some], copies)
+    sounds = banks.distinct([sound for members in by_flag.values() for sound in members], copies)
     if groups is not None:
         unlisted = [x for x in sounds if not banks.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):
             raise TreeError(
-                f'{args.groups} lists none of the {plural(len(sounds), "sound")}, e.g. '
+                f'{args.groups} lists none of the {counted(len(sounds), "sound")}, e.g. '
                 f'{printable(sounds[0].path)}; its column path must end as the files do (class '
                 'folder and file name)'
             )
         if unlisted:
             warnings.append(
                 f'{os.path.basename(args.groups)} does not list {len(unlisted)} of '
-                f'{plural(len(sounds), "sound")}, e.g. {unlisted[0].id}; source recordings are '
+                f'{counted(len(sounds), "sound")}, e.g. {unlisted[0].id}; source recordings are '
                 'taken from names there'
             )
     cut = [sound for sound in by_flag.get('input_dir', ()) if banks.looks_cut(sound.path)]
     if cut and groups is None:
         warnings.append(
-            f'{plural(len(cut), "sound")} named as cuts of a recording could be, e.g. {cut[0].id}; '
-            'each counts as a recording of its own; if they are cuts, say so with --groups, or '
-            'give AudioSet clips by --audioset_dir'
+            f'{counted(len(cut), "sound")} named as cuts of a recording could be, e.g. '
+            f'{cut[0].id}; each counts as a recording of its own; if they are cuts, '
+            'say so with --groups, or give AudioSet clips by --audioset_dir'
         )
     if ignored:
         named = ', '.join(f'{printable(name)} ({count})' for name, count in sorted(ignored.items()))
         warnings.append(
-            f'{plural(ignored.total(), "file")} left out, in folders that the class table {table} '
+            f'{counted(ignored.total(), "file")} left out, in folders that the class table {table} '
             f'has no use for: {named}; --classes names another table'
         )
         table += f', which has no use for the folders {named}'

@@ -8,9 +8,10 @@ import scipy
 from data_prep import audio, augment
 from data_prep.audio import BadInput
 from data_prep.mixtures import Mixture, Source, snr_of
-from data_prep.recordings import Take, plural, printable
+from data_prep.recordings import Take, printable
 from fgsep_jax import pcm
 from fgsep_jax.data.records import Example
+from fgsep_jax.names import counted
 
 # Of the rules by which files become examples, in dataset.json: raised where equal files give other
 # bytes. 2: resampled by soxr (files of a higher rate, the embedded voices), offsets taken off.
@@ -165,7 +166,8 @@ def mix_at_levels(row: Mixture, *, sample_rate: int) -> Example:
         if piece_T.size < row.samples:
             raise BadInput(
                 'unreadable',
-                f'{printable(source.path)}: {plural(piece_T.size, "sample")} left of {source.stop}',
+                f'{printable(source.path)}: {counted(piece_T.size, "sample")} left of '
+                f'{source.stop}',
             )
         level_db, _ = active_speech_level(piece_T, sample_rate=sample_rate)
         heard_db, offset = level_db, float(np.mean(piece_T, dtype=np.float64))

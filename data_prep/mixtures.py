@@ -14,8 +14,9 @@ import re
 from data_prep import tables
 from data_prep.draws import stable_hash, uniform
 from data_prep.recordings import AS_IT_IS, Recording, Take
-from data_prep.tables import PATH, PATHS, TreeError, column, plural, printable
+from data_prep.tables import PATH, PATHS, TreeError, column, printable
 from fgsep_jax import command_line
+from fgsep_jax.names import counted
 
 _DB = (-200.0, 200.0)  # of a level or SNR in a table
 
@@ -248,7 +249,7 @@ def _pairs(
     speakers = {segment.source_id for segment in segments}
     if len(speakers) < 2:
         raise ValueError(
-            f'split {split!r} has {plural(len(speakers), "speaker")} with usable files'
+            f'split {split!r} has {counted(len(speakers), "speaker")} with usable files'
             f'{"".join(f" ({name})" for name in speakers)}, '
             'mixtures need two; give it more speakers, lower the limits on length, or '
             f'{without}'
@@ -260,9 +261,9 @@ def _pairs(
             break
         if not more:
             raise ValueError(
-                f'split {split!r}: {plural(count, "mixture") if count else "some"} wanted, '
-                f'{plural(len(segments), "utterance")} of {plural(len(speakers), "speaker")} give '
-                f'{plural(len(chosen), "different pair")}; ask for fewer (--{split}_pairs)'
+                f'split {split!r}: {counted(count, "mixture") if count else "some"} wanted, '
+                f'{counted(len(segments), "utterance")} of {counted(len(speakers), "speaker")} '
+                f'give {counted(len(chosen), "different pair")}; ask for fewer (--{split}_pairs)'
             )
         used.update((a.id, b.id) for a, b in more)
         chosen += more
@@ -319,7 +320,7 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
             stop = 0 if looped else max(source.stop, source.start + row.samples)
             needed = max(stop, source.start + 1)
             if needed > x.samples:
-                detail = f'{x.id} has {plural(x.samples, "sample")}, the table asks for {needed}'
+                detail = f'{x.id} has {counted(x.samples, "sample")}, the table asks for {needed}'
                 row = dataclasses.replace(row, problem='beyond the end', detail=detail)
         if row.problem:
             resolved.append(row)
@@ -355,11 +356,11 @@ TEST_SUBSETS = tuple(name for name, (source, *_) in SUBSETS.items() if source ==
 def sounds_of(inspected: Iterable[Recording], split: str) -> dict[str, list[Recording]]:
     """{role: good sounds} that the mixtures of one split of the data set are made from."""
     source, *seen = SUBSETS[split]
-    some = {'foreground': [], 'background': []}
+    by_role = {'foreground': [], 'background': []}
     for sound in inspected:
         if sound.split == source and sound.seen == seen[sound.role == 'background']:
-            some[sound.role].append(sound)
-    return some
+            by_role[sound.role].append(sound)
+    return by_role
 
 
 def missing(inspected: list[Recording], counts: dict[str, int]) -> dict[str, str]:
@@ -367,8 +368,8 @@ def missing(inspected: list[Recording], counts: dict[str, int]) -> dict[str, str
     reasons = {}
     for split in (name for name in SUBSETS if counts.get(name)):
         sounds = sounds_of(inspected, split)
-        lacking = [role for role, some in sounds.items() if not some]
-        recordings = {sound.source_id for some in sounds.values() for sound in some}
+        lacking = [role for role, members in sounds.items() if not members]
+        recordings = {sound.source_id for members in sounds.values() for sound in members}
         source, *seen = SUBSETS[split]
         where = f'in the {"evaluation" if source == "test" else source} split'
         if lacking:
@@ -520,8 +521,8 @@ def scenes(
         if len(left) < len(tests):
             ways.append(f'--subsets={",".join(left)}' if left else '--test_mixtures=0')
         raise ValueError(
-            f'no mixtures for {whys} (of {plural(len(inspected), "usable file")}); --classes names '
-            f'another class table than {table}, or do without: {" ".join(ways)}'
+            f'no mixtures for {whys} (of {counted(len(inspected), "usable file")}); --classes '
+            f'names another class table than {table}, or do without: {" ".join(ways)}'
         )
     rows = []
     for split in (name for name in SUBSETS if counts.get(name)):

@@ -18,6 +18,7 @@ import unicodedata
 from data_prep import mixtures, recordings, tables
 from data_prep.recordings import Recording
 from fgsep_jax import command_line, files, lock, names
+from fgsep_jax.names import counted
 
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
 # to be understood. That goes for the jobs, too.
@@ -29,6 +30,7 @@ _OF_THE_RUN = (
     *('name', 'overwrite', 'dry_run', 'surveyed', 'task'),
     *('classes', 'groups', 'speakers', 'mixtures'),
 )
+
 LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a computer counts in
 
 
@@ -167,7 +169,7 @@ SHARE = within(0, 1)
 
 
 def names_of(choices: Sequence[str]) -> Callable:
-    """A kind of flag: `c1,c3` -> ('c1', 'c3'), some of the `known` names, in their order."""
+    """A kind of flag: `c1,c3` -> ('c1', 'c3'), some of the names to choose from, in their order."""
 
     def chosen(text: str) -> tuple[str, ...]:
         given = [name.strip() for name in text.split(',') if name.strip()]
@@ -247,9 +249,9 @@ def sexes(args: types.SimpleNamespace, utterances: Sequence[Recording]) -> tuple
         (table.keys() - set(composed.values()), len(table), 'that it names the tree does not have'),
     ):
         if lacking:
-            some = [*map(names.shown, sorted(lacking)[:3]), '...'][: len(lacking)]
-            speakers = tables.plural(count, 'speaker')
-            parts.append(f'{len(lacking)} of {speakers} {where} ({", ".join(some)})')
+            examples = [*map(names.shown, sorted(lacking)[:3]), '...'][: len(lacking)]
+            speakers = counted(count, 'speaker')
+            parts.append(f'{len(lacking)} of {speakers} {where} ({", ".join(examples)})')
     line = f'{names.shown(os.path.basename(args.speakers))}: {"; ".join(parts)}'
     sexes_of = {name: sex for name, sex in named.items() if sex}
     return {'speakers': sexes_of}, [line] if parts else []
@@ -447,12 +449,12 @@ def run(
     unit = report.get('source_unit', 'speakers').removesuffix('s')
     for split, about in report['splits'].items():
         print(
-            f'{split}: {tables.plural(about["examples"], "mixture")}, {about["hours"]:.2f} hours, '
-            + tables.plural(about['num_speakers'], unit)
+            f'{split}: {counted(about["examples"], "mixture")}, {about["hours"]:.2f} hours, '
+            + counted(about['num_speakers'], unit)
         )
     print(
-        f'skipped {tables.plural(len(report["skipped_files"]), "file")} and '
-        f'{tables.plural(len(report["skipped_mixtures"]), "mixture")}; '
+        f'skipped {counted(len(report["skipped_files"]), "file")} and '
+        f'{counted(len(report["skipped_mixtures"]), "mixture")}; '
         f'see {args.output_dir}/report.md'
     )
     if not args.name and name != _last_part(args.output_dir):

@@ -121,25 +121,25 @@ def prepare(output_dir: str, name: str, overwrite: bool) -> bool:
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     earlier = own_files(output_dir)
-    there = listing(output_dir) if FileSystems.exists(output_dir) else []
+    entries = listing(output_dir) if FileSystems.exists(output_dir) else []
     is_written = functools.partial(_is_written, name=name)
     if '://' not in output_dir:
-        written = [entry for entry in there if entry in earlier or is_written(entry)]
+        written = [entry for entry in entries if entry in earlier or is_written(entry)]
         files.refuse_links(output_dir, STAGING, *written)
-    foreign = sorted(entry for entry in {*there} - {*earlier} if is_written(entry))
+    foreign = sorted(entry for entry in {*entries} - {*earlier} if is_written(entry))
     if foreign:
         raise DatasetExistsError(
             f'{FileSystems.join(output_dir, foreign[0])} is there, and no data set that it '
             'belongs to: move it away, or give another --output_dir'
         )
-    if records.DATASET_FILE in there and not overwrite:
+    if records.DATASET_FILE in entries and not overwrite:
         raise DatasetExistsError(
             f'{output_dir} holds a finished data set; give another --output_dir, or --overwrite'
         )
     if '://' not in output_dir:
         os.makedirs(FileSystems.join(output_dir, STAGING), exist_ok=True)
     clear(output_dir)
-    return records.DATASET_FILE in there
+    return records.DATASET_FILE in entries
 
 
 def _is_written(entry: str, *, name: str) -> bool:

@@ -1,7 +1,10 @@
-"""Progress across worker processes: a byte for each element that is done, in one file a stage."""
+"""Work in many processes, and its progress: a byte for each element, in one file a stage."""
 
+from collections.abc import Callable, Iterator, Sequence
+import concurrent.futures
 import contextlib
 import logging
+import multiprocessing
 import os
 import tempfile
 import threading
@@ -52,3 +55,20 @@ class Reporter(threading.Thread):
                     rate = (count - before) / (now - since)
                     logging.info('%s: %d of %d, %.0f a second', stage, count, total, rate)
             last, since = done, now
+
+
+def in_processes(work: Callable, *columns: Sequence, stage: str, unit: str) -> Iterator:
+    """What a function makes of each set of arguments, in their order, on all cores.
+
+    Args:
+        work: a function of a module.
+        *columns: its first arguments, its second ones, ...
+        stage, unit: what the log says is done, and to what: `render`, `classes`.
+    """
+    context = multiprocessing.get_context('spawn')
+    with concurrent.futures.ProcessPoolExecutor(mp_context=context) as pool:
+        total = len(columns[0])
+        for done, result in enumerate(pool.map(work, *columns), start=1):
+            yield result
+            if done % 10 == 0 or done == total:
+                logging.info('%s: %d of %d %s', stage, done, total, unit)

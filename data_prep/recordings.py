@@ -15,11 +15,11 @@ import stat
 import soundfile
 
 from data_prep import tables
-from data_prep.tables import PATH, PATHS, TreeError, column, plural
+from data_prep.tables import PATH, PATHS, TreeError, column
 from fgsep_jax import files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
-from fgsep_jax.names import shown as printable
+from fgsep_jax.names import counted, shown as printable
 from fgsep_jax.separation.manifest import MANIFEST, written_into
 
 _PROBE = 4096  # bytes from the middle: they tell nearly all files of one size apart
@@ -269,11 +269,11 @@ def in_forms(
     for path, name in named.items():
         groups[name].insert(0, path)
     return {
-        some[0]: (
-            *(posixpath.join(root, form) for form in some[1:]),
-            *(x for form in some for x in files[form]),
+        forms[0]: (
+            *(posixpath.join(root, form) for form in forms[1:]),
+            *(x for form in forms for x in files[form]),
         )
-        for some in groups.values()
+        for forms in groups.values()
     }
 
 
@@ -448,11 +448,11 @@ def shared(copies: list[tuple[Recording, Recording]], *, most: int = 20) -> list
     owners = collections.Counter((original.owner, copy.owner) for copy, original in copies)
     pairs = sorted((*pair, count) for pair, count in owners.items() if pair[0] != pair[1])
     lines = [
-        f'{a} and {b} share {plural(count, "file")}, byte for byte: used once, as of {a}'
+        f'{a} and {b} share {counted(count, "file")}, byte for byte: used once, as of {a}'
         for a, b, count in pairs[:most]
     ]
     if pairs[most:]:
-        lines.append(f'{plural(len(pairs) - most, "more pair")} share files, see report.json')
+        lines.append(f'{counted(len(pairs) - most, "more pair")} share files, see report.json')
     return lines
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from data_prep.mixtures import Mixture
 from data_prep.recordings import Recording
-from data_prep.tables import plural, printable
+from data_prep.tables import printable
 from fgsep_jax import pcm
-from fgsep_jax.names import markdown, markdown_table
+from fgsep_jax.names import counted, markdown, markdown_table
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
 FEW_TO_TRAIN_ON, FEW_TO_SCORE, FEW_SPEAKERS = 100, 10, 5  # below these the report says so
@@ -64,18 +64,18 @@ def _note(note: list[str] | dict[str, dict]) -> list[str]:
 def beside(about: dict) -> list[str]:
     """Lines on what lies in the trees beside the files of the job; see `recordings.unused`."""
     lines = [
-        f'- {markdown(suffix)}: {plural(count, "file")}, no audio'
+        f'- {markdown(suffix)}: {counted(count, "file")}, no audio'
         for suffix, count in about.get('other', {}).items()
     ]
     lines += [
-        f'- {markdown(suffix)}: {plural(count, "file")} not where, or not named, as this job '
+        f'- {markdown(suffix)}: {counted(count, "file")} not where, or not named, as this job '
         f'expects, e.g. {markdown(about["example"])}'
         for suffix, count in about.get('audio', {}).items()
     ]
     if about.get('companions'):
         lines.append(
-            f'- {plural(about["companions"], "companion")} (hidden, system and thumbnail files and '
-            'folders), not looked into'
+            f'- {counted(about["companions"], "companion")} (hidden, system and thumbnail files '
+            'and folders), not looked into'
         )
     return lines
 
@@ -152,15 +152,15 @@ def with_forms(beside: dict, forms: list[list[Recording]]) -> dict:
         beside: what is not taken.
         forms: of each recording, those that are bad, and the one that counts.
     """
-    taken = {printable(some[-1].path): some[:-1] for some in forms if some[1:]}
+    taken = {printable(of_one[-1].path): of_one[:-1] for of_one in forms if of_one[1:]}
     if not taken:
         return beside
     counted = {bad['path'] for bad in beside.get('problems', [])}
     audio_files = collections.Counter(beside.get('audio', {}))
     audio_files.subtract(posixpath.splitext(path)[1].lower() for path in taken.keys() - counted)
     problems = [bad for bad in beside.get('problems', []) if bad['path'] not in taken]
-    for path, some in taken.items():
-        for bad in skipped_files(some):
+    for path, bad_forms in taken.items():
+        for bad in skipped_files(bad_forms):
             instead = f'{posixpath.basename(path)} is taken instead'
             problems.append({**bad, 'detail': f'{bad["detail"]}; {instead}'})
     problems.sort(key=lambda bad: bad['path'])
@@ -192,22 +192,22 @@ def warnings(
     skipped = skipped_files(inspected)
     if skipped:
         lines.append(
-            f'skipped {len(skipped)} of {plural(len(inspected), "file")}: {kinds(skipped)}'
+            f'skipped {len(skipped)} of {counted(len(inspected), "file")}: {kinds(skipped)}'
         )
     by_fault = {}
     for bad in beside.get('problems', []):
         by_fault.setdefault(bad['kind'], []).append(bad)
-    for kind, some in by_fault.items():
-        rest = f'; and {len(some) - 1} more of this kind, see report.json' if some[1:] else ''
-        lines.append(f'{some[0]["path"]} is skipped: {kind} ({some[0]["detail"]}){rest}')
+    for kind, (bad, *more) in by_fault.items():
+        rest = f'; and {len(more)} more of this kind, see report.json' if more else ''
+        lines.append(f'{bad["path"]} is skipped: {kind} ({bad["detail"]}){rest}')
     groups = {}
     for x in inspected:  # a sound's recording is mostly one file: its class is what matters
         groups.setdefault(x.owner, []).append(x)
-    lost = {key: some for key, some in groups.items() if all(x.problem for x in some)}
+    lost = {key: files for key, files in groups.items() if all(x.problem for x in files)}
     lines += [
-        f'{key} ends with nothing, {plural(len(some), "file")} skipped: '
-        f'{kinds(skipped_files(some))}'
-        for key, some in sorted(lost.items())[:SHOWN]
+        f'{key} ends with nothing, {counted(len(files), "file")} skipped: '
+        f'{kinds(skipped_files(files))}'
+        for key, files in sorted(lost.items())[:SHOWN]
     ]
     if len(lost) > SHOWN:
         lines.append(f'{len(lost) - SHOWN} more end with nothing, see the skipped files')
@@ -215,8 +215,8 @@ def warnings(
     for row in rows:
         by_split.setdefault(row.split, []).append(row)
     sources = {
-        split: {source.source_id for row in some for source in row.sources}
-        for split, some in by_split.items()
+        split: {source.source_id for row in members for source in row.sources}
+        for split, members in by_split.items()
     }
     few = [
         _few(split, by_split[split], sources[split], flags, unit, sample_rate)
@@ -234,14 +234,14 @@ def _few(
     training = split == 'train'
     place = split if split in ('train', 'validation') else 'test'
     counts = [flag for flag in (f'{place}_pairs', f'{place}_mixtures') if flag in flags]
-    people = plural(len(sources), unit.removesuffix('s'))
-    asked = any(flags[flag] is not None for flag in counts)
+    people = counted(len(sources), unit.removesuffix('s'))
+    given = any(flags[flag] is not None for flag in counts)
     ways = []
-    if not asked and len(rows) < (FEW_TO_TRAIN_ON if training else FEW_TO_SCORE):
+    if not given and len(rows) < (FEW_TO_TRAIN_ON if training else FEW_TO_SCORE):
         ways += [f'--{flag}=N makes more of the same files' for flag in counts]
         if flags.get('max_seconds') == 0 and seconds > 10 * len(rows):
             ways.append('--max_seconds=4 cuts long files into several')
-        what = f'{plural(len(rows), "mixture")} of {people}, {seconds / 60:.1f} minutes'
+        what = f'{counted(len(rows), "mixture")} of {people}, {seconds / 60:.1f} minutes'
     elif len(sources) < FEW_SPEAKERS and training:
         what = people
     else:
@@ -255,12 +255,12 @@ def _hardly_drawn(
     inspected: list[Recording], sources: dict[str, set[str]], flags: dict, unit: str
 ) -> list[str]:
     """Splits whose mixtures hold fewer than half of those who have usable files there."""
-    there, lines = {}, []
+    usable, lines = {}, []
     for x in inspected:
         if not x.problem:
-            there.setdefault(x.split, set()).add(x.source_id)
-    for split in sorted(sources.keys() & there):
-        have, count = len(sources[split]), len(there[split])
+            usable.setdefault(x.split, set()).add(x.source_id)
+    for split in sorted(sources.keys() & usable):
+        have, count = len(sources[split]), len(usable[split])
         if 2 * have < count:
             ways = [x for x in (f'{split}_pairs', f'{split}_mixtures') if x in flags]
             way = ''.join(f'; --{flag}=N draws more' for flag in ways)

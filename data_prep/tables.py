@@ -17,7 +17,7 @@ import unicodedata
 import urllib.parse
 
 from fgsep_jax import files, names
-from fgsep_jax.names import shown as printable
+from fgsep_jax.names import counted, shown as printable
 
 SEXES = {'f': 'F', 'female': 'F', 'm': 'M', 'male': 'M', '': '', '?': '', '-': '', 'unknown': ''}
 MOST_BYTES = 1 << 30  # of a table: millions of lines
@@ -25,11 +25,6 @@ MOST_BYTES = 1 << 30  # of a table: millions of lines
 
 class TreeError(ValueError):
     """A tree or a table that is not what the job expects."""
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
 def _contents(path: str) -> bytes:
@@ -103,7 +98,6 @@ def read_rows(
         path: of the table.
         columns: that it must have.
         others: that it may have; the separator is that by which the first line names most.
-
     Raises:
         TreeError: with file, line, what was found and the rule, where it is no such table.
     """
@@ -153,7 +147,7 @@ def read_rows(
             row.pop()
         if len(row) != len(header):
             raise TreeError(
-                f'{path}, line {number}: found {_shown(line)}, {plural(len(row), "column")}; the '
+                f'{path}, line {number}: found {_shown(line)}, {counted(len(row), "column")}; the '
                 f'first line names {len(header)}, and a cell that holds a separator must be in '
                 'double quotes'
             )

@@ -9,7 +9,8 @@ import unicodedata
 
 from data_prep import recordings
 from data_prep.draws import stable_hash
-from data_prep.recordings import AUDIO, Recording, plural, printable, stem
+from data_prep.recordings import AUDIO, Recording, printable, stem
+from fgsep_jax.names import counted
 
 
 def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
@@ -65,7 +66,7 @@ def split_speakers(
         listed = ', '.join([*sorted(order)[:5], '...'][: len(order)]) or 'none'
         ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
         raise ValueError(
-            f'{plural(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
+            f'{counted(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
             f'each, and mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add '
             'speakers: each is a folder in --input_dir; or --split_by=recording splits the '
             'recordings of each, so that test voices are trained on'

@@ -49,8 +49,8 @@ def read(
     }
     absent = [part for part in train_parts if not os.path.isdir(os.path.join(base, part))]
     if absent:
-        there = ', '.join(map(printable, sorted(os.listdir(base))))
-        raise TreeError(f'{base} has no {", ".join(absent)}; it has {there}')
+        names = ', '.join(map(printable, sorted(os.listdir(base))))
+        raise TreeError(f'{base} has no {", ".join(absent)}; it has {names}')
 
     def speakers_of(stem):
         names = stem.split('_')

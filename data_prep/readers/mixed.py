@@ -4,7 +4,8 @@ import os
 
 from data_prep import recordings
 from data_prep.mixtures import Mixture, Source
-from data_prep.recordings import Recording, TreeError, plural, printable
+from data_prep.recordings import Recording, TreeError, printable
+from fgsep_jax.names import counted
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -32,14 +33,14 @@ def refuse_shared(
         for name, split in pairs:
             splits.setdefault(name, set()).add(split)
         shared = sorted(
-            name for name, there in splits.items() if len(there) > 1 and not there <= set(together)
+            name for name, of in splits.items() if len(of) > 1 and not of <= set(together)
         )
         if shared:
             shown = '; '.join(
                 f'{name!r} in {", ".join(sorted(splits[name]))}' for name in shared[:5]
             )
             raise TreeError(
-                f'{root}: {len(shared)} of {plural(len(splits), noun)} in more than one split: '
+                f'{root}: {len(shared)} of {counted(len(splits), noun)} in more than one split: '
                 f'{shown}. A {noun} must not cross splits; take '
                 f'{"their mixtures" if noun == "speaker" else "them"} out of all but one of them'
             )
@@ -53,17 +54,17 @@ def refuse_shared(
 def find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: str) -> str:
     """The folder of `root` that holds the parts: itself, or one of the usual ones inside it."""
     refuse_remote(root)
-    there = []
+    names_seen = []
     for below in ('', *inner):
         base = os.path.join(root, below)
         if os.path.isdir(base):
             names = sorted(os.listdir(base))
-            there += [os.path.join(below, name) for name in names]
+            names_seen += [os.path.join(below, name) for name in names]
             if any(os.path.isdir(os.path.join(base, part, 's1')) for part in parts):
                 return base
     raise TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}\n'
-        f'  found: {", ".join(map(printable, there[:8])) or "nothing (is it a folder?)"}'
+        f'  found: {", ".join(map(printable, names_seen[:8])) or "nothing (is it a folder?)"}'
     )
 
 
@@ -105,7 +106,7 @@ def read(
         if missing:
             raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
         mixtures, *sources_of = [by_stem(folder) for folder in folders]
-        names = {stem: paths for some in sources_of for stem, paths in some.items()}
+        names = {stem: paths for by_name in sources_of for stem, paths in by_name.items()}
         for stem, paths in sorted(names.items()):
             name = os.path.basename(paths[0])
             speakers = speakers_of(stem)
@@ -133,11 +134,11 @@ def read(
             listed.append(Mixture(printable(stem), split, tuple(sources), ready=ready))
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
-    there = {line.split for line in listed if not line.problem}
+    present = {line.split for line in listed if not line.problem}
     for split in splits:
-        if split not in there:
+        if split not in present:
             folders = ' or '.join(part for part, name in parts.items() if name == split)
-            left = ','.join(name for name in splits if name in there)
+            left = ','.join(name for name in splits if name in present)
             way = f'--splits={left} does without it' if left else f'expected: {layout}'
             bad = next((line for line in listed if line.split == split), None)
             bad = f'; {bad.id}: {bad.detail}' if bad else ''

@@ -11,8 +11,9 @@ import unicodedata
 
 from data_prep import recordings
 from data_prep.draws import stable_hash
-from data_prep.recordings import Recording, TreeError, plural, printable
+from data_prep.recordings import Recording, TreeError, printable
 from data_prep.tables import read_rows
+from fgsep_jax.names import counted
 
 TABLE_1 = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'table_1.csv')
 ROLES = ('foreground', 'background')
@@ -370,8 +371,8 @@ def split(
     ]
     if moved:
         lines.append(
-            f'{plural(len(moved), "sound")} of seen classes, cut from recordings that also hold an '
-            f'unseen class: for evaluation only, e.g. {moved[0].id} (recording '
+            f'{counted(len(moved), "sound")} of seen classes, cut from recordings that also hold '
+            f'an unseen class: for evaluation only, e.g. {moved[0].id} (recording '
             f'{moved[0].source_id}); if those are different recordings, say so with --groups'
         )
     members = {}
@@ -391,17 +392,17 @@ def split(
         rest = validation + test < 1
         if len(groups) < 3 and rest:
             lines.append(
-                f'{key[0]} {key[1]}: {plural(len(groups), "source recording")}, fewer than the '
+                f'{key[0]} {key[1]}: {counted(len(groups), "source recording")}, fewer than the '
                 f'three that make three splits; {len(pool)} in training'
             )
-            asked = [0, 0]
+            wanted = [0, 0]
         elif delivered:
             share = validation / (1 - test) if test < 1 else 0.0
-            asked = [0, max(1, round(share * len(pool))) if validation else 0]
+            wanted = [0, max(1, round(share * len(pool))) if validation else 0]
         else:
-            asked = [max(1, round(x * len(groups))) if x else 0 for x in (test, validation)]
+            wanted = [max(1, round(x * len(groups))) if x else 0 for x in (test, validation)]
         room = len(pool) - rest  # one stays for training
-        for name, count in zip(('test', 'validation'), asked):
+        for name, count in zip(('test', 'validation'), wanted):
             count = min(max(0, count - have[name]), max(0, room))
             room -= count
             splits.update(dict.fromkeys(pool[:count], name))

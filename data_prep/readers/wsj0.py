@@ -179,16 +179,16 @@ def read_lists(
     first = next(iter(present))
     if first.endswith('.wv1'):
         _refuse_shorten(first)
-    there = {row.split for row in listed if all(source.path in present for source in row.sources)}
+    made = {row.split for row in listed if all(source.path in present for source in row.sources)}
     for split in splits:
-        if split not in there:
+        if split not in made:
             listed_here = [
                 recording for recording in utterances.values() if recording.split == split
             ]
             absent = next(
                 (recording.path for recording in listed_here if recording.path not in present), ''
             )
-            left = ','.join(name for name in splits if name in there)
+            left = ','.join(name for name in splits if name in made)
             raise TreeError(
                 f'{wsj0_dir}: no mixture of the split {split} has its files, e.g. {absent} is '
                 f'missing (expected: {layout}); '

@@ -142,4 +142,4 @@ def test_what_lies_beyond_a_file_is_not_blamed_on_its_sound(tmp_path):
     trees.folder(tmp_path / 'in', speakers=2, files=1)
     for cells in ({'start_1': '99999'}, {'stop_2': '99999'}, {'samples': '99999'}):
         message = refused(tmp_path, table(PAIR | cells))
-        assert re.search(r'u0.wav has 9600 samples, the table asks for (99999|100000);', message)
+        assert re.search(r'u0.wav has 9,600 samples, the table asks for (99999|100000);', message)
