@@ -1,7 +1,7 @@
 """The embedded data set of the foreground task: events and backgrounds made by rule.
 
-The sounds are those of `synthetic_events` and `synthetic_backgrounds`; embedded_classes.csv is
-their class table. They become a tree as a user would deliver it, which `data_prep.fgbg` mixes.
+The sounds are those of `synthetic_events` and `synthetic_backgrounds`: Table I's classes, and a
+doorbell. They become a tree as a user would deliver it, which `data_prep.fgbg` mixes.
 """
 
 import functools
@@ -28,10 +28,14 @@ from fgsep_jax import command_line, pcm
 JOB = 'embedded_fgbg'
 DESCRIPTION = 'Foreground-background mixtures of sounds made by rule.'
 DEFAULTS = {'sample_rate': 44100, 'min_seconds': 0.1}  # of the flags that every job has
-CLASSES = os.path.join(os.path.dirname(__file__), 'embedded_classes.csv')
 MODULES = {'foreground': synthetic_events, 'background': synthetic_backgrounds}  # role: sounds
 LICENCE = 'Synthetic sounds made by rule by this program, no recordings; no rights are claimed.'
 _VERSION = 2  # of the sounds: to be raised with any change that is heard
+
+
+def classes() -> dict[str, sounds.SoundClass]:
+    """The class table of the sounds, see `readers.sounds.read_classes`."""
+    return sounds.read_classes() | {'doorbell': sounds.SoundClass('doorbell', 'foreground', True)}
 
 
 def add_flags(parser: command_line.Parser) -> None:
@@ -61,8 +65,7 @@ def job(args: types.SimpleNamespace, folder: str) -> dict:
     """A sound bank in `folder` and the arguments of the pipeline that mixes it."""
     counts = {role: vars(args)[f'{role}s_per_class'] for role in MODULES}
     render_all(folder, counts=counts, sample_rate=args.sample_rate)
-    classes = sounds.read_classes(CLASSES)
-    return fgbg.job(args, sounds.folder(folder, classes=classes), classes=classes)
+    return fgbg.job(args, sounds.folder(folder, classes=classes()), classes=classes())
 
 
 def render(role: str, name: str, number: int, *, sample_rate: int) -> np.ndarray:
@@ -100,7 +103,7 @@ def render_all(folder: str, *, counts: dict[str, int], sample_rate: int) -> None
         sample_rate: of the files [Hz].
     """
     work = functools.partial(_write, folder=folder, counts=counts, sample_rate=sample_rate)
-    every = [(x.role, x.name) for x in sounds.read_classes(CLASSES).values()]
-    every.sort()  # backgrounds take longest: first, so that no core waits in the end
+    # Backgrounds take longest: first, so that no core waits in the end.
+    every = sorted({(x.role, x.name) for x in classes().values()})
     for _ in progress.in_processes(work, *zip(*every), stage='render', unit='classes'):
         pass

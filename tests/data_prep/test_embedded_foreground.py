@@ -11,9 +11,7 @@ import pytest
 
 pytest.importorskip('apache_beam', reason='pip install fgsep_jax[data_prep]')
 
-from data_prep import embedded
-from data_prep.embedded_foreground import CLASSES
-from data_prep.readers import sounds as banks
+from data_prep import embedded, embedded_foreground
 from fgsep_jax import config
 from fgsep_jax.data import source
 
@@ -48,8 +46,8 @@ def made(tmp_path_factory):
 
 @pytest.mark.slow
 def test_six_splits_of_the_classes_that_belong_there(made):
-    seen = {one.name: one.seen for one in banks.read_classes(CLASSES).values()}
-    role = {one.name: one.role for one in banks.read_classes(CLASSES).values()}
+    seen = {one.name: one.seen for one in embedded_foreground.classes().values()}
+    role = {one.name: one.role for one in embedded_foreground.classes().values()}
     for split, count in COUNTS.items():
         data = source.RecordSource(str(made), split)
         assert len(data) == count

@@ -129,7 +129,7 @@ def test_events_change_and_backgrounds_stay(bank):
 
 
 def test_the_class_table_names_exactly_what_is_made():
-    classes = banks.read_classes(embedded_foreground.CLASSES)
+    classes = embedded_foreground.classes()
     assert {(one.role, one.name) for one in classes.values()} == set(SOUNDS)
     for role in banks.ROLES:
         seen = [one.seen for one in classes.values() if one.role == role]
