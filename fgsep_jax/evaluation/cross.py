@@ -1,18 +1,13 @@
 """Cross-dataset evaluation (paper 2, section 4.2): every run on every test set."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
 
 import jax
 
-from fgsep_jax import (
-    config as config_lib,
-    data_sets,
-    lock,
-    names as names_lib,
-    validate,
-)
+from fgsep_jax import config as config_lib, data_sets, lock, names as names_lib, validate
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.evaluation import run as run_lib
 from fgsep_jax.interop import model_file
@@ -114,21 +109,18 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         except config_lib.ConfigError as error:
             problems.append(f'{run.name}: {error}')
             continue
-        try:
+        step = sources = None
+        with _noted(problems):
             step = about.step if model else checkpoint.best_step(run.path)
-        except config_lib.ConfigError as error:
-            problems.append(str(error))
-            step = None
         if config.evaluation.max_examples:
             problems.append(
                 f'{run.name}: evaluation.max_examples ='
                 f' {config.evaluation.max_examples} leaves examples out; a matrix is'
                 ' of whole test sets, set it to 0'
             )
-        try:
+        with _noted(problems, RecordError, OSError):
             sources = run_lib.open_sources(config, data_dirs, splits)
-        except (config_lib.ConfigError, RecordError, OSError) as error:
-            problems.append(str(error))
+        if sources is None:
             continue
         for source in sources:
             problems += [f'{run.name}: {problem}' for problem in _misfits(config, source)]
@@ -140,34 +132,31 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         ]
         pending = [source for source in sources if source not in kept]
         if pending and step is not None:
-            try:  # all of it now, so that no run is refused after hours of the others
+            with _noted(problems):  # now, so that no run is refused after hours of the others
                 if model:
                     model_file.read(model)
                 else:
                     checkpoint.load_best(run.path, config, make_task(config))
-            except config_lib.ConfigError as error:
-                problems.append(str(error))
         if jax.process_count() == 1:  # else the first process of the pod may have begun
             for source in pending:
-                try:
+                with _noted(problems, lock.Locked):
                     lock.check(run_folder.results(run.path, run_lib.result_name(source)))
-                except lock.Locked as error:
-                    problems.append(str(error))
-        jobs.append(
-            (
-                run,
-                model,
-                config,
-                pending,
-                [run_lib.result_name(source) for source in kept],
-            )
-        )
+        jobs.append((run, model, config, pending, [run_lib.result_name(s) for s in kept]))
     if problems:
         raise config_lib.ConfigError(
             'these runs and data sets do not go together; nothing was evaluated:\n  '
             + '\n  '.join(dict.fromkeys(problems))
         )
     return jobs
+
+
+@contextlib.contextmanager
+def _noted(problems, *kinds):
+    """Within, a ConfigError, or an error of more kinds, is a problem that ends what is within."""
+    try:
+        yield
+    except (config_lib.ConfigError, *kinds) as error:
+        problems.append(str(error))
 
 
 def _misfits(config, source):

@@ -6,18 +6,11 @@
 Reads result files only: no jax, no model, no data set.
 """
 
-import importlib.util
 import sys
 
 from fgsep_jax import command_line, lock
 from fgsep_jax.names import counted, shown
 from fgsep_jax.report import runs
-
-NEEDED = {
-    'pandas': 'which makes the tables',
-    'matplotlib': 'which draws the figures',
-    'jinja2': 'which makes the page',
-}
 
 
 def main(argv=None, *, evaluated=False):
@@ -64,18 +57,20 @@ def main(argv=None, *, evaluated=False):
     command_line.lend_caches()
     notes = []
     try:
-        for name, why in NEEDED.items():
-            if importlib.util.find_spec(name) is None:
-                raise runs.ResultsError(
-                    f"{name}, {why}, is not installed: pip install 'fgsep_jax[report]'"
-                )
+        from fgsep_jax.report import page, text, write
+
         results = runs.read(options.runs, notes)
         if options.text:
-            from fgsep_jax.report import text
-
             done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
         else:
-            done = _write(results, notes, options)
+            with lock.held(options.output_dir, 'a report', flag='--output_dir'):
+                write.check(options.output_dir)
+                parts = page.sections(results, notes, examples=options.examples)
+                path = write.write(parts, options.output_dir, options.title)
+            done = f'{counted(len(results.runs), "run")}; the report: {shown(path)}'
+    except ImportError as error:  # of tables, figures or the page
+        line = f"{error.name} is not installed: pip install 'fgsep_jax[report]'"
+        return command_line.refusal(line).code
     except (runs.ResultsError, OSError) as error:
         return command_line.refusal(error).code
     said = runs.seen_in_training(results.runs.folder) if evaluated else []
@@ -83,20 +78,6 @@ def main(argv=None, *, evaluated=False):
         print(f'note: {shown(note)}', file=sys.stderr)
     command_line.show(done)
     return 0
-
-
-def _write(results, notes, options):
-    """Writes the report; returns a line that says where it is."""
-    from fgsep_jax.report import page, write
-
-    with lock.held(options.output_dir, 'a report', flag='--output_dir'):
-        write.check(options.output_dir)
-        path = write.write(
-            page.sections(results, notes, examples=options.examples),
-            options.output_dir,
-            options.title,
-        )
-    return f'{counted(len(results.runs), "run")}; the report: {shown(path)}'
 
 
 if __name__ == '__main__':

@@ -265,15 +265,7 @@ def mel_spectrograms(results, family):
             if not r:
                 ax.set_title(figures.short(title, 18), fontsize=8.5)
             if column in mel_FK:
-                image = ax.imshow(
-                    mel_FK[column],
-                    origin='lower',
-                    aspect='auto',
-                    cmap='magma',
-                    vmin=top - 70,
-                    vmax=top,
-                    interpolation='nearest',
-                )
+                image = ax.imshow(mel_FK[column], cmap='magma', vmin=top - 70, vmax=top)
                 continue
             ax.text(
                 0.5,

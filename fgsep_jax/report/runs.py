@@ -56,6 +56,7 @@ FREE = (
     'training.audio_examples',
     'training.gates',
 )
+LABEL = {'objective': '{}', 'trained_on': 'on {}', 'preset': '{}'}  # of a group, beside its model
 ROLES = ('foreground', 'background')
 STATISTIC = {'speech': 'mean', 'foreground': 'median'}  # as the papers do
 
@@ -1022,7 +1023,7 @@ def short_labels(groups, *, panels=False):
       groups: Results, of one figure or table.
       panels: whether each training set has a part of its own, so that the label need not say it.
     """
-    labels = _labels([row._asdict() for row in groups.groups], ('on',) if panels else ())
+    labels = _labels([row._asdict() for row in groups.groups], ('trained_on',) if panels else ())
     seeds = groups.runs.groupby('group').seed.nunique()
     return {
         row.group: label + ', one seed' * int(seeds[row.group] == 1)
@@ -1033,25 +1034,19 @@ def short_labels(groups, *, panels=False):
 def _labels(rows, without=()):
     """Model, objective, training set and preset as far as they differ among the rows of a task, and
     other keys that still tell them apart."""
-    shown = [
-        {
-            'model': row['model'],
-            'objective': row['objective'],
-            'on': f'on {row["trained_on"]}',
-            'preset': row['preset'],
-        }
-        for row in rows
-    ]
     labels = []
-    for row, parts in zip(rows, shown):
-        others = [other for there, other in zip(rows, shown) if there['task'] == row['task']]
+    for row in rows:
+        others = [other for other in rows if other['task'] == row['task']]
         labels.append(
             ', '.join(
-                value
-                for key, value in parts.items()
-                if key == 'model'
-                or key not in without
-                and len({other[key] for other in others}) > 1
+                [
+                    row['model'],
+                    *(
+                        form.format(row[key])
+                        for key, form in LABEL.items()
+                        if key not in without and len({other[key] for other in others}) > 1
+                    ),
+                ]
             )
         )
     for label in {label for label in labels if labels.count(label) > 1}:

@@ -483,15 +483,7 @@ def gates(results):
         for ax in axes[2 * r, len(chosen) :]:
             ax.remove()
         for c, (ax, step) in enumerate(zip(axes[2 * r], chosen)):
-            image = ax.imshow(
-                gate_KN[step][:, order_N].T,
-                origin='lower',
-                aspect='auto',
-                vmin=0,
-                vmax=1,
-                cmap='viridis',
-                interpolation='nearest',
-            )
+            image = ax.imshow(gate_KN[step][:, order_N].T, vmin=0, vmax=1, cmap='viridis')
             ax.set_title(f'step {step}')
             ax.set_xlabel('part of the segment')
             ax.grid(visible=False)
