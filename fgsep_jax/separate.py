@@ -142,9 +142,7 @@ def _check(args):
     _hold(engine.How, **how)
     if args.raw_rate:
         _hold(engine.check_rate, 'raw_rate', args.raw_rate)
-    for flag in ('start', 'seconds'):
-        value = getattr(args, flag)
-        need(flag, value, math.isfinite(value) and value >= 0, '0 or more, in seconds')
+    _hold(engine.check_span, args.start, args.seconds)
     if args.rate not in ('input', 'model'):
         rate = int(args.rate) if args.rate.isascii() and args.rate.isdecimal() else 0
         need('rate', args.rate, engine.is_rate(rate), f"'input', 'model' or {engine.RATES}")
@@ -154,14 +152,7 @@ def _check(args):
             writing.check_form(args.format, rate=how['rate'], channels=1)
         except BadInput as bad:
             raise MistakeError(f'--rate={args.rate}: {bad.detail.partition(";")[0]}') from bad
-    need(
-        'bits',
-        args.bits,
-        args.format == 'wav' or args.bits != 'float',
-        f'16 or 24 with --format={args.format}',
-    )
-    if args.format in ('ogg', 'mp3'):
-        need('bits', args.bits, args.bits == '16', f'left out with --format={args.format}')
+    _hold(writing.check, args.format, args.bits)
     background = args.background
     if background and not os.path.isfile(background):
         span = re.fullmatch(r'(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)', background)

@@ -72,6 +72,13 @@ def check_rate(name: str, value) -> None:
         raise ValueError(f'{name} = {value!r}: must be {RATES}')
 
 
+def check_span(start: float, seconds: float) -> None:
+    """Raises ValueError where these cut no part out of a recording."""
+    for name, value in (('start', start), ('seconds', seconds)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f'{name} = {value!r}: must be 0 or more, in seconds')
+
+
 def _check(how: How) -> None:
     """Raises ValueError where recordings cannot be cut so."""
 

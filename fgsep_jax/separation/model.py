@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import contextlib
 import functools
-import math
 import os
 import time
 from typing import NamedTuple
@@ -246,24 +245,23 @@ class Separator:
         bits = str(bits)
         writing.check(form, bits)
         how = self._how(**how)
-        for name, value in (('start', start), ('seconds', seconds)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f'{name} = {value!r}: must be 0 or more, in seconds')
+        engine.check_span(start, seconds)
         if outputs is None:
             stem = os.path.join(os.path.expanduser(folder), _stem(path))
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
         with contextlib.ExitStack() as stack:
-            how_read = dict(folder=scratch, cut=set() if truncated else None)
-            recording = FileRecording(path, start=start, seconds=seconds, **how_read)
-            stack.callback(recording.close)
+            cut = set() if truncated else None
+
+            def opened(path, **part):
+                recording = FileRecording(os.fspath(path), **part, folder=scratch, cut=cut)
+                return stack.enter_context(contextlib.closing(recording))
+
+            recording = opened(path, start=start, seconds=seconds)
             span = background if isinstance(background, tuple) else None
             if span is not None:  # of the whole recording, wherever its part begins
-                where = dict(start=span[0], seconds=span[1] - span[0])
-                background = FileRecording(path, **where, **how_read)
-                stack.callback(background.close)
+                background = opened(path, start=span[0], seconds=span[1] - span[0])
             elif isinstance(background, (str, os.PathLike)):
-                background = FileRecording(os.fspath(background), **how_read)
-                stack.callback(background.close)
+                background = opened(background)
             made = engine.separate(
                 self.network,
                 recording,
@@ -297,7 +295,7 @@ class Separator:
             background=span or (made.background and tuple(start + s for s in made.background)),
             native_rate=recording.rate,
             real_time_factor=made.seconds / (time.monotonic() - began),
-            truncated=', '.join(how_read['cut'] or ()),
+            truncated=', '.join(cut or ()),
             faint=faint,
         )
 

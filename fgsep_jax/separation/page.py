@@ -61,12 +61,9 @@ def render_whole(path, written, *, title, url, model):
 
 
 def _drawn(path, seconds, url, name=''):
-    recording = FileRecording(path)
-    try:
+    with contextlib.closing(FileRecording(path)) as recording:
         puller = Puller(block_TC.mean(axis=1) for block_TC in recording.blocks())
         point_P2, mel_FK = sound.overview(puller.take, recording.rate, seconds)
-    finally:
-        recording.close()
     return players.Drawn(seconds, point_P2, mel_FK, url, name)
 
 
@@ -112,8 +109,6 @@ def _loudest(path):
 
 def _excerpt(path, start):
     recording = FileRecording(path, start=start, seconds=SECONDS)
-    try:
+    with contextlib.closing(recording):
         block_TC = np.concatenate(list(recording.blocks()))
-    finally:
-        recording.close()
     return block_TC.mean(axis=1), recording.rate

@@ -92,7 +92,7 @@ def check(form, bits):
         raise ValueError(f'form = {form!r}: must be one of {", ".join(FORMATS)}')
     allowed = ('16',) if form in _LOSSY else tuple(SUBTYPES)[: 2 if form == 'flac' else 3]
     if bits not in allowed:
-        raise ValueError(f'bits = {bits!r}: must be {" or ".join(allowed)} with form = {form!r}')
+        raise ValueError(f'bits = {bits}: must be {" or ".join(allowed)} with {form}')
 
 
 def check_form(form, *, rate, channels):

@@ -217,9 +217,9 @@ def test_halves_of_jax_and_numbers_of_numpy_are_taken(speech):
 @pytest.mark.parametrize(
     ('how', 'said'),
     [
-        (dict(bits='99'), "bits = '99': must be 16 or 24 or float"),
+        (dict(bits='99'), 'bits = 99: must be 16 or 24 or float'),
         (dict(form='exe'), "form = 'exe': must be"),
-        (dict(form='flac', bits='float'), "bits = 'float': must be 16 or 24 with"),
+        (dict(form='flac', bits='float'), 'bits = float: must be 16 or 24 with flac'),
         (dict(start=float('nan')), 'start = nan'),
         (dict(seconds=-1), 'seconds = -1'),
         (dict(rate=999), '^rate = 999: must be'),

@@ -353,7 +353,7 @@ def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, cap
         (['M', 'a.wav', '--overlap=-1'], '--overlap=-1.0: must be'),
         (['M', 'a.wav', '--batch=0'], '--batch=0: must be'),
         (['M', 'a.wav', '--format=flac', '--bits=float'], '--bits=float: must be 16 or 24'),
-        (['M', 'a.wav', '--format=ogg', '--bits=24'], '--bits=24: must be left out'),
+        (['M', 'a.wav', '--format=ogg', '--bits=24'], '--bits=24: must be 16 with ogg'),
         (['M', 'a.wav', '--format=mp3', '--rate=96000'], '--rate=96000: mp3 knows 8000'),
         (['M', 'a.wav', '--background=2-1'], '--background=2-1: must be START before END'),
         (['M', 'a.wav', '--background=x.wav'], '--background=x.wav: must be a file'),
