@@ -193,8 +193,10 @@ def _reason(error: OSError) -> str:
 
 
 def _counting(do: Callable, folder: str) -> Callable:
-    """A function that counts its OSErrors for `_in_parallel`: Beam would print pages of each, and
-    a full disk takes no more word of it. In a folder that is not local a runner may try again.
+    """A function that counts its OSErrors for `_in_parallel` instead of raising them.
+
+    Beam would print pages of each, and a full disk takes no more word of it. In a folder that is
+    not local they are raised: a runner may try again.
     """
 
     def safe(element):
@@ -235,8 +237,10 @@ def _in_parallel(elements: Sequence, do: Callable, argv: Sequence[str], folder: 
 
 
 def _full(output_dir: str) -> str:
-    """The folder that is out of space: the output's, or that of temporary files, which Beam uses
-    too; the output's where neither is."""
+    """The folder that is out of space; the output's where none is.
+
+    It may be that of temporary files, which Beam uses, too.
+    """
     temporary = tempfile.gettempdir()
     with contextlib.suppress(OSError):
         if shutil.disk_usage(temporary).free < 1 << 20 <= shutil.disk_usage(output_dir).free:
@@ -245,8 +249,11 @@ def _full(output_dir: str) -> str:
 
 
 def _why_unwritable(error: Exception) -> str:
-    """What the system says of an output that cannot be written, out of its error, or Beam's around
-    whatever a worker raised; nothing where it is another error."""
+    """What the system says of an output that cannot be written; empty for other errors.
+
+    Args:
+        error: the system's own, or Beam's around whatever a worker raised.
+    """
     if isinstance(error, OSError):  # inputs that cannot be read are skipped, so it is the output
         return _reason(error)
     kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OS|BeamIO)Error: ([^[\n]{1,200})')

@@ -26,6 +26,11 @@ TREES = {
     'desed_dir': banks.desed,
     'audioset_dir': banks.audioset,
 }
+# Flags that say how scenes are planned, see `mixtures.scenes`.
+PLANNED = (
+    *('seconds', 'adaptation_seconds', 'snr_db', 'draw', 'seed'),
+    *('augment_onset', 'augment_pitch', 'augment_stretch'),
+)
 LUFS_SECONDS = 0.4
 LEVELS = {
     'rms': 'RMS levels',
@@ -189,22 +194,15 @@ def job(
     present = {sound.source_class for sound in sounds}
     rows = dict.fromkeys((classes or {}).values())
     absent = [f'{x.role} {x.name}' for x in rows if x.name not in present]
-    seen_of = {f'{sound.role} {sound.source_class}': sound.seen for sound in sounds}
+    members = sorted({(sound.role, sound.seen, sound.source_class) for sound in sounds})
     return dict(
         utterances=sounds,
         plan=functools.partial(
             mixtures.scenes,
             sample_rate=args.sample_rate,
             counts=counts,
-            seconds=args.seconds,
-            adaptation_seconds=args.adaptation_seconds,
-            snr_db=args.snr_db,
-            draw=args.draw,
-            augment_onset=args.augment_onset,
-            augment_pitch=args.augment_pitch,
-            augment_stretch=args.augment_stretch,
-            seed=args.seed,
             table=table,
+            **{name: vars(args)[name] for name in PLANNED},
         ),
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
@@ -214,11 +212,7 @@ def job(
             'source_unit': 'source recordings',
             'classes': {
                 role: {
-                    name: sorted(
-                        key.split(' ')[1]
-                        for key, seen in seen_of.items()
-                        if key.startswith(role) and seen == (name == 'seen')
-                    )
+                    name: [x for *key, x in members if key == [role, name == 'seen']]
                     for name in banks.SETS
                 }
                 for role in banks.ROLES

@@ -339,9 +339,9 @@ def level_db(audio_T: np.ndarray, *, sample_rate: int, rule: str = 'rms') -> flo
 
 
 def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
-    """The foreground at the row's SNR over the background, and the background's adaptation
-    segment, scaled as the background is.
+    """The foreground at the row's SNR over the background, with an adaptation segment.
 
+    That is a piece of the background's recording, scaled as the background is.
     One common factor brings the largest of |mixture|, |foreground| and |background| to 0.9. A
     segment that would then exceed 0.9 itself is brought to it, so that a loud moment elsewhere in
     the recording does not turn the mixture down.

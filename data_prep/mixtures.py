@@ -292,8 +292,9 @@ def snr_of(levels_db: list[float | None]) -> float:
 
 
 def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixture]:
-    """The mixtures of a list, cut to the shortest source from the start; with a problem where one
-    of their sources is bad.
+    """The mixtures of a list, cut to the shortest source from the start.
+
+    One of which a source is bad has a problem.
 
     Args:
         inspected: the recordings that the rows name, good and bad.

@@ -37,12 +37,13 @@ LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a compu
 def parser(
     module: str, about: str, *, input_dir: str = 'the corpus, as delivered', **defaults
 ) -> command_line.Parser:
-    """A parser with the flags that every job has; `defaults` replaces their defaults.
+    """A parser with the flags that every job has.
 
     Args:
         module: the job's `__spec__.name`.
         about: the job's docstring.
         input_dir: what that flag's folder holds; '': there is no such flag.
+        **defaults: of flags, in place of those here.
     """
     result = command_line.Parser(
         module,
@@ -132,7 +133,8 @@ def within(low: float, high: float, unit: str = '', *, kind: type = float) -> Ca
     """A kind of flag: a number from `low` to `high`.
 
     Args:
-        low, high: the limits.
+        low: the least.
+        high: the most.
         unit: behind them in the refusal.
         kind: int or float.
     """
@@ -184,8 +186,12 @@ def names_of(choices: Sequence[str]) -> Callable:
 
 
 def pair_flags(job_parser: command_line.Parser, splits: dict[str, int | None]) -> None:
-    """Add the flags of random pairs; `splits` maps each split to its default number of pairs, None
-    where each utterance is used once on either side."""
+    """Adds the flags of random pairs.
+
+    Args:
+        job_parser: of the job.
+        splits: {split: pairs by default}; None: each utterance is used once on either side.
+    """
     for split, pairs in splits.items():
         job_parser.add_argument(
             f'--{split}_pairs',
@@ -227,9 +233,13 @@ def speakers_flag(job_parser: command_line.Parser) -> None:
 
 
 def sexes(args: types.SimpleNamespace, utterances: Sequence[Recording]) -> tuple[dict, list[str]]:
-    """Metadata that says the sex of every speaker that the table has, and a line where table and
-    tree name different speakers.
+    """Metadata on the sexes of speakers, and a line where table and tree name different ones.
 
+    Args:
+        args: with the flag of `speakers_flag`, or without.
+        utterances: whose speakers they are.
+    Returns:
+        `speakers`: {name: sex} of every speaker of whom the table says it; lines for the report.
     Raises:
         TreeError: it is no such table, or knows none of them.
     """
@@ -348,8 +358,10 @@ class _Unreadable(Exception):
 
 @contextlib.contextmanager
 def _temporary_files():
-    """Puts what Beam, its workers and ffmpeg need for a while into one folder, which a later job
-    removes where this one is killed."""
+    """Puts what Beam, its workers and ffmpeg need for a while into one folder.
+
+    A later job removes it where this one is killed.
+    """
     with lock.scratch('fgsep-data-') as folder:
         before = os.environ.get('TMPDIR'), tempfile.tempdir
         os.environ['TMPDIR'] = tempfile.tempdir = folder

@@ -46,6 +46,7 @@ class Reporter(threading.Thread):
         return os.path.getsize(path) if os.path.exists(path) else 0
 
     def run(self) -> None:
+        """Logs until it is left."""
         last, since = {}, time.monotonic()
         while not self._left.wait(self._every):
             done, now = {stage: self._done(stage) for stage in self.totals}, time.monotonic()
@@ -63,7 +64,8 @@ def in_processes(work: Callable, *columns: Sequence, stage: str, unit: str) -> I
     Args:
         work: a function of a module.
         *columns: its first arguments, its second ones, ...
-        stage, unit: what the log says is done, and to what: `render`, `classes`.
+        stage: what the log says is done, e.g. `render`.
+        unit: of what, e.g. `classes`.
     """
     context = multiprocessing.get_context('spawn')
     with concurrent.futures.ProcessPoolExecutor(mp_context=context) as pool:

@@ -359,11 +359,10 @@ def _alike(paths: list[str], key: Callable) -> list[list[str]]:
 def distinct(
     items: list[Recording], copies: list | None = None, *, last: Callable = lambda item: False
 ) -> list[Recording]:
-    """The items, in their order, without those of which a file, of whatever form, is a copy of
-    another one's.
+    """The items, in their order, without copies.
 
-    The first speaker keeps a file, under its shortest name: a copy `x (1)` beside `x` changes
-    nothing.
+    Of these a file, of whatever form, is a copy of another one's. The first speaker keeps a file,
+    under its shortest name: a copy `x (1)` beside `x` changes nothing.
 
     Args:
         items: utterances or sounds.
@@ -514,10 +513,12 @@ def unused(
 
 
 def stem(path: str) -> str:
+    """The path without its suffix."""
     return posixpath.splitext(path)[0]
 
 
 def wrong_tree(root: str, layout: str, files: list[str]) -> TreeError:
+    """The refusal of a tree in which nothing is named as in `layout`, with some of its files."""
     examples = ', '.join(map(printable, files[:5])) if files else 'no such audio files at all'
     return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 

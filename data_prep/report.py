@@ -145,8 +145,9 @@ def kinds(skipped: list[dict]) -> str:
 
 
 def with_forms(beside: dict, forms: list[list[Recording]]) -> dict:
-    """What lies beside the recordings (`recordings.unused`), once it is known which of their forms
-    are taken: the bad ones do, and no longer those that stand in for them.
+    """What lies beside the recordings, see `recordings.unused`, once they are looked into.
+
+    Bad forms of a recording do, and no longer those that stand in for them.
 
     Args:
         beside: what is not taken.
@@ -228,8 +229,10 @@ def warnings(
 def _few(
     split: str, rows: list[Mixture], sources: set[str], flags: dict, unit: str, sample_rate: int
 ) -> str:
-    """A line on a split that came out small without having been asked for so, with the flags that
-    help; or nothing."""
+    """A line on a split that came out small, with the flags that help.
+
+    It is empty where the split is large enough, or was asked for so.
+    """
     seconds = sum(row.samples for row in rows) / sample_rate
     training = split == 'train'
     place = split if split in ('train', 'validation') else 'test'

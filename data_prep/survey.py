@@ -32,8 +32,10 @@ def probe(path: str) -> tuple[int, float]:
 
 
 def _classes(root: str) -> dict[str, SoundClass]:
-    """{label: class}, all seen, of the folders in `foreground` and `background`; of one name in
-    both, that with more files."""
+    """{label: class}, all seen, of the folders in `foreground` and `background`.
+
+    Of one name in both, that with more files is the class.
+    """
     counts = collections.Counter()
     for path in list_files(root):
         role, *rest = path.split('/')

@@ -156,11 +156,10 @@ def read_rows(
 
 
 def read_sexes(path: str) -> dict[str, str]:
-    """{speaker: 'F', 'M' or ''} of a table with the columns speaker and sex; names are composed
-    (NFC).
+    """{speaker: 'F', 'M' or ''} of a table with the columns speaker and sex.
 
-    LibriTTS's `speakers.tsv` (READER, GENDER) is one too, as is LibriSpeech's `SPEAKERS.TXT` (ID,
-    SEX, between `|`).
+    Names are composed (NFC). LibriTTS's `speakers.tsv` (READER, GENDER) is one too, as is
+    LibriSpeech's `SPEAKERS.TXT` (ID, SEX, between `|`).
 
     Raises:
         TreeError: if it is not such a table, or a speaker stands on two lines that differ.
@@ -358,8 +357,10 @@ def value(text: str, kind, roots: dict[str, str]):
 
 
 def below(path: str, roots: dict[str, str]) -> str:
-    """How a table names a file, so that it is true elsewhere: as it lies below --input_dir, with
-    `{flag}/` in front below another flag's folder, and in full outside of them.
+    """How a table names a file, so that it is true elsewhere.
+
+    That is as it lies below --input_dir, with `{flag}/` in front below another flag's folder, and
+    in full outside of them.
 
     Args:
         path: of the file.

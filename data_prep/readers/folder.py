@@ -49,8 +49,8 @@ def split_speakers(
 
     Args:
         speakers: all of them, by the names of their folders.
-        validation, test: shares of the speakers; rounded, at least two speakers unless 0. Where
-            they are all, nobody is left for training.
+        validation: share of the speakers; rounded, at least two speakers unless 0.
+        test: the same. Where both are all, nobody is left for training.
         seed: of the job.
     Raises:
         ValueError: if a split would have fewer than two speakers.
@@ -96,8 +96,10 @@ _FORM = re.compile(
 
 
 def _recording(path: str) -> tuple[str, int]:
-    """What a recording is called whose forms may lie side by side, or each in a folder of its
-    suffix, and by which microphone it is, if several took it: `ann/mp3/x_mic2.mp3` -> `ann/x`, 2.
+    """What a recording is called, and its microphone, 0 where there is one only.
+
+    Its forms may lie side by side, or each in a folder of its suffix: `ann/mp3/x_mic2.mp3` is
+    `ann/x`, 2.
     """
     top, *below, name = path.split('/')
     suffix = posixpath.splitext(name)[1].lower()
@@ -115,10 +117,22 @@ def read(
     copies: list | None = None,
     split_by: str = 'speaker',
 ) -> list[Recording]:
-    """Any `<speaker>/**/*` tree of audio files, split by speaker (or, by `recording`, not yet:
-    `mixtures.deal`; then of a recording's forms and microphones one is taken); files beside the
-    speakers' folders are nobody's, and speakers who share a file are of one split; `copies`: see
-    `distinct`."""
+    """Any `<speaker>/**/*` tree of audio files.
+
+    Files beside the speakers' folders are nobody's, and speakers who share a file are of one split.
+
+    Args:
+        root: the folder.
+        validation: share of the speakers, see `split_speakers`.
+        test: the same.
+        seed: of the job.
+        copies: see `recordings.distinct`.
+        split_by: `speaker`; or `recording`, which `mixtures.deal` does later, all of them being of
+            training until then, and one of a recording's forms and microphones is taken.
+    Raises:
+        TreeError: no audio file lies in a folder.
+        ValueError: a split would have fewer than two speakers.
+    """
     everything = recordings.list_files(root)
     files = [path for path in everything if '/' in path]
     if not files:

@@ -19,8 +19,10 @@ PARTS = {
 def read(
     root: str, *, train_parts: tuple[str, ...] = (), splits: tuple[str, ...] = ()
 ) -> tuple[list[Recording], list[Mixture]]:
-    """`[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav`, or
-    MiniLibriMix's `{train,val}`.
+    """Recordings and ready mixtures of Libri2Mix, or of MiniLibriMix.
+
+    They lie in `[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav`, or
+    in MiniLibriMix's `{train,val}`.
 
     Args:
         root: the folder.

@@ -20,8 +20,14 @@ _PATTERN = (
 
 
 def read(root: str, *, copies: list | None = None) -> list[Recording]:
-    """`LibriTTS/{train-clean-100,...}/<spk>/<chapter>/<spk>_<chapter>_<par>_<utt>.wav`;
-    `copies`: see `recordings.distinct`."""
+    """`LibriTTS/{train-clean-100,...}/<spk>/<chapter>/<spk>_<chapter>_<par>_<utt>.wav`.
+
+    Args:
+        root: the folder.
+        copies: see `recordings.distinct`.
+    Raises:
+        TreeError: the tree is another one.
+    """
     return recordings.read_named(
         root, _PATTERN, lambda match: SPLITS.get(match['part']), layout=_LAYOUT, copies=copies
     )

@@ -1,5 +1,6 @@
 """Trees that are mixed already, `<part>/{mix,s1,s2}/<name>.wav`: what their readers share."""
 
+from collections.abc import Callable
 import os
 
 from data_prep import recordings
@@ -11,6 +12,7 @@ SPLITS = ('train', 'validation', 'test')
 
 
 def refuse_remote(root: str) -> None:
+    """Refuse a URL."""
     if '://' in root:
         raise TreeError(
             f"{root}: this tree is listed with the operating system's own calls, so it must be on "
@@ -25,8 +27,16 @@ def refuse_shared(
     *,
     together: tuple[str, ...] = (),
 ) -> None:
-    """As `mixtures.random_pairs`: a speaker belongs to one split, or to those published `together`;
-    and a mixture to one."""
+    """Refuse a speaker or a mixture in two splits, as `mixtures.random_pairs` does.
+
+    Args:
+        root: the folder, for the refusal.
+        utterances: of all splits.
+        listed: mixtures of all splits.
+        together: splits that are published with the same speakers.
+    Raises:
+        TreeError: with some of their names and splits.
+    """
 
     def refuse(noun: str, pairs: list[tuple[str, str]], together: tuple[str, ...] = ()) -> None:
         splits = {}
@@ -77,6 +87,7 @@ def by_stem(folder: str) -> dict[str, list[str]]:
 
 
 def refuse_one_speaker(first: str, second: str) -> None:
+    """Refuse a mixture of a speaker with themselves."""
     if first == second:
         raise ValueError(f'both sources are of speaker {first!r}, a mixture is of two')
 
@@ -85,15 +96,24 @@ def read(
     base: str,
     parts: dict[str, str],
     mixture: str,
-    speakers_of,
-    levels_of,
+    speakers_of: Callable[[str], tuple[str, str] | None],
+    levels_of: Callable[[str], tuple[float, float] | None],
     layout: str,
     *,
     splits: tuple[str, ...],
-):
-    """Two utterances and one line for each mixture of each part, and a line without utterances for
-    each that breaks a rule.
+) -> tuple[list[Recording], list[Mixture]]:
+    """The recordings and ready mixtures of each part.
 
+    A mixture whose name breaks a rule has a problem, and no sources.
+
+    Args:
+        base: the folder that holds the parts.
+        parts: {folder: split}.
+        mixture: the folder of the mixtures in each part, beside `s1` and `s2`.
+        speakers_of: the two speakers that a name tells; None where it is no mixture's.
+        levels_of: the two levels that a name tells, if it does.
+        layout: what such a tree looks like, for the refusal.
+        splits: those that must be there.
     Raises:
         TreeError: if one of `splits` has none.
     """

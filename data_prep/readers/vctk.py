@@ -11,9 +11,17 @@ _PATTERN = r'(?:(?P<above>.*)/)?(?P<speaker>[ps]\d+)/(?P<name>(?P=speaker)_\d+)(
 
 
 def read(root: str, *, copies: list | None = None) -> list[Recording]:
-    """VCTK 0.92 (`wav48_silence_trimmed/p225/p225_001_mic1.flac`, first microphone only) or 0.80
-    (`wav48/p225/p225_001.wav`), also converted to another form; all of it is test; `copies`: see
-    `recordings.distinct`."""
+    """The utterances of VCTK 0.92 or 0.80, also converted to another form; all of it is test.
+
+    They are `wav48_silence_trimmed/p225/p225_001_mic1.flac`, of the first microphone only, or
+    `wav48/p225/p225_001.wav`.
+
+    Args:
+        root: the folder.
+        copies: see `recordings.distinct`.
+    Raises:
+        TreeError: the tree is another one, or holds an utterance in two places.
+    """
     places = {}
 
     def split_of(match):

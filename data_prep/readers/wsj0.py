@@ -113,11 +113,11 @@ def _refuse_shorten(path: str) -> None:
 def read_lists(
     wsj0_dir: str, lists_dir: str, *, splits: tuple[str, ...] = SPLITS
 ) -> tuple[list[Recording], list[Mixture]]:
-    """WSJ0 itself (`si_tr_s/01t/01to030v.wav` or `.wv1`) and the MERL lists
-    `mix_2_spk_{tr,cv,tt}.txt` with lines `path snr path snr`.
+    """The recordings of WSJ0 itself, and the mixtures that MERL's lists make of them.
 
-    Only the head-mounted microphone (`wv1`) is taken; `wv2` is never read. A listed file that is
-    not there is counted as missing, with its mixtures.
+    WSJ0's are `si_tr_s/01t/01to030v.wav` or `.wv1`, the lists `mix_2_spk_{tr,cv,tt}.txt` have lines
+    `path snr path snr`. Only the head-mounted microphone (`wv1`) is taken; `wv2` is never read. A
+    listed file that is not there is counted as missing, with its mixtures.
 
     Raises:
         TreeError: if a line breaks a rule, nothing of a split is there, or a speaker of the test
