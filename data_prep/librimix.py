@@ -3,9 +3,7 @@
 python -m data_prep.librimix --input_dir=Libri2Mix --output_dir=data/libri2mix
 """
 
-import functools
-
-from data_prep import mixtures, options
+from data_prep import options
 from data_prep.readers import librimix, mixed
 
 _RULE = (
@@ -16,13 +14,8 @@ _RULE = (
 
 def _prepare(args) -> dict:
     train_parts = tuple(part for part in args.train_parts.split(',') if part)
-    utterances, rows = librimix.read(args.input_dir, train_parts=train_parts, splits=args.splits)
-    return dict(
-        utterances=utterances,
-        also_used=[row.ready[0] for row in rows],
-        plan=functools.partial(mixtures.listed, rows=rows),
-        snr_rule=_RULE,
-    )
+    read = librimix.read(args.input_dir, train_parts=train_parts, splits=args.splits)
+    return {**options.listed(*read), 'snr_rule': _RULE}
 
 
 def main(argv=None) -> None:

@@ -161,9 +161,7 @@ def _prepare(args) -> dict:
     if kind == 'scene':
         metadata['source_unit'] = 'source recordings'
     return dict(
-        utterances=files,
-        also_used=[path for row in rows for path in row.ready[:1]],
-        plan=functools.partial(mixtures.listed, rows=rows),
+        **options.listed(files, rows),
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
         snr_rule=RULES.get(kind) or fgbg.snr_rule(args.level),

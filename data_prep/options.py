@@ -16,6 +16,7 @@ import types
 import unicodedata
 
 from data_prep import mixtures, recordings, tables
+from data_prep.mixtures import Mixture
 from data_prep.recordings import Recording
 from fgsep_jax import command_line, files, lock, names
 from fgsep_jax.names import counted
@@ -294,6 +295,15 @@ def pairs_of(args: types.SimpleNamespace, read: Callable[..., list[Recording]]) 
         copies=copies,
         warnings=warnings,
         extra_metadata=metadata,
+    )
+
+
+def listed(utterances: list[Recording], rows: list[Mixture]) -> dict:
+    """Arguments of `build.run` for mixtures that a tree or a table lists."""
+    return dict(
+        utterances=utterances,
+        also_used=[path for row in rows for path in row.ready[:1]],
+        plan=functools.partial(mixtures.listed, rows=rows),
     )
 
 

@@ -4,9 +4,7 @@ python -m data_prep.wsj0_2mix --input_dir=wsj0-mix --output_dir=data/wsj0_2mix
 python -m data_prep.wsj0_2mix --wsj0_dir=wsj0 --lists_dir=lists --output_dir=data/wsj0_2mix
 """
 
-import functools
-
-from data_prep import mixtures, options
+from data_prep import options
 from data_prep.readers import mixed, wsj0
 from fgsep_jax import command_line
 
@@ -28,13 +26,11 @@ def _prepare(args) -> dict:
         utterances, rows = wsj0.read(args.input_dir, splits=args.splits)
     else:
         utterances, rows = wsj0.read_lists(args.wsj0_dir, args.lists_dir, splits=args.splits)
-    return dict(
-        utterances=utterances,
-        also_used=[path for row in rows for path in row.ready[:1]],
-        plan=functools.partial(mixtures.listed, rows=rows),
-        snr_rule=_RULE_MADE if args.input_dir else _RULE_LISTED,
-        warnings=wsj0.incomplete(rows),
-    )
+    return {
+        **options.listed(utterances, rows),
+        'snr_rule': _RULE_MADE if args.input_dir else _RULE_LISTED,
+        'warnings': wsj0.incomplete(rows),
+    }
 
 
 def main(argv=None) -> None:
