@@ -486,7 +486,7 @@ def test_only_what_a_list_of_ours_names_goes(corpus, tmp_path, monkeypatch):
     monkeypatch.undo()
     (out / f'report.md.tmp-{"0" * 32}').write_text('cut short')
     # A job that is refused keeps the list of what the killed one left.
-    with pytest.raises(SystemExit, match='5000 mixtures wanted'):
+    with pytest.raises(SystemExit, match='5,000 mixtures wanted'):
         run('--train_pairs=5000')
     assert run('--train_pairs=2') == expected
     assert {path.name: path.read_bytes() for path in twin.iterdir()} == before

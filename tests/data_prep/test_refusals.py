@@ -48,7 +48,7 @@ def test_a_refused_plan_is_one_line(corpus, tmp_path, caplog, capfd, beam_flags)
     with pytest.raises(SystemExit) as stop:
         run_folder(corpus, tmp_path / 'out', '--train_pairs=5000', *beam_flags)
     message = str(stop.value)
-    assert message.startswith("error: split 'train': 5000 mixtures wanted")
+    assert message.startswith("error: split 'train': 5,000 mixtures wanted")
     assert '\n' not in message and 'while running' not in message
     out, err = capfd.readouterr()
     assert 'Traceback' not in caplog.text + out + err
