@@ -30,7 +30,7 @@ def make_config(*, small):
     config.data.batch_size = 2
     if small:
         config.data.segment_seconds = 0.0505
-        config.model.update(SMALL, layers=2)
+        config.model.update(config_lib.nested_model({'encoder': 'glu', 'layers': 2, **SMALL}))
     return config
 
 

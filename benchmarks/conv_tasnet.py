@@ -76,7 +76,8 @@ class Sides:
 
 def sizes(model, *, small):
     """Keys of the config's section `model`: one of `MODELS`, at the paper's size or a tiny one."""
-    return {**model, **SMALL, **({'layers': 2} if model else {})} if small else model
+    small = {**SMALL, **({'layers': 2} if model else {})} if small else {}
+    return config_lib.nested_model({**model, **small})
 
 
 def flops(model, *, batch, seconds):
@@ -122,7 +123,7 @@ def cases(*, small=False):
         )
     # Last and by themselves: beside them PyTorch's other steps take half as long again.
     for name, model in () if small else MODELS.items():
-        sides = Sides(model, **size)
+        sides = Sides(sizes(model, small=False), **size)
         run = functools.partial(sides.peer_step, torch.compile(sides.peer))
         yield Case(
             f'{name}, train step beside torch.compile, {what}',

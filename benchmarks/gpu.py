@@ -72,7 +72,7 @@ def _conv_tasnet_cases(device, small):
                 flops=3 * flops(sides.task.model, **size),
             )
     ways = {
-        how: Sides({**sizes({}, small=small), 'depthwise': how}, **size, device=device)
+        how: Sides(sizes({'depthwise': how}, small=small), **size, device=device)
         for how in ('auto', 'shift', 'conv')
     }
     yield Case(

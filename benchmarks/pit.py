@@ -56,7 +56,9 @@ def cases(small=False):
     """Yields the cases; with `small` two sources for a fraction of a second."""
     batch, seconds = (2, 0.05) if small else (16, 4)
     for sources, target in ((2, 1.0), (4, 1.0), (10, 5.0))[: 1 if small else 3]:
-        yield from _cases(sources, target, batch, seconds, SMALL if small else {})
+        yield from _cases(
+            sources, target, batch, seconds, config_lib.nested_model(SMALL if small else {})
+        )
 
 
 def _cases(sources, target, batch, seconds, model):

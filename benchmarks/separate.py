@@ -23,7 +23,7 @@ RATE = 8000
 
 def cases(*, small=False):
     """Yields the cases; `small` ones end at once and mean nothing."""
-    seconds, model = (1, SMALL) if small else (30, {})
+    seconds, model = (1, config_lib.nested_model(SMALL)) if small else (30, {})
     config = config_lib.base('speech', experiment='convtasnet', model=model)
     task = make_task(config)
     params = jax.jit(task.init)(jax.random.key(0))

@@ -377,11 +377,11 @@ def pcen_smoother(smoothing, *, block=32):
 def check_training(config):
     """Raises ConfigError for what the twin does not have, lest it be compared all the same."""
     has = {
-        'model.encoder': 'linear',
+        'model.encoder.name': 'linear',
         'model.norm': 'gln',
         'model.causal': False,
         'model.dtype': 'float32',
-        'model.skip': config.model.bottleneck,
+        'model.separator.skip': config.model.separator.get('bottleneck'),
         'loss.name': 'si_snr',
         'loss.power_law_weight': 0.0,
         'data.sources': 2,
@@ -389,7 +389,9 @@ def check_training(config):
     }
     flat = files.flatten(config.to_dict())
     wrong = [
-        f'{key} = {flat[key]!r}, not {value!r}' for key, value in has.items() if flat[key] != value
+        f'{key} = {flat.get(key)!r}, not {value!r}'
+        for key, value in has.items()
+        if flat.get(key) != value
     ]
     if wrong:
         raise ConfigError(f"torchaudio's Conv-TasNet and this script have no {'; '.join(wrong)}")

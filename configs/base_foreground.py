@@ -15,7 +15,7 @@ def base(argument='', *, experiment=''):
       experiment: name of the experiment, used for the run folder.
 
     Returns:
-      (a locked ConfigDict, `size`: {size: value} as keywords -> the value of the chosen one).
+      (a ConfigDict, `size`: {size: value} as keywords -> the value of the chosen one).
     """
     chosen = config_lib.parse(argument, 'foreground')
     size = chosen.size

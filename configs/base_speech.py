@@ -15,7 +15,7 @@ def base(argument='', *, experiment=''):
       experiment: name of the experiment, used for the run folder.
 
     Returns:
-      (a locked ConfigDict, `size`: {size: value} as keywords -> the value of the chosen one).
+      (a ConfigDict, `size`: {size: value} as keywords -> the value of the chosen one).
     """
     chosen = config_lib.parse(argument, 'speech')
     size = chosen.size
@@ -41,32 +41,38 @@ def base(argument='', *, experiment=''):
             prefetch_batches=8,
         ),
         model=dict(
-            encoder='linear',  # linear, prelu, glu
-            layers=1,  # I
-            dilated=False,  # 1, 2, 4, ... in the encoder, mirrored in the decoder
-            basis=size(paper=512, small=128, demo=64),  # N
-            window=16,  # L
-            stride=8,  # S
-            framing='padded',  # of the ends: padded, aligned (torchaudio), plain (asteroid)
-            encoder_activation='none',  # none, relu
-            decoder_bias=False,
-            bottleneck=size(paper=128, small=64, demo=32),  # B
-            hidden=size(paper=512, small=128, demo=64),  # H
-            skip=size(paper=128, small=64, demo=32),  # Sc; 0 for no skip connections
-            kernel=3,  # P
-            blocks=size(paper=8, small=6, demo=6),  # X
-            repeats=size(paper=3, small=2, demo=2),  # R
+            encoder=dict(
+                name='linear',  # linear; deep: prelu, glu
+                basis=size(paper=512, small=128, demo=64),  # N
+                window=16,  # L
+                stride=8,  # S
+                framing='padded',  # of the ends: padded, aligned (torchaudio), plain (asteroid)
+                rectify=False,  # a ReLU behind the strided layer
+                decoder_bias=False,
+                # A deep one has these, too:
+                # layers: I, the strided one counted
+                # dilated: by 1, 2, 4, ... in the encoder, mirrored in the decoder
+                # bias: of the deep layers
+            ),
+            separator=dict(
+                name='tcn',
+                bottleneck=size(paper=128, small=64, demo=32),  # B
+                hidden=size(paper=512, small=128, demo=64),  # H
+                skip=size(paper=128, small=64, demo=32),  # Sc; 0 for no skip connections
+                kernel=3,  # P
+                blocks=size(paper=8, small=6, demo=6),  # X
+                repeats=size(paper=3, small=2, demo=2),  # R
+                input_norm='same',  # before the bottleneck: same (as norm), gln, cln, frame, none
+                prelu='shared',  # slopes: shared (one a layer), channel
+                padding='zeros',  # what its convolutions see at the ends: zeros, reflect
+                mask='sigmoid',  # sigmoid, relu, softmax
+                depthwise='auto',  # auto (folded with the norms under gln), shift, conv
+                unused_residual=False,
+                remat=False,
+            ),
             norm='gln',  # gln, cln, frame (each frame by itself)
-            input_norm='same',  # before the bottleneck: same (as norm), gln, cln, frame, none
-            prelu='shared',  # slopes: shared (one a layer), channel
-            padding='zeros',  # what the separator's convolutions see at the ends: zeros, reflect
             causal=False,
-            mask='sigmoid',  # sigmoid, relu, softmax
-            bias=True,
-            eps=1e-8,
-            depthwise='auto',  # auto (folded with the norms under gln), shift, conv
-            unused_residual=False,
-            remat=False,
+            eps=1e-8,  # of the norms
             dtype='float32',  # of the convolutions: float32, bfloat16
         ),
         loss=dict(

@@ -14,6 +14,6 @@ from base_speech import base
 def get_config(argument=''):
     """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
     config, size = base(argument, experiment='convtasnet_big')
-    config.model.basis = size(paper=1024, small=256, demo=128)
-    config.model.repeats = size(paper=4, small=3, demo=3)
+    config.model.encoder.basis = size(paper=1024, small=256, demo=128)
+    config.model.separator.repeats = size(paper=4, small=3, demo=3)
     return config

@@ -17,5 +17,5 @@ def get_config(argument=''):
     """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
     config, size = base(argument, experiment='convtasnet_dilated')
     layers = size(paper=5, small=3, demo=3)
-    config.model.update(encoder='prelu', layers=layers, dilated=True)
+    config.model.encoder.update(name='prelu', layers=layers, dilated=True, bias=True)
     return config

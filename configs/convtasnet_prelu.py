@@ -14,5 +14,6 @@ from base_speech import base
 def get_config(argument=''):
     """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
     config, size = base(argument, experiment='convtasnet_prelu')
-    config.model.update(encoder='prelu', layers=size(paper=4, small=2, demo=2))
+    layers = size(paper=4, small=2, demo=2)
+    config.model.encoder.update(name='prelu', layers=layers, dilated=False, bias=True)
     return config

@@ -5,7 +5,6 @@ Nothing heavier than absl's flags is imported here: whoever mistypes gets an ans
 
 import atexit
 import contextlib
-import difflib
 import functools
 import os
 import re
@@ -16,6 +15,7 @@ from absl import flags
 
 from fgsep_jax import lock, streams
 from fgsep_jax.names import shown
+from fgsep_jax.rules import did_you_mean
 
 
 class FlagError(ValueError):
@@ -91,12 +91,6 @@ def value(kind, text):
     except ValueError as error:
         rules = {int: 'a whole number', float: 'a number'}
         raise FlagError(f'must be {rules[kind]}' if kind in rules else error) from None
-
-
-def did_you_mean(word, known):
-    """Returns "; did you mean 'x'?" for the nearest known word, else a full stop."""
-    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
-    return f"; did you mean '{close[0]}'?" if close else '.'
 
 
 class _Kind(flags.ArgumentParser):

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import importlib
 import importlib.machinery
 import json
 import os
@@ -21,9 +22,9 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from fgsep_jax import command_line, files as files_lib
-from fgsep_jax.command_line import did_you_mean
+from fgsep_jax import command_line, files as files_lib, registry
 from fgsep_jax.names import shown
+from fgsep_jax.rules import RuleError, did_you_mean
 
 # Data sets that a task can train on: the jobs of `data_prep`, each as its data set is called; the
 # first is built where none is given.
@@ -36,6 +37,15 @@ EMBEDDED = {task: jobs[0] for task, jobs in JOBS.items()}
 # What the sources of a task's data sets are called, in their order; others have numbers from 1 on.
 SOURCE_NAMES = {'speech': (), 'foreground': ('foreground', 'background')}
 SIZES = ('paper', 'small', 'demo')
+# Sections whose keys are those of the part that `name` in them chooses: see `registry`.
+PARTS = {
+    'speech': {
+        'model.encoder': ('fgsep_jax.models.encoders', 'ENCODERS'),
+        'model.separator': ('fgsep_jax.models.separators', 'SEPARATORS'),
+        'loss': ('fgsep_jax.losses.si_snr', 'LOSSES'),
+    },
+    'foreground': {},
+}
 
 
 class ConfigError(ValueError):
@@ -99,8 +109,8 @@ def parse(argument, task):
 
 
 def make(**sections):
-    """A locked ConfigDict of all values of an experiment."""
-    return config_dict.ConfigDict(sections).lock()
+    """A ConfigDict of all values of an experiment; `load` completes and locks it."""
+    return config_dict.ConfigDict(sections)
 
 
 def base(task, **sections):
@@ -108,13 +118,78 @@ def base(task, **sections):
     path = os.path.join(_shipped(), f'base_{task}.py')
     config, _ = _module(path).base()
     config.update(sections)
-    return config
+    return config.lock()
 
 
 @functools.cache
 def defaults(task):
-    """The same as nested dicts, not to be changed: which keys there are, of which types."""
-    return base(task).to_dict()
+    """The paper's plain configuration as nested dicts, not to be changed: which keys there are, of
+    which types, but for the parts of `PARTS` that another name chooses."""
+    return _module(os.path.join(_shipped(), f'base_{task}.py')).base()[0].to_dict()
+
+
+def pattern(content, *, parts=True):
+    """Which keys a configuration has, of which types, by what its parts are.
+
+    Args:
+      content: of the configuration, nested dicts.
+      parts: whether parts that the base does not have are looked up, which brings JAX along; else
+        their sections are taken as they are.
+
+    Returns:
+      Nested dicts with a default for each key.
+
+    Raises:
+      ConfigError: a part has a name that is in no registry.
+    """
+    plain = defaults(content['task'])
+    made = {k: dict(v) if isinstance(v, dict) else v for k, v in plain.items()}
+    for path, registered in PARTS[content['task']].items():
+        *above, last = path.split('.')
+        parent, there, before = made, content, plain
+        for name in above:
+            parent, there, before = parent[name], there.get(name), before[name]
+            there = there if isinstance(there, dict) else {}
+        there, before = there.get(last), before[last]
+        name = there.get('name', before['name']) if isinstance(there, dict) else before['name']
+        if name == before['name'] or not isinstance(name, str):
+            continue
+        if not parts:
+            parent[last] = there
+            continue
+        named = getattr(importlib.import_module(registered[0]), registered[1])
+        theirs = [key for key, value in plain['model'].items() if not isinstance(value, dict)]
+        not_own = theirs if path.startswith('model.') else ['valid']
+        try:
+            keys = registry.keywords(registry.find(named, name), not_own)
+        except RuleError as error:
+            raise ConfigError(f'{path}.{error}') from None
+        law = {key: value for key, value in before.items() if key.startswith('power_law_')}
+        parent[last] = {'name': name, **keys, **law}
+    return made
+
+
+def complete(config):
+    """Gives a ConfigDict the keys that its parts have and their sections lack.
+
+    Raises:
+      ConfigError: a part that there is not, a key that none has, a value of another type.
+    """
+    content = config.to_dict()
+    keys = pattern(content)
+    unknown, wrong = files_lib.misfits(content, keys)
+    wrong += [f'there is no key {key}' for key in unknown]
+    if wrong:
+        raise ConfigError('; '.join(wrong))
+    _set(config, _over(keys, content))
+
+
+def _over(below, above):
+    made = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict)
+        made[key] = _over(below[key], value) if both else value
+    return made
 
 
 def resized(config, preset):
@@ -131,11 +206,38 @@ def resized(config, preset):
     except ConfigError:
         return None
     plain = files_lib.flatten(before.to_dict())
-    for key, value in files_lib.flatten(config.to_dict()).items():
-        if value != plain.get(key):
-            section, _, name = key.rpartition('.')
-            (after[section] if section else after)[name] = value
+    flat = files_lib.flatten(config.to_dict())
+    put(after, {key: value for key, value in flat.items() if value != plain.get(key)})
     return after.lock()
+
+
+def put(config, values):
+    """Sets {'section.key': value} in a ConfigDict; a part of another name gets its own keys."""
+    tree = config.to_dict()
+    for key in sorted(values, key=lambda key: not key.endswith('.name')):
+        *sections, name = key.split('.')
+        section = tree
+        for above in sections:
+            section = section[above]
+        section[name] = values[key]
+        if '.'.join(sections) in PARTS.get(tree['task'], {}):
+            keys = _section(pattern(tree), sections)
+            for old in [old for old in section if old not in keys]:
+                del section[old]
+            section.update({key: value for key, value in keys.items() if key not in section})
+    _set(config, tree)
+
+
+def _set(config, tree):
+    with config.unlocked():
+        for key, value in tree.items():
+            config[key] = config_dict.ConfigDict(value) if isinstance(value, dict) else value
+
+
+def _section(tree, names):
+    for name in names:
+        tree = tree[name]
+    return tree
 
 
 def _folders():
@@ -249,9 +351,10 @@ def load(argument):
             f'{path}: get_config must return a configuration as configs/base_speech.py or'
             ' base_foreground.py make it'
         )
-    content, known = config.to_dict(), defaults(config.task)
-    unknown, wrong = files_lib.misfits(content, known)
-    wrong += [f'{key} is missing' for key in files_lib.misfits(known, content)[0]]
+    content = config.to_dict()
+    keys = pattern(content, parts=False)
+    unknown, wrong = files_lib.misfits(content, keys)
+    wrong += [f'{key} is missing' for key in files_lib.misfits(keys, content)[0]]
     wrong += [f'there is no key {key}' for key in unknown]
     if wrong:
         raise ConfigError(f'{path}: get_config returns a wrong configuration: {"; ".join(wrong)}')
@@ -318,8 +421,10 @@ def override(config, overrides):
     Raises:
       ConfigError: there is no such key, or the text is no value of its type.
     """
-    for key, text in overrides.items():
+    for key, text in sorted(overrides.items(), key=lambda item: not item[0].endswith('.name')):
         *sections, name = key.split('.')
+        if '.'.join(sections) in PARTS[config.task] and name not in _section(config, sections):
+            complete(config)  # a key that the file left to the part
         parent: Any = config
         for section in sections:
             parent = parent.get(section) if isinstance(parent, config_dict.ConfigDict) else None
@@ -328,9 +433,13 @@ def override(config, overrides):
         if isinstance(parent[name], config_dict.ConfigDict):
             raise ConfigError(
                 f'--config.{key}={text}: {key} is a section; its keys are'
-                f' {", ".join(f"{key}.{one}" for one in parent[name])}'
+                f' {", ".join(f"{key}.{below}" for below in parent[name])}'
             )
-        parent[name] = _value(key, text, type(parent[name]))
+        value = _value(key, text, type(parent[name]))
+        if name == 'name' and '.'.join(sections) in PARTS[config.task]:
+            put(config, {key: value})
+        else:
+            parent[name] = value
 
 
 def _value(key, text, kind):
@@ -345,7 +454,7 @@ def _where_it_is(config, key):
     tasks = sorted(TASKS, key=lambda task: task != config.task)
     for cutoff in (1.0, 0.6):  # the very name somewhere else, before one that is like it
         for task in tasks:
-            known = _keys(task)
+            known = _keys(config.to_dict() if task == config.task else defaults(task))
             for word in (key, key.rpartition('.')[2]):
                 if close := difflib.get_close_matches(word, known, n=1, cutoff=cutoff):
                     name = known[close[0]]
@@ -357,18 +466,18 @@ def _where_it_is(config, key):
     return '; --show_config prints them all'
 
 
-def _keys(task):
-    """{'section.name' and 'name': 'section.name'} of a task's configuration."""
-    found = {}
-    for section, keys in defaults(task).items():
-        for name in keys if isinstance(keys, dict) else []:
-            found[name] = found[f'{section}.{name}'] = f'{section}.{name}'
-    return found
+def _keys(tree):
+    """{'name', 'section.name', or all of it: 'section.part.name'} of nested dicts."""
+    keys = {}
+    for key in filter(lambda key: '.' in key, files_lib.flatten(tree)):
+        first, last = key.partition('.')[0], key.rpartition('.')[2]
+        keys |= {last: key, f'{first}.{last}': key, key: key}
+    return keys
 
 
 def known_keys():
-    """'section.name' of every key that a configuration of some task has."""
-    return sorted({key for task in TASKS for key in _keys(task).values()})
+    """'section.name' of every key that the base of some task has."""
+    return sorted({key for task in TASKS for key in _keys(defaults(task)).values()})
 
 
 def embedded_dir(task='speech'):
@@ -422,9 +531,11 @@ def text(config):
     )
 
 
-def to_json(config):
-    """Canonical JSON text of a ConfigDict: sorted keys, two spaces."""
-    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
+def to_json(config, *, digest=False):
+    """Canonical JSON text of a ConfigDict, sorted keys, two spaces; with its digest if asked."""
+    content = config.to_dict()
+    content = files_lib.with_digest(content) if digest else content
+    return json.dumps(content, indent=2, sort_keys=True) + '\n'
 
 
 def from_json(data, *, where='the configuration'):
@@ -442,7 +553,15 @@ def from_json(data, *, where='the configuration'):
     task = content.get('task')
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(f'{where}: task is {task!r:.60}, must be one of {", ".join(TASKS)}')
-    unknown, wrong = files_lib.misfits(content, defaults(task))
+    if files_lib.is_damaged(content):
+        raise ConfigError(
+            f'{where} is damaged: its digest does not match. Copy it back; if it was changed on'
+            ' purpose, make its "digest" the empty text ""'
+        )
+    content.pop('digest', None)
+    content = upgraded(content)
+    keys = pattern(content, parts=False)
+    unknown, wrong = files_lib.misfits(content, keys)
     if wrong:
         raise ConfigError(f'{where} is damaged: {"; ".join(wrong)}')
     if unknown:
@@ -450,6 +569,41 @@ def from_json(data, *, where='the configuration'):
             f'{where} has {", ".join(unknown)}, which this version of fgsep_jax does not know: use'
             ' the version that wrote it, or take out what it can do without'
         )
-    config = base(task)
-    config.update(content)
-    return config
+    return config_dict.ConfigDict(_over(keys, content)).lock()
+
+
+# Keys of Conv-TasNet that stood in `model` itself before its parts had sections.
+_ENCODER = ('basis', 'window', 'stride', 'framing', 'layers', 'dilated', 'bias', 'decoder_bias')
+_SEPARATOR = ('bottleneck', 'hidden', 'skip', 'kernel', 'blocks', 'repeats', 'input_norm', 'prelu')
+_SEPARATOR += ('padding', 'mask', 'depthwise', 'unused_residual', 'remat')
+MOVED = {
+    'encoder': 'encoder.name',
+    'encoder_activation': 'encoder.rectify',
+    'rectify': 'encoder.rectify',
+    **{key: f'encoder.{key}' for key in _ENCODER},
+    **{key: f'separator.{key}' for key in _SEPARATOR},
+}
+
+
+def upgraded(content):
+    """The content of a config.json of an earlier version as it is now: nested dicts."""
+    model = content.get('model')
+    if content.get('task') != 'speech' or not isinstance(model, dict):
+        return content
+    if not any(key in MOVED and not isinstance(value, dict) for key, value in model.items()):
+        return content
+    return {**content, 'model': nested_model(model)}
+
+
+def nested_model(flat):
+    """Keys of Conv-TasNet, as `MOVED` has them, in their sections."""
+    flat = {'encoder': 'linear', **flat}
+    if flat['encoder'] == 'linear':
+        flat = {k: v for k, v in flat.items() if k not in ('layers', 'dilated', 'bias')}
+    made = {}
+    for key, value in flat.items():
+        section, _, name = MOVED.get(key, key).rpartition('.')
+        if key == 'encoder_activation' and value in ('none', 'relu'):
+            value = value == 'relu'
+        (made.setdefault(section, {}) if section else made)[name] = value
+    return made

@@ -85,6 +85,8 @@ def _hears(separator, rate):
     if not isinstance(model, conv_tasnet.ConvTasNet):
         return 'the whole window: recurrent in both directions'
     samples = conv_tasnet.receptive_field(model)
+    if samples is None:
+        return 'as far as its encoder and its separator reach, which they do not say'
     norms = {'gln': '; its norms the whole window', 'cln': '; its norms all before'}
     return f'{counted(samples, "sample")} ({samples / rate:.2f} s)' + norms.get(
         separator.config.model.norm, ''

@@ -1,309 +1,101 @@
-"""Rules that a configuration must keep, checked before anything compiles or is written."""
+"""Rules that no part of a model knows: of data, devices, training and evaluation.
 
-import math
+Those of a model, its features and its loss stand where the values act, and its task raises them.
+"""
 
-from fgsep_jax.config import (
-    JOBS,
-    SOURCE_NAMES,
-    TASKS,
-    ConfigError,
-    adaptation_samples,
-    defaults,
-    did_you_mean,
-    segment_samples,
-)
-
-
-class _Rules:
-    """Collects one line for each rule that a configuration breaks."""
-
-    def __init__(self, config):
-        self._config, self.problems = config, []
-
-    def value(self, key):
-        """What the configuration has under a key."""
-        section, _, name = key.rpartition('.')
-        return (self._config[section] if section else self._config)[name]
-
-    def rule(self, holds, key, text):
-        """Adds a line on a key unless its rule holds."""
-        if not holds:
-            self.problems.append(f'{key} = {self.value(key)!r}: {text}')
-
-    def choice(self, key, *known):
-        """A value must be one of some."""
-        value = self.value(key)
-        self.rule(
-            value in known,
-            key,
-            f'must be one of {", ".join(known)}{did_you_mean(str(value), known)}',
-        )
-
-    def _each(self, section, names, holds, text):
-        """Adds a line for each of the names (spaces between) whose value does not hold."""
-        for name in names.split():
-            self.rule(holds(self._config[section][name]), f'{section}.{name}', text)
-
-    def at_least_one(self, section, names):
-        """Counts that JAX takes: from 1 to below 2**31."""
-        self._each(section, names, lambda value: value >= 1, 'must be at least 1')
-        self._each(section, names, lambda value: value < 2**31, 'must be below 2**31')
-
-    def at_most(self, section, limits):
-        """Values must not be above {name: limit}; NaN is for another rule."""
-        for name, most in limits.items():
-            self.rule(
-                not self._config[section][name] > most,
-                f'{section}.{name}',
-                f'must be at most {most}',
-            )
-
-    def positive(self, section, names):
-        """Values must be finite and above 0."""
-        self._each(
-            section,
-            names,
-            lambda value: math.isfinite(value) and value > 0,
-            'must be a finite number above 0',
-        )
-
-    def not_negative(self, section, names):
-        """Values must be finite, and 0 or above."""
-        self._each(
-            section,
-            names,
-            lambda value: math.isfinite(value) and value >= 0,
-            'must be a finite number, not negative',
-        )
+from fgsep_jax.config import JOBS, SOURCE_NAMES, TASKS, ConfigError, complete, defaults
+from fgsep_jax.rules import Rules, did_you_mean, section
 
 
 def validate(config, *, devices=1, hosts=1):
     """Checks everything that can be known before anything is compiled or written.
 
     Args:
-      config: an experiment's ConfigDict.
+      config: an experiment's ConfigDict; it gets what a part's section lacks, see
+        `config.complete`.
       devices: number of devices over all hosts.
       hosts: number of processes.
 
     Raises:
       ConfigError: all that cannot work, one line each.
     """
-    known = defaults(config.task) if config.task in TASKS else {}
-    if set(known) != set(config.keys()):
+    from fgsep_jax.tasks import make_task  # brings JAX along
+
+    if config.task not in TASKS or {*config} != {*defaults(config.task)}:
         raise ConfigError(
             f'task = {config.task!r}: is not the one this configuration was made for; use a file'
             f' of configs/ that has it ({", ".join(TASKS)})'
         )
-    rules = _Rules(config)
-    rules.choice('data.short', 'pad', 'drop')
-    rules.choice('model.dtype', 'float32', 'bfloat16')
-    rules.at_least_one('data', 'sample_rate sources batch_size read_threads prefetch_batches')
-    rules.at_least_one(
-        'training',
-        'epochs plateau_epochs max_nonfinite_steps checkpoint_steps keep_checkpoints log_steps',
-    )
-    rules.at_least_one('evaluation', 'batch_size filter_taps')
-    rules.positive('data', 'segment_seconds')
-    rules.positive('training', 'learning_rate clip_norm plateau_tolerance')
-    rules.positive('evaluation', 'bucket_seconds')
-    rules.not_negative('data', 'adaptation_seconds')
-    rules.not_negative('training', 'audio_examples minutes')
-    rules.not_negative('evaluation', 'max_examples listen_examples')
-    # What is far beyond these fills the memory before anything can tell.
-    rules.at_most('data', {'segment_seconds': 86_400, 'adaptation_seconds': 86_400})
-    rules.at_most('data', {'sample_rate': 10_000_000, 'sources': 1000})
-    rules.at_most(
-        'evaluation',
-        {
-            'batch_size': 4096,
-            'filter_taps': 8192,
-            'bucket_seconds': 3600,
-            'max_examples': 10**9,
-            'listen_examples': 10**6,
-        },
-    )
-    targets = config.data.targets.split(',')
+    complete(config)
+    problems: list[tuple[str, str]] = []
+    checks = {'data': _data, 'training': _training, 'evaluation': _evaluation}
+    for name, check in checks.items():
+        rules = Rules(config[name])
+        check(rules, devices, hosts)
+        problems += [(f'{name}.{key}', text) for key, text in rules.problems]
+    rules = Rules(dict(seed=config.seed))
+    rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
+    problems += rules.problems
+    with section('', problems):
+        make_task(config)
+    if problems:
+        separator = '\n  ' if len(problems) > 1 else ' '
+        lines = dict.fromkeys(f'{key}{text}' for key, text in problems)
+        raise ConfigError(f'this configuration cannot work:{separator}{separator.join(lines)}')
+
+
+# Values far beyond what is allowed here fill the memory before anything can tell.
+
+
+def _data(rules, devices, hosts):
+    rules.one_of('short', ('pad', 'drop'))
+    rules.at_least_one('sample_rate sources batch_size read_threads prefetch_batches')
+    rules.at_most(sample_rate=10_000_000, sources=1000)
+    rules.positive('segment_seconds')
+    rules.not_negative('adaptation_seconds')
+    rules.at_most(segment_seconds=86_400, adaptation_seconds=86_400)
+    targets, sources = rules.value('targets').split(','), rules.value('sources')
     rules.rule(
-        not config.data.targets or all(targets) and len({*targets}) == len(targets),
-        'data.targets',
+        targets == [''] or all(targets) and len({*targets}) == len(targets),
+        'targets',
         'must be different sources of the data set, separated by commas',
     )
     rules.rule(
-        not config.data.targets or len(targets) == config.data.sources,
-        'data.targets',
-        f'must be as many as the model estimates, data.sources = {config.data.sources}',
-    )
-    rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
-    rules.rule(
-        0 < config.training.plateau_factor <= 1, 'training.plateau_factor', 'must be in (0, 1]'
+        targets == [''] or len(targets) == sources,
+        'targets',
+        f'must be as many as the model estimates, data.sources = {sources}',
     )
     rules.rule(
-        all(config.evaluation.splits.split(',')),
-        'evaluation.splits',
-        'must be names of splits, separated by commas',
-    )
-    rules.rule(
-        config.data.batch_size % devices == 0,
-        'data.batch_size',
+        rules.value('batch_size') % devices == 0,
+        'batch_size',
         f'must be a multiple of the number of devices, {devices}',
     )
     rules.rule(
         devices % hosts == 0,
-        'data.batch_size',
+        'batch_size',
         f'is split evenly, and {devices} devices on {hosts} hosts are not even',
     )
-    {'speech': _speech, 'foreground': _foreground}[config.task](config, rules)
-    if rules.problems:
-        separator = '\n  ' if len(rules.problems) > 1 else ' '
-        raise ConfigError(
-            f'this configuration cannot work:{separator}' + separator.join(rules.problems)
-        )
 
 
-def _speech(config, rules):
-    """Rules of Conv-TasNet and its losses."""
-    model, loss = config.model, config.loss
-    rules.choice('model.encoder', 'linear', 'prelu', 'glu')
-    rules.choice('model.norm', 'gln', 'cln', 'frame')
-    rules.choice('model.input_norm', 'same', 'gln', 'cln', 'frame', 'none')
-    rules.choice('model.prelu', 'shared', 'channel')
-    rules.choice('model.padding', 'zeros', 'reflect')
-    rules.choice('model.framing', 'padded', 'aligned', 'plain')
-    rules.choice('model.encoder_activation', 'none', 'relu')
-    rules.choice('model.mask', 'sigmoid', 'relu', 'softmax')
-    rules.choice('model.depthwise', 'auto', 'shift', 'conv')
-    rules.choice('loss.name', 'si_snr', 'snr')
-    rules.choice('loss.power_law_reduction', 'sum', 'frame', 'mean')
-    rules.at_least_one(
-        'model', 'layers basis window stride bottleneck hidden kernel blocks repeats'
-    )
-    rules.at_least_one('loss', 'power_law_window power_law_hop')
-    rules.positive('model', 'eps')
-    rules.positive('loss', 'power_law_exponent eps')
-    rules.not_negative('model', 'skip')
-    rules.not_negative('loss', 'power_law_weight')
-    rules.rule(
-        config.data.adaptation_seconds == 0,
-        'data.adaptation_seconds',
-        'must be 0: Conv-TasNet has no auxiliary network',
-    )
-    rules.rule(
-        model.stride < 1 or model.window % model.stride == 0,
-        'model.window',
-        f'must be a multiple of model.stride = {model.stride}',
-    )
-    rules.rule(model.kernel % 2 == 1, 'model.kernel', 'must be odd')
-    rules.rule(
-        model.encoder != 'linear' or model.layers == 1,
-        'model.layers',
-        'a linear encoder has one layer; set model.encoder to prelu or glu for more',
-    )
-    rules.rule(
-        model.encoder == 'linear' or model.layers > 1,
-        'model.layers',
-        f'a deep encoder ({model.encoder}) has at least 2 layers, the strided one counted',
-    )
-    rules.rule(
-        not model.dilated or model.encoder != 'linear',
-        'model.dilated',
-        'only a deep encoder (model.encoder = prelu or glu) has layers to dilate',
-    )
-    for key in ('norm', 'input_norm'):
-        rules.rule(
-            not model.causal or model[key] != 'gln',
-            f'model.{key}',
-            f'a causal model cannot use a norm over the whole utterance; set model.{key} to cln',
-        )
-    rules.rule(
-        not model.causal or model.padding != 'reflect',
-        'model.padding',
-        'a causal model cannot see what is mirrored at its end; set model.padding to zeros',
-    )
-    length, stride = _segment(config), max(model.stride, 1)
-    nearest = round(length / stride) * stride / max(config.data.sample_rate, 1)
-    rules.rule(
-        length >= model.window,
-        'data.segment_seconds',
-        f'gives {length} samples at {config.data.sample_rate} Hz, fewer than model.window ='
-        f' {model.window}',
-    )
-    rules.rule(
-        length % stride == 0,
-        'data.segment_seconds',
-        f'gives {length} samples, not a multiple of model.stride = {stride}; the nearest'
-        f' that does: {nearest}',
-    )
-    rules.rule(
-        loss.power_law_hop < 1 or loss.power_law_window % loss.power_law_hop == 0,
-        'loss.power_law_window',
-        f'must be a multiple of loss.power_law_hop = {loss.power_law_hop}',
-    )
+def _training(rules, *_):
+    rules.at_least_one('epochs plateau_epochs max_nonfinite_steps')
+    rules.at_least_one('checkpoint_steps keep_checkpoints log_steps')
+    rules.positive('learning_rate clip_norm plateau_tolerance')
+    rules.not_negative('audio_examples minutes')
+    rules.rule(0 < rules.value('plateau_factor') <= 1, 'plateau_factor', 'must be in (0, 1]')
 
 
-def _foreground(config, rules):
-    """Rules of the features and the mask estimator."""
-    data, features = config.data, config.features
-    rules.choice('features.name', 'log_mel', 'pcen')
-    rules.choice('features.mel_scale', 'slaney', 'htk')
-    rules.choice('features.pcen_start', 'first', 'librosa')
-    rules.choice('loss.normalization', 'sum', 'frame', 'mean', 'energy')
-    rules.at_least_one('features', 'window hop bands')
-    rules.at_least_one('model', 'layers hidden projection auxiliary_hidden')
-    rules.positive(
-        'features', 'log_floor log_scale pcen_smoothing pcen_eps pcen_bias pcen_power pcen_scale'
-    )
-    rules.not_negative('features', 'low high pcen_gain')
-    for name in ('log_shift', 'pcen_shift'):
-        rules.rule(math.isfinite(features[name]), f'features.{name}', 'must be a finite number')
-    nyquist = data.sample_rate / 2
+def _evaluation(rules, *_):
+    rules.at_least_one('batch_size filter_taps')
+    rules.positive('bucket_seconds')
+    rules.not_negative('max_examples listen_examples')
+    rules.at_most(batch_size=4096, filter_taps=8192, bucket_seconds=3600)
+    rules.at_most(max_examples=10**9, listen_examples=10**6)
     rules.rule(
-        features.high <= nyquist,
-        'features.high',
-        f'lies above half the sample rate, {nyquist:g} Hz; 0 stands for that',
+        all(rules.value('splits').split(',')),
+        'splits',
+        'must be names of splits, separated by commas',
     )
-    rules.rule(
-        features.low < (features.high or nyquist),
-        'features.low',
-        f'must lie below the upper edge, {features.high or nyquist:g} Hz',
-    )
-    rules.rule(features.pcen_smoothing <= 1, 'features.pcen_smoothing', 'must be in (0, 1]')
-    rules.rule(
-        features.hop < 1
-        or features.window % features.hop == 0
-        and features.window >= 3 * features.hop
-        and features.window % 2 == 0,
-        'features.window',
-        f'must be even and a multiple of features.hop = {features.hop}, three times it at least',
-    )
-    rules.rule(
-        features.bands < features.window // 2,
-        'features.bands',
-        f'must be below half of features.window = {features.window}',
-    )
-    rules.rule(data.sources == 2, 'data.sources', 'must be 2: the foreground and the background')
-    rules.rule(
-        not data.targets, 'data.targets', 'must be empty: a mask gives foreground and background'
-    )
-    rules.rule(_segment(config) >= 1, 'data.segment_seconds', 'holds no sample')
-    rules.rule(
-        not config.model.auxiliary or _adaptation(config) >= 1,
-        'data.adaptation_seconds',
-        'holds no sample: the auxiliary network reads an adaptation segment',
-    )
-    rules.rule(
-        config.model.auxiliary or data.adaptation_seconds == 0,
-        'data.adaptation_seconds',
-        'must be 0: only the auxiliary network (model.auxiliary) reads it',
-    )
-
-
-def _segment(config):
-    seconds = config.data.segment_seconds
-    return segment_samples(config) if 0 < seconds <= 86_400 else 0
-
-
-def _adaptation(config):
-    return adaptation_samples(config) if 0 < config.data.adaptation_seconds <= 86_400 else 0
 
 
 def check_kind(task, metadata, directory):

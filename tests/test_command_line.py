@@ -65,17 +65,20 @@ def refusal(capsys, *argv, program=main.main):
         (['--config=configs/convtasnet_glu.py:dmeo'], "did you mean 'demo'?"),
         (
             [GLU, '--config.model.hiden=3'],
-            'no configuration key model.hiden; did you mean model.hidden?',
+            'no configuration key model.hiden; did you mean model.separator.hidden?',
         ),
-        ([GLU, '--config.hidden=3'], 'no configuration key hidden; did you mean model.hidden?'),
+        (
+            [GLU, '--config.hidden=3'],
+            'key hidden; did you mean model.separator.hidden?',
+        ),
         ([GLU, '--config.model.low=3'], 'features.low is one where the task is foreground'),
         ([GLU, '--config.zzzzz=3'], 'no configuration key zzzzz; --show_config prints'),
         ([GLU, '--config.model=3'], 'model is a section; its keys are model.'),
         ([GLU, '--config.training.epochs=0.1'], '--config.training.epochs=0.1: must be a whole'),
         ([GLU, '--config.training.epochs'], '--config.training.epochs=True: must be a whole'),
-        ([GLU, '--config.model.remat=yes'], '--config.model.remat=yes: must be True or False'),
+        ([GLU, '--config.model.separator.remat=yes'], 'separator.remat=yes: must be True or False'),
         ([GLU, '--config.data.segment_seconds=x'], 'data.segment_seconds=x: must be a number'),
-        ([GLU, '--config.model.stride=7'], 'must be a multiple of model.stride = 7'),
+        ([GLU, '--config.model.encoder.stride=7'], 'must be a multiple of stride = 7'),
         ([GLU, '--config.data.dir=no/where'], "data.dir = 'no/where': no data set at no/where"),
         ([GLU, '--config.data.dir=~nobody_here'], "data.dir = '~nobody_here': "),
         ([GLU, '--data_dirs=x'], 'cross_evaluate; a training reads --config.data.dir=DIR'),
@@ -179,7 +182,7 @@ def test_values_are_set_as_they_are_typed():
     words, overrides = config_lib.split_overrides(
         [
             '--mode=train',
-            '--config.model.remat',
+            '--config.model.separator.remat',
             *('--config.training.epochs', '7'),
             '--config.seed=5',
             '--config.data.segment_seconds=2',
@@ -189,7 +192,7 @@ def test_values_are_set_as_they_are_typed():
     )
     assert words == ['--mode=train', '--baselines']
     config_lib.override(config, overrides)
-    assert config.model.remat is True and config.training.epochs == 7 and config.seed == 5
+    assert config.model.separator.remat is True and config.training.epochs == 7 and config.seed == 5
     assert config.data.segment_seconds == 2.0 and config.evaluation.splits == 'a,b=c'
 
 
@@ -427,7 +430,9 @@ def test_what_runs_is_shown_and_nothing_done(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main.main(['--config=convtasnet_glu:demo', '--show_config', '--config.training.epochs=9'])
     lines = capsys.readouterr().out.splitlines()
-    assert {'model.layers = 2', 'training.epochs = 9', "experiment = 'convtasnet_glu'"} < {*lines}
+    assert {'model.encoder.layers = 2', 'training.epochs = 9', "experiment = 'convtasnet_glu'"} < {
+        *lines
+    }
     assert [line.partition(' = ')[0] for line in lines] == sorted(
         files.flatten(config_lib.load('convtasnet_glu:demo').to_dict())
     )

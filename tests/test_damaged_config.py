@@ -49,9 +49,15 @@ def _content(task='speech'):
         (('seed',), '0', 'seed = .0. must be of type int'),
         (('seed',), True, 'seed = True must be of type int'),
         (('model',), 3, 'model = 3 must be of type dict'),
-        (('model', 'hidden'), 64.0, 'model.hidden = 64.0 must be of type int'),
-        (('model', 'bias'), 1, 'model.bias = 1 must be of type bool'),
-        (('model', 'encoder'), None, 'model.encoder = None must be of type str'),
+        (
+            ('model', 'separator', 'hidden'),
+            64.0,
+            'model.separator.hidden = 64.0 must be of type int',
+        ),
+        (('model', 'encoder'), None, 'model.encoder.name = None must be of type str'),
+        (('model', 'encoder', 'name'), [], 'model.encoder.name = .* must be of type str'),
+        (('model', 'separator'), [], 'model.separator = .* must be of type dict'),
+        (('loss', 'eps'), '0', "loss.eps = '0' must be of type float"),
         (('model', 'attention'), 8, 'model.attention, which this version .* does not know'),
         (('optimizer',), {'name': 'lion'}, 'optimizer, which this version'),
     ],
@@ -64,8 +70,17 @@ def test_types_and_keys_of_a_configuration(path, value, words):
 
 
 def test_keys_that_an_earlier_version_did_not_have_get_their_default():
-    content = damage.without(_content(), ('model', 'remat'))
-    assert config_lib.from_json(json.dumps(content)).model.remat is False
+    content = damage.without(_content(), ('model', 'separator', 'remat'))
+    content = damage.without(content, ('model', 'encoder', 'layers'))
+    config = config_lib.from_json(json.dumps(content))
+    validate.validate(config)  # of a part that the base does not have it knows the keys
+    assert config.model.separator.remat is False and config.model.encoder.layers == 4
+    for key, words in (('bias', 'model.encoder.bias = 1 must be of type bool'), ('x', 'no key')):
+        config = config_lib.from_json(
+            json.dumps(damage.changed(content, ('model', 'encoder', key), 1))
+        )
+        with pytest.raises(ConfigError, match=words):
+            validate.validate(config)
     content['data']['segment_seconds'] = 1  # a whole number for a fraction
     assert config_lib.from_json(json.dumps(content)).data.segment_seconds == 1.0
 

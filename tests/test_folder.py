@@ -241,7 +241,7 @@ def test_each_size_that_can_be_chosen_takes_a_step(found, size, monkeypatch):
     rate = 16000
     small = {'data.batch_size': '1', 'data.segment_seconds': '0.2'}
     if found['kind'] == 'speech':  # one block compiles sooner, and is as wide
-        rate, small = 8000, {**small, 'model.blocks': '1', 'model.repeats': '1'}
+        rate, small = 8000, {**small, 'model.separator.blocks': '1', 'model.separator.repeats': '1'}
     configs = folder.configurations(found, rate=rate, overrides=small)
     enough = [*folder.ENOUGH][: [*folder.ENOUGH].index(size) + 1]
     config, _ = folder.choose(
@@ -323,8 +323,8 @@ def test_a_configuration_may_be_chosen():
     made = functools.partial(folder.configurations, speech([9.0]), rate=8000)
     assert [x.preset for x in made(argument='convtasnet')] == ['demo', 'small', 'paper']
     assert [x.preset for x in made(argument='convtasnet:small,seed=2')] == ['small']
-    only = made(argument='convtasnet:paper', overrides={'model.hidden': '8'})
-    assert [(x.preset, x.model.hidden) for x in only] == [('paper', 8)]
+    only = made(argument='convtasnet:paper', overrides={'model.separator.hidden': '8'})
+    assert [(x.preset, x.model.separator.hidden) for x in only] == [('paper', 8)]
     with pytest.raises(config_lib.ConfigError, match='e.g. --config=convtasnet_glu'):
         made(argument='blstm_m2')
 
@@ -444,8 +444,10 @@ def test_the_data_set_lies_beside_the_folder_and_never_in_it(tmp_path, monkeypat
 
 
 TINY = [
-    '--config.model.basis=8', '--config.model.bottleneck=4', '--config.model.hidden=8',
-    '--config.model.skip=4', '--config.model.blocks=2', '--config.model.repeats=1',
+    '--config.model.encoder.basis=8', '--config.model.separator.bottleneck=4',
+    '--config.model.separator.hidden=8',
+    '--config.model.separator.skip=4', '--config.model.separator.blocks=2',
+    '--config.model.separator.repeats=1',
     '--config.data.segment_seconds=0.1', '--config.training.epochs=2',
     '--config.training.audio_examples=0', '--config.evaluation.filter_taps=8',
     '--config.evaluation.listen_examples=1', '--config.training.checkpoint_steps=1000',

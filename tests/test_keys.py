@@ -40,7 +40,7 @@ class Recorder:
     def to_dict(self):
         content = self._config.to_dict()
         if self._prefix:  # a section handed on whole, as keyword arguments
-            self._seen.update(self._prefix + name for name in content)
+            self._seen.update(self._prefix + name for name in flatten(content))
         return content
 
 
@@ -52,7 +52,7 @@ def test_every_key_is_read(name, tmp_path, monkeypatch):
     seen = set()
     recorder = Recorder(config, seen)
     monkeypatch.setattr(validate, 'validate', lambda *args, **kwargs: None)
-    monkeypatch.setattr(config_lib, 'to_json', lambda _: json.dumps(config.to_dict()))
+    monkeypatch.setattr(config_lib, 'to_json', lambda _, **how: json.dumps(config.to_dict()))
     training.train(recorder, str(tmp_path / 'run'))
     evaluation.evaluate(recorder, str(tmp_path / 'run'), baselines=True)
     unread = set(flatten(config.to_dict())) - seen

@@ -1,9 +1,10 @@
 """The shipped configurations, shrunk until they compile in a second or two."""
 
-from test_config import load
+from fgsep_jax import config as config_lib
+from fgsep_jax.models.conv_tasnet import conv_tasnet
+from test_config import load, put
 
 SHRUNK = {
-    'model.layers': 1,
     'model.encoder': 'linear',
     'model.basis': 8,
     'model.bottleneck': 4,
@@ -35,8 +36,13 @@ SHRUNK_MASK = {
 }
 
 
+def build(sources=2, **keys):
+    """A Conv-TasNet by keys of the section `model` without those of its parts."""
+    return conv_tasnet(sources=sources, **config_lib.nested_model(keys))
+
+
 def config(data, name='convtasnet_glu', **overrides):
-    """ConfigDict of a tiny run on the data set in a folder; overrides as 'section.key'."""
+    """ConfigDict of a tiny run on the data set in a folder; overrides as of `put`."""
     made = load(name, 'demo')
     made.data.dir = str(data)
     if made.task == 'foreground':
@@ -45,10 +51,8 @@ def config(data, name='convtasnet_glu', **overrides):
             made.data.adaptation_seconds = 0.05
     values = {**(SHRUNK if made.task == 'speech' else SHRUNK_MASK), **overrides}
     if 'model.encoder' not in overrides and name != 'convtasnet_glu':
-        values = {k: v for k, v in values.items() if k not in ('model.encoder', 'model.layers')}
-    for key, value in values.items():
-        section, leaf = key.split('.')
-        made[section][leaf] = value
+        values = {k: v for k, v in values.items() if k != 'model.encoder'}
+    put(made, values)
     return made
 
 

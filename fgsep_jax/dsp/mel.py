@@ -9,6 +9,7 @@ import numpy as np
 
 from fgsep_jax.dsp.filterbank import mel_filters
 from fgsep_jax.dsp.stft import centred, check, frame_spectra, frames, stft
+from fgsep_jax.rules import Rules
 
 SCALES = ('slaney', 'htk')
 NORMS = ('slaney', None)
@@ -46,15 +47,16 @@ def mel_matrix(
     Raises:
         ValueError: An unknown scale or norm, or edges out of order or above half the sample rate.
     """
-    if scale not in SCALES:
-        raise ValueError(f'scale={scale!r} is not one of {", ".join(SCALES)}.')
-    if norm not in NORMS:
-        raise ValueError(f'norm={norm!r} is neither "slaney" nor None.')
-    if not 0 <= low < (sample_rate / 2 if high is None else high) <= sample_rate / 2:
-        raise ValueError(
-            f'low={low}, high={high}: 0 <= low < high <= sample_rate / 2 = {sample_rate / 2} Hz'
-            ' must hold; high=None stands for half the sample rate.'
-        )
+    nyquist = sample_rate / 2
+    highest = nyquist if high is None else high
+    rules = Rules(dict(scale=scale, norm=norm, low=low, high=high))
+    rules.one_of('scale', SCALES)
+    rules.rule(norm in NORMS, 'norm', 'must be "slaney" or None')
+    rules.rule(highest <= nyquist, 'high', f'lies above half the sample rate, {nyquist:g} Hz')
+    rules.rule(low >= 0, 'low', 'must not be negative')
+    # Nearer edges leave nothing to divide by.
+    rules.rule(low <= highest - 1, 'low', f'must lie 1 Hz below the upper edge, {highest:g} Hz')
+    rules.check()
     matrix_MF = mel_filters(
         sample_rate=sample_rate,
         window=window,

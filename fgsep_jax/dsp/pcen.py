@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fgsep_jax.rules import Rules
+
 STARTS = ('first', 'librosa')
 
 
@@ -49,7 +51,7 @@ def pcen(
         Y. Wang et al., "Trainable frontend for robust and far-field keyword spotting", ICASSP
         2017, equations 1 and 2. Same as librosa.pcen(b=smoothing, ...) with start="librosa".
     """
-    _check(smoothing=smoothing, eps=eps, gain=gain, bias=bias, power=power, start=start)
+    check(smoothing=smoothing, eps=eps, gain=gain, bias=bias, power=power, start=start)
     mel_KM = jnp.asarray(mel_KM)
     mel_KM = mel_KM.astype(jnp.promote_types(mel_KM.dtype, jnp.float32))
     first_1M = mel_KM[..., :1, :]
@@ -115,14 +117,12 @@ def smooth(mel_KM: jax.Array, before_1M: jax.Array, *, smoothing: float, block: 
     return jnp.moveaxis(smooth_KC.reshape(frames, *lead), 0, -2)
 
 
-def _check(*, smoothing, eps, gain, bias, power, start):
-    """Raises ValueError for the first parameter outside its range."""
-    if start not in STARTS:
-        raise ValueError(f'start={start!r} is not one of {", ".join(STARTS)}.')
-    if not 0 < smoothing <= 1:
-        raise ValueError(f'smoothing={smoothing} must lie in (0, 1]; the paper has 0.025.')
-    if gain < 0:
-        raise ValueError(f'gain={gain} must not be negative; the paper has 0.98.')
-    for name, value, paper in (('eps', eps, 1e-6), ('bias', bias, 2), ('power', power, 0.5)):
-        if not value > 0:
-            raise ValueError(f'{name}={value} must be positive; the paper has {paper}.')
+def check(*, smoothing, eps, gain, bias, power, start):
+    """Raises RuleError for parameters of `pcen` outside their ranges."""
+    values = dict(smoothing=smoothing, eps=eps, gain=gain, bias=bias, power=power, start=start)
+    rules = Rules(values)
+    rules.one_of('start', STARTS)
+    rules.rule(0 < smoothing <= 1, 'smoothing', 'must be in (0, 1]; the paper has 0.025')
+    rules.not_negative('gain')
+    rules.positive('eps bias power')
+    rules.check()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax.dsp.frames import cut, overlap_add
+from fgsep_jax.rules import Rules
 
 
 def frames(samples, *, hop: int = 512):
@@ -154,11 +155,14 @@ def _along_last(vector, like):
 
 
 def check(window, hop, *, overlap):
-    """Raises ValueError unless an even window is a whole number >= overlap of hops."""
-    if window < 2 or window % 2:
-        raise ValueError(f'window={window} must be even; try {max(2, window + window % 2)}.')
-    if hop < 1 or window % hop or window < overlap * hop:
-        raise ValueError(
-            f'hop={hop} must divide window={window} into at least {overlap} parts;'
-            f' try {max(1, window // 4)}.'
-        )
+    """Raises RuleError unless an even window is a whole number >= overlap of hops."""
+    rules = Rules(dict(window=window, hop=hop))
+    rules.at_least_one('window hop')
+    near = max(2, window + window % 2)
+    rules.rule(window % 2 == 0, 'window', f'must be even; try {near}')
+    rules.rule(
+        hop < 1 or window % hop == 0 and window >= overlap * hop,
+        'hop',
+        f'must divide window = {window} into at least {overlap} parts; try {max(1, window // 4)}',
+    )
+    rules.check()

@@ -93,9 +93,11 @@ def _why_no_onnx(config):
             'jax2onnx has no inverse FFT of complex spectra, by which a mask model makes its'
             ' signals; NAME.stablehlo holds the whole of it'
         )
-    if config.model.padding != 'zeros':
+    padding = config.model.separator.get('padding', 'zeros')
+    if padding != 'zeros':
         return (
-            f'jax2onnx cannot mirror frames of any number (model.padding = {config.model.padding});'
+            f'jax2onnx cannot mirror frames of any number (model.separator.padding ='
+            f' {padding});'
             ' NAME.stablehlo holds the whole of it'
         )
     if missing := [name for name in ('jax2onnx', 'onnx', 'onnxruntime') if not _there(name)]:
@@ -192,15 +194,19 @@ def least_samples(config):
     """Samples that a mixture must have for an exported model: the blocks' shifts lie within."""
     if config.task != 'speech':
         return 1
-    return max(config.model.stride * (config.model.kernel // 2) * 2 ** (config.model.blocks - 1), 1)
+    tcn = config.model.separator
+    if tcn.name != 'tcn':
+        return 1
+    return max(config.model.encoder.stride * (tcn.kernel // 2) * 2 ** (tcn.blocks - 1), 1)
 
 
-def _task(separator, **model):
-    """The task of a loaded model with some of its model's keys changed."""
+def _task(separator, **keys):
+    """The task of a loaded model with some keys of its TCN changed, if it has one."""
     from fgsep_jax.tasks import make_task
 
     config = copy.deepcopy(separator.config)
-    config.model.update({key: value for key, value in model.items() if key in config.model})
+    if config.task == 'speech' and config.model.separator.name == 'tcn':
+        config.model.separator.update(keys)
     return make_task(config)
 
 
@@ -222,7 +228,7 @@ def to_stablehlo(separator):
 
     config, task = separator.config, _task(separator, remat=False)
     speech = config.task == 'speech'
-    block = config.model.window if speech else config.features.hop
+    block = config.model.encoder.window if speech else config.features.hop
 
     def separate(mixture_BT, *adaptation_BT):
         # Lengths that are no multiple of the block have shapes that nothing can compare: mixtures
@@ -272,7 +278,7 @@ def to_onnx(separator, metadata):
     import onnx
 
     logging.getLogger('onnx_ir').setLevel(logging.ERROR)  # its warnings are of no use to a user
-    window = separator.config.model.window
+    window = separator.config.model.encoder.window
     task = _task(separator, remat=False, depthwise='conv')  # a quarter faster there
 
     def separate(frame_BKW):
@@ -349,7 +355,7 @@ def _difference(separator, run, content):
     import jax
     import numpy as np
 
-    block = 1 if separator.config.task != 'speech' else separator.config.model.window
+    block = 1 if separator.config.task != 'speech' else separator.config.model.encoder.window
     samples = block * math.ceil(
         max(separator.sample_rate / 2, least_samples(separator.config)) / block
     )
@@ -408,7 +414,7 @@ def _make(name, separator, said, where):
             raise ConfigError(f'no {where}: {why}')
         metadata = model_file.header(config, **said)
         content, off = _checked(name, separator, lambda: to_onnx(separator, metadata), _run_onnx)
-        about = f'for ONNX Runtime; a multiple of {config.model.window} samples'
+        about = f'for ONNX Runtime; a multiple of {config.model.encoder.window} samples'
     return content, f'{about}; within {off:.0e} of the model'
 
 

@@ -135,7 +135,7 @@ def _told(content, path):
     if isinstance(args, dict):
         keys = dict(
             n_blocks='blocks', stride='stride', causal='causal', norm_type='norm', mask_act='mask',
-            encoder_activation='encoder_activation', sample_rate='sample_rate',
+            encoder_activation='rectify', sample_rate='sample_rate',
         )  # fmt: skip
         filters = args.get('fb_name', 'free')
         if filters not in ('free', 'FreeFB'):
@@ -154,8 +154,14 @@ def _told(content, path):
                     f'{shown(path)}: its norms are {value!r:.40}; must be {", ".join(NORMS)}'
                 )
             value = NORMS[value]
-        elif ours == 'encoder_activation' and theirs in args:
-            value = {None: 'none', 'linear': 'none'}.get(value, value)
+        elif ours == 'rectify' and theirs in args:
+            kinds = {None: False, 'none': False, 'linear': False, 'relu': True}
+            if not (value is None or isinstance(value, str)) or value not in kinds:
+                raise ConfigError(
+                    f'{shown(path)}: its encoder_activation is {value!r:.40}; must be linear or'
+                    ' relu'
+                )
+            value = kinds[value]
         elif ours == 'sample_rate' and isinstance(value, float):
             value = round(value)
         if value is not None:

@@ -14,7 +14,7 @@ printed.
 import os
 import sys
 
-from fgsep_jax import command_line, config as config_lib, stopping, validate
+from fgsep_jax import command_line, config as config_lib, files, stopping, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
 
@@ -51,10 +51,10 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
       sample_rate: in hertz; None where the file says it.
       sources: names of what it gives; empty for the usual ones.
       origin, licence: see `model_file.About`.
-      keys: {'model.NAME': text} that stand above what is found.
+      keys: {'model.SECTION.NAME': text} that stand above what is found.
 
     Returns:
-      (name of the layout, the configuration, {key of its section `model`: value} that neither the
+      (name of the layout, the configuration, {key: value} of its model that neither the
       file nor `keys` say).
 
     Raises:
@@ -66,7 +66,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     state, told = foreign_files.read(*paths)
     path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
     rate = told.pop('sample_rate', None)
-    typed, plain = _typed(keys or {}), config_lib.defaults('speech')['model']
+    typed, plain = _typed(keys or {}), _flat(config_lib.defaults('speech')['model'])
     for key, value in told.items():
         if type(value) is not type(plain[key]):
             kind = type(plain[key]).__name__
@@ -84,9 +84,9 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     model = dict(made.model)
     if model.get('input_norm') == model.get('norm', config.model.norm):
         model['input_norm'] = 'same'
-    config.model.update(model)
-    stride = max(config.model.stride, 1)
-    frames = max(round(SEGMENT * config.data.sample_rate / stride), config.model.window)
+    config.model.update(config_lib.nested_model(model))
+    stride = max(config.model.encoder.stride, 1)
+    frames = max(round(SEGMENT * config.data.sample_rate / stride), config.model.encoder.window)
     config.data.segment_seconds = frames * stride / max(config.data.sample_rate, 1)
     try:
         validate.validate(config)
@@ -97,22 +97,29 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
         origin=origin or f'{made.layout.name}, {os.path.basename(os.path.abspath(path))}',
         licence=licence,
     )  # fmt: skip
-    guessed = ['norm', 'causal', 'stride', 'blocks', 'mask', 'encoder_activation']
+    taken = _flat(config.model.to_dict())
+    guessed = ['norm', 'causal', 'stride', 'blocks', 'mask', 'rectify']
     return (
         made.layout.name,
         config,
-        {key: config.model[key] for key in guessed if key not in {*told, *typed}},
+        {key: taken[key] for key in guessed if key not in {*told, *typed}},
     )
 
 
 def _typed(keys):
-    """{name: value} of what stands as --config.model.NAME=TEXT."""
+    """{name: value} of what stands as --config.model.SECTION.NAME=TEXT."""
     config = config_lib.base('speech').unlock()
     for key in keys:
         if not key.startswith('model.'):
             raise ConfigError(f'--config.{key}: only keys of model can be said of weights')
     config_lib.override(config, keys)
-    return {key.partition('.')[2]: config.model[key.partition('.')[2]] for key in keys}
+    flat = _flat(config.model.to_dict())
+    return {key.rpartition('.')[2]: flat[key.rpartition('.')[2]] for key in keys}
+
+
+def _flat(model):
+    """{name: value} of the section `model`, whichever part of it has the name."""
+    return {key.rpartition('.')[2]: value for key, value in files.flatten(model).items()}
 
 
 def main(argv=None):
@@ -135,16 +142,17 @@ def main(argv=None):
     from fgsep_jax.interop import model_file
 
     about = model_file.read_about(args.output)
+    encoder, tcn = config.model.encoder, config.model.separator
     print(
         f'{whose}: {config.data.sample_rate} Hz, gives {", ".join(map(shown, about.sources))};'
-        f' {config.model.basis} filters of {config.model.window} samples,'
-        f' {config.model.repeats} x {config.model.blocks} blocks'
+        f' {encoder.basis} filters of {encoder.window} samples,'
+        f' {tcn.repeats} x {tcn.blocks} blocks'
     )
     if guessed:
         values = ', '.join(f'{key}={value}' for key, value in guessed.items())
         print(
             f'{" ".join(map(shown, words))} does not say {values}: taken as {whose} has them unless'
-            ' told otherwise; --config.model.KEY=VALUE changes one'
+            ' told otherwise; --config.model.SECTION.KEY=VALUE changes one'
         )
     if not about.licence:
         print('its licence is unknown here: look it up before you pass it on, and give --licence')

@@ -158,7 +158,7 @@ _KAITUOXU = Layout(
     prelu='',
     mask='separator.network.3',
     affine=('gamma', 'beta'),
-    model=dict(framing='plain', mask='relu', encoder_activation='relu', input_norm='frame'),
+    model=dict(framing='plain', mask='relu', rectify=True, input_norm='frame'),
     biases=False,
 )
 
@@ -280,7 +280,7 @@ class Converted(NamedTuple):
 
     Attributes:
       layout: whose they are.
-      model: {key: value} of the configuration's section `model`.
+      model: {key: value} of the configuration's section `model` and of those in it, together.
       sources: how many the model gives.
       parameters: the tree.
     """
@@ -296,7 +296,7 @@ def convert(state, told=None):
 
     Args:
       state: {name: array}.
-      told: {key of the section `model`: value}, as far as something says it.
+      told: {key, as of `Converted.model`: value}, as far as something says it.
 
     Returns:
       A Converted.
@@ -343,11 +343,13 @@ def convert(state, told=None):
     if not model.get('blocks'):
         raise ValueError(
             f'nothing says how many of the {weights.blocks} blocks make a repeat, with dilations'
-            ' 1, 2, 4, ...: --config.model.blocks=N does'
+            ' 1, 2, 4, ...: --config.model.separator.blocks=N does'
         )
     model['repeats'], rest = divmod(weights.blocks, model['blocks'])
     if rest:
-        raise ValueError(f'model.blocks = {model["blocks"]}: must divide {weights.blocks} blocks')
+        raise ValueError(
+            f'model.separator.blocks = {model["blocks"]}: must divide {weights.blocks} blocks'
+        )
     parameters = {'encoder': {'kernel': basis[:, 0].T}, 'separator': tcn, 'decoder': decoder}
     return Converted(layout, model, sizes['M'] // sizes['N'], parameters)
 

@@ -108,11 +108,11 @@ def check_fit(config, tensors, *, where):
       ConfigError: names the first tensor that is missing, of another shape, or left over, or says
         why there can be no such model.
     """
-    if config.task == 'speech' and config.model.blocks * config.model.repeats > len(tensors):
+    tcn = config.model.get('separator')
+    if tcn is not None and tcn.get('blocks', 0) * tcn.get('repeats', 0) > len(tensors):
         raise ConfigError(
             f'{where} does not fit its configuration: {counted(len(tensors), "tensor")},'
-            ' model.blocks ='
-            f' {config.model.blocks}, model.repeats = {config.model.repeats}'
+            f' model.separator.blocks = {tcn.blocks}, model.separator.repeats = {tcn.repeats}'
         )
     try:
         wanted = jax.eval_shape(make_task(config).init, jax.random.key(0))

@@ -100,9 +100,10 @@ class _Graph:
         if pads not in framings:
             raise ValueError(f'{shown(first.input[1])} pads by {pads}: must be 0, or the stride')
         told = {'stride': stride, 'framing': framings[pads]}
-        told['encoder_activation'] = {'': 'none', 'Relu': 'relu'}.get(
-            found := self._activation(first.output[0]), found
-        )
+        activation = self._activation(first.output[0])
+        if activation not in ('', 'Relu'):
+            raise ValueError(f'{activation} follows its encoder: must be a ReLU or nothing')
+        told['rectify'] = activation == 'Relu'
         mask = self._activation(last.output[0])
         told['mask'] = _MASKS.get(mask, mask or 'none')
         if mask == 'Softmax' and self._attributes[id(self._after(last.output[0]))].get(

@@ -216,8 +216,9 @@ def _run(args, config):
         if not args.largest_batch:
             raise config_lib.ConfigError(
                 f'a chip does not hold {counted(batch, "mixture")}: {_gb(_needed(error))} of'
-                f' {_gb(chip.hbm)}. Lower --per_chip_batch, set --config.model.remat=True (of a'
-                ' Conv-TasNet), or let --largest_batch search'
+                f' {_gb(chip.hbm)}. Lower --per_chip_batch, set'
+                ' --config.model.separator.remat=True (of a Conv-TasNet), or let'
+                ' --largest_batch search'
             ) from error
         print(f'  {batch} a chip: {_gb(_needed(error))}', flush=True)
         print(_find_largest(config, devices, chip, {batch: _needed(error)}, args))

@@ -81,6 +81,11 @@ def snr(
     return _ratio_db(reference * valid, (estimate - reference) * valid, count, eps)
 
 
+# {name: function of an estimate, a reference, `valid` and keyword arguments with defaults}; what it
+# returns is better the higher it is, its keywords are keys of `loss` in a configuration.
+LOSSES = {'si_snr': si_snr, 'snr': snr}
+
+
 def check_shapes(estimate, reference, valid):
     """Raises ValueError unless all have the same number of axes and the same last axis."""
     shapes = [jnp.shape(x) for x in (estimate, reference, valid) if x is not None]

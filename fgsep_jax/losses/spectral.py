@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from fgsep_jax.dsp.stft import frame_spectra
 from fgsep_jax.losses.si_snr import check_shapes
+from fgsep_jax.rules import Rules
 
 REDUCTIONS = ('frame', 'mean', 'sum')
 
@@ -66,10 +67,7 @@ def power_law(
         B. Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, equation 5.
     """
     check_shapes(estimate, reference, valid)
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction={reduction!r} is not one of {", ".join(REDUCTIONS)}.')
-    if hop < 1 or window % hop:
-        raise ValueError(f'hop={hop} must divide window={window}; try {window // 4}.')
+    check(alpha=alpha, window=window, hop=hop, reduction=reduction)
     dtype = jnp.promote_types(jnp.result_type(estimate, reference), jnp.float32)
     if valid is None:
         length = jnp.full((1,) * (reference.ndim - 1), reference.shape[-1])
@@ -88,6 +86,20 @@ def power_law(
     frames = jnp.floor((jnp.maximum(length, 1) + window - hop - 1) / hop) + 1
     bins = window // 2 + 1 if reduction == 'mean' else 1
     return total / (frames * bins).astype(dtype)
+
+
+def check(*, alpha, window, hop, reduction):
+    """Raises RuleError for parameters of `power_law` that cannot work."""
+    rules = Rules(dict(alpha=alpha, window=window, hop=hop, reduction=reduction))
+    rules.one_of('reduction', REDUCTIONS)
+    rules.at_least_one('window hop')
+    rules.positive('alpha')
+    rules.rule(
+        hop < 1 or window % hop == 0,
+        'hop',
+        f'must divide window = {window}; try {max(1, window // 4)}',
+    )
+    rules.check()
 
 
 def _stft(x, window, hop):

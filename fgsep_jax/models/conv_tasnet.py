@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fgsep_jax.models.encoders import FRAMINGS, Decoder, Encoder, check_framing, frame_count
-from fgsep_jax.models.layers import same_padding
-from fgsep_jax.models.norms import NORMS, check_causal
-from fgsep_jax.models.tcn import MASKS, TCN
+from fgsep_jax import registry
+from fgsep_jax.models.encoders import ENCODERS, frame_count
+from fgsep_jax.models.separators import SEPARATORS
+from fgsep_jax.rules import RuleError, Rules, section
 
 
 class ConvTasNet(nn.Module):
@@ -20,7 +20,8 @@ class ConvTasNet(nn.Module):
     Attributes:
       encoder: `mixture_BT, valid_BK -> encoded_BKN`, with fields `window` and `stride`.
       separator: `encoded_BKN, valid_BK -> mask_BSKN`.
-      decoder: `coded_BKN, samples, valid_BK -> estimate_BT`.
+      decoder: `coded_BKN, samples, valid_BK -> estimate_BT`; without samples it leaves the frames
+        as they are before they are overlapped and added.
       sources: S, waveforms to estimate.
     """
 
@@ -28,6 +29,15 @@ class ConvTasNet(nn.Module):
     separator: nn.Module
     decoder: nn.Module
     sources: int = 2
+
+    @property
+    def framing(self) -> dict:
+        """Where frames lie: keywords of `encoders.frame` and `frame_count`."""
+        return dict(
+            window=self.encoder.window,
+            stride=self.encoder.stride,
+            framing=getattr(self.encoder, 'framing', 'padded'),
+        )
 
     def __call__(self, mixture_BT: jax.Array, length_B: jax.Array | None = None) -> jax.Array:
         """Separates mixtures.
@@ -51,7 +61,7 @@ class ConvTasNet(nn.Module):
         batch, samples = mixture_BT.shape
         valid_BK = valid_QK = None
         if length_B is not None:
-            framing = {key: getattr(self.encoder, key) for key in ('window', 'stride', 'framing')}
+            framing = self.framing
             count_B = frame_count(length_B, **framing)
             valid_BK = jnp.arange(frame_count(samples, **framing))[None] < count_B[:, None]
             valid_QK = jnp.repeat(valid_BK, self.sources, axis=0)
@@ -100,138 +110,56 @@ class ConvTasNet(nn.Module):
         return estimate_QKW.reshape(*coded_BSKN.shape[:3], -1)
 
 
-def _require(key: str, value, rule: bool, must: str) -> None:
-    if not rule:
-        raise ValueError(f'{key}={value!r}: must be {must}')
-
-
-def _one_of(**choices) -> None:
-    for key, (value, known) in choices.items():
-        _require(key, value, value in known, 'one of ' + ', '.join(map(repr, known)))
-
-
 def conv_tasnet(
     *,
     sources: int = 2,
-    encoder: str = 'linear',
-    dilations: tuple[int, ...] = (),
-    layers: int = 1,
-    basis: int = 512,
-    window: int = 16,
-    stride: int = 8,
-    framing: str = 'padded',
-    encoder_activation: str = 'none',
-    decoder_bias: bool = False,
-    bottleneck: int = 128,
-    hidden: int = 512,
-    skip: int = 128,
-    kernel: int = 3,
-    blocks: int = 8,
-    repeats: int = 3,
+    encoder: dict | None = None,
+    separator: dict | None = None,
     norm: str = 'gln',
-    input_norm: str = 'same',
-    prelu: str = 'shared',
-    padding: str = 'zeros',
     causal: bool = False,
-    mask: str = 'sigmoid',
-    bias: bool = True,
     eps: float = 1e-8,
-    depthwise: str = 'auto',
-    unused_residual: bool = False,
-    remat: bool = False,
     dtype: str = 'float32',
 ) -> ConvTasNet:
-    """Builds a Conv-TasNet; the defaults are the paper's best model.
+    """Builds a Conv-TasNet; by default the paper's plain one.
 
     Args:
       sources: C, waveforms to estimate.
-      encoder: 'linear', or deep with 'prelu' or 'glu' (the decoder mirrors it).
-      dilations: of the I-1 deep layers; empty means 1 for all.
-      layers: I, layers of the encoder, the strided one included.
-      basis: N, filters of the encoder.
-      window: L, their length in samples.
-      stride: S, samples between frames; divides the window.
-      framing: where frames lie, see `encoders.FRAMINGS`.
-      encoder_activation: of the strided layer, 'none' or 'relu'.
-      decoder_bias: a learned number is added to the estimates.
-      bottleneck: B, channels between the blocks of the separator.
-      hidden: H, channels inside them.
-      skip: Sc, channels of the skip connections; 0 for none.
-      kernel: P, taps of the depthwise convolutions.
-      blocks: X, blocks in a repeat.
-      repeats: R, repeats.
-      norm: 'gln', 'cln' or 'frame'.
-      input_norm: of the code that the separator reads: one of these, 'none', or 'same'.
-      prelu: slopes of the separator, 'shared' by a layer's channels or one a 'channel'.
-      padding: what the separator's convolutions see at the ends: 'zeros', or 'reflect', the frames
-        mirrored, which no causal model does.
-      causal: no convolution looks ahead; needs norms that do not, 'cln' or 'frame'.
-      mask: 'sigmoid', 'relu' or 'softmax'.
-      bias: of the convolutions in the deep layers.
-      eps: of the norms.
-      depthwise: 'conv' or 'shift', see `layers.depthwise_conv`; 'auto': the folded block under gLN
-        with shared slopes and zeros at the ends, else 'shift'.
-      unused_residual: keep the last block's residual convolution, which nothing reads.
-      remat: trade time for memory in training, see `tcn.TCN`.
-      dtype: 'float32' or 'bfloat16', of the convolutions.
+      encoder: `name`, of `encoders.ENCODERS`, and keywords of that.
+      separator: `name`, of `separators.SEPARATORS`, and keywords of that.
+      norm, causal, eps, dtype: of both, as far as they have such a keyword; see `tcn.TCN`.
 
     Raises:
-      ValueError: names the key, its value and the rule.
+      RuleError: values that cannot work, those of an encoder as `encoder.KEY`.
     """
-    _one_of(
-        encoder=(encoder, ('linear', 'prelu', 'glu')),
-        framing=(framing, FRAMINGS),
-        encoder_activation=(encoder_activation, ('none', 'relu')),
-        norm=(norm, tuple(NORMS)),
-        input_norm=(input_norm, ('same', *NORMS, 'none')),
-        prelu=(prelu, ('shared', 'channel')),
-        padding=(padding, ('zeros',) if causal else ('zeros', 'reflect')),
-        mask=(mask, tuple(MASKS)),
-        depthwise=(depthwise, ('auto', 'conv', 'shift')),
-        dtype=(dtype, ('float32', 'bfloat16')),
-    )
-    sizes = dict(
-        sources=sources, basis=basis, bottleneck=bottleneck, hidden=hidden, kernel=kernel,
-        blocks=blocks, repeats=repeats,
-    )  # fmt: skip
-    for key, value in sizes.items():
-        _require(key, value, value >= 1, 'at least 1')
-    _require('skip', skip, skip >= 0, 'at least 0 (0: no skip connections)')
-    check_framing(window=window, stride=stride)
-    same_padding(kernel=kernel, dilation=1, causal=causal)
-    if encoder == 'linear':
-        _require('layers', layers, layers == 1, "1 with encoder='linear'; deep: 'prelu' or 'glu'")
-    else:
-        _require('layers', layers, layers >= 2, f'at least 2 with encoder={encoder!r}')
-    dilations = tuple(dilations) or (1,) * (layers - 1)
-    _require('dilations', dilations, len(dilations) == layers - 1, f'{layers - 1} (layers - 1)')
-    check_causal(norm=norm, causal=causal)
-    check_causal(norm=input_norm, causal=causal)
-    deep = dict(
-        window=window, stride=stride, framing=framing, dilations=dilations, activation=encoder,
-        causal=causal, norm=norm, bias=bias, eps=eps, dtype=dtype,
-    )  # fmt: skip
-    return ConvTasNet(
-        encoder=Encoder(basis=basis, rectify=encoder_activation == 'relu', **deep),
-        separator=TCN(
-            sources=sources, bottleneck=bottleneck, hidden=hidden, skip=skip, kernel=kernel,
-            blocks=blocks, repeats=repeats, norm=norm, input_norm=input_norm, prelu=prelu,
-            padding=padding, causal=causal, mask=mask, eps=eps, depthwise=depthwise,
-            unused_residual=unused_residual, remat=remat, dtype=dtype,
-        ),
-        decoder=Decoder(offset=decoder_bias, **deep),
-        sources=sources,
-    )  # fmt: skip
+    both = dict(norm=norm, causal=causal, eps=eps, dtype=dtype)
+    encoder, separator = {'name': 'linear', **(encoder or {})}, {'name': 'tcn', **(separator or {})}
+    problems: list[tuple[str, str]] = []
+    rules = Rules(dict(sources=sources))
+    rules.at_least_one('sources')
+    problems += rules.problems
+    pair = built = None
+    with section('encoder.', problems):
+        pair = registry.make(ENCODERS, encoder, both)
+    with section('separator.', problems):
+        built = registry.make(SEPARATORS, {**separator, 'sources': sources}, both)
+    if problems:  # of what is in neither section, but of both, once
+        at = {f'{part}.{key}': key for part in ('encoder', 'separator') for key in both}
+        raise RuleError(dict.fromkeys((at.get(key, key), text) for key, text in problems))
+    return ConvTasNet(encoder=pair[0], separator=built, decoder=pair[1], sources=sources)
 
 
-def receptive_field(model: ConvTasNet) -> int:
+def receptive_field(model: ConvTasNet) -> int | None:
     """Input samples that one output sample sees through the convolutions of a `conv_tasnet`.
 
-    The norms' statistics see more: all samples (gLN) or all before (cLN).
+    The norms' statistics see more: all samples (gLN) or all before (cLN). None where a module does
+    not say what it reaches.
     """
-    encoder, tcn = model.encoder, model.separator
-    deep = 2 * 2 * sum(encoder.dilations)  # three taps each, in the encoder and in the decoder
-    frames = 1 + deep + tcn.repeats * (tcn.kernel - 1) * (2**tcn.blocks - 1)
+    encoder = model.encoder
+    try:
+        deep = 2 * 2 * encoder.reach  # three taps each, in the encoder and in the decoder
+        frames = 1 + deep + model.separator.reach
+    except AttributeError:
+        return None
     covering = encoder.window // encoder.stride
     return (frames + covering - 2) * encoder.stride + encoder.window
 
@@ -239,16 +167,16 @@ def receptive_field(model: ConvTasNet) -> int:
 def multiply_accumulates(model: ConvTasNet, *, sample_rate: int) -> int:
     """Multiply-accumulate operations that a `conv_tasnet` needs for one second of audio.
 
-    Convolutions only, at `sample_rate` in Hz; norms and activations are a few per cent more.
+    Convolutions only, at `sample_rate` in Hz; norms and activations are a few per cent more. Where
+    a module does not say its own, half of all operations by XLA's count.
     """
-    encoder, tcn = model.encoder, model.separator
-    branches = 2 if encoder.activation == 'glu' else 1
-    deep = len(encoder.dilations) * branches * 3 * encoder.basis**2
-    coding = (1 + model.sources) * (encoder.window * encoder.basis + deep)
-    outputs = tcn.bottleneck + tcn.skip
-    block = tcn.hidden * (tcn.bottleneck + tcn.kernel + outputs)
-    total = tcn.blocks * tcn.repeats * block
-    if tcn.skip and not tcn.unused_residual:
-        total -= tcn.hidden * tcn.bottleneck
-    masks = encoder.basis * (tcn.bottleneck + model.sources * (tcn.skip or tcn.bottleneck))
-    return round((coding + total + masks) * sample_rate / encoder.stride)
+    encoder, sources = model.encoder, model.sources
+    try:
+        coding = (1 + sources) * encoder.multiply_accumulates()
+        frame = coding + model.separator.multiply_accumulates(encoder.basis)
+    except AttributeError:
+        second_BT = jax.ShapeDtypeStruct((1, sample_rate), jnp.float32)
+        variables = jax.eval_shape(model.init, jax.random.key(0), second_BT)
+        apply = jax.jit(lambda params, mixture_BT: model.apply({'params': params}, mixture_BT))
+        return round(apply.lower(variables['params'], second_BT).cost_analysis()['flops'] / 2)
+    return round(frame * sample_rate / encoder.stride)

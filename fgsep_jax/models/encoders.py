@@ -2,9 +2,12 @@
 
 Linear pair: Luo and Mesgarani, "Conv-TasNet", 2019. Deep pairs: Kadioglu et al., "An Empirical
 Study of Conv-TasNet", 2020, section 3. W is the window in samples. Encoders map
-`mixture_BT -> encoded_BKN`, decoders `coded_BKN -> estimate_BT`; a new pair needs these calls,
-the fields `window` and `stride`, and a name in `conv_tasnet.conv_tasnet`.
+`mixture_BT -> encoded_BKN`, decoders `coded_BKN -> estimate_BT`; `ENCODERS`, at the end, says what
+a new pair needs.
 """
+
+from collections.abc import Callable
+import functools
 
 import flax.linen as nn
 import jax
@@ -21,28 +24,19 @@ from fgsep_jax.models.layers import (
     torch_uniform,
     zero_padding,
 )
-from fgsep_jax.models.norms import Norm, check_causal
-
-
-def check_framing(*, window: int, stride: int) -> None:
-    """Raises ValueError unless the window is a whole number of strides."""
-    if stride < 1 or window < stride or window % stride:
-        raise ValueError(
-            f'window={window} is not a multiple of stride={stride}: frames would not cover every '
-            f'sample equally; use window={max(1, window // max(stride, 1)) * max(stride, 1)}'
-        )
-
+from fgsep_jax.models.norms import Norm, check_norms
+from fgsep_jax.rules import Rules
 
 # Where frames lie: 'padded' as in the authors' code, zeros appended up to one stride less than a
 # multiple of the window (at least one of them), then one stride of zeros at either end; 'aligned'
 # with zeros up to a multiple of the stride only, then the same; 'plain' without any: what fills no
 # frame at the end is heard by none, and zero in the estimates.
 FRAMINGS = ('padded', 'aligned', 'plain')
+DTYPES = ('float32', 'bfloat16')
 
 
 def frame_count(samples, *, window: int, stride: int, framing: str = 'padded'):
     """Number of frames for a number of samples (an int, or an int array for many at once)."""
-    check_framing(window=window, stride=stride)
     if framing == 'padded':
         rest = window - (stride + samples % window) % window
         return (samples + rest + 2 * stride - window) // stride + 1
@@ -99,9 +93,6 @@ class DeepLayer(nn.Module):
         )
         if self.activation == 'prelu':
             return PReLU(name='prelu')(Conv(**options, bias=self.bias, name='conv')(x_BKN))
-        if self.activation != 'glu':
-            raise ValueError(f"activation={self.activation!r}: must be 'prelu' or 'glu'")
-        check_causal(norm=self.norm, causal=self.causal)
         if self.is_initializing():
             for name in ('conv', 'gate_conv'):
                 Conv(**options, bias=self.bias, name=name)(x_BKN)
@@ -142,6 +133,32 @@ class Coder(nn.Module):
     eps: float = 1e-8
     dtype: str = 'float32'
 
+    def __post_init__(self):
+        rules = Rules(self)
+        self._keep(rules)
+        rules.check()
+        super().__post_init__()
+
+    def _keep(self, rules):
+        rules.at_least_one('window stride')
+        rules.one_of('framing', FRAMINGS)
+        rules.one_of('dtype', DTYPES)
+        rules.rule(
+            self.stride < 1 or self.window % self.stride == 0,
+            'window',
+            f'must be a multiple of stride = {self.stride}',
+        )
+        if self.dilations:
+            rules.one_of('activation', ('prelu', 'glu'))
+            rules.positive('eps')
+            if self.activation == 'glu':
+                check_norms(rules, 'norm')
+
+    @property
+    def reach(self) -> int:
+        """Frames to either side that the deep layers see (before, if causal: twice as many)."""
+        return sum(self.dilations)
+
     def deep_layers(self, x_BKN, valid_BK, *, transpose):
         """Runs the deep layers, those of a decoder transposed and backwards."""
         dilations = self.dilations[::-1] if transpose else self.dilations
@@ -173,6 +190,15 @@ class Encoder(Coder):
 
     basis: int = 512
     rectify: bool = False
+
+    def _keep(self, rules):
+        super()._keep(rules)
+        rules.at_least_one('basis')
+
+    def multiply_accumulates(self) -> int:
+        """Returns how many a frame takes, in the encoder and for each source in the decoder."""
+        branches = 2 if self.activation == 'glu' else 1
+        return self.window * self.basis + len(self.dilations) * branches * 3 * self.basis**2
 
     @nn.compact
     def __call__(self, mixture_BT: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
@@ -223,3 +249,79 @@ class Decoder(Coder):
         offset = self.param('bias', nn.initializers.zeros, ())
         some_BKW = zero_padding(jnp.ones_like(frame_BKW), valid_BK)
         return jnp.where(overlap_add(some_BKW, **how) > 0, estimate_BT + offset, estimate_BT)
+
+
+def deep(
+    activation: str,
+    *,
+    basis: int = 512,
+    window: int = 16,
+    stride: int = 8,
+    framing: str = 'padded',
+    rectify: bool = False,
+    decoder_bias: bool = False,
+    layers: int = 4,
+    dilated: bool = False,
+    bias: bool = True,
+    norm: str = 'gln',
+    causal: bool = False,
+    eps: float = 1e-8,
+    dtype: str = 'float32',
+) -> tuple[Encoder, Decoder]:
+    """A deep encoder and the decoder that mirrors it, section 3.2 of Kadioglu et al.
+
+    Args:
+      activation: of the deep layers, 'prelu' or 'glu'.
+      basis: N, filters.
+      window: L, their length in samples.
+      stride: S, samples between frames; divides the window.
+      framing: where frames lie, see `FRAMINGS`.
+      rectify: a ReLU follows the strided layer.
+      decoder_bias: a learned number is added to the estimates.
+      layers: I, the strided one included.
+      dilated: the deep layers' dilations are 1, 2, 4, ..., else 1; the decoder's backwards.
+      bias: of the deep layers' convolutions.
+      norm: of the gates, see `norms.NORMS`.
+      causal: no layer looks ahead.
+      eps: of the norms.
+      dtype: 'float32' or 'bfloat16', of what passes on.
+
+    Raises:
+      ValueError: values that cannot work.
+    """
+    rules = Rules(dict(layers=layers))
+    rules.rule(layers >= 2, 'layers', 'a deep encoder has at least 2, the strided one counted')
+    rules.at_most(layers=1000)
+    rules.check()
+    both = dict(
+        window=window, stride=stride, framing=framing, activation=activation, causal=causal,
+        dilations=tuple(2**i if dilated else 1 for i in range(layers - 1)), norm=norm, bias=bias,
+        eps=eps, dtype=dtype,
+    )  # fmt: skip
+    return Encoder(basis=basis, rectify=rectify, **both), Decoder(offset=decoder_bias, **both)
+
+
+def linear(
+    *,
+    basis: int = 512,
+    window: int = 16,
+    stride: int = 8,
+    framing: str = 'padded',
+    rectify: bool = False,
+    decoder_bias: bool = False,
+    dtype: str = 'float32',
+) -> tuple[Encoder, Decoder]:
+    """The linear pair of Luo and Mesgarani: one strided layer; arguments as of `deep`."""
+    both = dict(window=window, stride=stride, framing=framing, dtype=dtype)
+    return Encoder(basis=basis, rectify=rectify, **both), Decoder(offset=decoder_bias, **both)
+
+
+# {name: function of keyword arguments alone, each with a default -> (encoder, decoder)}. A pair
+# needs the calls of `Encoder` and `Decoder` and the encoder's fields `window` and `stride`; its
+# keywords are the keys of `model.encoder` in a configuration, but what stands in `model` itself.
+# With `multiply_accumulates` and `reach`, as above, its cost and its receptive field are told.
+ENCODERS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
+    'linear': linear,
+    'prelu': functools.partial(deep, 'prelu'),
+    'glu': functools.partial(deep, 'glu'),
+}

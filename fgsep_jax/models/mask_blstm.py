@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from fgsep_jax.models.layers import Pointwise
 from fgsep_jax.models.lstm import BLSTM, DIRECTIONS, GATES
+from fgsep_jax.rules import Rules
 
 
 def _check(name: str, array: jax.Array, valid: jax.Array | None, bands: int, batch: int) -> None:
@@ -84,6 +85,13 @@ class MaskBLSTM(nn.Module):
     auxiliary: bool = False
     auxiliary_hidden: int = 128
     dtype: str = 'float32'
+
+    def __post_init__(self):
+        rules = Rules(self)
+        rules.at_least_one('bands layers hidden projection auxiliary_hidden')
+        rules.one_of('dtype', ('float32', 'bfloat16'))
+        rules.check()
+        super().__post_init__()
 
     @nn.compact
     def __call__(

@@ -85,10 +85,22 @@ def frame_layer_norm(
 NORMS = {'gln': global_layer_norm, 'cln': cumulative_layer_norm, 'frame': frame_layer_norm}
 
 
-def check_causal(*, norm: str, causal: bool) -> None:
-    """Raises ValueError where what is asked to be causal has a norm that is not."""
-    if causal and norm == 'gln':
-        raise ValueError("norm='gln': must be 'cln' when causal=True: gLN sees ahead")
+def check_norms(rules, *keys, more=()):
+    """Rules of the fields of a module that name a norm (or one of `more`), and of `causal`.
+
+    Args:
+      rules: `Rules` of a module that has the field `causal`, too.
+      *keys: the fields.
+      more: what may stand there besides.
+    """
+    for key in keys:
+        value = rules.value(key)
+        rules.one_of(key, [*NORMS, *more])
+        rules.rule(
+            not (rules.value('causal') and value == 'gln'),
+            key,
+            'sees the whole utterance, which no causal model can; cln sees what was before',
+        )
 
 
 class Norm(nn.Module):

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from fgsep_jax.models.folded import folded_block
 from fgsep_jax.models.layers import Depthwise, Pointwise, PReLU, takes_moments, zero_padding
-from fgsep_jax.models.norms import Norm, check_causal
+from fgsep_jax.models.norms import Norm, check_norms
+from fgsep_jax.rules import Rules
 
 MASKS = {
     'sigmoid': nn.sigmoid,
@@ -50,7 +51,6 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x_BKC: jax.Array, valid_BK: jax.Array | None = None) -> tuple:
         """Returns residual [B, K, residual] and skip [B, K, skip]; either may have no channels."""
-        check_causal(norm=self.norm, causal=self.causal)
         if folds(self) and not self.is_initializing() and not takes_moments(self):
             x_BKC = folded_block(
                 self.variables['params'],
@@ -95,7 +95,8 @@ class TCN(nn.Module):
       causal: no frame sees a later one; needs another norm than 'gln'.
       mask: 'sigmoid', 'relu' or 'softmax' (over the sources).
       eps: of every norm.
-      depthwise: see `conv_tasnet.conv_tasnet`.
+      depthwise: 'conv' or 'shift', see `layers.depthwise_conv`; 'auto': the folded block under gLN
+        with shared slopes and zeros at the ends, else 'shift'.
       unused_residual: keep the residual output of the last block, which nothing reads: published
         counts of parameters include it.
       remat: compute the blocks again in the backward pass instead of storing them.
@@ -121,6 +122,40 @@ class TCN(nn.Module):
     unused_residual: bool = False
     remat: bool = False
     dtype: str = 'float32'
+
+    def __post_init__(self):
+        rules = Rules(self)
+        rules.at_least_one('sources bottleneck hidden kernel blocks repeats')
+        rules.rule(self.skip >= 0, 'skip', 'must be at least 0 (no skip connections)')
+        rules.positive('eps')
+        check_norms(rules, 'norm')
+        check_norms(rules, 'input_norm', more=('same', 'none'))
+        rules.one_of('prelu', ('shared', 'channel'))
+        rules.one_of('padding', ('zeros', 'reflect'))
+        rules.one_of('mask', MASKS)
+        rules.one_of('depthwise', ('auto', 'shift', 'conv'))
+        rules.one_of('dtype', ('float32', 'bfloat16'))
+        rules.rule(self.causal or self.kernel % 2, 'kernel', 'must be odd, or the model causal')
+        rules.rule(
+            not self.causal or self.padding != 'reflect',
+            'padding',
+            'mirrors what a causal model cannot see; zeros does not',
+        )
+        rules.check()
+        super().__post_init__()
+
+    @property
+    def reach(self) -> int:
+        """Frames that a mask sees besides its own, through the convolutions."""
+        return self.repeats * (self.kernel - 1) * (2**self.blocks - 1)
+
+    def multiply_accumulates(self, basis: int) -> int:
+        """Returns how many a frame of an encoder of `basis` channels takes."""
+        block = self.hidden * (self.bottleneck + self.kernel + self.bottleneck + self.skip)
+        total = self.blocks * self.repeats * block
+        if self.skip and not self.unused_residual:
+            total -= self.hidden * self.bottleneck
+        return total + basis * (self.bottleneck + self.sources * (self.skip or self.bottleneck))
 
     @nn.compact
     def __call__(
@@ -167,7 +202,6 @@ class TCN(nn.Module):
     def _enter(self, x_BKC, valid_BK):
         norm = self.norm if self.input_norm == 'same' else self.input_norm
         if norm != 'none':
-            check_causal(norm=norm, causal=self.causal)
             x_BKC = Norm(norm, self.eps, name='norm')(x_BKC, valid_BK)
         return Pointwise(self.bottleneck, self.dtype, name='bottleneck')(x_BKC)
 

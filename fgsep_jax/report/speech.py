@@ -186,12 +186,12 @@ def table_1(results, data_set):
         for group in _plain(results, model, data_set) or [None]:
             ours = [None] * 8
             if group:
-                encoder = group.config.get('model.encoder')
+                encoder = group.config.get('model.encoder.name')
                 ours = [
                     group.preset,
-                    group.config.get('model.layers'),
+                    group.config.get('model.encoder.layers', 1),
                     NON_LINEARITY.get(encoder, encoder),
-                    group.config.get('model.basis'),
+                    group.config.get('model.encoder.basis'),
                     *_ours(results, group, data_set, SI_SNRI, SDRI),
                 ]
             rows.append([model, *numbers, *ours])

@@ -47,8 +47,9 @@ class Network:
     def whole(self):
         """What separates by the statistics of whole recordings; None without global norms."""
         model = self._task.model
-        is_global = isinstance(model, ConvTasNet) and model.separator.norm == 'gln'
-        return Whole(model, self._params) if is_global else None
+        if not isinstance(model, ConvTasNet) or not Whole.takes(model):
+            return None
+        return Whole(model, self._params)
 
     @functools.cached_property
     def _separate(self):

@@ -19,7 +19,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from fgsep_jax.models.encoders import frame, frame_count
+from fgsep_jax.models.encoders import Encoder, frame, frame_count
+from fgsep_jax.models.tcn import TCN
 from fgsep_jax.separation import windows
 
 
@@ -32,8 +33,8 @@ class Whole:
     """
 
     def __init__(self, model: nn.Module, params: dict):
-        self._model, self._params, encoder = model, params, model.encoder
-        self._framing = dict(window=encoder.window, stride=encoder.stride, framing=encoder.framing)
+        self._model, self._params = model, params
+        self._framing = model.framing
         self._offset = float(params['decoder']['bias']) if model.decoder.offset else 0.0
 
         @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -44,6 +45,12 @@ class Whole:
             return made if output else means.get('frame_means', {})
 
         self._part = part
+
+    @staticmethod
+    def takes(model: nn.Module) -> bool:
+        """Whether it is a ConvTasNet whose parts are those this takes apart, with global norms."""
+        parts = isinstance(model.encoder, Encoder) and isinstance(model.separator, TCN)
+        return parts and model.separator.norm == 'gln'
 
     def _run(self, method, index, weights, cut, inputs):
         return _Run(functools.partial(self._part, method, index), weights, cut, inputs)

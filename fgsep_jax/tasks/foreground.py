@@ -5,12 +5,15 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fgsep_jax.dsp import mel as mel_lib
+from fgsep_jax.config import adaptation_samples, segment_samples
+from fgsep_jax.dsp import mel as mel_lib, pcen as pcen_lib
 from fgsep_jax.dsp.oracle import ideal_ratio_mask
-from fgsep_jax.dsp.pcen import pcen
-from fgsep_jax.dsp.stft import frames, istft, stft
+from fgsep_jax.dsp.stft import check, frames, istft, stft
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
 from fgsep_jax.pcm import to_float
+from fgsep_jax.rules import RuleError, Rules, section
+
+PCEN = ('smoothing', 'eps', 'gain', 'bias', 'power', 'start')  # keys of `features`, with pcen_
 
 
 class ForegroundTask:
@@ -20,19 +23,29 @@ class ForegroundTask:
     source_names = ('foreground', 'background')
 
     def __init__(self, config):
-        model = config.model.to_dict()
-        self._features, self._normalization = config.features, config.loss.normalization
+        features, problems = config.features, _broken(config)
+        self._features, self._normalization = features, config.loss.normalization
         self._sample_rate = config.data.sample_rate
-        self._stft = dict(window=self._features.window, hop=self._features.hop)
-        self._matrix_FM = mel_lib.mel_matrix(
-            sample_rate=self._sample_rate,
-            window=self._features.window,
-            bands=self._features.bands,
-            low=self._features.low,
-            high=self._features.high or None,
-            scale=self._features.mel_scale,
-        )
-        self.model: Any = MaskBLSTM(bands=self._features.bands, **model)
+        self._stft = dict(window=features.window, hop=features.hop)
+        self._pcen = {name: features[f'pcen_{name}'] for name in PCEN}
+        with section('features.', problems):
+            check(**self._stft, overlap=3)
+        with section('features.pcen_', problems):
+            pcen_lib.check(**self._pcen)
+        with section('model.', problems):
+            self.model: Any = MaskBLSTM(bands=features.bands, **config.model.to_dict())
+        if not problems:  # a matrix of any size would be made
+            with section('features.', problems, scale='mel_scale'):
+                self._matrix_FM = mel_lib.mel_matrix(
+                    sample_rate=self._sample_rate,
+                    window=features.window,
+                    bands=features.bands,
+                    low=features.low,
+                    high=features.high or None,
+                    scale=features.mel_scale,
+                )
+        if problems:
+            raise RuleError(problems)
 
     def init(self, rng):
         """Returns the initial parameters; they depend on no signal length."""
@@ -148,17 +161,51 @@ class ForegroundTask:
         if settings.name == 'log_mel':
             feature_BKM = mel_lib.log_mel(mel_BKM, floor=settings.log_floor)
             return (feature_BKM - settings.log_shift) / settings.log_scale
-        feature_BKM = pcen(
-            mel_BKM,
-            smoothing=settings.pcen_smoothing,
-            eps=settings.pcen_eps,
-            gain=settings.pcen_gain,
-            bias=settings.pcen_bias,
-            power=settings.pcen_power,
-            start=settings.pcen_start,
-        )
+        feature_BKM = pcen_lib.pcen(mel_BKM, **self._pcen)
         return (feature_BKM - settings.pcen_shift) / settings.pcen_scale
 
 
 def _energy(value_BKM, valid_BK):
     return (jnp.square(value_BKM) * valid_BK[:, :, None]).sum(axis=(1, 2))
+
+
+def _broken(config):
+    """Broken rules of this task that no part of it knows, pairs (key, text)."""
+    problems: list[tuple[str, str]] = []
+    features, data, auxiliary = config.features, config.data, config.model.auxiliary
+    rules = Rules(features)
+    rules.one_of('name', ('log_mel', 'pcen'))
+    rules.at_least_one('bands')
+    rules.positive('log_floor log_scale pcen_scale')
+    rules.finite('log_shift pcen_shift')
+    rules.not_negative('low high')
+    rules.rule(
+        features.bands < features.window // 2,
+        'bands',
+        f'must be below half of features.window = {features.window}',
+    )
+    with section('features.', problems):
+        rules.check()
+    rules = Rules(config.loss)
+    rules.one_of('normalization', ('sum', 'frame', 'mean', 'energy'))
+    with section('loss.', problems):
+        rules.check()
+    rules = Rules(data)
+    rules.rule(data.sources == 2, 'sources', 'must be 2: the foreground and the background')
+    rules.rule(not data.targets, 'targets', 'must be empty: a mask gives foreground and background')
+    if 0 < data.segment_seconds <= 86_400:
+        rules.rule(segment_samples(config) >= 1, 'segment_seconds', 'holds no sample')
+    if 0 <= data.adaptation_seconds <= 86_400:
+        rules.rule(
+            not auxiliary or adaptation_samples(config) >= 1,
+            'adaptation_seconds',
+            'holds no sample: the auxiliary network reads an adaptation segment',
+        )
+    rules.rule(
+        auxiliary or data.adaptation_seconds == 0,
+        'adaptation_seconds',
+        'must be 0: only the auxiliary network (model.auxiliary) reads it',
+    )
+    with section('data.', problems):
+        rules.check()
+    return problems

@@ -4,13 +4,18 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from fgsep_jax import registry
+from fgsep_jax.config import segment_samples
 from fgsep_jax.dsp.oracle import ideal_ratio_mask
 from fgsep_jax.losses.pit import pit_of, reorder
-from fgsep_jax.losses.si_snr import si_snr, snr
-from fgsep_jax.losses.spectral import power_law
+from fgsep_jax.losses.si_snr import LOSSES
+from fgsep_jax.losses.spectral import check, power_law
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
 from fgsep_jax.pcm import to_float
+from fgsep_jax.rules import RuleError, Rules, section
 from fgsep_jax.tasks.base import sounding
+
+POWER_LAW = ('weight', 'exponent', 'window', 'hop', 'reduction')  # keys of `loss`, with power_law_
 
 
 class SpeechTask:
@@ -19,12 +24,18 @@ class SpeechTask:
     source_names = ()
 
     def __init__(self, config):
-        model = config.model.to_dict()
-        dilated, layers = model.pop('dilated'), model['layers']
-        dilations = tuple(2**i if dilated else 1 for i in range(layers - 1))
-        self.model: Any = conv_tasnet(sources=config.data.sources, dilations=dilations, **model)
-        self._loss, self._sample_rate = config.loss, config.data.sample_rate
-        self._sources = config.data.sources
+        problems: list[tuple[str, str]] = []
+        model, loss = config.model.to_dict(), config.loss.to_dict()
+        if config.data.sources >= 1:  # else said of the data
+            with section('model.', problems):
+                self.model: Any = conv_tasnet(sources=config.data.sources, **model)
+        with section('loss.', problems):
+            self._name, self._measure, self._weight, self._power_law = _measures(loss)
+        with section('data.', problems):
+            _check_data(config, model['encoder'])
+        if problems:
+            raise RuleError(problems)
+        self._sample_rate, self._sources = config.data.sample_rate, config.data.sources
 
     def init(self, rng):
         """Returns the initial parameters; they depend on no signal length."""
@@ -41,13 +52,11 @@ class SpeechTask:
 
     def probe(self, params, mixture_BT):
         """Returns the gate of a gated encoder's first deep layer; see `base.Task`."""
-        encoder = self.model.encoder
-        if not encoder.dilations or encoder.activation != 'glu':
-            return {}
-        _, sown = encoder.apply(
+        _, sown = self.model.encoder.apply(
             {'params': params['encoder']}, mixture_BT, mutable=['intermediates']
         )
-        return {'gate_BKN': sown['intermediates']['layer_1']['gate'][0]}
+        layer = sown.get('intermediates', {}).get('layer_1', {})
+        return {'gate_BKN': layer['gate'][0]} if 'gate' in layer else {}
 
     def scored(self, batch):
         """Returns where all sources that are estimated sound [B]: no ratio to silence has a
@@ -79,22 +88,66 @@ class SpeechTask:
             valid_BT = samples_T[None, :] < length_B[:, None]
         estimate_BET = self.separate(params, source_BST.sum(axis=1), length_B)
 
-        settings = self._loss
-        measure = {'si_snr': si_snr, 'snr': snr}[settings.name]
-        loss_B, permutation_BS = pit_of(
-            measure, estimate_BET, reference_BRT, valid=valid_BT, eps=settings.eps
-        )
-        values = {settings.name: -loss_B}
-        if settings.power_law_weight:
+        loss_B, permutation_BS = pit_of(self._measure, estimate_BET, reference_BRT, valid=valid_BT)
+        values = {self._name: -loss_B}
+        if self._weight:
             term_BS = power_law(
                 reorder(estimate_BET, permutation_BS),
                 reference_BRT,
                 valid=None if valid_BT is None else valid_BT[:, None, :],
-                alpha=settings.power_law_exponent,
-                window=settings.power_law_window,
-                hop=settings.power_law_hop,
-                reduction=settings.power_law_reduction,
+                **self._power_law,
             )
             values['power_law'] = term_BS.mean(axis=1)
-            loss_B = loss_B + settings.power_law_weight * values['power_law']
+            loss_B = loss_B + self._weight * values['power_law']
         return loss_B, values
+
+
+def _measures(loss):
+    """What a section `loss` says.
+
+    Returns:
+      (the name of the measure, a function of it, weight of the power-law term, its keywords).
+    """
+    own, law = dict(loss), {}
+    for key in POWER_LAW:
+        law[key] = own.pop(f'power_law_{key}')
+    rules = Rules(loss)
+    rules.not_negative('power_law_weight')
+    if 'eps' in own:
+        rules.positive('eps')
+    weight, law['alpha'] = law.pop('weight'), law.pop('exponent')
+    measure = None
+    with section('', rules.problems):
+        measure = registry.bind(LOSSES, own)
+    with section('power_law_', rules.problems, alpha='exponent'):
+        check(**law)
+    rules.check()
+    return loss['name'], measure, weight, law
+
+
+def _check_data(config, encoder):
+    """Rules of `data` that follow from the model: raises RuleError."""
+    data = config.data
+    rules = Rules(data)
+    rules.rule(
+        data.adaptation_seconds == 0,
+        'adaptation_seconds',
+        'must be 0: Conv-TasNet has no auxiliary network',
+    )
+    window, stride = encoder.get('window', 1), max(encoder.get('stride', 1), 1)
+    if 0 < data.segment_seconds <= 86_400:
+        length = segment_samples(config)
+        nearest = round(length / stride) * stride / max(data.sample_rate, 1)
+        rules.rule(
+            length >= window,
+            'segment_seconds',
+            f'gives {length} samples at {data.sample_rate} Hz, fewer than'
+            f' model.encoder.window = {window}',
+        )
+        rules.rule(
+            length % stride == 0,
+            'segment_seconds',
+            f'gives {length} samples, not a multiple of model.encoder.stride = {stride}; the'
+            f' nearest that does: {nearest}',
+        )
+    rules.check()

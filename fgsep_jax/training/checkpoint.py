@@ -25,7 +25,7 @@ from fgsep_jax.training.endings import TrainingError
 from fgsep_jax.training.state import init_state
 
 # Keys of a model that change how it is computed, and not what.
-SAME_MODEL = ('model.depthwise', 'model.dtype', 'model.remat')
+SAME_MODEL = ('model.separator.depthwise', 'model.separator.remat', 'model.dtype')
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
 # The machine's trouble, which says nothing about what was saved, as TensorStore words it.

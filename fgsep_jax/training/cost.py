@@ -39,7 +39,8 @@ def describe(config, *, state, compiled, examples, short, devices):
     memory = compiled.memory_analysis()
     macs = make_task(config).multiply_accumulates()
     ways = [f', {config.model.dtype}'] * (config.model.dtype != 'float32')
-    ways += [', blocks computed again in the backward pass'] * bool(config.model.get('remat'))
+    remat = config.model.get('separator', {}).get('remat')
+    ways += [', blocks computed again in the backward pass'] * bool(remat)
     minutes = config.training.minutes
     minutes = f' at most, {minutes:g} min' if minutes else ''
     lines = [

@@ -145,7 +145,8 @@ def check_saved(workdir, config, saved):
     Raises:
       ConfigError: they differ in what makes the model or its training.
     """
-    saved, now = files.flatten(saved), files.flatten(config.to_dict())
+    saved = files.flatten(config_lib.upgraded(saved))
+    now = files.flatten(config.to_dict())
     changed = [
         f'{key} = {now[key]!r}, saved with {saved[key]!r}'
         for key in sorted(now.keys() & saved.keys())
@@ -209,7 +210,7 @@ def claim(workdir, config, train_source, *, before=None):
         files.clean(folder)
     files.write(  # config.json first: what else is there is a run's where it is
         {
-            os.path.join(workdir, 'config.json'): config_lib.to_json(config),
+            os.path.join(workdir, 'config.json'): config_lib.to_json(config, digest=True),
             os.path.join(workdir, 'training_data.json'): about,
         }
     )

@@ -14,9 +14,9 @@ if importlib.util.find_spec('torchaudio') is None:
 
 from benchmarks import conv_tasnet as bench, mask_blstm, separate, torch_twins  # noqa: E402
 from fgsep_jax import config as config_lib  # noqa: E402
-from fgsep_jax.models.conv_tasnet import conv_tasnet  # noqa: E402
 import synthetic  # noqa: E402
 import tiny  # noqa: E402
+from tiny import build  # noqa: E402
 
 # The linear one is held against torchaudio's in tests/interop.
 DEEP = [name for name, model in bench.MODELS.items() if model]
@@ -53,7 +53,7 @@ def test_conv_tasnets_are_the_same(cases, run, name):
 
 def test_a_dilated_encoder_is_the_same():
     sizes = dict(basis=12, bottleneck=6, hidden=10, skip=6, blocks=1, repeats=1)
-    model = conv_tasnet(**sizes, encoder='prelu', layers=3, dilations=(1, 2))
+    model = build(**sizes, encoder='prelu', layers=3, dilated=True)
     # With as many samples both pad to the same frames, see `interop.torch_weights`.
     mixture_BT = np.random.default_rng(0).standard_normal((2, 401)).astype(np.float32)
     rng = np.random.default_rng(1)
@@ -120,8 +120,12 @@ def test_a_twin_is_trained_as_a_run_is(tmp_path):
         ([], '--config=FILE is needed'),
         (['--config=configs/convtasnet.py:demo'], '--workdir=DIR is needed'),
         (
-            ['--config=configs/convtasnet_glu.py:demo', '--config.model.skip=2', '--workdir=x'],
-            "model.encoder = 'glu', not 'linear'; model.skip = 2, not 32; data.short = 'pad', not",
+            [
+                '--config=configs/convtasnet_glu.py:demo',
+                '--config.model.separator.skip=2',
+                '--workdir=x',
+            ],
+            "model.encoder.name = 'glu', not 'linear'; model.separator.skip = 2, not 32; data",
         ),
     ],
 )

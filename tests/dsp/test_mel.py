@@ -75,11 +75,11 @@ def test_the_matrix_is_computed_once_and_cannot_be_changed():
 @pytest.mark.parametrize(
     'keywords, message',
     [
-        (dict(scale='bark'), "scale='bark' is not one of slaney, htk"),
-        (dict(norm='area'), "norm='area' is neither"),
-        (dict(high=5000.0), r'high=5000.0.*sample_rate / 2 = 4000.0'),
-        (dict(low=4000.0), 'low=4000.0'),
-        (dict(low=-1.0), 'low=-1.0'),
+        (dict(scale='bark'), "scale = 'bark': must be one of slaney, htk"),
+        (dict(norm='area'), 'norm = \'area\': must be "slaney" or None'),
+        (dict(high=5000.0), 'high = 5000.0: lies above half the sample rate, 4000 Hz'),
+        (dict(low=4000.0), 'low = 4000.0: must lie 1 Hz below the upper edge, 4000 Hz'),
+        (dict(low=-1.0), 'low = -1.0'),
     ],
 )
 def test_parameters_that_do_not_suit(keywords, message):

@@ -134,13 +134,13 @@ def test_silence_and_its_gradient_are_finite():
 @pytest.mark.parametrize(
     'keywords, message',
     [
-        (dict(start='zero'), "start='zero' is not one of first, librosa"),
-        (dict(smoothing=0.0), r'smoothing=0.0 must lie in \(0, 1\]'),
-        (dict(smoothing=1.5), 'smoothing=1.5'),
-        (dict(eps=0.0), 'eps=0.0 must be positive'),
-        (dict(bias=0.0), 'bias=0.0 must be positive'),
-        (dict(power=-1.0), 'power=-1.0 must be positive'),
-        (dict(gain=-0.1), 'gain=-0.1 must not be negative'),
+        (dict(start='zero'), "start = 'zero': must be one of first, librosa"),
+        (dict(smoothing=0.0), r'smoothing = 0.0: must be in \(0, 1\]'),
+        (dict(smoothing=1.5), 'smoothing = 1.5'),
+        (dict(eps=0.0), 'eps = 0.0: must be a finite number above 0'),
+        (dict(bias=0.0), 'bias = 0.0: must be a finite number above 0'),
+        (dict(power=-1.0), 'power = -1.0: must be a finite number above 0'),
+        (dict(gain=-0.1), 'gain = -0.1: must be a finite number, not negative'),
     ],
 )
 def test_parameters_that_do_not_suit(keywords, message):

@@ -143,16 +143,22 @@ def test_framing_gathers_and_scatters_nothing(backward):
 
 @pytest.mark.parametrize(
     'window, hop, rule',
-    [(64, 24, 'divide'), (64, 64, 'divide'), (64, 0, 'divide'), (63, 21, 'even'), (0, 1, 'even')],
+    [
+        (64, 24, 'hop = 24: must divide'),
+        (64, 64, 'hop = 64: must divide'),
+        (64, 0, 'hop = 0: must be at'),
+        (63, 21, 'window = 63: must be even'),
+        (0, 1, 'window = 0: must be at'),
+    ],
 )
 def test_windows_and_hops_that_do_not_suit(window, hop, rule):
-    with pytest.raises(ValueError, match=rf'={window}.*{rule}|={hop} must {rule}'):
+    with pytest.raises(ValueError, match=rule):
         stft(noise(100), window=window, hop=hop)
 
 
 def test_inverse_refuses_half_overlap():
     spectrum_KF = stft(noise(100), window=64, hop=32)
-    with pytest.raises(ValueError, match='hop=32 must divide window=64 into at least 3.*16'):
+    with pytest.raises(ValueError, match='hop = 32: must divide window = 64 into at least 3.*16'):
         istft(spectrum_KF, length=100, window=64, hop=32)
 
 

@@ -39,7 +39,7 @@ MODELS = {
         'convtasnet_glu',
         {
             'model.framing': 'plain',
-            'model.encoder_activation': 'relu',
+            'model.rectify': True,
             'model.decoder_bias': True,
             'model.prelu': 'channel',
             'model.input_norm': 'frame',

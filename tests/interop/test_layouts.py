@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from fgsep_jax.config import ConfigError
 from fgsep_jax.interop import import_model, layouts, model_file
-from fgsep_jax.models.conv_tasnet import conv_tasnet
 from fgsep_jax.tasks import make_task
+from tiny import build
 
 BLOCKS, REPEATS = 2, 2
 SIZES = dict(N=6, L=8, B=5, H=7, S=3, P=3, M=12)
@@ -203,7 +203,7 @@ def four_channels(text):
     return text.replace('mask_net.0.weight 1', 'mask_net.0.weight S')
 
 
-RATE, TYPED = dict(sample_rate=8000), {'model.blocks': '2'}
+RATE, TYPED = dict(sample_rate=8000), {'model.separator.blocks': '2'}
 RELU, SOFTMAX = torch.relu, lambda x: torch.softmax(x, 1)
 # what is saved, from the state dict; how it is made; what is said; how the other program computes
 CASES = {
@@ -235,7 +235,7 @@ CASES = {
     'asteroid state dict': (lambda s: s, {}, dict(**RATE, keys=TYPED), {}),
     'asteroid trainer': (
         lambda s: {'state_dict': {f'model.{name}': one for name, one in s.items()}}, {},
-        dict(**RATE, keys={**TYPED, 'model.mask': 'relu'}), dict(mask=RELU),
+        dict(**RATE, keys={**TYPED, 'model.separator.mask': 'relu'}), dict(mask=RELU),
     ),
     'asteroid stride': (
         lambda s: asteroid(s, stride=2), {}, {}, dict(stride=2),
@@ -334,11 +334,11 @@ SHAPES = state_dict('asteroid')
         (SHAPES, r'nothing says how many of the 4 blocks'),
         (asteroid(SHAPES, norm_type='fgLN'), "its norms are 'fgLN'"),
         (asteroid(SHAPES, fb_name='stft'), "encoder.filterbank is 'stft'"),
-        (asteroid(SHAPES, mask_act='tanh'), "model.mask = 'tanh'"),
-        (asteroid(SHAPES, encoder_activation='prelu'), "model.encoder_activation = 'prelu'"),
-        (asteroid(SHAPES, n_blocks=3), 'model.blocks = 3: must divide 4 blocks'),
+        (asteroid(SHAPES, mask_act='tanh'), "model.separator.mask = 'tanh'"),
+        (asteroid(SHAPES, encoder_activation='prelu'), "its encoder_activation is 'prelu'; must"),
+        (asteroid(SHAPES, n_blocks=3), 'model.separator.blocks = 3: must divide 4 blocks'),
         (asteroid(SHAPES, n_blocks='2'), "its blocks is '2', must be of type int"),
-        (asteroid(SHAPES, stride=3), 'model.window = 8: must be a multiple of model.stride'),
+        (asteroid(SHAPES, stride=3), 'model.encoder.window = 8: must be a multiple of stride'),
         (asteroid(SHAPES, sample_rate=None), 'does not say its sample rate'),
         ({'state_dict': {'a': 3}}, 'a is int, not a tensor'),
         ([1, 2], 'holds list, not a dict'),
@@ -355,7 +355,7 @@ def test_speechbrains_softmax_is_refused(tmp_path):
         'masknet.temporal_conv_net.temporalblock_0_0.layers.conv.conv.weight',
     )
     state = {name: torch.ones(1, 1, 1) for name in names}
-    said = dict(**RATE, keys={'model.mask': 'softmax'})
+    said = dict(**RATE, keys={'model.separator.mask': 'softmax'})
     refused(tmp_path, state, "speechbrain's softmax is over the basis", **said)
 
 
@@ -426,7 +426,7 @@ def test_weights_as_safetensors(tmp_path):
 def test_the_command_says_what_was_taken_for_granted(tmp_path, capsys):
     torch.save(SHAPES, tmp_path / 'theirs.pth')
     flags = ['--sample_rate=8000', f'--output={tmp_path / "m.safetensors"}']
-    import_model.main([str(tmp_path / 'theirs.pth'), *flags, '--config.model.blocks=2'])
+    import_model.main([str(tmp_path / 'theirs.pth'), *flags, '--config.model.separator.blocks=2'])
     said = capsys.readouterr().out
     assert 'does not say norm=gln, causal=False, stride=4, mask=sigmoid' in said
     assert 'blocks=' not in said and 'licence is unknown' in said
@@ -446,7 +446,7 @@ def test_every_length_is_torchaudios(torchaudio_model):
     state = {name: one.numpy() for name, one in peer.state_dict().items()}
     made = layouts.convert(state, {'blocks': 2})
     assert (made.layout.name, made.sources, made.model['framing']) == ('torchaudio', 2, 'aligned')
-    model = conv_tasnet(**made.model, sources=2)
+    model = build(**made.model, sources=2)
     longest = np.random.default_rng(0).standard_normal((1, 41)).astype(np.float32)
     separate = jax.jit(lambda mixture_BT, length_B: model.apply(
         {'params': made.parameters}, mixture_BT, length_B
@@ -540,4 +540,4 @@ def test_speechbrains_parts_come_as_files_and_as_one(speechbrain_models, tmp_pat
         import_model.import_model(tmp_path, output, **RATE)
     with pytest.raises(ConfigError, match="speechbrain's softmax is over the basis"):
         whole = tmp_path / 'whole.ckpt'
-        import_model.import_model(whole, output, **RATE, keys={'model.mask': 'softmax'})
+        import_model.import_model(whole, output, **RATE, keys={'model.separator.mask': 'softmax'})

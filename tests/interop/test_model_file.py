@@ -56,7 +56,7 @@ def test_there_and_back(name, tmp_path):
 def test_the_header_says_all_without_the_weights(whole):
     path, config, _ = whole
     about = model_file.read_about(path)
-    assert about.config.model.basis == config.model.basis
+    assert about.config.model == config.model
     assert about[1:6] == (
         ('low', 'high'), 7, 'tones', 'CC0', {'tones-test': {'si_snri': 3.25}}
     )  # fmt: skip
@@ -138,7 +138,8 @@ def test_what_does_not_fit_is_named(whole, tmp_path, change, message):
 )
 def test_a_configuration_of_no_model(whole, tmp_path, key, value):
     content = whole[1].to_dict()
-    content['model'][key] = value
+    part = 'encoder' if key in ('stride', 'basis') else 'separator'
+    content['model'][part][key] = value
     path = changed(whole[0], tmp_path / 'x.safetensors', config=json.dumps(content))
     with pytest.raises(ConfigError, match=rf'{key}|configuration'):
         model_file.read(path)
@@ -146,11 +147,11 @@ def test_a_configuration_of_no_model(whole, tmp_path, key, value):
 
 def test_keys_that_came_later_get_their_default(whole, tmp_path):
     content = whole[1].to_dict()
-    del content['model']['mask'], content['training']['gates']
+    del content['model']['separator']['mask'], content['training']['gates']
     about, _ = model_file.read(
         changed(whole[0], tmp_path / 'x.safetensors', config=json.dumps(content))
     )
-    assert about.config.model.mask == 'sigmoid'
+    assert about.config.model.separator.mask == 'sigmoid'
 
 
 @pytest.mark.parametrize(

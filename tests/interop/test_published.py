@@ -70,7 +70,7 @@ def change(graph, kind, *, op_type=None, which=slice(None), **attributes):
     'changes, expected',
     [
         ([], {'mask': 'relu', 'stride': 16, 'framing': 'plain', 'causal': False, 'eps': 1e-8}),
-        ([('Relu', dict(op_type='Sigmoid'))], {'mask': 'sigmoid', 'encoder_activation': 'none'}),
+        ([('Relu', dict(op_type='Sigmoid'))], {'mask': 'sigmoid', 'rectify': False}),
         ([('Relu', dict(op_type='Neg'))], {'mask': 'none'}),
         ([('ReduceMean', dict(axes=[1]))], {'norm': 'frame', 'input_norm': 'frame'}),
         ([('ReduceMean', dict(axes=[-2], which=slice(2)))], {'norm': 'gln', 'input_norm': 'frame'}),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fgsep_jax.interop.torch_weights import from_torchaudio, to_torchaudio
-from fgsep_jax.models.conv_tasnet import conv_tasnet
+from tiny import build
 
 SIZES = {
     'small': dict(basis=12, bottleneck=6, hidden=10, kernel=3, blocks=2, repeats=2),
@@ -26,7 +26,7 @@ def torch():
 
 def ours(size):
     window = size.get('window', 16)
-    return conv_tasnet(**size | dict(skip=size['bottleneck'], stride=window // 2))
+    return build(**size | dict(skip=size['bottleneck'], stride=window // 2))
 
 
 def parameters(model):
@@ -121,7 +121,7 @@ def test_there_and_back(torch, torchaudio_model, size):
 
 
 def test_paper_model_has_torchaudios_names_and_shapes(torch, torchaudio_model):
-    params = parameters(conv_tasnet())
+    params = parameters(build())
     with torch.device('meta'):
         peer = torchaudio_model()
     expected = {name: tuple(value.shape) for name, value in peer.state_dict().items()}
@@ -130,7 +130,7 @@ def test_paper_model_has_torchaudios_names_and_shapes(torch, torchaudio_model):
 
 def test_unused_residual_is_left_out():
     sizes = SIZES['small'] | dict(skip=6)
-    model, without = conv_tasnet(**sizes, unused_residual=True), conv_tasnet(**sizes)
+    model, without = build(**sizes, unused_residual=True), build(**sizes)
     mixture_BT = np.random.default_rng(0).standard_normal((1, 80)).astype(np.float32)
     variables = {'params': parameters(model)}
     params = from_torchaudio(to_torchaudio(variables['params']))
@@ -150,7 +150,7 @@ def test_unused_residual_is_left_out():
     ],
 )
 def test_models_without_counterpart_are_errors(options, message):
-    model = conv_tasnet(**SIZES['small'] | dict(skip=6) | options)
+    model = build(**SIZES['small'] | dict(skip=6) | options)
     params = parameters(model)
     with pytest.raises(ValueError, match=message):
         to_torchaudio(params)

@@ -97,18 +97,18 @@ needs_libtpu = pytest.mark.skipif(
 )
 TINY = {
     'convtasnet': [
-        '--config.model.basis=128',
-        '--config.model.bottleneck=32',
-        '--config.model.hidden=128',
-        '--config.model.skip=32',
-        '--config.model.blocks=2',
-        '--config.model.repeats=1',
+        '--config.model.encoder.basis=128',
+        '--config.model.separator.bottleneck=32',
+        '--config.model.separator.hidden=128',
+        '--config.model.separator.skip=32',
+        '--config.model.separator.blocks=2',
+        '--config.model.separator.repeats=1',
         '--config.data.segment_seconds=0.5',
     ],
     'blstm_m2': [
         '--config.model.dtype=bfloat16',
         '--config.model.layers=1',
-        '--config.model.hidden=64',
+        '--config.model.separator.hidden=64',
         '--config.model.projection=64',
         '--config.features.window=256',
         '--config.features.hop=64',

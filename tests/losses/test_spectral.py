@@ -83,7 +83,7 @@ def test_mistakes_are_named():
     estimate_BST, reference_BST = signals((2, 2, 100))
     with pytest.raises(ValueError, match="'median'.*frame, mean, sum"):
         power_law(estimate_BST, reference_BST, reduction='median')
-    with pytest.raises(ValueError, match='hop=100 must divide window=256'):
+    with pytest.raises(ValueError, match='hop = 100: must divide window = 256'):
         power_law(estimate_BST, reference_BST, hop=100)
     with pytest.raises(ValueError, match='same number of axes'):
         power_law(estimate_BST, reference_BST, valid=np.ones((2, 100), bool))

@@ -6,26 +6,25 @@ import numpy as np
 import pytest
 
 from fgsep_jax.models import norms
-from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates, receptive_field
+from fgsep_jax.models.conv_tasnet import multiply_accumulates, receptive_field
+from tiny import build
 
 SMALL = dict(basis=12, bottleneck=6, hidden=10, skip=5, blocks=2, repeats=1)
 VARIANTS = {
     'linear': dict(),
     'prelu': dict(encoder='prelu', layers=3),
-    'dilated': dict(encoder='prelu', layers=4, dilations=(1, 2, 4)),
+    'dilated': dict(encoder='prelu', layers=4, dilated=True),
     'glu': dict(encoder='glu', layers=3),
     'cln': dict(encoder='glu', layers=2, norm='cln'),
     'causal': dict(norm='cln', causal=True),
-    'causal_glu': dict(encoder='glu', layers=3, dilations=(1, 2), norm='cln', causal=True),
+    'causal_glu': dict(encoder='glu', layers=3, dilated=True, norm='cln', causal=True),
     'no_skip': dict(skip=0),
     'three_sources': dict(sources=3, mask='softmax'),
     'overlap_4': dict(window=16, stride=4),
     'odd_window': dict(window=15, stride=5, encoder='glu', layers=2),
     'window_20': dict(window=20, stride=10),
     'aligned': dict(framing='aligned', prelu='channel', decoder_bias=True),
-    'plain': dict(
-        framing='plain', encoder_activation='relu', input_norm='frame', decoder_bias=True
-    ),
+    'plain': dict(framing='plain', rectify=True, input_norm='frame', decoder_bias=True),
     'reflect': dict(padding='reflect', blocks=3, framing='plain'),
     'frame': dict(norm='frame', input_norm='none', causal=True, framing='aligned', sources=1),
 }
@@ -52,7 +51,7 @@ def parameters(model):
 
 
 def size(**options):
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes(conv_tasnet(**options))))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes(build(**options))))
 
 
 @pytest.mark.slow
@@ -64,13 +63,13 @@ def test_parameter_counts_are_the_papers():
     assert round(size(encoder='prelu', layers=4) / 1e6, 1) == 9.7
     assert size(encoder='glu', layers=4) == 4_984_881 + 2 * deep + 6 * 2 * 512
     assert size(encoder='prelu', layers=4, bias=False) == 4_984_881 + deep + 6 - 6 * 512
-    dilated = dict(encoder='prelu', layers=5, dilations=(1, 2, 4, 8))
+    dilated = dict(encoder='prelu', layers=5, dilated=True)
     assert size(**dilated) == size(encoder='prelu', layers=5)
 
 
 @variants
 def test_as_many_samples_out_as_in(options):
-    model = conv_tasnet(**SMALL | options | dict(blocks=1))
+    model = build(**SMALL | options | dict(blocks=1))
     variables = shapes(model)
     for samples in (1, 16, 17, 4001):  # tests of the encoders go through all of them
         mixture_BT = jax.ShapeDtypeStruct((2, samples), jnp.float32)
@@ -82,7 +81,7 @@ def test_as_many_samples_out_as_in(options):
 @pytest.mark.slow
 @variants
 def test_padding_changes_nothing(options):
-    model = conv_tasnet(**SMALL | options)
+    model = build(**SMALL | options)
     variables = parameters(model)
     apply = jax.jit(model.apply)
     lengths = [1, 37, 90]
@@ -104,7 +103,7 @@ def test_padding_changes_nothing(options):
 
 @pytest.mark.slow
 def test_gradients_do_not_see_padding():
-    model = conv_tasnet(**SMALL | dict(blocks=1, encoder='glu', layers=2))
+    model = build(**SMALL | dict(blocks=1, encoder='glu', layers=2))
     variables = parameters(model)
 
     def gradient(mixture_BT, length_B):
@@ -135,12 +134,12 @@ def input_support(model, variables, samples, at):
 @pytest.mark.slow
 def test_causal_model_does_not_see_the_future():
     options = SMALL | dict(encoder='glu', layers=2, norm='cln', causal=True)
-    model = conv_tasnet(**options)
+    model = build(**options)
     seen = input_support(model, parameters(model), samples=200, at=100)
     # A frame must be complete before it is coded: one window, less the sample itself.
     assert 100 < seen.max() < 100 + 16
     assert seen.min() == 0, 'the cumulative norm sees the whole past'
-    anticausal = conv_tasnet(**options | dict(causal=False))
+    anticausal = build(**options | dict(causal=False))
     assert input_support(anticausal, parameters(anticausal), samples=200, at=100).max() >= 116
 
 
@@ -158,7 +157,7 @@ def test_causal_model_does_not_see_the_future():
 def test_receptive_field(options, monkeypatch):
     for name in norms.NORMS:  # their statistics see everything
         monkeypatch.setitem(norms.NORMS, name, lambda x_BKN, scale_N, bias_N, **_: x_BKN)
-    model = conv_tasnet(**SMALL | options, depthwise='shift')  # 'auto' folds the norms away
+    model = build(**SMALL | options, depthwise='shift')  # 'auto' folds the norms away
     field = receptive_field(model)
     at = field + 3
     seen = input_support(model, parameters(model), samples=2 * field + 6, at=at)
@@ -166,12 +165,12 @@ def test_receptive_field(options, monkeypatch):
 
 
 def test_receptive_field_of_the_paper_is_1_53_seconds():
-    assert receptive_field(conv_tasnet()) / 8000 == pytest.approx(1.533, abs=1e-3)
+    assert receptive_field(build()) / 8000 == pytest.approx(1.533, abs=1e-3)
 
 
 @pytest.mark.parametrize('options', [dict(), VARIANTS['dilated'], VARIANTS['glu'], dict(skip=0)])
 def test_multiply_accumulates_equal_those_of_the_traced_program(options):
-    model = conv_tasnet(**SMALL | options | dict(depthwise='conv', kernel=3))
+    model = build(**SMALL | options | dict(depthwise='conv', kernel=3))
     variables = shapes(model)
     frames_per_s, count = 1000, 0
     mixture_BT = jax.ShapeDtypeStruct((1, 8 * frames_per_s - 15), jnp.float32)
@@ -187,8 +186,8 @@ def test_multiply_accumulates_equal_those_of_the_traced_program(options):
 
 @pytest.mark.slow
 def test_bfloat16_estimate_is_close():
-    exact = conv_tasnet(**SMALL | VARIANTS['glu'])
-    rough = conv_tasnet(**SMALL | VARIANTS['glu'] | dict(dtype='bfloat16'))
+    exact = build(**SMALL | VARIANTS['glu'])
+    rough = build(**SMALL | VARIANTS['glu'] | dict(dtype='bfloat16'))
     variables, mixture_BT = parameters(exact), normal(2, 400)
     exact_BST = jax.jit(exact.apply)(variables, mixture_BT)
     rough_BST = jax.jit(rough.apply)(variables, mixture_BT)
@@ -199,7 +198,7 @@ def test_bfloat16_estimate_is_close():
 
 @pytest.mark.slow
 def test_silence_is_finite_with_its_gradient():
-    model = conv_tasnet(**SMALL | dict(blocks=1, encoder='glu', layers=2))
+    model = build(**SMALL | dict(blocks=1, encoder='glu', layers=2))
     variables = parameters(model)
     loss = lambda v: model.apply(v, jnp.zeros((2, 90))).sum()  # noqa: E731
     value, gradient = jax.jit(jax.value_and_grad(loss))(variables)
@@ -209,29 +208,30 @@ def test_silence_is_finite_with_its_gradient():
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(encoder='relu'), "encoder='relu': must be one of 'linear', 'prelu', 'glu'"),
-        (dict(norm='bn'), "norm='bn'"),
-        (dict(mask='tanh'), "mask='tanh'"),
-        (dict(depthwise='fft'), "depthwise='fft'"),
-        (dict(dtype='float16'), "dtype='float16'"),
-        (dict(window=16, stride=6), 'window=16 is not a multiple of stride=6'),
-        (dict(kernel=4), 'kernel=4 is even'),
-        (dict(hidden=0), 'hidden=0: must be at least 1'),
-        (dict(skip=-1), 'skip=-1'),
-        (dict(layers=4), "layers=4: must be 1 with encoder='linear'"),
-        (dict(encoder='glu'), 'layers=1: must be at least 2'),
-        (dict(encoder='glu', layers=4, dilations=(1, 2)), 'dilations=.1, 2.: must be 3'),
-        (dict(dilations=(1,)), 'dilations=.1,.: must be 0'),
-        (dict(causal=True), "norm='gln': must be 'cln' when causal=True"),
+        (dict(encoder='glv'), "encoder.name = 'glv': must be one of linear, .* did you mean 'glu'"),
+        (dict(norm='bn'), "^norm = 'bn': must be one of"),
+        (dict(mask='tanh'), "separator.mask = 'tanh'"),
+        (dict(depthwise='fft'), "separator.depthwise = 'fft'"),
+        (dict(dtype='float16'), "^dtype = 'float16'[^=]*$"),  # once, though it is of both
+        (dict(window=16, stride=6), 'encoder.window = 16: must be a multiple of stride = 6'),
+        (dict(kernel=4), 'separator.kernel = 4: must be odd'),
+        (dict(hidden=0), 'separator.hidden = 0: must be at least 1'),
+        (dict(skip=-1), 'separator.skip = -1'),
+        (dict(sources=0), 'sources = 0'),
+        (dict(encoder='glu', layers=1), 'encoder.layers = 1: a deep encoder has at least 2'),
+        (dict(causal=True), "^norm = 'gln': sees the whole utterance"),
+        (dict(causal=True, norm='cln', padding='reflect'), "separator.padding = 'reflect'"),
+        (dict(input_norm='gln', causal=True, norm='cln'), 'separator.input_norm'),
+        (dict(basis=0, mask='tanh'), "encoder.basis = 0.*; separator.mask = 'tanh'"),
     ],
 )
 def test_settings_that_cannot_work_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
-        conv_tasnet(**options)
+        build(**options)
 
 
 @pytest.mark.parametrize('shape', [(40,), (2, 1, 40), (2, 0)])
 def test_wrong_mixture_shape_is_an_error(shape):
-    model = conv_tasnet(**SMALL)
+    model = build(**SMALL)
     with pytest.raises(ValueError, match='must be .batch, samples.'):
         model.apply(parameters(model), jnp.zeros(shape))

@@ -148,9 +148,11 @@ def test_a_flipped_character_is_noted(folder):
         (note,) = [note for note in read(folder)[1] if 'digest' in note]
         assert 'damaged' in note and os.path.basename(name) in note
         (run / name).write_text(whole)
-    config = (run / 'config.json').read_text()
-    (run / 'config.json').write_text(config.replace('"float32"', '"flnat32"'))
-    (note,) = [note for note in read(folder)[1] if 'flnat32' in note]
+    content = files.with_digest(json.loads((run / 'config.json').read_text()))
+    (run / 'config.json').write_text(json.dumps(content))
+    assert not [note for note in read(folder)[1] if 'config.json' in note]
+    (run / 'config.json').write_text(json.dumps(content).replace('"float32"', '"flnat32"'))
+    (note,) = [note for note in read(folder)[1] if 'digest' in note]
     assert 'damaged' in note and 'config.json' in note
 
 
@@ -164,9 +166,9 @@ def test_half_characters_anywhere_in_a_configuration(folder):
             section[f'new {half}'] = 1
         config['task'] = 'speech'
         path.write_text(json.dumps(config))
-    results = runs.read([str(folder)], notes := [])
+    results = runs.read([str(folder)], [])
     text.compare(results)
-    assert len(results.runs) == 2 and any('damaged' in note for note in notes)
+    assert len(results.runs) == 2
     json.dumps([*results.runs.label, *results.runs.config], ensure_ascii=False).encode()
 
 

@@ -56,6 +56,8 @@ def test_the_loss_is_negative_si_snr_under_the_best_order():
     np.testing.assert_allclose(values['si_snr'], expected_B, rtol=1e-5)
 
     config.loss.power_law_weight = 0.01
+    separate, task = task.separate, make_task(config)
+    task.separate = separate
     augmented_B, values = task.loss({}, batch(), jax.random.key(0))
     term_B = power_law(estimate_BST[:, ::-1], jnp.float32(source_BST)).mean(axis=1)
     np.testing.assert_allclose(augmented_B, loss_B + 0.01 * term_B, rtol=1e-5)

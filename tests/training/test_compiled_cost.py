@@ -9,14 +9,14 @@ import jax.monitoring
 import jax.numpy as jnp
 import pytest
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, files
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.models.conv_tasnet import multiply_accumulates
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import loop, mesh as mesh_lib, state as state_lib, step as step_lib
 from fgsep_jax.training.logging import RunLog
 import synthetic
-from test_config import load
+from test_config import load, put
 import tiny
 
 SLACK = 1.05
@@ -45,11 +45,10 @@ RECORDED = {
 def small(name, **values):
     """A shipped configuration at a small size; values as keys of the section `model`."""
     config = load(name)
-    for section, changes in SMALL[config.task].items():
-        config[section].update(changes)
+    changes = {**SMALL[config.task], 'model': {**SMALL[config.task]['model'], **values}}
     if name in DEEP:
-        config.model.layers = DEEP[name]
-    config.model.update(values)
+        changes['model']['layers'] = DEEP[name]
+    put(config, files.flatten(changes))
     return config
 
 

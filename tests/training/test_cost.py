@@ -7,7 +7,7 @@ import pytest
 
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import cost
-from test_config import load
+from test_config import load, put
 
 
 def test_a_run_that_takes_days_names_the_presets_that_fit():
@@ -39,7 +39,7 @@ def test_a_run_that_fits_says_so_and_no_more():
 )
 def test_a_run_says_how_it_computes(name, changes, said):
     config = load(name, 'demo')
-    config.model.update(changes)
+    put(config, {f'model.{key}': value for key, value in changes.items()})
     state = types.SimpleNamespace(params={'a': np.zeros(3)})
     compiled = types.SimpleNamespace(memory_analysis=lambda: None)
     lines = cost.describe(config, state=state, compiled=compiled, examples=100, short=0, devices=1)

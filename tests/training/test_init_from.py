@@ -83,8 +83,11 @@ def test_what_is_resumed_does_not_read_it_again(data, first, tmp_path):
 @pytest.mark.parametrize(
     'overrides, message',
     [
-        ({'model.hidden': 9}, '--config.model.hidden=8$'),
-        ({'model.mask': 'relu', 'model.stride': 4}, 'model.mask=sigmoid --config.model.stride=8'),
+        ({'model.hidden': 9}, '--config.model.separator.hidden=8$'),
+        (
+            {'model.mask': 'relu', 'model.stride': 4},
+            'model.encoder.stride=8 --config.model.separator.mask=sigmoid',
+        ),
         ({'data.sources': 3}, '--config.data.sources=2$'),
     ],
 )

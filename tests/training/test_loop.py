@@ -363,7 +363,7 @@ def test_a_validation_is_left_at_once_and_made_up_for(data, tmp_path, monkeypatc
 def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
     run_folder.claim(tmp_path, tiny.config(data), RecordSource(data, 'train'))
     run_folder.check(tmp_path, tiny.config(data, **{'training.epochs': 9}))
-    with pytest.raises(ConfigError, match='model.basis: 8 before, 16 now'):
+    with pytest.raises(ConfigError, match='model.encoder.basis: 8 before, 16 now'):
         run_folder.check(tmp_path, tiny.config(data, **{'model.basis': 16}))
 
 
@@ -380,10 +380,10 @@ def test_a_configuration_that_came_while_the_lock_was_waited_for_is_refused(
             yield held
 
     monkeypatch.setattr(loop.mesh_lib, 'hold', late)
-    with pytest.raises(ConfigError, match='model.basis: 16 before, 8 now'):
+    with pytest.raises(ConfigError, match='model.encoder.basis: 16 before, 8 now'):
         run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
-    assert run_folder.read_config(str(tmp_path / 'run')).model.basis == 16
+    assert run_folder.read_config(str(tmp_path / 'run')).model.encoder.basis == 16
 
 
 def test_a_lost_lock_ends_the_training_before_anything_is_saved(data, tmp_path, monkeypatch):

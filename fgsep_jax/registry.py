@@ -1,0 +1,95 @@
+"""Parts of a model and losses by name: made from a section of a configuration.
+
+A registry is a plain dict {name: function or module}, in the module that its parts are in:
+`models.encoders.ENCODERS`, `models.separators.SEPARATORS`, `losses.si_snr.LOSSES`. A part's keyword
+arguments are the keys of its section, their defaults its values and types. Whoever has parts of
+their own adds them to the dict, in the file of a configuration or in a module that it imports; so
+that a trained run is found to be made of them wherever it is used, $FGSEP_MODULES names these
+files.
+"""
+
+import functools
+import importlib.util
+import inspect
+import os
+import sys
+
+from fgsep_jax.rules import RuleError, Rules
+
+NAME = 'FGSEP_MODULES'
+
+
+def find(parts, name):
+    """The part of a registry that has a name.
+
+    Raises:
+      RuleError: there is none; the names that there are.
+    """
+    if isinstance(name, str) and name not in parts:
+        _load()
+    if not isinstance(name, str) or name not in parts:
+        rules = Rules(dict(name=name))
+        rules.one_of('name', parts)
+        (key, text) = rules.problems[0]
+        raise RuleError([(key, f'{text} One of your own: {NAME}=FILE.py, which registers it.')])
+    return parts[name]
+
+
+def keywords(part, but=()):
+    """{keyword: default} of a part, without some that are not its own to choose."""
+    skip = {'parent', 'name', 'sources', *but}
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(part).parameters.items()
+        if name not in skip and parameter.default is not inspect.Parameter.empty
+    }
+
+
+def bind(parts, section):
+    """A function of a registry with the keywords of its section, as `make`."""
+    section = dict(section)
+    function = find(parts, name := section.pop('name'))
+    _refuse_unknown(name, function, section)
+    return functools.partial(function, **section)
+
+
+def make(parts, section, both):
+    """Makes a part from its section.
+
+    Args:
+      parts: the registry.
+      section: {'name': of the part, keyword: value}.
+      both: {keyword: value} that are handed on where the part has them.
+
+    Raises:
+      RuleError: there is no such part, it has no such keyword, or its values cannot work.
+    """
+    section = dict(section)
+    part = find(parts, name := section.pop('name'))
+    takes = _refuse_unknown(name, part, section)
+    return part(**section, **{key: value for key, value in both.items() if key in takes})
+
+
+def _refuse_unknown(name, part, section):
+    takes = inspect.signature(part).parameters
+    if unknown := [key for key in section if key not in takes]:
+        raise RuleError([(key, f': {name} has no such key') for key in unknown])
+    return takes
+
+
+@functools.cache
+def _load():
+    """Runs the files that $FGSEP_MODULES names, once."""
+    for path in filter(None, os.environ.get(NAME, '').split(os.pathsep)):
+        name = os.path.splitext(os.path.basename(path))[0]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if name in sys.modules:
+            continue
+        try:
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+        except Exception as error:
+            sys.modules.pop(name, None)
+            said = ' '.join(str(error).split())
+            raise RuleError([(NAME, f' = {path}: {type(error).__name__}: {said}')]) from error

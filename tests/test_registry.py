@@ -1,0 +1,211 @@
+"""Parts of one's own: registered by a file outside, trained, described, evaluated, used."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from fgsep_jax import config as config_lib, describe, main, registry, rules, validate
+from fgsep_jax.config import ConfigError
+from fgsep_jax.losses.si_snr import LOSSES
+from fgsep_jax.models.encoders import ENCODERS
+from fgsep_jax.models.separators import SEPARATORS
+from fgsep_jax.separation.model import load
+from fgsep_jax.training import run_folder
+import synthetic
+from test_config import load as load_config
+
+PARTS = """
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fgsep_jax.losses.si_snr import LOSSES
+from fgsep_jax.models.encoders import ENCODERS, frame, overlap_add
+from fgsep_jax.models.separators import SEPARATORS
+
+
+class Cosines(nn.Module):
+    window: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, mixture_BT, valid_BK=None):
+        frame_BKW = frame(mixture_BT, window=self.window, stride=self.stride)
+        return nn.Dense(12, use_bias=False, name='basis')(frame_BKW)
+
+
+class Back(nn.Module):
+    window: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, coded_BKN, samples, valid_BK=None):
+        frame_BKW = nn.Dense(self.window, use_bias=False, name='basis')(coded_BKN)
+        if valid_BK is not None:
+            frame_BKW = frame_BKW * valid_BK[..., None]
+        return overlap_add(frame_BKW, stride=self.stride, samples=samples)
+
+
+def cosines(*, window=16, stride=8):
+    return Cosines(window, stride), Back(window, stride)
+
+
+class Framewise(nn.Module):
+    sources: int = 2
+    width: int = 5
+
+    @nn.compact
+    def __call__(self, encoded_BKN, valid_BK=None):
+        hidden_BKC = nn.relu(nn.Dense(self.width)(encoded_BKN))
+        mask_BKD = nn.sigmoid(nn.Dense(self.sources * encoded_BKN.shape[-1])(hidden_BKC))
+        return jnp.stack(jnp.split(mask_BKD, self.sources, axis=-1), axis=1)
+
+
+def negative_l1(estimate, reference, *, valid=None, scale=1.0):
+    difference = jnp.abs(estimate - reference)
+    return -scale * (difference if valid is None else difference * valid).mean(axis=-1)
+
+
+ENCODERS['cosines'] = cosines
+SEPARATORS['framewise'] = Framewise
+LOSSES['l1'] = negative_l1
+"""
+CONFIG = """
+import parts_of_mine
+from base_speech import base
+
+
+def get_config(argument=''):
+    config, size = base(argument, experiment='mine')
+    config.model.encoder = dict(name='cosines', window=size(paper=32, small=16, demo=16))
+    config.model.separator = dict(name='framewise')
+    config.loss = dict({k: v for k, v in config.loss.items() if k != 'eps'}, name='l1')
+    return config
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A configuration's file outside; what it registers goes with the test."""
+    (tmp_path / 'parts_of_mine.py').write_text(PARTS)
+    (tmp_path / 'mine.py').write_text(CONFIG)
+    yield str(tmp_path / 'mine.py')
+    forget()
+
+
+def forget():
+    """As a new process would be, without what a configuration registered."""
+    for parts, name in ((ENCODERS, 'cosines'), (SEPARATORS, 'framewise'), (LOSSES, 'l1')):
+        parts.pop(name, None)
+    sys.modules.pop('parts_of_mine', None)
+    registry._load.cache_clear()
+
+
+def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, capsys):
+    data = synthetic.write(tmp_path / 'tones')
+    run = str(tmp_path / 'run')
+    config = config_lib.load(f'{mine}:demo')
+    tiny_keys = [
+        *('data.batch_size=4', 'data.segment_seconds=0.1', 'training.epochs=3'),
+        *('training.log_steps=1', 'training.audio_examples=0', 'evaluation.listen_examples=0'),
+    ]
+    flags = [f'--config.{key}' for key in (f'data.dir={data}', *tiny_keys)]
+    # Keys that the file left out have their part's values, and are found like any other.
+    flags += ['--config.model.separator.width=7', '--config.model.encoder.stride=4']
+    main.main([f'--config={mine}:demo', f'--workdir={run}', *flags])
+    said = capsys.readouterr().out
+    assert 'MACs' in said and 'l1' in said
+    lines = describe.describe(run_folder.read_config(run))
+    assert any('which they do not say' in line for line in lines)
+
+    forget()
+    with pytest.raises(ConfigError, match="encoder.name = 'cosines'.*FGSEP_MODULES=FILE.py"):
+        load(run)
+    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'parts_of_mine.py'))
+    registry._load.cache_clear()
+    model = load(run)
+    assert model.config.model.separator.width == 7 and model.config.loss.scale == 1.0
+    signal_T = np.random.default_rng(0).standard_normal(3001).astype(np.float32)
+    parts = model.separate(signal_T, model.sample_rate)
+    assert list(parts) == list(model.sources) and {p.shape for p in parts.values()} == {(3001,)}
+    assert config.model.encoder.window == 16
+
+
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        ('raise RuntimeError("no\\nluck")', 'RuntimeError: no luck'),
+        ('import nothing_of_this_name', 'ModuleNotFoundError'),
+        (None, 'No such file'),
+    ],
+)
+def test_a_file_of_parts_that_cannot_be_run_is_said(tmp_path, monkeypatch, content, words):
+    path = tmp_path / 'parts_of_mine.py'
+    if content:
+        path.write_text(content)
+    monkeypatch.setenv('FGSEP_MODULES', str(path))
+    registry._load.cache_clear()
+    config = load_config('convtasnet_glu', 'demo')
+    config.model.encoder.name = 'cosines'
+    with pytest.raises(ConfigError, match=f'FGSEP_MODULES = {path}: .*{words}') as error:
+        validate.validate(config)
+    assert '\n' not in str(error.value)
+    forget()
+
+
+@pytest.mark.parametrize('path, parts', [
+    ('model.encoder', ENCODERS), ('model.separator', SEPARATORS), ('loss', LOSSES)
+])  # fmt: skip
+def test_the_base_says_every_key_of_its_parts(path, parts):
+    """And its values are those of the paper, as the parts have them."""
+    config = load_config('convtasnet')
+    section = config
+    for name in path.split('.'):
+        section = section[name]
+    both = {key for key, value in config.model.items() if not hasattr(value, 'keys')}
+    keywords = registry.keywords(parts[section.name], both if 'model' in path else ['valid'])
+    own = {key: value for key, value in section.items() if not key.startswith('power_law_')}
+    assert own == {'name': section.name, **keywords}
+
+
+def test_another_part_is_chosen_on_the_command_line():
+    config = load_config('convtasnet', 'demo')
+    config_lib.override(
+        config, {'model.encoder.layers': '3', 'model.encoder.name': 'glu', 'loss.name': 'snr'}
+    )
+    assert (config.model.encoder.layers, config.model.encoder.basis) == (3, 64)
+    assert config.loss.name == 'snr' and config.loss.power_law_hop == 64
+    config_lib.override(config, {'model.encoder.name': 'linear'})
+    validate.validate(config)
+    assert 'layers' not in config.model.encoder
+    with pytest.raises(ConfigError, match="encoder.name = 'gul': must be .* did you mean 'glu'"):
+        config_lib.override(config, {'model.encoder.name': 'gul'})
+
+
+def test_a_section_has_the_keys_of_its_part_alone():
+    with pytest.raises(rules.RuleError, match='layers: linear has no such key'):
+        registry.make(ENCODERS, {'name': 'linear', 'layers': 2}, {})
+    encoder, _ = registry.make(
+        ENCODERS, {'name': 'glu', 'layers': 2}, {'norm': 'cln', 'nothing': 1}
+    )
+    assert encoder.norm == 'cln'
+
+
+def test_a_configuration_of_before_its_parts_had_sections_is_read():
+    """Flat keys of Conv-TasNet, as runs and model files of earlier versions have them."""
+    for name in ('convtasnet', 'convtasnet_dilated', 'convtasnet_glu', 'convtasnet_causal'):
+        config = load_config(name, 'small')
+        content = config.to_dict()
+        model = content['model']
+        old = {'encoder': model['encoder'].pop('name'), **model.pop('encoder')}
+        old |= {k: v for k, v in model.pop('separator').items() if k != 'name'}
+        old['encoder_activation'] = 'relu' if old.pop('rectify') else 'none'
+        content['model'] = {'layers': 1, 'dilated': False, 'bias': True, **model, **old}
+        assert config_lib.from_json(json.dumps(content)) == config
+    content['model'] = {'encoder': 'prelu', 'encoder_activation': 'relu', 'layers': 3}
+    model = config_lib.from_json(json.dumps(content)).model
+    assert (model.encoder.name, model.encoder.rectify, model.separator.hidden) == (
+        'prelu', True, 512
+    )  # fmt: skip
