@@ -632,6 +632,8 @@ def _row(cells: dict[str, str], roots: dict[str, str]) -> Mixture:
             raise ValueError(f'{name} is {cell[:200]!r}: path_{count + 1} must not be empty')
     if not (row.split and row.id):
         raise ValueError('split and id must not be empty')
+    if all(source.source_id for source in row.sources):
+        return row
     sources = (
         source if source.source_id else dataclasses.replace(source, source_id=cells[f'path_{i}'])
         for i, source in enumerate(row.sources, 1)

@@ -8,6 +8,7 @@ import codecs
 from collections.abc import Collection, Sequence
 import csv
 import dataclasses
+import functools
 import itertools
 import math
 import os
@@ -220,6 +221,15 @@ def column(kind, default=dataclasses.MISSING, *, always: bool = False):
     return dataclasses.field(default=default, metadata={'kind': kind, 'always': always})
 
 
+@functools.cache  # asked for once a row
+def _fields(row_type: type) -> list[tuple]:
+    """(name, kind, default, whether that is written) of each field, see `column`."""
+    return [
+        (field.name, field.metadata['kind'], field.default, field.metadata['always'])
+        for field in dataclasses.fields(row_type)
+    ]
+
+
 def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, object]:
     """{column: its kind} of a table of such rows, in the order of their fields.
 
@@ -229,29 +239,28 @@ def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, objec
         end: of each column's name.
     """
     kinds = {}
-    for field in dataclasses.fields(row_type):
-        kind = field.metadata['kind']
+    for name, kind, _, _ in _fields(row_type):
         if isinstance(kind, list):
             for i in range(1, count + 1):
                 kinds |= columns(kind[0], end=f'_{i}')
         elif dataclasses.is_dataclass(kind):
             kinds |= columns(kind, end=end)
         else:
-            kinds[field.name + end] = kind
+            kinds[name + end] = kind
     return kinds
 
 
 def _cells(row, roots: dict[str, str], end: str = '') -> dict[str, object]:
     cells = {}
-    for field in dataclasses.fields(row):
-        kind, content = field.metadata['kind'], getattr(row, field.name)
+    for name, kind, default, always in _fields(type(row)):
+        content = getattr(row, name)
         if isinstance(kind, list):
             for i, part in enumerate(content, 1):
                 cells |= _cells(part, roots, f'_{i}')
         elif dataclasses.is_dataclass(kind):
             cells |= _cells(content, roots, end)
-        elif kind is str or field.metadata['always'] or content != field.default:
-            cells[field.name + end] = _cell(content, kind, roots)
+        elif kind is str or always or content != default:
+            cells[name + end] = _cell(content, kind, roots)
     return {name: cell for name, cell in cells.items() if cell != ''}
 
 
@@ -297,22 +306,22 @@ def from_cells(row_type: type, cells: dict[str, str], roots: dict[str, str], end
         ValueError: with the column, what is there and the rule that it breaks.
     """
     values = {}
-    for field in dataclasses.fields(row_type):
-        kind, name = field.metadata['kind'], field.name + end
+    for field, kind, default, _ in _fields(row_type):
+        name = field + end
         if isinstance(kind, list):
-            key = dataclasses.fields(kind[0])[0].name  # where this is empty they end
+            key = _fields(kind[0])[0][0]  # where this is empty they end
             numbers = itertools.takewhile(lambda i: cells.get(f'{key}_{i}'), itertools.count(1))
             parts = (from_cells(kind[0], cells, roots, f'_{i}') for i in numbers)
-            values[field.name] = tuple(parts)
+            values[field] = tuple(parts)
         elif dataclasses.is_dataclass(kind):
-            values[field.name] = from_cells(kind, cells, roots, end)
+            values[field] = from_cells(kind, cells, roots, end)
         elif cells.get(name):
             try:
-                values[field.name] = value(cells[name], kind, roots)
+                values[field] = value(cells[name], kind, roots)
             except ValueError as error:
                 raise ValueError(f'{name} is {cells[name][:200]!r}: {error}') from None
-        elif field.default is dataclasses.MISSING:
-            values[field.name] = ''
+        elif default is dataclasses.MISSING:
+            values[field] = ''
     return row_type(**values)
 
 
