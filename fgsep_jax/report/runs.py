@@ -412,23 +412,13 @@ def _by_source(given, metrics):
     metrics = [name for name in metrics if not name.endswith(tuple(f'_{s}' for s in sources))]
     long = {'source': sources * count}
 
-    def spread(name, columns):  # of each source in turn
-        long[name] = [cell for row in zip(*columns) for cell in row]
-
-    for name in ('id', *NUMBERS):
-        if name in given:
-            spread(name, [given[name]] * len(sources))
     if not named:
         speakers = [(row + [''] * len(sources))[: len(sources)] for row in speakers]
         long['speaker'] = [name for row in speakers for name in row]
-    for name in ('class', 'recording', 'sex'):
-        columns = [given.get(f'{name}_{source}') for source in sources]
-        if None not in columns:
-            spread(name, columns)
-    for name in metrics:
+    for name in ('id', *NUMBERS, 'class', 'recording', 'sex', *metrics):
         columns = [given.get(f'{name}_{source}', given.get(name)) for source in sources]
-        if None not in columns:
-            spread(name, columns)
+        if None not in columns:  # of each source in turn
+            long[name] = [cell for row in zip(*columns) for cell in row]
     return long, metrics
 
 
@@ -439,9 +429,7 @@ def _read_names(text):
         ''.join(speakers).encode()  # half a character cannot be printed
     except (ValueError, TypeError, RecursionError):
         return text.split(' ')
-    if isinstance(speakers, list):
-        return speakers
-    return text.split(' ')
+    return speakers if isinstance(speakers, list) else text.split(' ')
 
 
 def made_by(summary):
