@@ -160,9 +160,11 @@ def _train(args, config):
     import jax
 
     from fgsep_jax.evaluation import run as evaluation
+    from fgsep_jax.tasks import check
     from fgsep_jax.training import run as training
 
     validate.validate(config, devices=jax.device_count(), hosts=jax.process_count())
+    check(config)
     training.train(config, workdir, then=then)
     if evaluating:
         evaluation.evaluate(config, workdir, splits=splits, baselines=True, announce=False)

@@ -1,6 +1,7 @@
 """Parts of one's own: registered by a file outside, trained, described, evaluated, used."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -131,6 +132,29 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
     parts = model.separate(signal_T, model.sample_rate)
     assert list(parts) == list(model.sources) and {p.shape for p in parts.values()} == {(3001,)}
     assert config.model.encoder.window == 16
+
+
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        (('nn.Dense(12', "nn.Dense('12'"), 'parts_of_mine.py, line 18: TypeError'),
+        ((' * valid_BK[..., None]', '[::2]'), 'estimates of shape .* must be .2, 2, 800.'),
+        (('jnp.split(', 'jnp.nothing('), "line 45: AttributeError: .*'nothing'"),
+        (('self.width', 'self.wdith'), 'line 43: AttributeError: .*"wdith"'),
+    ],
+)
+def test_a_part_that_does_not_work_is_said_before_anything_is_written(
+    mine, tmp_path, capsys, change, words
+):
+    data = synthetic.write(tmp_path / 'tones')
+    (tmp_path / 'parts_of_mine.py').write_text(PARTS.replace(*change))
+    flags = [f'--config.data.dir={data}', '--config.data.batch_size=4']
+    flags += ['--config.data.segment_seconds=0.1', f'--workdir={tmp_path / "run"}']
+    with pytest.raises(SystemExit) as left:
+        main.main([f'--config={mine}:demo', *flags])
+    assert left.value.code == 2 and not (tmp_path / 'run').exists()
+    text = capsys.readouterr().err
+    assert re.search(words, text) and text.count('\n') == 1
 
 
 @pytest.mark.parametrize(
