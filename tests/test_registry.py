@@ -1,6 +1,7 @@
 """Parts of one's own: registered by a file outside, trained, described, evaluated, used."""
 
 import json
+import pathlib
 import re
 import sys
 
@@ -17,80 +18,14 @@ from fgsep_jax.training import run_folder
 import synthetic
 from test_config import load as load_config
 
-PARTS = """
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-from fgsep_jax.losses.si_snr import LOSSES
-from fgsep_jax.models.encoders import ENCODERS, frame, overlap_add
-from fgsep_jax.models.separators import SEPARATORS
-
-
-class Cosines(nn.Module):
-    window: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, mixture_BT, valid_BK=None):
-        frame_BKW = frame(mixture_BT, window=self.window, stride=self.stride)
-        return nn.Dense(12, use_bias=False, name='basis')(frame_BKW)
-
-
-class Back(nn.Module):
-    window: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, coded_BKN, samples, valid_BK=None):
-        frame_BKW = nn.Dense(self.window, use_bias=False, name='basis')(coded_BKN)
-        if valid_BK is not None:
-            frame_BKW = frame_BKW * valid_BK[..., None]
-        return overlap_add(frame_BKW, stride=self.stride, samples=samples)
-
-
-def cosines(*, window=16, stride=8):
-    return Cosines(window, stride), Back(window, stride)
-
-
-class Framewise(nn.Module):
-    sources: int = 2
-    width: int = 5
-
-    @nn.compact
-    def __call__(self, encoded_BKN, valid_BK=None):
-        hidden_BKC = nn.relu(nn.Dense(self.width)(encoded_BKN))
-        mask_BKD = nn.sigmoid(nn.Dense(self.sources * encoded_BKN.shape[-1])(hidden_BKC))
-        return jnp.stack(jnp.split(mask_BKD, self.sources, axis=-1), axis=1)
-
-
-def negative_l1(estimate, reference, *, valid=None, scale=1.0):
-    difference = jnp.abs(estimate - reference)
-    return -scale * (difference if valid is None else difference * valid).mean(axis=-1)
-
-
-ENCODERS['cosines'] = cosines
-SEPARATORS['framewise'] = Framewise
-LOSSES['l1'] = negative_l1
-"""
-CONFIG = """
-import parts_of_mine
-from base_speech import base
-
-
-def get_config(argument=''):
-    config, size = base(argument, experiment='mine')
-    config.model.encoder = dict(name='cosines', window=size(paper=32, small=16, demo=16))
-    config.model.separator = dict(name='framewise')
-    config.loss = dict({k: v for k, v in config.loss.items() if k != 'eps'}, name='l1')
-    return config
-"""
+EXTEND = pathlib.Path(__file__).parents[1] / 'docs' / 'extend.md'
+PARTS, CONFIG = re.findall(r'```python\n(.*?)```', EXTEND.read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture
 def mine(tmp_path):
     """A configuration's file outside; what it registers goes with the test."""
-    (tmp_path / 'parts_of_mine.py').write_text(PARTS)
+    (tmp_path / 'parts.py').write_text(PARTS)
     (tmp_path / 'mine.py').write_text(CONFIG)
     yield str(tmp_path / 'mine.py')
     forget()
@@ -98,16 +33,15 @@ def mine(tmp_path):
 
 def forget():
     """As a new process would be, without what a configuration registered."""
-    for parts, name in ((ENCODERS, 'cosines'), (SEPARATORS, 'framewise'), (LOSSES, 'l1')):
+    for parts, name in ((ENCODERS, 'rectified'), (SEPARATORS, 'framewise'), (LOSSES, 'l1')):
         parts.pop(name, None)
-    sys.modules.pop('parts_of_mine', None)
+    sys.modules.pop('parts', None)
     registry._load.cache_clear()
 
 
 def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, capsys):
     data = synthetic.write(tmp_path / 'tones')
     run = str(tmp_path / 'run')
-    config = config_lib.load(f'{mine}:demo')
     tiny_keys = [
         *('data.batch_size=4', 'data.segment_seconds=0.1', 'training.epochs=3'),
         *('training.log_steps=1', 'training.audio_examples=0', 'evaluation.listen_examples=0'),
@@ -122,32 +56,35 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
     assert any('which they do not say' in line for line in lines)
 
     forget()
-    with pytest.raises(ConfigError, match="encoder.name = 'cosines'.*FGSEP_MODULES=FILE.py"):
+    with pytest.raises(ConfigError, match="encoder.name = 'rectified'.*FGSEP_MODULES=FILE.py"):
         load(run)
-    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'parts_of_mine.py'))
+    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'parts.py'))
     registry._load.cache_clear()
     model = load(run)
-    assert model.config.model.separator.width == 7 and model.config.loss.scale == 1.0
+    assert model.config.model.separator.width == 7 and model.config.loss.scale == 10.0
     signal_T = np.random.default_rng(0).standard_normal(3001).astype(np.float32)
     parts = model.separate(signal_T, model.sample_rate)
     assert list(parts) == list(model.sources) and {p.shape for p in parts.values()} == {(3001,)}
-    assert config.model.encoder.window == 16
+    assert model.config.model.encoder.window == 16
 
 
 @pytest.mark.parametrize(
     'change, words',
     [
-        (('nn.Dense(12', "nn.Dense('12'"), 'parts_of_mine.py, line 18: TypeError'),
-        ((' * valid_BK[..., None]', '[::2]'), 'estimates of shape .* must be .2, 2, 800.'),
-        (('jnp.split(', 'jnp.nothing('), "line 45: AttributeError: .*'nothing'"),
-        (('self.width', 'self.wdith'), 'line 43: AttributeError: .*"wdith"'),
+        (('Dense(self.basis', "Dense('12'"), 'parts.py, line 18: TypeError'),
+        (
+            ('*= valid_BK[..., None]', '= frame_BKW[::2]'),
+            'estimates of shape .* must be .2, 2, 800.',
+        ),
+        (('jnp.split(', 'jnp.nothing('), "line 49: AttributeError: .*'nothing'"),
+        (('self.width', 'self.wdith'), 'line 47: AttributeError: .*"wdith"'),
     ],
 )
 def test_a_part_that_does_not_work_is_said_before_anything_is_written(
     mine, tmp_path, capsys, change, words
 ):
     data = synthetic.write(tmp_path / 'tones')
-    (tmp_path / 'parts_of_mine.py').write_text(PARTS.replace(*change))
+    (tmp_path / 'parts.py').write_text(PARTS.replace(*change))
     flags = [f'--config.data.dir={data}', '--config.data.batch_size=4']
     flags += ['--config.data.segment_seconds=0.1', f'--workdir={tmp_path / "run"}']
     with pytest.raises(SystemExit) as left:
@@ -166,13 +103,13 @@ def test_a_part_that_does_not_work_is_said_before_anything_is_written(
     ],
 )
 def test_a_file_of_parts_that_cannot_be_run_is_said(tmp_path, monkeypatch, content, words):
-    path = tmp_path / 'parts_of_mine.py'
+    path = tmp_path / 'parts.py'
     if content:
         path.write_text(content)
     monkeypatch.setenv('FGSEP_MODULES', str(path))
     registry._load.cache_clear()
     config = load_config('convtasnet_glu', 'demo')
-    config.model.encoder.name = 'cosines'
+    config.model.encoder.name = 'rectified'
     with pytest.raises(ConfigError, match=f'FGSEP_MODULES = {path}: .*{words}') as error:
         validate.validate(config)
     assert '\n' not in str(error.value)
