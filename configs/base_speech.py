@@ -48,6 +48,8 @@ def base(argument='', *, experiment=''):
                 stride=8,  # S
                 framing='padded',  # of the ends: padded, aligned (torchaudio), plain (asteroid)
                 rectify=False,  # a ReLU behind the strided layer
+                strided_bias=False,  # of the strided layers
+                spectrum=False,  # the separator reads log(1 + |STFT|) beside the code
                 decoder_bias=False,
                 # A deep one has these, too:
                 # layers: I, the strided one counted

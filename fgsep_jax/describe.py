@@ -85,6 +85,8 @@ def _hears(separator, rate):
     if not isinstance(model, conv_tasnet.ConvTasNet):
         return 'the whole window: recurrent in both directions'
     samples = conv_tasnet.receptive_field(model)
+    if getattr(model.separator, 'reach', 0) is None:
+        return 'the whole window'
     if samples is None:
         return 'as far as its encoder and its separator reach, which they do not say'
     norms = {'gln': '; its norms the whole window', 'cln': '; its norms all before'}

@@ -1,17 +1,17 @@
 """The shipped configurations, shrunk until they compile in a second or two."""
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, files
 from fgsep_jax.models.conv_tasnet import conv_tasnet
 from test_config import load, put
 
 SHRUNK = {
-    'model.encoder': 'linear',
-    'model.basis': 8,
-    'model.bottleneck': 4,
-    'model.hidden': 8,
-    'model.skip': 4,
-    'model.blocks': 2,
-    'model.repeats': 1,
+    'model.encoder.name': 'linear',
+    'model.encoder.basis': 8,
+    'model.separator.bottleneck': 4,
+    'model.separator.hidden': 8,
+    'model.separator.skip': 4,
+    'model.separator.blocks': 2,
+    'model.separator.repeats': 1,
     'data.batch_size': 4,
     'data.segment_seconds': 0.1,
     'training.epochs': 3,
@@ -49,10 +49,12 @@ def config(data, name='convtasnet_glu', **overrides):
         made.evaluation.splits = 'test'
         if made.model.auxiliary:
             made.data.adaptation_seconds = 0.05
-    values = {**(SHRUNK if made.task == 'speech' else SHRUNK_MASK), **overrides}
-    if 'model.encoder' not in overrides and name != 'convtasnet_glu':
-        values = {k: v for k, v in values.items() if k != 'model.encoder'}
-    put(made, values)
+    has = files.flatten(made.to_dict())
+    shrunk = SHRUNK if made.task == 'speech' else SHRUNK_MASK
+    shrunk = {key: value for key, value in shrunk.items() if key in has}
+    if name != 'convtasnet_glu':  # of the others the encoder is what they are
+        shrunk.pop('model.encoder.name', None)
+    put(made, {**shrunk, **overrides})
     return made
 
 

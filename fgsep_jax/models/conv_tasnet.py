@@ -18,8 +18,9 @@ class ConvTasNet(nn.Module):
     """Separates a mixture by masks over a learned code.
 
     Attributes:
-      encoder: `mixture_BT, valid_BK -> encoded_BKN`, with fields `window` and `stride`.
-      separator: `encoded_BKN, valid_BK -> mask_BSKN`.
+      encoder: `mixture_BT, valid_BK -> code_BKN`, or a pair of it and of `feature_BKF`, which the
+        separator reads instead; with fields `window` and `stride`.
+      separator: `feature_BKF, valid_BK -> mask_BSKN`, with `basis`, N, where F is another.
       decoder: `coded_BKN, samples, valid_BK -> estimate_BT`; without samples it leaves the frames
         as they are before they are overlapped and added.
       sources: S, waveforms to estimate.
@@ -67,13 +68,20 @@ class ConvTasNet(nn.Module):
             valid_QK = jnp.repeat(valid_BK, self.sources, axis=0)
             valid_BT = jnp.arange(samples)[None] < length_B[:, None]
             mixture_BT = jnp.where(valid_BT, mixture_BT, 0)
-        encoded_BKN = self.encoder(mixture_BT, valid_BK)
-        mask_BSKN = self.separator(encoded_BKN, valid_BK)
-        coded_BSKN = mask_BSKN * encoded_BKN[:, None]
+        code_BKN, feature_BKF, more = self._encode(mixture_BT, valid_BK)
+        mask_BSKN = self.separator(feature_BKF, valid_BK, **more)
+        coded_BSKN = mask_BSKN * code_BKN[:, None]
         # The decoder takes every source of every example as an example (Q = B * S).
         coded_QKN = coded_BSKN.reshape(-1, *coded_BSKN.shape[2:])
         estimate_BST = self.decoder(coded_QKN, samples, valid_QK).reshape(batch, -1, samples)
         return estimate_BST if length_B is None else jnp.where(valid_BT[:, None], estimate_BST, 0)
+
+    def _encode(self, mixture_BT, valid_BK=None):
+        """The code, what the separator reads, and the code's width where that is another."""
+        encoded = self.encoder(mixture_BT, valid_BK)
+        if not isinstance(encoded, tuple):
+            return encoded, encoded, {}
+        return *encoded, {'basis': encoded[0].shape[-1]}
 
     def separate_frames(self, frame_BKW: jax.Array) -> jax.Array:
         """Separates the next frames of signals that come in blocks.
@@ -87,12 +95,12 @@ class ConvTasNet(nn.Module):
         Returns:
           Frames of the estimates, to be overlapped and added [batch, sources, frames, window].
         """
-        encoded_BKN = self.encoder(frame_BKW)
-        return self._decode_frames(encoded_BKN, self.separator(encoded_BKN))
+        code_BKN, feature_BKF, more = self._encode(frame_BKW)
+        return self._decode_frames(code_BKN, self.separator(feature_BKF, **more))
 
     def enter(self, frame_BKW: jax.Array) -> jax.Array:
         """The input of the first block [batch, frames, bottleneck]; see `separate_frames`."""
-        return self.separator(self.encoder(frame_BKW), part='enter')
+        return self.separator(self._encode(frame_BKW)[1], part='enter')
 
     def block(self, x_BKC: jax.Array, index: int) -> tuple[jax.Array, jax.Array]:
         """One block by itself: its residual and its skip output; see `tcn.Block`."""
@@ -100,9 +108,9 @@ class ConvTasNet(nn.Module):
 
     def leave(self, frame_BKW: jax.Array, x_BKC: jax.Array) -> jax.Array:
         """What follows the last block; its input is as in `tcn.TCN`, see `separate_frames`."""
-        encoded_BKN = self.encoder(frame_BKW)
-        mask_BSKN = self.separator(encoded_BKN, part='leave', x_BKC=x_BKC)
-        return self._decode_frames(encoded_BKN, mask_BSKN)
+        code_BKN, feature_BKF, more = self._encode(frame_BKW)
+        mask_BSKN = self.separator(feature_BKF, part='leave', x_BKC=x_BKC, **more)
+        return self._decode_frames(code_BKN, mask_BSKN)
 
     def _decode_frames(self, encoded_BKN, mask_BSKN):
         coded_BSKN = mask_BSKN * encoded_BKN[:, None]
@@ -152,14 +160,13 @@ def receptive_field(model: ConvTasNet) -> int | None:
     """Input samples that one output sample sees through the convolutions of a `conv_tasnet`.
 
     The norms' statistics see more: all samples (gLN) or all before (cLN). None where a module does
-    not say what it reaches.
+    not say what it reaches, or sees all.
     """
     encoder = model.encoder
-    try:
-        deep = 2 * 2 * encoder.reach  # three taps each, in the encoder and in the decoder
-        frames = 1 + deep + model.separator.reach
-    except AttributeError:
+    deep, inner = getattr(encoder, 'reach', None), getattr(model.separator, 'reach', None)
+    if deep is None or inner is None:
         return None
+    frames = 1 + 4 * deep + inner  # three taps a layer, in the encoder and in the decoder
     covering = encoder.window // encoder.stride
     return (frames + covering - 2) * encoder.stride + encoder.window
 

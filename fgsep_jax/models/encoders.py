@@ -12,6 +12,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fgsep_jax.dsp import frames as frames_lib
 from fgsep_jax.models.layers import (
@@ -117,6 +118,8 @@ class Coder(nn.Module):
       window: length of the filters in samples (L in the paper).
       stride: samples from one frame to the next (S).
       framing: where frames lie, see `FRAMINGS`.
+      strided_bias: of the strided layer: one number a filter in the encoder, one a sample of the
+        frame in the decoder.
       dilations: of the I-1 deep layers of the encoder, first to last; the decoder runs backwards.
       activation: of the deep layers, 'prelu' or 'glu'.
       causal, norm, bias, eps, dtype: of the deep layers.
@@ -125,6 +128,7 @@ class Coder(nn.Module):
     window: int = 16
     stride: int = 8
     framing: str = 'padded'
+    strided_bias: bool = False
     dilations: tuple[int, ...] = ()
     activation: str = 'prelu'
     causal: bool = False
@@ -186,10 +190,12 @@ class Encoder(Coder):
     Attributes:
       basis: filters (N in the paper).
       rectify: whether a ReLU follows the basis.
+      spectrum: whether the separator reads log(1 + |STFT|) of the same frames beside the code.
     """
 
     basis: int = 512
     rectify: bool = False
+    spectrum: bool = False
 
     def _keep(self, rules):
         super()._keep(rules)
@@ -201,19 +207,42 @@ class Encoder(Coder):
         return self.window * self.basis + len(self.dilations) * branches * 3 * self.basis**2
 
     @nn.compact
-    def __call__(self, mixture_BT: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
-        """Returns the encoded mixture [batch, frames, basis]; `valid_BK` is False on padding.
+    def __call__(
+        self, mixture_BT: jax.Array, valid_BK: jax.Array | None = None
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """Encodes mixtures.
 
-        `mixture_BT` may be frames already, [batch, frames, window], of a signal that comes in
-        blocks.
+        Args:
+          mixture_BT: mixtures [batch, samples]; or frames already, [batch, frames, window], of a
+            signal that comes in blocks.
+          valid_BK: False for frames of padding.
+
+        Returns:
+          The code [batch, frames, basis]; with `spectrum` a pair of it and of what the separator
+          reads, [batch, frames, basis + window / 2 + 1].
         """
         kernel_WN = self.param('kernel', torch_uniform(self.window), (self.window, self.basis))
         if mixture_BT.ndim == 2:
             how = dict(window=self.window, stride=self.stride, framing=self.framing)
             mixture_BT = frame(mixture_BT, **how)
         x_BKN = mixture_BT @ kernel_WN
+        if self.strided_bias:
+            x_BKN += self.param('bias', torch_uniform(self.window), (self.basis,))[None, None]
         x_BKN = (nn.relu(x_BKN) if self.rectify else x_BKN).astype(self.dtype)
-        return self.deep_layers(x_BKN, valid_BK, transpose=False)
+        code_BKN = self.deep_layers(x_BKN, valid_BK, transpose=False)
+        if not self.spectrum:
+            return code_BKN
+        feature_BKF = log_spectrum(mixture_BT).astype(self.dtype)
+        return code_BKN, jnp.concatenate([code_BKN, feature_BKF], axis=-1)
+
+
+def log_spectrum(frame_BKW: jax.Array) -> jax.Array:
+    """log(1 + |X|) of frames under the root of a periodic Hann window [batch, frames, bins]."""
+    window = frame_BKW.shape[-1]
+    root_W = np.sin(np.pi / window * np.arange(window)).astype(np.float32)
+    spectrum_BKF = jnp.fft.rfft(frame_BKW.astype(jnp.float32) * root_W[None, None])
+    # |X| has no gradient at 0, where padding is.
+    return jnp.log1p(jnp.sqrt(spectrum_BKF.real**2 + spectrum_BKF.imag**2 + 1e-12))
 
 
 class Decoder(Coder):
@@ -240,6 +269,9 @@ class Decoder(Coder):
         frame_BKW = jnp.matmul(
             x_BKN, kernel_NW.astype(self.dtype), preferred_element_type=jnp.float32
         )
+        if self.strided_bias:
+            bias_W = self.param('bias_W', torch_uniform(basis), (self.window,))
+            frame_BKW = zero_padding(frame_BKW + bias_W[None, None], valid_BK)
         if samples is None:
             return frame_BKW
         how = dict(stride=self.stride, samples=samples, framing=self.framing)
@@ -259,6 +291,8 @@ def deep(
     stride: int = 8,
     framing: str = 'padded',
     rectify: bool = False,
+    strided_bias: bool = False,
+    spectrum: bool = False,
     decoder_bias: bool = False,
     layers: int = 4,
     dilated: bool = False,
@@ -277,6 +311,8 @@ def deep(
       stride: S, samples between frames; divides the window.
       framing: where frames lie, see `FRAMINGS`.
       rectify: a ReLU follows the strided layer.
+      strided_bias: of the strided layers, see `Coder`.
+      spectrum: the separator reads the frames' magnitudes beside the code, see `Encoder`.
       decoder_bias: a learned number is added to the estimates.
       layers: I, the strided one included.
       dilated: the deep layers' dilations are 1, 2, 4, ..., else 1; the decoder's backwards.
@@ -294,11 +330,13 @@ def deep(
     rules.at_most(layers=1000)
     rules.check()
     both = dict(
-        window=window, stride=stride, framing=framing, activation=activation, causal=causal,
+        window=window, stride=stride, framing=framing, strided_bias=strided_bias,
+        activation=activation, causal=causal,
         dilations=tuple(2**i if dilated else 1 for i in range(layers - 1)), norm=norm, bias=bias,
         eps=eps, dtype=dtype,
     )  # fmt: skip
-    return Encoder(basis=basis, rectify=rectify, **both), Decoder(offset=decoder_bias, **both)
+    encoder = Encoder(basis=basis, rectify=rectify, spectrum=spectrum, **both)
+    return encoder, Decoder(offset=decoder_bias, **both)
 
 
 def linear(
@@ -308,17 +346,23 @@ def linear(
     stride: int = 8,
     framing: str = 'padded',
     rectify: bool = False,
+    strided_bias: bool = False,
+    spectrum: bool = False,
     decoder_bias: bool = False,
     dtype: str = 'float32',
 ) -> tuple[Encoder, Decoder]:
     """The linear pair of Luo and Mesgarani: one strided layer; arguments as of `deep`."""
-    both = dict(window=window, stride=stride, framing=framing, dtype=dtype)
-    return Encoder(basis=basis, rectify=rectify, **both), Decoder(offset=decoder_bias, **both)
+    both = dict(
+        window=window, stride=stride, framing=framing, strided_bias=strided_bias, dtype=dtype
+    )
+    encoder = Encoder(basis=basis, rectify=rectify, spectrum=spectrum, **both)
+    return encoder, Decoder(offset=decoder_bias, **both)
 
 
 # {name: function of keyword arguments alone, each with a default -> (encoder, decoder)}. A pair
 # needs the calls of `Encoder` and `Decoder` and the encoder's fields `window` and `stride`; its
 # keywords are the keys of `model.encoder` in a configuration, but what stands in `model` itself.
+# An encoder may return a pair of the code and of what the separator is to read instead of it.
 # With `multiply_accumulates` and `reach`, as above, its cost and its receptive field are told.
 ENCODERS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
     'linear': linear,

@@ -188,19 +188,19 @@ class Pointwise(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """`depthwise_conv` with bias, in the dtype of its input."""
+    """`depthwise_conv`, by default with a bias, in the dtype of its input."""
 
     kernel: int = 3
     dilation: int = 1
     causal: bool = False
     implementation: str = 'auto'
     padding: str = 'zeros'
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x_BKN: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
         init, channels = torch_uniform(self.kernel), x_BKN.shape[-1]
         kernel_PN = self.param('kernel', init, (self.kernel, channels))
-        bias_N = self.param('bias', init, (channels,))
         past = (self.kernel - 1) * self.dilation if streams(self) else 0
         filtered_BKN = depthwise_conv(
             after_the_past(self, x_BKN, past) if past else x_BKN,
@@ -211,7 +211,9 @@ class Depthwise(nn.Module):
             padding=self.padding,
             valid_BK=valid_BK,
         )[:, past:]
-        return (filtered_BKN + bias_N[None, None]).astype(x_BKN.dtype)
+        if self.bias:
+            filtered_BKN += self.param('bias', init, (channels,))[None, None]
+        return filtered_BKN.astype(x_BKN.dtype)
 
 
 def conv(

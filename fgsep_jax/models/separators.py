@@ -4,11 +4,19 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from fgsep_jax.models.attractor import Attractor
+from fgsep_jax.models.dual_path import DualPath
+from fgsep_jax.models.pyramid import Pyramid
 from fgsep_jax.models.tcn import TCN
 
 # {name: module of keyword arguments alone, all but `sources` with a default}. It is called with
-# `encoded_BKN, valid_BK` and returns `mask_BSKN`; its keywords, but `sources`, are the keys of
-# `model.separator` in a configuration, but what stands in `model` itself. With the method
-# `multiply_accumulates` and the property `reach` of `TCN` its cost and its receptive field are
-# told.
-SEPARATORS: dict[str, Callable[..., nn.Module]] = {'tcn': TCN}
+# `feature_BKF, valid_BK`, and `basis` where the code has another width, and returns `mask_BSKN`.
+# Its keywords, but `sources`, are the keys of `model.separator` in a configuration, but what stands
+# in `model` itself. With the method `multiply_accumulates` and the property `reach` of `TCN` its
+# cost and its receptive field are told.
+SEPARATORS: dict[str, Callable[..., nn.Module]] = {
+    'tcn': TCN,
+    'attractor': Attractor,
+    'pyramid': Pyramid,
+    'dual_path': DualPath,
+}

@@ -24,7 +24,13 @@ MASKS = {
 def folds(module: nn.Module) -> bool:
     """Whether `folded_block` computes a Block, or a TCN's: global norms, the usual else, 'auto'."""
     usual = module.prelu == 'shared' and module.padding == 'zeros'
+    usual = usual and getattr(module, 'depthwise_bias', True)
     return module.norm == 'gln' and module.depthwise == 'auto' and usual
+
+
+def by_source(x_BKD: jax.Array, sources: int) -> jax.Array:
+    """Channels of all sources, one after the other, as [batch, sources, frames, channels]."""
+    return jnp.stack(jnp.split(x_BKD, sources, axis=-1), axis=1)
 
 
 class Block(nn.Module):
@@ -47,6 +53,7 @@ class Block(nn.Module):
     prelu: str = 'shared'
     padding: str = 'zeros'
     remat: bool = False
+    depthwise_bias: bool = True
 
     @nn.compact
     def __call__(self, x_BKC: jax.Array, valid_BK: jax.Array | None = None) -> tuple:
@@ -67,7 +74,13 @@ class Block(nn.Module):
         x_BKH = Norm(self.norm, self.eps, name='norm_1')(x_BKH, valid_BK)
         x_BKH = zero_padding(x_BKH, valid_BK)
         x_BKH = Depthwise(
-            self.kernel, self.dilation, self.causal, self.depthwise, self.padding, name='depthwise'
+            self.kernel,
+            self.dilation,
+            self.causal,
+            self.depthwise,
+            self.padding,
+            self.depthwise_bias,
+            name='depthwise',
         )(x_BKH, valid_BK)
         x_BKH = PReLU(self.prelu == 'channel', name='prelu_2')(x_BKH)
         x_BKH = Norm(self.norm, self.eps, name='norm_2')(x_BKH, valid_BK)
@@ -164,6 +177,7 @@ class TCN(nn.Module):
         valid_BK: jax.Array | None = None,
         part: str | int = '',
         x_BKC: jax.Array | None = None,
+        basis: int = 0,
     ) -> jax.Array:
         """Estimates the masks.
 
@@ -174,6 +188,7 @@ class TCN(nn.Module):
             follows the last.
           x_BKC: input of a block, and of 'leave' the sum of the skip connections, or without them
             the last output [batch, frames, channels].
+          basis: channels of the code, if it is not what is read here.
 
         Returns:
           Masks [batch, sources, frames, basis] in `dtype`; of 'enter' the input of the first block,
@@ -194,10 +209,9 @@ class TCN(nn.Module):
                 total_BKC += skip_BKC.astype(jnp.float32)
             x_BKC = total_BKC if self.skip else x_BKC
         x_BKC = PReLU(self.prelu == 'channel', name='prelu')(x_BKC)
-        basis = encoded_BKN.shape[2]
+        basis = basis or encoded_BKN.shape[2]
         logit_BKD = Pointwise(self.sources * basis, self.dtype, name='mask')(x_BKC)
-        logit_BSKN = jnp.stack(jnp.split(logit_BKD, self.sources, axis=-1), axis=1)
-        return MASKS[self.mask](logit_BSKN)
+        return MASKS[self.mask](by_source(logit_BKD, self.sources))
 
     def _enter(self, x_BKC, valid_BK):
         norm = self.norm if self.input_norm == 'same' else self.input_norm

@@ -26,7 +26,8 @@ FIGURE_5 = (
     ('Deep w/ PReLU', 'SI-SNR'),
     ('Deep w/ PReLU', 'SI-SNR + power law'),
 )
-OTHERS_WORK = ('Yang et al.', 'FurcaPy')
+# What the paper's conclusion calls the next step, and a separator for it: no numbers of the paper.
+NEXT_STEP = ('SepFormer', 'SepFormer w/ PReLU', 'SepFormer w/ GLU')
 
 # Section 4.2 of paper 2, averages in dB: what is claimed of SI-SNRi.
 DEEP_IN, DEEP_CROSS = '+0.65', '+0.35 (WSJ), +0.95 (LibriTTS)'

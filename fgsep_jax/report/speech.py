@@ -225,12 +225,13 @@ def table_2(results, data_set):
     """Table 2: SDR improvement and parameters, published numbers beside ours."""
     rows = []
     for model, numbers in published.TABLE_2.items():
-        if model in published.OTHERS_WORK:
-            rows.append([model, *numbers, *["others' work"] * 4])
-            continue
         for group in _plain(results, model, data_set) or [None]:
             ours = group and [group.preset, *_ours(results, group, data_set, SDRI)]
             rows.append([model, *numbers, *(ours or [None] * 4)])
+    for model in published.NEXT_STEP:
+        for group in _plain(results, model, data_set):
+            ours = [group.preset, *_ours(results, group, data_set, SDRI)]
+            rows.append([model, None, None, *ours])
     paper = {'published_sdri': 'SDRi, WSJ0-2mix (dB)', 'published_parameters': 'Parameters'}
     return Table(
         f'table_2-{data_set}',

@@ -112,7 +112,7 @@ def test_onnx_gives_what_the_model_gives(name):
         (one, ['batch', 'samples']) for one in ('mixture', *model.sources)
     ]
     for batch, windows in ((2, 21), (1, 5)):
-        given = signals(model, batch, windows * model.config.model.window)
+        given = signals(model, batch, windows * model.config.model.encoder.window)
         check(model, given, export_model._run_onnx(content, given))
 
 

@@ -504,8 +504,8 @@ def test_it_gives_what_speechbrain_gives(speechbrain_models, theirs, keys, tmp_p
     (tmp_path / 'brain.ckpt').write_text('something else')
     output = str(tmp_path / 'ours.safetensors')
     whose, config, _ = import_model.import_model(tmp_path, output, **RATE, keys=keys)
-    assert whose == 'speechbrain' and config.model.repeats == REPEATS
-    assert config.model.padding == ('zeros' if theirs.get('causal') else 'reflect')
+    assert whose == 'speechbrain' and config.model.separator.repeats == REPEATS
+    assert config.model.separator.padding == ('zeros' if theirs.get('causal') else 'reflect')
     about, parameters = model_file.read(output)
     longest_BT = np.random.default_rng(0).standard_normal((4, 70)).astype(np.float32)
     lengths = [70, 47, 30, 28]  # PyTorch mirrors no more frames than there are: at least 6

@@ -108,7 +108,7 @@ TINY = {
     'blstm_m2': [
         '--config.model.dtype=bfloat16',
         '--config.model.layers=1',
-        '--config.model.separator.hidden=64',
+        '--config.model.hidden=64',
         '--config.model.projection=64',
         '--config.features.window=256',
         '--config.features.hop=64',
