@@ -156,11 +156,11 @@ def opened(
 
 
 def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
-    """Decodes the first sound of a local file into a W64 file, in float32.
+    """Decodes the first sound of a local file into a WAV file (RF64 where it is long), in float32.
 
     Args:
         path: of the file.
-        target: of the W64 file; replaced.
+        target: of the WAV file; replaced.
         whole: whether all that ffmpeg says against the file refuses it.
 
     Raises:
@@ -181,10 +181,8 @@ def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
         f'file:{source}',
         '-map',
         '0:a:0',
-        '-c:a',
-        'pcm_f32le',
-        '-f',
-        'w64',
+        # Not W64, whose floats, as ffmpeg marks them, libsndfile takes for whole numbers.
+        *('-c:a', 'pcm_f32le', '-f', 'wav', '-rf64', 'auto'),
         target,
     ]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -213,7 +211,7 @@ def for_libsndfile(path: str) -> Iterator[str]:
     raw.close()
     if not size:
         raise BadInput('empty', '0 bytes')
-    with tempfile.NamedTemporaryFile(suffix='.w64') as target:
+    with tempfile.NamedTemporaryFile(suffix='.wav') as target:
         by_ffmpeg(path, target.name, whole=True)
         yield target.name
 

@@ -220,6 +220,13 @@ def _w64(file: BinaryIO, size: int) -> Length:
         count = int.from_bytes(head[16:], 'little')
         if head[4:16] != _W64 or count < 24:
             break
+        extensible = head[:4] == b'fmt ' and _read(file, at + 24, 2) == b'\xfe\xff'
+        if extensible and _read(file, at + 48, 2) == b'\3\0':
+            return Length(
+                'unreadable',
+                'float samples, marked so that libsndfile takes them for whole numbers: convert'
+                ' it to wav',
+            )
         if head[:4] == b'data':
             if count >= 1 << 62:
                 return _UNDECLARED

@@ -91,7 +91,7 @@ class FileRecording:
             if not os.path.getsize(path):
                 raise BadInput('empty', '0 bytes') from bad
             self._temporary = tempfile.NamedTemporaryFile(
-                prefix=files.PARTIAL, suffix='.w64', dir=folder or None
+                prefix=files.PARTIAL, suffix='.wav', dir=folder or None
             )
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(self.close)

@@ -157,10 +157,28 @@ def test_ffmpeg_itself(tmp_path, form):
         pytest.skip('this ffmpeg does not write it')
     found = inspect(path)
     assert not found.problem and found.samples == pytest.approx(9600, abs=800)
+    # And the sound is the one that went in, at some delay: by the best of all.
+    signal_T = audio.read(str(path), sample_rate=8000, start=0, stop=found.samples)
+    given_T = trees.speechlike(1.2, seed=0)
+    products = np.correlate(signal_T, given_T, mode='full')
+    assert products.max() > 0.95 * np.linalg.norm(signal_T) * np.linalg.norm(given_T)
     cut = tmp_path / f'cut.{form}'
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     # Of a row of packets that ends between two, ffmpeg cannot tell.
     assert inspect(cut).problem == 'unreadable' or form in ('wma', 'ac3')
+
+
+@needs_ffmpeg
+def test_float_samples_that_libsndfile_takes_for_whole_numbers(tmp_path):
+    """ffmpeg marks them in a W64 by an extensible format, which libsndfile does not look into."""
+    sound(tmp_path / 'x.wav')
+    made = {}
+    for kind in ('pcm_f32le', 'pcm_s32le'):
+        command = ['ffmpeg', '-v', 'error', '-i', tmp_path / 'x.wav', '-c:a', kind]
+        subprocess.run([*command, tmp_path / f'{kind}.w64'], check=True)
+        made[kind] = inspect(tmp_path / f'{kind}.w64')
+    assert not made['pcm_s32le'].problem
+    assert made['pcm_f32le'].problem == 'unreadable' and 'float' in made['pcm_f32le'].detail
 
 
 @needs_ffmpeg
