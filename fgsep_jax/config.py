@@ -592,7 +592,11 @@ def upgraded(content):
         return content
     if not any(key in MOVED and not isinstance(value, dict) for key, value in model.items()):
         return content
-    return {**content, 'model': nested_model(model)}
+    model = nested_model(model)
+    # What no earlier version said, so that runs of both stand as one where they are one.
+    parts = {'encoder': {'strided_bias': False, 'spectrum': False}, 'separator': {'name': 'tcn'}}
+    model |= {name: {**later, **model.get(name, {})} for name, later in parts.items()}
+    return {**content, 'model': model}
 
 
 def nested_model(flat):

@@ -113,6 +113,12 @@ def _typed(keys):
         if not key.startswith('model.'):
             raise ConfigError(f'--config.{key}: only keys of model can be said of weights')
     config_lib.override(config, keys)
+    names = config.model.encoder.name, config.model.separator.name
+    if names != ('linear', 'tcn'):
+        raise ConfigError(
+            f'model.encoder.name = {names[0]!r}, model.separator.name = {names[1]!r}: what can be'
+            " imported has a 'linear' encoder and a 'tcn'"
+        )
     flat = _flat(config.model.to_dict())
     return {key.rpartition('.')[2]: flat[key.rpartition('.')[2]] for key in keys}
 

@@ -308,7 +308,7 @@ def convert(state, told=None):
     told = told or {}
     weights = _recognise({str(name): _array(name, value) for name, value in state.items()})
     layout, sizes = weights.layout, weights.sizes
-    model = {'stride': 0, **weights.repeats(), **layout.model, **told}
+    model = {**weights.repeats(), **layout.model, **told}
     late = layout.late and model.get('causal', False)
     if late:  # only what looks both ways mirrors
         model['padding'] = told.get('padding', 'zeros')
@@ -329,8 +329,9 @@ def convert(state, told=None):
             f'{weights.name("separator/mask/kernel")} makes {sizes["M"]} channels, no multiple of'
             f' the {sizes["N"]} of {weights.name("encoder/kernel")}'
         )
-    model |= dict(
-        stride=model['stride'] or sizes['L'] // 2,
+    if 'stride' not in model:
+        model['stride'] = sizes['L'] // 2
+    decided = dict(
         basis=sizes['N'],
         window=sizes['L'],
         bottleneck=sizes['B'],
@@ -340,6 +341,8 @@ def convert(state, told=None):
         decoder_bias='bias' in decoder,
         prelu='channel' if weights.by_channel else 'shared',
     )
+    _agree(told, decided)
+    model |= decided
     if not model.get('blocks'):
         raise ValueError(
             f'nothing says how many of the {weights.blocks} blocks make a repeat, with dilations'
@@ -350,8 +353,16 @@ def convert(state, told=None):
         raise ValueError(
             f'model.separator.blocks = {model["blocks"]}: must divide {weights.blocks} blocks'
         )
+    _agree(told, {'repeats': model['repeats']})
     parameters = {'encoder': {'kernel': basis[:, 0].T}, 'separator': tcn, 'decoder': decoder}
     return Converted(layout, model, sizes['M'] // sizes['N'], parameters)
+
+
+def _agree(told, decided):
+    """Raises ValueError where what is said of weights is not what they are."""
+    for key, value in decided.items():
+        if told.get(key, value) != value:
+            raise ValueError(f'{key} = {told[key]!r}: its weights have {value!r}')
 
 
 class _Weights:

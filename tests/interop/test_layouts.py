@@ -348,6 +348,26 @@ def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message)
     refused(tmp_path, state, message)
 
 
+@pytest.mark.parametrize('key, value, words', [
+    ('encoder.window', '32', 'window = 32: its weights have 8'),
+    ('separator.hidden', '8', 'hidden = 8: its weights have 7'),
+    ('separator.prelu', 'channel', "prelu = 'channel': its weights have 'shared'"),
+    ('separator.repeats', '7', 'repeats = 7: its weights have 2'),
+    ('encoder.stride', '0', 'stride = 0: must be at least 1'),
+])  # fmt: skip
+def test_what_is_typed_against_the_weights_is_refused(tmp_path, key, value, words):
+    keys = {**TYPED, f'model.{key}': value}
+    refused(tmp_path, asteroid(SHAPES), words, keys=keys)
+
+
+@pytest.mark.parametrize('part, name', [('encoder', 'glu'), ('separator', 'pyramid')])
+def test_other_parts_than_weights_have_are_refused(tmp_path, part, name):
+    torch.save(asteroid(SHAPES), tmp_path / 'theirs.pth')
+    keys = {**TYPED, f'model.{part}.name': name}
+    with pytest.raises(ConfigError, match=f"{part}.name = '{name}'.* 'linear' encoder and a 'tcn'"):
+        import_model.import_model(tmp_path / 'theirs.pth', str(tmp_path / 'o'), **RATE, keys=keys)
+
+
 def test_speechbrains_softmax_is_refused(tmp_path):
     names = (
         'encoder.conv1d.weight',
