@@ -21,7 +21,10 @@ from fgsep_jax.separation.whole import Whole
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
 
-NOT_NORMALISED = "has no norms over all of a recording, which this is about: leave it at 'window'"
+NOT_NORMALISED = (
+    'has no norms over all of a recording, or parts that cannot be computed one by one: leave it at'
+    " 'window'"
+)
 
 
 class Network:
@@ -47,9 +50,8 @@ class Network:
     def whole(self):
         """What separates by the statistics of whole recordings; None without global norms."""
         model = self._task.model
-        if not isinstance(model, ConvTasNet) or not Whole.takes(model):
-            return None
-        return Whole(model, self._params)
+        is_one = isinstance(model, ConvTasNet) and Whole.takes(model)
+        return Whole(model, self._params) if is_one else None
 
     @functools.cached_property
     def _separate(self):
@@ -345,7 +347,7 @@ class About(NamedTuple):
       sample_rate: in hertz.
       identity: tells it from others that may have its name.
       adapts: whether it is given background alone, too.
-      normalises: whether it has norms over all of what it is given.
+      normalises: whether `--statistics=file` can compute it, see `whole.Whole.takes`.
       segment: seconds of its windows, unless others are asked for.
     """
 
@@ -383,7 +385,7 @@ def about(model):
         sample_rate=config.data.sample_rate,
         identity=identity,
         adapts=config.data.adaptation_seconds > 0,
-        normalises=config.model.get('norm') == 'gln',
+        normalises=config.task == 'speech' and Whole.takes(make_task(config).model),
         segment=_segment(config),
     )
 

@@ -53,7 +53,8 @@ def test_what_fits_into_one_window(samples):
 
 
 @pytest.mark.parametrize(
-    ('experiment', 'changes'), [('blstm_m2', {}), ('convtasnet', {'norm': 'frame'})]
+    ('experiment', 'changes'),
+    [('blstm_m2', {}), ('convtasnet', {'norm': 'frame'}), ('yang', {}), ('sepformer', {})],
 )
 def test_models_without_such_statistics_say_so(experiment, changes):
     model = models.separator(experiment, **{f'model.{k}': v for k, v in changes.items()})
