@@ -179,9 +179,12 @@ class Parser:
           others: further flags that are understood elsewhere.
 
         Returns:
-          Namespace of the flags, and what belongs to the `others` or is no flag.
+          Namespace of the flags, and what belongs to the `others` or is no flag; behind `--`
+          nothing is.
         """
         argv = sys.argv[1:] if argv is None else list(argv)
+        end = argv.index('--') if '--' in argv else len(argv)
+        argv, behind = argv[:end], argv[end + 1 :]  # which are words, whatever they look like
         with contextlib.suppress(AttributeError):  # a path may be no UTF-8, and is printed
             sys.stdout.reconfigure(errors='backslashreplace')
         for word, following in zip(argv, [*argv[1:], '--']):
@@ -191,6 +194,8 @@ class Parser:
                     self.error(f"there is no flag {flag}; did you mean '{self.meant[flag]}'?")
                 near = did_you_mean(flag, self.known)
                 near = did_you_mean(flag, others) if near == '.' else near
+                if self._words and os.path.lexists(word):
+                    near = f'; the file is written ./{word}'
                 self.error(f'there is no flag {flag}{near}')
             if self.known.get(word) and following.startswith('--'):  # absl takes it for the value
                 self.error(f'{word}: needs a value: --NAME=VALUE')
@@ -201,8 +206,10 @@ class Parser:
             rest = self._values(['', *argv], known_only=bool(others))[1:]
         except (flags.Error, ValueError) as error:
             self.error(str(error).removeprefix('flag '))
-        if rest and not others and not self._words:
-            self.error(f'{" ".join(rest)} not understood: flags are written --NAME=VALUE')
+        strange = behind if others else rest + behind
+        if strange and not self._words:
+            self.error(f'{" ".join(strange)} not understood: flags are written --NAME=VALUE')
+        rest += behind
         args = types.SimpleNamespace(**self._values.flag_values_dict())
         missing = [flag for flag in self._required if vars(args)[flag[2:]] is None]
         if missing:

@@ -396,11 +396,13 @@ def split_overrides(argv):
     """Takes --config.KEY=VALUE out of a command line.
 
     Returns:
-      What is left, and {key: text}; the text of a key without a value is 'True'.
+      What is left, all behind `--` too, and {key: text}; that of a key without a value is 'True'.
     """
     rest, overrides, words = [], {}, list(argv)
     while words:
         word = words.pop(0)
+        if word == '--':
+            return [*rest, word, *words], overrides
         if not word.startswith('--config.'):
             rest.append(word)
             continue

@@ -118,7 +118,7 @@ def _begin(args):
 
 def _from_folder(args, words, overrides):
     """Configuration of a training on a folder of recordings, of which a data set is made."""
-    _refuse(args, 'data_dirs', 'runs')
+    _refuse(args, 'data_dirs', 'runs', 'show_config')
     if len(words) > 1:
         raise config_lib.ConfigError(f'{" ".join(words)}: one folder of recordings is trained on')
     if args.multihost or 'data.dir' in overrides:
@@ -177,7 +177,7 @@ def _train(args, config):
 
 
 def _evaluate(args, settings):
-    _refuse(args, 'runs')
+    _refuse(args, 'runs', 'show_config')
     if not args.workdir:
         raise config_lib.ConfigError('--mode=evaluate needs --workdir=RUN, a trained run')
     model, workdir = data_sets.model_of(args.workdir)
@@ -218,7 +218,7 @@ def _evaluate(args, settings):
 
 
 def _cross_evaluate(args, settings):
-    _refuse(args, 'workdir')
+    _refuse(args, 'workdir', 'show_config')
     for name, value in (('runs', args.runs), ('data_dirs', args.data_dirs)):
         if not value:
             raise config_lib.ConfigError(f'--mode=cross_evaluate needs --{name}=DIR[,DIR...]')
@@ -245,7 +245,7 @@ def _cross_evaluate(args, settings):
 
 def _describe(args, config):
     """Prints what the model of a run, a model file or a configuration is made of and costs."""
-    _refuse(args, 'data_dirs', 'runs')
+    _refuse(args, 'data_dirs', 'runs', 'splits', 'baselines', 'show_config')
     model, workdir = '', args.workdir
     trained = config is None
     if trained:
@@ -299,6 +299,9 @@ def _refuse(args, *names):
         'runs': '--mode=cross_evaluate',
         'data_dirs': '--mode=evaluate and cross_evaluate; a training reads --config.data.dir=DIR',
         'workdir': 'the other modes; --mode=cross_evaluate takes --runs=FOLDER',
+        'splits': 'the modes that evaluate',
+        'baselines': '--mode=evaluate and cross_evaluate',
+        'show_config': '--config=NAME, or the --workdir of a run, that would be trained',
     }
     for name in names:
         if getattr(args, name):
@@ -330,8 +333,17 @@ def main(argv=None):
         if args.mode == 'describe':
             if config is None and not args.workdir:
                 raise config_lib.ConfigError('--mode=describe needs --workdir=RUN or --config=NAME')
+            if config is not None and args.workdir:
+                raise config_lib.ConfigError(
+                    '--mode=describe takes --workdir=RUN or --config=NAME, not both'
+                )
             if config is not None:
                 config_lib.override(config, overrides)
+            elif overrides:
+                raise config_lib.ConfigError(
+                    f'--config.{min(overrides)}: --mode=describe takes the model from the run in'
+                    ' --workdir; of --config=NAME it can be changed'
+                )
             _describe(args, config)
         elif args.mode in ('evaluate', 'cross_evaluate'):
             mode = _evaluate if args.mode == 'evaluate' else _cross_evaluate

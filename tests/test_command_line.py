@@ -1,6 +1,7 @@
 """What a person meets who types something else than was meant: one line, at once."""
 
 import argparse
+import functools
 import importlib
 import io
 import os
@@ -93,6 +94,22 @@ def refusal(capsys, *argv, program=main.main):
         (['--mode=cross_evaluate', '--runs=x', '--data_dirs=no'], '--data_dirs=no: no data set at'),
         (['--mode=cross_evaluate', '--data_dirs=no'], 'cross_evaluate needs --runs=DIR'),
         (['--mode=cross_evaluate', '--runs=x'], 'cross_evaluate needs --data_dirs=DIR'),
+        (
+            ['--mode=describe', '--workdir=voices', '--config.model.encoder.window=3'],
+            '--config.model.encoder.window: --mode=describe takes the model from the run',
+        ),
+        (
+            ['--mode=describe', '--workdir=no/run', '--config.evaluation.batch_size=3'],
+            '--config.evaluation.batch_size: --mode=describe takes the model from the run',
+        ),
+        (['--mode=describe', '--workdir=voices', GLU], 'takes --workdir=RUN or --config=NAME, not'),
+        (['--mode=describe', GLU, '--splits=test'], '--splits goes with'),
+        (['--mode=describe', GLU, '--baselines'], '--baselines goes with'),
+        (['--mode=describe', GLU, '--show_config'], '--show_config goes with'),
+        (['--mode=evaluate', '--workdir=voices', '--show_config'], '--show_config goes with'),
+        (['--mode=cross_evaluate', '--runs=x', '--show_config'], '--show_config goes with'),
+        (['configs', '--show_config'], '--show_config goes with'),
+        (['--', '--config.model.hidden=3'], '--config.model.hidden=3: there is no such folder'),
         ([GLU, '--workdir=README.md'], 'README.md is a file, not a folder'),
         ([GLU, '--workdir=README.md/x/y'], 'README.md is a file, not a folder'),
         ([GLU, '--config.data.dir=x'], 'data_prep.folder_2mix --input_dir=... --output_dir=x`'),
@@ -386,6 +403,34 @@ def test_words_and_flags_may_stand_in_any_order(capsys):
     assert capsys.readouterr().out.startswith(
         'usage: python -m fgsep_jax.something FILE... --FLAG=VALUE ...\n'
     )
+
+
+@pytest.mark.parametrize('word', ['-dash.wav', '--workdir', '--help', '-h', '--', '--nosuchflag=1'])
+def test_behind_two_dashes_all_are_words(word):
+    parser = command_line.Parser('fgsep_jax.something', 'Does it.', words='FILE...')
+    parser.add_argument('--workdir', help='where')
+    args, words = parser.parse(['a', '--workdir=w', '--', word, 'b'])
+    assert args.workdir == 'w' and words == ['a', word, 'b']
+
+
+def test_behind_two_dashes_there_is_nothing_where_no_words_are_taken(capsys):
+    def program(argv, **others):
+        command_line.Parser('fgsep_jax.something', 'Does it.').parse(argv, **others)
+
+    program(['--'])
+    assert '--x not understood' in refusal(capsys, '--', '--x', program=program)
+    beams = functools.partial(program, others={'--x'})
+    assert '--x not understood' in refusal(capsys, '--', '--x', program=beams)
+
+
+def test_of_a_file_whose_name_looks_like_a_flag_it_is_said_how_it_is_written(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / '-dash.wav').write_text('')
+    parser = command_line.Parser('fgsep_jax.something', 'Does it.', words='FILE...')
+    said = refusal(capsys, '-dash.wav', program=parser.parse)
+    assert 'there is no flag -dash.wav; the file is written ./-dash.wav' in said
 
 
 @pytest.mark.slow
