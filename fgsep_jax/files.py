@@ -70,6 +70,20 @@ def refuse_links(folder, *paths):
                 raise OSError(errno.ELOOP, f'{reason} a link leads: move it away', place)
 
 
+def check_folder(folder):
+    """Refuses a folder that cannot be made, since a file has its name, or that of one above it.
+
+    Raises:
+      OSError: it names that file.
+    """
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if os.path.exists(above) and not os.path.isdir(above):
+        above = folder if above == os.path.abspath(folder) else above
+        raise OSError(f'{shown(above)} is a file, not a folder')
+
+
 def partial(path):
     """Name of a file, or folder, as long as it is being written; see `clean`."""
     folder, name = os.path.split(os.fspath(path))

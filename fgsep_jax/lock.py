@@ -128,6 +128,7 @@ class Lock:
 
     def take(self, flag=''):
         """Takes the lock, or that of a dead process; see `held`."""
+        files.check_folder(self._folder)
         files.refuse_links(self._folder, NAME)
         try:
             now = self._prepare()

@@ -389,6 +389,7 @@ def separate(words, args):
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
     folder = args.output_dir
+    files.check_folder(folder)
     if args.page and not args.overwrite:
         _check_page(folder)
     for job in jobs:  # before hours of work
@@ -417,7 +418,8 @@ def separate(words, args):
                 f'{names.counted(len(waiting), "recording")}; {separator.name}, step'
                 f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'
             )
-            status = _all(separator, waiting, args, how, background, manifest, say)
+            with stopping.finishing(manifest.leave):
+                status = _all(separator, waiting, args, how, background, manifest, say)
         manifest.settle()
         if args.page:
             _page(jobs[: args.page], args, about.name, say)

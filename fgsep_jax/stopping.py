@@ -21,6 +21,7 @@ NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIG
 _mutex = threading.Lock()
 _listening = False
 _request = None
+_last = []  # functions of `finishing`
 
 
 class Request:
@@ -85,6 +86,23 @@ def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
                 _request = before
 
 
+@contextlib.contextmanager
+def finishing(do):
+    """Within, a process that is stopped at once calls `do` first; its other threads run on."""
+    _last.append(do)
+    try:
+        yield
+    finally:
+        _last.remove(do)
+
+
+def finish():
+    """Calls what `finishing` holds, before the process leaves without unwinding."""
+    for do in list(_last):
+        with contextlib.suppress(Exception):  # it leaves whatever happens
+            do()
+
+
 def run(program):
     """Runs a program, and ends the process even where the terminal is gone or threads hang."""
     try:
@@ -146,6 +164,7 @@ def _leave(number):
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # what threads have to say of the end of their processes
         os.dup2(nowhere, stream)
+    finish()
     files.remove_unfinished()
     lock.release_all()
     _end_children()

@@ -226,7 +226,7 @@ def test_the_living_show_it_and_see_when_their_lock_is_gone(tmp_path, monkeypatc
 def test_what_is_in_the_way_is_named(tmp_path):
     (tmp_path / 'file').touch()
     with (
-        pytest.raises(OSError, match='file cannot be written to'),
+        pytest.raises(OSError, match='file is a file, not a folder'),
         lock.held(tmp_path / 'file', 'training'),
     ):
         pass

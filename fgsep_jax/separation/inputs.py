@@ -54,13 +54,18 @@ def listed(words, within=()):
             except MistakeError as error:
                 raise MistakeError(f'{shown(word)}: {shown(error)}') from error
             lines = text.removeprefix('\ufeff').replace('\r\n', '\n').split('\n')
-            if not any(map(str.strip, lines)):
+            numbered = [(n, line) for n, line in enumerate(lines, 1) if not _says_nothing(line)]
+            if not numbered:
                 raise MistakeError(f'{shown(word)}: this list is empty')
             if (key := os.path.realpath(word[1:])) in within:
                 raise MistakeError(f'{shown(word)}: this list names itself')
-            inner, more = listed([line for line in lines if line.strip()], (*within, key))
-            inputs += inner
-            passed += more
+            for number, line in numbered:
+                try:
+                    inner, more = listed([line], (*within, key))
+                except MistakeError as error:
+                    raise MistakeError(f'{shown(word)}, line {number}: {error}') from error
+                inputs += inner
+                passed += more
         elif os.path.isdir(word):
             inner = list(_below(word, passed))
             if not inner:
@@ -81,6 +86,12 @@ def listed(words, within=()):
             seen.add(key)
             once.append((path, folder))
     return once, passed
+
+
+def _says_nothing(line):
+    """Whether a line of a list is empty, or a comment: behind a # nothing that is there."""
+    is_comment = line.lstrip().startswith('#') and not os.path.lexists(line) and not _matches(line)
+    return is_comment or not line.strip()
 
 
 def _matches(pattern):
@@ -158,9 +169,12 @@ def _outputs(about, args, parts):
     outputs = {}
     for part in parts:
         fields = {**about, 'source': names.part(part)}
-        name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name)
-        name = os.path.normpath(name.lstrip('/') + f'.{args.format}')
-        if name.split(os.sep)[0] == '..':
-            raise MistakeError(f'--name={args.name}: {shown(name)} lies outside the output folder')
+        name = re.sub(r'\{(\w+)\}', lambda m: fields[m[1]], args.name) + f'.{args.format}'
+        if not os.path.isabs(args.name):  # of a path that is empty a / is left
+            name = name.lstrip('/')
+        name = os.path.normpath(name)
+        wrong = 'lies outside the output folder' if name.split(os.sep)[0] == '..' else ''
+        if wrong := 'is absolute' if os.path.isabs(name) else wrong:
+            raise MistakeError(f'--name={args.name}: {shown(name)} {wrong}: parts lie below -o')
         outputs[part] = name
     return outputs

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import threading
 
 from fgsep_jax import config as config_lib, files, names
 from fgsep_jax.names import shown
@@ -14,6 +15,7 @@ COLUMNS = (
     'path', 'status', 'seconds', 'rate', 'channels', 'gain', 'low_margin_seconds', 'background',
     'real_time_factor', 'model', 'outputs', 'settings', 'bytes', 'modified',
 )  # fmt: skip
+PATIENCE = 5.0  # seconds that the end of a process waits for a line that is being written
 
 _LABELS = ' labels'  # behind the settings of a line whose labels were written, too
 
@@ -136,6 +138,7 @@ class Manifest:
         self._path, self._settings = os.path.join(folder, MANIFEST), settings
         self._labels = _LABELS if labels else ''
         self.rows, self._is_whole = _Rows(), False
+        self._mutex = threading.RLock()  # of the file and the rows
         if os.path.lexists(self._path):
             try:
                 text = _read_manifest(self._path)
@@ -200,20 +203,32 @@ class Manifest:
             row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
         row |= {'status': status, **values}
         row = {key: '' if row[key] is None else _printable(str(row[key])) for key in COLUMNS}
-        self.rows.put(row)
-        if not self._is_whole:  # behind a cut line this one would be lost with it
-            self.settle()
-            return
-        text = names.csv_text([row.values()])
-        files.refuse_links(*os.path.split(self._path))
-        with open(self._path, 'ab') as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        with self._mutex:
+            self.rows.put(row)
+            if not self._is_whole:  # behind a cut line this one would be lost with it
+                self.settle()
+                return
+            text = names.csv_text([row.values()])
+            files.refuse_links(*os.path.split(self._path))
+            with open(self._path, 'ab') as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
 
     def settle(self):
         """Leaves one line a recording."""
-        rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
-        text = names.csv_text([COLUMNS, *rows]).encode()
-        files.write({self._path: text})
-        self._is_whole = True
+        with self._mutex:
+            rows = [[row.get(key, '') for key in COLUMNS] for row in self.rows.values()]
+            text = names.csv_text([COLUMNS, *rows]).encode()
+            files.write({self._path: text})
+            self._is_whole = True
+
+    def leave(self):
+        """As `settle`, while another thread may be separating and the process ends.
+
+        The mutex is kept: a line of that thread would go to the file that this one replaced, and
+        without its line no part may be put into place. A disk that does not answer is not waited
+        for.
+        """
+        if self._mutex.acquire(timeout=PATIENCE) and self._is_whole:
+            self.settle()

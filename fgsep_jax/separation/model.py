@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import functools
+import inspect
 import os
 import time
 from typing import NamedTuple
@@ -14,6 +16,7 @@ from fgsep_jax import config as config_lib, names
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.interop import model_file
 from fgsep_jax.models.conv_tasnet import ConvTasNet
+from fgsep_jax.rules import did_you_mean
 from fgsep_jax.separation import engine, writing
 from fgsep_jax.separation.order import channels_in_order
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording, floats
@@ -158,6 +161,7 @@ class Separator:
         Raises:
           ValueError: the signal is empty, not finite, or of another shape.
         """
+        _check_words(self.separate, how)
         forms = ('[T]', '[channels, T]', '[batch, channels, T]')
         signal = floats('signal', signal, forms)
         if not signal.size:
@@ -243,6 +247,7 @@ class Separator:
           ValueError: an argument that cannot be.
           OSError: the parts cannot be written.
         """
+        _check_words(self.separate_file, how)
         self._check_background(background)
         began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
         bits = str(bits)
@@ -313,15 +318,22 @@ class Separator:
             raise ValueError(f'background: {self.name} has no auxiliary network that would hear it')
 
     def _how(self, **changes):
-        unknown = sorted(changes.keys() - vars(self.how).keys())
-        if unknown:
-            raise TypeError(f'{unknown[0]} is none of {", ".join(vars(self.how))}')
         changes = {name: value for name, value in changes.items() if value is not None}
         own = vars(self.how) | ({'overlap': None} if 'segment' in changes else {})
         how = engine.How(**own | changes)
         if how.statistics == 'file' and self.network.whole is None:
             raise ValueError(f"statistics = 'file': {self.name} {NOT_NORMALISED}")
         return how
+
+
+def _check_words(method, how):
+    """Raises TypeError for a keyword of a call that neither its method takes nor `engine.How`."""
+    own = [word for word in inspect.signature(method).parameters if word != 'how']
+    known = dict.fromkeys([*own, *(field.name for field in dataclasses.fields(engine.How))])
+    for word in how:
+        if word not in known:
+            near = did_you_mean(word, known)
+            raise TypeError(f'{word}: {method.__name__} takes {", ".join(known)}{near}')
 
 
 def _segment(config):

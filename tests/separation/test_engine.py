@@ -230,6 +230,28 @@ def test_files_that_cannot_be_are_said(speech, tmp_path, how, said):
         speech.separate_file(tmp_path / 'a.wav', tmp_path, **how)
 
 
+@pytest.mark.parametrize(
+    ('method', 'given', 'takes', 'near'),
+    [
+        ('separate_file', 'bit', 'bits, labels, start, seconds, background, truncated', 'bits'),
+        ('separate_file', 'seconds_', 'batch, rate, statistics', 'seconds'),
+        ('separate_file', 'output_rate', 'path, folder, outputs, form', 'outputs'),
+        ('separate', 'overlaps', 'channels, background, output_rate, segment, overlap', 'overlap'),
+        ('separate', 'bits', 'batch, statistics.', None),
+    ],
+)
+def test_of_a_word_that_is_not_known_all_that_are_and_the_nearest_are_said(
+    speech, tmp_path, method, given, takes, near
+):
+    with pytest.raises(TypeError) as refused:
+        getattr(speech, method)(tmp_path / 'a.wav', 8000, **{given: '24'})
+    said = str(refused.value)
+    assert said.startswith(f'{given}: {method} takes ') and takes in said
+    assert near is None or said.endswith(f"; did you mean '{near}'?")
+    words = said.partition(' takes ')[2].partition(';')[0].rstrip('.').split(', ')
+    assert len(words) == len({*words})
+
+
 @pytest.mark.parametrize('rate', [0, float('nan'), '8000', True, 999, 768_001, -8000])
 def test_a_rate_is_a_number(speech, rate):
     with pytest.raises(ValueError, match='^rate = '):

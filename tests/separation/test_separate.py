@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import types
 
 import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import files, lock, separate
-from fgsep_jax.separation import activity, writing
+from fgsep_jax import files, lock, separate, stopping
+from fgsep_jax.separation import activity, inputs, manifest, writing
 import models
 from models import command as run
 
@@ -120,6 +121,56 @@ def test_killed_at_any_rename_it_goes_on(sounds, tmp_path, monkeypatch):
         for name in ('a_foreground.wav', 'a_background.wav'):
             assert (out / name).read_bytes() == (whole / name).read_bytes()
         assert [row['status'] for row in rows(out).values()] == ['done']
+
+
+def lines(folder):
+    with open(folder / 'manifest.csv', newline='') as file:
+        return [(os.path.basename(row['path']), row['status']) for row in csv.DictReader(file)]
+
+
+def test_stopped_it_leaves_a_line_a_recording(sounds, tmp_path, monkeypatch):
+    for name in 'abc':
+        wave(tmp_path / f'in/{name}.wav', noise(seed=ord(name)))
+    out, replace = tmp_path / 'out', os.replace
+
+    def stopped(where, path):
+        if str(path).endswith('c_background.wav'):  # the first of its parts is in its place
+            assert (
+                lines(out)
+                == [(f'{name}.wav', status) for name in 'abc' for status in ('writing', 'done')][
+                    :-1
+                ]
+            )
+            thread = threading.Thread(target=stopping.finish)  # as the thread does that waits
+            thread.start()
+            thread.join()
+            raise KeyboardInterrupt
+        replace(where, path)
+
+    monkeypatch.setattr(os, 'replace', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(sounds, tmp_path / 'in', '-o', out)
+    assert lines(out) == [('a.wav', 'done'), ('b.wav', 'done'), ('c.wav', 'writing')]
+    monkeypatch.setattr(os, 'replace', replace)
+    assert run(sounds, tmp_path / 'in', '-o', out) == 0  # what was begun is ours
+    assert lines(out) == [(f'{name}.wav', 'done') for name in 'abc']
+
+
+def test_what_is_left_as_the_process_ends_gets_no_further_line(tmp_path):
+    listed = manifest.Manifest(tmp_path, 'settings')
+    with stopping.finishing(listed.leave):
+        stopping.finish()
+        assert tree(tmp_path) == []  # nothing was listed yet
+    listed = manifest.Manifest(tmp_path, 'settings')
+    job = inputs.Job('a.wav', 'a.wav', {'x': 'a_x.wav'})
+    listed.add(job, 'writing')
+    listed.add(job, 'done')
+    with stopping.finishing(listed.leave):
+        stopping.finish()
+        late = threading.Thread(target=listed.add, args=(job, 'late'), daemon=True)
+        late.start()
+        late.join(0.2)
+        assert late.is_alive() and lines(tmp_path) == [('a.wav', 'done')]
 
 
 def test_a_torn_line_of_the_manifest_is_separated_anew(sounds, tmp_path):
@@ -337,6 +388,11 @@ def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, cap
         (['M', 'a.wav', '--name={path}/{file}'], "needs '{source}'"),
         (['M', 'a.wav', '--name={take}_{source}'], '--name={take}_{source}: must be'),
         (['M', 'a.wav', '--name=../{source}'], 'outside the output folder'),
+        (['M', 'a.wav', '--name=/x/{file}_{source}'], '/x/a_foreground.wav is absolute'),
+        (['M', 'a.wav', '--name=//{source}', '--dry_run'], '//foreground.wav is absolute'),
+        (['M', '@list.txt'], '@list.txt, line 3: b.wav: there is no such file'),
+        (['M', '@lists.txt'], '@lists.txt, line 1: @list.txt, line 3: b.wav: there is no such'),
+        (['M', '@remarks.txt'], '@remarks.txt: this list is empty'),
         (['M', 'a.wav', '--sources=voice'], 'this model gives foreground, background'),
         (['M', 'a.wav', '--channels=0'], '--channels=0: must be'),
         (['M', 'a.wav', '--rate=fast'], '--rate=fast: must be'),
@@ -358,7 +414,9 @@ def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, cap
         (['M', 'a.wav', '--background=2-1'], '--background=2-1: must be START before END'),
         (['M', 'a.wav', '--background=x.wav'], '--background=x.wav: must be a file'),
         (['M', 'a.wav', '--start=-1'], '--start=-1.0: must be'),
-        (['M', 'a.wav', '-o', 'a.wav'], 'a.wav'),
+        (['M', 'a.wav', '-o', 'a.wav'], 'a.wav is a file, not a folder'),
+        (['M', 'a.wav', '-o', 'a.wav/x', '--dry_run'], 'a.wav is a file, not a folder'),
+        (['M', 'a.wav', '-o', '/dev/null'], '/dev/null is a file, not a folder'),
     ],
 )
 def test_a_mistake_ends_it_before_anything_is_written(
@@ -369,6 +427,9 @@ def test_a_mistake_ends_it_before_anything_is_written(
     wave(tmp_path / 'a.flac')
     (tmp_path / 'bare').mkdir()
     (tmp_path / 'bare/x.txt').write_text('')
+    (tmp_path / 'list.txt').write_text('a.wav\n\nb.wav\n')
+    (tmp_path / 'lists.txt').write_text('@list.txt\n')
+    (tmp_path / 'remarks.txt').write_text('# all [of] it\n  # no more\n')
     before = tree(tmp_path)
     words = [sounds if word == 'M' else word for word in words]
     assert run(*words) == 2
@@ -384,6 +445,22 @@ def test_lists_globs_and_repeats_name_each_file_once(sounds, tmp_path, capsys):
     assert run(*words, '--dry_run') == 0
     assert capsys.readouterr().out.count(' -> ') == 2
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_line_of_a_list_is_a_comment_where_it_names_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('a.wav', '#b.wav', '# c.wav'):
+        wave(tmp_path / name)
+    (tmp_path / 'list.txt').write_text('# those of May\na.wav\n#b.wav\n# c*.wav\n  #d.wav\n')
+    found, _ = inputs.listed(['@list.txt'])
+    assert [path for path, _ in found] == ['a.wav', '#b.wav', '# c.wav']
+
+
+def test_words_behind_two_dashes_are_inputs(sounds, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    wave(tmp_path / '-dash.wav')
+    assert run('--dry_run', '-o', 'out', '--', sounds, '-dash.wav') == 0
+    assert '-dash.wav (0.5 s, 8000 Hz) -> out/-dash_foreground.wav' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
