@@ -9,7 +9,7 @@ runner, the number of workers nor the order in which anything arrives. Only name
 between workers: what to do stands in the two tables, audio goes from source file to shard.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -269,8 +269,8 @@ def check_unique(ids: Sequence[str], what: str) -> None:
         raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
 
 
-def _plan(recordings: list[Recording], plan: Callable) -> list[Mixture]:
-    """The plan for what was looked into.
+def _plan(recordings: list[Recording], plan: Callable, flags: Collection[str]) -> list[Mixture]:
+    """The plan for what was looked into; `flags` are the job's.
 
     Raises:
         ValueError: if a split cannot be made; it also says why files were skipped.
@@ -280,10 +280,15 @@ def _plan(recordings: list[Recording], plan: Callable) -> list[Mixture]:
         made = {row.split for row in rows if not row.problem}
         for split in sorted({row.split for row in rows} - made):
             lost = [row for row in rows if row.split == split]
+            left = ','.join(dict.fromkeys(row.split for row in rows if row.split in made))
+            way = ''
+            if left and 'splits' in flags:
+                way = f'; --splits={left} does without it'
+            elif left:
+                way = '; a table without its rows makes the others'
             raise ValueError(
                 f'split {split!r}: none of its {counted(len(lost), "mixture")} can be made, e.g. '
-                f'{lost[0].id}: {lost[0].detail}; do without it: --splits, or a table '
-                'without its rows'
+                f'{lost[0].id}: {lost[0].detail}{way}'
             )
         if not rows:
             good = sum(not x.problem for x in recordings)
@@ -304,6 +309,7 @@ def _dry_run(
     report: Callable,
     name: str,
     unit: str,
+    flags: Collection[str],
 ) -> dict:
     """Counts, and one mixture made in memory; nothing is written."""
     by_split = {}
@@ -315,7 +321,7 @@ def _dry_run(
         stride = max(1, len(members) // DRY_RUN_FILES)
         forms += [inspect(x) for i, x in enumerate(members) if (i // 2) % stride == 0]
     inspected = [recording[-1] for recording in forms]
-    rows = _plan(inspected, plan)
+    rows = _plan(inspected, plan, flags)
     made = [row for row in rows if not row.problem]
     about = report(forms, made)
     result = {
@@ -422,6 +428,7 @@ def run(
         'name': name,
         'sample_rate': sample_rate,
     }
+    flags = metadata.get('config', {})
     report = functools.partial(
         _first_report, metadata=metadata, beside=beside or {}, notes=notes, warnings=warnings
     )
@@ -434,6 +441,7 @@ def run(
             report=report,
             name=name,
             unit=metadata.get('source_unit', 'speakers'),
+            flags=flags,
         )
     began = time.monotonic()
     replacing = prepare(output_dir, name, overwrite)
@@ -445,7 +453,7 @@ def run(
     with progress.Reporter() as reporter:
         try:
             forms = _looked_into(utterances, tables[0], named, limits, argv, reporter)
-            rows = _plan([recording[-1] for recording in forms], plan)
+            rows = _plan([recording[-1] for recording in forms], plan, flags)
             contents = {
                 'files.csv': recordings.to_csv(
                     (form for recording in forms for form in recording), roots or {}

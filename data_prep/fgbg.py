@@ -165,9 +165,7 @@ def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
     }
 
 
-def job(
-    args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(), table='that in use'
-) -> dict:
+def job(args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(), table='') -> dict:
     """Arguments of the pipeline (`options.run`'s `prepare`) for the flags of `add_flags`.
 
     Args:
@@ -175,7 +173,7 @@ def job(
         sounds: recordings, not split yet.
         classes: the class table, to list the classes without a sound.
         warnings: further lines for the report's warnings.
-        table: the class table's name, for a refusal.
+        table: the class table's name, for a refusal; empty: the job has no flags for another one.
     Raises:
         ValueError: for flags that do not go together.
     """

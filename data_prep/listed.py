@@ -4,12 +4,15 @@ python -m data_prep.listed --mixtures=mixtures.csv --input_dir=recordings --outp
 """
 
 import functools
+import os
 
 from data_prep import fgbg, mix, mixtures, options, tables
 from data_prep.mixtures import Mixture, snr_of
 from data_prep.recordings import Recording
 from data_prep.tables import TreeError, printable
-from fgsep_jax import command_line
+from fgsep_jax import command_line, files
+from fgsep_jax.data import records
+from fgsep_jax.names import counted
 
 SPLITS = ('train', 'validation', 'test', *mixtures.TEST_SUBSETS)
 RULES = {
@@ -27,13 +30,16 @@ def kind_of(row: Mixture) -> str:
     return 'ready' if row.ready else 'scene' if row.onset is not None else 'levels'
 
 
-def check(row: Mixture, before: list[Mixture], *, sample_rate: int) -> None:
+def check(
+    row: Mixture, before: list[Mixture], *, sample_rate: int, known: dict[str, tuple]
+) -> None:
     """Refuse a row that lacks what its kind needs or is not like the others.
 
     Args:
         row: of the table.
         before: those above it.
         sample_rate: of the data set.
+        known: {path: what the rows above say of it}; this one's are added.
     Raises:
         ValueError: with the columns, what is there and the rule.
     """
@@ -44,6 +50,7 @@ def check(row: Mixture, before: list[Mixture], *, sample_rate: int) -> None:
     if len(row.sources) < 2:
         raise ValueError('it needs two sources at least, path_1 and path_2')
     _check_sources(row)
+    _check_files(row, known)
     _check_event(row, most=options.LONGEST * sample_rate)
     first = next((x for x in before if not x.problem), row)
     if len(row.sources) != len(first.sources):
@@ -75,6 +82,19 @@ def _check_sources(row: Mixture) -> None:
             f'snr_db is {row.snr_db:g}: the levels make it {snr_of(levels):.2f}; it must be that, '
             'or empty'
         )
+
+
+def _check_files(row: Mixture, known: dict[str, tuple]) -> None:
+    """Refuse a file that stands for two: a data set has one source of each."""
+    for i, source in enumerate(row.sources, 1):
+        here = source.source_id, source.source_class
+        *first, where = known.setdefault(source.path, (*here, f'path_{i} of {row.split}/{row.id}'))
+        for column, found, other in zip(('source_id', 'source_class'), here, first):
+            if found != other:
+                raise ValueError(
+                    f'{column}_{i} is {found!r}: its file has {other!r} in {where}; a file has one '
+                    f'{column} in all of a table'
+                )
 
 
 def _check_event(row: Mixture, *, most: int) -> None:
@@ -139,9 +159,56 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
     return list(files.values())
 
 
+def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str]:
+    """A line on what several splits have in common; the subsets of the test are one.
+
+    Args:
+        rows: of the table.
+        roots: {flag: folder}.
+        unit: what a source is, e.g. `speaker`.
+    """
+    splits_of = {unit: {}, 'file': {}, 'mixture id': {}}
+    for row in rows:
+        split = 'test' if row.split in mixtures.TEST_SUBSETS else row.split
+        paths = [source.path for source in row.sources]
+        ids = [x.source_id for x in row.sources if x.source_id != tables.below(x.path, roots)]
+        for kind, found in zip(splits_of, (ids, [*paths, *row.ready[:1]], [row.id])):
+            for name in () if row.problem else found:
+                splits_of[kind].setdefault(name, set()).add(split)
+    parts = []
+    for kind, among in splits_of.items():
+        crossing = [name for name, splits in among.items() if len(splits) > 1]
+        if crossing:
+            example = min(crossing)
+            where = ' and '.join(split for split in SPLITS if split in among[example])
+            example = tables.below(example, roots) if kind == 'file' else example
+            parts.append(f'{counted(len(crossing), kind)} (e.g. {printable(example)} in {where})')
+    listing = ' and '.join(filter(None, [', '.join(parts[:-1]), *parts[-1:]]))
+    rest = 'where one is scored, it may have been trained on'
+    return [f'splits share {listing}: {rest}'] if parts else []
+
+
+def not_its_plan(path: str) -> list[str]:
+    """A line where a mixtures.csv is not the one that the dataset.json beside it was made by."""
+    folder, name = os.path.split(path)
+    if name != 'mixtures.csv':
+        return []
+    try:
+        about = files.read_json(os.path.join(folder, records.DATASET_FILE), TreeError)
+        found = records.digest(files.read_bytes(path, TreeError, most=tables.MOST_BYTES))
+    except TreeError:  # no data set
+        return []
+    if about.get('mixtures', found) == found:
+        return []
+    return [
+        f'{printable(path)} is not the plan that the data set beside it was made by (another '
+        f'digest stands in {records.DATASET_FILE}): edited since, or damaged'
+    ]
+
+
 def _prepare(args) -> dict:
     roots = options.folders(args)
-    rules = functools.partial(check, sample_rate=args.sample_rate)
+    rules = functools.partial(check, sample_rate=args.sample_rate, known={})
     rows = mixtures.from_csv(args.mixtures, roots, rules)
     kind = next((kind_of(row) for row in rows if not row.problem), None)
     if not kind:
@@ -156,12 +223,14 @@ def _prepare(args) -> dict:
                 f'--level=lufs: {printable(row.id)} is of {min(lengths)} samples; loudness is '
                 f'measured in blocks of {fgbg.LUFS_SECONDS} s; --level=rms takes shorter ones'
             )
-    files = recordings_of([row for row in rows if not row.problem], roots)
-    metadata, warnings = options.sexes(args, files)
+    named = recordings_of([row for row in rows if not row.problem], roots)
+    metadata, warnings = options.sexes(args, named)
     if kind == 'scene':
         metadata['source_unit'] = 'source recordings'
+    unit = metadata.get('source_unit', 'speakers').removesuffix('s')
+    warnings += [*not_its_plan(args.mixtures), *shared(rows, roots, unit=unit)]
     return dict(
-        **options.listed(files, rows),
+        **options.listed(named, rows),
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
         snr_rule=RULES.get(kind) or fgbg.snr_rule(args.level),

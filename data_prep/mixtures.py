@@ -7,6 +7,7 @@ generator can change them.
 
 import collections
 from collections.abc import Callable, Iterable, Iterator
+import contextlib
 import dataclasses
 import math
 import re
@@ -382,8 +383,7 @@ def missing(inspected: list[Recording], counts: dict[str, int]) -> dict[str, str
         elif len(recordings) == 1:
             reasons[split] = (
                 f'every pair {where} shares one recording, {recordings.pop()!r}, and a recording '
-                'is not mixed with itself; if the files are cut from different ones, --groups '
-                'tells them apart'
+                'is not mixed with itself'
             )
     return reasons
 
@@ -487,7 +487,7 @@ def scenes(
     augment_pitch: tuple[float, float] = (-2.0, 2.0),
     augment_stretch: tuple[float, float] = (0.8, 1.2),
     seed: int = 0,
-    table: str = 'that in use',
+    table: str = '',
 ) -> list[Mixture]:
     """Mixtures of a foreground and a background, for training, validation and C1 to C4.
 
@@ -502,7 +502,7 @@ def scenes(
         augment_onset, augment_pitch, augment_stretch: of training foregrounds; ranges in semitones
             and in new length over old.
         seed: of the job.
-        table: the class table's name, for a refusal.
+        table: the class table's name, for a refusal; empty: the job has no flags for another one.
     Raises:
         ValueError: if a split that is asked for has no pair of sounds, or none is asked for.
     """
@@ -516,14 +516,17 @@ def scenes(
     lacking = missing(inspected, counts)
     if lacking:
         whys = '; '.join(f'{split}: {why}' for split, why in lacking.items())
+        if table and 'shares one recording' in whys:
+            whys += '; if the files are cut from different ones, --groups tells them apart'
         ways = [f'--{name}_mixtures=0' for name in ('train', 'validation') if name in lacking]
         tests = [name for name in TEST_SUBSETS if counts.get(name)]
         left = [name for name in tests if name not in lacking]
         if len(left) < len(tests):
             ways.append(f'--subsets={",".join(left)}' if left else '--test_mixtures=0')
         raise ValueError(
-            f'no mixtures for {whys} (of {counted(len(inspected), "usable file")}); --classes '
-            f'names another class table than {table}, or do without: {" ".join(ways)}'
+            f'no mixtures for {whys} (of {counted(len(inspected), "usable file")}); '
+            + (f'--classes names another class table than {table}, or ' if table else '')
+            + f'do without: {" ".join(ways)}'
         )
     rows = []
     for split in (name for name in SUBSETS if counts.get(name)):
@@ -606,21 +609,64 @@ def from_csv(
     Raises:
         TreeError: with file, line, column, what is there and the rule, if it is no such table.
     """
-    rows, numbers = [], {}
-    lines = tables.read_rows(path, ('split', 'id', 'path_1'), others=(*tables.columns(Mixture),))
+    numbers, parsed, rows = {}, [], []
+    lines = tables.read_rows(
+        path,
+        ('split', 'id', 'path_1'),
+        others=(*tables.columns(Mixture),),
+        is_decimal=_is_decimal,
+    )
     _check_columns(printable(path), lines[0][1] if lines else ())
-    for number, cells in lines:
+
+    @contextlib.contextmanager
+    def line(number):
         try:
+            yield
+        except ValueError as error:
+            raise TreeError(f'{printable(path)}, line {number}: {error}') from None
+
+    for number, cells in lines:
+        with line(number):
             row = _row(cells, roots)
             first = numbers.setdefault((row.split, row.id), number)
             if first != number:
                 raise ValueError(f'the mixture of line {first} once more')
+        parsed.append(row)
+    for (number, _), row in zip(lines, _with_ids(parsed, [cells for _, cells in lines])):
+        with line(number):
             if check:
                 check(row, rows)
-        except ValueError as error:
-            raise TreeError(f'{printable(path)}, line {number}: {error}') from None
         rows.append(row)
     return rows
+
+
+_KINDS = tables.columns(Mixture, count=1)
+
+
+def _is_decimal(name: str) -> bool:
+    """Whether a column holds numbers that need not be whole."""
+    kind = _KINDS.get(re.sub(r'_\d+$', '_1', name))
+    return kind is float or isinstance(kind, tuple)
+
+
+def _with_ids(rows: list[Mixture], lines: list[dict[str, str]]) -> Iterator[Mixture]:
+    """The rows; a source without an id has that which the table gives its file, or its path."""
+    ids = {}
+    for row in rows:
+        for source in row.sources:
+            if source.source_id and not row.problem:
+                ids.setdefault(source.path, source.source_id)
+    for row, cells in zip(rows, lines):
+        if all(source.source_id for source in row.sources):
+            yield row
+            continue
+        sources = (
+            dataclasses.replace(
+                source, source_id=source.source_id or ids.get(source.path) or cells[f'path_{i}']
+            )
+            for i, source in enumerate(row.sources, 1)
+        )
+        yield dataclasses.replace(row, sources=tuple(sources))
 
 
 def _row(cells: dict[str, str], roots: dict[str, str]) -> Mixture:
@@ -632,10 +678,4 @@ def _row(cells: dict[str, str], roots: dict[str, str]) -> Mixture:
             raise ValueError(f'{name} is {cell[:200]!r}: path_{count + 1} must not be empty')
     if not (row.split and row.id):
         raise ValueError('split and id must not be empty')
-    if all(source.source_id for source in row.sources):
-        return row
-    sources = (
-        source if source.source_id else dataclasses.replace(source, source_id=cells[f'path_{i}'])
-        for i, source in enumerate(row.sources, 1)
-    )
-    return dataclasses.replace(row, sources=tuple(sources))
+    return row

@@ -5,7 +5,7 @@ is no UTF-8 in a file's name) is percent-encoded, and a spreadsheet runs none of
 """
 
 import codecs
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 import csv
 import dataclasses
 import functools
@@ -85,7 +85,11 @@ def _separator(line: str, names: Collection[str]) -> tuple[int, str]:
 
 
 def read_rows(
-    path: str, columns: tuple[str, ...], *, others: tuple[str, ...] = ()
+    path: str,
+    columns: tuple[str, ...],
+    *,
+    others: tuple[str, ...] = (),
+    is_decimal: Callable[[str], bool] = lambda name: False,
 ) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 
@@ -99,6 +103,8 @@ def read_rows(
         path: of the table.
         columns: that it must have.
         others: that it may have; the separator is that by which the first line names most.
+        is_decimal: whether a column holds decimal numbers: between `;` their comma is read as a
+            point.
     Raises:
         TreeError: with file, line, what was found and the rule, where it is no such table.
     """
@@ -139,6 +145,7 @@ def read_rows(
         raise TreeError(
             f'{path}, line {numbered[0][0]}: a column is named twice: {", ".join(header)}'
         )
+    decimal = [i for i, name in enumerate(header) if delimiter == ';' and is_decimal(name)]
     rows = []
     for number, line in numbered[1:]:
         row = cells(number, line, len(header))
@@ -152,6 +159,9 @@ def read_rows(
                 f'first line names {len(header)}, and a cell that holds a separator must be in '
                 'double quotes'
             )
+        for i in decimal:
+            if _NUMBER.fullmatch(row[i].replace(',', '.', 1)):
+                row[i] = row[i].replace(',', '.')
         rows.append((number, dict(zip(header, row))))
     return rows
 
@@ -396,6 +406,9 @@ def resolved(name: str, roots: dict[str, str]) -> str:
     if flag not in roots:
         raise ValueError(f'--{flag} must name its folder')
     parts = rest.split('/')
+    if '.' in parts and '://' not in roots[flag]:  # as `find` writes them: one file has one name
+        parts = [part for part in parts if part != '.']
+        rest = '/'.join(parts)
     if '..' in parts or '\0' in rest or ('' in parts and '://' not in roots[flag]):
         raise ValueError('must stay below its folder, without empty parts, `..` and NUL')
     return posixpath.join(roots[flag], '') + rest

@@ -1,5 +1,6 @@
 """Cells of a table of mixtures that a person edits: taken, or refused by line, column and rule."""
 
+import functools
 import re
 
 import pytest
@@ -17,6 +18,7 @@ EVENT = PAIR | dict(
     adaptation_stop='8000',
     adaptation_overlap='0',
 )
+ROW = dict(split='train', id='a', path_1='u.wav', path_2='v.wav', source_id_1='A', source_id_2='B')
 READY = PAIR | dict(ready='spk2/u0.wav')
 
 
@@ -103,7 +105,7 @@ def table(*rows):
         (PAIR, {'path_3': '', 'level_db_3': '1'}, "level_db_3 is '1': path_3 must not be empty"),
         (PAIR, {'path_3': 'z'}, 'it needs 2 sources, as the first mixture has'),
         (PAIR, {'path_2': 'spk0/u0.wav'}, "source_id_1 is 'spk0/u0.wav', twice: two speakers must"),
-        (PAIR, {'source_id_1': 'x', 'source_id_2': 'x'}, "source_id_1 is 'x', twice: two speakers"),
+        (ROW, {'source_id_2': 'A'}, "source_id_1 is 'A', twice: two speakers"),
         (PAIR, {'path_1': '{input_dir}//etc/passwd'}, 'must stay below its folder, without empty'),
         (PAIR, {'path_1': 'x//y.wav'}, "path_1 is 'x//y.wav': must stay below its folder, without"),
         (PAIR, {'path_1': 'x%00.wav'}, "path_1 is 'x%00.wav': must stay below its folder, without"),
@@ -142,4 +144,78 @@ def test_what_lies_beyond_a_file_is_not_blamed_on_its_sound(tmp_path):
     trees.folder(tmp_path / 'in', speakers=2, files=1)
     for cells in ({'start_1': '99999'}, {'stop_2': '99999'}, {'samples': '99999'}):
         message = refused(tmp_path, table(PAIR | cells))
-        assert re.search(r'u0.wav has 9,600 samples, the table asks for (99999|100000);', message)
+        assert re.search(r'u0.wav has 9,600 samples, the table asks for (99999|100000)', message)
+
+
+@pytest.mark.parametrize(
+    'first, second, said',
+    [
+        (ROW, {'path_2': 'u.wav'}, "source_id_2 is 'B': its file has 'A' in path_1 of train/a"),
+        (ROW, {'path_2': './u.wav'}, "source_id_2 is 'B': its file has 'A' in path_1 of train/a"),
+        (ROW, {'source_id_1': 'Aa'}, "source_id_1 is 'Aa': its file has 'A' in path_1 of train/a"),
+        (
+            ROW,
+            {'split': 'test', 'path_1': 'v.wav', 'path_2': 'w.wav'},
+            "source_id_1 is 'A': its file has 'B' in path_2 of train/a",
+        ),
+        (
+            ROW | {'source_class_2': 'dog'},
+            {'source_class_2': 'dgo'},
+            "source_class_2 is 'dgo': its file has 'dog' in path_2 of train/a",
+        ),
+        (
+            EVENT | {'source_id_2': 'rain1'},
+            {'source_id_2': 'rain2'},
+            "source_id_2 is 'rain2': its file has 'rain1' in path_2 of test/a",
+        ),
+        (
+            ROW | {'path_3': 'w.wav', 'source_id_3': 'C', 'ready': 'm.wav'},
+            {'path_3': 'u.wav', 'ready': 'n.wav'},
+            "source_id_3 is 'C': its file has 'A' in path_1 of train/a",
+        ),
+        (ROW, {'path_1': 'w.wav', 'path_2': 'v.wav', 'source_id_1': 'B'}, "is 'B', twice: two"),
+        (ROW, {'path_2': 'w.wav', 'source_id_1': '', 'source_id_2': 'A'}, "is 'A', twice: two"),
+    ],
+)
+def test_a_file_is_of_one_source(tmp_path, first, second, said):
+    message = refused(tmp_path, table(first, first | {'id': 'b'} | second))
+    assert f'{tmp_path}/t.csv, line 3: ' in message and said in message
+
+
+def test_a_file_may_come_again_and_be_named_once(tmp_path):
+    rows = [
+        ROW | {'source_id_1': '', 'path_3': 'n.wav', 'source_class_3': 'noise'},
+        ROW | {'id': 'b', 'source_id_2': '', 'path_3': 'n.wav', 'source_class_3': 'noise'},
+    ]
+    (tmp_path / 't.csv').write_text(table(*rows))
+    check = functools.partial(listed.check, sample_rate=8000, known={})
+    found = mixtures.from_csv(str(tmp_path / 't.csv'), {'input_dir': '/in'}, check)
+    assert [[x.source_id for x in row.sources] for row in found] == [['A', 'B', 'n.wav']] * 2
+
+
+@pytest.mark.parametrize('mark', ';,\t|')
+def test_a_decimal_comma_is_read_between_semicolons_only(tmp_path, mark):
+    lines = [['split', 'id', 'path_1', 'path_2', 'level_db_1', 'level_db_2', 'samples']]
+    lines += [['test', '1,5', 'x', 'a,5', '3,5', '-,25', '4000']]
+    cell = '"{}"'.format if mark == ',' else str
+    text = '\n'.join(mark.join(map(cell, line)) for line in lines) + '\n'
+    if mark != ';':
+        assert "level_db_1 is '3,5': must be a finite number" in refused(tmp_path, text)
+        return
+    (tmp_path / 't.csv').write_text(text)
+    (row,) = mixtures.from_csv(str(tmp_path / 't.csv'), {'input_dir': '/in'})
+    assert [source.level_db for source in row.sources] == [3.5, -0.25]
+    assert (row.id, row.sources[1].path) == ('1,5', '/in/a,5')
+
+
+@pytest.mark.parametrize(
+    'cells, said',
+    [
+        ('1.000,5;', "level_db_1 is '1.000,5': must be a finite number"),
+        ('3,5,1;', "level_db_1 is '3,5,1': must be a finite number"),
+        (';20,665', "samples is '20,665': must be a whole number"),
+    ],
+)
+def test_a_comma_that_is_no_decimal_one_is_refused(tmp_path, cells, said):
+    text = f'split;id;path_1;path_2;level_db_1;samples\ntest;a;x;y;{cells}\n'
+    assert said in refused(tmp_path, text)

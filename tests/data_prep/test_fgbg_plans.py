@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import itertools
+import re
 
 import pytest
 
@@ -26,6 +27,7 @@ def bank(number=6, samples=5000):
 
 
 def plan(inspected, counts=COUNTS, **options):
+    options = {'table': 'classes.csv'} | options
     return mixtures.scenes(inspected, sample_rate=RATE, counts=counts, **options)
 
 
@@ -136,6 +138,9 @@ def test_a_split_of_one_recording_is_refused():
     counts = {'train': 4, 'validation': 4}
     with pytest.raises(ValueError, match="'r'.*--groups.*--validation_mixtures=0"):
         plan(inspected, counts)
+    with pytest.raises(ValueError) as refused:
+        plan(inspected, counts, table='')  # of a job that reads no tables
+    assert not {'--groups', '--classes'} & {*re.findall(r'--\w+', str(refused.value))}
     assert (
         "validation split shares one recording, 'r'"
         in mixtures.missing(inspected, counts)['validation']

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from data_prep import fgbg, folder_2mix, librimix, listed, wsj0_2mix
+from data_prep import fgbg, folder_2mix, librimix, listed, mixtures, wsj0_2mix
+from fgsep_jax.data import records
 import sound_trees
 import test_jobs
 import trees
@@ -127,3 +128,86 @@ def test_a_table_that_is_none_is_refused_in_one_line(tmp_path, text, said):
     with pytest.raises(SystemExit) as stop:
         again(tmp_path, f'--input_dir={tmp_path}/in', table=tmp_path / 't.csv')
     assert said in str(stop.value) and '\n' not in str(stop.value) and stop.value.code == 2
+
+
+def test_what_splits_share_is_said_and_made(tmp_path, capsys):
+    root = trees.folder(tmp_path / 'in', speakers=4, files=2)
+    (tmp_path / 'dataset.json').write_text('{"mixtures": "another"}')
+    table = tmp_path / 'mixtures.csv'
+    table.write_text(
+        'split,id,path_1,path_2,source_id_1,source_id_2\n'
+        'train,a,spk0/u0.wav,spk1/u0.wav,A,B\n'
+        'validation,v,spk2/u0.wav,spk3/u0.wav,C,D\n'
+        'test,a,spk0/u1.wav,spk1/u0.wav,A,B\n'
+    )
+    out = again(tmp_path, f'--input_dir={root}', table=table)
+    said = (
+        'splits share 2 speakers (e.g. A in train and test), 1 file (e.g. spk1/u0.wav in train and '
+        'test) and 1 mixture id (e.g. a in train and test)'
+    )
+    lines = json.loads((out / 'report.json').read_text())['notes']['Warnings'][:2]
+    assert lines[0].startswith(f'{table} is not the plan') and lines[1].startswith(said)
+    printed = capsys.readouterr().out
+    assert all(f'warning: {line}' in printed for line in lines)
+
+
+@pytest.mark.parametrize(
+    'splits, said',
+    [
+        (('train', 'train'), False),
+        (('c1', 'c2'), False),  # all of the sounds kept for the test
+        (('c1', 'test'), False),
+        (('train', 'c1'), True),
+        (('validation', 'train'), True),
+    ],
+)
+def test_subsets_of_the_test_are_one(splits, said):
+    sources = (mixtures.Source('/in/x.wav', 'X', 'dog'), mixtures.Source('/in/y.wav', 'Y', 'rain'))
+    rows = [mixtures.Mixture(str(i), split, sources) for i, split in enumerate(splits)]
+    lines = listed.shared(rows, {'input_dir': '/in'}, unit='source recording')
+    assert bool(lines) == said
+    assert not said or 'share 2 source recordings (e.g. X in ' in lines[0]
+
+
+@pytest.mark.parametrize(
+    'name, about, told',
+    [
+        ('mixtures.csv', {'mixtures': records.digest(b'x')}, True),
+        ('mixtures.csv', {'mixtures': records.digest(b'a table')}, False),
+        ('mixtures.csv', {}, False),
+        ('mine.csv', {'mixtures': records.digest(b'x')}, False),
+    ],
+)
+def test_a_plan_that_is_not_its_data_sets_is_told_of(tmp_path, name, about, told):
+    (tmp_path / name).write_bytes(b'a table')
+    assert listed.not_its_plan(f'{tmp_path}/{name}') == []
+    (tmp_path / 'dataset.json').write_text(json.dumps(about))
+    lines = listed.not_its_plan(f'{tmp_path}/{name}')
+    said = f'{tmp_path}/{name} is not the plan that the data set beside it was made by'
+    assert [line.startswith(said) for line in lines] == [True] * told
+
+
+@pytest.mark.parametrize(
+    'rows, hint',
+    [
+        ('test,a,x.wav,y.wav\n', False),
+        ('test,a,x.wav,y.wav\ntrain,a,spk0/u0.wav,spk1/u0.wav\n', True),
+    ],
+)
+def test_a_split_without_mixtures_names_what_the_job_has(tmp_path, rows, hint):
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1)
+    (tmp_path / 't.csv').write_text(f'split,id,path_1,path_2\n{rows}')
+    with pytest.raises(SystemExit) as stop:
+        again(tmp_path, f'--input_dir={root}', table=tmp_path / 't.csv')
+    assert "split 'test': none of its 1 mixture can be made" in str(stop.value)
+    assert ('; a table without its rows makes the others' in str(stop.value)) == hint
+    assert '--splits' not in str(stop.value)
+
+
+def test_a_job_of_splits_names_those_that_are_left(tmp_path):
+    names = {'train': ['1-2-3_4-5-6'], 'val': ['7-8-9_10-11-12']}
+    base = trees.mixed(tmp_path / 'in' / 'MiniLibriMix', names, mixture='mix_clean')
+    for path in (base / 'val' / 's1').iterdir():
+        path.write_bytes(b'no sound')
+    with pytest.raises(SystemExit, match='--splits=train does without it'):
+        made(tmp_path, librimix, f'--input_dir={tmp_path}/in')

@@ -543,3 +543,22 @@ def test_of_a_text_with_a_mark_little_is_read():
     file = Counting(('x' * 4_000_000).encode('utf-16'))
     containers.length(file, len(file.getbuffer()))
     assert file.taken < 2 << 20
+
+
+@pytest.mark.parametrize('name', ['x.mp3', 'x.wav'])
+@pytest.mark.parametrize('head', [b'', b'<html>not found</html>', b'ID3\4\0\0\0\0\0\0'])
+def test_what_is_no_mp3_is_said_to_be_none(tmp_path, name, head):
+    (tmp_path / name).write_bytes(head + bytes(range(1, 200)) * 9)
+    found = inspect(tmp_path / name)
+    said = {
+        'no MP3 frame is in it: another form under this name, or damaged',
+        'Format not recognised.',
+    }
+    assert found.problem == 'unreadable' and found.detail in said
+    assert name != 'x.mp3' or found.detail.startswith('no MP3 frame is in it')
+
+
+def test_samples_without_a_header_are_said_to_have_none(tmp_path):
+    (tmp_path / 'x.raw').write_bytes(bytes(range(100)))
+    found = inspect(tmp_path / 'x.raw')
+    assert (found.problem, found.detail[:24]) == ('unreadable', 'samples without a header')
