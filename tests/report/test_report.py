@@ -362,7 +362,7 @@ def test_a_folder_that_cannot_be_is_refused_first(tmp_path, capsys):
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
     (tmp_path / 'afile').write_text('x')
     assert command.main([f'--runs={tmp_path}/run', f'--output_dir={tmp_path}/afile']) == 2
-    assert 'afile cannot be written to' in capsys.readouterr().err
+    assert 'afile is a file, not a folder' in capsys.readouterr().err
     for flags in (['--runs='], ['--runs=,'], [f'--runs={tmp_path}', '--examples=-1']):
         with pytest.raises(SystemExit) as stopped:
             command.main(flags)
