@@ -19,13 +19,6 @@ OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
 
-# Words of libsndfile and its wrapper that mislead: what they mean of a file that could be opened.
-_MEANT = {
-    'File does not exist or is not a regular file (possibly a pipe?).': 'no MP3 frame is in it: '
-    'another form under this name, or damaged',
-    'samplerate must be specified': 'samples without a header, of unknown rate: convert it to wav',
-}
-
 
 def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
     common = math.gcd(native_rate, sample_rate)
@@ -267,8 +260,7 @@ def inspect(
         if seconds < min_seconds:
             raise BadInput('too short', f'{seconds:.2f} s, {min_seconds:g} s wanted')
     except BadInput as bad:
-        detail = _MEANT.get(bad.detail, bad.detail)
-        return dataclasses.replace(recording, problem=bad.kind, detail=detail)
+        return dataclasses.replace(recording, problem=bad.kind, detail=bad.detail)
     except Exception as error:
         return dataclasses.replace(recording, problem='unreadable', detail=files.why(error))
     converted = {

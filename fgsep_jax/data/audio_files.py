@@ -216,10 +216,19 @@ def for_libsndfile(path: str) -> Iterator[str]:
         yield target.name
 
 
+# Words of libsndfile and its wrapper that mislead: what they mean of a file that could be opened.
+_MEANT = {
+    'File does not exist or is not a regular file (possibly a pipe?).': 'no MP3 frame is in it: '
+    'another form under this name, or damaged',
+    'samplerate must be specified': 'samples without a header, of unknown rate: convert it to wav',
+}
+
+
 def _unreadable(error: Exception) -> BadInput:
     # libsndfile's own words; soundfile puts the path before them, as Python writes bytes.
     said = getattr(error, 'error_string', '')
-    return BadInput('unreadable', shown(said) if said else files.why(error))
+    said = shown(said) if said else files.why(error)
+    return BadInput('unreadable', _MEANT.get(said, said))
 
 
 def blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:
