@@ -254,7 +254,7 @@ def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> dict[str, tuple[
 
 
 def in_forms(
-    root: str, files: dict[str, tuple[str, ...]], named: dict[str, str]
+    root: str, files: dict[str, tuple[str, ...]], named: dict[str, object]
 ) -> dict[str, tuple[str, ...]]:
     """Of files that are one recording in several forms, the last one: by name, .wav.
 
@@ -289,7 +289,8 @@ def read_named(
 
     Args:
         root: the folder.
-        pattern: of a relative path, with the groups `speaker` and `name`.
+        pattern: of a relative path, with the groups `speaker` and `name`, of the recording, which
+            its other forms share; names that two speakers have get the speaker's in front.
         split_of: the split of a path that matches; None: it is not taken.
         layout: what a tree of this corpus looks like, for the error.
         copies: see `distinct`.
@@ -301,11 +302,13 @@ def read_named(
     splits = {path: split for path, match in matches.items() if (split := split_of(match))}
     if not splits:
         raise wrong_tree(root, layout, list(files))
-    forms = in_forms(root, files, {path: matches[path]['name'] for path in splits})
+    called = {path: matches[path].group('speaker', 'name') for path in splits}
+    uses = collections.Counter(name for _, name in set(called.values()))
+    forms = in_forms(root, files, called)
     utterances = [
         Recording(
-            matches[path]['name'],
-            matches[path]['speaker'],
+            called[path][1] if uses[called[path][1]] == 1 else '_'.join(called[path]),
+            called[path][0],
             posixpath.join(root, path),
             splits[path],
             others=others,

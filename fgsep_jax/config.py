@@ -24,7 +24,7 @@ from ml_collections import config_dict
 
 from fgsep_jax import command_line, files as files_lib, registry
 from fgsep_jax.names import shown
-from fgsep_jax.rules import RuleError, did_you_mean
+from fgsep_jax.rules import ConfigError, RuleError, did_you_mean
 
 # Data sets that a task can train on: the jobs of `data_prep`, each as its data set is called; the
 # first is built where none is given.
@@ -33,6 +33,7 @@ JOBS = {
     'foreground': ('embedded_fgbg', 'fgbg'),
 }
 TASKS = tuple(JOBS)
+OF_FOLDERS = {'speech': 'folder_2mix', 'foreground': 'fgbg'}  # the jobs for anybody's recordings
 EMBEDDED = {task: jobs[0] for task, jobs in JOBS.items()}
 # What the sources of a task's data sets are called, in their order; others have numbers from 1 on.
 SOURCE_NAMES = {'speech': (), 'foreground': ('foreground', 'background')}
@@ -46,10 +47,6 @@ PARTS = {
     },
     'foreground': {},
 }
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot work; the message names the key, the value, the rule, the fix."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,10 +175,19 @@ def complete(config):
     content = config.to_dict()
     keys = pattern(content)
     unknown, wrong = files_lib.misfits(content, keys)
-    wrong += [f'there is no key {key}' for key in unknown]
+    wrong += [f'there is no key {key}{_keys_of(content, keys, key)}' for key in unknown]
     if wrong:
         raise ConfigError('; '.join(wrong))
     _set(config, _over(keys, content))
+
+
+def _keys_of(content, tree, key):
+    """What a part has where a key is none of its keys; '' for a key elsewhere."""
+    section = key.rpartition('.')[0]
+    if section not in PARTS[content['task']]:
+        return ''
+    part = _section(tree, section.split('.'))
+    return f': {part["name"]} has {", ".join(name for name in part if name != "name")}'
 
 
 def _over(below, above):
@@ -431,6 +437,11 @@ def override(config, overrides):
         for section in sections:
             parent = parent.get(section) if isinstance(parent, config_dict.ConfigDict) else None
         if not isinstance(parent, config_dict.ConfigDict) or name not in parent:
+            where = '.'.join(sections)
+            if where in PARTS[config.task]:
+                has = _keys_of(config.to_dict(), config.to_dict(), key)
+                near = did_you_mean(name, parent).rstrip('.')
+                raise ConfigError(f'no configuration key {key}{near}{has}')
             raise ConfigError(f'no configuration key {key}{_where_it_is(config, key)}')
         if isinstance(parent[name], config_dict.ConfigDict):
             raise ConfigError(

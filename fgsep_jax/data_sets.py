@@ -300,7 +300,7 @@ def _open(config, directory, splits, run=''):
                 ' --data_dirs=DIR names it, or others'
             ) from error
         jobs = config_lib.JOBS[config.task][1:]
-        job = config.data.name or jobs[-1]
+        job = config.data.name or config_lib.OF_FOLDERS[config.task]
         others = f' (or another of {", ".join(jobs)})' if not config.data.name and jobs[1:] else ''
         recordings, output = _folders_for(directory)
         then = f', then --config.data.dir={output}' if recordings != '...' else ''

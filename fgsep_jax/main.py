@@ -262,6 +262,10 @@ def _describe(args, config):
         config, more = about.config, dict(step=about.step, sources=about.sources)
         for note in notes:
             print(f'note: {note}')
+    else:
+        from fgsep_jax.tasks import check
+
+        check(config)
     print('\n'.join(describe(config, params, **more)))
 
 

@@ -1,6 +1,6 @@
 """Parts of a model and losses by name: made from a section of a configuration.
 
-A registry is a plain dict {name: function or module}, in the module that its parts are in:
+A registry is a dict {name: function or module}, in the module that its parts are in:
 `models.encoders.ENCODERS`, `models.separators.SEPARATORS`, `losses.si_snr.LOSSES`. A part's keyword
 arguments are the keys of its section, their defaults its values and types. Whoever has parts of
 their own adds them to the dict, in the file of a configuration or in a module that it imports; so
@@ -14,9 +14,28 @@ import inspect
 import os
 import sys
 
-from fgsep_jax.rules import RuleError, Rules
+from fgsep_jax.rules import ConfigError, RuleError, Rules
 
 NAME = 'FGSEP_MODULES'
+
+
+class Registry(dict):
+    """A dict whose entries stay what they are: another part needs another name.
+
+    A run says by names what it is made of; were one of them to mean something else elsewhere, the
+    run would be another model there.
+    """
+
+    def __setitem__(self, name, part):
+        """Registers a part; the same one anew, as a file that is run twice does, is no other."""
+        if name in self and _origin(self[name]) != _origin(part):
+            raise ValueError(f'{name!r} is registered already: give this part another name')
+        super().__setitem__(name, part)
+
+
+def _origin(part):
+    part = getattr(part, 'func', part)
+    return getattr(part, '__module__', None), getattr(part, '__qualname__', None)
 
 
 def find(parts, name):
@@ -25,8 +44,7 @@ def find(parts, name):
     Raises:
       RuleError: there is none; the names that there are.
     """
-    if isinstance(name, str) and name not in parts:
-        _load()
+    _load()
     if not isinstance(name, str) or name not in parts:
         rules = Rules(dict(name=name))
         rules.one_of('name', parts)
@@ -73,7 +91,8 @@ def make(parts, section, both):
 def _refuse_unknown(name, part, section):
     takes = inspect.signature(part).parameters
     if unknown := [key for key in section if key not in takes]:
-        raise RuleError([(key, f': {name} has no such key') for key in unknown])
+        has = ', '.join(keywords(part))
+        raise RuleError([(key, f': {name} has no such key; it has {has}') for key in unknown])
     return takes
 
 
@@ -92,4 +111,4 @@ def _load():
         except Exception as error:
             sys.modules.pop(name, None)
             said = ' '.join(str(error).split())
-            raise RuleError([(NAME, f' = {path}: {type(error).__name__}: {said}')]) from error
+            raise ConfigError(f'{NAME} = {path}: {type(error).__name__}: {said}') from error

@@ -14,7 +14,11 @@ import difflib
 import math
 
 
-class RuleError(ValueError):
+class ConfigError(ValueError):
+    """A configuration that cannot work; the message names the key, the value, the rule, the fix."""
+
+
+class RuleError(ConfigError):
     """Values that cannot work.
 
     Attributes:
@@ -94,6 +98,8 @@ def section(prefix: str, problems: list[tuple[str, str]], **keys: str) -> Iterat
         yield
     except RuleError as error:
         problems += [(f'{prefix}{keys.get(key, key)}', text) for key, text in error.problems]
+    except ConfigError:
+        raise
     except (ValueError, TypeError) as error:  # of a module that does not know these rules
         problems.append((prefix.rstrip('._'), f': {" ".join(str(error).split())}'))
 

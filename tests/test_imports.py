@@ -14,7 +14,7 @@ EVERY_ROOM = {'names', 'pcm', 'rules'}
 # room -> what of the project it may import. `config` holds no room of its own to import from.
 ALLOWED = {
     'fgsep_jax/dsp': {'dsp'},
-    'fgsep_jax/losses': {'losses', 'dsp'},
+    'fgsep_jax/losses': {'losses', 'dsp', 'registry'},
     'fgsep_jax/models': {'models', 'dsp.frames', 'registry'},
     'fgsep_jax/metrics': {'metrics'},
     'fgsep_jax/interop': {

@@ -71,13 +71,27 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
 @pytest.mark.parametrize(
     'change, words',
     [
-        (('Dense(self.basis', "Dense('12'"), 'parts.py, line 18: TypeError'),
+        (('Dense(self.basis', "Dense('12'"), 'parts.py, line .*: TypeError'),
         (
             ('*= valid_BK[..., None]', '= frame_BKW[::2]'),
-            'estimates of shape .* must be .2, 2, 800.',
+            'the decoder gave .2, 800. of 4 codes',
         ),
-        (('jnp.split(', 'jnp.nothing('), "line 49: AttributeError: .*'nothing'"),
-        (('self.width', 'self.wdith'), 'line 47: AttributeError: .*"wdith"'),
+        (('jnp.split(', 'jnp.nothing('), "line .*: AttributeError: .*'nothing'"),
+        (
+            ('samples=samples)', 'samples=samples - 3)'),
+            'the decoder gave .2, 3997. of 2 codes for 4000',
+        ),
+        (
+            (
+                'return Encoder(window, stride, basis), Decoder(window, stride)',
+                'return Encoder(window, stride, basis)',
+            ),
+            'encoder: its function must give a pair of modules',
+        ),
+        (('return -scale * (', 'return -scal * ('), "line .*: NameError: .*'scal'"),
+        (('.mean(axis=-1)', '.mean()'), 'loss.name: its function makes|pit.py'),
+        (('valid=None, scale', 'scale'), 'TypeError'),
+        (('self.width', 'self.wdith'), 'line .*: AttributeError: .*"wdith"'),
     ],
 )
 def test_a_part_that_does_not_work_is_said_before_anything_is_written(
@@ -86,12 +100,14 @@ def test_a_part_that_does_not_work_is_said_before_anything_is_written(
     data = synthetic.write(tmp_path / 'tones')
     (tmp_path / 'parts.py').write_text(PARTS.replace(*change))
     flags = [f'--config.data.dir={data}', '--config.data.batch_size=4']
-    flags += ['--config.data.segment_seconds=0.1', f'--workdir={tmp_path / "run"}']
-    with pytest.raises(SystemExit) as left:
-        main.main([f'--config={mine}:demo', *flags])
-    assert left.value.code == 2 and not (tmp_path / 'run').exists()
-    text = capsys.readouterr().err
-    assert re.search(words, text) and text.count('\n') == 1
+    flags += ['--config.data.segment_seconds=0.1']
+    for mode in ('train', 'describe'):
+        run = [f'--workdir={tmp_path / "run"}'] if mode == 'train' else []
+        with pytest.raises(SystemExit) as left:
+            main.main([f'--config={mine}:demo', f'--mode={mode}', *flags, *run])
+        assert left.value.code == 2 and not (tmp_path / 'run').exists()
+        text = capsys.readouterr().err
+        assert re.search(words, text) and text.count('\n') == 1
 
 
 @pytest.mark.parametrize(
@@ -172,3 +188,30 @@ def test_a_configuration_of_before_its_parts_had_sections_is_read():
     assert (model.encoder.name, model.encoder.rectify, model.separator.hidden) == (
         'prelu', True, 512
     )  # fmt: skip
+
+
+def test_a_name_stays_what_it_is(mine, tmp_path, monkeypatch):
+    """Else a run of it would be another model wherever it is opened without the file."""
+    config_lib.load(f'{mine}:demo')
+    config_lib.load(f'{mine}:demo')  # run again, the same parts
+    for parts in (ENCODERS, SEPARATORS, LOSSES):
+        with pytest.raises(ValueError, match='is registered already: give this part another name'):
+            parts[next(iter(parts))] = lambda: None
+    (tmp_path / 'over.py').write_text(
+        'from fgsep_jax.models.encoders import ENCODERS\nENCODERS["linear"] = print\n'
+    )
+    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'over.py'))
+    registry._load.cache_clear()
+    with pytest.raises(ConfigError, match="over.py: ValueError: 'linear' is registered already"):
+        validate.validate(load_config('convtasnet', 'demo'))
+    registry._load.cache_clear()
+
+
+def test_a_key_that_a_part_has_not_is_answered_with_those_it_has():
+    config = load_config('convtasnet', 'demo')
+    with pytest.raises(
+        ConfigError, match='encoder.layers: linear has basis, decoder_bias, framing,'
+    ):
+        config_lib.override(config, {'model.encoder.layers': '2'})
+    with pytest.raises(ConfigError, match="separator.hiden; did you mean 'hidden'.: tcn has"):
+        config_lib.override(config, {'model.separator.hiden': '2'})

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from fgsep_jax.registry import Registry
+
 
 @jax.jit
 def si_snr(
@@ -83,7 +85,7 @@ def snr(
 
 # {name: function of an estimate, a reference, `valid` and keyword arguments with defaults}; what it
 # returns is better the higher it is, its keywords are keys of `loss` in a configuration.
-LOSSES = {'si_snr': si_snr, 'snr': snr}
+LOSSES = Registry(si_snr=si_snr, snr=snr)
 
 
 def check_shapes(estimate, reference, valid):

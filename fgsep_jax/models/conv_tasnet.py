@@ -73,7 +73,13 @@ class ConvTasNet(nn.Module):
         coded_BSKN = mask_BSKN * code_BKN[:, None]
         # The decoder takes every source of every example as an example (Q = B * S).
         coded_QKN = coded_BSKN.reshape(-1, *coded_BSKN.shape[2:])
-        estimate_BST = self.decoder(coded_QKN, samples, valid_QK).reshape(batch, -1, samples)
+        estimate_QT = self.decoder(coded_QKN, samples, valid_QK)
+        if estimate_QT.shape != (batch * mask_BSKN.shape[1], samples):
+            raise ValueError(
+                f'the decoder gave {estimate_QT.shape} of {coded_QKN.shape[0]} codes for'
+                f' {samples} samples: must be [batch, samples]'
+            )
+        estimate_BST = estimate_QT.reshape(batch, -1, samples)
         return estimate_BST if length_B is None else jnp.where(valid_BT[:, None], estimate_BST, 0)
 
     def _encode(self, mixture_BT, valid_BK=None):
@@ -150,10 +156,23 @@ def conv_tasnet(
         pair = registry.make(ENCODERS, encoder, both)
     with section('separator.', problems):
         built = registry.make(SEPARATORS, {**separator, 'sources': sources}, both)
+    if pair is not None:
+        with section('', problems):
+            _check_pair(pair)
     if problems:  # of what is in neither section, but of both, once
         at = {f'{part}.{key}': key for part in ('encoder', 'separator') for key in both}
         raise RuleError(dict.fromkeys((at.get(key, key), text) for key, text in problems))
     return ConvTasNet(encoder=pair[0], separator=built, decoder=pair[1], sources=sources)
+
+
+def _check_pair(pair):
+    """Raises RuleError unless an encoder's function gives a pair with the fields of `Encoder`."""
+    is_pair = isinstance(pair, tuple) and len(pair) == 2
+    if not is_pair or not all(isinstance(part, nn.Module) for part in pair):
+        raise RuleError([('encoder', ': its function must give a pair of modules')])
+    missing = [name for name in ('window', 'stride') if not hasattr(pair[0], name)]
+    if missing:
+        raise RuleError([('encoder', f': {type(pair[0]).__name__} needs a field {missing[0]}')])
 
 
 def receptive_field(model: ConvTasNet) -> int | None:

@@ -26,6 +26,7 @@ from fgsep_jax.models.layers import (
     zero_padding,
 )
 from fgsep_jax.models.norms import Norm, check_norms
+from fgsep_jax.registry import Registry
 from fgsep_jax.rules import Rules
 
 # Where frames lie: 'padded' as in the authors' code, zeros appended up to one stride less than a
@@ -364,8 +365,6 @@ def linear(
 # keywords are the keys of `model.encoder` in a configuration, but what stands in `model` itself.
 # An encoder may return a pair of the code and of what the separator is to read instead of it.
 # With `multiply_accumulates` and `reach`, as above, its cost and its receptive field are told.
-ENCODERS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
-    'linear': linear,
-    'prelu': functools.partial(deep, 'prelu'),
-    'glu': functools.partial(deep, 'glu'),
-}
+ENCODERS: Registry[str, Callable[..., tuple[nn.Module, nn.Module]]] = Registry(
+    linear=linear, prelu=functools.partial(deep, 'prelu'), glu=functools.partial(deep, 'glu')
+)

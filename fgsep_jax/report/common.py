@@ -23,7 +23,12 @@ SCORES = {
     },
 }
 BINS = 5
-MEASURES = {'si_snr': 'SI-SNR (dB)', 'mel_snr': 'SNR on mel bands (dB)', 'loss': 'loss'}
+MEASURES = {
+    'si_snr': 'SI-SNR (dB)',
+    'snr': 'SNR (dB)',
+    'mel_snr': 'SNR on mel bands (dB)',
+    'loss': 'loss',
+}
 PAIRS = {('F', 'F'): 'female, female', ('F', 'M'): 'female, male', ('M', 'M'): 'male, male'}
 
 
@@ -184,8 +189,13 @@ def curves(results):
     if not logs:
         return None
     results = results.where(results.runs.group.isin(logs))
-    names = {name for curves in logs.values() for curve in curves for _, name in curve}
-    measure = next(label for name, label in MEASURES.items() if name in names)
+    # What all of them have, so that an axis is one thing.
+    each = [{name for curve in curves for _, name in curve} for curves in logs.values()]
+    common = set.intersection(*each) & MEASURES.keys()
+    if not common:
+        return None
+    name = next(name for name in MEASURES if name in common)
+    measure = MEASURES[name]
     sets = sorted(results.runs.trained_on.unique())
     figure, axes = figures.axes(
         2, len(sets), width=max(4.0 * len(sets), 7.0), height=5.2, sharex='col', sharey='row'
@@ -193,15 +203,15 @@ def curves(results):
     labels, handles = short_labels(results, panels=True), {}
     drawn = figures.styles([(group.model, labels[group.group]) for group in results.groups])
     for i, kind in enumerate(('train', 'validation')):
-        for j, name in enumerate(sets):
+        for j, data_set in enumerate(sets):
             ax = axes[i, j]
             for group in results.groups:
                 label = labels[group.group]
-                if group.trained_on == name:
-                    line = _curve(ax, logs[group.group], kind, drawn[label])
+                if group.trained_on == data_set:
+                    line = _curve(ax, logs[group.group], (kind, name), drawn[label])
                     if line is not None:
                         handles.setdefault(label, line)
-            ax.set_title(f'{kind}, on {figures.short(name)}')
+            ax.set_title(f'{kind}, on {figures.short(data_set)}')
             if i:
                 ax.set_xlabel('step')
             if not j:
@@ -217,9 +227,8 @@ def curves(results):
     )
 
 
-def _curve(ax, logs, kind, style):
-    name = next((name for name in MEASURES if any((kind, name) in curves for curves in logs)), None)
-    points = [curves[kind, name] for curves in logs if (kind, name) in curves]
+def _curve(ax, logs, key, style):
+    points = [curves[key] for curves in logs if key in curves]
     if not points:
         return None
     # Seeds log at the same steps, unless one is not finished.
@@ -231,7 +240,7 @@ def _curve(ax, logs, kind, style):
         low_N, high_N = np.nanmin(value_SN, axis=0), np.nanmax(value_SN, axis=0)
         ax.fill_between(step_N, low_N, high_N, color=style['color'], alpha=0.15, linewidth=0)
     # A line of one point is nothing to see.
-    marker = {'marker': 'o', 'markersize': 3} if kind == 'validation' or len(step_N) == 1 else {}
+    marker = {'marker': 'o', 'markersize': 3} if key[0] == 'validation' or len(step_N) == 1 else {}
     mean_N = np.nanmean(value_SN, axis=0)
     return ax.plot(step_N, mean_N, color=style['color'], linestyle=style['linestyle'], **marker)[0]
 

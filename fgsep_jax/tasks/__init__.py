@@ -36,6 +36,11 @@ def check(config):
     try:
         params = jax.eval_shape(task.init, jax.random.key(0))
         estimate = jax.eval_shape(task.separate, params, mixture_BT, length_B, adaptation_BT)
+        batch = {'source_BST': jax.ShapeDtypeStruct((2, config.data.sources, samples), jnp.int16)}
+        batch['length_B'] = length_B
+        if adaptation_BT is not None:
+            batch['adaptation_BT'] = jax.ShapeDtypeStruct(adaptation_BT.shape, jnp.int16)
+        loss, _ = jax.eval_shape(task.loss, params, batch, jax.random.key(0))
     except Exception as error:  # whatever a part of somebody's own may raise
         first = (str(error).strip() or 'no reason is given').splitlines()[0]
         steps = traceback.extract_tb(error.__traceback__)
@@ -44,6 +49,8 @@ def check(config):
             f'the model cannot be traced: {step.filename}, line {step.lineno}:'
             f' {type(error).__name__}: {shown(first)}'
         ) from error
+    if loss.shape != (2,):
+        raise ConfigError(f'loss.name: its function makes {loss.shape} of 2 examples, must be (2,)')
     wanted = (2, config.data.sources, samples)
     if estimate.shape != wanted:
         raise ConfigError(

@@ -10,6 +10,8 @@ from data_prep.readers import folder as people, librimix, libritts, mixed, vctk,
 from fgsep_jax.separation import manifest
 import trees
 
+FORMS = ('flac', 'wav')
+
 
 def touch(root, *paths):
     for path in paths:
@@ -21,6 +23,19 @@ def touch(root, *paths):
 def by_split(utterances):
     splits = {u.split for u in utterances}
     return {split: sorted(u.id for u in utterances if u.split == split) for split in splits}
+
+
+def test_names_that_two_speakers_have_are_two_recordings(tmp_path):
+    """Forms of one recording share its name, and its speaker."""
+    files = [f'audio/{who}/utt{i}.{form}' for who in 'ab' for i in range(3) for form in FORMS]
+    root = touch(tmp_path, *files, 'audio/b/only.wav')
+    pattern = r'audio/(?P<speaker>\w)/(?P<name>\w+)\.\w+'
+    made = recordings.read_named(root, pattern, lambda match: 'test', layout='')
+    assert sorted((u.id, u.source_id, len(u.others)) for u in made) == [
+        *((f'a_utt{i}', 'a', 1) for i in range(3)),
+        *((f'b_utt{i}', 'b', 1) for i in range(3)),
+        ('only', 'b', 0),
+    ]
 
 
 def test_folder_splits_by_speaker(tmp_path):

@@ -100,6 +100,26 @@ def test_curves_are_means_over_seeds(speech, tmp_path):
     assert 'SI-SNR (dB)' in [ax.get_ylabel() for ax in item.figure.axes]
 
 
+@pytest.mark.parametrize(
+    'measures, label, drawn',
+    [
+        (('si_snr', 'log_mse'), 'loss', -7.0),  # what both have
+        (('snr', 'snr'), 'SNR (dB)', 7.0),
+        (('si_snr', 'si_snr'), 'SI-SNR (dB)', 7.0),
+    ],
+)
+def test_an_axis_of_curves_is_one_measure(tmp_path, measures, label, drawn):
+    for model, measure in zip(('convtasnet', 'convtasnet_glu'), measures):
+        fabricate.run(tmp_path / model, model, sounds=False, examples=1)
+        (tmp_path / model / 'metrics.jsonl').write_text(
+            json.dumps({'step': 5, 'kind': 'train', 'loss': -7.0, measure: 7.0}) + '\n'
+        )
+    item = common.curves(results_in(tmp_path))
+    values = {line.get_ydata()[-1] for ax in item.figure.axes for line in ax.lines}
+    assert values == {drawn}
+    assert {ax.get_ylabel() for ax in item.figure.axes} - {''} == {label}
+
+
 @pytest.mark.parametrize('kind', ['train', 'validation'])
 def test_a_curve_of_one_point_is_seen(tmp_path, kind):
     fabricate.run(tmp_path / 'one', 'convtasnet', sounds=False, examples=1)
