@@ -37,7 +37,9 @@ def validate(config, *, devices=1, hosts=1):
     rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
     problems += rules.problems
     with section('', problems):
-        make_task(config)
+        task = make_task(config)
+        with section('data.', problems):
+            task.check_data(config)
     if problems:
         separator = '\n  ' if len(problems) > 1 else ' '
         lines = dict.fromkeys(f'{key}{text}' for key, text in problems)

@@ -189,7 +189,7 @@ def table_1(results, data_set):
                 encoder = group.config.get('model.encoder.name')
                 ours = [
                     group.preset,
-                    group.config.get('model.encoder.layers', 1),
+                    group.config.get('model.encoder.layers', 1 if encoder == 'linear' else None),
                     NON_LINEARITY.get(encoder, encoder),
                     group.config.get('model.encoder.basis'),
                     *_ours(results, group, data_set, SI_SNRI, SDRI),

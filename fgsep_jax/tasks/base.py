@@ -18,6 +18,9 @@ class Task(Protocol):
     def init(self, rng: jax.Array):
         """Returns the initial parameters."""
 
+    def check_data(self, config):
+        """Raises RuleError where the section `data` of a configuration does not suit the model."""
+
     def multiply_accumulates(self) -> int:
         """Returns how many a second of audio takes to separate."""
         ...

@@ -53,6 +53,9 @@ class ForegroundTask:
         adaptation_BAM = silence_BKM if self.model.auxiliary else None
         return self.model.init(rng, silence_BKM, adaptation_BAM=adaptation_BAM)['params']
 
+    def check_data(self, config):
+        """Raises RuleError where the section `data` does not suit the model: none is left here."""
+
     def multiply_accumulates(self):
         """Returns how many a second of audio takes to separate."""
         return multiply_accumulates(

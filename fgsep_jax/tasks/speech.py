@@ -26,13 +26,11 @@ class SpeechTask:
     def __init__(self, config):
         problems: list[tuple[str, str]] = []
         model, loss = config.model.to_dict(), config.loss.to_dict()
-        if config.data.sources >= 1:  # else said of the data
-            with section('model.', problems):
-                self.model: Any = conv_tasnet(sources=config.data.sources, **model)
+        with section('model.', problems):
+            sources = max(config.data.sources, 1)  # fewer are refused of the data
+            self.model: Any = conv_tasnet(sources=sources, **model)
         with section('loss.', problems):
             self._name, self._measure, self._weight, self._power_law = _measures(loss)
-        with section('data.', problems):
-            _check_data(config, model['encoder'])
         if problems:
             raise RuleError(problems)
         self._sample_rate, self._sources = config.data.sample_rate, config.data.sources
@@ -40,6 +38,33 @@ class SpeechTask:
     def init(self, rng):
         """Returns the initial parameters; they depend on no signal length."""
         return self.model.init(rng, jnp.zeros((1, 4000)))['params']
+
+    def check_data(self, config):
+        """Raises RuleError where the section `data` does not suit the model."""
+        data, encoder = config.data, self.model.encoder
+        rules = Rules(data)
+        rules.rule(
+            data.adaptation_seconds == 0,
+            'adaptation_seconds',
+            'must be 0: Conv-TasNet has no auxiliary network',
+        )
+        window, stride = encoder.window, encoder.stride
+        if 0 < data.segment_seconds <= 86_400:
+            length = segment_samples(config)
+            nearest = round(length / stride) * stride / max(data.sample_rate, 1)
+            rules.rule(
+                length >= window,
+                'segment_seconds',
+                f'gives {length} samples at {data.sample_rate} Hz, fewer than'
+                f' model.encoder.window = {window}',
+            )
+            rules.rule(
+                length % stride == 0,
+                'segment_seconds',
+                f'gives {length} samples, not a multiple of model.encoder.stride = {stride}; the'
+                f' nearest that does: {nearest}',
+            )
+        rules.check()
 
     def multiply_accumulates(self):
         """Returns how many a second of audio takes to separate."""
@@ -123,31 +148,3 @@ def _measures(loss):
         check(**law)
     rules.check()
     return loss['name'], measure, weight, law
-
-
-def _check_data(config, encoder):
-    """Rules of `data` that follow from the model: raises RuleError."""
-    data = config.data
-    rules = Rules(data)
-    rules.rule(
-        data.adaptation_seconds == 0,
-        'adaptation_seconds',
-        'must be 0: Conv-TasNet has no auxiliary network',
-    )
-    window, stride = encoder.get('window', 1), max(encoder.get('stride', 1), 1)
-    if 0 < data.segment_seconds <= 86_400:
-        length = segment_samples(config)
-        nearest = round(length / stride) * stride / max(data.sample_rate, 1)
-        rules.rule(
-            length >= window,
-            'segment_seconds',
-            f'gives {length} samples at {data.sample_rate} Hz, fewer than'
-            f' model.encoder.window = {window}',
-        )
-        rules.rule(
-            length % stride == 0,
-            'segment_seconds',
-            f'gives {length} samples, not a multiple of model.encoder.stride = {stride}; the'
-            f' nearest that does: {nearest}',
-        )
-    rules.check()

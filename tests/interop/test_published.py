@@ -48,9 +48,10 @@ def gained(estimate_T, speech_T, mixture_T):
 @pytest.mark.slow
 def test_it_is_recognised_whole(imported):
     model = fgsep_jax.load(imported)
-    chosen = {key: model.config.model[key] for key in ('window', 'stride', 'blocks', 'repeats')}
+    flat = import_model._flat(model.config.model.to_dict())
+    chosen = {key: flat[key] for key in ('window', 'stride', 'blocks', 'repeats')}
     assert chosen == dict(window=32, stride=16, blocks=8, repeats=3)
-    chosen = {key: model.config.model[key] for key in ('framing', 'mask', 'norm', 'eps', 'causal')}
+    chosen = {key: flat[key] for key in ('framing', 'mask', 'norm', 'eps', 'causal')}
     assert chosen == dict(framing='plain', mask='relu', norm='gln', eps=1e-8, causal=False)
     assert (model.sample_rate, model.sources) == (RATE, ('speech',))
     assert sum(leaf.size for leaf in jax.tree.leaves(model.parameters)) == 4_935_217

@@ -27,7 +27,7 @@ def equations(jaxpr):
 @pytest.mark.parametrize('name', ['convtasnet', 'convtasnet_prelu', 'convtasnet_glu'])
 def test_conv_tasnets_sum_in_float32(name, depthwise):
     config = load(name, 'small')
-    config.model.depthwise = depthwise
+    config.model.separator.depthwise = depthwise
     check(config, 1)
 
 

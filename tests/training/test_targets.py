@@ -93,7 +93,7 @@ def test_a_run_of_one_source(data, tmp_path, capsys):
     kept = json.loads((folder / 'summary.json').read_text())
     one, other = (runs_lib.open_run(str(tmp_path / name)) for name in ('run', 'm-results'))
     one, other = (runs_lib.made_by(run.results['tones'][''].summary) for run in (one, other))
-    assert not runs_lib.difference(one, other)
+    assert not runs_lib.unlike(one, other)
     assert made['metrics'] == kept['metrics'] and made['targets'] == '2'
     # Again, found by the file and beside it: once, and nothing to do.
     cross.cross_evaluate([str(tmp_path), path], [data])
@@ -198,5 +198,5 @@ def test_names_of_what_it_gives(targets, sources, names):
 
 def test_results_of_other_targets_stand_apart():
     of_all, of_one = map(runs_lib.made_by, ({}, {'targets': '2'}))
-    assert runs_lib.difference(of_one, of_all) == 'targets is 2, not '
+    assert runs_lib.unlike(of_one, of_all) == 'targets is 2, not '
     assert of_all == runs_lib.made_by({'targets': ''})
