@@ -9,10 +9,11 @@ files.
 """
 
 import functools
-import importlib.util
+import importlib.machinery
 import inspect
 import os
 import sys
+import types
 
 from fgsep_jax.rules import ConfigError, RuleError, Rules
 
@@ -101,14 +102,18 @@ def _load():
     """Runs the files that $FGSEP_MODULES names, once."""
     for path in filter(None, os.environ.get(NAME, '').split(os.pathsep)):
         name = os.path.splitext(os.path.basename(path))[0]
-        spec = importlib.util.spec_from_file_location(name, path)
-        if name in sys.modules:
+        there = getattr(sys.modules.get(name), '__file__', None)
+        if there and os.path.realpath(there) == os.path.realpath(path):
             continue
+        loader = importlib.machinery.SourceFileLoader(name, path)
+        module = types.ModuleType(name)
+        module.__file__ = path
         try:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
+            if name not in sys.modules:  # another module of that name stays what it is
+                sys.modules[name] = module
+            loader.exec_module(module)
         except Exception as error:
-            sys.modules.pop(name, None)
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
             said = ' '.join(str(error).split())
             raise ConfigError(f'{NAME} = {path}: {type(error).__name__}: {said}') from error

@@ -116,6 +116,7 @@ def test_a_part_that_does_not_work_is_said_before_anything_is_written(
         ('raise RuntimeError("no\\nluck")', 'RuntimeError: no luck'),
         ('import nothing_of_this_name', 'ModuleNotFoundError'),
         (None, 'No such file'),
+        ('x = (', 'SyntaxError'),
     ],
 )
 def test_a_file_of_parts_that_cannot_be_run_is_said(tmp_path, monkeypatch, content, words):
@@ -215,3 +216,13 @@ def test_a_key_that_a_part_has_not_is_answered_with_those_it_has():
         config_lib.override(config, {'model.encoder.layers': '2'})
     with pytest.raises(ConfigError, match="separator.hiden; did you mean 'hidden'.: tcn has"):
         config_lib.override(config, {'model.separator.hiden': '2'})
+
+
+def test_a_file_of_parts_may_be_called_like_another_module(mine, tmp_path, monkeypatch):
+    (tmp_path / 'parts.py').rename(tmp_path / 'calendar.py')
+    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'calendar.py'))
+    registry._load.cache_clear()
+    assert registry.find(ENCODERS, 'rectified').__module__ == 'calendar'
+    import calendar
+
+    assert hasattr(calendar, 'monthrange')
