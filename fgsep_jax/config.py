@@ -106,7 +106,7 @@ def parse(argument, task):
 
 
 def make(**sections):
-    """A ConfigDict of all values of an experiment; `load` completes and locks it."""
+    """A ConfigDict of all values of an experiment; `load` locks it, `complete` fills it up."""
     return config_dict.ConfigDict(sections)
 
 

@@ -41,6 +41,10 @@ class Rules:
         """What stands under a key."""
         return self._values[key]
 
+    def has(self, key: str) -> bool:
+        """Whether there is such a key."""
+        return key in self._values
+
     def rule(self, holds, key: str, text: str):
         """Notes a key unless its rule holds."""
         if not holds:

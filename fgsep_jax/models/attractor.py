@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax.models.layers import Pointwise
-from fgsep_jax.models.norms import Norm
-from fgsep_jax.models.tcn import Block
+from fgsep_jax.models.norms import NORMS, Norm
+from fgsep_jax.models.tcn import Block, check_choices
 from fgsep_jax.rules import Rules
 
 
@@ -98,11 +98,8 @@ class Attractor(nn.Module):
     def __post_init__(self):
         rules = Rules(self)
         rules.at_least_one('sources bottleneck hidden kernel blocks repeats embedding anchors')
-        rules.positive('eps')
-        rules.one_of('norm', ('gln', 'cln', 'frame'))
-        rules.one_of('prelu', ('shared', 'channel'))
-        rules.one_of('depthwise', ('auto', 'shift', 'conv'))
-        rules.one_of('dtype', ('float32', 'bfloat16'))
+        check_choices(rules)
+        rules.one_of('norm', NORMS)
         rules.rule(self.kernel % 2, 'kernel', 'must be odd')
         rules.rule(not self.causal, 'causal', 'attractors are means over the whole utterance')
         rules.rule(

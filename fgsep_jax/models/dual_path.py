@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax.models.encoders import frame_count
-from fgsep_jax.models.layers import Pointwise, PReLU, torch_uniform, zero_padding
+from fgsep_jax.models.layers import Pointwise, PReLU, zero_padding
 from fgsep_jax.models.norms import Norm
-from fgsep_jax.models.tcn import MASKS, by_source
+from fgsep_jax.models.tcn import MASKS, by_source, check_choices
 from fgsep_jax.rules import Rules
 
 
@@ -109,9 +109,7 @@ class DualPath(nn.Module):
     def __post_init__(self):
         rules = Rules(self)
         rules.at_least_one('sources channels chunk repeats layers heads inner')
-        rules.positive('eps')
-        rules.one_of('mask', MASKS)
-        rules.one_of('dtype', ('float32', 'bfloat16'))
+        check_choices(rules)
         rules.rule(self.chunk % 2 == 0, 'chunk', 'must be even: chunks overlap by half')
         rules.rule(
             self.heads < 1 or self.channels % self.heads == 0,
@@ -145,7 +143,7 @@ class DualPath(nn.Module):
         basis = basis or feature_BKF.shape[2]
         batch, frames = feature_BKF.shape[:2]
         x_BKC = Norm('gln', self.eps, name='norm')(feature_BKF, valid_BK)
-        x_BKC = _Linear(self.channels, self.dtype, name='enter')(x_BKC)
+        x_BKC = Pointwise(self.channels, self.dtype, bias=False, name='enter')(x_BKC)
         x_BKC = zero_padding(x_BKC, valid_BK)
         x_BULC = self._cut(x_BKC)
         valid_BU = None
@@ -166,7 +164,7 @@ class DualPath(nn.Module):
         x_QKC = jnp.tanh(Pointwise(self.channels, self.dtype, name='output')(x_QKC)) * nn.sigmoid(
             Pointwise(self.channels, self.dtype, name='gate')(x_QKC)
         )
-        logit_QKN = _Linear(basis, self.dtype, name='mask')(x_QKC)
+        logit_QKN = Pointwise(basis, self.dtype, bias=False, name='mask')(x_QKC)
         return MASKS[self.mask](logit_QKN.reshape(batch, self.sources, frames, basis))
 
     def _cut(self, x_BKC):
@@ -194,19 +192,6 @@ class DualPath(nn.Module):
         flat_BPC = y_BULC.reshape(batch, count * length, channels)
         normal_BPC = Norm('gln', self.eps, name=f'{name}_norm')(flat_BPC, valid_BP)
         return x_BULC + normal_BPC.reshape(x_BULC.shape)
-
-
-class _Linear(nn.Module):
-    """1x1 convolution without a bias."""
-
-    features: int
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x_BKN):
-        channels = x_BKN.shape[-1]
-        kernel_ND = self.param('kernel', torch_uniform(channels), (channels, self.features))
-        return x_BKN.astype(self.dtype) @ kernel_ND.astype(self.dtype)
 
 
 def _overlap_add(x_QULC, frames):

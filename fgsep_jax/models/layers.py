@@ -173,18 +173,21 @@ class PReLU(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """1x1 convolution with bias."""
+    """1x1 convolution, by default with a bias."""
 
     features: int
     dtype: str = 'float32'
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x_BKN: jax.Array) -> jax.Array:
         channels = x_BKN.shape[-1]
         init = torch_uniform(channels)
         kernel_ND = self.param('kernel', init, (channels, self.features)).astype(self.dtype)
-        bias_D = self.param('bias', init, (self.features,))
-        return (x_BKN.astype(self.dtype) @ kernel_ND + bias_D[None, None]).astype(self.dtype)
+        x_BKD = x_BKN.astype(self.dtype) @ kernel_ND
+        if self.bias:
+            x_BKD += self.param('bias', init, (self.features,))[None, None]
+        return x_BKD.astype(self.dtype)
 
 
 class Depthwise(nn.Module):

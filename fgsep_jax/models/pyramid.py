@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from fgsep_jax.models.layers import Depthwise, Pointwise, PReLU, sigmoid, zero_padding
-from fgsep_jax.models.norms import Norm
-from fgsep_jax.models.tcn import MASKS, by_source
+from fgsep_jax.models.norms import NORMS, Norm
+from fgsep_jax.models.tcn import MASKS, by_source, check_choices
 from fgsep_jax.rules import Rules
 
 
@@ -131,12 +131,9 @@ class Pyramid(nn.Module):
     def __post_init__(self):
         rules = Rules(self)
         rules.at_least_one('sources bottleneck hidden skip branches blocks repeats weightor')
-        rules.positive('eps')
-        rules.one_of('norm', ('gln', 'cln', 'frame'))
-        rules.one_of('input_norm', ('gln', 'cln', 'frame'))
-        rules.one_of('mask', MASKS)
-        rules.one_of('depthwise', ('auto', 'shift', 'conv'))
-        rules.one_of('dtype', ('float32', 'bfloat16'))
+        check_choices(rules)
+        rules.one_of('norm', NORMS)
+        rules.one_of('input_norm', NORMS)
         rules.rule(not self.causal, 'causal', 'the branches are weighed by the whole utterance')
         rules.check()
         super().__post_init__()

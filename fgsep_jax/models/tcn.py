@@ -21,6 +21,23 @@ MASKS = {
 }
 
 
+CHOICES = {
+    'prelu': ('shared', 'channel'),
+    'padding': ('zeros', 'reflect'),
+    'mask': tuple(MASKS),
+    'depthwise': ('auto', 'shift', 'conv'),
+    'dtype': ('float32', 'bfloat16'),
+}
+
+
+def check_choices(rules: Rules) -> None:
+    """Rules of what a separator has of `CHOICES`, and of `eps`."""
+    rules.positive('eps')
+    for key, choices in CHOICES.items():
+        if rules.has(key):
+            rules.one_of(key, choices)
+
+
 def folds(module: nn.Module) -> bool:
     """Whether `folded_block` computes a Block, or a TCN's: global norms, the usual else, 'auto'."""
     usual = module.prelu == 'shared' and module.padding == 'zeros'
@@ -140,14 +157,9 @@ class TCN(nn.Module):
         rules = Rules(self)
         rules.at_least_one('sources bottleneck hidden kernel blocks repeats')
         rules.rule(self.skip >= 0, 'skip', 'must be at least 0 (no skip connections)')
-        rules.positive('eps')
+        check_choices(rules)
         check_norms(rules, 'norm')
         check_norms(rules, 'input_norm', more=('same', 'none'))
-        rules.one_of('prelu', ('shared', 'channel'))
-        rules.one_of('padding', ('zeros', 'reflect'))
-        rules.one_of('mask', MASKS)
-        rules.one_of('depthwise', ('auto', 'shift', 'conv'))
-        rules.one_of('dtype', ('float32', 'bfloat16'))
         rules.rule(self.causal or self.kernel % 2, 'kernel', 'must be odd, or the model causal')
         rules.rule(
             not self.causal or self.padding != 'reflect',

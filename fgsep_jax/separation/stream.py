@@ -40,7 +40,7 @@ class Stream:
             )
         self._model, self._params, self._names = model, separator.parameters, separator.sources
         encoder = model.encoder
-        self._how = dict(window=encoder.window, stride=encoder.stride, framing=encoder.framing)
+        self._how = model.framing
         self._rate, self._own_rate = rate, separator.sample_rate
         self._left = 0 if encoder.framing == 'plain' else encoder.stride
         self.latency = encoder.window / separator.sample_rate
