@@ -4,12 +4,14 @@ python -m fgsep_jax.app [MODEL...]
 python -m fgsep_jax.app runs/sounds clean.safetensors --port=8000
 """
 
+import asyncio
 import contextlib
 import errno
 import html
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import urllib.parse
@@ -173,6 +175,8 @@ def _gradio():
         os.environ |= {
             'GRADIO_TEMP_DIR': folder,
             'GRADIO_ANALYTICS_ENABLED': 'False',
+            # Nor does it sum up by pandas, at each event, what nobody asked for.
+            'GRADIO_ANALYTICS_CACHE_FREQUENCY': str(sys.maxsize),
             'HF_HUB_DISABLE_TELEMETRY': '1',
         }
         try:
@@ -226,21 +230,27 @@ def served(models, *, host=ADDRESS, port=0):
         from fgsep_jax.separation import model as model_lib
 
         separators = {shown(model): model_lib.load(model) for model in models}
-        blocks = page(gradio, separators, folder)
-        _, address, _ = blocks.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,
-            run_history=False,
-            mcp_server=False,
-            footer_links=[],
-            allowed_paths=[folder],
-            theme=gradio.themes.Default(primary_hue='blue', font=FONTS, font_mono=['monospace']),
-            app_kwargs={'middleware': [Middleware(_Policy)]},
-        )
+
+        async def launch():
+            """In a loop that is closed: without one, gradio leaves several unclosed."""
+            blocks = page(gradio, separators, folder)
+            _, address, _ = blocks.launch(
+                server_name=host,
+                server_port=port,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                ssr_mode=False,
+                run_history=False,
+                mcp_server=False,
+                footer_links=[],
+                allowed_paths=[folder],
+                theme=gradio.themes.Default(primary_hue='blue', font=FONTS, font_mono=['monospace']),
+                app_kwargs={'middleware': [Middleware(_Policy)]},
+            )
+            return blocks, address
+
+        blocks, address = asyncio.run(launch())
         try:
             yield address
         finally:

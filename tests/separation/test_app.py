@@ -13,7 +13,11 @@ import time
 
 import numpy as np
 import pytest
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 import soundfile
@@ -119,6 +123,19 @@ def one(driver, selector):
     return driver.find_element(By.CSS_SELECTOR, selector)
 
 
+def click(driver, selector):
+    """Clicks once nothing lies over it: gradio covers what an event is at work on."""
+
+    def clicked():
+        try:
+            one(driver, selector).click()
+        except ElementClickInterceptedException:
+            return False
+        return True
+
+    wait(driver, clicked)
+
+
 def drop(driver, path):
     one(driver, '#file input[type=file]').send_keys(str(path))
     wait(driver, lambda: driver.find_elements(By.CSS_SELECTOR, '#file a[download]'))
@@ -126,7 +143,7 @@ def drop(driver, path):
 
 def separate(driver):
     """Presses the button; enters the frame of the parts and returns its players."""
-    one(driver, '#go').click()
+    click(driver, '#go')
     driver.switch_to.frame(wait(driver, lambda: one(driver, '#parts iframe')))
     return wait(driver, lambda: driver.find_elements(By.TAG_NAME, 'audio'))
 
@@ -177,9 +194,9 @@ def test_what_the_microphone_hears_counts_where_it_came_last(driver, tmp_path):
     soundfile.write(path, noise(), RATE)
     drop(driver, path)
     wait(driver, lambda: one(driver, '#recorded .record-button').is_displayed())
-    one(driver, '#recorded .record-button').click()
+    click(driver, '#recorded .record-button')
     time.sleep(1.5)
-    one(driver, '#recorded .stop-button').click()
+    click(driver, '#recorded .stop-button')
     wait(driver, lambda: one(driver, '#recorded .waveform-container'))
     players = separate(driver)
     lengths = [seconds(driver, player) for player in players]
@@ -189,10 +206,10 @@ def test_what_the_microphone_hears_counts_where_it_came_last(driver, tmp_path):
 def test_what_is_no_sound_costs_a_sentence(driver, tmp_path):
     path = tmp_path / 'notes.wav'
     path.write_text('no sound')
-    one(driver, '#go').click()
+    click(driver, '#go')
     assert sentence(driver) == 'There is no sound yet: drop a file, or record one.'
     drop(driver, path)
-    one(driver, '#go').click()
+    click(driver, '#go')
     wait(driver, lambda: 'notes.wav' in sentence(driver))
     assert 'unreadable' in sentence(driver) and 'Traceback' not in sentence(driver)
 
@@ -202,14 +219,14 @@ def test_background_alone_is_said_to_models_that_take_it(driver, tmp_path):
     soundfile.write(path, noise(), RATE)
     fields = '#span input'
     assert not [f for f in driver.find_elements(By.CSS_SELECTOR, fields) if f.is_displayed()]
-    one(driver, '#model input').click()
+    click(driver, '#model input')
     choices = wait(driver, lambda: driver.find_elements(By.CSS_SELECTOR, '[role=option]'))
     choices[1].click()
     wait(driver, lambda: one(driver, fields).is_displayed())
     drop(driver, path)
     for field, value in zip(driver.find_elements(By.CSS_SELECTOR, fields), ('0.2', '0')):
         field.send_keys(value)
-    one(driver, '#go').click()
+    click(driver, '#go')
     assert sentence(driver).startswith('Background alone from 0.2 to 0 s: must be')
     driver.find_elements(By.CSS_SELECTOR, fields)[1].send_keys('.3')
     separate(driver)
