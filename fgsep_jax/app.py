@@ -245,7 +245,9 @@ def served(models, *, host=ADDRESS, port=0):
                 mcp_server=False,
                 footer_links=[],
                 allowed_paths=[folder],
-                theme=gradio.themes.Default(primary_hue='blue', font=FONTS, font_mono=['monospace']),
+                theme=gradio.themes.Default(
+                    primary_hue='blue', font=FONTS, font_mono=['monospace']
+                ),
                 app_kwargs={'middleware': [Middleware(_Policy)]},
             )
             return blocks, address
