@@ -233,13 +233,17 @@ def _unreadable(error: Exception) -> BadInput:
 
 def blocks(file: _Stream, frames: int | None = None) -> Iterator[np.ndarray]:
     """float32 [frames, channels] blocks of the file, from where it stands to its end or `frames`
-    on."""
+    on; what was decoded before an error comes before it is raised."""
     left = math.inf if frames is None else frames
     while left > 0:
         wanted = int(min(left, max(_BLOCK // file.channels, 1)))
+        block_TC = np.full((wanted, file.channels), np.nan, np.float32)
         try:
-            block_TC = file.read(wanted, dtype='float32', always_2d=True)
+            block_TC = file.read(out=block_TC)
         except Exception as error:
+            is_missing_T = np.isnan(block_TC[:, -1])
+            if there := int(np.argmax(is_missing_T)) if is_missing_T.any() else wanted:
+                yield block_TC[:there]
             raise _unreadable(error) from error
         if block_TC.size:
             yield block_TC
@@ -311,9 +315,17 @@ def _checked(
     tolerance = length.tolerance or (4 * 1152 if file.subtype.startswith('MPEG') else 0)
     exact = promised is not None and not tolerance
     decoded = 0
-    for block_TC in blocks(file, promised if exact else None):
-        decoded += len(block_TC)
-        yield block_TC
+    try:
+        for block_TC in blocks(file, promised if exact else None):
+            decoded += len(block_TC)
+            yield block_TC
+    except BadInput:  # of a FLAC: damaged within, or cut within a frame
+        if not (isinstance(file.name, containers.EndlessFlac) and file.name.is_at_end()):
+            raise
+        header = f', its header counts {promised:,}' if promised is not None else ''
+        detail = f'{counted(decoded, "sample")} before its last frame, which is cut{header}'
+        _refuse('truncated', detail, cut)
+        return
     if exact and decoded == promised:
         with contextlib.suppress(Exception):  # what no decoder takes for sound is none
             decoded += len(file.read(1, dtype='float32', always_2d=True))

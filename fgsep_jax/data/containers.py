@@ -334,6 +334,13 @@ class EndlessFlac:
         buffer = bytearray(count)
         return bytes(buffer[: self.readinto(buffer)])
 
+    def is_at_end(self) -> bool:
+        """Whether all was read."""
+        at = self._file.tell()
+        rest = self._file.read(1)
+        self._file.seek(at)
+        return not rest
+
     def write(self, _):
         """Refuses: soundfile asks for the method, and never calls it."""
         raise OSError('read only')

@@ -111,11 +111,12 @@ def test_of_a_length_that_is_unknown_nothing_is_skipped():
 def test_the_decoders_count_is_believed_but_for_mpeg_audio(form, frames, gives, kind):
     stream = iter(np.zeros((gives, 1)))
 
-    def read(count, **keywords):
-        return np.array([row for row, _ in zip(stream, range(count))]).reshape(-1, 1)
+    def read(count=0, *, out=(), **keywords):
+        rows = range(count or len(out))
+        return np.array([row for row, _ in zip(stream, rows)]).reshape(-1, 1)
 
     subtype = 'VORBIS' if form == 'OGG' else 'MPEG_LAYER_III'
-    about = {'format': form, 'subtype': subtype, 'frames': frames, 'channels': 1}
+    about = {'format': form, 'subtype': subtype, 'frames': frames, 'channels': 1, 'name': ''}
     file = types.SimpleNamespace(**about, read=read)
     blocks = audio_files._checked(file, containers.Length(declared=False))
     if kind:
@@ -144,3 +145,32 @@ def test_a_pipe_is_refused_at_once(tmp_path, read):
     thread.start()
     thread.join(timeout=10)
     assert found == ['not a file']  # nothing, where it waits for a writer
+
+
+@pytest.mark.parametrize(
+    'damage, kind',
+    [
+        (lambda data: data[:-300], 'truncated'),  # within its last frame
+        (lambda data: data[: len(data) // 2], 'truncated'),
+        (lambda data: data[:9000] + bytes(500) + data[9500:], 'unreadable'),
+    ],
+)
+def test_of_a_flac_all_that_stands_before_a_cut_is_there(place, damage, kind):
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(0).uniform(-0.5, 0.5, 20_000), 8000, format='FLAC')
+    contents = file.getvalue()
+    sound_T, _ = soundfile.read(io.BytesIO(contents), dtype='float32')
+    place.write_bytes(damage(contents))
+    with audio_files.decoded(str(place)) as sound, pytest.raises(BadInput) as refused:
+        list(sound.blocks)
+    assert refused.value.kind == kind
+    cut = set()
+    with audio_files.decoded(str(place), cut) as sound:
+        if kind == 'unreadable':
+            with pytest.raises(BadInput):
+                list(sound.blocks)
+            return
+        there_T = np.concatenate(list(sound.blocks))[:, 0]
+    assert 4096 <= len(there_T) < len(sound_T) and len(there_T) % 4096 == 0  # whole frames
+    np.testing.assert_array_equal(there_T, sound_T[: len(there_T)])
+    assert len(cut) == 1 and f'{len(there_T):,} samples before its last frame' in cut.pop()
