@@ -5,6 +5,7 @@ python -m fgsep_jax.separate runs/sounds recordings -o separated --page
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -178,12 +179,12 @@ def _hold(check, *args, **values):
 def _separate_file(separator, job, args, how, background, manifest, progress):
     """Separates one recording, writes its parts; returns its manifest line and its `Written`."""
     folder, source = args.output_dir, job.source
-    about = None
+    about, cut = None, set()
     with contextlib.suppress(OSError):  # standard input, or what is missing and will be said
         about = os.stat(source)
     with contextlib.ExitStack() as stack:
         if source == '-':
-            source = stack.enter_context(_standard_input(folder, args.raw_rate))
+            source = stack.enter_context(_standard_input(folder, args.raw_rate, cut))
         rate = {'model': separator.sample_rate}.get(args.rate, how.get('rate', 0))
         made = separator.separate_file(
             source,
@@ -200,6 +201,7 @@ def _separate_file(separator, job, args, how, background, manifest, progress):
             about_to_rename=lambda: manifest.add(job, 'writing', about),
             **{**how, 'rate': rate},
         )
+    made = dataclasses.replace(made, truncated=', '.join(filter(None, [made.truncated, *cut])))
     low, span = made.low_margin_seconds, made.background
     values = {
         'seconds': round(made.seconds, 3),
@@ -219,8 +221,8 @@ def _separate_file(separator, job, args, how, background, manifest, progress):
 
 
 @contextlib.contextmanager
-def _standard_input(folder, raw_rate):
-    """Standard input as a file: a recording of any form, or 16-bit samples."""
+def _standard_input(folder, raw_rate, cut):
+    """Standard input as a file: a recording of any form, or 16-bit samples; `cut` as in `live`."""
     from fgsep_jax.separation import live
 
     suffix = '.wav' if raw_rate else '.audio'
@@ -228,7 +230,7 @@ def _standard_input(folder, raw_rate):
         if raw_rate:
             form = dict(rate=raw_rate, channels=1, subtype='PCM_16')
             with writing.opened(file.name, **form) as (sound, output):
-                for block_T in live.samples():
+                for block_T in live.samples(cut):
                     sound.write(block_T)
                     output.check()
         else:
@@ -446,7 +448,7 @@ def _live(words, args):
         raise MistakeError(f'{shown(there[0])} is there: give another -o, or --overwrite')
     command_line.lend_caches()
     separator = model_lib.load(command_line.local_path(model))
-    rate = args.raw_rate or separator.sample_rate
+    rate, cut = args.raw_rate or separator.sample_rate, set()
     try:
         stream = separator.stream(rate)
         with lock.held(args.output_dir, 'separation', flag='-o'):
@@ -455,13 +457,15 @@ def _live(words, args):
                 '' if inputs else '; Ctrl-C ends it',
             )
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}', flush=True)
-            blocks = live.pipe() if inputs else live.microphone(rate)
+            blocks = live.pipe(cut) if inputs else live.microphone(rate)
             seconds = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
     except BadInput as bad:
         print(f'{"standard input" if inputs else "microphone"}: {reason_of(bad)}', file=sys.stderr)
         return 1
     except ValueError as error:
         raise MistakeError(str(error)) from error
+    for detail in cut:
+        print(f'standard input: truncated ({detail})')
     print(f'{seconds:.1f} s')
     return 0
 

@@ -19,19 +19,25 @@ class NoMicrophone(ValueError):
     """There is nothing to listen to."""
 
 
-def samples():
-    """16-bit samples of one channel from standard input, as they come: int16 [T] blocks."""
+def samples(cut):
+    """16-bit samples of one channel from standard input, as they come: int16 [T] blocks.
+
+    Args:
+      cut: set to which is added how the last sample was cut, if it was.
+    """
     rest = b''
     while data := sys.stdin.buffer.read1(1 << 16):
         data = rest + data
         even = len(data) // 2 * 2
         rest = data[even:]
         yield np.frombuffer(data[:even], '<i2')
+    if rest:
+        cut.add('half a sample at its end: cut, or not 16-bit samples')
 
 
-def pipe():
+def pipe(cut):
     """The same as float32."""
-    return map(pcm.to_float, samples())
+    return map(pcm.to_float, samples(cut))
 
 
 def microphone(rate):

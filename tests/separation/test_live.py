@@ -27,12 +27,13 @@ def causal(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_pipe(causal, tmp_path, monkeypatch):
+def test_a_pipe(causal, tmp_path, monkeypatch, capsys):
     signal_T = (3000 * np.random.default_rng(0).standard_normal(5001)).astype('<i2')
     data = io.BufferedReader(content := io.BytesIO(signal_T.tobytes() + b'\0'))
     monkeypatch.setattr('sys.stdin', types.SimpleNamespace(buffer=data))
     words = [causal, '-', '--live', f'--raw_rate={RATE}', '-o', tmp_path]
     assert run(*words) == 0
+    assert capsys.readouterr().out.count('standard input: truncated (half a sample') == 1
     assert soundfile.info(tmp_path / 'stdin_speaker_1.wav').frames == 5001
     assert run(*words) == 2
     assert run(*words, '--overwrite') == 1  # nothing comes any more, and the parts stay

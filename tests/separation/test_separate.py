@@ -539,6 +539,18 @@ def test_standard_input(sounds, tmp_path, monkeypatch, raw):
     np.testing.assert_allclose(sum(parts), noise()[:, 0], atol=2 / 32768)
 
 
+@pytest.mark.parametrize('half', [b'', b'\1'])
+def test_half_a_sample_at_the_end_of_a_pipe_is_said(sounds, tmp_path, monkeypatch, capsys, half):
+    data = types.SimpleNamespace(buffer=io.BytesIO(_bytes()[44:] + half))
+    monkeypatch.setattr('sys.stdin', data)
+    assert run(sounds, '-', '-o', tmp_path, f'--raw_rate={RATE}') == 0
+    said = capsys.readouterr().out
+    assert said.count('standard input: truncated (half a sample') == len(half)
+    (row,) = rows(tmp_path).values()
+    assert row['status'].startswith('done: truncated (half a sample' if half else 'done')
+    assert soundfile.info(tmp_path / 'stdin_background.wav').frames == len(noise())
+
+
 def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
     wave(tmp_path / 'a.wav', noise(9000))
     wave(tmp_path / 'b.wav', noise(100))
