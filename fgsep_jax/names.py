@@ -35,8 +35,8 @@ def part(name: str, *, ascii: bool = False, taken: Iterable[str] = ()) -> str:
       The name itself where it is such a part (`is_part`), neither taken nor searched for. Else
       what is left of it, and a digest: two names never share a part.
     """
-    there = {_folded(other) for other in (*taken, *_SEARCHED)}
-    if is_part(name, ascii=ascii) and not _CHANGED.search(name) and _folded(name) not in there:
+    there = {folded(other) for other in (*taken, *_SEARCHED)}
+    if is_part(name, ascii=ascii) and not _CHANGED.search(name) and folded(name) not in there:
         return name
     plain = unicodedata.normalize('NFC', name)
     plain = re.sub(r'[^\w-]+', '-', plain, flags=re.ASCII if ascii else 0).strip('-')
@@ -45,7 +45,7 @@ def part(name: str, *, ascii: bool = False, taken: Iterable[str] = ()) -> str:
     while True:
         content = f'{attempt}\0{name}'.encode('utf-8', 'surrogatepass')
         made = f'{plain}--{hashlib.sha256(content).hexdigest()[:16]}'
-        if _folded(made) not in there:
+        if folded(made) not in there:
             return made
         attempt += 1
 
@@ -97,10 +97,12 @@ def is_below(path, folder):
 
 def alike(parts):
     """Whether two of some parts are one file on a system that does not tell case apart."""
-    return len({_folded(other) for other in parts}) < len(parts)
+    return len({folded(other) for other in parts}) < len(parts)
 
 
-def _folded(text):
+def folded(text):
+    """What texts have in common that differ in case or accents' coding alone: on some systems they
+    name one file."""
     return unicodedata.normalize('NFKC', text).casefold()
 
 

@@ -125,13 +125,13 @@ def _below(top, passed):
 def jobs_of(inputs, args, parts, model):
     """A Job for each input.
 
-    Of names that differ in case alone, which are one file on some disks, all but the first get a
-    digest.
+    Of names that differ in case or accents' coding alone (NFC, NFD), which are one file on some
+    disks, all but the first get a digest.
 
     Raises:
       MistakeError: two of them would meet in one name, or one would overwrite an input.
     """
-    jobs, owner = [], {}  # {name without its case: (name, path of the input, what names it)}
+    jobs, owner = [], {}  # {`folded` name: (name, path of the input, what names it)}
     originals = {os.path.realpath(path) for path, _ in inputs}
     for path, folder in inputs:
         stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
@@ -144,7 +144,7 @@ def jobs_of(inputs, args, parts, model):
         for file in (stem, names.part(os.path.join(folder, stem), taken=[stem])):
             outputs = _outputs({**about, 'file': file}, args, parts)
             paths = [*outputs.values()]
-            met = [owner[name.casefold()] for name in paths if name.casefold() in owner]
+            met = [owner[key] for key in map(names.folded, paths) if key in owner]
             if not met or any(name in paths for name, *_ in met):
                 break
         for name in paths:
@@ -159,7 +159,7 @@ def jobs_of(inputs, args, parts, model):
             raise MistakeError(
                 f'{shown(other)} and {shown(path)} would both be written to {shown(name)}: {helps}'
             )
-        owner |= {name.casefold(): (name, path, about) for name in paths}
+        owner |= {names.folded(name): (name, path, about) for name in paths}
         jobs.append(Job(path, shown(path) if path != '-' else 'standard input', outputs))
     return jobs
 

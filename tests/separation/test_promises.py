@@ -305,6 +305,8 @@ def jobs(folder, *paths, name=inputs.NAME):
         (['Bob/u0.wav', 'bob/u0.wav', 'bob/u1.wav'], ['Bob/u0', 'bob/bob-u0--', 'bob/u1']),
         (['BOB/u.wav', 'Bob/u.wav', 'bob/u.wav'], ['BOB/u', 'Bob/Bob-u--', 'bob/bob-u--']),
         (['X.wav', 'x.flac'], ['X', 'x--']),
+        (['caf\u00e9.wav', 'cafe\u0301.wav'], ['caf\u00e9', 'caf\u00e9--']),
+        (['e\u0301/u.wav', '\u00c9/U.wav'], ['e\u0301/u', '\u00c9/\u00c9-U--']),
     ],
 )
 def test_names_that_some_disks_take_for_one_get_a_digest(tmp_path, paths, wanted):
