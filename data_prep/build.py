@@ -144,6 +144,7 @@ def write_shard(
                         [reports.rms_db(source_T) for source_T in example.sources_ST],
                         reports.rms_db(example.mixture_T),
                         example.adaptation_overlap,
+                        None if example.noise_T is None else reports.rms_db(example.noise_T),
                     )
                 )
         rename(temporary, path)
@@ -603,6 +604,9 @@ def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
     if overlaps:
         numbers['adaptation_disjoint'] = round(overlaps.count(0.0) / len(overlaps), 4)
         histograms['adaptation_overlap'] = reports.histogram(overlaps, width=0.1)
+    noises = [row[5] for row in stats if row[5] is not None]
+    if noises:
+        histograms['noise_rms_db'] = reports.histogram(noises, width=2.0)
     return entry, {**numbers, 'num_speakers': len(speakers), 'histograms': histograms}, index
 
 
@@ -653,12 +657,13 @@ def finish(
             )
         write(records.index_name(split), records.write_index(index))
     first = next(shard['stats'][0] for shard in shards if shard['stats'])
-    num_sources, adaptation = len(first[2]), first[4] is not None
+    num_sources, adaptation, noise = len(first[2]), first[4] is not None, first[5] is not None
     about = tfds_metadata.metadata_files(
         name=metadata['name'],
         description=f'Mixtures for source separation. {metadata["snr_rule"]}',
         num_sources=num_sources,
         adaptation=adaptation,
+        noise=noise,
         shard_lengths=lengths,
         num_bytes=sizes,
     )
@@ -675,9 +680,10 @@ def finish(
     about['report.md'] = reports.to_markdown(report).encode()
     for name, data in about.items():
         write(name, data)
-    metadata = files.with_digest(
-        {**metadata, 'sources': num_sources, 'adaptation': adaptation, 'splits': entries}
-    )
+    metadata |= {'sources': num_sources, 'adaptation': adaptation, 'splits': entries}
+    if noise:
+        metadata |= {'noise': True, 'schema_version': records.NOISE_SCHEMA_VERSION}
+    metadata = files.with_digest(metadata)
     records.check_metadata(metadata, where=records.DATASET_FILE)
     write(records.DATASET_FILE, files.to_json(metadata).encode())
     return report

@@ -119,9 +119,11 @@ def to_markdown(report: dict) -> str:
             ('SNR', 'snr_db', 'dB'),
             ('length', 'seconds', 's'),
             ('level of the sources (RMS re full scale)', 'source_rms_db', 'dB'),
+            ('level of the noise (RMS re full scale)', 'noise_rms_db', 'dB'),
             ('level of the mixtures (RMS re full scale)', 'mixture_rms_db', 'dB'),
         ):
-            lines += ['', f'## {split}: {title}', '', *_bars(about['histograms'][key], unit)]
+            if key in about['histograms']:
+                lines += ['', f'## {split}: {title}', '', *_bars(about['histograms'][key], unit)]
     return '\n'.join(lines) + '\n'
 
 

@@ -10,7 +10,9 @@ from tensorflow_datasets.core import dataset_info, features, naming, splits
 from fgsep_jax.data import records
 
 
-def features_dict(*, num_sources: int, adaptation: bool) -> features.FeaturesDict:
+def features_dict(
+    *, num_sources: int, adaptation: bool, noise: bool = False
+) -> features.FeaturesDict:
     """The features of `records.FEATURES` as TFDS names them; PCM as bytes, not int64 lists."""
 
     def pcm(*shape):
@@ -29,7 +31,7 @@ def features_dict(*, num_sources: int, adaptation: bool) -> features.FeaturesDic
         {
             name: kinds[kind]
             for name, kind in records.FEATURES.items()
-            if name not in records.ADAPTATION or adaptation
+            if (name not in records.ADAPTATION or adaptation) and (name != 'noise' or noise)
         }
     )
 
@@ -40,6 +42,7 @@ def metadata_files(
     description: str,
     num_sources: int,
     adaptation: bool,
+    noise: bool,
     shard_lengths: dict[str, list[int]],
     num_bytes: dict[str, int],
 ) -> dict[str, bytes]:
@@ -47,14 +50,14 @@ def metadata_files(
     with tempfile.TemporaryDirectory() as folder:
         identity = dataset_info.DatasetIdentity(
             name=name,
-            version=f'{records.SCHEMA_VERSION}.0.0',
+            version=f'{records.NOISE_SCHEMA_VERSION if noise else records.SCHEMA_VERSION}.0.0',
             data_dir=folder,
             module_name='data_prep',
         )
         info = dataset_info.DatasetInfo(
             builder=identity,
             description=description,
-            features=features_dict(num_sources=num_sources, adaptation=adaptation),
+            features=features_dict(num_sources=num_sources, adaptation=adaptation, noise=noise),
         )
         info.set_file_format('tfrecord')
         template = naming.ShardedFileTemplate(

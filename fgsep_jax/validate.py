@@ -130,6 +130,12 @@ def check_sources(config, metadata, directory):
     task = next((task for task, jobs in JOBS.items() if job in jobs), config.task)
     called = [str(s) for s in range(1, count + 1)]
     names = SOURCE_NAMES[task] if len(SOURCE_NAMES[task]) == count else ()
+    if SOURCE_NAMES[config.task] and metadata.get('noise'):
+        named = ' and '.join(SOURCE_NAMES[config.task])
+        raise ConfigError(
+            f'{directory} holds noise beside its sources, and the mask of a {config.task} model'
+            f' gives {named} alone: take a speech model'
+        )
     if not config.data.targets:
         check_kind(config.task, metadata, directory)
         if count != config.data.sources:

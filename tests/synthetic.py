@@ -6,9 +6,11 @@ from fgsep_jax import files
 from fgsep_jax.data import records
 
 
-def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False, silent=0):
-    """Two (or more) gated tones, a function of `i` alone; if asked, a segment of the last's; the
-    last is silent for the first `silent` samples."""
+def example(
+    i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False, silent=0, noise=False
+):
+    """Two (or more) gated tones, a function of `i` alone; if asked, a segment of the last's, and
+    noise; the last is silent for the first `silent` samples."""
     rng = np.random.default_rng(i)
     time_T = np.arange(samples) / sample_rate
     frequency_S = 200 + 300 * np.arange(sources) + rng.uniform(0, 100, sources)
@@ -17,6 +19,7 @@ def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False, s
     noise_ST = rng.normal(0, 0.02, (sources, samples))
     pcm_ST = ((0.3 * tone_ST * gate_ST + noise_ST) * 20000).astype(np.int16)
     pcm_ST[-1, :silent] = 0
+    noise_T = (rng.normal(0, 0.1, samples) * 20000).astype(np.int16) if noise else None
     segment = {'adaptation_T': pcm_ST[-1, :500], 'adaptation_overlap': 0.0} if adaptation else {}
     return records.Example(
         id=f'mixture_{i:04d}',
@@ -24,6 +27,7 @@ def example(i, *, samples=2400, sources=2, sample_rate=8000, adaptation=False, s
         sample_rate=sample_rate,
         snr_db=0.0,
         **segment,
+        noise_T=noise_T,
         source_ids=tuple(f'speaker_{i}_{s}' for s in range(sources)),
         source_classes=('speech',) * sources,
     )
@@ -63,13 +67,14 @@ def write(
         splits[split]['index'] = records.digest(data)
         first += count
     metadata = {
-        'schema_version': records.SCHEMA_VERSION,
+        'schema_version': 2 if kwargs.get('noise') else 1,
         'name': name,
         'job': job,
         'sample_rate': kwargs.get('sample_rate', 8000),
         'sources': kwargs.get('sources', 2),
         'splits': splits,
         'adaptation': kwargs.get('adaptation', False),
+        **({'noise': True} if kwargs.get('noise') else {}),
     }
     (directory / records.DATASET_FILE).write_text(files.to_json(files.with_digest(metadata)))
     return str(directory)

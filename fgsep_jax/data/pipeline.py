@@ -32,7 +32,8 @@ def stack(examples, start_B, config):
       config: an experiment's ConfigDict.
 
     Returns:
-      {'id' list of str, 'source_BST' int16 with zeros behind a shorter signal, 'length_B' int32
+      {'id' list of str, 'source_BST' int16 (what the mixtures are the sums of: the sources, then
+      the noise where there is any) with zeros behind a shorter signal, 'length_B' int32
       [samples], and where `data.adaptation_seconds` is not 0 'adaptation_BT' int16, repeated where
       shorter}.
     """
@@ -41,11 +42,12 @@ def stack(examples, start_B, config):
     if adaptation:
         batch['adaptation_BT'] = np.empty((size, adaptation), np.int16)
     for b, (example, start) in enumerate(zip(examples, start_B, strict=True)):
+        parts_ST = example.parts_ST
         if not b:
-            shape = size, len(example.sources_ST), segment_samples(config)
+            shape = size, len(parts_ST), segment_samples(config)
             batch['source_BST'] = np.empty(shape, np.int16)
         batch['id'].append(example.id)
-        batch['length_B'][b] = crop(example.sources_ST, start, batch['source_BST'][b])
+        batch['length_B'][b] = crop(parts_ST, start, batch['source_BST'][b])
         if adaptation:
             segment_T = example.adaptation_T[:adaptation]
             batch['adaptation_BT'][b] = (

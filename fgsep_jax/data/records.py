@@ -3,7 +3,7 @@
 Written by `data_prep` and read by `fgsep_jax.data.source` through this one file, so that the two
 sides cannot drift. The wire format is the one that TFDS expects of the features listed in
 `FEATURES`, hence `tfds.builder_from_directory` opens the same folder. The mixture is never
-stored: it is the exact sum of the int16 sources.
+stored: it is the exact sum of the int16 sources, and of the noise where there is any.
 """
 
 import dataclasses
@@ -20,12 +20,15 @@ from fgsep_jax import files
 from fgsep_jax.names import counted, part
 
 SCHEMA_VERSION = 1
+# Of a data set with noise (`"noise": true` in dataset.json): what knows no noise refuses it, and
+# does not take the sum of its sources for the mixture.
+NOISE_SCHEMA_VERSION = 2
 
 DATASET_FILE = 'dataset.json'  # written last: its presence means that the data set is whole
 SHARD = '.tfrecord-'  # stands in the name of every shard, and in no other name
 
 # name -> kind, as `data_prep.build` hands them to TFDS. Those of `ADAPTATION` are there only in
-# data sets that have a segment (`"adaptation": true` in dataset.json).
+# data sets that have a segment (`"adaptation": true` in dataset.json), `noise` in those with noise.
 FEATURES = {
     'id': 'text',
     'sources': 'int16 [S, T]',
@@ -35,6 +38,7 @@ FEATURES = {
     'snr_db': 'float32',
     'adaptation': 'int16 [T]',
     'adaptation_overlap': 'float32',
+    'noise': 'int16 [T]',
 }
 ADAPTATION = ('adaptation', 'adaptation_overlap')
 
@@ -58,7 +62,8 @@ class Example:
 
     Attributes:
         id: unique name in the data set; seeds every random number that the mixture was made with.
-        sources_ST: int16 PCM [S, T]; the mixture is their exact sum and fits int16 too.
+        sources_ST: int16 PCM [S, T]; the mixture is their exact sum (with the noise, where there
+            is any) and fits int16 too.
         sample_rate: in hertz.
         source_ids: [S] speaker (or clip) of each source.
         source_classes: [S] class of each source, `speech` for speech.
@@ -66,6 +71,7 @@ class Example:
         adaptation_T: int16 PCM [T'] of the adaptation segment, or None.
         adaptation_overlap: share of the adaptation segment that is also in the mixture's excerpt
             (0: disjoint); None without a segment.
+        noise_T: int16 PCM [T] of what is in the mixture and nobody's target, or None.
     """
 
     id: str
@@ -76,11 +82,19 @@ class Example:
     snr_db: float
     adaptation_T: np.ndarray | None = None
     adaptation_overlap: float | None = None
+    noise_T: np.ndarray | None = None
+
+    @property
+    def parts_ST(self) -> np.ndarray:
+        """int16 PCM [S or S + 1, T]: what the mixture is the sum of, the noise last."""
+        if self.noise_T is None:
+            return self.sources_ST
+        return np.concatenate([self.sources_ST, self.noise_T[None]])
 
     @property
     def mixture_T(self) -> np.ndarray:
-        """int16 PCM [T]: the sum of the sources."""
-        return self.sources_ST.sum(axis=0, dtype=np.int32).astype(np.int16)
+        """int16 PCM [T]: the sum of the sources and the noise."""
+        return self.parts_ST.sum(axis=0, dtype=np.int32).astype(np.int16)
 
 
 def _example_message():
@@ -146,8 +160,8 @@ def encode(example: Example) -> bytes:
     """The example as a serialised `tf.train.Example`; equal examples give equal bytes.
 
     Raises:
-        RecordError: if the sources are not int16 [S, T], S disagrees between the fields, or
-            there is an adaptation segment without its overlap.
+        RecordError: if the sources are not int16 [S, T], S disagrees between the fields, the noise
+            is not as long, or there is an adaptation segment without its overlap.
     """
     num_sources = len(example.source_ids)
     if example.sources_ST.shape[0] != num_sources or len(example.source_classes) != num_sources:
@@ -172,6 +186,13 @@ def encode(example: Example) -> bytes:
         pcm = _pcm('adaptation', example.adaptation_T, 1)
         feature['adaptation'].bytes_list.value.append(pcm)
         feature['adaptation_overlap'].float_list.value.append(example.adaptation_overlap)
+    if example.noise_T is not None:
+        if len(example.noise_T) != example.sources_ST.shape[1]:
+            raise RecordError(
+                f'example {example.id!r}: {counted(len(example.noise_T), "sample")} of noise,'
+                f' sources of {example.sources_ST.shape[1]}; they must agree'
+            )
+        feature['noise'].bytes_list.value.append(_pcm('noise', example.noise_T, 1))
     return message.SerializeToString(deterministic=True)
 
 
@@ -185,12 +206,12 @@ def decode(payload: bytes) -> Example:
         feature = _Message.FromString(payload).features.feature
     except Exception as error:
         raise RecordError(f'not a tf.train.Example: {error}') from error
-    optional = () if any(name in feature for name in ADAPTATION) else ADAPTATION
+    optional = ('noise', *(() if any(name in feature for name in ADAPTATION) else ADAPTATION))
     missing = [name for name in FEATURES if name not in optional and name not in feature]
     if missing:
         raise RecordError(
             f'features {missing} are missing, found {sorted(feature)}; '
-            f'this reader knows schema version {SCHEMA_VERSION}'
+            f'this reader knows schema versions {SCHEMA_VERSION} and {NOISE_SCHEMA_VERSION}'
         )
 
     def value(name, kind):
@@ -222,6 +243,12 @@ def decode(payload: bytes) -> Example:
         )
     if len(source_classes) != len(source_ids):
         raise RecordError(f'{len(source_ids)} sources have {len(source_classes)} classes')
+    noise_T = pcm('noise') if 'noise' in feature else None
+    if noise_T is not None and noise_T.size * len(source_ids) != sources_T.size:
+        raise RecordError(
+            f'{noise_T.size} samples of noise are not as long as {len(source_ids)} sources of'
+            f' {sources_T.size} together'
+        )
     sample_rate, snr_db = value('sample_rate', 'int64'), value('snr_db', 'float')
     if sample_rate < 1 or not math.isfinite(snr_db):
         raise RecordError(f'it has sample_rate {sample_rate} and snr_db {snr_db}')
@@ -235,6 +262,7 @@ def decode(payload: bytes) -> Example:
         snr_db=snr_db,
         adaptation_T=pcm('adaptation') if segment else None,
         adaptation_overlap=value('adaptation_overlap', 'float') if segment else None,
+        noise_T=noise_T,
     )
 
 
@@ -369,9 +397,10 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
     """`metadata` (the contents of dataset.json) unchanged, if this code can read its data set.
 
     Keys: `schema_version, name, job, sample_rate, sources` (how many), `adaptation` (bool),
-    `snr_rule`, `config` (the job's options), `splits: {name: {examples, shards, hours, speakers,
-    fingerprint, index}}`, `digest` (early data sets have neither it nor `index`; an empty one is
-    not held against the rest), and whatever else the job adds.
+    `noise` (true in schema 2, else absent), `snr_rule`, `config` (the job's options), `splits:
+    {name: {examples, shards, hours, speakers, fingerprint, index}}`, `digest` (early data sets
+    have neither it nor `index`; an empty one is not held against the rest), and whatever else the
+    job adds.
 
     Raises:
         RecordError: if the schema version is another one, a key is missing, or a value cannot be
@@ -379,10 +408,12 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
     """
     again = 'prepare or copy the data set again'
     version = metadata.get('schema_version')
-    if type(version) is not int or version != SCHEMA_VERSION:
+    versions = SCHEMA_VERSION, NOISE_SCHEMA_VERSION
+    if type(version) is not int or version not in versions:
         raise RecordError(
-            f'{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; prepare '
-            "the data set again with this version's data_prep, or check out the matching code"
+            f'{where}: schema_version is {version!r}, this code reads {versions[0]} and '
+            f"{versions[1]}; prepare the data set again with this version's data_prep, or check "
+            'out the matching code'
         )
     missing = [k for k in ('name', 'sample_rate', 'sources', 'splits') if k not in metadata]
     if missing:
@@ -403,6 +434,7 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
         ('sources', metadata, _whole(1, 1000), 'how many sources a mixture has'),
         ('splits', metadata, lambda value: isinstance(value, dict), 'an object'),
         ('adaptation', metadata, lambda value: isinstance(value, bool), 'true or false'),
+        ('noise', metadata, lambda value: isinstance(value, bool), 'true or false'),
         ('speakers', metadata, _is_text_by_name, 'the sex of each speaker'),
     ]
     if isinstance(metadata['splits'], dict):
@@ -421,6 +453,11 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
     for key, values, holds, what in rules:
         if key in values and not holds(values[key]):
             raise RecordError(f'{where}: {key} is {values[key]!r:.60}, not {what}; {again}')
+    if metadata.get('noise', False) != (version == NOISE_SCHEMA_VERSION):
+        raise RecordError(
+            f'{where}: noise is {metadata.get("noise", False)}, which schema_version {version} does'
+            f' not go with; {again}'
+        )
     return metadata
 
 

@@ -182,14 +182,18 @@ class RecordSource:
         except records.RecordError as error:
             raise records.RecordError(f'{where}: {error}') from error
         told = (self.metadata['sources'], int(row['samples'])), self.metadata['sample_rate']
-        segment = example.adaptation_T is not None
-        if (example.sources_ST.shape, example.sample_rate) != told or (
-            self.metadata.get('adaptation', segment) and not segment
+        segment, noise = example.adaptation_T is not None, example.noise_T is not None
+        if (
+            (example.sources_ST.shape, example.sample_rate) != told
+            or (self.metadata.get('adaptation', segment) and not segment)
+            or self.metadata.get('noise', False) != noise
         ):
             raise records.RecordError(
                 f'{where}: example {example.id!r} has {example.sources_ST.shape} samples at'
-                f' {example.sample_rate} Hz{"" if segment else " and no segment"}, index and'
-                f' {records.DATASET_FILE} say {told[0]} at {told[1]} Hz: it is another record, or'
+                f' {example.sample_rate} Hz{"" if segment else " and no segment"}'
+                f'{" and noise" if noise else ""}, index and'
+                f' {records.DATASET_FILE} say {told[0]} at {told[1]} Hz'
+                f'{" and noise" if self.metadata.get("noise") else ""}: it is another record, or'
                 ' they are damaged; prepare or copy the data set again'
             )
         if self._order is None:

@@ -60,10 +60,11 @@ def load(source, i, how):
     """Reads one example as float64 sources [S, T] at the systems' sample rate.
 
     Returns:
-      (Example, source_ST in [-1, 1]); resampled by soxr where the rates differ.
+      (Example, source_ST in [-1, 1], whose sum is the mixture: what is noise comes last); resampled
+      by soxr where the rates differ.
     """
     example = source[i]
-    return example, _resampled(example.sources_ST, example, how)
+    return example, _resampled(example.parts_ST, example, how)
 
 
 def _resampled(pcm_T, example, how):

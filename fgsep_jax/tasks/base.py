@@ -30,8 +30,8 @@ class Task(Protocol):
 
         Args:
           params: parameters as `init` returns them.
-          batch: {'source_BST' int16, those that are estimated first, optional 'length_B' int32
-            [samples], optional 'adaptation_BT' int16, ...}.
+          batch: {'source_BST' int16, whose sum over S is the mixture, those that are estimated
+            first, optional 'length_B' int32 [samples], optional 'adaptation_BT' int16, ...}.
           rng: key for whatever the model draws.
 
         Returns:

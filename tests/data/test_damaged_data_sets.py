@@ -85,6 +85,10 @@ SPLIT = ('splits', 'train')
 WRONG_METADATA = [
     ('schema_version', True),
     ('schema_version', [1]),
+    ('schema_version', 2),
+    ('schema_version', 3),
+    ('noise', True),
+    ('noise', 'yes'),
     ('name', ''),
     ('name', 7),
     ('name', '../tones'),

@@ -29,29 +29,35 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize('adaptation_T', [None, np.array([1, -2, 3], np.int16)])
 @pytest.mark.parametrize('samples', [0, 1, 7])
-def test_decode_inverts_encode(samples, adaptation_T):
+@pytest.mark.parametrize('noise', [False, True])
+def test_decode_inverts_encode(samples, adaptation_T, noise):
     overlap = None if adaptation_T is None else 0.25
     example = make_example(samples, adaptation_T=adaptation_T, adaptation_overlap=overlap)
+    if noise:
+        example = dataclasses.replace(example, noise_T=np.arange(samples, dtype=np.int16) * -9)
     decoded = records.decode(records.encode(example))
     assert_same(decoded, example)
     assert decoded.sources_ST.dtype == np.int16
 
 
 def test_encode_is_canonical_and_compact():
-    payload = records.encode(
-        make_example(adaptation_T=np.zeros(3, np.int16), adaptation_overlap=0.0)
-    )
+    noise_T = np.zeros(7, np.int16)
+    segment = dict(adaptation_T=np.zeros(3, np.int16), adaptation_overlap=0.0)
+    payload = records.encode(make_example(**segment, noise_T=noise_T))
     places = [payload.index(name.encode()) for name in sorted(records.FEATURES)]
     assert places == sorted(places)  # map entries in one order, not in that of a hash
     assert len(records.encode(make_example(16000))) < 2 * 16000 * 2 + 200
 
 
+@pytest.mark.parametrize('noise', [False, True])
 @pytest.mark.parametrize('adaptation', [False, True])
-def test_wire_format_is_that_of_tfds(adaptation):
+def test_wire_format_is_that_of_tfds(adaptation, noise):
     tfds_metadata = pytest.importorskip('data_prep.tfds_metadata')
     segment = dict(adaptation_T=np.array([1, -2], np.int16), adaptation_overlap=0.5)
     example = make_example(**(segment if adaptation else {}))
-    features = tfds_metadata.features_dict(num_sources=2, adaptation=adaptation)
+    if noise:
+        example = dataclasses.replace(example, noise_T=np.arange(7, dtype=np.int16))
+    features = tfds_metadata.features_dict(num_sources=2, adaptation=adaptation, noise=noise)
     fields = {
         'id': example.id,
         'sources': example.sources_ST,
@@ -63,6 +69,8 @@ def test_wire_format_is_that_of_tfds(adaptation):
     if adaptation:
         fields['adaptation'] = example.adaptation_T
         fields['adaptation_overlap'] = example.adaptation_overlap
+    if noise:
+        fields['noise'] = example.noise_T
     assert_same(records.decode(features.serialize_example(fields)), example)
     read = features.deserialize_example_np(records.encode(example))
     np.testing.assert_array_equal(read['sources'], example.sources_ST)
@@ -90,6 +98,9 @@ def test_a_record_without_its_overlap_is_refused():
 def test_mixture_is_the_exact_sum():
     example = make_example(sources_ST=np.array([[30000, -30000], [2767, -2768]], np.int16))
     np.testing.assert_array_equal(example.mixture_T, np.array([32767, -32768], np.int16))
+    noisy = dataclasses.replace(example, noise_T=np.array([-32767, 32767], np.int16))
+    np.testing.assert_array_equal(noisy.mixture_T, np.array([0, -1], np.int16))
+    np.testing.assert_array_equal(noisy.parts_ST[:2], example.parts_ST)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,8 @@ def test_mixture_is_the_exact_sum():
         ({'sources_ST': np.zeros((2, 3), np.float32)}, 'int16'),
         ({'sources_ST': np.zeros((3, 3), np.int16)}, 'must agree'),
         ({'source_classes': ('speech',)}, 'must agree'),
+        ({'noise_T': np.zeros(6, np.int16)}, '6 samples of noise, sources of 7; they must agree'),
+        ({'noise_T': np.zeros(7, np.int32)}, 'noise must be int16'),
     ],
 )
 def test_encode_refuses(changes, message):
@@ -147,6 +160,11 @@ def test_metadata_of_another_schema_is_refused():
     good = {'schema_version': records.SCHEMA_VERSION, 'name': 'x', 'sample_rate': 8000}
     good |= {'sources': 2, 'splits': {}}
     assert records.check_metadata(good, where='x') == good
+    noisy = {**good, 'schema_version': 2, 'noise': True}
+    assert records.check_metadata(noisy, where='x') == noisy
+    for wrong in ({**good, 'noise': True}, {**good, 'schema_version': 2}):
+        with pytest.raises(records.RecordError, match='which schema_version . does not go with'):
+            records.check_metadata(wrong, where='x')
     with pytest.raises(records.RecordError, match='schema_version is 99'):
         records.check_metadata({**good, 'schema_version': 99}, where='x')
     del good['sample_rate']
