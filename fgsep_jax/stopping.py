@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from fgsep_jax import files, lock
+from fgsep_jax import files, lock, streams
 
 NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIGHUP'}
 
@@ -119,8 +119,11 @@ def run(program):
 
 def say(text):
     """Writes a line to standard error, if there is one."""
+    is_held = streams.error_lock.acquire(timeout=1)
     with contextlib.suppress(OSError):
         os.write(2, f'\n{text}\n'.encode() if os.isatty(2) else f'{text}\n'.encode())
+    if is_held:
+        streams.error_lock.release()
 
 
 def _listen(numbers):
@@ -160,6 +163,7 @@ def _watch(read, numbers):
 
 
 def _leave(number):
+    streams.error_lock.acquire(timeout=1)  # for good: nothing stands in for it any more
     say(f'stopped by {NAMES[number]}')
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # what threads have to say of the end of their processes

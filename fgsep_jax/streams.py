@@ -1,8 +1,49 @@
-"""Standard output and error of a program of ours: what cannot be printed never stops the work."""
+"""Standard output and error of a program of ours: what cannot be printed never stops the work, and
+what a library prints there by itself can be left out."""
 
+from collections.abc import Iterator
+import contextlib
 import io
 import os
+import re
 import sys
+import tempfile
+import threading
+
+# Held while something else stands in for standard error; no process begins with that.
+error_lock = threading.RLock()
+os.register_at_fork(
+    before=error_lock.acquire,
+    after_in_parent=error_lock.release,
+    after_in_child=error_lock.release,
+)
+
+
+@contextlib.contextmanager
+def error_without(words: re.Pattern[bytes]) -> Iterator[None]:
+    """Within, what a library writes to standard error is kept back, whatever thread it is of;
+    behind it all is written but for the `words`."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(error_lock)
+        try:
+            true_error = os.dup(2)
+            stack.callback(os.close, true_error)
+            aside = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+        except OSError:  # there is none, or no room: all goes where it went
+            yield
+            return
+        stack.callback(_give_back, true_error, aside, words)
+        os.dup2(aside.fileno(), 2)
+        yield
+
+
+def _give_back(true_error, aside, words):
+    os.dup2(true_error, 2)
+    aside.seek(0)
+    rest = memoryview(words.sub(b'', aside.read()))
+    with contextlib.suppress(OSError):
+        while rest:
+            rest = rest[os.write(2, rest) :]
 
 
 class _Lenient(io.FileIO):

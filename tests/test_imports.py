@@ -30,7 +30,7 @@ ALLOWED = {
         'training.run_folder',
         'validate',
     },
-    'fgsep_jax/data': {'config', 'data', 'files'},
+    'fgsep_jax/data': {'config', 'data', 'files', 'streams'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'registry', 'tasks'},
     'fgsep_jax/training': {
         'tasks',

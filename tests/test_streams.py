@@ -2,10 +2,15 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import tempfile
+import threading
 
 import pytest
+
+from fgsep_jax import streams
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Prints more than a pipe or a buffer holds, writes a file, and starts a process that prints, too.
@@ -68,3 +73,59 @@ def test_help_that_does_not_arrive_is_said():
     command = f'{sys.executable} -m fgsep_jax --help > /dev/full'
     done = subprocess.run(['bash', '-c', command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and 'No space left' in done.stderr
+
+
+def test_words_of_a_library_are_left_out_and_no_others(capfd):
+    words = re.compile(rb'^lib: .*\n?', re.MULTILINE)
+
+    def others():
+        for number in range(200):
+            os.write(2, f'other {number}\n'.encode())
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    for _ in range(50):
+        with streams.error_without(words):
+            os.write(2, b'lib: one\nmine\nlib: two\n')
+    with pytest.raises(KeyError), streams.error_without(words):
+        os.write(2, b'mine\nlib: cut')
+        raise KeyError
+    thread.join()
+    lines = capfd.readouterr().err.splitlines()
+    assert sorted(lines) == sorted(['mine'] * 51 + [f'other {number}' for number in range(200)])
+
+
+def test_a_forked_process_has_the_true_standard_error(capfd):
+    inside, leave = threading.Event(), threading.Event()
+
+    def decode():
+        with streams.error_without(re.compile(b'x')):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    inside.wait(10)
+    threading.Timer(0.1, leave.set).start()
+    if not (child := os.fork()):
+        os.write(2, b'of the child\n')
+        with streams.error_without(re.compile(b'x')):
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert capfd.readouterr().err == 'of the child\n'
+    thread.join()
+
+
+def test_without_standard_error_or_room_for_another_all_goes_on(tmp_path, monkeypatch):
+    before = os.dup(2)
+    os.close(2)
+    try:
+        with streams.error_without(re.compile(b'x')):
+            pass
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'none'))
+    with streams.error_without(re.compile(b'x')):
+        pass
+    os.fstat(2)

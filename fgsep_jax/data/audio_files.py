@@ -11,16 +11,17 @@ import errno
 import io
 import math
 import os
+import re
 import shutil
 import stat
 import subprocess
 import tempfile
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 
-from fgsep_jax import files
+from fgsep_jax import files, streams
 from fgsep_jax.data import containers
 from fgsep_jax.names import counted, shown
 
@@ -72,8 +73,23 @@ class BadInput(Exception):
         return f'{self.kind} ({self.detail})' if self.detail else self.kind
 
 
+# What libmpg123, by which libsndfile decodes MPEG audio, prints by itself, of whole files, too.
+_OF_MPG123 = re.compile(rb'^\[[^]\s]+\.c:[^]\n]*\] (?:error|warning): .*\n?', re.MULTILINE)
+
+
 class _Stream(soundfile.SoundFile):
     """A sound file that is read block by block: some codecs cannot seek, some lengths are lies."""
+
+    def __init__(self, file: Any):
+        with streams.error_without(_OF_MPG123):
+            super().__init__(file)
+
+    def read(self, *args, **how) -> np.ndarray:
+        """As soundfile's."""
+        if not self.subtype.startswith('MPEG'):
+            return super().read(*args, **how)
+        with streams.error_without(_OF_MPG123):
+            return super().read(*args, **how)
 
     def seekable(self) -> bool:
         return False

@@ -174,3 +174,22 @@ def test_of_a_flac_all_that_stands_before_a_cut_is_there(place, damage, kind):
     assert 4096 <= len(there_T) < len(sound_T) and len(there_T) % 4096 == 0  # whole frames
     np.testing.assert_array_equal(there_T, sound_T[: len(there_T)])
     assert len(cut) == 1 and f'{len(there_T):,} samples before its last frame' in cut.pop()
+
+
+def test_damaged_mp3_leaves_nothing_on_standard_error(tmp_path, capfd):
+    path = tmp_path / 'a.mp3'
+    sound_T = np.random.default_rng(0).uniform(-0.5, 0.5, 30_000)
+    soundfile.write(path, sound_T, 16_000, format='MP3')
+    contents = bytearray(path.read_bytes())
+    for at in range(1000, len(contents), 997):
+        contents[at] ^= 16
+    path.write_bytes(contents)
+    soundfile.read(path)
+    assert '] error: ' in capfd.readouterr().err  # else this tests nothing
+    try:
+        with audio_files.decoded(str(path)) as sound:
+            for _ in sound.blocks:
+                os.write(2, b'of somebody else\n')
+    except BadInput:
+        pass
+    assert capfd.readouterr().err == 'of somebody else\n'
