@@ -74,7 +74,6 @@ setup(
         'numpy',
         'optax>=0.2.5',
         'orbax-checkpoint>=0.11.20',
-        'pillow',  # spectrograms of pages and of TensorBoard's event files
         'protobuf',  # tf.train.Example without TensorFlow
         'safetensors',  # model files: no code in them, and every language reads them
         'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64
@@ -97,6 +96,7 @@ setup(
             'pytest',
             'pytest-xdist',  # the suite over all cores
             'onnx',  # as in interop below
+            'pillow',  # reads the pictures that are written
             'onnxruntime',  # the published model is held against it
             'hypothesis',  # hostile names, files and settings
             'ruff>=0.17,<0.18',  # format and lint; another version formats otherwise

@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import stat
+import struct
+import zlib
 
 from fgsep_jax.names import shown
 
@@ -151,6 +153,33 @@ def wav(signal_T, sample_rate):
     content = io.BytesIO()
     soundfile.write(content, signal_T, sample_rate, 'PCM_16', format='WAV')
     return content.getvalue()
+
+
+def png(picture, colours=None):
+    """A picture as the bytes of a PNG file.
+
+    Args:
+      picture: uint8 [height, width, 3], red, green and blue; or [height, width], rows of
+        `colours`.
+      colours: uint8 [256, 3]; None for those that say their own.
+    """
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', checksum)
+
+    height, width = picture.shape[:2]
+    kind = 2 if colours is None else 3  # true colours, or by number
+    rows = (b'\0' + row.tobytes() for row in picture)  # each as it is, unfiltered
+    return b''.join(
+        (
+            b'\x89PNG\r\n\x1a\n',
+            chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, kind, 0, 0, 0)),
+            b'' if colours is None else chunk(b'PLTE', colours.tobytes()),
+            chunk(b'IDAT', zlib.compress(b''.join(rows), 9)),
+            chunk(b'IEND', b''),
+        )
+    )
 
 
 def digest(content):

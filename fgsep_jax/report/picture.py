@@ -2,10 +2,10 @@
 
 import base64
 import functools
-import io
 
 import numpy as np
-from PIL import Image
+
+from fgsep_jax import files
 
 # Points of the colour map magma (of matplotlib's, in the public domain), evenly spaced.
 MAGMA = (
@@ -30,8 +30,5 @@ def picture(level_FK, *, low, high):
       low, high: ends of the colour scale.
     """
     share_FK = np.clip((np.asarray(level_FK, float)[::-1] - low) / max(high - low, 1e-12), 0, 1)
-    image = Image.fromarray(np.rint(255 * share_FK).astype(np.uint8), 'P')
-    image.putpalette(_colors().tobytes())
-    content = io.BytesIO()
-    image.save(content, 'PNG', optimize=True)
-    return 'data:image/png;base64,' + base64.b64encode(content.getvalue()).decode()
+    content = files.png(np.rint(255 * share_FK).astype(np.uint8), _colors())
+    return 'data:image/png;base64,' + base64.b64encode(content).decode()

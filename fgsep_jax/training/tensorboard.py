@@ -4,14 +4,12 @@ An event file is TFRecords of the protocol buffer `Event`; the few fields of it 
 needs are encoded here by their numbers (tensorflow/core/util/event.proto, framework/summary.proto).
 """
 
-import io
 import os
 import socket
 import struct
 import time
 
 import numpy as np
-from PIL import Image
 
 from fgsep_jax import files, names
 from fgsep_jax.data import records
@@ -47,12 +45,10 @@ class EventWriter:
         self._summary(step, tag, _bytes(6, audio))
 
     def image(self, step, tag, picture):
-        """Writes a picture, uint8 [height, width] or [height, width, 3]."""
-        buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(picture)).save(buffer, 'png')
-        height, width, channels = (*picture.shape, 1)[:3]
+        """Writes a picture, uint8 [height, width, 3]."""
+        height, width, channels = picture.shape
         image = _integer(1, height) + _integer(2, width) + _integer(3, channels)
-        self._summary(step, tag, _bytes(4, image + _bytes(4, buffer.getvalue())))
+        self._summary(step, tag, _bytes(4, image + _bytes(4, files.png(picture))))
 
     def text(self, step, tag, markdown):
         """Writes text, shown as Markdown."""

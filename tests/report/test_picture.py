@@ -24,7 +24,7 @@ def test_colours_and_rows_are_those_of_matplotlib():
     assert np.abs(made - wanted).max() < 12
 
 
-NEEDED = 'pandas', 'matplotlib', 'jinja2'
+NEEDED = 'pandas', 'matplotlib', 'jinja2', 'PIL'
 
 
 def test_pages_of_sounds_need_no_extra_and_a_report_says_that_it_does(tmp_path):
