@@ -60,9 +60,9 @@ def base(argument='', *, experiment=''):
             pcen_scale=0.25,
         ),
         model=dict(
-            layers=size(paper=3, small=2, demo=2),
-            hidden=size(paper=300, small=128, demo=64),  # a direction
-            projection=size(paper=256, small=128, demo=64),
+            layers=size(paper=3, narrow=3, small=2, demo=2),
+            hidden=size(paper=300, narrow=150, small=128, demo=64),  # a direction
+            projection=size(paper=256, narrow=128, small=128, demo=64),
             auxiliary=False,
             auxiliary_hidden=128,
             dtype='float32',  # of the dense layers and input products: float32, bfloat16
@@ -72,7 +72,7 @@ def base(argument='', *, experiment=''):
         ),
         training=dict(
             init_from='',  # run folder or model file whose weights are the first; empty: random
-            epochs=size(paper=50, small=10, demo=8),
+            epochs=size(paper=50, narrow=25, small=10, demo=8),
             minutes=0.0,  # to the nearest end of an epoch; 0: until the last of `epochs`
             learning_rate=1e-3,
             clip_norm=7.0,
@@ -82,7 +82,7 @@ def base(argument='', *, experiment=''):
             max_nonfinite_steps=10,  # in a row, before the run stops
             checkpoint_steps=1000,  # besides the one at each epoch's end
             keep_checkpoints=3,  # the last ones; the best is kept besides
-            log_steps=size(paper=100, small=100, demo=25),
+            log_steps=size(paper=100, narrow=100, small=100, demo=25),
             audio_examples=2,
             gates=True,
         ),

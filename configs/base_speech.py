@@ -33,9 +33,9 @@ def base(argument='', *, experiment=''):
             # Which of a data set's sources those are where it has more, by number or name
             # ('foreground', '1,3'); the others are noise. Empty: all.
             targets='',
-            segment_seconds=size(paper=4.0, small=1.0, demo=1.0),
+            segment_seconds=size(paper=4.0, narrow=2.0, small=1.0, demo=1.0),
             adaptation_seconds=0.0,  # of the background segment read beside each mixture; 0: none
-            batch_size=size(paper=16, small=8, demo=8),  # over all devices and hosts
+            batch_size=size(paper=16, narrow=4, small=8, demo=8),  # over all devices and hosts
             short='pad',  # mixtures shorter than a segment: 'pad' (masked) or 'drop'
             read_threads=1,  # more where reading waits, as on a network disk
             prefetch_batches=8,
@@ -43,7 +43,7 @@ def base(argument='', *, experiment=''):
         model=dict(
             encoder=dict(
                 name='linear',  # linear; deep: prelu, glu
-                basis=size(paper=512, small=128, demo=64),  # N
+                basis=size(paper=512, narrow=64, small=128, demo=64),  # N
                 window=16,  # L
                 stride=8,  # S
                 framing='padded',  # of the ends: padded, aligned (torchaudio), plain (asteroid)
@@ -58,12 +58,12 @@ def base(argument='', *, experiment=''):
             ),
             separator=dict(
                 name='tcn',
-                bottleneck=size(paper=128, small=64, demo=32),  # B
-                hidden=size(paper=512, small=128, demo=64),  # H
-                skip=size(paper=128, small=64, demo=32),  # Sc; 0 for no skip connections
+                bottleneck=size(paper=128, narrow=32, small=64, demo=32),  # B
+                hidden=size(paper=512, narrow=64, small=128, demo=64),  # H
+                skip=size(paper=128, narrow=32, small=64, demo=32),  # Sc; 0 for no skip connections
                 kernel=3,  # P
-                blocks=size(paper=8, small=6, demo=6),  # X
-                repeats=size(paper=3, small=2, demo=2),  # R
+                blocks=size(paper=8, narrow=8, small=6, demo=6),  # X
+                repeats=size(paper=3, narrow=3, small=2, demo=2),  # R
                 input_norm='same',  # before the bottleneck: same (as norm), gln, cln, frame, none
                 prelu='shared',  # slopes: shared (one a layer), channel
                 padding='zeros',  # what its convolutions see at the ends: zeros, reflect
@@ -89,7 +89,7 @@ def base(argument='', *, experiment=''):
         training=dict(
             init_from='',  # run folder or model file whose weights are the first; empty: random
             # Section 4: 100 on WSJ0-2mix, 60 on LibriTTS.
-            epochs=size(paper=60 if libritts else 100, small=6, demo=4),
+            epochs=size(paper=60 if libritts else 100, narrow=10, small=6, demo=4),
             minutes=0.0,  # to the nearest end of an epoch; 0: until the last of `epochs`
             learning_rate=1e-3,
             clip_norm=7.0,
@@ -99,7 +99,7 @@ def base(argument='', *, experiment=''):
             max_nonfinite_steps=10,  # in a row, before the run stops
             checkpoint_steps=1000,  # besides the one at each epoch's end
             keep_checkpoints=3,  # the last ones; the best is kept besides
-            log_steps=size(paper=100, small=100, demo=50),
+            log_steps=size(paper=100, narrow=100, small=100, demo=50),
             audio_examples=2,
             gates=True,  # save what a gated encoder lets through, at a few steps
         ),

@@ -2,7 +2,7 @@
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 1.
 Published: 15.4 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the recipe (100 epochs of 4 s
-segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
+segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:narrow`.
 
     python -m fgsep_jax.main --config=configs/convtasnet.py:wsj0_2mix --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/convtasnet.py:demo

@@ -2,7 +2,7 @@
 
 Paper: Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020, Table 1, row 3.
 Published: 16.1 dB SI-SNRi on WSJ0-2mix. Hardware: not stated there; the recipe (100 epochs of 4 s
-segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:small`.
+segments, batch 16) wants an accelerator. On two CPU cores use `:demo` or `:narrow`.
 
     python -m fgsep_jax.main --config=configs/convtasnet_prelu.py:wsj0_2mix --config.data.dir=DIR
     python -m fgsep_jax.main --config=configs/convtasnet_prelu.py:demo
@@ -14,6 +14,6 @@ from base_speech import base
 def get_config(argument=''):
     """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
     config, size = base(argument, experiment='convtasnet_prelu')
-    layers = size(paper=4, small=2, demo=2)
+    layers = size(paper=4, narrow=4, small=2, demo=2)
     config.model.encoder.update(name='prelu', layers=layers, dilated=False, bias=True)
     return config

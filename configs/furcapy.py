@@ -18,16 +18,16 @@ def get_config(argument=''):
     config, size = base(argument, experiment='furcapy')
     config.model.separator = dict(
         name='pyramid',
-        bottleneck=size(paper=128, small=64, demo=32),
-        hidden=size(paper=512, small=128, demo=64),
-        skip=size(paper=128, small=64, demo=32),
-        branches=size(paper=4, small=3, demo=2),  # with kernels 3, 5, 7, 9
-        blocks=size(paper=8, small=6, demo=6),
-        repeats=size(paper=4, small=2, demo=2),
-        weightor=size(paper=128, small=64, demo=32),  # units of the network that weighs branches
+        bottleneck=size(paper=128, narrow=16, small=64, demo=32),
+        hidden=size(paper=512, narrow=32, small=128, demo=64),
+        skip=size(paper=128, narrow=16, small=64, demo=32),
+        branches=size(paper=4, narrow=4, small=3, demo=2),  # with kernels 3, 5, 7, 9
+        blocks=size(paper=8, narrow=8, small=6, demo=6),
+        repeats=size(paper=4, narrow=4, small=2, demo=2),
+        weightor=size(paper=128, narrow=16, small=64, demo=32),  # units of what weighs the branches
         input_norm='gln',
         mask='sigmoid',
         depthwise='auto',  # auto, shift, conv
-        remat=size(paper=True, small=False, demo=False),
+        remat=size(paper=True, narrow=False, small=False, demo=False),
     )
     return config

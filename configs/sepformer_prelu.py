@@ -16,7 +16,7 @@ def get_config(argument=''):
     """The configuration; `fgsep_jax.config.parse` says what may stand after the colon."""
     config = sepformer.get_config(argument, experiment='sepformer_prelu')
     _, size = base(argument)
-    layers = size(paper=4, small=2, demo=2)
+    layers = size(paper=4, narrow=4, small=2, demo=2)
     config.model.encoder.update(
         name='prelu', rectify=False, layers=layers, dilated=False, bias=True
     )

@@ -37,7 +37,7 @@ OF_FOLDERS = {'speech': 'folder_2mix', 'foreground': 'fgbg'}  # the jobs for any
 EMBEDDED = {task: jobs[0] for task, jobs in JOBS.items()}
 # What the sources of a task's data sets are called, in their order; others have numbers from 1 on.
 SOURCE_NAMES = {'speech': (), 'foreground': ('foreground', 'background')}
-SIZES = ('paper', 'small', 'demo')
+SIZES = ('paper', 'narrow', 'small', 'demo')
 # Sections whose keys are those of the part that `name` in them chooses: see `registry`.
 PARTS = {
     'speech': {

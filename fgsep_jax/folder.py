@@ -15,9 +15,8 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 
-from fgsep_jax import config as config_lib, data_sets, files, validate
+from fgsep_jax import config as config_lib, data_sets, files
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import counted, identifier, shown
@@ -29,7 +28,8 @@ REACH = 0.9  # share of the recordings that have the model's rate, or more
 GENTLER = 0.3  # times the learning rate, of a training that starts from a trained model
 SHIPPED = {'speech': 'voices', 'foreground': 'sounds'}  # models, see docs/models.md
 MODELS = {'speech': 'convtasnet_glu', 'foreground': 'blstm_m2'}
-# Examples without which a preset would be no better than the one below it.
+# Examples without which a preset would be no better than the one below it; of `narrow`, made to
+# compare systems, one trains where it is asked for.
 ENOUGH = {'demo': 0, 'small': 12_000, 'paper': 150_000}
 SHORTEST = {'speech': 1.0, 'sounds': 0.1}  # s, of a recording
 SECONDS = 4.0  # longer recordings of speech are cut into segments: training reads no more of one
@@ -44,7 +44,6 @@ ENOUGH_DB = 3.0  # below it one hardly hears that anything was done
 LATE = 0.8  # share of a training after which its best validation says that it was too short
 RECORD = 'folder.json'
 CLASSES = 'classes.csv'
-MEASURED_STEPS, MEASURED_SECONDS = 20, 5.0
 _FASTER = 4  # at most, that CPUs are with the operations of a large model than of a small one
 
 
@@ -389,7 +388,7 @@ def configurations(survey, *, rate, argument='', overrides=None, first=None):
         config_lib.override(config, overrides or {})
         return [config.lock()]
     words = {word.strip() for word in argument.partition(':')[2].split(',')}
-    presets = [base.preset] if words & ENOUGH.keys() else ENOUGH
+    presets = [base.preset] if words & {*config_lib.SIZES} else ENOUGH
     made = []
     for preset in presets:
         config = base if preset == base.preset else config_lib.resized(base, preset)
@@ -405,44 +404,14 @@ def configurations(survey, *, rate, argument='', overrides=None, first=None):
     return made
 
 
-def measure(config):
-    """Training examples a second on this machine, by a few steps after compiling."""
-    import jax
-    import numpy as np
-
-    from fgsep_jax.tasks import make_task
-    from fgsep_jax.training import cost, mesh as mesh_lib
-    from fgsep_jax.training.state import init_state
-    from fgsep_jax.training.step import jit_train_step
-
-    validate.validate(config, devices=jax.device_count())
-    task, mesh = make_task(config), mesh_lib.make_mesh()
-    start = functools.partial(init_state, task, config)
-    state = jax.jit(start, out_shardings=mesh_lib.replicated(mesh))()
-    size, rng = config.data.batch_size, np.random.default_rng(0)
-    shapes = {'source_BST': (size, config.data.sources, config_lib.segment_samples(config))}
-    if config.data.adaptation_seconds:
-        shapes['adaptation_BT'] = (size, config_lib.adaptation_samples(config))
-    batch = {name: rng.integers(-9999, 9999, shape, np.int16) for name, shape in shapes.items()}
-    batch = mesh_lib.place_batch(batch, mesh)
-    step = jit_train_step(task, config, mesh).lower(state, batch).compile()
-    cost.check_memory(step)
-    state, *_ = jax.block_until_ready(step(state, batch))  # the first is slower
-    began, steps = time.monotonic(), 0
-    while steps < MEASURED_STEPS and (not steps or time.monotonic() - began < MEASURED_SECONDS):
-        state, *_ = jax.block_until_ready(step(state, batch))
-        steps += 1
-    return size * steps / (time.monotonic() - began)
-
-
-def choose(configs, seconds, *, say=print, measured=measure):
+def choose(configs, seconds, *, say=print, measured=None):
     """The largest configuration of which a training of some seconds sees enough examples.
 
     Args:
       configs: see `configurations`.
       seconds: of the training.
       say: called with the lines that tell of it.
-      measured: `measure`.
+      measured: function of a configuration; None: `cost.measure`.
 
     Returns:
       (ConfigDict, its training examples a second).
@@ -451,9 +420,10 @@ def choose(configs, seconds, *, say=print, measured=measure):
 
     from fgsep_jax.training import cost
 
+    measured = measured or cost.measure
     chosen = None
     for config in configs:
-        wanted = ENOUGH[config.preset]
+        wanted = ENOUGH.get(config.preset, 0)
         name = f'speed              {config.experiment}:{config.preset}'
         # Not worth a compilation where it is far too slow; an accelerator's speed is not foreseen.
         if chosen and jax.default_backend() == 'cpu':

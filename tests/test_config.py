@@ -57,7 +57,7 @@ def test_the_paper_preset_is_the_paper():
     assert load('convtasnet_dilated').model.encoder.layers == 5
 
 
-@pytest.mark.parametrize('preset', ['small', 'demo'])
+@pytest.mark.parametrize('preset', ['narrow', 'small', 'demo'])
 def test_presets_keep_the_experiments_apart(preset):
     plain, big, prelu, dilated = (
         load(f'convtasnet{suffix}', preset).model for suffix in ('', '_big', '_prelu', '_dilated')
@@ -65,6 +65,25 @@ def test_presets_keep_the_experiments_apart(preset):
     assert big.encoder.basis == 2 * plain.encoder.basis
     assert big.separator.repeats == plain.separator.repeats + 1
     assert 'layers' not in plain.encoder and dilated.encoder.layers == prelu.encoder.layers + 1 > 2
+
+
+WIDTHS = {'basis', 'bottleneck', 'hidden', 'skip', 'weightor', 'channels', 'inner', 'projection'}
+RECIPE = {'batch_size', 'segment_seconds', 'epochs', 'learning_rate', 'log_steps'}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_narrow_models_have_the_layers_of_the_paper(path):
+    paper, narrow = (
+        config_lib.files_lib.flatten(load(path.stem, preset).to_dict())
+        for preset in ('paper', 'narrow')
+    )
+    changed = {key for key in paper if paper[key] != narrow[key]} - {'preset'}
+    assert {key.rpartition('.')[2] for key in changed if key.startswith('model.')} <= {
+        *WIDTHS,
+        'remat',
+    }
+    assert {key.rpartition('.')[2] for key in changed if not key.startswith('model.')} <= RECIPE
+    assert not any(key.startswith(('features.', 'loss.')) for key in changed)
 
 
 def test_the_paper_preset_of_the_mask_models_is_the_paper():
@@ -100,7 +119,7 @@ def test_arguments_are_typed_and_combined():
         ('wsj0_3mix', 'wsj0_2mix'),
         ('seed=x', 'whole number'),
         ('demo,small', 'given twice'),
-        ('epochs=3', 'Known presets: paper, small, demo'),
+        ('epochs=3', 'Known presets: paper, narrow, small, demo'),
     ],
 )
 def test_unknown_arguments_name_the_known(argument, part):
@@ -239,7 +258,8 @@ def test_a_file_elsewhere_imports_ours_and_its_neighbours_by_name(tmp_path):
         (tmp_path / folder / 'mine.py').write_text(
             'import widths\nfrom base_speech import base\n\n\ndef get_config(argument=""):\n'
             '    config, size = base(argument, experiment="mine")\n'
-            '    config.model.separator.hidden = size(paper=widths.WIDTH, small=1, demo=1)\n'
+            '    width = size(paper=widths.WIDTH, narrow=1, small=1, demo=1)\n'
+            '    config.model.separator.hidden = width\n'
             '    return config\n'
         )
         config = config_lib.load(str(tmp_path / folder / 'mine.py'))
@@ -252,9 +272,9 @@ def test_a_file_elsewhere_imports_ours_and_its_neighbours_by_name(tmp_path):
 
 def test_a_value_is_chosen_for_every_size():
     chosen = config_lib.parse('demo', 'speech')
-    assert chosen.size(paper=3, small=2, demo=1) == 1
-    with pytest.raises(ConfigError, match=r'size\(paper, demo\): needs a value for each of'):
-        chosen.size(paper=3, demo=1)
+    assert chosen.size(paper=3, narrow=2, small=2, demo=1) == 1
+    with pytest.raises(ConfigError, match=r'size\(paper, small, demo\): needs a value for each of'):
+        chosen.size(paper=3, small=2, demo=1)
 
 
 def test_a_pipe_among_the_configurations_is_not_waited_for(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from data_prep.recordings import Recording
 from fgsep_jax import config as config_lib, folder, main, separate, validate
 from fgsep_jax.dsp import mel
 from fgsep_jax.report import __main__ as report
-from fgsep_jax.training import checkpoint
+from fgsep_jax.training import checkpoint, cost
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / 'data_prep'))
 import sound_trees
@@ -248,8 +248,8 @@ def test_each_size_that_can_be_chosen_takes_a_step(found, size, monkeypatch):
         configs, 1800, measured=lambda config: 1e5 if config.preset in enough else 1e-9
     )
     assert config.preset == size
-    monkeypatch.setattr(folder, 'MEASURED_SECONDS', 0.0)
-    assert folder.measure(config) > 0
+    monkeypatch.setattr(cost, 'MEASURED_SECONDS', 0.0)
+    assert cost.measure(config) > 0
 
 
 @pytest.mark.parametrize('rate', folder.RATES)
@@ -323,6 +323,7 @@ def test_a_configuration_may_be_chosen():
     made = functools.partial(folder.configurations, speech([9.0]), rate=8000)
     assert [x.preset for x in made(argument='convtasnet')] == ['demo', 'small', 'paper']
     assert [x.preset for x in made(argument='convtasnet:small,seed=2')] == ['small']
+    assert [x.preset for x in made(argument='convtasnet:narrow')] == ['narrow']
     only = made(argument='convtasnet:paper', overrides={'model.separator.hidden': '8'})
     assert [(x.preset, x.model.separator.hidden) for x in only] == [('paper', 8)]
     with pytest.raises(config_lib.ConfigError, match='e.g. --config=convtasnet_glu'):

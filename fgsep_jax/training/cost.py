@@ -1,19 +1,24 @@
 """What a run costs before it runs: parameters, operations, bytes, hours."""
 
+import functools
 import math
 import os
 import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, validate
 from fgsep_jax.names import counted
 from fgsep_jax.tasks import make_task
+from fgsep_jax.training import mesh as mesh_lib
 from fgsep_jax.training.logging import duration
-from fgsep_jax.training.state import parameter_count
+from fgsep_jax.training.state import init_state, parameter_count
+from fgsep_jax.training.step import jit_train_step
 
 TOO_SLOW_SECONDS = 48 * 3600
+MEASURED_STEPS, MEASURED_SECONDS = 20, 5.0  # at most, of `measure`
 WORTH_A_FORECAST = 1e14  # multiply-accumulates forward; an hour or so on two cores
 
 
@@ -147,6 +152,28 @@ def check_memory(compiled):
             f' {here / 2**30:.0f} GiB. Use a smaller preset (:small, :demo), or lower'
             ' data.batch_size or data.segment_seconds.'
         )
+
+
+def measure(config):
+    """Training examples a second on this machine, by a few steps after compiling."""
+    validate.validate(config, devices=jax.device_count())
+    task, mesh = make_task(config), mesh_lib.make_mesh()
+    start = functools.partial(init_state, task, config)
+    state = jax.jit(start, out_shardings=mesh_lib.replicated(mesh))()
+    size, rng = config.data.batch_size, np.random.default_rng(0)
+    shapes = {'source_BST': (size, config.data.sources, config_lib.segment_samples(config))}
+    if config.data.adaptation_seconds:
+        shapes['adaptation_BT'] = (size, config_lib.adaptation_samples(config))
+    batch = {name: rng.integers(-9999, 9999, shape, np.int16) for name, shape in shapes.items()}
+    batch = mesh_lib.place_batch(batch, mesh)
+    step = jit_train_step(task, config, mesh).lower(state, batch).compile()
+    check_memory(step)
+    state, *_ = jax.block_until_ready(step(state, batch))  # the first is slower
+    began, steps = time.monotonic(), 0
+    while steps < MEASURED_STEPS and (not steps or time.monotonic() - began < MEASURED_SECONDS):
+        state, *_ = jax.block_until_ready(step(state, batch))
+        steps += 1
+    return size * steps / (time.monotonic() - began)
 
 
 def example_macs(config):
