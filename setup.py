@@ -117,6 +117,7 @@ setup(
         + REPORT
         + ['mkdocs-material', 'mkdocstrings[python]', 'mkdocs-jupyter', 'ipykernel']
         + ['ruff>=0.17,<0.18'],  # formats the API's signatures
+        'wandb': ['wandb'],  # training.wandb: logs beside TensorBoard's
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.

@@ -34,6 +34,9 @@ def base(argument='', *, experiment=''):
             adaptation_seconds=0.0,  # of the background segment read beside each mixture; 0: none
             batch_size=16,  # over all devices and hosts
             short='pad',  # mixtures shorter than a segment: 'pad' (masked) or 'drop'
+            remix=False,  # deal the sources of each batch anew, all but the last of a mixture
+            remix_db=2.5,  # most that one dealt anew gets louder or softer
+            speed=0.0,  # most by which a source is played faster or slower; 0.05: 0.95 to 1.05
             read_threads=1,  # more where reading waits, as on a network disk
             prefetch_batches=8,
         ),
@@ -75,15 +78,22 @@ def base(argument='', *, experiment=''):
             epochs=size(paper=50, narrow=25, small=10, demo=8),
             minutes=0.0,  # to the nearest end of an epoch; 0: until the last of `epochs`
             learning_rate=1e-3,
+            schedule='plateau',  # of the rate: plateau, cosine (to 0 at the last step)
+            warmup_steps=0,  # in which the rate rises from 0
             clip_norm=7.0,
+            weight_decay=0.0,  # AdamW's, of matrices and filters; 0: Adam
+            accumulate=1,  # parts in which a batch is worked off, one gradient of all
+            ema=0.0,  # decay of the weights' moving average, which is then evaluated; 0: none
             plateau_factor=0.5,
             plateau_epochs=3,
             plateau_tolerance=1e-6,  # by which the validation loss must fall
+            patience_epochs=0,  # without improvement, after which the run ends; 0: never
             max_nonfinite_steps=10,  # in a row, before the run stops
             checkpoint_steps=1000,  # besides the one at each epoch's end
             keep_checkpoints=3,  # the last ones; the best is kept besides
             log_steps=size(paper=100, narrow=100, small=100, demo=25),
             audio_examples=2,
+            wandb='',  # project at Weights & Biases that is logged to as well; empty: none
             gates=True,
         ),
         evaluation=dict(

@@ -37,6 +37,9 @@ def base(argument='', *, experiment=''):
             adaptation_seconds=0.0,  # of the background segment read beside each mixture; 0: none
             batch_size=size(paper=16, narrow=4, small=8, demo=8),  # over all devices and hosts
             short='pad',  # mixtures shorter than a segment: 'pad' (masked) or 'drop'
+            remix=False,  # deal the sources of each batch anew, all but the last of a mixture
+            remix_db=2.5,  # most that one dealt anew gets louder or softer
+            speed=0.0,  # most by which a source is played faster or slower; 0.05: 0.95 to 1.05
             read_threads=1,  # more where reading waits, as on a network disk
             prefetch_batches=8,
         ),
@@ -80,6 +83,7 @@ def base(argument='', *, experiment=''):
         loss=dict(
             name='si_snr',  # si_snr, snr
             eps=1e-8,
+            clip_db=0.0,  # an example's loss counts no further below it, e.g. -30; 0: always
             power_law_weight=0.0,  # beta; the paper's augmented objective has 0.01
             power_law_exponent=0.5,  # alpha
             power_law_window=256,
@@ -92,15 +96,22 @@ def base(argument='', *, experiment=''):
             epochs=size(paper=60 if libritts else 100, narrow=10, small=6, demo=4),
             minutes=0.0,  # to the nearest end of an epoch; 0: until the last of `epochs`
             learning_rate=1e-3,
+            schedule='plateau',  # of the rate: plateau, cosine (to 0 at the last step)
+            warmup_steps=0,  # in which the rate rises from 0
             clip_norm=7.0,
+            weight_decay=0.0,  # AdamW's, of matrices and filters; 0: Adam
+            accumulate=1,  # parts in which a batch is worked off, one gradient of all
+            ema=0.0,  # decay of the weights' moving average, which is then evaluated; 0: none
             plateau_factor=0.5,
             plateau_epochs=3,
             plateau_tolerance=1e-4,  # dB by which the validation loss must fall
+            patience_epochs=0,  # without improvement, after which the run ends; 0: never
             max_nonfinite_steps=10,  # in a row, before the run stops
             checkpoint_steps=1000,  # besides the one at each epoch's end
             keep_checkpoints=3,  # the last ones; the best is kept besides
             log_steps=size(paper=100, narrow=100, small=100, demo=50),
             audio_examples=2,
+            wandb='',  # project at Weights & Biases that is logged to as well; empty: none
             gates=True,  # save what a gated encoder lets through, at a few steps
         ),
         evaluation=dict(

@@ -161,8 +161,9 @@ def pattern(content, *, parts=True):
             keys = registry.keywords(registry.find(named, name), not_own)
         except RuleError as error:
             raise ConfigError(f'{path}.{error}') from None
-        law = {key: value for key, value in before.items() if key.startswith('power_law_')}
-        parent[last] = {'name': name, **keys, **law}
+        of_before = registry.keywords(named[before['name']], not_own)
+        shared = {key: value for key, value in before.items() if key not in of_before}
+        parent[last] = {**shared, 'name': name, **keys}
     return made
 
 

@@ -33,6 +33,14 @@ def validate(config, *, devices=1, hosts=1):
         rules = Rules(config[name])
         check(rules, devices, hosts)
         problems += [(f'{name}.{key}', text) for key, text in rules.problems]
+    parts, size = config.training.accumulate, config.data.batch_size
+    rules = Rules(config.training)
+    rules.rule(
+        parts < 1 or size < 1 or size % (parts * devices) == 0,
+        'accumulate',
+        f'parts of equal size on {devices} devices cannot be made of data.batch_size = {size}',
+    )
+    problems += [(f'training.{key}', text) for key, text in rules.problems]
     rules = Rules(dict(seed=config.seed))
     rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
     problems += rules.problems
@@ -54,6 +62,8 @@ def _data(rules, devices, hosts):
     rules.at_least_one('sample_rate sources batch_size read_threads prefetch_batches')
     rules.at_most(sample_rate=10_000_000, sources=1000)
     rules.positive('segment_seconds')
+    rules.not_negative('remix_db speed')
+    rules.at_most(remix_db=60, speed=0.5)
     rules.not_negative('adaptation_seconds')
     rules.at_most(segment_seconds=86_400, adaptation_seconds=86_400)
     targets, sources = rules.value('targets').split(','), rules.value('sources')
@@ -81,9 +91,16 @@ def _data(rules, devices, hosts):
 
 def _training(rules, *_):
     rules.at_least_one('epochs plateau_epochs max_nonfinite_steps')
-    rules.at_least_one('checkpoint_steps keep_checkpoints log_steps')
+    rules.at_least_one('checkpoint_steps keep_checkpoints log_steps accumulate')
     rules.positive('learning_rate clip_norm plateau_tolerance')
-    rules.not_negative('audio_examples minutes')
+    rules.not_negative('audio_examples minutes weight_decay ema warmup_steps patience_epochs')
+    rules.one_of('schedule', ('plateau', 'cosine'))
+    rules.rule(rules.value('ema') < 1, 'ema', 'must be below 1')
+    rules.rule(
+        not (rules.value('schedule') == 'cosine' and rules.value('minutes')),
+        'schedule',
+        'needs the last step, which training.minutes leaves open: set training.minutes to 0',
+    )
     rules.rule(0 < rules.value('plateau_factor') <= 1, 'plateau_factor', 'must be in (0, 1]')
 
 

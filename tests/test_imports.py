@@ -66,7 +66,15 @@ ALLOWED = {
         'losses',
         'benchmarks',
     },
-    'fgsep_jax/launch': {'tasks', 'config', 'command_line', 'validate', 'training', 'launch'},
+    'fgsep_jax/launch': {
+        'tasks',
+        'config',
+        'command_line',
+        'data.pipeline',
+        'validate',
+        'training',
+        'launch',
+    },
     'fgsep_jax/report': {
         'command_line',
         'config',

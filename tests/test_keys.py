@@ -13,9 +13,9 @@ import tiny
 
 # Read only under another value of a second key, which the test below sets.
 OVERRIDES = {
-    'convtasnet_glu': {'loss.power_law_weight': 0.01},
-    'blstm_m1_plus': {},
-    'blstm_m2': {'features.pcen_start': 'librosa'},
+    'convtasnet_glu': {'loss.power_law_weight': 0.01, 'data.remix': True},
+    'blstm_m1_plus': {'data.remix': True},
+    'blstm_m2': {'features.pcen_start': 'librosa', 'data.speed': 0.05},
 }
 # Keys of the other kind of features.
 UNREAD = {'blstm_m1_plus': 'features.pcen_', 'blstm_m2': 'features.log_'}

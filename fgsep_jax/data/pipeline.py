@@ -1,7 +1,10 @@
 """From a record source to batches: a global shuffle, random crops, one slice a host."""
 
 import functools
+import math
 import sys
+from typing import Any
+import zlib
 
 import grain.python as grain
 import numpy as np
@@ -23,13 +26,14 @@ def crop(source_ST, start, into_ST):
     return length
 
 
-def stack(examples, start_B, config):
+def stack(examples, start_BS, config, samples):
     """A batch of one segment of each example, each copied once, from its record to its row.
 
     Args:
       examples: [B] records.Example; an iterator holds one of them at a time.
-      start_B: where each segment begins [samples].
+      start_BS: where each segment begins [samples], of each source or of all alike [B, 1].
       config: an experiment's ConfigDict.
+      samples: of a segment.
 
     Returns:
       {'id' list of str, 'source_BST' int16 (what the mixtures are the sums of: the sources, then
@@ -37,23 +41,30 @@ def stack(examples, start_B, config):
       [samples], and where `data.adaptation_seconds` is not 0 'adaptation_BT' int16, repeated where
       shorter}.
     """
-    size, adaptation = len(start_B), adaptation_samples(config)
+    size, adaptation = len(start_BS), adaptation_samples(config)
     batch = {'id': [], 'length_B': np.empty(size, np.int32)}
     if adaptation:
         batch['adaptation_BT'] = np.empty((size, adaptation), np.int16)
-    for b, (example, start) in enumerate(zip(examples, start_B, strict=True)):
+    for b, (example, start_S) in enumerate(zip(examples, start_BS, strict=True)):
         parts_ST = example.parts_ST
         if not b:
-            shape = size, len(parts_ST), segment_samples(config)
-            batch['source_BST'] = np.empty(shape, np.int16)
+            batch['source_BST'] = np.empty((size, len(parts_ST), samples), np.int16)
         batch['id'].append(example.id)
-        batch['length_B'][b] = crop(parts_ST, start, batch['source_BST'][b])
+        for s, start in enumerate(start_S):
+            rows = slice(s, s + 1) if len(start_S) > 1 else slice(None)
+            batch['length_B'][b] = crop(parts_ST[rows], start, batch['source_BST'][b, rows])
         if adaptation:
             segment_T = example.adaptation_T[:adaptation]
             batch['adaptation_BT'][b] = (
                 segment_T if len(segment_T) == adaptation else np.resize(segment_T, adaptation)
             )
     return batch
+
+
+def _read_samples(config):
+    """Samples that a training segment is made of: more of them where it may be played faster."""
+    samples = segment_samples(config)
+    return samples + math.ceil(samples * config.data.speed)
 
 
 def usable(source, config):
@@ -65,7 +76,7 @@ def usable(source, config):
     Raises:
       ConfigError: fewer examples remain than a batch holds.
     """
-    length = segment_samples(config)
+    length = _read_samples(config)
     short = np.asarray(source.lengths) < length
     indices = np.flatnonzero(~short) if config.data.short == 'drop' else np.arange(len(source))
     if len(indices) < config.data.batch_size:
@@ -82,6 +93,11 @@ def usable(source, config):
 @functools.lru_cache(maxsize=2)  # around an epoch's end two are in use
 def _order(seed, epoch, examples):
     return np.random.default_rng((seed, 0, epoch)).permutation(examples)
+
+
+def _number(name):
+    """A speaker or recording as a number that is another's once in 2**32 pairs."""
+    return np.uint32(zlib.crc32(name.encode(errors='surrogatepass')))
 
 
 class _TrainBatches:
@@ -104,14 +120,51 @@ class _TrainBatches:
         seed, size, examples = self._config.seed, self._config.data.batch_size, len(self._indices)
         places = (divmod(i, examples) for i in range(step * size, (step + 1) * size))
         index_B = self._indices[[_order(seed, epoch, examples)[i] for epoch, i in places]]
-        room_B = np.maximum(self._source.lengths[index_B] - segment_samples(self._config), 0)
-        start_B = np.random.default_rng((seed, 1, step)).integers(room_B, endpoint=True)
-        batch = stack(
-            (self._source[i] for i in index_B[self._rows]), start_B[self._rows], self._config
-        )
+        samples, remix = _read_samples(self._config), self._config.data.remix
+        room_BS = np.maximum(self._source.lengths[index_B] - samples, 0)[:, None]
+        if remix:  # a place of its own for each source
+            metadata = self._source.metadata
+            parts = metadata['sources'] + metadata.get('noise', False)
+            room_BS = np.repeat(room_BS, parts, axis=1)
+        start_BS = np.random.default_rng((seed, 1, step)).integers(room_BS, endpoint=True)
+        names = []
+
+        def read():
+            for i in index_B[self._rows]:
+                example = self._source[i]
+                noise = [example.id] * (example.noise_T is not None)  # which meets anybody
+                names.append([_number(name) for name in (*example.source_ids, *noise)])
+                yield example
+
+        batch = stack(read(), start_BS[self._rows], self._config, samples)
+        if remix:
+            batch['name_BS'] = np.array(names)
+        if remix or self._config.data.speed:
+            batch['row_B'] = np.arange(size, dtype=np.int32)[self._rows]
         if not self._keep_length:
             del batch['length_B']
         return batch
+
+
+def shapes(config, *, padded=False):
+    """{name: (shape, type)} of a training batch of all hosts, without what it is named.
+
+    Args:
+      config: an experiment's ConfigDict.
+      padded: whether some mixtures are shorter than a segment.
+    """
+    data = config.data
+    size, sources = data.batch_size, data.sources + bool(data.targets)  # a noise where some are
+    made: dict[str, Any] = {'source_BST': ((size, sources, _read_samples(config)), np.int16)}
+    if padded:
+        made['length_B'] = ((size,), np.int32)
+    if data.adaptation_seconds:
+        made['adaptation_BT'] = ((size, adaptation_samples(config)), np.int16)
+    if data.remix:
+        made['name_BS'] = ((size, sources), np.uint32)
+    if data.remix or data.speed:
+        made['row_B'] = ((size,), np.int32)
+    return made
 
 
 def train_batches(source, config, *, host=0, hosts=1):
@@ -124,8 +177,11 @@ def train_batches(source, config, *, host=0, hosts=1):
       hosts: number of processes; `data.batch_size` is split evenly over them.
 
     Returns:
-      A grain iterator of what `stack` returns, with `get_state` and `set_state`. 'length_B' is left
-      out where no mixture is shorter than a segment, so that a model need not mask anything.
+      A grain iterator of what `stack` returns, with `get_state` and `set_state`; for
+      `training.augment`, where it has anything to do, also 'row_B', which row of all hosts' each
+      is, 'name_BS' uint32, whose each source is, and segments long enough to be played faster.
+      'length_B' is left out where no mixture is shorter than a segment, so that a model need not
+      mask anything.
     """
     return iter(
         grain.MapDataset.source(_TrainBatches(source, config, host, hosts)).to_iter_dataset(
@@ -139,7 +195,8 @@ def train_batches(source, config, *, host=0, hosts=1):
 
 def first_segments(examples, config):
     """A batch of the first segment of each example, zero-padded where shorter."""
-    return stack(examples, np.zeros(len(examples), int), config)
+    start_BS = np.zeros((len(examples), 1), int)
+    return stack(examples, start_BS, config, segment_samples(config))
 
 
 def validation_batches(source, config, *, host=0, hosts=1):

@@ -32,30 +32,15 @@ def compile_step(config, devices, *, padded=False):
       The compiled step.
     """
     import jax
-    import jax.numpy as jnp
 
+    from fgsep_jax.data import pipeline
     from fgsep_jax.tasks import make_task
     from fgsep_jax.training import mesh as mesh_lib, state as state_lib, step as step_lib
 
-    task, data = make_task(config), config.data
+    task = make_task(config)
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    batch = {
-        'source_BST': jax.ShapeDtypeStruct(
-            # Beside what is estimated a source of noise where there is any.
-            (
-                data.batch_size,
-                data.sources + bool(data.targets),
-                config_lib.segment_samples(config),
-            ),
-            jnp.int16,
-        )
-    }
-    if padded:
-        batch['length_B'] = jax.ShapeDtypeStruct((data.batch_size,), jnp.int32)
-    if data.adaptation_seconds:
-        batch['adaptation_BT'] = jax.ShapeDtypeStruct(
-            (data.batch_size, config_lib.adaptation_samples(config)), jnp.int16
-        )
+    shapes = pipeline.shapes(config, padded=padded)
+    batch = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
     step = step_lib.jit_train_step(task, config, mesh_lib.make_mesh(devices))
     return step.lower(state, batch).compile()
 

@@ -30,7 +30,7 @@ class SpeechTask:
             sources = max(config.data.sources, 1)  # fewer are refused of the data
             self.model: Any = conv_tasnet(sources=sources, **model)
         with section('loss.', problems):
-            self._name, self._measure, self._weight, self._power_law = _measures(loss)
+            self._name, self._measure, self._clip, self._weight, self._power_law = _measures(loss)
         if problems:
             raise RuleError(problems)
         self._sample_rate, self._sources = config.data.sample_rate, config.data.sources
@@ -115,6 +115,8 @@ class SpeechTask:
 
         loss_B, permutation_BS = pit_of(self._measure, estimate_BET, reference_BRT, valid=valid_BT)
         values = {self._name: -loss_B}
+        if self._clip:
+            loss_B = jnp.maximum(loss_B, self._clip)
         if self._weight:
             term_BS = power_law(
                 reorder(estimate_BET, permutation_BS),
@@ -131,13 +133,16 @@ def _measures(loss):
     """What a section `loss` says.
 
     Returns:
-      (the name of the measure, a function of it, weight of the power-law term, its keywords).
+      (the name of the measure, a function of it, the least that its loss may be (0: anything),
+      weight of the power-law term, its keywords).
     """
     own, law = dict(loss), {}
     for key in POWER_LAW:
         law[key] = own.pop(f'power_law_{key}')
     rules = Rules(loss)
     rules.not_negative('power_law_weight')
+    rules.finite('clip_db')
+    rules.rule(not own.pop('clip_db') > 0, 'clip_db', 'must be below 0, or 0 for none')
     if 'eps' in own:
         rules.positive('eps')
     weight, law['alpha'] = law.pop('weight'), law.pop('exponent')
@@ -147,4 +152,4 @@ def _measures(loss):
     with section('power_law_', rules.problems, alpha='exponent'):
         check(**law)
     rules.check()
-    return loss['name'], measure, weight, law
+    return loss['name'], measure, loss['clip_db'], weight, law

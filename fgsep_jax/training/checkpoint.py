@@ -1,6 +1,7 @@
 """Checkpoints: state, data position and configuration in one atomic save, with their digests."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -103,7 +104,7 @@ class Checkpoints:
                 step,
                 metrics={'loss': math.inf if loss is None else loss},
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
+                    state=ocp.args.StandardSave(_stored(state)),
                     position=ocp.args.JsonSave({**position, 'digest': _digest_of_json(position)}),
                 ),
             )
@@ -176,9 +177,12 @@ class Checkpoints:
         if not os.path.isdir(os.path.join(path, 'state')):
             raise DamagedCheckpoint(f'{path}: its arrays, the folder state, are missing')
         try:
-            state = self._reader.restore(
-                path, ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+            stored = self._reader.restore(
+                path, ocp.args.Composite(state=ocp.args.StandardRestore(_stored(abstract_state)))
             )['state']
+            state: Any = stored
+            if dataclasses.is_dataclass(abstract_state):
+                state = abstract_state.replace(**stored)  # type: ignore[attr-defined]
         except (jax.errors.JaxRuntimeError, MemoryError):
             raise
         except Exception as error:  # whatever Orbax meets in damaged files
@@ -337,7 +341,7 @@ def load_best(workdir, config, task):
         raise _none(workdir)
     step, state, position = restored
     run_folder.check_saved(workdir, config, position.get('config', {}))
-    return step, mesh_lib.local_copy(state.params), checkpoints.notes
+    return step, mesh_lib.local_copy(state.evaluated), checkpoints.notes
 
 
 def load_trained(path):
@@ -421,6 +425,15 @@ def _ignore_late_answers(otherwise, unraisable):
     """Says nothing of what TensorStore's threads answer to a restore that has failed already."""
     if str(unraisable.exc_value) != 'Event loop is closed':
         otherwise(unraisable)
+
+
+def _stored(state):
+    """{name: tree} of what a TrainState holds, but for fields that are empty, which runs of earlier
+    versions have not got; any other tree as it is."""
+    if not dataclasses.is_dataclass(state):
+        return state
+    values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {name: value for name, value in values.items() if jax.tree.leaves(value)}
 
 
 def _named(tree):

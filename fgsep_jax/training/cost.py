@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax import config as config_lib, validate
+from fgsep_jax.data import pipeline
 from fgsep_jax.names import counted
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import mesh as mesh_lib
@@ -161,10 +162,10 @@ def measure(config):
     start = functools.partial(init_state, task, config)
     state = jax.jit(start, out_shardings=mesh_lib.replicated(mesh))()
     size, rng = config.data.batch_size, np.random.default_rng(0)
-    shapes = {'source_BST': (size, config.data.sources, config_lib.segment_samples(config))}
-    if config.data.adaptation_seconds:
-        shapes['adaptation_BT'] = (size, config_lib.adaptation_samples(config))
-    batch = {name: rng.integers(-9999, 9999, shape, np.int16) for name, shape in shapes.items()}
+    shapes = pipeline.shapes(config)
+    batch = {name: rng.integers(0, 9999, *shape) for name, shape in shapes.items()}
+    if 'row_B' in batch:
+        batch['row_B'] = np.arange(size, dtype=np.int32)
     batch = mesh_lib.place_batch(batch, mesh)
     step = jit_train_step(task, config, mesh).lower(state, batch).compile()
     check_memory(step)

@@ -50,7 +50,7 @@ class GateLog:
         """
         if not self._active or (step & (step - 1) and step != self._total):
             return
-        gate_KN = self._probe(local_copy(state.params), self._mixture_BT)['gate_BKN'][0]
+        gate_KN = self._probe(local_copy(state.evaluated), self._mixture_BT)['gate_BKN'][0]
         gate_KN = np.asarray(gate_KN, np.float32)
         edges = np.linspace(0, len(gate_KN), min(FRAMES, len(gate_KN)) + 1).astype(int)
         pooled_KN = np.add.reduceat(gate_KN, edges[:-1]) / np.diff(edges)[:, None]

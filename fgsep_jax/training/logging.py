@@ -1,4 +1,5 @@
-"""What a run tells: metrics.jsonl, TensorBoard, and a progress bar or lines on the terminal."""
+"""What a run tells: metrics.jsonl, run.log, TensorBoard, Weights & Biases where asked, and a
+progress bar or lines on the terminal."""
 
 import contextlib
 import json
@@ -6,6 +7,7 @@ import math
 import os
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -13,7 +15,7 @@ import tqdm
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.dsp.mel import mel_matrix, mel_of_signal
-from fgsep_jax.training import tensorboard
+from fgsep_jax.training import tensorboard, wandb_board
 
 
 class RunLog:
@@ -28,19 +30,21 @@ class RunLog:
       total: steps of the whole run, for the progress bar; None where they are not foreseen.
       active: False on hosts that must not write.
       unvalidated: whether the validation of this step, too, is about to be computed again.
+      config: the run's ConfigDict, for Weights & Biases; None for none.
     """
 
-    def __init__(self, workdir, *, step, total, active=True, unvalidated=False):
+    def __init__(self, workdir, *, step, total, active=True, unvalidated=False, config=None):
         self._active = active
         if not active:
             return
         path = os.path.join(workdir, 'metrics.jsonl')
         _drop_after(path, step, unvalidated)
         self._complained = False
+        self._text = _Appended(os.path.join(workdir, 'run.log'), self._cannot_write)
         self._lines = _Appended(path, self._cannot_write)
         folder = os.path.join(workdir, 'tensorboard')
         self._events = _Appended(tensorboard.path(folder), self._cannot_write)
-        self._board = tensorboard.EventWriter(self._events, purge_step=step + 1)
+        self._boards: list[Any] = [tensorboard.EventWriter(self._events, purge_step=step + 1)]
         self._bar = tqdm.tqdm(
             total=total,
             initial=step,
@@ -49,6 +53,10 @@ class RunLog:
             disable=not sys.stderr.isatty(),
         )
         self._total, self._said = total, time.monotonic()
+        self._wandb = None
+        if config is not None and config.training.wandb:
+            self._wandb = wandb_board.Board(config, workdir, failed=self.say)
+            self._boards.append(self._wandb)
 
     def scalars(self, step, values, *, kind):
         """Writes numbers to metrics.jsonl and TensorBoard.
@@ -63,8 +71,8 @@ class RunLog:
         plain = {name: float(value) for name, value in values.items()}
         finite = {k: value if math.isfinite(value) else None for k, value in plain.items()}
         self._line(step, kind, finite)
-        for name, value in plain.items():
-            self._board.scalar(step, f'{kind}/{name}', value)
+        for board in self._boards:
+            board.scalars(step, {f'{kind}/{name}': value for name, value in plain.items()})
 
     def event(self, step, kind, **content):
         """Writes one line that is not a set of numbers, e.g. a skipped step and its ids."""
@@ -78,7 +86,8 @@ class RunLog:
     def text(self, step, name, markdown):
         """Writes text to TensorBoard."""
         if self._active:
-            self._board.text(step, name, markdown)
+            for board in self._boards:
+                board.text(step, name, markdown)
 
     def sounds(self, step, signals, sample_rate):
         """Writes the signals of one example and their spectrograms to TensorBoard, all at one gain
@@ -94,8 +103,9 @@ class RunLog:
         signal_ST = np.stack(list(signals.values())).astype(np.float32)
         signal_ST *= 0.9 / max(np.abs(signal_ST).max(initial=0.0), 1e-9)
         for tag, signal_T, picture in zip(signals, signal_ST, _pictures(signal_ST, sample_rate)):
-            self._board.sound(step, tag, signal_T, sample_rate)
-            self._board.image(step, f'{tag}/spectrogram', picture)
+            for board in self._boards:
+                board.sound(step, tag, signal_T, sample_rate)
+                board.image(step, f'{tag}/spectrogram', picture)
 
     def progress(self, step, *, loss, examples_per_second, seconds_left):
         """Moves the bar; without a terminal prints a line every quarter of a minute.
@@ -120,8 +130,9 @@ class RunLog:
             self.say(f'step {step}{of}  loss {loss:.2f}  {speed}{to_go}')
 
     def say(self, text):
-        """Prints a line without breaking the bar."""
+        """Prints a line without breaking the bar, and keeps it in run.log."""
         if self._active:
+            self._text.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {text}\n'.encode())
             with contextlib.suppress(OSError):  # the terminal, or the reader of a pipe, is gone
                 tqdm.tqdm.write(text, file=sys.stdout)
                 sys.stdout.flush()
@@ -139,8 +150,10 @@ class RunLog:
         if self._active:
             with contextlib.suppress(OSError):
                 self._bar.close()
-            self._events.close()
-            self._lines.close()
+            if self._wandb:
+                self._wandb.close()
+            for file in (self._events, self._lines, self._text):
+                file.close()
 
 
 class _Appended:

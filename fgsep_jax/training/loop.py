@@ -23,7 +23,7 @@ from fgsep_jax.training import cost, mesh as mesh_lib, run_folder
 from fgsep_jax.training.checkpoint import Checkpoints, abstract, heard_by, load_initial
 from fgsep_jax.training.endings import Preempted, TrainingError
 from fgsep_jax.training.logging import RunLog
-from fgsep_jax.training.optimizer import make_plateau, update_plateau
+from fgsep_jax.training.optimizer import make_plateau, make_rate, update_plateau
 from fgsep_jax.training.state import init_state
 from fgsep_jax.training.step import jit_train_step, jit_validation_step
 
@@ -72,7 +72,9 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
         state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step, unvalidated = int(state.step), position.get('unvalidated', False)
         clock = _Clock(config, epoch_steps, position.get('seconds', 0.0))
-        trained = (step >= total or clock.is_up(step)) and not unvalidated
+        patience = _Patience(config, *position.get('patience', (None, 0)))
+        over = step >= total or clock.is_up(step) or patience.is_over
+        trained = over and not unvalidated
         if host == 0 and not trained:  # else the folder stays what the training made it
             run_folder.claim(workdir, config, train_source, before=_heard_before(workdir, config))
         checkpoints.open()  # all hosts at once, as nothing can refuse the run any more
@@ -84,6 +86,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                     total=None if config.training.minutes else total,
                     active=host == 0,
                     unvalidated=unvalidated,
+                    config=config,
                 )
             )
         )
@@ -94,9 +97,12 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
             more = f'; training.epochs = {config.training.epochs} asks for fewer' * (step > total)
             if step < total:
                 more = f'; training.minutes = {config.training.minutes:g} are over'
+                more = f'; {patience.said}' if patience.is_over else more
             log.say(f'{workdir} is trained: {counted(step, "step")}, {epochs}{more}')
             return state
-        run = _Run(config, task, mesh, log, checkpoints, batches, validation_source, clock)
+        run = _Run(
+            config, task, mesh, log, checkpoints, batches, validation_source, clock, steps=total
+        )
         run.unscored = position.get('unscored', 0)
         run.compile(state, len(indices), short, total - step)
         how = dict(workdir=workdir, task=task, config=config, total=total, say=log.say)
@@ -110,7 +116,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
         numbers = [n for n in stopping.NAMES if hosts == 1 or n != signal.SIGTERM]
         stop = _Stop(stack.enter_context(stopping.deferred(numbers)), checkpoints)
         clock.start()
-        while step < total and not clock.is_up(step) or unvalidated:
+        while step < total and not clock.is_up(step) and not patience.is_over or unvalidated:
             saved = unvalidated  # by a process that was stopped before it had validated
             if not saved:
                 state = run.step(state, step, total - step)
@@ -129,6 +135,8 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                 if saved and unvalidated:
                     break
                 state, loss = validated or (state, None)
+                if loss is not None:
+                    patience.see(float(loss))
                 clock.agree()
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
@@ -146,6 +154,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                         'unscored': run.unscored,
                         'unvalidated': unvalidated,
                         'seconds': clock.seconds,
+                        'patience': [patience.best, patience.epochs],
                         'config': config.to_dict(),
                     },
                     loss=loss,
@@ -154,6 +163,8 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
             if leaving or unvalidated:
                 break
         checkpoints.wait()
+        if patience.is_over and step < total:
+            log.say(f'the training ends: {patience.said}')
         if stop.number:
             raise Preempted(
                 f'asked to stop by {stopping.NAMES[stop.number]}: saved step {step}{of} in'
@@ -231,8 +242,11 @@ def _check_validation(task, source, config):
 class _Run:
     """One process's share of a run: the compiled steps and what they report to."""
 
-    def __init__(self, config, task, mesh, log, checkpoints, batches, validation_source, clock):
-        self._clock = clock
+    def __init__(
+        self, config, task, mesh, log, checkpoints, batches, validation_source, clock, *, steps
+    ):
+        self._clock, self._steps = clock, steps
+        self._rate = make_rate(config, steps)
         self._config, self._task, self._mesh, self._log = config, task, mesh, log
         self._checkpoints, self._batches = checkpoints, batches
         self._validation_source = validation_source
@@ -267,7 +281,9 @@ class _Run:
         self._batches.set_state(position)
         began = time.monotonic()
         self._train_step = (
-            jit_train_step(self._task, self._config, self._mesh).lower(state, batch).compile()
+            jit_train_step(self._task, self._config, self._mesh, steps=self._steps)
+            .lower(state, batch)
+            .compile()
         )
         self._log.say(
             cost.describe(
@@ -362,12 +378,12 @@ class _Run:
         ):
             if stop.at_once:
                 return None
-            sums = self._validation_step(state.params, mesh_lib.place_batch(batch, self._mesh))
+            sums = self._validation_step(state.evaluated, mesh_lib.place_batch(batch, self._mesh))
             totals = sums if totals is None else merge_all(totals, sums)
         values = {name: mean.compute() for name, mean in totals.items()}
         plateau = self._update_plateau(state.plateau, values['loss'])
         state = state.replace(plateau=plateau)
-        rate = self._config.training.learning_rate * float(plateau.scale)
+        rate = float(self._rate(step, float(plateau.scale)))
         unscored = len(self._validation_source) - int(totals['loss'].count)
         self._log.scalars(
             step,
@@ -388,7 +404,7 @@ class _Run:
         if jax.process_index() or not count:
             return
         rate = self._config.data.sample_rate
-        params = mesh_lib.local_copy(state.params)
+        params = mesh_lib.local_copy(state.evaluated)
         for i in range(count):
             batch = pipeline.first_segments([self._validation_source[i]], self._config)
             reference_BST = pcm.to_float(batch['source_BST'])
@@ -452,6 +468,38 @@ class _Clock:
         if not step or step % self._epoch_steps:
             return False
         return self._agreed * (1 + self._epoch_steps / step / 2) >= self._limit
+
+
+class _Patience:
+    """Whether a run has gone without improvement for as long as it may.
+
+    Attributes:
+      best: validation loss, None before there is one.
+      epochs: since then.
+    """
+
+    def __init__(self, config, best, epochs):
+        self._limit = config.training.patience_epochs
+        self._tolerance = config.training.plateau_tolerance
+        self.best, self.epochs = best, epochs
+
+    def see(self, loss):
+        """Counts an epoch of a validation loss, which need not be finite."""
+        if math.isfinite(loss) and (self.best is None or loss < self.best - self._tolerance):
+            self.best, self.epochs = loss, 0
+        else:
+            self.epochs += 1
+
+    @property
+    def is_over(self):
+        return 0 < self._limit <= self.epochs
+
+    @property
+    def said(self):
+        return (
+            f'no improvement for {counted(self.epochs, "epoch")}'
+            f' (training.patience_epochs = {self._limit})'
+        )
 
 
 class _Stop:

@@ -6,7 +6,7 @@ import jax
 
 from fgsep_jax import data_sets, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
-from fgsep_jax.training import loop
+from fgsep_jax.training import loop, wandb_board
 from fgsep_jax.training.gates import GateLog
 
 
@@ -22,6 +22,7 @@ def train(config, workdir, *, then=()):
     directory = data_sets.open_data(
         config, splits=('train', 'validation', *then), hosts=jax.process_count(), say=say
     )
+    wandb_board.check(config)
     say(f'run                {workdir}')
     first = validate.check_sources(config, open_dataset(directory), directory)
     source = RecordSource(directory, 'validation', first)

@@ -15,6 +15,8 @@ from fgsep_jax.names import part, shown
 MAY_CHANGE = (
     'training.epochs',
     'training.minutes',
+    'training.patience_epochs',
+    'training.wandb',
     'training.log_steps',
     'training.checkpoint_steps',
     'training.keep_checkpoints',
@@ -34,6 +36,8 @@ MAY_CHANGE = (
 CONTENTS = (
     'training_data.json',
     'metrics.jsonl',
+    'run.log',
+    'wandb',
     'checkpoints',
     'tensorboard',
     'gates',
@@ -44,6 +48,12 @@ CONTENTS = (
 
 _DIGEST_LETTERS = 12
 _MOST_NAMED = 10  # runs, in one message
+
+
+def may_change(key, config):
+    """Whether a key may change between two starts of a run without making it another run."""
+    ends_schedule = key == 'training.epochs' and config.training.schedule == 'cosine'
+    return key in MAY_CHANGE and not ends_schedule
 
 
 def default(config):
@@ -107,7 +117,7 @@ def check(workdir, config):
     changed = [
         f'  {key}: {before.get(key)!r} before, {now.get(key)!r} now'
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in MAY_CHANGE
+        if before.get(key) != now.get(key) and not may_change(key, config)
     ]
     if changed:
         raise config_lib.ConfigError(
@@ -150,7 +160,7 @@ def check_saved(workdir, config, saved):
     changed = [
         f'{key} = {now[key]!r}, saved with {saved[key]!r}'
         for key in sorted(now.keys() & saved.keys())
-        if now[key] != saved[key] and key not in MAY_CHANGE
+        if now[key] != saved[key] and not may_change(key, config)
     ]
     if changed:
         raise config_lib.ConfigError(

@@ -20,6 +20,7 @@ class TrainState:
       plateau: state of the learning-rate rule.
       skipped: steps skipped for a loss or gradient that was not finite.
       skipped_in_row: how many of them since the last good step.
+      average: moving average of the parameters; () where `training.ema` is 0.
     """
 
     step: jax.Array
@@ -28,6 +29,12 @@ class TrainState:
     plateau: Any
     skipped: jax.Array
     skipped_in_row: jax.Array
+    average: Any = ()
+
+    @property
+    def evaluated(self):
+        """The parameters that are validated, evaluated and exported."""
+        return self.params if isinstance(self.average, tuple) else self.average
 
 
 def init_state(task, config, params=None):
@@ -47,6 +54,7 @@ def init_state(task, config, params=None):
         plateau=make_plateau(config).init(params),
         skipped=zero,
         skipped_in_row=zero,
+        average=jax.tree.map(jnp.copy, params) if config.training.ema else (),
     )
 
 

@@ -34,9 +34,10 @@ class EventWriter:
         self._event(0, _bytes(3, b'brain.Event:2'))
         self._event(purge_step, _bytes(7, _integer(1, 1)))  # SessionLog of status START
 
-    def scalar(self, step, tag, value):
-        """Writes a number."""
-        self._summary(step, tag, _float(2, value))
+    def scalars(self, step, values):
+        """Writes numbers, {tag: number}."""
+        for tag, value in values.items():
+            self._summary(step, tag, _float(2, value))
 
     def sound(self, step, tag, signal_T, sample_rate):
         """Writes a signal in [-1, 1]."""

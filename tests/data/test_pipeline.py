@@ -152,3 +152,31 @@ def test_adaptation_segments_have_the_configured_length(tmp_path):
     assert 'adaptation_BT' not in next(
         pipeline.train_batches(source, tiny.config(data, 'blstm_m1'))
     )
+
+
+@pytest.mark.parametrize('noise', [False, True])
+def test_sources_that_will_be_dealt_come_with_names_and_places_of_their_own(tmp_path, noise):
+    source = open_source(tmp_path, noise=noise)
+    config = tiny.config('', **{'data.remix': True, 'data.speed': 0.1})
+    by_id = {source[i].id: source[i] for i in range(len(source))}
+    hosts = [pipeline.train_batches(source, config, host=h, hosts=2) for h in range(2)]
+    names, places = {}, set()
+    for batches in zip(*(take(host, 4) for host in hosts)):
+        rows = np.concatenate([batch['row_B'] for batch in batches])
+        assert sorted(rows) == [0, 1, 2, 3]
+        for batch in batches:
+            assert batch['source_BST'].shape == (2, 2 + noise, 880)
+            for b, name in enumerate(batch['id']):
+                example = by_id[name]
+                for part_T, whole_T in zip(batch['source_BST'][b], example.parts_ST, strict=True):
+                    windows = np.lib.stride_tricks.sliding_window_view(whole_T, 880)
+                    places.add((name, int(np.flatnonzero((windows == part_T).all(axis=1))[0])))
+                of = (*example.source_ids, *[name] * noise)
+                for number, who in zip(batch['name_BS'][b], of, strict=True):
+                    assert names.setdefault(who, number) == number
+    assert len({*names.values()}) == len(names) == 16 * (2 + noise)
+    assert len(places) == len(names)  # no two sources of a mixture from one place
+    plan = pipeline.shapes(config)
+    for name, (shape, kind) in plan.items():
+        value = next(hosts[0])[name]
+        assert value.dtype == kind and (noise or value.shape[1:] == shape[1:]), name

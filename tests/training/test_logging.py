@@ -132,13 +132,17 @@ def test_what_waits_for_room_is_bounded(tmp_path):
 def test_tags_of_any_name_are_parts(tmp_path, name):
     log = logging.RunLog(tmp_path, step=0, total=1)
     log.scalars(1, {name: 1.0}, kind='train')
-    log._board.text(1, name, f'of {name}')
+    log._boards[0].text(1, name, f'of {name}')
     log.close()
     *_, scalar, text = events(tmp_path / 'tensorboard')
     for event in (scalar, text):
         parts = event.summary.value[0].tag.removeprefix('train/').split('/')
         assert all(map(names.is_part, parts))
         assert parts == [name] or '/' in name or names.part(name) == parts[0] != name
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['metrics.jsonl', 'tensorboard']
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'metrics.jsonl',
+        'run.log',
+        'tensorboard',
+    ]
     line = json.loads((tmp_path / 'metrics.jsonl').read_text())
     assert line == {'step': 1, 'kind': 'train', name: 1.0}

@@ -161,7 +161,7 @@ def test_means_are_over_the_examples_that_are_scored(first, loss, gradient, squa
     task, config = Picky(), tiny.config('')
     state = init_state(task, config)  # mean = 1
     batch = {'source_BST': jnp.array(first, jnp.int16)[:, None, None], 'valid_B': jnp.ones(4, bool)}
-    how = dict(task=task, optimizer=make_optimizer(config), learning_rate=0.1, seed=0)
+    how = dict(task=task, optimizer=make_optimizer(config), learning_rate=lambda *_: 0.1, seed=0)
     after, metrics, finite_B = step_lib.train_step(state, batch, **how)
     np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-6)
     np.testing.assert_allclose(metrics['gradient_norm'], gradient, rtol=1e-6)
@@ -194,7 +194,7 @@ def tiny_step():
     config.loss.power_law_hop = 16
     task, optimizer = make_task(config), make_optimizer(config)
     state = jax.jit(lambda: init_state(task, config))()
-    how = dict(task=task, optimizer=optimizer, learning_rate=0.1, seed=0)
+    how = dict(task=task, optimizer=optimizer, learning_rate=lambda *_: 0.1, seed=0)
     train = jax.jit(functools.partial(step_lib.train_step, **how))
     return state, train, jax.jit(functools.partial(step_lib.validation_step, task=task))
 
@@ -262,7 +262,9 @@ def test_a_skipped_step_changes_nothing_but_the_counters():
     task, config = MeanTask(bad=[7]), tiny.config('')
     state = init_state(task, config)
     batch = {'source_BST': jnp.array([[[7]], [[1]]], jnp.int16)}
-    keywords = dict(task=task, optimizer=make_optimizer(config), learning_rate=0.1, seed=0)
+    keywords = dict(
+        task=task, optimizer=make_optimizer(config), learning_rate=lambda *_: 0.1, seed=0
+    )
     after, metrics, finite_B = step_lib.train_step(state, batch, **keywords)
     assert after.params == state.params and int(after.skipped_in_row) == 1
     assert not metrics['finite'] and finite_B.tolist() == [False, True]

@@ -1,5 +1,6 @@
 """A run that is killed, stopped, or dealt over devices and hosts is the same run."""
 
+import functools
 import json
 import os
 import pathlib
@@ -46,6 +47,13 @@ def start(data, workdir, *flags, devices=1):
     )
 
 
+def two_hosts(data, workdir, *flags):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    return [start(data, workdir, f'--host={i}/2', f'--port={port}', *flags) for i in range(2)]
+
+
 def finish(*processes, code=0):
     for process in processes:
         output, _ = process.communicate(timeout=300)
@@ -58,16 +66,16 @@ def lines(workdir, kind):
     return [row for row in rows if row['kind'] == kind]
 
 
-def losses(workdir, kind='train'):
+def losses(workdir, kind='train', unscored=True):
     rows = lines(workdir, kind)
     steps = [row['step'] for row in rows]
     assert steps == sorted(set(steps)), 'a step was logged twice'
-    assert kind != 'train' or rows[-1]['unscored'] > 0
+    assert kind != 'train' or not unscored or rows[-1]['unscored'] > 0
     return np.array([[row['loss'], row['unscored']] for row in rows])
 
 
-def parameters(data, workdir):
-    config = tiny.config(data)
+def parameters(data, workdir, **overrides):
+    config = tiny.config(data, **overrides)
     shapes = jax.eval_shape(lambda: init_state(make_task(config), config))
     checkpoints = checkpoint.Checkpoints(workdir)
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -98,6 +106,38 @@ def test_killed_runs_end_with_the_same_bits(data, undisturbed, tmp_path):
     np.testing.assert_array_equal(losses(undisturbed), losses(tmp_path))
 
 
+# Everything that changes what a step does.
+RECIPE = {
+    'data.remix': True,
+    'data.speed': 0.05,
+    'training.schedule': 'cosine',
+    'training.warmup_steps': 3,
+    'training.weight_decay': 0.01,
+    'training.accumulate': 2,
+    'training.ema': 0.9,
+}
+
+
+@pytest.mark.slow
+def test_killed_runs_of_dealt_sources_end_with_the_same_bits(data, tmp_path):
+    flags = [f'--{key}={json.dumps(value)}' for key, value in RECIPE.items()]
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    undisturbed = start(data, whole, *flags)
+    process = start(data, killed, *flags)
+    while len(lines(killed, 'train')) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finish(undisturbed, start(data, killed, *flags))
+    expected, again = (parameters(data, folder, **RECIPE) for folder in (whole, killed))
+    jax.tree.map(np.testing.assert_array_equal, expected, again)
+    by_step = functools.partial(losses, unscored=False)
+    np.testing.assert_array_equal(by_step(whole), by_step(killed))
+    shared = tmp_path / 'shared'
+    finish(*two_hosts(data, shared, *flags))
+    np.testing.assert_allclose(by_step(shared), by_step(whole), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_sigterm_saves_and_leaves_and_resumes(data, undisturbed, tmp_path):
     process = start(data, tmp_path, '--training.checkpoint_steps=1000')
@@ -121,10 +161,7 @@ def test_devices_share_a_batch_and_change_nothing(data, undisturbed, tmp_path):
 
 @pytest.mark.slow
 def test_two_hosts_make_the_same_run_as_one(data, undisturbed, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    finish(*[start(data, tmp_path, f'--host={i}/2', f'--port={port}') for i in range(2)])
+    finish(*two_hosts(data, tmp_path))
     np.testing.assert_allclose(losses(tmp_path)[:3], losses(undisturbed)[:3], rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(
         losses(tmp_path, 'validation'), losses(undisturbed, 'validation'), rtol=1e-3, atol=1e-3
