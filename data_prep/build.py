@@ -328,7 +328,10 @@ def _dry_run(
     result = {
         'name': name,
         'recordings': {
-            split: {'files': len(members), unit: len({x.source_id for x in members})}
+            split: {
+                'files': len(members),
+                unit: len({x.source_id for x in members if x.role != mixtures.NOISE}),
+            }
             for split, members in sorted(by_split.items())
         },
         'looked_into': len(forms),

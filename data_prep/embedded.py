@@ -32,7 +32,8 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
         return False
     metadata = files.read_json(path, ValueError)
     wanted = json.loads(json.dumps(vars(args)))
-    config = metadata.get('config', {})
+    later = {key: value for key, value in options.LATER.items() if key in wanted}
+    config = {**later, **metadata.get('config', {})}
     if (metadata.get('job'), metadata.get('synthesiser')) == (job, synthesiser) and all(
         wanted.get(key) == value for key, value in config.items()
     ):

@@ -47,7 +47,7 @@ def job(args: types.SimpleNamespace, folder: str) -> dict:
             utterances_per_voice=args.utterances_per_voice,
             sample_rate=args.sample_rate,
         ),
-        plan=options.random_pairs(args),
+        **options.random_pairs(args),
         extra_metadata={'speakers': {voice.name: voice.sex.upper() for voice in espeak.VOICES}},
     )
 

@@ -1,4 +1,4 @@
-"""Two-speaker mixtures from any `<speaker>/**/*` tree, split by speaker or by recording.
+"""Mixtures of speakers from any `<speaker>/**/*` tree, split by speaker or by recording.
 
 python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 """
@@ -28,6 +28,7 @@ def _prepare(args) -> dict:
         test=args.test_fraction,
         seed=args.seed,
         split_by=args.split_by,
+        least=args.speakers_a_mixture,
     )
     job = options.pairs_of(args, read)
     places = (posixpath.relpath(x.path, args.input_dir) for x in job['utterances'])
@@ -60,7 +61,8 @@ def main(argv=None) -> None:
         choices=('speaker', 'recording'),
         default='speaker',
         help='recording: every speaker is in every split, with other recordings, or, where there '
-        'are few, with other segments of --max_seconds; two speakers are enough',
+        'are few, with other segments of --max_seconds; as many speakers as a mixture has are '
+        'enough',
     )
     parser.switch('--fewer', 'all the pairs there are will do where more are asked for')
     options.pair_flags(parser, dict.fromkeys(('train', 'validation', 'test')))

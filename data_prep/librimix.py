@@ -1,4 +1,4 @@
-"""Libri2Mix or MiniLibriMix (clean, two speakers), from its tree of wav files.
+"""Libri2Mix, Libri3Mix or MiniLibriMix, clean or with noise, from its tree of wav files.
 
 python -m data_prep.librimix --input_dir=Libri2Mix --output_dir=data/libri2mix
 """
@@ -14,8 +14,15 @@ _RULE = (
 
 def _prepare(args) -> dict:
     train_parts = tuple(part for part in args.train_parts.split(',') if part)
-    read = librimix.read(args.input_dir, train_parts=train_parts, splits=args.splits)
-    return {**options.listed(*read), 'snr_rule': _RULE}
+    read = librimix.read(
+        args.input_dir,
+        train_parts=train_parts,
+        splits=args.splits,
+        speakers=args.speakers_a_mixture,
+        noise=args.noise,
+    )
+    plain = args.speakers_a_mixture == 2 and not args.noise
+    return {**options.listed(*read), 'snr_rule': _RULE if plain else options.MEASURED_RULE}
 
 
 def main(argv=None) -> None:
@@ -30,6 +37,8 @@ def main(argv=None) -> None:
         '--train_parts', default='', help='e.g. train-360; default: all training parts there are'
     )
     options.splits_flag(parser, mixed.SPLITS, default=())
+    options.speakers_a_mixture_flag(parser)
+    parser.switch('--noise', 'take mix_both, whose noise is no target, instead of mix_clean')
     options.run(parser, argv, _prepare)
 
 

@@ -7,7 +7,8 @@ import functools
 import os
 
 from data_prep import fgbg, mix, mixtures, options, tables
-from data_prep.mixtures import Mixture, snr_of
+from data_prep.mixtures import NOISE, Mixture, snr_of
+from data_prep.readers.sounds import ROLES
 from data_prep.recordings import Recording
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line, files
@@ -47,20 +48,32 @@ def check(
         raise ValueError(f'split is {row.split!r}: its split must be one of {", ".join(SPLITS)}')
     if row.problem:
         return
-    if len(row.sources) < 2:
-        raise ValueError('it needs two sources at least, path_1 and path_2')
+    if len(row.targets) < 2:
+        but = ' that are no noise' * (len(row.sources) > 1)
+        raise ValueError(f'it needs two sources at least{but}, path_1 and path_2')
     _check_sources(row)
     _check_files(row, known)
     _check_event(row, most=options.LONGEST * sample_rate)
     first = next((x for x in before if not x.problem), row)
     if len(row.sources) != len(first.sources):
         raise ValueError(f'it needs {len(first.sources)} sources, as the first mixture has')
+    if row.noisy != first.noisy or len(row.targets) != len(first.targets):
+        raise ValueError('it has noise and the first mixture none, or the other way round')
     if kind_of(row) != kind_of(first):
         raise ValueError('ready mixtures, events with an onset, and others do not mix')
 
 
 def _check_sources(row: Mixture) -> None:
     kind = kind_of(row)
+    for i, x in enumerate(row.sources, 1):
+        if x.role not in ('', NOISE):
+            raise ValueError(f'role_{i} is {x.role!r}: must be {NOISE}, or empty')
+        if x.role and i < len(row.sources):
+            raise ValueError(f'role_{i} is {x.role!r}: the last source alone may be noise')
+        if x.role and kind == 'levels' and x.level_db is None:
+            raise ValueError(f'level_db_{i} is empty: with noise, all sources need a level')
+        if x.heard and (kind != 'ready' or x.role):
+            raise ValueError(f'heard_{i} is given: only a target of a ready mixture may have it')
     speakers = [x.source_id for x in row.sources if x.source_class == 'speech']
     levels = [x.level_db for x in row.sources]
     for i, x in enumerate(row.sources, 1):
@@ -76,6 +89,7 @@ def _check_sources(row: Mixture) -> None:
         if (x.level_db is None) != (levels[0] is None):
             level_db = 'empty' if x.level_db is None else f'{x.level_db:g}'
             raise ValueError(f'level_db_{i} is {level_db}: all sources must have one, or none')
+    levels = [x.level_db for x in row.targets]
     of_levels = None not in levels or (len(levels) > 2 and kind == 'levels')
     if row.snr_db is not None and of_levels and abs(row.snr_db - snr_of(levels)) > 0.01:
         raise ValueError(
@@ -151,9 +165,11 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
         )
 
     for row in rows:
-        roles = ('foreground', 'background') if kind_of(row) == 'scene' else ('',) * 99
-        for source, role in zip(row.sources, roles):
-            add(row, source.path, source, role)
+        scene = kind_of(row) == 'scene'
+        for i, source in enumerate(row.sources):
+            add(row, source.path, source, ROLES[i] if scene else source.role)
+            if source.heard:
+                add(row, source.heard, source)
         if row.ready[1:]:  # which one is good is found out, and the bad ones are counted
             add(row, row.ready[0], row.sources[0], others=row.ready[1:])
     return list(files.values())
@@ -170,8 +186,8 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
     splits_of = {unit: {}, 'file': {}, 'mixture id': {}}
     for row in rows:
         split = 'test' if row.split in mixtures.TEST_SUBSETS else row.split
-        paths = [source.path for source in row.sources]
-        ids = [x.source_id for x in row.sources if x.source_id != tables.below(x.path, roots)]
+        paths = [path for x in row.sources for path in (x.path, x.heard) if path]
+        ids = [x.source_id for x in row.targets if x.source_id != tables.below(x.path, roots)]
         for kind, found in zip(splits_of, (ids, [*paths, *row.ready[:1]], [row.id])):
             for name in () if row.problem else found:
                 splits_of[kind].setdefault(name, set()).add(split)

@@ -116,30 +116,32 @@ def mix(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
 
 
 def pack(
-    row: Mixture, sources_ST: np.ndarray, *, sample_rate: int, snr_db: float, **adaptation
+    row: Mixture, parts_ST: np.ndarray, *, sample_rate: int, snr_db: float, **adaptation
 ) -> Example:
-    """The example of a row from its mixed sources.
+    """The example of a row from its mixed parts.
 
     Args:
         row: names and classes of the sources.
-        sources_ST: in [-1, 1); rounded to int16.
+        parts_ST: the sources, and behind them the noise, if any, in [-1, 1); rounded to int16.
         sample_rate: in hertz.
         snr_db: what the record says.
         **adaptation: the fields of `Example` on the adaptation segment, where there is one.
     Raises:
-        BadInput: if a source or the mixture does not fit int16.
+        BadInput: if a source, the noise or the mixture does not fit int16.
     """
     try:
-        pcm_ST = quantise(sources_ST)
+        pcm_ST = quantise(parts_ST)
     except ValueError as error:
         raise BadInput('mixture clips', str(error)) from error
+    count = len(row.targets)
     return Example(
         id=row.id,
-        sources_ST=pcm_ST,
+        sources_ST=pcm_ST[:count],
         sample_rate=sample_rate,
-        source_ids=tuple(source.source_id for source in row.sources),
-        source_classes=tuple(source.source_class for source in row.sources),
+        source_ids=tuple(source.source_id for source in row.targets),
+        source_classes=tuple(source.source_class for source in row.targets),
         snr_db=snr_db,
+        noise_T=pcm_ST[count] if row.noisy else None,
         **adaptation,
     )
 
@@ -184,43 +186,53 @@ def mix_at_levels(row: Mixture, *, sample_rate: int) -> Example:
     sources_ST = scale_to_levels(np.stack(pieces), level_db_S, wanted_db_S)
     snr_db = row.snr_db
     if snr_db is None:
-        snr_db = snr_of(wanted_db_S)
+        snr_db = snr_of(wanted_db_S[: len(row.targets)])
     return pack(row, scale_to_peak(sources_ST), sample_rate=sample_rate, snr_db=snr_db)
 
 
-def mix_as_made(row: Mixture, *, sample_rate: int, tolerance: int = 2) -> Example:
+def mix_as_made(row: Mixture, *, sample_rate: int) -> Example:
     """Sources of a tree that is already mixed, sample for sample.
 
     Without an SNR of the row it is the ratio of the sources' mean powers, offsets not counted.
+    What a source has more in the mixture than by itself (`Source.heard`) is noise.
 
     Args:
-        row: of its `ready` forms, the first that can be read is checked against the sum.
+        row: of its `ready` forms, the first that can be read is checked against the sum, to one
+            int16 step a file (each was rounded on its own).
         sample_rate: of the data set.
-        tolerance: of that check, in int16 steps (each file was rounded on its own).
     Raises:
         BadInput: if the sources differ in length, or the mixture is not their sum.
     """
     lengths = {source.stop for source in row.sources}
     if len(lengths) > 1:
         raise BadInput('lengths differ', f'sources of {sorted(lengths)} samples')
-    # As they are, so that they add up to the mixture.
-    sources_ST = np.stack(
-        [
-            audio.read(source.path, sample_rate=sample_rate, take=Take(source.take.channel))
-            for source in row.sources
-        ]
-    )
+
+    def read(path, source):  # as it is, so that all add up to the mixture
+        return audio.read(path, sample_rate=sample_rate, take=Take(source.take.channel))
+
+    sources_ST = np.stack([read(source.path, source) for source in row.sources])
     mixture_T = audio.read_first(row.ready, sample_rate=sample_rate)
-    if mixture_T.shape != sources_ST.shape[1:]:
-        raise BadInput('lengths differ', f'mixture {mixture_T.size}, sources {sorted(lengths)}')
-    error = float(np.abs(sources_ST.sum(axis=0) - mixture_T).max()) * pcm.FULL_SCALE
-    if error > tolerance:
+    heard = {s: read(x.heard, x) for s, x in enumerate(row.sources) if x.heard}
+    for what, signal_T in (('mixture', mixture_T), *(('as heard', x_T) for x_T in heard.values())):
+        if signal_T.shape != sources_ST.shape[1:]:
+            raise BadInput('lengths differ', f'{what} {signal_T.size}, sources {sorted(lengths)}')
+    heard_ST = sources_ST
+    if heard:
+        heard_ST = np.stack([heard.get(s, x_T) for s, x_T in enumerate(sources_ST)])
+    error = float(np.abs(heard_ST.sum(axis=0) - mixture_T).max()) * pcm.FULL_SCALE
+    if error > len(sources_ST):
         raise BadInput('mixture is not the sum', f'differs by {error:.0f} steps of int16')
     snr_db = row.snr_db
     if snr_db is None:
-        offset_S1 = np.array([[source.take.offset] for source in row.sources], np.float32)
-        power_S = np.mean(np.square(sources_ST - offset_S1, dtype=np.float64), axis=1)
+        targets = row.targets
+        offset_S1 = np.array([[source.take.offset] for source in targets], np.float32)
+        power_S = np.mean(
+            np.square(sources_ST[: len(targets)] - offset_S1, dtype=np.float64), axis=1
+        )
         snr_db = float(10.0 * np.log10(power_S[0] / power_S[1:].sum()))
+    if heard:
+        noise_T = (heard_ST - sources_ST).sum(axis=0) + sources_ST[len(row.targets) :].sum(axis=0)
+        sources_ST = np.concatenate([sources_ST[: len(row.targets)], noise_T[None]])
     return pack(row, sources_ST, sample_rate=sample_rate, snr_db=snr_db)
 
 

@@ -9,6 +9,7 @@ import collections
 from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import dataclasses
+import itertools
 import math
 import re
 
@@ -20,6 +21,8 @@ from fgsep_jax import command_line
 from fgsep_jax.names import counted
 
 _DB = (-200.0, 200.0)  # of a level or SNR in a table
+_AT_ONCE = 1 << 16  # groups of three and more that are put in order together
+NOISE = 'noise'  # role of what is in the mixture and nobody's target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Source:
         start, stop: in samples at the data set's rate.
         level_db: what it is brought to; only differences matter; None: it is left as it is.
         take: how the file is to be read.
+        role: `noise` of what is no target; empty for the others. Noise comes last.
+        heard: the source as it is in a ready mixture, where that is another file (with its room);
+            what it has more than the source is noise, too.
     """
 
     path: str = column(PATH)
@@ -42,6 +48,8 @@ class Source:
     stop: int = column(int, 0, always=True)
     level_db: float | None = column(_DB, None)
     take: Take = column(Take, AS_IT_IS)
+    role: str = column(str, '')
+    heard: str = column(PATH, '')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +90,16 @@ class Mixture:
     problem: str = column(str, '')
     detail: str = column(str, '')
 
+    @property
+    def targets(self) -> tuple[Source, ...]:
+        """The sources that are no noise."""
+        return tuple(source for source in self.sources if source.role != NOISE)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether its example has noise."""
+        return any(source.role == NOISE or source.heard for source in self.sources)
+
 
 def part(recording: Recording, start: int, stop: int, level_db: float | None = None) -> Source:
     """A stretch of a recording that is good."""
@@ -109,40 +127,64 @@ def cut(recording: Recording, *, sample_rate: int, max_seconds: float) -> list[R
     ]
 
 
-def _pass(segments: list[Recording], seed: int, split: str, turn: int, used: set) -> list[tuple]:
-    """Each segment once as first and once as second source, never twice the same speaker or pair.
+def _ids(group: Iterable[Recording]) -> tuple[str, ...]:
+    return tuple(segment.id for segment in group)
 
-    Two orders by hash are laid side by side; a place where they do not fit swaps its second
-    source with the nearest place where both then fit. What never fits is left out.
+
+def _pass(
+    segments: list[Recording], seed: int, split: str, turn: int, used: set, size: int
+) -> list[tuple[Recording, ...]]:
+    """Each segment once in each place of a mixture, never twice the same speaker or group.
+
+    Orders by hash, one a place, are laid side by side; where the next one does not fit, its segment
+    is swapped with the nearest with which both then fit. What never fits is left out.
+
+    Args:
+        segments: of one split.
+        seed, split, turn: what the orders are drawn from.
+        used: ids of the groups there are.
+        size: sources of a mixture.
     """
-    first, second = (
-        sorted(segments, key=lambda s: stable_hash(seed, split, turn, side, s.id))
-        for side in ('first', 'second')
+    first, *others = (
+        sorted(segments, key=lambda s: stable_hash(seed, split, turn, place, s.id))
+        for place in ('first', 'second', *range(3, size + 1))
     )
+    count, groups = len(segments), [(segment,) for segment in first]
+    for order in others:
 
-    def fits(i, j):
-        a, b = first[i], second[j]
-        return a.source_id != b.source_id and (a.id, b.id) not in used
+        def fits(i, j):
+            group = groups[i]
+            if not group:  # left out already
+                return True
+            return (
+                order[j].source_id not in {a.source_id for a in group}
+                and (*_ids(group), order[j].id) not in used
+            )
 
-    count = len(segments)
-    for i in range(count):
-        if not fits(i, i):
-            places = ((i + step) % count for step in range(1, count))
-            j = next((j for j in places if fits(i, j) and fits(j, i)), None)
-            if j is not None:
-                second[i], second[j] = second[j], second[i]
-    return [(first[i], second[i]) for i in range(count) if fits(i, i)]
+        for i in range(count):
+            if not fits(i, i):
+                places = ((i + step) % count for step in range(1, count))
+                j = next((j for j in places if fits(i, j) and fits(j, i)), None)
+                if j is not None:
+                    order[i], order[j] = order[j], order[i]
+        groups = [(*groups[i], order[i]) if groups[i] and fits(i, i) else () for i in range(count)]
+    return [group for group in groups if group]
 
 
-def _unused(segments: list[Recording], seed: int, split: str, used: set) -> list[tuple]:
-    """The pairs that passes do not come by, ordered by hash."""
-    left = [
-        (a, b)
-        for a in segments
-        for b in segments
-        if a.source_id != b.source_id and (a.id, b.id) not in used
-    ]
-    return sorted(left, key=lambda pair: stable_hash(seed, split, pair[0].id, pair[1].id))
+def _unused(segments: list[Recording], seed: int, split: str, used: set, size: int) -> list[tuple]:
+    """Groups that passes do not come by, ordered by hash: of pairs all, of more some at once."""
+    by_speaker = {}
+    for segment in sorted(segments, key=lambda segment: segment.id):
+        by_speaker.setdefault(segment.source_id, []).append(segment)
+    left = (
+        group
+        for members in itertools.permutations(by_speaker.values(), size)
+        for group in itertools.product(*members)
+        if _ids(group) not in used
+    )
+    if size > 2:
+        left = itertools.islice(left, _AT_ONCE)
+    return sorted(left, key=lambda group: stable_hash(seed, split, *_ids(group)))
 
 
 def deal(
@@ -189,14 +231,15 @@ def random_pairs(
     max_seconds: float = 0.0,
     shares: dict[str, float] | None = None,
     fewer: bool = False,
+    speakers: int = 2,
     seed: int = 0,
 ) -> list[Mixture]:
-    """Mixtures of two utterances of different speakers of one split.
+    """Mixtures of two (or more) utterances of different speakers of one split.
 
     A pass uses every utterance (or segment) once as first and once as second source; passes are
     added, never repeating a pair, until the number asked for is reached, or what is left of the
-    pairs where no pass finds another. The longer one is cropped to the shorter at an offset drawn
-    from the mixture's id, as is the SNR, uniform in `snr_db`.
+    pairs where no pass finds another. The longer ones are cropped to the shortest at an offset
+    drawn from the mixture's id, as is the level of the first over each other, uniform in `snr_db`.
 
     Args:
         inspected: recordings of all splits, in any order.
@@ -206,9 +249,10 @@ def random_pairs(
         max_seconds: longer utterances are cut into equal segments (0: not cut).
         shares: see `deal`; None: the utterances say which split they are of.
         fewer: whether all the pairs there are will do where more are asked for.
+        speakers: of a mixture.
         seed: of the job.
     Raises:
-        ValueError: if a split has fewer than two speakers or too few different pairs, or a
+        ValueError: if a split has fewer speakers than a mixture or too few different pairs, or a
             speaker is in two splits.
     """
     segments, split_of, whole = {}, {}, {}
@@ -233,56 +277,67 @@ def random_pairs(
         raise ValueError(f'no mixtures: {flags} are all 0; at least one must be above 0')
     for split in sorted(segments.keys() | pairs.keys()):
         if pairs.get(split) != 0:
-            rows += [
-                _pair_row(a, b, split, snr_db, seed)
-                for a, b in _pairs(segments.get(split, []), split, pairs.get(split), fewer, seed)
-            ]
+            groups = _groups(
+                segments.get(split, []), split, pairs.get(split), fewer, seed, speakers
+            )
+            rows += [_drawn(group, split, snr_db, seed) for group in groups]
     return rows
 
 
-def _pairs(
-    segments: list[Recording], split: str, count: int | None, fewer: bool, seed: int
-) -> list[tuple[Recording, Recording]]:
-    """`count` pairs of one split (None: those of one pass)."""
+def _groups(
+    segments: list[Recording], split: str, count: int | None, fewer: bool, seed: int, size: int
+) -> list[tuple[Recording, ...]]:
+    """`count` groups of `size` segments of one split (None: those of one pass)."""
     without = f'--{split}_pairs=0 makes the data set without it'
     if not segments:
         raise ValueError(f'split {split!r} has no usable file; {without}')
     speakers = {segment.source_id for segment in segments}
-    if len(speakers) < 2:
+    if len(speakers) < size:
         raise ValueError(
             f'split {split!r} has {counted(len(speakers), "speaker")} with usable files'
             f'{"".join(f" ({name})" for name in speakers)}, '
-            'mixtures need two; give it more speakers, lower the limits on length, or '
-            f'{without}'
+            f'mixtures need {counted_out(size)}; give it more speakers, lower the limits on '
+            f'length, or {without}'
         )
     used, turn, chosen = set(), 0, []
     while turn == 0 or len(chosen) < (count or 0):
-        more = _pass(segments, seed, split, turn, used) or _unused(segments, seed, split, used)
+        more = _pass(segments, seed, split, turn, used, size)
+        more = more or _unused(segments, seed, split, used, size)
         if not more and chosen and fewer:
             break
         if not more:
+            what = 'different pair' if size == 2 else 'different mixture'
             raise ValueError(
                 f'split {split!r}: {counted(count, "mixture") if count else "some"} wanted, '
                 f'{counted(len(segments), "utterance")} of {counted(len(speakers), "speaker")} '
-                f'give {counted(len(chosen), "different pair")}; ask for fewer (--{split}_pairs)'
+                f'give {counted(len(chosen), what)}; ask for fewer (--{split}_pairs)'
             )
-        used.update((a.id, b.id) for a, b in more)
+        used.update(map(_ids, more))
         chosen += more
         turn += 1
     return chosen[:count]
 
 
-def _pair_row(
-    a: Recording, b: Recording, split: str, snr_db: tuple[float, float], seed: int
+def counted_out(size: int) -> str:
+    """How many sources or speakers, for a sentence."""
+    return {2: 'two'}.get(size, str(size))
+
+
+def _drawn(
+    group: tuple[Recording, ...], split: str, snr_db: tuple[float, float], seed: int
 ) -> Mixture:
-    name = f'{a.id}+{b.id}'
-    samples = min(a.samples, b.samples)
-    snr = uniform(*snr_db, seed, name, 'snr')
-    sources = []
-    for segment, level_db in ((a, snr / 2), (b, -snr / 2)):
+    name = '+'.join(_ids(group))
+    samples = min(segment.samples for segment in group)
+    # Of the first source over each other one; the levels' mean is 0.
+    purposes = ('snr', *(f'snr_{place}' for place in range(3, len(group) + 1)))
+    below_db = [0.0, *(-uniform(*snr_db, seed, name, purpose) for purpose in purposes)]
+    mean_db, sources = sum(below_db) / len(group), []
+    for segment, level_db in zip(group, below_db):
         room = segment.samples - samples
         start = segment.start + int(uniform(0, room + 1, seed, name, 'crop'))
-        sources.append(part(segment, start, start + samples, level_db))
+        sources.append(part(segment, start, start + samples, level_db - mean_db))
+    levels_db = [source.level_db for source in sources]
+    snr = -below_db[1] if len(group) == 2 else snr_of(levels_db)
     return Mixture(name, split, tuple(sources), samples, snr)
 
 
@@ -311,10 +366,11 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
             resolved.append(row)
             continue
         files = [by_path.get((row.split, source.path)) for source in row.sources]
-        names = [x.id if x else source.path for x, source in zip(files, row.sources)]
-        bad = list(dict.fromkeys(id_ for id_, x in zip(names, files) if not x or x.problem))
+        paths = [*(x.path for x in row.sources), *(x.heard for x in row.sources if x.heard)]
+        of_paths = {path: by_path.get((row.split, path)) for path in paths}
+        bad = [x.id if x else path for path, x in of_paths.items() if not x or x.problem]
         if bad:
-            detail = f'without {" and ".join(bad)}'
+            detail = f'without {" and ".join(dict.fromkeys(bad))}'
             resolved.append(dataclasses.replace(row, problem='source skipped', detail=detail))
             continue
         looped = row.onset is not None  # what begins in its file may end anywhere
@@ -328,13 +384,17 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
             resolved.append(row)
             continue
         levels, snr_db = [source.level_db for source in row.sources], row.snr_db
-        if len(levels) == 2 and levels != [None, None] and snr_db is None:
+        if len(row.targets) == 2 and levels[:2] != [None, None] and snr_db is None:
             snr_db = (levels[0] or 0.0) - (levels[1] or 0.0)
         elif len(levels) == 2 and levels == [None, None] and not row.ready:
             snr_db = snr_db or 0.0
             levels = [snr_db / 2, -snr_db / 2]
         sources = tuple(
-            part(x, source.start, source.stop or x.samples, level_db)
+            dataclasses.replace(
+                part(x, source.start, source.stop or x.samples, level_db),
+                role=source.role,
+                heard=of_paths[source.heard].path if source.heard else '',
+            )
             for x, source, level_db in zip(files, row.sources, levels)
         )
         samples = row.samples or min(source.stop - source.start for source in sources)
@@ -657,11 +717,13 @@ def _with_ids(rows: list[Mixture], lines: list[dict[str, str]]) -> Iterator[Mixt
             if source.source_id and not row.problem:
                 ids.setdefault(source.path, source.source_id)
     for row, cells in zip(rows, lines):
-        if all(source.source_id for source in row.sources):
+        if all(source.source_id or source.role == NOISE for source in row.sources):
             yield row
             continue
         sources = (
-            dataclasses.replace(
+            source
+            if source.role == NOISE
+            else dataclasses.replace(
                 source, source_id=source.source_id or ids.get(source.path) or cells[f'path_{i}']
             )
             for i, source in enumerate(row.sources, 1)

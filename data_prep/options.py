@@ -32,6 +32,20 @@ _OF_THE_RUN = (
     *('classes', 'groups', 'speakers', 'mixtures'),
 )
 
+# Flags that came later, and what leaves them out, so that data sets are those of before.
+LATER = {'speakers_a_mixture': 2, 'noise': False}
+
+_MANY_RULE = (
+    "snr_db is the first source's active speech level (ITU-T P.56) over the sum of the others', "
+    'over the part that is in the mixture (its difference to each of them was drawn); then one '
+    'common factor brings the largest peak of mixture and sources to 0.9.'
+)
+
+MEASURED_RULE = (
+    "snr_db is the ratio of the first source's mean power and the others' over the whole mixture, "
+    "measured, noise not counted; sources and noise are the tree's own samples."
+)
+
 LONGEST = 86400  # seconds, a day; with more, sums of samples leave what a computer counts in
 
 
@@ -202,13 +216,27 @@ def pair_flags(job_parser: command_line.Parser, splits: dict[str, int | None]) -
             + ('' if pairs else '; default: each utterance once on either side'),
         )
     job_parser.add_argument(
-        '--snr_db', type=SNR_DB, default=(-5.0, 5.0), help='--snr_db=low,high, uniform'
+        '--snr_db',
+        type=SNR_DB,
+        default=(-5.0, 5.0),
+        help='--snr_db=low,high, uniform, of the first source over each other',
     )
+    speakers_a_mixture_flag(job_parser)
     job_parser.add_argument(
         '--max_seconds',
         type=SECONDS,
         default=0.0,
         help='cut longer utterances into equal segments; 0: never',
+    )
+
+
+def speakers_a_mixture_flag(job_parser: command_line.Parser) -> None:
+    """Add the flag of how many speakers a mixture has."""
+    job_parser.add_argument(
+        '--speakers_a_mixture',
+        type=within(2, 9, kind=int),
+        default=2,
+        help='different ones, from 2 to 9; a model that separates them has --config.data.sources=N',
     )
 
 
@@ -268,15 +296,17 @@ def sexes(args: types.SimpleNamespace, utterances: Sequence[Recording]) -> tuple
     return {'speakers': sexes_of}, [line] if parts else []
 
 
-def random_pairs(args: types.SimpleNamespace) -> Callable:
-    """The plan that the flags of `pair_flags` ask for."""
+def random_pairs(args: types.SimpleNamespace) -> dict:
+    """Arguments of `build.run` that the flags of `pair_flags` ask for: the plan, and its rule."""
     suffix = '_pairs'
-    return functools.partial(
+    plan = functools.partial(
         mixtures.random_pairs,
         pairs={k.removesuffix(suffix): v for k, v in vars(args).items() if k.endswith(suffix)},
         snr_db=args.snr_db,
         max_seconds=args.max_seconds,
+        speakers=args.speakers_a_mixture,
     )
+    return {'plan': plan, **({'snr_rule': _MANY_RULE} if args.speakers_a_mixture > 2 else {})}
 
 
 def pairs_of(args: types.SimpleNamespace, read: Callable[..., list[Recording]]) -> dict:
@@ -291,7 +321,7 @@ def pairs_of(args: types.SimpleNamespace, read: Callable[..., list[Recording]]) 
     metadata, warnings = sexes(args, utterances)
     return dict(
         utterances=utterances,
-        plan=random_pairs(args),
+        **random_pairs(args),
         copies=copies,
         warnings=warnings,
         extra_metadata=metadata,
@@ -412,7 +442,9 @@ def run(
     config = {
         key: value
         for key, value in vars(args).items()
-        if not key.endswith('_dir') and key not in _OF_THE_RUN
+        if not key.endswith('_dir')
+        and key not in _OF_THE_RUN
+        and not (key in LATER and value == LATER[key])
     }
     if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
         output = contextlib.nullcontext()

@@ -78,7 +78,8 @@ class Recording:
         path: of the file; local, or any URL that Beam's file systems read.
         split: train, validation, test, ...
         source_class: `speech`, or the class of the sound.
-        role: `foreground` or `background` for a sound; empty for speech.
+        role: `foreground` or `background` for a sound, `noise` for what is no target; empty for
+            speech.
         seen: whether training uses the sound's class; None where nothing says so.
         bank: split in which its corpus delivers the sound (`validation`, `test`), if any.
         start, samples: where it begins and how long it is, at the data set's rate; 0 until it is
@@ -116,6 +117,8 @@ class Recording:
     @property
     def owner(self) -> str:
         """Whose it is, for people."""
+        if self.role == 'noise':
+            return 'the noise'
         if self.role:
             return f'class {self.role} {self.source_class}'
         return f'speaker {self.source_id}'

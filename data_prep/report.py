@@ -7,7 +7,7 @@ import posixpath
 
 import numpy as np
 
-from data_prep.mixtures import Mixture
+from data_prep.mixtures import NOISE, Mixture
 from data_prep.recordings import Recording
 from data_prep.tables import printable
 from fgsep_jax import pcm
@@ -218,7 +218,7 @@ def warnings(
     for row in rows:
         by_split.setdefault(row.split, []).append(row)
     sources = {
-        split: {source.source_id for row in members for source in row.sources}
+        split: {source.source_id for row in members for source in row.targets}
         for split, members in by_split.items()
     }
     few = [
@@ -262,7 +262,7 @@ def _hardly_drawn(
     """Splits whose mixtures hold fewer than half of those who have usable files there."""
     usable, lines = {}, []
     for x in inspected:
-        if not x.problem:
+        if not x.problem and x.role != NOISE:
             usable.setdefault(x.split, set()).add(x.source_id)
     for split in sorted(sources.keys() & usable):
         have, count = len(sources[split]), len(usable[split])

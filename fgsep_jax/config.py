@@ -29,7 +29,15 @@ from fgsep_jax.rules import ConfigError, RuleError, did_you_mean
 # Data sets that a task can train on: the jobs of `data_prep`, each as its data set is called; the
 # first is built where none is given.
 JOBS = {
-    'speech': ('embedded', 'wsj0_2mix', 'libritts_2mix', 'vctk_2mix', 'librimix', 'folder_2mix'),
+    'speech': (
+        'embedded',
+        'wsj0_2mix',
+        'libritts_2mix',
+        'vctk_2mix',
+        'librimix',
+        'folder_2mix',
+        'wham',
+    ),
     'foreground': ('embedded_fgbg', 'fgbg'),
 }
 TASKS = tuple(JOBS)

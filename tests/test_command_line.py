@@ -290,6 +290,7 @@ JOBS = (
     'wsj0_2mix',
     'libritts_2mix',
     'librimix',
+    'wham',
     'fgbg',
     'embedded',
     'listed',

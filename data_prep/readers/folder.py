@@ -9,6 +9,7 @@ import unicodedata
 
 from data_prep import recordings
 from data_prep.draws import stable_hash
+from data_prep.mixtures import counted_out
 from data_prep.recordings import AUDIO, Recording, printable, stem
 from fgsep_jax.names import counted
 
@@ -43,33 +44,36 @@ def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[st
 
 
 def split_speakers(
-    speakers: set[str], *, validation: float, test: float, seed: int = 0
+    speakers: set[str], *, validation: float, test: float, seed: int = 0, least: int = 2
 ) -> dict[str, str]:
     """Speaker -> split: speakers ordered by hash, the first ones to test, then validation.
 
     Args:
         speakers: all of them, by the names of their folders.
-        validation: share of the speakers; rounded, at least two speakers unless 0.
+        validation: share of the speakers; rounded, at least `least` speakers unless 0.
         test: the same. Where both are all, nobody is left for training.
         seed: of the job.
+        least: speakers of a mixture.
     Raises:
-        ValueError: if a split would have fewer than two speakers.
+        ValueError: if a split would have fewer speakers than a mixture.
     """
     order = sorted(speakers, key=lambda speaker: stable_hash(seed, 'split', speaker))
-    counts = [max(2, round(share * len(order))) if share else 0 for share in (test, validation)]
+    counts = [max(least, round(share * len(order))) if share else 0 for share in (test, validation)]
     rest = test + validation < 1
     if not rest:
         counts[0 if test else 1] += len(order) - sum(counts)
-    if sum(counts) + 2 * rest > len(order) or any(0 < count < 2 for count in counts):
+    if sum(counts) + least * rest > len(order) or any(0 < count < least for count in counts):
         names = [name for name, share in (('test', test), ('validation', validation)) if share]
         names += ['training'] * rest
         listed = ', '.join([*sorted(order)[:5], '...'][: len(order)]) or 'none'
+        many = counted_out(least)
         ways = ' or '.join(f'--{name}_fraction=0' for name in names if name != 'training')
         raise ValueError(
-            f'{counted(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with two '
-            f'each, and mixtures need two; {f"{ways} leaves one out, or " if ways else ""}add '
-            'speakers: each is a folder in --input_dir; or --split_by=recording splits the '
-            'recordings of each, so that test voices are trained on'
+            f'{counted(len(order), "speaker")} ({listed}) cannot make {", ".join(names)} with '
+            f'{many} each, and mixtures need {many}; '
+            f'{f"{ways} leaves one out, or " if ways else ""}add speakers: each is a folder in '
+            '--input_dir; or --split_by=recording splits the recordings of each, so that test '
+            'voices are trained on'
         )
     names = ['test'] * counts[0] + ['validation'] * counts[1]
     names += ['train'] * (len(order) - len(names))
@@ -116,6 +120,7 @@ def read(
     seed: int = 0,
     copies: list | None = None,
     split_by: str = 'speaker',
+    least: int = 2,
 ) -> list[Recording]:
     """Any `<speaker>/**/*` tree of audio files.
 
@@ -129,9 +134,10 @@ def read(
         copies: see `recordings.distinct`.
         split_by: `speaker`; or `recording`, which `mixtures.deal` does later, all of them being of
             training until then, and one of a recording's forms and microphones is taken.
+        least: speakers of a mixture.
     Raises:
         TreeError: no audio file lies in a folder.
-        ValueError: a split would have fewer than two speakers.
+        ValueError: a split would have fewer speakers than a mixture.
     """
     everything = recordings.list_files(root)
     files = [path for path in everything if '/' in path]
@@ -169,6 +175,7 @@ def read(
             validation=validation,
             test=test,
             seed=seed,
+            least=least,
         )
     except ValueError as error:
         same = [f'{other} = {name}' for name, other in sorted(one_person.items())]

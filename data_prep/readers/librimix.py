@@ -1,4 +1,4 @@
-"""Libri2Mix or MiniLibriMix as their scripts leave them."""
+"""Libri2Mix, Libri3Mix, ... or MiniLibriMix as their scripts leave them."""
 
 import os
 
@@ -17,27 +17,36 @@ PARTS = {
 
 
 def read(
-    root: str, *, train_parts: tuple[str, ...] = (), splits: tuple[str, ...] = ()
+    root: str,
+    *,
+    train_parts: tuple[str, ...] = (),
+    splits: tuple[str, ...] = (),
+    speakers: int = 2,
+    noise: bool = False,
 ) -> tuple[list[Recording], list[Mixture]]:
-    """Recordings and ready mixtures of Libri2Mix, or of MiniLibriMix.
+    """Recordings and ready mixtures of Libri2Mix, Libri3Mix, ..., or of MiniLibriMix.
 
     They lie in `[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav`, or
-    in MiniLibriMix's `{train,val}`.
+    in MiniLibriMix's `{train,val}`; with noise in `mix_both`, and the noise in `noise`.
 
     Args:
         root: the folder.
         train_parts: which of the training parts to take; empty: all that are there.
         splits: to take; empty: all that the corpus is published with (MiniLibriMix has no test).
+        speakers: of a mixture.
+        noise: whether to take the mixtures with noise.
     Raises:
         TreeError: if the tree is another one, a split is not there, or a speaker is in two.
     """
+    mixture, sources = 'mix_both' if noise else 'mix_clean', mixed.folders_of(speakers)
+    below = ','.join([mixture, *sources, *(['noise'] if noise else [])])
     layout = (
-        '[Libri2Mix/][wav8k/min/]{train-100,train-360,dev,test}/{mix_clean,s1,s2}/*.wav, '
-        "or MiniLibriMix's {train,val}"
+        f'[Libri{speakers}Mix/][wav8k/min/]{{train-100,train-360,dev,test}}/{{{below}}}/*.wav'
+        + ", or MiniLibriMix's {train,val}" * (speakers == 2)
     )
     inner = ['min', 'wav8k/min'] + [
         f'{name}/{below}'.rstrip('/')
-        for name in ('Libri2Mix', 'MiniLibriMix')
+        for name in (f'Libri{speakers}Mix', 'MiniLibriMix')
         for below in ('wav8k/min', '')
     ]
     base = mixed.find_base(root, tuple(inner), PARTS, layout)
@@ -56,10 +65,18 @@ def read(
 
     def speakers_of(stem):
         names = stem.split('_')
-        return tuple(name.split('-')[0] for name in names) if len(names) == 2 else None
+        return tuple(name.split('-')[0] for name in names) if len(names) == speakers else None
 
     utterances, listed = mixed.read(
-        base, parts, 'mix_clean', speakers_of, lambda stem: None, layout, splits=splits
+        base,
+        parts,
+        mixture,
+        speakers_of,
+        lambda stem: None,
+        layout,
+        splits=splits,
+        sources=sources,
+        noise='noise' if noise else '',
     )
     mixed.refuse_shared(root, utterances, listed)
     return utterances, listed

@@ -1,10 +1,11 @@
-"""Trees that are mixed already, `<part>/{mix,s1,s2}/<name>.wav`: what their readers share."""
+"""Trees that are mixed already, `<part>/{mix,s1,s2,...}/<name>.wav`: what their readers share."""
 
 from collections.abc import Callable
+import dataclasses
 import os
 
 from data_prep import recordings
-from data_prep.mixtures import Mixture, Source
+from data_prep.mixtures import NOISE, Mixture, Source, counted_out
 from data_prep.recordings import Recording, TreeError, printable
 from fgsep_jax.names import counted
 
@@ -55,14 +56,28 @@ def refuse_shared(
                 f'{"their mixtures" if noun == "speaker" else "them"} out of all but one of them'
             )
 
-    refuse(
-        'speaker', [(recording.source_id, recording.split) for recording in utterances], together
-    )
+    refuse('speaker', [(x.source_id, x.split) for x in utterances if x.role != NOISE], together)
     refuse('mixture', [(line.id, line.split) for line in listed])
 
 
-def find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: str) -> str:
-    """The folder of `root` that holds the parts: itself, or one of the usual ones inside it."""
+def find_base(
+    root: str,
+    inner: tuple[str, ...],
+    parts: dict[str, str],
+    layout: str,
+    firsts: tuple[str, ...] = ('s1',),
+) -> str:
+    """The folder of `root` that holds the parts: itself, or one of the usual ones inside it.
+
+    Args:
+        root: the folder.
+        inner: the usual ones.
+        parts: {folder: split}.
+        layout: what such a tree looks like, for the refusal.
+        firsts: folders of the first source in each part, of which there must be one.
+    Raises:
+        TreeError: there is none.
+    """
     refuse_remote(root)
     names_seen = []
     for below in ('', *inner):
@@ -70,12 +85,18 @@ def find_base(root: str, inner: tuple[str, ...], parts: dict[str, str], layout: 
         if os.path.isdir(base):
             names = sorted(os.listdir(base))
             names_seen += [os.path.join(below, name) for name in names]
-            if any(os.path.isdir(os.path.join(base, part, 's1')) for part in parts):
+            places = (os.path.join(base, part, first) for part in parts for first in firsts)
+            if any(map(os.path.isdir, places)):
                 return base
     raise TreeError(
         f'{root} is not the tree expected.\n  expected: {layout}\n'
         f'  found: {", ".join(map(printable, names_seen[:8])) or "nothing (is it a folder?)"}'
     )
+
+
+def folders_of(speakers: int) -> tuple[str, ...]:
+    """`s1`, `s2`, ...: where the sources of so many speakers lie."""
+    return tuple(f's{i}' for i in range(1, speakers + 1))
 
 
 def by_stem(folder: str) -> dict[str, list[str]]:
@@ -86,21 +107,26 @@ def by_stem(folder: str) -> dict[str, list[str]]:
     return {stems[name]: [os.path.join(folder, name), *others] for name, others in forms.items()}
 
 
-def refuse_one_speaker(first: str, second: str) -> None:
+def refuse_one_speaker(*speakers: str) -> None:
     """Refuse a mixture of a speaker with themselves."""
-    if first == second:
-        raise ValueError(f'both sources are of speaker {first!r}, a mixture is of two')
+    twice = next((name for i, name in enumerate(speakers) if name in speakers[:i]), None)
+    if twice is not None:
+        which, count = 'both' if len(speakers) == 2 else 'two', counted_out(len(speakers))
+        raise ValueError(f'{which} sources are of speaker {twice!r}, a mixture is of {count}')
 
 
 def read(
     base: str,
     parts: dict[str, str],
     mixture: str,
-    speakers_of: Callable[[str], tuple[str, str] | None],
-    levels_of: Callable[[str], tuple[float, float] | None],
+    speakers_of: Callable[[str], tuple[str, ...] | None],
+    levels_of: Callable[[str], tuple[float, ...] | None],
     layout: str,
     *,
     splits: tuple[str, ...],
+    sources: tuple[str, ...] = ('s1', 's2'),
+    heard: tuple[str, ...] = (),
+    noise: str = '',
 ) -> tuple[list[Recording], list[Mixture]]:
     """The recordings and ready mixtures of each part.
 
@@ -109,11 +135,14 @@ def read(
     Args:
         base: the folder that holds the parts.
         parts: {folder: split}.
-        mixture: the folder of the mixtures in each part, beside `s1` and `s2`.
-        speakers_of: the two speakers that a name tells; None where it is no mixture's.
-        levels_of: the two levels that a name tells, if it does.
+        mixture: the folder of the mixtures in each part, beside those of the sources.
+        speakers_of: the speakers that a name tells; None where it is no mixture's.
+        levels_of: their levels that a name tells, if it does.
         layout: what such a tree looks like, for the refusal.
         splits: those that must be there.
+        sources: the folders of the sources.
+        heard: those of the sources as they are in the mixture, where these are others.
+        noise: that of the noise; empty: there is none in the mixture.
     Raises:
         TreeError: if one of `splits` has none.
     """
@@ -121,19 +150,30 @@ def read(
     for part, split in parts.items():
         if not os.path.isdir(os.path.join(base, part)):
             continue
-        folders = [os.path.join(base, part, name) for name in (mixture, 's1', 's2')]
-        missing = [folder for folder in folders if not os.path.isdir(folder)]
+        called = (mixture, *sources, *heard, *([noise] if noise else []))
+        missing = [name for name in called if not os.path.isdir(os.path.join(base, part, name))]
         if missing:
-            raise TreeError(f'{base}: no folder {missing[0]}.\n  expected: {layout}')
-        mixtures, *sources_of = [by_stem(folder) for folder in folders]
-        names = {stem: paths for by_name in sources_of for stem, paths in by_name.items()}
+            missing = os.path.join(base, part, missing[0])
+            raise TreeError(f'{base}: no folder {missing}.\n  expected: {layout}')
+        more = f's{len(sources) + 1}'
+        if f's{len(sources)}' in sources and os.path.isdir(os.path.join(base, part, more)):
+            raise TreeError(
+                f'{os.path.join(base, part)} holds {more}, too: --speakers_a_mixture='
+                f'{len(sources) + 1} takes its mixtures'
+            )
+        by_folder = {name: by_stem(os.path.join(base, part, name)) for name in called}
+        names = {stem: paths for name in sources for stem, paths in by_folder[name].items()}
         for stem, paths in sorted(names.items()):
             name = os.path.basename(paths[0])
             speakers = speakers_of(stem)
             if speakers is None:  # not one of the mixtures; the report counts it
                 strays.append(paths[0])
                 continue
-            ready = tuple(mixtures.get(stem, [os.path.join(folders[0], name)]))
+
+            def paths_in(folder):
+                return by_folder[folder].get(stem, [os.path.join(base, part, folder, name)])
+
+            ready = tuple(paths_in(mixture))
             try:
                 levels = levels_of(stem)
                 refuse_one_speaker(*speakers)
@@ -141,17 +181,25 @@ def read(
                 problem = {'problem': 'name breaks a rule', 'detail': str(error)}
                 listed.append(Mixture(printable(stem), split, ready=ready, **problem))
                 continue
-            sources = []
-            for i, (speaker, folder, paths) in enumerate(zip(speakers, folders[1:], sources_of)):
-                path, *others = paths.get(stem, [os.path.join(folder, name)])
-                id_ = f'{part}/{printable(stem)}/s{i + 1}'
-                utterances.append(Recording(id_, speaker, path, split, others=tuple(others)))
+
+            def stretch(folder, place, speaker='', **about):
+                path, *others = paths_in(folder)
+                id_, others = f'{part}/{printable(stem)}/{place}', tuple(others)
+                utterances.append(Recording(id_, speaker, path, split, others=others, **about))
+                return Source(path, printable(speaker), **about)
+
+            made_of = []
+            for i, (folder, speaker) in enumerate(zip(sources, speakers)):
+                source = stretch(folder, f's{i + 1}', speaker)
+                in_mixture = stretch(heard[i], heard[i], speaker).path if heard else ''
                 level_db = levels[i] if levels else None
-                sources.append(Source(path, printable(speaker), level_db=level_db))
+                made_of.append(dataclasses.replace(source, level_db=level_db, heard=in_mixture))
+            if noise:
+                made_of.append(stretch(noise, NOISE, source_class=NOISE, role=NOISE))
             if ready[1:]:  # which one is good is found out, and the bad ones are counted
                 id_ = f'{part}/{printable(stem)}/{mixture}'
                 utterances.append(Recording(id_, speakers[0], ready[0], split, others=ready[1:]))
-            listed.append(Mixture(printable(stem), split, tuple(sources), ready=ready))
+            listed.append(Mixture(printable(stem), split, tuple(made_of), ready=ready))
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
     present = {line.split for line in listed if not line.problem}

@@ -1,11 +1,12 @@
-"""WSJ0-2mix: the tree of MERL's scripts, or WSJ0 itself and MERL's lists."""
+"""WSJ0-2mix and -3mix: MERL's tree, or WSJ0 itself and MERL's lists; and WHAM!, WHAMR! after it."""
 
 import collections
+import dataclasses
 import os
 import re
 
 from data_prep import recordings, tables
-from data_prep.mixtures import Mixture, Source
+from data_prep.mixtures import Mixture, Source, snr_of
 from data_prep.readers import mixed
 from data_prep.readers.mixed import SPLITS
 from data_prep.recordings import Recording, TreeError, printable
@@ -14,21 +15,23 @@ PARTS = {'tr': 'train', 'cv': 'validation', 'tt': 'test'}
 _TOGETHER = ('train', 'validation')  # tr and cv are of the same speakers, as published
 _MOST_DB = 50  # of a level; published are 2.5, and 16 bits hold 96 between the two
 COUNTS = {'train': 20000, 'validation': 5000, 'test': 3000}
+_NUMBER = r'[-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf)'
 
 
-def _name(stem: str):
-    number = r'[-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf)'
-    return re.fullmatch(rf'(?P<u1>[^_]+)_(?P<g1>{number})_(?P<u2>[^_]+)_(?P<g2>{number})', stem)
+def _speakers_of(count: int):
+    """A function: speakers that a mixture's name tells, None where it is not of so many."""
+    name = '_'.join([rf'[^_]+_{_NUMBER}'] * count)
+
+    def speakers(stem: str) -> tuple[str, ...] | None:
+        if re.fullmatch(name, stem):
+            return tuple(utterance[:3] for utterance in stem.split('_')[::2])
+        return None
+
+    return speakers
 
 
-def _speakers(stem: str):
-    match = _name(stem)
-    return match and (match['u1'][:3], match['u2'][:3])
-
-
-def _levels_named(stem: str) -> tuple[float, float]:
-    match = _name(stem)
-    return _levels(match['g1'], match['g2'])
+def _levels_named(stem: str) -> tuple[float, ...]:
+    return _levels(*stem.split('_')[1::2])
 
 
 def _levels(*texts: str) -> tuple[float, ...]:
@@ -43,18 +46,20 @@ def _levels(*texts: str) -> tuple[float, ...]:
     return tuple(map(float, texts))
 
 
-def incomplete(listed: list[Mixture]) -> list[str]:
-    """A line for each split of WSJ0-2mix that is not as large as published."""
+def incomplete(listed: list[Mixture], name: str = 'WSJ0-2mix') -> list[str]:
+    """A line for each split of WSJ0-2mix, or one like it, that is not as large as published."""
     counts = collections.Counter(line.split for line in listed if not line.problem)
     return [
-        f'WSJ0-2mix has {COUNTS[split]} mixtures in {split}, this tree {count}'
+        f'{name} has {COUNTS[split]} mixtures in {split}, this tree {count}'
         for split, count in sorted(counts.items())
         if count != COUNTS[split]
     ]
 
 
-def read(root: str, *, splits: tuple[str, ...] = SPLITS) -> tuple[list[Recording], list[Mixture]]:
-    """`2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav`.
+def read(
+    root: str, *, splits: tuple[str, ...] = SPLITS, speakers: int = 2
+) -> tuple[list[Recording], list[Mixture]]:
+    """`2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav`, or of more.
 
     Speakers are the first three letters of an utterance; levels are those in the name.
 
@@ -62,11 +67,94 @@ def read(root: str, *, splits: tuple[str, ...] = SPLITS) -> tuple[list[Recording
         TreeError: if the tree is another one, a split is not there, or a speaker of the test set is
             in another split.
     """
-    layout = '[2speakers/wav8k/min/]{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav'
-    base = mixed.find_base(root, ('min', 'wav8k/min', '2speakers/wav8k/min'), PARTS, layout)
+    sources = mixed.folders_of(speakers)
+    name = '_'.join(f'<utt{i}>_<snr{i}>' for i in range(1, speakers + 1))
+    layout = (
+        f'[{speakers}speakers/wav8k/min/]{{tr,cv,tt}}/{{{",".join(["mix", *sources])}}}/{name}.wav'
+    )
+    inner = ('min', 'wav8k/min', f'{speakers}speakers/wav8k/min')
+    base = mixed.find_base(root, inner, PARTS, layout)
     parts = {part: split for part, split in PARTS.items() if split in splits}
     utterances, listed = mixed.read(
-        base, parts, 'mix', _speakers, _levels_named, layout, splits=splits
+        base,
+        parts,
+        'mix',
+        _speakers_of(speakers),
+        _levels_named,
+        layout,
+        splits=splits,
+        sources=sources,
+    )
+    if speakers > 2:
+        listed = [
+            row
+            if row.problem
+            else dataclasses.replace(row, snr_db=snr_of([x.level_db for x in row.sources]))
+            for row in listed
+        ]
+    mixed.refuse_shared(root, utterances, listed, together=_TOGETHER)
+    return utterances, listed
+
+
+def read_wham(
+    root: str,
+    *,
+    splits: tuple[str, ...] = SPLITS,
+    clean: bool = False,
+    room: str | None = None,
+    target: str | None = None,
+) -> tuple[list[Recording], list[Mixture]]:
+    """WHAM!, `wav8k/min/{tr,cv,tt}/{mix_both,s1,s2,noise}/*.wav`, or WHAMR!.
+
+    WHAMR! has `mix_both_reverb`, `s1_anechoic`, `s1_reverb`, ... Files are called as WSJ0-2mix's.
+
+    Args:
+        root: the folder.
+        splits: to take.
+        clean: whether to take `mix_clean`, not `mix_both`.
+        room: of the mixtures of WHAMR!, `reverb` (None: this) or `anechoic`.
+        target: what of a speaker is to be found in them, `anechoic` (None: this) or `reverb`.
+    Raises:
+        TreeError: if the tree is another one, a split is not there, a speaker of the test set is
+            in another split, or one that is not WHAMR! is asked for a room.
+        ValueError: no such target is in such a mixture.
+    """
+    what = ['mix_clean', 's1', 's2'] if clean else ['mix_both', 's1', 's2', 'noise']
+    layout = (
+        f'[wav8k/min/]{{tr,cv,tt}}/{{{",".join(what)}}}/<utt1>_<snr1>_<utt2>_<snr2>.wav (WHAM!), '
+        f'or {what[0]}, s1 and s2 each with _anechoic and _reverb (WHAMR!)'
+    )
+    inner = ('min', 'wav8k/min', '2speakers/wav8k/min')
+    base = mixed.find_base(root, inner, PARTS, layout, firsts=('s1', 's1_anechoic'))
+    mixture, sources, heard = what[0], ('s1', 's2'), ()
+    if any(os.path.isdir(os.path.join(base, part, 's1_anechoic')) for part in PARTS):
+        room, target = room or 'reverb', target or 'anechoic'
+        if (room, target) == ('anechoic', 'reverb'):
+            raise ValueError(
+                '--target=reverb: mixtures of --room=anechoic hold no reverberation; '
+                '--target=anechoic, or --room=reverb'
+            )
+        mixture, rooms = f'{mixture}_{room}', tuple(f'{source}_{room}' for source in sources)
+        sources = tuple(f'{source}_{target}' for source in sources)
+        heard = () if sources == rooms else rooms
+    elif room or target:
+        flag, value = ('room', room) if room else ('target', target)
+        raise TreeError(
+            f'--{flag}={value}: {base} is WHAM!, whose mixtures and sources are of one kind; leave '
+            'it out'
+        )
+    parts = {part: split for part, split in PARTS.items() if split in splits}
+    utterances, listed = mixed.read(
+        base,
+        parts,
+        mixture,
+        _speakers_of(2),
+        lambda stem: None,
+        layout,
+        splits=splits,
+        sources=sources,
+        heard=heard,
+        noise='' if clean else 'noise',
     )
     mixed.refuse_shared(root, utterances, listed, together=_TOGETHER)
     return utterances, listed
@@ -82,15 +170,15 @@ def _speaker(path: str) -> str:
     return _key(path).split('/')[-1][:3]
 
 
-def _listed(line: str) -> tuple[str, tuple[float, ...], tuple[str, str]]:
+def _listed(line: str, speakers: int) -> tuple[str, tuple[float, ...], tuple[str, ...]]:
     """Name, levels and paths of the mixture in a line of a list.
 
     Raises:
         ValueError: the rule that it breaks.
     """
     fields = line.split()
-    if len(fields) != 4:
-        raise ValueError('expected `path snr path snr`')
+    if len(fields) != 2 * speakers:
+        raise ValueError(f'expected `{" ".join(["path snr"] * speakers)}`')
     paths, levels = fields[::2], _levels(*fields[1::2])
     for path in paths:
         if path.startswith('/') or '..' in path.split('/'):
@@ -111,13 +199,14 @@ def _refuse_shorten(path: str) -> None:
 
 
 def read_lists(
-    wsj0_dir: str, lists_dir: str, *, splits: tuple[str, ...] = SPLITS
+    wsj0_dir: str, lists_dir: str, *, splits: tuple[str, ...] = SPLITS, speakers: int = 2
 ) -> tuple[list[Recording], list[Mixture]]:
     """The recordings of WSJ0 itself, and the mixtures that MERL's lists make of them.
 
     WSJ0's are `si_tr_s/01t/01to030v.wav` or `.wv1`, the lists `mix_2_spk_{tr,cv,tt}.txt` have lines
-    `path snr path snr`. Only the head-mounted microphone (`wv1`) is taken; `wv2` is never read. A
-    listed file that is not there is counted as missing, with its mixtures.
+    `path snr path snr`, and `mix_3_spk_...` of three. Only the head-mounted microphone (`wv1`) is
+    taken; `wv2` is never read. A listed file that is not there is counted as missing, with its
+    mixtures.
 
     Raises:
         TreeError: if a line breaks a rule, nothing of a split is there, or a speaker of the test
@@ -135,17 +224,18 @@ def read_lists(
     for part, split in PARTS.items():
         if split not in splits:
             continue
-        table = os.path.join(lists_dir, f'mix_2_spk_{part}.txt')
+        table = os.path.join(lists_dir, f'mix_{speakers}_spk_{part}.txt')
         if not os.path.isfile(table):
             raise TreeError(
-                f"{table} is missing; --lists_dir must hold MERL's mix_2_spk_{{tr,cv,tt}}.txt"
+                f"{table} is missing; --lists_dir must hold MERL's "
+                f'mix_{speakers}_spk_{{tr,cv,tt}}.txt'
             )
         lines = {}
         for number, line in enumerate(tables.read_lines(table), start=1):
             if not line.strip():
                 continue
             try:
-                mixture, levels, names = _listed(line)
+                mixture, levels, names = _listed(line, speakers)
                 if mixture in lines:
                     raise ValueError(f'the mixture of line {lines[mixture]} once more')
             except ValueError as error:

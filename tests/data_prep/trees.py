@@ -41,12 +41,18 @@ def folder(root, *, speakers=8, files=3, sample_rate=8000, suffix='wav', seed=0)
     return root
 
 
-def mixed(base, names_by_part, *, mixture='mix', subtype='PCM_16'):
-    """`{part}/{mix,s1,s2}/<name>.wav`, as MERL's and LibriMix's scripts leave them."""
+def mixed(base, names_by_part, *, mixture='mix', subtype='PCM_16', speakers=2, noise=False):
+    """`{part}/{mix,s1,s2}/<name>.wav`, as MERL's and LibriMix's scripts leave them; more speakers,
+    and `noise`, if asked."""
     for part, names in names_by_part.items():
         for i, name in enumerate(names):
-            sources = [speechlike(1.0 + 0.1 * i, seed=10 * i + s) for s in (1, 2)]
-            for folder_name, audio_T in zip(('s1', 's2', mixture), (*sources, sum(sources))):
+            seconds = 1.0 + 0.1 * i
+            sounds = {f's{s}': speechlike(seconds, seed=10 * i + s) for s in range(1, speakers + 1)}
+            if noise:
+                rng = np.random.default_rng(i)
+                sounds['noise'] = rng.normal(0, 0.01, round(8000 * seconds))
+            sounds[mixture] = sum(sounds.values())
+            for folder_name, audio_T in sounds.items():
                 write(base / part / folder_name / f'{name}.wav', audio_T, subtype=subtype)
     return base
 
