@@ -11,6 +11,7 @@ import glob
 import io
 import json
 import os
+import re
 from typing import Any, NamedTuple
 import warnings
 import zipfile
@@ -148,7 +149,27 @@ class Run:
     @functools.cached_property
     def curves(self):
         """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss')."""
-        return read_curves(self.path, self.problems)
+        curves = read_curves(self.path, self.problems)
+        last = max((int(step_N[-1]) for step_N, _ in curves.values()), default=0)
+        every = max(self.config.get('training.log_steps', 1), 1)
+        if last < max(self._reached // every * every, min(self._reached, 1)):  # the first, too
+            path = os.path.join(self.path, 'metrics.jsonl')
+            there = f'ends at step {last}' if last else 'holds no step'
+            there = there if os.path.lexists(path) else 'is missing'
+            self.problems.append(
+                f'{path} {there}, the run was at step {self._reached}: it was cut, and so are its'
+                ' curves.'
+            )
+        return curves
+
+    @property
+    def _reached(self):
+        """A step that the run has reached for sure, by its results and checkpoints."""
+        steps = [systems[''].summary['step'] for systems in self.results.values() if '' in systems]
+        with contextlib.suppress(OSError):
+            saved = os.listdir(os.path.join(self.path, 'checkpoints'))
+            steps += [int(name) for name in saved if re.fullmatch(r'[0-9]{1,18}', name)]
+        return max(steps, default=0)
 
     @functools.cached_property
     def _gates(self):

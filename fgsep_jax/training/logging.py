@@ -2,6 +2,7 @@
 progress bar or lines on the terminal."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -31,14 +32,26 @@ class RunLog:
       active: False on hosts that must not write.
       unvalidated: whether the validation of this step, too, is about to be computed again.
       config: the run's ConfigDict, for Weights & Biases; None for none.
+      logged: what `logged` was when this step was saved; None: not known.
     """
 
-    def __init__(self, workdir, *, step, total, active=True, unvalidated=False, config=None):
+    def __init__(
+        self,
+        workdir,
+        *,
+        step,
+        total,
+        active=True,
+        unvalidated=False,
+        config=None,
+        logged=None,
+    ):
         self._active = active
         if not active:
             return
         path = os.path.join(workdir, 'metrics.jsonl')
-        _drop_after(path, step, unvalidated)
+        content = _drop_after(path, step, unvalidated)
+        self._size, self._digest = len(content), hashlib.sha256(content)
         self._complained = False
         self._text = _Appended(os.path.join(workdir, 'run.log'), self._cannot_write)
         self._lines = _Appended(path, self._cannot_write)
@@ -57,6 +70,16 @@ class RunLog:
         if config is not None and config.training.wandb:
             self._wandb = wandb_board.Board(config, workdir, failed=self.say)
             self._boards.append(self._wandb)
+        if logged not in (None, self.logged):
+            self.say(
+                f'note: {path} is not what was logged up to step {step} ({self._size:,} bytes of'
+                f' {logged[0]:,}): it was cut, or changed; the curves of this run lack what is gone'
+            )
+
+    @property
+    def logged(self):
+        """[bytes, digest] of metrics.jsonl so far; None on hosts that do not write."""
+        return [self._size, self._digest.hexdigest()[:16]] if self._active else None
 
     def scalars(self, step, values, *, kind):
         """Writes numbers to metrics.jsonl and TensorBoard.
@@ -80,8 +103,10 @@ class RunLog:
             self._line(step, kind, content)
 
     def _line(self, step, kind, content):
-        line = json.dumps({'step': step, 'kind': kind, **content}) + '\n'
-        self._lines.write(line.encode())
+        line = (json.dumps({'step': step, 'kind': kind, **content}) + '\n').encode()
+        self._size += len(line)
+        self._digest.update(line)
+        self._lines.write(line)
 
     def text(self, step, name, markdown):
         """Writes text to TensorBoard."""
@@ -197,9 +222,10 @@ def duration(seconds):
 
 
 def _drop_after(path, step, unvalidated):
-    """Takes the lines of later steps out of a log; those that cannot be read stay, but the last."""
+    """Takes the lines of later steps out of a log; those that cannot be read stay, but the last.
+    Returns the bytes that are left."""
     if not os.path.lexists(path):
-        return
+        return b''
     lines = files.read_bytes(path, ConfigError, most=4 << 30).splitlines(keepends=True)
     kept = []
     for line in lines:
@@ -210,7 +236,9 @@ def _drop_after(path, step, unvalidated):
         except (ConfigError, KeyError, TypeError):
             keep = line.endswith(b'\n')  # else a run was killed while writing it
         kept += [line] * keep
-    files.write({path: b''.join(kept)})
+    content = b''.join(kept)
+    files.write({path: content})
+    return content
 
 
 def _pictures(signal_ST, sample_rate, *, range_db=80.0, height=256, width=512):

@@ -87,6 +87,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                     active=host == 0,
                     unvalidated=unvalidated,
                     config=config,
+                    logged=position.get('logged'),
                 )
             )
         )
@@ -155,6 +156,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                         'unvalidated': unvalidated,
                         'seconds': clock.seconds,
                         'patience': [patience.best, patience.epochs],
+                        'logged': log.logged,
                         'config': config.to_dict(),
                     },
                     loss=loss,

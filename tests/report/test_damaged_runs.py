@@ -204,6 +204,24 @@ def test_lines_of_a_log_that_cannot_be_read_are_counted(folder):
     assert len(problems) == 1 and '5 of ' in problems[0]
 
 
+@pytest.mark.parametrize(
+    'damage, said',
+    [
+        (lambda path: path.write_text(''), 'metrics.jsonl holds no step, the run was at step 40'),
+        (lambda path: path.write_bytes(path.read_bytes()[:120]), 'ends at step 10, the run was'),
+        (lambda path: path.unlink(), 'metrics.jsonl is missing, the run was at step 40'),
+        (lambda path: (path.parent / 'checkpoints/9000').mkdir(parents=True), 'was at step 9000'),
+        (lambda path: (path.parent / 'checkpoints/45.torn').mkdir(parents=True), ''),
+    ],
+)
+def test_a_log_that_was_cut_is_said(tmp_path, damage, said):
+    fabricate.run(tmp_path, 'convtasnet', oracle=False, sounds=False, training__log_steps=5)
+    damage(tmp_path / 'metrics.jsonl')
+    run = runs.open_run(str(tmp_path))
+    assert run.curves is run.curves  # said once
+    assert len(run.problems) == bool(said) and all(said in problem for problem in run.problems)
+
+
 @pytest.mark.filterwarnings('ignore::UserWarning')  # the notes on what was left out
 @pytest.mark.parametrize('name', FILES)
 @settings(deadline=None, max_examples=30)

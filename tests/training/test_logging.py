@@ -119,6 +119,39 @@ def test_a_full_disk_is_said_once_and_costs_nothing_where_there_is_room_again(
     assert all('logging stopped (No space left on device)' in line for line in said)
 
 
+@pytest.mark.parametrize(
+    'damage, said',
+    [
+        (lambda content: content, False),
+        (lambda content: content + b'{"step": 9, "kind": "train"}\n{"st', False),  # after the save
+        (lambda content: b'', True),
+        (lambda content: content[:70], True),
+        (lambda content: content.replace(b'2.0', b'3.0'), True),
+        (None, True),
+    ],
+)
+def test_a_log_that_was_cut_or_changed_is_noted_where_the_run_goes_on(
+    tmp_path, capsys, damage, said
+):
+    log = logging.RunLog(tmp_path, step=0, total=9)
+    for step in range(1, 5):
+        log.scalars(step, {'loss': step}, kind='train')
+    log.close()
+    path = tmp_path / 'metrics.jsonl'
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    again = logging.RunLog(tmp_path, step=4, total=9, logged=log.logged)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == said and all(f'note: {path} is not what was logged' in x for x in lines)
+    again.scalars(5, {'loss': 5}, kind='train')
+    again.close()
+    logging.RunLog(tmp_path, step=5, total=9, logged=again.logged).close()
+    logging.RunLog(tmp_path, step=5, total=9).close()  # saved by an earlier version
+    assert not capsys.readouterr().out
+
+
 def test_what_waits_for_room_is_bounded(tmp_path):
     said = []
     file = logging._Appended('/dev/full', lambda *words: said.append(words), keep=100)
