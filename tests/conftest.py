@@ -24,11 +24,27 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 from absl import flags  # noqa: E402
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # A shape that broadcasts by accident is an error.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 # grain reads absl flags, which nobody parses under pytest.
 flags.FLAGS.mark_as_parsed()
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that -m leaves out are left out
+def pytest_collection_modifyitems(items):
+    """Of a test of many cases that is marked `few(n)`, all but n, evenly spread, are slow."""
+    families = {}
+    for item in items:
+        if item.get_closest_marker('few'):
+            families.setdefault((item.path, item.originalname), []).append(item)
+    for cases in families.values():
+        count = cases[0].get_closest_marker('few').args[0]
+        quick = {round(i * (len(cases) - 1) / max(count - 1, 1)) for i in range(count)}
+        for i, item in enumerate(cases):
+            if i not in quick:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_unconfigure():

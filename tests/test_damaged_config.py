@@ -85,6 +85,7 @@ def test_keys_that_an_earlier_version_did_not_have_get_their_default():
     assert config_lib.from_json(json.dumps(content)).data.segment_seconds == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', CONFIG)
 @settings(deadline=None, max_examples=100)
 @given(draw=st.data())

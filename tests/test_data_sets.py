@@ -225,6 +225,7 @@ def test_a_url_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, url
         assert any(word in text for word in ('gcsfs', 's3fs', 'read are folders, and URLs'))
 
 
+@pytest.mark.slow
 def test_after_a_training_the_next_command_is_said(project, monkeypatch, capsys):
     monkeypatch.setattr(main, '_begin', lambda args: None)
     monkeypatch.setattr('fgsep_jax.training.run.train', lambda *args, **kwargs: None)
@@ -236,6 +237,7 @@ def test_after_a_training_the_next_command_is_said(project, monkeypatch, capsys)
     assert capsys.readouterr().out.endswith('/convtasnet-demo --splits=test,validation\n')
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize('name, status', [('SIGTERM', 143), ('SIGINT', 130), ('SIGHUP', 129)])
 def test_a_training_that_was_asked_to_stop_ends_with_the_signals_status(
     project, monkeypatch, capfd, name, status

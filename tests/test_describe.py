@@ -17,6 +17,7 @@ def table(text):
     return {label.strip(): rest for label, rest in re.findall('(.{28})(.*)', text)}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize('name', ['convtasnet_glu', 'convtasnet_causal', 'blstm_m2_plus'])
 def test_parts_add_up(name):
     config = tiny.config('', name)
@@ -35,6 +36,7 @@ def test_parts_add_up(name):
 
 
 # Frames of `window` samples, `stride` apart; three taps each at 1, 2, 4 ... frames' distance.
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     'window, stride, blocks, repeats', [(16, 8, 2, 1), (32, 8, 2, 2), (16, 8, 3, 1)]
 )

@@ -55,6 +55,7 @@ def flags_of(words):
     return dict(word.removeprefix('--').partition('=')[::2] for word in words)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     'people, least',
     [

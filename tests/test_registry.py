@@ -39,6 +39,7 @@ def forget():
     registry._load.cache_clear()
 
 
+@pytest.mark.slow
 def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, capsys):
     data = synthetic.write(tmp_path / 'tones')
     run = str(tmp_path / 'run')

@@ -50,6 +50,7 @@ def run(folder, redirection, *words):
     )
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize('redirection', STREAMS)
 def test_the_work_is_done_whatever_becomes_of_its_streams(tmp_path, redirection):
     for status in (0, 2):
@@ -60,6 +61,7 @@ def test_the_work_is_done_whatever_becomes_of_its_streams(tmp_path, redirection)
         assert len(notes) in (0, 9001) and not any('rror' in note for note in notes)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize('redirection', ['', *STREAMS])
 def test_where_the_text_is_the_work_its_loss_is_said(tmp_path, redirection):
     done = run(tmp_path, redirection, '0', 'show')

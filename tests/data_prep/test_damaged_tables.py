@@ -24,6 +24,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', TABLES)
 @settings(deadline=None, max_examples=150)
 @given(draw=st.data())

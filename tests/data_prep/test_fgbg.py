@@ -144,6 +144,7 @@ def test_same_bytes_from_two_processes(bank, dataset, tmp_path):
     assert shard_bytes(tmp_path) == shard_bytes(dataset)
 
 
+@pytest.mark.slow
 def test_same_bytes_after_a_kill(bank, dataset, tmp_path, monkeypatch):
     def die(*_, **__):
         raise RuntimeError('power cut')

@@ -180,6 +180,7 @@ def test_a_part_that_is_silent_after_the_crop_is_listed(tmp_path):
     assert not {one['name'] for one in report['skipped_mixtures']} & {one.id for one in made}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     'number, flags',
     [
@@ -244,6 +245,7 @@ def test_what_is_needed_for_a_while_lies_in_one_folder(corpus, tmp_path, monkeyp
     assert not os.listdir(tmp_path / 'tmp') and tempfile.tempdir == str(tmp_path / 'tmp')
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     'error, said',
     [

@@ -168,6 +168,7 @@ def test_gradients_from_samples_to_features_are_finite(feature, level):
     assert gradient_T.any() == (level > 0)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     'lead, samples', [((), 1), ((), 4096), ((), 9001), ((3,), 2000), ((2, 40), 700)]
 )

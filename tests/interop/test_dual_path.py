@@ -73,6 +73,7 @@ def as_ours(state):
     return made
 
 
+@pytest.mark.slow
 def test_masks_are_speechbrains(speechbrain_models):
     """Of whole codes and of rows of a padded batch, however short."""
     theirs = peer(speechbrain_models[1])

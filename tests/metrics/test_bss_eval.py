@@ -81,6 +81,7 @@ def test_equals_mir_eval(sources, samples):
             np.testing.assert_allclose(values['sir'][0], expected[1], atol=1e-3)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize('noise', [1e-3, 1e-4, 10.0])
 def test_equals_mir_eval_for_very_good_and_very_bad_estimates(noise):
     reference_ST = coloured(2)
@@ -101,6 +102,7 @@ def test_equals_mir_eval_where_the_matrix_is_nearly_singular():
         np.testing.assert_allclose(value[0], expected, atol=1e-3)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('sources', [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('difference', [1e-2, 1e-3, 1e-4, 1e-5])
 def test_equals_mir_eval_where_references_nearly_agree(sources, difference):
@@ -130,6 +132,7 @@ def test_both_solvers_agree(monkeypatch):
         np.testing.assert_allclose(fast[name], slow[name], atol=1e-6)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('leak, noise', [(0.3, 0.02), (0.01, 0.3), (0.5, 1e-3), (1e-3, 1e-2)])
 def test_few_steps_come_close_to_the_dense_solver(leak, noise, monkeypatch):
     reference_ST = coloured(5, samples=6000)

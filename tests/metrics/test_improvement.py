@@ -45,6 +45,7 @@ def test_si_snr_in_closed_form(decibel):
     np.testing.assert_allclose(si_snr(estimate_T[None], reference_T[None]), decibel, atol=1e-4)
 
 
+@pytest.mark.few(1)
 @pytest.mark.filterwarnings('ignore::FutureWarning')
 @pytest.mark.parametrize('full, order', [(False, (1, 0)), (True, (0, 1))])
 @pytest.mark.parametrize('offset', [pytest.param(0.0, marks=pytest.mark.slow), 0.3])

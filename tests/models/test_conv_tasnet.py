@@ -67,6 +67,7 @@ def test_parameter_counts_are_the_papers():
     assert size(**dilated) == size(encoder='prelu', layers=5)
 
 
+@pytest.mark.few(4)
 @variants
 def test_as_many_samples_out_as_in(options):
     model = build(**SMALL | options | dict(blocks=1))
@@ -143,6 +144,7 @@ def test_causal_model_does_not_see_the_future():
     assert input_support(anticausal, parameters(anticausal), samples=200, at=100).max() >= 116
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     'options',
     [

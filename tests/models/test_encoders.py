@@ -14,6 +14,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize('window, stride', FRAMINGS)
 def test_frames_are_slices_of_the_padded_signal(window, stride):
     for samples in (1, 2, 7, 8, 15, 16, 33, 101):
@@ -27,6 +28,7 @@ def test_frames_are_slices_of_the_padded_signal(window, stride):
         assert encoders.frame_count(samples, window=window, stride=stride) == frame_BKW.shape[1]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('window, stride', FRAMINGS)
 def test_overlap_add_is_the_adjoint_of_frame(window, stride):
     for samples in (1, 8, 33):
@@ -38,6 +40,7 @@ def test_overlap_add_is_the_adjoint_of_frame(window, stride):
         assert np.vdot(frame_BKW, other_BKW) == pytest.approx(np.vdot(signal_BT, out_BT), abs=1e-3)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('window, stride', FRAMINGS)
 def test_as_many_samples_out_as_in(window, stride):
     framing = dict(window=window, stride=stride)
@@ -51,6 +54,7 @@ def test_as_many_samples_out_as_in(window, stride):
         assert jax.eval_shape(there_and_back, signal_BT).shape == (2, samples)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('window, stride', [(16, 8), (20, 10), (12, 4), (8, 8)])
 @pytest.mark.parametrize('framing', ['aligned', 'plain'])
 def test_other_framings(framing, window, stride):

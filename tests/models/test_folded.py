@@ -37,6 +37,7 @@ def platform(request, monkeypatch):
     monkeypatch.setattr(folded, '_on_platform', chosen)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize('remat', [False, True])
 @pytest.mark.parametrize(
     'kernel, dilation, padded',

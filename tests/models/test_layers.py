@@ -14,6 +14,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('taps', [1, 2, 3, 5])
 @pytest.mark.parametrize('dilation', [1, 2, 4, 8, 128])

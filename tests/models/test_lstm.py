@@ -122,6 +122,7 @@ def test_gradients_equal_autodiff(lengths):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, plain)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize('padding', [1e6, np.nan])
 def test_padding_changes_nothing(padding):
     x_BKN, cotangent_BKH = normal(3, 9, 5), normal(3, 9, 14, seed=9)

@@ -40,6 +40,7 @@ def test_all_are_here():
     assert set(SMALL) == set(SEPARATORS)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize('name, encoder', list(itertools.product(SMALL, ENCODERS)))
 def test_as_many_samples_out_as_in(name, encoder):
     model = build(name, encoder, sources=3)
@@ -142,6 +143,7 @@ def test_multiply_accumulates_are_those_of_the_traced_program(name):
     )
 
 
+@pytest.mark.slow
 def test_parameters_are_the_papers():
     def size(**keys):
         return sum(leaf.size for leaf in jax.tree.leaves(shapes(conv_tasnet(**keys))))

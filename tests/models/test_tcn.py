@@ -75,6 +75,7 @@ def test_wiring(skip, unused_residual):
     np.testing.assert_allclose(mask_BSKN, expected_BSKN, atol=1e-5)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     'causal, norm, depthwise',
     list(itertools.product([False, True], ['gln', 'cln'], ['auto', 'shift', 'conv'])),

@@ -222,6 +222,7 @@ def test_a_log_that_was_cut_is_said(tmp_path, damage, said):
     assert len(run.problems) == bool(said) and all(said in problem for problem in run.problems)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::UserWarning')  # the notes on what was left out
 @pytest.mark.parametrize('name', FILES)
 @settings(deadline=None, max_examples=30)

@@ -29,6 +29,7 @@ def texts(figure):
     return {text.get_text() for ax in figure.axes for text in ax.texts}
 
 
+@pytest.mark.slow
 def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
     item = speech_lib.cross_figure(speech, ['alpha', 'beta'])
     heights = [patch.get_height() for ax in item.figure.axes for patch in ax.patches]
@@ -60,12 +61,14 @@ def test_figure_5_has_a_bar_for_every_cell_of_the_matrix(speech):
     assert {patch.get_hatch() for patch in first} == {'', '////'}
 
 
+@pytest.mark.slow
 def test_figure_5_marks_what_was_not_evaluated(speech):
     item = speech_lib.cross_figure(speech, ['alpha', 'beta', 'gamma'])
     assert [len(ax.texts) for ax in item.figure.axes] == [5, 3 + 4]
     assert speech_lib.cross_figure(speech, []) is None
 
 
+@pytest.mark.slow
 def test_figure_4_shows_the_gates_of_every_channel(speech):
     item = speech_lib.gates(speech)
     (run,) = [run for run in speech.runs.folder if run.gates]
@@ -82,6 +85,7 @@ def test_figure_4_shows_the_gates_of_every_channel(speech):
     assert speech_lib.gates(speech.of(model='Conv-TasNet')) is None
 
 
+@pytest.mark.slow
 def test_curves_are_means_over_seeds(speech, tmp_path):
     for seed, scale in ((0, 1), (1, 3)):
         fabricate.run(tmp_path / str(seed), 'convtasnet', seed=seed, sounds=False)
@@ -173,6 +177,7 @@ def test_no_bins_where_nothing_varies_or_little_is_there(many, tmp_path):
     assert common.by_length(few, 'alpha') is None
 
 
+@pytest.mark.slow
 def test_kinds_are_pairs_of_sexes_or_classes(many, masks):
     item = common.by_kind(many, 'alpha')
     (ax,) = item.figure.axes
@@ -195,6 +200,7 @@ def test_no_kinds_where_rows_do_not_tell(tmp_path):
     assert common.by_kind(results_in(tmp_path), 'alpha') is None
 
 
+@pytest.mark.slow
 def test_box_plots_have_the_medians_of_all_seeds(masks):
     item = foreground.box_plots(masks, 'fgbg')
     assert len(item.figure.axes) == 12
@@ -253,6 +259,7 @@ def test_a_missing_model_leaves_a_marked_panel(tmp_path):
     assert 'no run' in texts(foreground.mel_spectrograms(groups, 'fgbg').figure)
 
 
+@pytest.mark.slow
 def test_files_are_the_same_each_time(speech):
     for kind in ('svg', 'png'):
         first, second = (

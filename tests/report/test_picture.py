@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 from PIL import Image
+import pytest
 
 from fgsep_jax.report.picture import picture
 
@@ -27,6 +28,7 @@ def test_colours_and_rows_are_those_of_matplotlib():
 NEEDED = 'pandas', 'matplotlib', 'jinja2', 'PIL'
 
 
+@pytest.mark.slow
 def test_pages_of_sounds_need_no_extra_and_a_report_says_that_it_does(tmp_path):
     code = f"""
 import sys

@@ -146,6 +146,7 @@ def test_examples_that_share_speakers_are_fewer(tmp_path):
     assert shared > 1.5 * interval(lambda i: (f'a {i}', f'b {i}'))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('by_source', [True, False])
 @pytest.mark.parametrize('names', [json.dumps, ' '.join])
 @pytest.mark.parametrize('experiment', ['convtasnet', 'blstm_m1'])
@@ -274,6 +275,7 @@ def test_load_runs_leaves_out_what_the_report_leaves_out(tmp_path):
     assert set(frame[frame.system == 'model'].seed) == {0, 2}
 
 
+@pytest.mark.slow
 def test_compare_takes_the_metrics_of_the_task(speech, masks, capsys):
     said = text_of(capsys, f'--runs={speech}/convtasnet-0.0-alpha-0,{speech}/glu').out
     assert '### si\\_snri (dB), median [quartiles]' in said.replace('si_snri', 'si\\_snri')
@@ -288,6 +290,7 @@ def test_compare_takes_the_metrics_of_the_task(speech, masks, capsys):
     )
 
 
+@pytest.mark.slow
 def test_the_text_holds_the_numbers(masks, capsys):
     said = text_of(capsys, f'--runs={masks}', '--metrics=sdr_background').out
     results = results_in(masks)
@@ -342,6 +345,7 @@ def test_a_run_scored_on_validation_alone_has_its_table_and_sounds(tmp_path, exp
     assert heard.data_set == 'alpha-validation' and len(heard.tracks) == 3 + 2 * 2
 
 
+@pytest.mark.slow
 def test_a_data_set_called_as_the_beginning_of_another_is_another(tmp_path):
     fabricate.run(tmp_path / 'one', 'blstm_m1', test_sets=('near',), sounds=False)
     fabricate.run(tmp_path / 'two', 'blstm_m2', test_sets=(), sounds=False)

@@ -513,6 +513,7 @@ def stream():
     return models.separator('convtasnet_glu', **causal).stream(RATE)
 
 
+@pytest.mark.slow
 def test_a_stream_is_one_window_behind(stream):
     window = stream._how['window']
     assert stream.latency == window / RATE

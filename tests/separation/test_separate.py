@@ -335,6 +335,7 @@ def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
     assert not [name for name in tree(out) if files.PARTIAL in name]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize('suffix', ['wav', 'w64', 'aiff', 'ogg', 'mp3', 'flac'])
 def test_what_is_there_of_a_truncated_recording_is_taken_where_asked_for(
     sounds, tmp_path, capsys, suffix
@@ -463,6 +464,7 @@ def test_words_behind_two_dashes_are_inputs(sounds, tmp_path, monkeypatch, capsy
     assert '-dash.wav (0.5 s, 8000 Hz) -> out/-dash_foreground.wav' in capsys.readouterr().out
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ('flags', 'form', 'subtype'),
     [
@@ -792,6 +794,7 @@ def test_what_a_killed_process_left_of_standard_input_goes(sounds, tmp_path):
     assert not [name for name in tree(tmp_path / 'out') if files.PARTIAL in name]
 
 
+@pytest.mark.slow
 def test_statistics_of_the_file(sounds, voices, tmp_path, capsys):
     path = wave(tmp_path / 'a.wav', noise(20_000), subtype='FLOAT')
     words = ['--statistics=file', '--segment=0.5', '--bits=float']
@@ -965,6 +968,7 @@ def test_labels_that_are_ours_are_done_or_written_anew(sounds, tmp_path, capsys)
     assert (out / 'a_labels.txt').exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     'rate', [11_025, 22_050, 8000, pytest.param(44_100, marks=pytest.mark.slow), 19]
 )

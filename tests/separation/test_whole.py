@@ -14,6 +14,7 @@ def loud_and_faint(samples, channels=2):
     return (noise_CT * level_T).astype(np.float32)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ('experiment', 'changes'),
     [
@@ -43,6 +44,7 @@ def test_cut_equals_whole(experiment, changes):
         assert np.abs(windows[name] - whole[name]).max() > 1e-2 * largest
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize('samples', [1, 7, 100, 4001])
 def test_what_fits_into_one_window(samples):
     model = models.separator('convtasnet')
@@ -52,6 +54,7 @@ def test_what_fits_into_one_window(samples):
         np.testing.assert_allclose(cut[name], whole[name], atol=1e-5)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ('experiment', 'changes'),
     [('blstm_m2', {}), ('convtasnet', {'norm': 'frame'}), ('yang', {}), ('sepformer', {})],

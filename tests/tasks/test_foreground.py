@@ -39,6 +39,7 @@ def adaptation(made):
     return np.float32(made['adaptation_BT'] / 32768) if 'adaptation_BT' in made else None
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize('name', NAMES)
 def test_every_shipped_config_takes_a_step(name):
     task, params = make(name)
@@ -55,6 +56,7 @@ def test_every_shipped_config_takes_a_step(name):
     assert second < first
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('samples', [5, 800, 811])
 def test_the_estimates_sum_to_the_mixture(name, samples):
@@ -179,6 +181,7 @@ def test_shift_and_scale_are_of_the_features(name, kind):
     np.testing.assert_allclose(feature(-3.0, 2.0), (feature(0.0, 1.0) + 3) / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_oracles_by_hand_and_in_order():
     task, _ = make()
     source_BST = np.float32(batch(task)['source_BST'] / 32768)

@@ -75,6 +75,7 @@ def test_padding_changes_neither_loss_nor_gradient():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_four_sources():
     task = make_task(tiny.config('', **{'data.sources': 4}))
     params = jax.jit(task.init)(jax.random.key(0))

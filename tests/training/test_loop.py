@@ -399,6 +399,7 @@ def test_a_lost_lock_ends_the_training_before_anything_is_saved(data, tmp_path, 
     assert checkpoint.Checkpoints(tmp_path / 'run').latest_step() is None
 
 
+@pytest.mark.slow
 def test_a_configuration_changed_after_the_checkpoint_is_refused(data, tmp_path):
     config = tiny.config(data)
     task = make_task(config)
@@ -445,6 +446,7 @@ def test_a_training_ends_with_the_epoch_nearest_to_its_minutes(seconds, step, up
     assert not endless.is_up(step) and endless.left == float('inf')
 
 
+@pytest.mark.slow
 def test_minutes_count_over_all_starts_of_a_run(data, tmp_path, monkeypatch, capsys):
     now = [0.0]
     ticking = types.SimpleNamespace(monotonic=lambda: now[0])
