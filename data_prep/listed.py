@@ -3,7 +3,10 @@
 python -m data_prep.listed --mixtures=mixtures.csv --input_dir=recordings --output_dir=data/again
 """
 
+import bisect
+import dataclasses
 import functools
+import math
 import os
 
 from data_prep import fgbg, mix, mixtures, options, tables
@@ -40,7 +43,8 @@ def check(
         row: of the table.
         before: those above it.
         sample_rate: of the data set.
-        known: {path: what the rows above say of it}; this one's are added.
+        known: {path: class, first place and stretches that the rows above give it}; this one's are
+            added.
     Raises:
         ValueError: with the columns, what is there and the rule.
     """
@@ -72,6 +76,8 @@ def _check_sources(row: Mixture) -> None:
             raise ValueError(f'role_{i} is {x.role!r}: the last source alone may be noise')
         if x.role and kind == 'levels' and x.level_db is None:
             raise ValueError(f'level_db_{i} is empty: with noise, all sources need a level')
+        if not x.source_id and not x.role:
+            raise ValueError(f'source_id_{i} is empty: other rows give its file several')
         if x.heard and (kind != 'ready' or x.role):
             raise ValueError(f'heard_{i} is given: only a target of a ready mixture may have it')
     speakers = [x.source_id for x in row.sources if x.source_class == 'speech']
@@ -99,16 +105,30 @@ def _check_sources(row: Mixture) -> None:
 
 
 def _check_files(row: Mixture, known: dict[str, tuple]) -> None:
-    """Refuse a file that stands for two: a data set has one source of each."""
+    """Refuse a stretch of a file that stands for two: a data set has one source of each."""
     for i, source in enumerate(row.sources, 1):
-        here = source.source_id, source.source_class
-        *first, where = known.setdefault(source.path, (*here, f'path_{i} of {row.split}/{row.id}'))
-        for column, found, other in zip(('source_id', 'source_class'), here, first):
-            if found != other:
+        where = f'path_{i} of {row.split}/{row.id}'
+        source_class, first, taken = known.setdefault(source.path, (source.source_class, where, []))
+        if source.source_class != source_class:
+            raise ValueError(
+                f'source_class_{i} is {source.source_class!r}: its file has {source_class!r} in '
+                f'{first}; a file has one source_class in all of a table'
+            )
+        start, stop = source.start, source.stop or math.inf
+        # Stretches that overlap are of one source, and are held as one.
+        at = bisect.bisect_right(taken, start, key=lambda stretch: stretch[1])
+        end = at
+        while end < len(taken) and taken[end][0] < stop:
+            if taken[end][2] != source.source_id:
+                _, _, other, there = taken[end]
                 raise ValueError(
-                    f'{column}_{i} is {found!r}: its file has {other!r} in {where}; a file has one '
-                    f'{column} in all of a table'
+                    f'source_id_{i} is {source.source_id!r}: this stretch of its file is of '
+                    f'{other!r} in {there}; where a file has several, start and stop must keep '
+                    'them apart'
                 )
+            start, stop = min(start, taken[end][0]), max(stop, taken[end][1])
+            where, end = taken[at][3], end + 1
+        taken[at:end] = [(start, stop, source.source_id, where)]
 
 
 def _check_event(row: Mixture, *, most: int) -> None:
@@ -240,7 +260,10 @@ def _prepare(args) -> dict:
                 f'measured in blocks of {fgbg.LUFS_SECONDS} s; --level=rms takes shorter ones'
             )
     named = recordings_of([row for row in rows if not row.problem], roots)
-    metadata, warnings = options.sexes(args, named)
+    sources = [source for row in rows if not row.problem for source in row.targets]
+    people = {source.source_id for source in sources}  # a file may have several
+    everybody = [dataclasses.replace(named[0], source_id=name) for name in people]
+    metadata, warnings = options.sexes(args, [*named, *everybody])
     if kind == 'scene':
         metadata['source_unit'] = 'source recordings'
     unit = metadata.get('source_unit', 'speakers').removesuffix('s')

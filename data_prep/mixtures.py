@@ -392,6 +392,7 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
         sources = tuple(
             dataclasses.replace(
                 part(x, source.start, source.stop or x.samples, level_db),
+                source_id=printable(source.source_id) or x.source_id,  # a file may have several
                 role=source.role,
                 heard=of_paths[source.heard].path if source.heard else '',
             )
@@ -710,12 +711,14 @@ def _is_decimal(name: str) -> bool:
 
 
 def _with_ids(rows: list[Mixture], lines: list[dict[str, str]]) -> Iterator[Mixture]:
-    """The rows; a source without an id has that which the table gives its file, or its path."""
+    """The rows; a source without an id has that which the table gives its file, none where it gives
+    several, or its path."""
     ids = {}
     for row in rows:
         for source in row.sources:
             if source.source_id and not row.problem:
-                ids.setdefault(source.path, source.source_id)
+                only = ids.setdefault(source.path, source.source_id) == source.source_id
+                ids[source.path] = source.source_id if only else ''
     for row, cells in zip(rows, lines):
         if all(source.source_id or source.role == NOISE for source in row.sources):
             yield row
@@ -724,7 +727,7 @@ def _with_ids(rows: list[Mixture], lines: list[dict[str, str]]) -> Iterator[Mixt
             source
             if source.role == NOISE
             else dataclasses.replace(
-                source, source_id=source.source_id or ids.get(source.path) or cells[f'path_{i}']
+                source, source_id=source.source_id or ids.get(source.path, cells[f'path_{i}'])
             )
             for i, source in enumerate(row.sources, 1)
         )

@@ -150,13 +150,25 @@ def test_what_lies_beyond_a_file_is_not_blamed_on_its_sound(tmp_path):
 @pytest.mark.parametrize(
     'first, second, said',
     [
-        (ROW, {'path_2': 'u.wav'}, "source_id_2 is 'B': its file has 'A' in path_1 of train/a"),
-        (ROW, {'path_2': './u.wav'}, "source_id_2 is 'B': its file has 'A' in path_1 of train/a"),
-        (ROW, {'source_id_1': 'Aa'}, "source_id_1 is 'Aa': its file has 'A' in path_1 of train/a"),
+        (
+            ROW,
+            {'path_2': 'u.wav'},
+            "source_id_2 is 'B': this stretch of its file is of 'A' in path_1 of train/a",
+        ),
+        (
+            ROW,
+            {'path_2': './u.wav'},
+            "source_id_2 is 'B': this stretch of its file is of 'A' in path_1 of train/a",
+        ),
+        (
+            ROW,
+            {'source_id_1': 'Aa'},
+            "source_id_1 is 'Aa': this stretch of its file is of 'A' in path_1 of train/a",
+        ),
         (
             ROW,
             {'split': 'test', 'path_1': 'v.wav', 'path_2': 'w.wav'},
-            "source_id_1 is 'A': its file has 'B' in path_2 of train/a",
+            "source_id_1 is 'A': this stretch of its file is of 'B' in path_2 of train/a",
         ),
         (
             ROW | {'source_class_2': 'dog'},
@@ -166,12 +178,12 @@ def test_what_lies_beyond_a_file_is_not_blamed_on_its_sound(tmp_path):
         (
             EVENT | {'source_id_2': 'rain1'},
             {'source_id_2': 'rain2'},
-            "source_id_2 is 'rain2': its file has 'rain1' in path_2 of test/a",
+            "source_id_2 is 'rain2': this stretch of its file is of 'rain1' in path_2 of test/a",
         ),
         (
             ROW | {'path_3': 'w.wav', 'source_id_3': 'C', 'ready': 'm.wav'},
             {'path_3': 'u.wav', 'ready': 'n.wav'},
-            "source_id_3 is 'C': its file has 'A' in path_1 of train/a",
+            "source_id_3 is 'C': this stretch of its file is of 'A' in path_1 of train/a",
         ),
         (ROW, {'path_1': 'w.wav', 'path_2': 'v.wav', 'source_id_1': 'B'}, "is 'B', twice: two"),
         (ROW, {'path_2': 'w.wav', 'source_id_1': '', 'source_id_2': 'A'}, "is 'A', twice: two"),

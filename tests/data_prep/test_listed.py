@@ -90,6 +90,30 @@ def test_a_table_of_ones_own_with_three_sources(tmp_path):
     assert [x['detail'] for x in report['skipped_mixtures']] == ['without test/spk2/bad.wav']
 
 
+def test_a_file_may_have_several_speakers_in_stretches_of_its_own(tmp_path):
+    """As recordings of meetings have them."""
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1)  # of 9,600 samples each
+    (tmp_path / 'sexes.csv').write_text('speaker,sex\nAnn,f\nBob,m\nCem,m\n')
+    table = tmp_path / 't.csv'
+    table.write_text(
+        'split,id,path_1,path_2,source_id_1,source_id_2,start_1,stop_1,start_2,stop_2\n'
+        'test,a,spk0/u0.wav,spk0/u0.wav,Ann,Bob,0,4000,4000,8000\n'
+        'test,b,spk0/u0.wav,spk1/u0.wav,Bob,Cem,4500,9000,0,4500\n'
+        'test,c,spk0/u0.wav,spk1/u0.wav,Ann,Cem,100,3000,0,2900\n'
+    )
+    flags = (f'--input_dir={root}', f'--speakers={tmp_path}/sexes.csv')
+    out = again(tmp_path, *flags, table=table)
+    found = {x.id: x for x in trees.examples(out, 'test')}
+    ids = {name: x.source_ids for name, x in found.items()}
+    assert ids == {'a': ('Ann', 'Bob'), 'b': ('Bob', 'Cem'), 'c': ('Ann', 'Cem')}
+    first_T, second_T = found['a'].sources_ST
+    assert len(first_T) == 4000 and not np.array_equal(first_T, second_T)
+    about = json.loads((out / 'dataset.json').read_text())
+    assert about['splits']['test']['speakers'] == ['Ann', 'Bob', 'Cem']
+    assert about['speakers'] == {'Ann': 'F', 'Bob': 'M', 'Cem': 'M'}
+    alike(out, again(tmp_path, *flags, table=out / 'mixtures.csv', name='third'))
+
+
 def test_an_snr_alone_is_a_level_for_two(tmp_path):
     root = trees.folder(tmp_path / 'in', speakers=2, files=1)
     (tmp_path / 't.csv').write_text(
@@ -116,6 +140,20 @@ def test_an_snr_alone_is_a_level_for_two(tmp_path):
         ('split,id,path_1,path_2,onset\ntest,a,x,y,0.5\n', 'line 2: an event with an onset needs'),
         ('split,id,path_1,path_2,ready\ntest,a,x,y,\ntest,b,x,y,z\n', 'line 3: ready mixtures,'),
         ('split,id,path_1,path_2,start_1,stop_1\ntest,a,x,y,5,5\n', 'a stop must be after'),
+        (
+            'split,id,path_1,path_2,source_id_1,source_id_2,start_1,stop_1\n'
+            'test,a,x,y,A,B,0,50\ntest,b,x,z,C,D,40,90\n',
+            "line 3: source_id_1 is 'C': this stretch of its file is of 'A' in path_1 of test/a;",
+        ),
+        (
+            'split,id,path_1,path_2,source_id_1,source_id_2,start_1,stop_1\n'
+            'test,a,x,y,A,B,0,50\ntest,b,x,z,C,D,50,0\ntest,c,x,z,,D,9,20\n',
+            'line 4: source_id_1 is empty: other rows give its file several',
+        ),
+        (
+            'split,id,path_1,path_2,source_class_1\ntest,a,x,y,rain\ntest,b,x,z,dog\n',
+            "line 3: source_class_1 is 'dog': its file has 'rain' in path_1 of test/a;",
+        ),
         ('split,id,path_1,path_2\n', 'lists no mixture'),
         ('split,id,path_1,path_2\ntest,a,{wsj0_dir}/x,y\n', '--wsj0_dir must name its folder'),
         ('split,path_1\ntest,a\n', 'the first line must name split, id, path_1'),
