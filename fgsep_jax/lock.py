@@ -170,8 +170,14 @@ class Lock:
 
     def _prepare(self):
         """Makes the private folder; returns the time by the clock of the file system."""
-        os.makedirs(self._folder, exist_ok=True)
-        os.mkdir(self._private)
+        for last in (*[False] * 100, True):
+            try:
+                os.makedirs(self._folder, exist_ok=True)
+                os.mkdir(self._private)
+                break
+            except FileNotFoundError:  # who had the lock has just removed the folder that it made
+                if last:
+                    raise
         folder = os.path.realpath(self._folder)
         owner = {
             **_here(),

@@ -237,6 +237,19 @@ def test_what_is_in_the_way_is_named(tmp_path):
     assert os.listdir(tmp_path / lock.NAME) == ['foreign']
 
 
+def test_a_folder_that_its_maker_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    mkdir, removed = os.mkdir, []
+
+    def slow(path, *mode):
+        if os.path.basename(path).startswith(lock.NAME) and not removed:
+            removed.append(os.rmdir(tmp_path / 'run'))  # as another's end does just then
+        mkdir(path, *mode)
+
+    monkeypatch.setattr(os, 'mkdir', slow)
+    with lock.held(tmp_path / 'run', 'training'):
+        assert removed and lock.holder(tmp_path / 'run')
+
+
 def test_only_what_killed_starts_left_is_swept(tmp_path):
     dead, young, empty = (f'{lock.NAME}-{letter * 32}' for letter in 'abc')
     owner(tmp_path)
