@@ -60,6 +60,7 @@ setup(
             'fgsep-train = fgsep_jax.scripts:train',
             'fgsep-evaluate = fgsep_jax.scripts:evaluate',
             'fgsep-app = fgsep_jax.scripts:app',
+            'fgsep-study = fgsep_jax.scripts:study',
             'fgsep-report = fgsep_jax.scripts:report',
         ],
     },

@@ -11,6 +11,11 @@ COMMANDS = (
     ),
     ('fgsep-evaluate', 'fgsep_jax.main --mode=evaluate', 'scores a run on data sets'),
     ('fgsep-app', 'fgsep_jax.app', 'a page in the browser: drop a sound, hear and see its parts'),
+    (
+        'fgsep-study',
+        'fgsep_jax.study',
+        'all that a paper trains, one after the other, and its report',
+    ),
     ('fgsep-report', 'fgsep_jax.report', 'tables, figures and a page of many runs'),
     ('', 'fgsep_jax.interop.import_model', 'weights of other programs become a model file'),
     ('', 'fgsep_jax.interop.export_model', 'a trained model as files that run without us'),

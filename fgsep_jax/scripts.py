@@ -33,6 +33,11 @@ def app():
     _run('fgsep_jax.app')
 
 
+def study():
+    """fgsep-study"""
+    _run('fgsep_jax.study')
+
+
 def report():
     """fgsep-report"""
     _run('fgsep_jax.report.__main__')
