@@ -336,8 +336,12 @@ def _checked(
             decoded += len(block_TC)
             yield block_TC
     except BadInput:  # of a FLAC: damaged within, or cut within a frame
-        if not (isinstance(file.name, containers.EndlessFlac) and file.name.is_at_end()):
+        if not (isinstance(file.name, containers.EndlessFlac) and decoded):
             raise
+        if not file.name.is_at_end():
+            raise BadInput(
+                'damaged', f'its frame behind {counted(decoded, "sample")} cannot be decoded'
+            ) from None
         header = f', its header counts {promised:,}' if promised is not None else ''
         detail = f'{counted(decoded, "sample")} before its last frame, which is cut{header}'
         _refuse('truncated', detail, cut)

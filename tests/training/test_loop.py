@@ -416,6 +416,17 @@ def test_a_configuration_changed_after_the_checkpoint_is_refused(data, tmp_path)
         checkpoint.load_best(str(tmp_path), config, task)
 
 
+def test_a_log_that_was_emptied_is_noted_where_the_run_is_opened(
+    data, tmp_path, monkeypatch, capsys
+):
+    for damage in (False, True):
+        run(data, tmp_path, MeanTask(), monkeypatch, **{'training.epochs': 1 + damage})
+        assert 'metrics.jsonl is not what was logged' not in capsys.readouterr().out
+    (tmp_path / 'metrics.jsonl').write_text('')
+    run(data, tmp_path, MeanTask(), monkeypatch, **{'training.epochs': 2})
+    assert 'metrics.jsonl is not what was logged up to step 8 (0 b' in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
     first = run(data, tmp_path / 'run')
