@@ -3,7 +3,7 @@
 import numpy as np
 
 from fgsep_jax.names import counted
-from fgsep_jax.report import figures, intervals
+from fgsep_jax.report import figures, intervals, published
 from fgsep_jax.report.parts import Figure, Table, heads
 from fgsep_jax.report.runs import ROLES, STATISTIC, SUBSETS, short_labels
 
@@ -69,18 +69,13 @@ def runs_table(results):
     for group in results.groups:
         runs = results.runs[results.runs.group == group.group]
         scores = results.scores[results.scores.group == group.group]
-        steps = [
-            int(max(step_N[-1] for step_N, _ in run.curves.values()))
-            for run in runs.folder
-            if run.curves
-        ]
         rows.append(
             [
                 group.label,
                 group.preset,
                 parameters(results, group.group),
                 ', '.join(map(str, runs.seed)),
-                _range(steps),
+                _range(_trained(results, group.group)),
                 _range([int(step) for step in scores[scores.system == 'model'].step.unique()]),
                 group.trained_on,
                 ', '.join(sorted(scores.data_set.unique())) or None,
@@ -88,6 +83,53 @@ def runs_table(results):
         )
     note = 'Evaluated is the checkpoint with the lowest validation loss.'
     return Table('runs', 'The runs', columns, rows, note)
+
+
+def reached(results, terms):
+    """What the models of a comparison are beside the paper's, for a verdict to say.
+
+    Args:
+      results: Results.
+      terms: as of `Results.difference`.
+
+    Returns:
+      'at 1/40 of the size, with 2 of 4 layers, after 7,500 steps'; '' where nothing is known.
+    """
+    numbers = {group for _, group, _ in terms}
+    shares, layers, steps = [], set(), []
+    for group in results.groups:
+        if group.group not in numbers or group.model not in published.FULL:
+            continue
+        full, all_layers = published.FULL[group.model]
+        if ours := parameters(results, group.group):
+            shares.append(full / ours)
+        keys = 'model.encoder.layers', 'model.layers'
+        has = next((group.config[key] for key in keys if key in group.config), all_layers)
+        if isinstance(has, int) and has < all_layers:
+            layers.add(f'with {has} of {all_layers} layers')
+        steps += _trained(results, group.group)
+    parts = [_share(shares)] if shares else []
+    parts += sorted(layers)
+    if steps:
+        parts.append(f'after {_range(steps)} steps')
+    return ', '.join(parts)
+
+
+def _share(shares):
+    ends = sorted({round(min(shares), 1), round(max(shares), 1)})
+    if ends[-1] <= 1.1:
+        return 'at full size'
+    written = [f'1/{end:.0f}' if end >= 2 else f'{1 / end:.1f}' for end in ends]
+    return f'at {" to ".join(dict.fromkeys(written))} of the size'
+
+
+def _trained(results, group):
+    """Steps that each run of a group was trained, where its log tells."""
+    return [
+        int(max(step_N[-1] for step_N, _ in run.curves.values()))
+        for run in results.runs[results.runs.group == group].folder
+        if run.curves
+    ]
 
 
 def owners(results, data_sets):

@@ -35,10 +35,33 @@ POWER_LAW_DEEP = '+0.25', '+0.65'  # in-dataset, cross-dataset
 POWER_LAW_LINEAR = '-0.9 (WSJ)', '-0.7 (WSJ)'
 POWER_LAW_DEEP_OVER_PLAIN = '+1.2'
 DROPS = '6.25 (WSJ) - 4.5 (LibriTTS) = +1.75'
+# Of its four drops, each an average over models, of training on one and testing on another.
+DROP = {
+    ('wsj0_2mix', 'libritts_2mix'): '6.2',
+    ('wsj0_2mix', 'vctk_2mix'): '6.3',
+    ('libritts_2mix', 'wsj0_2mix'): '1.7',
+    ('libritts_2mix', 'vctk_2mix'): '7.3',
+}
 MORE_DATA = 'yes, on average'
 
 # Section V of paper 1: median SDR improvement of M2 over M1 in dB.
-M2_OVER_M1 = '+0.9 (C1), +1.3 (C2), +0.5 (C4)'
+M2_OVER_M1 = {'c1': '+0.9', 'c2': '+1.3', 'c4': '+0.5'}
+
+# What the papers' models are where the paper is full: (parameters by our count, layers: I of
+# paper 2, BLSTM layers of paper 1).
+FULL = {
+    'Conv-TasNet': (4_984_881, 1),
+    'Big-Conv-TasNet': (6_811_713, 1),
+    'Deep w/ PReLU': (9_706_551, 4),
+    'Deep w/ dilation': (11_280_441, 5),
+    'Deep w/ GLU': (14_434_353, 4),
+    'Yang et al.': (9_956_178, 1),
+    'FurcaPy': (52_071_558, 1),
+    'M1': (4_197_664, 3),
+    'M1+': (4_308_088, 3),
+    'M2': (4_197_664, 3),
+    'M2+': (4_308_088, 3),
+}
 
 NEAR = 0.5  # dB: what differs by less is level
 NOTE = (
@@ -49,11 +72,12 @@ NOTE = (
 )
 
 
-def verdict(estimate, kind):
+def verdict(estimate, kind, reached=''):
     """What an interval says of a claim.
 
     Args:
       estimate: Estimate, or None.
+      reached: with which models, as `common.reached` words it.
       kind: what is claimed of the difference: 'above' or 'below' 0, 'not above' (0 is in the
         interval or above it, and all of it is below NEAR), 'level' (all of it within NEAR).
 
@@ -73,4 +97,5 @@ def verdict(estimate, kind):
         'not above': (low <= 0 and high < NEAR, low > 0),
         'level': (low > -NEAR and high < NEAR, low > NEAR or high < -NEAR),
     }[kind]
-    return 'reproduced' if yes else 'not reproduced' if no else 'undecided'
+    word = 'reproduced' if yes else 'not reproduced' if no else 'undecided'
+    return f'{word} {reached}'.rstrip()
