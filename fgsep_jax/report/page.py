@@ -40,7 +40,7 @@ def sections(results, notes=(), *, examples=1):
         for name in sets + other:
             heard += sounds.examples(ours, name, examples)
         curves.append(common.curves(ours))
-        curves += [speech.gates(ours)] if task == 'speech' else []
+        curves += [speech.gates(ours), speech.gates_table(ours)] if task == 'speech' else []
         makers = common.by_input_snr, common.by_length, common.by_kind, common.worst_ten
         title = f'{TITLES[task]}: easy and hard examples'
         parts = [make(ours, name) for name in sets for make in makers]

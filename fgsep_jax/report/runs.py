@@ -185,6 +185,11 @@ class Run:
         """The utterance that the gates are of, e.g. 'test utterance 1234_0.5_77_-0.5'."""
         return self._gates[1]
 
+    @property
+    def gate_means(self):
+        """{step: (mean_N in 0..1 of each channel over a whole split, name of the split)}."""
+        return self._gates[2]
+
     @functools.cached_property
     def examples(self):
         """{data set: {example id: content of example.json, with its folder under 'folder'}}."""
@@ -508,12 +513,13 @@ def read_curves(folder, problems):
 
 
 def read_gates(folder, problems):
-    """({step: gate_KN in 0..1}, words for the utterance they are of) of a run's files.
+    """({step: gate_KN in 0..1}, words for the utterance they are of, {step: (mean_N over a whole
+    split, its name)}) of a run's files.
 
     Args:
       folder, problems: as in `read_curves`.
     """
-    gates, probe = {}, 'an utterance that its files do not name'
+    gates, probe, means = {}, 'an utterance that its files do not name', {}
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
         try:
             file = io.BytesIO(files.read_bytes(path, ValueError))
@@ -541,9 +547,14 @@ def read_gates(folder, problems):
                 gates[int(step)] = gate_KN.astype(np.float32) / 255
                 if 'id' in content:
                     probe = f'{content["split"]} utterance {content["id"]}'
+                if 'mean_N' in content and 'id' in content:
+                    mean_N = content['mean_N']
+                    if mean_N.dtype != np.float32 or mean_N.shape != gate_KN.shape[1:]:
+                        raise ValueError('mean_N must be a number for each unit of gate_KN')
+                    means[int(step)] = (mean_N, str(content['split']))
         except Exception as error:  # parsers of zip, of npy and of what is packed in them
             problems.append(f'{path} cannot be read ({files.why(error)}) and is left out')
-    return gates, probe
+    return gates, probe, means
 
 
 def read_examples(folder, problems):

@@ -545,6 +545,37 @@ def gates(results):
     )
 
 
+CLOSED, OPEN = 0.1, 0.9  # mean gates of channels that pass nearly nothing, or all
+
+
+def gates_table(results):
+    """How many channels of the first gated layer close or open over training; None without any.
+
+    Args:
+      results: Results of speech runs.
+    """
+    rows = []
+    for group in results.groups:
+        runs = results.runs[results.runs.group == group.group].folder
+        means = [run.gate_means for run in runs if run.gate_means]
+        for step in sorted(set.intersection(*map(set, means))) if means else ():
+            mean_SN = np.stack([of_run[step][0] for of_run in means])
+            shares = (mean_SN < CLOSED).mean(), (mean_SN > OPEN).mean()
+            numbers = [f'{100 * share:.1f}' for share in shares]
+            rows.append([group.label, len(means), step, *numbers, f'{mean_SN.mean():.3f}'])
+    if not rows:
+        return None
+    heading = {'closed': 'Closed (%)', 'open': 'Open (%)', 'mean': 'Mean gate'}
+    return Table(
+        'gates',
+        'Channels of the first gated layer that close or open over training',
+        heads('system seeds') | {'step': 'Step'} | heading,
+        rows,
+        f'Closed: the mean gate over all frames of all test mixtures is below {CLOSED:g}; open:'
+        f' above {OPEN:g}. Means over the seeds.',
+    )
+
+
 def _gate_means(figure, row, gate_KN, steps):
     grid = row[0].get_gridspec()
     index = row[0].get_subplotspec().rowspan.start

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax import files, pcm
@@ -15,14 +16,15 @@ FRAMES = 256  # at most, in a file; more are averaged in blocks
 
 
 class GateLog:
-    """Saves what the first gated layer lets through of one utterance, at steps 0, 1, 2, 4, 8, ...
-    and the last; a hook of `training.loop.train`. Does nothing for a model without gates.
+    """Saves what the first gated layer lets through, at steps 0, 1, 2, 4, 8, ... and the last: of
+    one utterance frame by frame, and of all in the mean. A hook of `training.loop.train`; does
+    nothing for a model without gates.
 
     Args:
       workdir: run folder.
       task: the run's task.
       config: its ConfigDict.
-      source: RecordSource whose first example is the utterance.
+      source: RecordSource whose first example is the utterance; of each the first segment counts.
       total: steps of the run.
       say: called with the line that says that a file could not be written.
     """
@@ -40,9 +42,12 @@ class GateLog:
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))
         self._probe = jax.jit(task.probe)
+        self._source, self._config, self._total_of = source, config, jax.jit(self._sums)
+        self._task = task
 
     def __call__(self, step, state):
-        """Writes gates/STEP.npz where the step is one of those: gate_KN as bytes, 255 for open.
+        """Writes gates/STEP.npz where the step is one of those: gate_KN as bytes, 255 for open, and
+        mean_N, each channel's mean over all frames of all examples.
 
         Args:
           step: steps taken.
@@ -50,7 +55,8 @@ class GateLog:
         """
         if not self._active or (step & (step - 1) and step != self._total):
             return
-        gate_KN = self._probe(local_copy(state.evaluated), self._mixture_BT)['gate_BKN'][0]
+        params = local_copy(state.evaluated)
+        gate_KN = self._probe(params, self._mixture_BT)['gate_BKN'][0]
         gate_KN = np.asarray(gate_KN, np.float32)
         edges = np.linspace(0, len(gate_KN), min(FRAMES, len(gate_KN)) + 1).astype(int)
         pooled_KN = np.add.reduceat(gate_KN, edges[:-1]) / np.diff(edges)[:, None]
@@ -59,7 +65,26 @@ class GateLog:
             os.makedirs(self._folder, exist_ok=True)
             content = io.BytesIO()
             gate_KN = np.rint(255 * pooled_KN).astype(np.uint8)
-            np.savez_compressed(content, gate_KN=gate_KN, **self._origin)
+            means = dict(mean_N=self._means(params), examples=np.array(len(self._source)))
+            np.savez_compressed(content, gate_KN=gate_KN, **means, **self._origin)
             files.write({path: content.getvalue()})
         except OSError as error:  # a training does not end for want of a picture
             self._say(f'{path} could not be written ({error.strerror}); the training goes on')
+
+    def _means(self, params):
+        totals = [
+            self._total_of(params, batch['source_BST'], batch['length_B'], batch['valid_B'])
+            for batch in pipeline.validation_batches(self._source, self._config)
+        ]
+        total_N, frames = (
+            np.sum([np.asarray(part) for part in parts], 0) for parts in zip(*totals)
+        )
+        return (total_N / frames).astype(np.float32)
+
+    def _sums(self, params, source_BST, length_B, valid_B):
+        """Sums over the frames of examples that are there, and how many these are."""
+        gate_BKN = self._task.probe(params, pcm.to_float(source_BST).sum(axis=1))['gate_BKN']
+        frames = gate_BKN.shape[1]
+        end_B = length_B * frames / source_BST.shape[-1]
+        valid_BK = (jnp.arange(frames)[None] < end_B[:, None]) & valid_B[:, None]
+        return (gate_BKN * valid_BK[..., None]).sum(axis=(0, 1)), valid_BK.sum()

@@ -77,7 +77,16 @@ def run(
         os.makedirs(os.path.join(folder, 'gates'), exist_ok=True)
         for step in (0, 1, 2, 4, 8, 16, 32, steps):
             gate_KN = rng.uniform(0, 255, (50, 16)).astype(np.uint8)
-            np.savez_compressed(os.path.join(folder, 'gates', f'{step:09d}.npz'), gate_KN=gate_KN)
+            # Of sixteen channels one more closes every time, and the last is open.
+            mean_N = np.full(16, 0.5, np.float32)
+            mean_N[: step.bit_length()], mean_N[-1] = 0.05, 0.95
+            np.savez_compressed(
+                os.path.join(folder, 'gates', f'{step:09d}.npz'),
+                gate_KN=gate_KN,
+                mean_N=mean_N,
+                id='utterance',
+                split='test',
+            )
     named = config.task == 'foreground'
     names = [f'{name}-c{i}' for name in test_sets for i in (1, 2, 3, 4)] if named else test_sets
     for name in names:

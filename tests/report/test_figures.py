@@ -68,6 +68,18 @@ def test_figure_5_marks_what_was_not_evaluated(speech):
     assert speech_lib.cross_figure(speech, []) is None
 
 
+def test_closing_gates_are_counted_over_the_whole_test_set(speech):
+    table = speech_lib.gates_table(speech)
+    steps = (0, 1, 2, 4, 8, 16, 32, 40)
+    assert [row[2] for row in table.rows] == [*steps]
+    for step, (closed, is_open, mean) in zip(steps, (row[3:] for row in table.rows)):
+        count = step.bit_length()
+        assert float(closed) == pytest.approx(100 * count / 16, abs=0.06) and is_open == '6.2'
+        expected = (0.95 + 0.05 * count + 0.5 * (15 - count)) / 16
+        assert float(mean) == pytest.approx(expected, abs=6e-4)
+    assert speech_lib.gates_table(speech.of(model='Conv-TasNet')) is None
+
+
 @pytest.mark.slow
 def test_figure_4_shows_the_gates_of_every_channel(speech):
     item = speech_lib.gates(speech)

@@ -53,6 +53,25 @@ def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
     assert np.abs(found.gates[0] - found.gates[12]).max() > 2 / 255
 
 
+def test_means_are_over_all_frames_of_the_whole_split(run, tmp_path):
+    config, _, _, state = run
+    lengths = (2400, 500, 2400)
+    data = synthetic.write(tmp_path / 'odd', test=9, lengths=lengths)  # the last batch is filled up
+    source, task = RecordSource(data, 'test'), make_task(config)
+    log = gates.GateLog(workdir=str(tmp_path), task=task, config=config, source=source, total=1)
+    log(1, state)
+    kept = []
+    for i in range(9):
+        source_BST = pipeline.first_segments([source[i]], config)['source_BST']
+        mixture_BT = pcm.to_float(source_BST).sum(axis=1)
+        gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
+        length = min(source.lengths[i], 800)
+        kept.append(gate_KN[np.arange(len(gate_KN)) < length * len(gate_KN) / 800])
+    with np.load(tmp_path / 'gates' / '000000001.npz') as content:
+        np.testing.assert_allclose(content['mean_N'], np.concatenate(kept).mean(0), rtol=1e-5)
+        assert content['examples'] == 9
+
+
 def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
     config, _, source, state = run
     config = config.copy_and_resolve_references()
