@@ -70,7 +70,6 @@ STUDIES = {
     'next_step': (Model('sepformer'), Model('sepformer_prelu'), Model('sepformer_glu')),
 }
 MARK = 'study.json'  # in a run folder: what it was when it had been trained and evaluated
-SPEEDS = 'speeds.json'  # in the study's folder: what each host measured
 WAIT = 5.0  # seconds between looks at runs that another process has
 
 
@@ -164,7 +163,10 @@ def _run(name, argument, values, opened, output, *, baselines):
     data_sets.check_names(called)
     folder = os.path.join(output, 'runs', name)
     run_folder.check(folder, config)
+    from fgsep_jax.training import cost  # brings JAX along, as `validate` does
+
     own, content = opened[config.data.dir], config.to_dict()
+    epoch = cost.steps_per_epoch(config, own['splits']['train']['examples'])
     content['data']['dir'] = ''
     made = [
         [data['name'], split, data['splits'][split].get('fingerprint')]
@@ -176,8 +178,7 @@ def _run(name, argument, values, opened, output, *, baselines):
         config=config,
         words=[f'--config={argument}', *(f'--config.{k}={v}' for k, v in values.items())],
         baselines=baselines,
-        steps=max(own['splits']['train']['examples'] // config.data.batch_size, 1)
-        * config.training.epochs,
+        steps=epoch * config.training.epochs,
         state=files.digest(files.to_json([content, made, baselines]).encode()),
         results=[run_folder.results(folder, each) for each in called],
     )
@@ -215,13 +216,18 @@ def _kind(config):
     return files.digest(files.to_json(content).encode())[:16]
 
 
+def speeds_file(output):
+    """Path of what this host measured."""
+    return os.path.join(output, names.part(f'speeds-{socket.gethostname()}.json'))
+
+
 def _speeds(output):
     """{kind of run: [parameters, training examples a second]} as this host measured them."""
-    try:
-        hosts = files.read_json(os.path.join(output, SPEEDS), ValueError)
-    except ValueError:
-        hosts = {}
-    return hosts, hosts.setdefault(socket.gethostname(), {})
+    with contextlib.suppress(ValueError):
+        speeds = files.read_json(speeds_file(output), ValueError)
+        if all(isinstance(s, list) and [*map(type, s)] == [int, float] for s in speeds.values()):
+            return speeds
+    return {}
 
 
 def measure(runs, output):
@@ -232,7 +238,7 @@ def measure(runs, output):
     from fgsep_jax.training import cost
     from fgsep_jax.training.state import parameter_count
 
-    hosts, speeds = _speeds(output)
+    speeds = _speeds(output)
     for run in runs:
         config, kind = run.config, _kind(run.config)
         if kind in speeds:
@@ -246,14 +252,14 @@ def measure(runs, output):
         speeds[kind] = [parameter_count(params), speed]
         _say(f'timed              {config.experiment}:{config.preset} {speed:.3g} examples/s')
         os.makedirs(output, exist_ok=True)
-        files.write({os.path.join(output, SPEEDS): files.to_json(hosts)})
+        files.write({speeds_file(output): files.to_json(speeds)})
 
 
 def listing(runs, output):
     """Lines that tell what runs there are, how far they are and what they will take."""
-    _, speeds = _speeds(output)
     from fgsep_jax.training.logging import duration
 
+    speeds = _speeds(output)
     rows, left = [('run', 'parameters', 'steps', 'training', '')], 0.0
     for run in runs:
         parameters, speed = speeds.get(_kind(run.config), (0, 0.0))
@@ -293,8 +299,8 @@ class _Work:
     """What processes of one study do: one run after the other, as many at a time as asked."""
 
     def __init__(self, runs, output, everywhere, jobs):
-        self._pending, self._number = collections.deque(runs), len(runs)
-        self._output, self._everywhere, self._jobs = output, everywhere, jobs
+        self._pending, self._output = collections.deque(runs), output
+        self._everywhere, self._jobs = everywhere, jobs
         self._mutex, self._told = threading.Lock(), set()
         self.failed = []
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
@@ -474,7 +480,7 @@ def _study(args, words, overrides, argv):
 def _begin(runs, output, argv):
     """Says what the runs will take, timed in a process of its own: this one is to hold no
     accelerator."""
-    _, speeds = _speeds(output)
+    speeds = _speeds(output)
     if all(_kind(run.config) in speeds or is_done(run) for run in runs):
         _say('\n'.join(listing(runs, output)))
         return
