@@ -42,6 +42,7 @@ def test_pairs_once_more_from_a_tree_elsewhere(tmp_path):
     alike(first, again(tmp_path, f'--input_dir={root}'))
 
 
+@pytest.mark.slow
 def test_scenes_once_more(tmp_path):
     root = sound_trees.general(tmp_path / 'in')
     classes = sound_trees.write_classes(tmp_path / 'classes.csv')

@@ -147,6 +147,7 @@ THREE = {
 TWO = {part: ['_'.join(name.split('_')[:2]) for name in names] for part, names in THREE.items()}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize('speakers', [2, 3])
 @pytest.mark.parametrize('noise', [False, True])
 def test_librimix_of_more_and_with_noise(tmp_path, speakers, noise):

@@ -216,6 +216,7 @@ def test_attractors_by_hand():
     np.testing.assert_allclose(made, expected, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_branch_with_open_gates_is_a_tcn():
     keys = dict(bottleneck=4, hidden=5, skip=3, blocks=2, repeats=2, sources=2)
     plain = tcn.TCN(**keys, unused_residual=True, depthwise='shift')

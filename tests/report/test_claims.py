@@ -13,6 +13,7 @@ from reading import by_hand, results_in, rows_in, rows_of
 MEAN = 'mean over training on alpha and on beta'
 
 
+@pytest.mark.slow
 def test_claims_of_the_speech_paper(speech):
     rows = {
         (row['claim'], row['where']): row
@@ -65,6 +66,7 @@ def test_claims_of_the_speech_paper(speech):
     assert found('Big', 'trained and tested on alpha')['verdict'] is None
 
 
+@pytest.mark.slow
 def test_claims_of_diversity(speech):
     rows = rows_of(speech_lib.claims(results_in(speech), 'demo'))
     (drop,) = (row for row in rows if row['claim'].startswith('Smaller drop'))
@@ -174,6 +176,7 @@ def test_no_interval_no_claim():
     assert published.verdict(few, 'above').startswith('no claim (fewer')
 
 
+@pytest.mark.slow
 def test_medians_and_claims_of_the_mask_models(masks):
     results = results_in(masks)
     assert foreground.families(results.data_sets()) == ['fgbg']

@@ -226,6 +226,7 @@ def test_damaged_folders_are_named_and_passed_over(tmp_path):
     assert 'torn' in found[1].problems[0] and 'alpha' in found[1].problems[0]
 
 
+@pytest.mark.slow
 def test_load_runs_is_tidy(speech):
     frame = fgsep_jax.report.load_runs(str(speech))
     # Runs x data sets x (model, untrained) x examples, and a row a source.
@@ -310,6 +311,7 @@ def test_the_text_holds_the_numbers(masks, capsys):
     assert f'| fgbg-c1 | dog | {len(dogs)} | {middle:.2f} |' in said
 
 
+@pytest.mark.slow
 def test_other_splits_and_parts_are_no_test_sets(speech, tmp_path):
     config = fabricate.load('convtasnet', 'demo')
     config.data.dir = '/nowhere/alpha'

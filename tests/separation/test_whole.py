@@ -14,7 +14,7 @@ def loud_and_faint(samples, channels=2):
     return (noise_CT * level_T).astype(np.float32)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ('experiment', 'changes'),
     [
@@ -54,7 +54,7 @@ def test_what_fits_into_one_window(samples):
         np.testing.assert_allclose(cut[name], whole[name], atol=1e-5)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ('experiment', 'changes'),
     [('blstm_m2', {}), ('convtasnet', {'norm': 'frame'}), ('yang', {}), ('sepformer', {})],

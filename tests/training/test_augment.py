@@ -107,6 +107,7 @@ def test_the_shorter_of_a_pair_ends_it():
         assert not source_ST[:, length:].any() and source_ST[:, :length].any(axis=1).all()
 
 
+@pytest.mark.slow
 def test_rows_of_many_hosts_and_devices_make_the_same_mixtures():
     """Each row is known by its number, wherever it lies."""
     before = batch(lengths=range(300, 380, 10))
