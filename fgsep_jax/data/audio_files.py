@@ -158,7 +158,9 @@ def opened(
             length = _without_fault(length, cut)
             source = raw if '://' in path else os.fsencode(path)
             if endless and containers.is_flac(raw):
-                source = containers.EndlessFlac(raw)
+                source = containers.endless_flac(raw)
+            elif caf := containers.whole_caf(raw, size):
+                source = caf
             raw.seek(0)
             with _Stream(source) as file:
                 if check and file.format == 'MP3' and length.samples is None:
@@ -336,7 +338,7 @@ def _checked(
             decoded += len(block_TC)
             yield block_TC
     except BadInput:  # of a FLAC: damaged within, or cut within a frame
-        if not (isinstance(file.name, containers.EndlessFlac) and decoded):
+        if not (file.format == 'FLAC' and isinstance(file.name, containers.Rewritten) and decoded):
             raise
         if not file.name.is_at_end():
             raise BadInput(

@@ -311,12 +311,12 @@ def _flac(file: BinaryIO, start: int) -> Length:
     return Length(samples=samples) if samples else _UNDECLARED
 
 
-class EndlessFlac:
-    """A FLAC in which the number of samples reads as 0, unknown, so that libsndfile decodes all."""
+class Rewritten:
+    """A file in which some bytes, from `first` on, read otherwise."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO, first: int, content: bytes):
         self._file: Any = file
-        self._first = _id3_bytes(file) + 21  # 36 bits, the last ones of these five bytes
+        self._first, self._content = first, content
         self.seek, self.tell = file.seek, file.tell
         self.seek(0)
 
@@ -325,8 +325,8 @@ class EndlessFlac:
         at = self._file.tell()
         count = self._file.readinto(buffer)
         view = memoryview(buffer).cast('B')
-        for i in range(max(at, self._first), min(at + count, self._first + 5)):
-            view[i - at] = view[i - at] & 0xF0 if i == self._first else 0
+        for i in range(max(at, self._first), min(at + count, self._first + len(self._content))):
+            view[i - at] = self._content[i - self._first]
         return count
 
     def read(self, count: int = -1) -> bytes:
@@ -344,6 +344,23 @@ class EndlessFlac:
     def write(self, _):
         """Refuses: soundfile asks for the method, and never calls it."""
         raise OSError('read only')
+
+
+def endless_flac(file: BinaryIO) -> Rewritten:
+    """A FLAC in which the number of samples reads as 0, unknown, so that libsndfile decodes all."""
+    first = _id3_bytes(file) + 21  # 36 bits, the last ones of these five bytes
+    high = (_read(file, first, 1) or b'\0')[0] & 0xF0
+    return Rewritten(file, first, bytes([high, 0, 0, 0, 0]))
+
+
+def whole_caf(file: BinaryIO, size: int) -> Rewritten | None:
+    """A CAF that is cut, or says no length, of which libsndfile reads nothing, as one whose sound
+    is what is there; None of every other file."""
+    if _read(file, 0, 4) == b'caff':
+        for name, first, count in _chunks(file, 8, size, order='big', wide=8):
+            if name == b'data' and first + count > size:
+                return Rewritten(file, first - 8, (size - first).to_bytes(8, 'big'))
+    return None
 
 
 _MIRRORED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))

@@ -336,7 +336,7 @@ def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
 
 
 @pytest.mark.few(3)
-@pytest.mark.parametrize('suffix', ['wav', 'w64', 'aiff', 'ogg', 'mp3', 'flac'])
+@pytest.mark.parametrize('suffix', ['wav', 'w64', 'aiff', 'ogg', 'mp3', 'caf', 'flac'])
 def test_what_is_there_of_a_truncated_recording_is_taken_where_asked_for(
     sounds, tmp_path, capsys, suffix
 ):
