@@ -102,6 +102,7 @@ setup(
             'hypothesis',  # hostile names, files and settings
             'ruff>=0.17,<0.18',  # format and lint; another version formats otherwise
             'basedpyright>=1.40,<2',  # types; pyright as one wheel, where pyright's own needs npm
+            'pystoi',  # as in metrics below
             'tensorboardX',  # second opinion on event files
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
@@ -118,6 +119,7 @@ setup(
         + REPORT
         + ['mkdocs-material', 'mkdocstrings[python]', 'mkdocs-jupyter', 'ipykernel']
         + ['ruff>=0.17,<0.18'],  # formats the API's signatures
+        'metrics': ['pystoi', 'pesq'],  # evaluation.quality; pesq is compiled where it is installed
         'wandb': ['wandb'],  # training.wandb: logs beside TensorBoard's
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
         'tpu': ['jax[tpu]'],

@@ -119,6 +119,7 @@ def base(argument='', *, experiment=''):
             batch_size=8,
             bucket_seconds=1.0,  # lengths are padded to a multiple, with exact masking
             filter_taps=512,  # of BSS-eval v3
+            quality='',  # measured besides: stoi, pesq, or both with a comma
             max_examples=0,  # 0: all
             listen_examples=3,  # of each split, separated and written as sounds
         ),

@@ -4,6 +4,7 @@ Those of a model, its features and its loss stand where the values act, and its 
 """
 
 from fgsep_jax.config import JOBS, SOURCE_NAMES, TASKS, ConfigError, complete, defaults
+from fgsep_jax.metrics import quality
 from fgsep_jax.rules import Rules, did_you_mean, section
 
 
@@ -110,6 +111,12 @@ def _evaluation(rules, *_):
     rules.not_negative('max_examples listen_examples')
     rules.at_most(batch_size=4096, filter_taps=8192, bucket_seconds=3600)
     rules.at_most(max_examples=10**9, listen_examples=10**6)
+    measured = [name for name in rules.value('quality').split(',') if name]
+    unknown = [name for name in measured if name not in quality.PACKAGES]
+    known = ', '.join(quality.PACKAGES)
+    rules.rule(not unknown, 'quality', f'must be of {known}, separated by commas')
+    missing = [] if unknown else quality.missing(measured)
+    rules.rule(not missing, 'quality', "needs pip install 'fgsep_jax[metrics]'")
     rules.rule(
         all(rules.value('splits').split(',')),
         'splits',

@@ -16,7 +16,7 @@ ALLOWED = {
     'fgsep_jax/dsp': {'dsp'},
     'fgsep_jax/losses': {'losses', 'dsp', 'registry'},
     'fgsep_jax/models': {'models', 'dsp.frames', 'registry'},
-    'fgsep_jax/metrics': {'metrics'},
+    'fgsep_jax/metrics': {'metrics', 'data.resample'},
     'fgsep_jax/interop': {
         '__version__',
         'command_line',

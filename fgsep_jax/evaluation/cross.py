@@ -200,6 +200,8 @@ def _is_there(path, source, config, step, digest, baselines):
             summary = runs_lib.read_result(path, name, system).summary
         except runs_lib.ResultsError:
             return False
+        if any(name not in summary['metrics'] for name in run_lib.quality(config)):
+            return False
         if any({'targets': '', **summary}.get(key) != value for key, value in wanted.items()):
             return False
     return True

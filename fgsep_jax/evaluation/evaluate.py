@@ -17,6 +17,7 @@ import tqdm
 from fgsep_jax import config as config_lib, files, names, pcm
 from fgsep_jax.data.resample import resample
 from fgsep_jax.metrics.improvement import RULES, SkipExample, evaluate_example
+from fgsep_jax.metrics.quality import PACKAGES
 from fgsep_jax.report import intervals
 from fgsep_jax.training.mesh import gather
 
@@ -40,6 +41,7 @@ class How:
       source_names: what each source is, where the order of the estimates is fixed; SIR and SAR
         are added. Empty: the sources are '1', '2', ..., and the best order counts.
       adaptation_seconds: of the background segment that the system is given; 0 for none.
+      quality: what is measured besides, see `metrics.quality`.
     """
 
     sample_rate: int
@@ -49,6 +51,7 @@ class How:
     max_examples: int = 0
     source_names: tuple = ()
     adaptation_seconds: float = 0.0
+    quality: tuple = ()
 
     @property
     def bucket(self):
@@ -112,6 +115,8 @@ def score(estimate_ST, source_ST, how):
         filter_length=how.filter_taps,
         full=bool(how.source_names),
         fixed_order=bool(how.source_names),
+        quality=how.quality,
+        sample_rate=how.sample_rate,
     )
 
 
@@ -260,6 +265,8 @@ def summary(rows, skipped, *, source_names=(), **context):
       names the metrics of each source too, and its classes' under 'classes'.
     """
     names = FULL_METRICS if source_names else METRICS
+    measured = [name for name in PACKAGES if rows and name in rows[0]]
+    names = (*names, *measured, *(f'{name}_mixture' for name in measured))
     metrics = [(name, None) for name in names]
     metrics += [(name, source) for source in source_names for name in names]
     statistics, classes = _statistics(rows, metrics), {}

@@ -137,6 +137,11 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say
             )
 
 
+def quality(config):
+    """What `evaluation.quality` names, a tuple."""
+    return tuple(filter(None, config.evaluation.quality.split(',')))
+
+
 def result_name(source, first=0):
     """Name of the results on a RecordSource, or on its first examples."""
     return data_sets.result_name(source.metadata['name'], source.split, first)
@@ -177,6 +182,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         max_examples=settings.max_examples,
         source_names=task.source_names,
         adaptation_seconds=config.data.adaptation_seconds,
+        quality=quality(config),
     )
     heard = run_folder.trained_speakers(workdir, config) if heard is None else heard
     seen = _seen(heard, source, _folder(config, workdir, source))
@@ -244,7 +250,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         + table.render(
             f'{names.shown(name)} ({names.counted(own["examples"], "mixture")}{skips}; {shown})',
             {'mixture': own['mixture'], **dict(reversed(rows_of_table.items()))},
-            table.columns(task.source_names),
+            table.columns(task.source_names, quality(config)),
         )
     )
     if jax.process_index() == 0:

@@ -1,5 +1,6 @@
 """Text tables of evaluations."""
 
+from fgsep_jax.metrics.quality import LABELS
 from fgsep_jax.names import markdown_table
 from fgsep_jax.report.intervals import Estimate
 from fgsep_jax.report.parts import cell_text
@@ -19,12 +20,14 @@ NAMED_COLUMNS = (
 )
 
 
-def columns(source_names=()):
-    """Columns of a table: of the first source whole, of the others and of all SDRi alone."""
+def columns(source_names=(), quality=()):
+    """Columns of a table: of the first source whole, of the others and of all SDRi alone; then what
+    of `metrics.quality` was measured."""
     if not source_names:
-        return COLUMNS
+        return (*COLUMNS, *((LABELS[name], name, 'mean', 'ci95') for name in quality))
     first, *others = source_names
     return (
+        *((f'{first} {LABELS[q]}', f'{q}_{first}', 'median', 'quartiles') for q in quality),
         *((f'{first} {label}', f'{key}_{first}', *how) for label, key, *how in NAMED_COLUMNS),
         *((f'{name} SDRi', f'sdri_{name}', 'median', '') for name in others),
         ('both SDRi', 'sdri', 'median', ''),
@@ -42,12 +45,16 @@ def render(title, systems, columns=COLUMNS):
     Returns:
       Text; improvements carry their 95 % interval, or the quartiles.
     """
-    heads = ['system', *(f'{label} (dB)' for label, *_ in columns)]
+    heads = ['system', *(label + ' (dB)' * (not _has_no_unit(key)) for label, key, *_ in columns)]
     rows = [
         [name, *(cell_text(_cell(metrics[key], *how)) for _, key, *how in columns)]
         for name, metrics in systems.items()
     ]
     return f'{title}\n\n' + markdown_table(heads, rows, [False] + [True] * len(columns))
+
+
+def _has_no_unit(key):
+    return key.partition('_')[0] in LABELS
 
 
 def _cell(value, statistic, ends):

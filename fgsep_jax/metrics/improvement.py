@@ -4,6 +4,7 @@ import numpy as np
 import scipy.optimize
 
 from fgsep_jax.metrics import bss_eval
+from fgsep_jax.metrics.quality import MEASURES, WORST
 
 # Version of the rules by which `evaluate_example` scores: 2 takes off means before BSS-eval and
 # counts empty estimates. What was evaluated before there were versions has none.
@@ -65,6 +66,8 @@ def evaluate_example(
     filter_length: int = 512,
     full: bool = False,
     fixed_order: bool = False,
+    quality: tuple[str, ...] = (),
+    sample_rate: int = 0,
 ) -> dict[str, float | np.ndarray]:
     """Scores one example, if need be under the permutation with the best mean SI-SNR.
 
@@ -82,6 +85,8 @@ def evaluate_example(
       filter_length: Taps of BSS-eval's distortion filter.
       full: Whether to add SIR and SAR, which takes several times longer.
       fixed_order: Whether estimate i is of reference i by its making.
+      quality: Of `quality.MEASURES`, what is measured besides, of estimates and mixture.
+      sample_rate: In hertz, for these.
 
     Returns:
       Means over the sources in dB: `si_snr`, `si_snr_mixture`, `si_snri` (their difference),
@@ -116,6 +121,7 @@ def evaluate_example(
 
     estimate_ST = finite(estimate_ST)
     empty_S = _silent(estimate_ST)
+    as_given = estimate_ST, reference_ST, mixture_T
     reference_ST, mixture_T = _zero_mean(reference_ST), _zero_mean(mixture_T)
     # At the mixture's level, for an estimate of a free scale may be far below the floor of eps.
     estimate_ST = np.where(empty_S[:, None], 0, _zero_mean(estimate_ST))
@@ -141,6 +147,18 @@ def evaluate_example(
         if name != 'sar':
             per_source[f'{name}_mixture'] = np.clip(value_RE[:, -1], -LIMIT, LIMIT)
             per_source[f'{name}i'] = per_source[name] - per_source[f'{name}_mixture']
+    estimate_ST, reference_ST, mixture_T = as_given
+    for name in quality:
+        measure, worst = MEASURES[name], WORST[name]
+        per_source[name] = np.array(
+            [
+                worst if empty_S[e] else measure(estimate_ST[e], reference_T, sample_rate)
+                for e, reference_T in zip(permutation_S, reference_ST)
+            ]
+        )
+        per_source[f'{name}_mixture'] = np.array(
+            [measure(mixture_T, reference_T, sample_rate) for reference_T in reference_ST]
+        )
     means = {name: float(value_S.mean()) for name, value_S in per_source.items()}
     per_source['permutation'] = permutation_S
     return {

@@ -28,6 +28,7 @@ MAY_CHANGE = (
     'evaluation.batch_size',
     'evaluation.bucket_seconds',
     'evaluation.filter_taps',
+    'evaluation.quality',
     'evaluation.max_examples',
     'evaluation.splits',
     'evaluation.listen_examples',
