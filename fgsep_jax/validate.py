@@ -163,10 +163,16 @@ def check_sources(config, metadata, directory):
     if not config.data.targets:
         check_kind(config.task, metadata, directory)
         if count != config.data.sources:
+            wanted = config.data.sources
+            few = f'it takes data sets made with --speakers_a_mixture={wanted}'
+            some = ','.join((names or called)[:wanted])
             raise ConfigError(
-                f'{directory} holds mixtures of {count} sources, the model separates'
-                f' {config.data.sources}; which of them, --config.data.targets='
-                f'{",".join((names or called)[: config.data.sources])} would say'
+                f'{directory} holds mixtures of {count} sources, the model separates {wanted}; '
+                + (
+                    few
+                    if count < wanted
+                    else f'which of them, --config.data.targets={some} would say'
+                )
             )
         return ()
     rows = []
@@ -216,10 +222,14 @@ def check_data(config, metadata, directory, splits=()):
     ):
         wanted = config.data[key]
         if wanted not in ('', found) and (key != 'sources' or not config.data.targets):
+            of_sources = key == 'sources'
+            how = f' --speakers_a_mixture={wanted}' if of_sources and wanted > 1 else ''
             raise ConfigError(
                 f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
-                f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME`.'
-                + (' Of more sources data.targets says which are meant.' * (key == 'sources'))
+                f' --config.data.{key}={found}, or build another with `python -m'
+                f' data_prep.NAME{how}`.'
+                + ' Of more sources data.targets says which are meant.'
+                * (of_sources and found > wanted)
             )
     check_sources(config, metadata, directory)
     check_adaptation(config, metadata, directory)

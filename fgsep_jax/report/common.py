@@ -190,6 +190,7 @@ def worst_ten(results, data_set):
         results.matrix(other.group, data_set, metric) for _, other in scored if other is not best
     ]
     examples = results.examples(best.group, data_set)
+    more = 'speaker' in examples and len(examples['speaker'].columns) > 2
     rows = []
     for name in sorted(value, key=lambda name: value[name])[:10]:
         about = [float(examples[column, ''][name]) for column in ('snr_db', 'seconds')]
@@ -210,7 +211,7 @@ def worst_ten(results, data_set):
         'Of the system with the highest score on this test set, mean over its seeds. The input SNR'
         ' is the level of the '
         + {
-            'speech': 'first speaker over the second.',
+            'speech': f'first speaker over the {"others" if more else "second"}.',
             'foreground': 'foreground over the background.',
         }[results.task],
     )

@@ -155,6 +155,7 @@ TWO = {'name': 'x', 'sample_rate': 8000, 'sources': 2, 'splits': {}, 'job': 'fgb
         ({}, 'foreground,1', 'names a source twice'),
         ({}, '', 'is a foreground data set.*or one source of this with --config.data.targets'),
         ({'job': 'librimix', 'sources': 3}, '', 'separates 2; .*data.targets=1,2 would say'),
+        ({'job': 'librimix', 'sources': 1}, '', 'of 1 sources.*made with --speakers_a_mixture=2$'),
     ],
 )
 def test_which_sources_are_meant(changes, targets, rows):
