@@ -275,7 +275,8 @@ def sexes(args: types.SimpleNamespace, utterances: Sequence[Recording]) -> tuple
     if not getattr(args, 'speakers', None):
         return {}, []
     table = tables.read_sexes(args.speakers)
-    composed = {x.source_id: unicodedata.normalize('NFC', x.source_id) for x in utterances}
+    people = {x.source_id for x in utterances if x.role != mixtures.NOISE}
+    composed = {name: unicodedata.normalize('NFC', name) for name in people}
     named = {name: table[same] for name, same in sorted(composed.items()) if same in table}
     if not named:
         raise tables.TreeError(

@@ -367,14 +367,19 @@ def test_a_table_of_ones_own_with_noise(tmp_path):
         'test,a,spk0/u0.wav,spk1/u0.wav,noise/n.wav,1,-1,-6,noise\n'
         'train,b,spk1/u0.wav,spk2/u0.wav,noise/n.wav,0,0,0,noise\n'
     )
-    out = test_listed.again(tmp_path, f'--input_dir={root}', table=table)
+    ids = ('spk0/u0.wav', 'spk1/u0.wav', 'spk2/u0.wav')
+    (tmp_path / 's.csv').write_text('speaker,sex\n' + ''.join(f'{name},f\n' for name in ids))
+    flags = (f'--input_dir={root}', f'--speakers={tmp_path}/s.csv')
+    out = test_listed.again(tmp_path, *flags, table=table)
+    assert shown(out)['speakers'] == dict.fromkeys(ids, 'F')
     (example,) = trees.examples(out, 'test')
     assert example.sources_ST.shape == (2, 9600) and example.snr_db == 2
     assert level(example.sources_ST[0]) - level(example.noise_T) == pytest.approx(7, abs=0.5)
     loudest = np.abs([*example.parts_ST, example.mixture_T]).max()
     assert loudest == pytest.approx(0.9 * 32768, abs=2)
     report = json.loads((out / 'report.json').read_text())
-    said = report['notes']['Warnings'][0]
+    said, *others = report['notes']['Warnings']
+    assert not any('does not name' in line for line in others)
     assert said.startswith('splits share') and '1 mixture' not in said
     assert '2 files (e.g. noise/n.wav in train and test)' in said
 
