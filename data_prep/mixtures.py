@@ -151,14 +151,11 @@ def _pass(
     )
     count, groups = len(segments), [(segment,) for segment in first]
     for order in others:
+        heard = [{segment.source_id for segment in group} for group in groups]
 
-        def fits(i, j):
-            group = groups[i]
-            if not group:  # left out already
-                return True
-            return (
-                order[j].source_id not in {a.source_id for a in group}
-                and (*_ids(group), order[j].id) not in used
+        def fits(i, j):  # which a place does that is left out already
+            return order[j].source_id not in heard[i] and (
+                (*_ids(groups[i]), order[j].id) not in used
             )
 
         for i in range(count):
