@@ -21,9 +21,11 @@ from data_prep import (
     mix,
     mixtures,
     options,
+    report as reports,
     wham,
     wsj0_2mix,
 )
+from data_prep.mixtures import Mixture, Source
 from data_prep.readers import folder as people, librimix as librimix_tree, wsj0
 from data_prep.recordings import Recording, TreeError
 import test_listed
@@ -416,3 +418,26 @@ def test_rows_with_noise_and_without_do_not_mix(tmp_path):
     )
     with pytest.raises(SystemExit, match='it needs two sources at least that are no noise'):
         test_listed.again(tmp_path, f'--input_dir={tmp_path}/in', table=tmp_path / 't.csv')
+
+
+def test_noise_is_no_speaker_and_in_no_snr(tmp_path):
+    noise = dict(source_class='noise', role='noise')
+    sounds = [
+        Recording(name, name, str(tmp_path / f'{name}.wav'), 'test', samples=9600, **about)
+        for name, about in (('a', {}), ('b', {}), ('c', {}), ('n', noise))
+    ]
+    for i, x in enumerate(sounds):
+        trees.write(tmp_path / f'{x.id}.wav', trees.speechlike(1.2, seed=i))
+    sources = tuple(
+        Source(x.path, x.source_id, x.source_class, level_db=level_db, role=x.role)
+        for x, level_db in zip(sounds, (3.0, 0.0, 0.0, 9.0))
+    )
+    (row,) = mixtures.listed(sounds, rows=[Mixture('m', 'test', sources)])
+    example = mix.mix(row, sample_rate=8000)
+    assert example.snr_db == pytest.approx(3 - 10 * np.log10(2))
+    assert example.source_ids == ('a', 'b', 'c') and example.noise_T.any()
+    # Three of six speakers are half of them; of seven they would be fewer.
+    spare = [Recording(f'd{i}', f'd{i}', 'x', 'test', samples=1) for i in range(3)]
+    warnings = functools.partial(reports.warnings, beside={}, sample_rate=8000, unit='speakers')
+    lines = warnings([*sounds, *spare], [row], flags={'test_pairs': 1})
+    assert not any('hold' in line for line in lines)
