@@ -66,6 +66,7 @@ def base(argument='', *, experiment=''):
             layers=size(paper=3, narrow=3, small=2, demo=2),
             hidden=size(paper=300, narrow=150, small=128, demo=64),  # a direction
             projection=size(paper=256, narrow=128, small=128, demo=64),
+            mask_domain='mel',  # what the mask is over: mel (bands), stft (bins, footnote 1)
             auxiliary=False,
             auxiliary_hidden=128,
             dtype='float32',  # of the dense layers and input products: float32, bfloat16

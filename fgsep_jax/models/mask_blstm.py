@@ -58,7 +58,7 @@ class Auxiliary(nn.Module):
 
 
 class MaskBLSTM(nn.Module):
-    """Estimates the share of the foreground in each mel band and frame.
+    """Estimates the share of the foreground in each mel band, or bin, and frame.
 
     `layers` times a BLSTM and a dense tanh layer, then a dense sigmoid layer. With `auxiliary`, a
     summary lambda of an adaptation segment scales the outputs of the first BLSTM.
@@ -68,7 +68,8 @@ class MaskBLSTM(nn.Module):
     without the auxiliary network, and scales of exactly 1 are that model.
 
     Attributes:
-      bands: M, mel bands in and out.
+      bands: M, mel bands in.
+      outputs: of the mask, in each frame; 0 for as many as bands.
       layers: BLSTM layers.
       hidden: cells a direction in each.
       projection: units of the dense layer after each.
@@ -79,6 +80,7 @@ class MaskBLSTM(nn.Module):
     """
 
     bands: int = 128
+    outputs: int = 0
     layers: int = 3
     hidden: int = 300
     projection: int = 256
@@ -112,7 +114,7 @@ class MaskBLSTM(nn.Module):
           adaptation_valid_BA: False for frames of padding [batch, frames].
 
         Returns:
-          Masks of the foreground in (0, 1) [batch, frames, bands], float32.
+          Masks of the foreground in (0, 1) [batch, frames, outputs], float32.
 
         Raises:
           ValueError: a shape that does not fit, or an adaptation segment missing or unasked for.
@@ -134,7 +136,7 @@ class MaskBLSTM(nn.Module):
                 _check('adaptation', adaptation_BAM, adaptation_valid_BA, self.bands, batch)
                 x_KBN *= self._scale(adaptation_BAM, adaptation_valid_BA)[None]
             x_KBN = jnp.tanh(Pointwise(self.projection, self.dtype, name=f'dense_{index}')(x_KBN))
-        x_KBM = Pointwise(self.bands, self.dtype, name='mask')(x_KBN)
+        x_KBM = Pointwise(self.outputs or self.bands, self.dtype, name='mask')(x_KBN)
         return nn.sigmoid(x_KBM.swapaxes(0, 1).astype(jnp.float32))
 
     def _scale(self, adaptation_BAM, adaptation_valid_BA):
@@ -159,7 +161,7 @@ def multiply_accumulates(model: MaskBLSTM, *, frames_per_second: float) -> int:
     frame = sum(
         (channels + model.hidden) * GATES * cells + cells * model.projection for channels in inputs
     )
-    frame += model.projection * model.bands
+    frame += model.projection * (model.outputs or model.bands)
     if model.auxiliary:
         frame += (model.bands + model.auxiliary_hidden) * model.auxiliary_hidden
     return round(frame * frames_per_second)

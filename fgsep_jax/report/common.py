@@ -27,6 +27,7 @@ MEASURES = {
     'si_snr': 'SI-SNR (dB)',
     'snr': 'SNR (dB)',
     'mel_snr': 'SNR on mel bands (dB)',
+    'stft_snr': 'SNR on STFT bins (dB)',
     'loss': 'loss',
 }
 PAIRS = {('F', 'F'): 'female, female', ('F', 'M'): 'female, male', ('M', 'M'): 'male, male'}

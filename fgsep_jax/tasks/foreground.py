@@ -33,7 +33,10 @@ class ForegroundTask:
         with section('features.pcen_', problems):
             pcen_lib.check(**self._pcen)
         with section('model.', problems):
-            self.model: Any = MaskBLSTM(bands=features.bands, **config.model.to_dict())
+            model = config.model.to_dict()
+            self._on_bins = model.pop('mask_domain') == 'stft'
+            outputs = (features.window // 2 + 1) * self._on_bins
+            self.model: Any = MaskBLSTM(bands=features.bands, outputs=outputs, **model)
         if not problems:  # a matrix of any size would be made
             with section('features.', problems, scale='mel_scale'):
                 self._matrix_FM = mel_lib.mel_matrix(
@@ -67,7 +70,7 @@ class ForegroundTask:
         `base.Task`. Equation 4 with the mixture's phase."""
         spectrum_BKF = stft(mixture_BT, **self._stft)
         mask_BKM, valid_BK = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
-        mask_BKF = mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
+        mask_BKF = self._over_bins(mask_BKM)
         pair_BSKF = jnp.stack(mel_lib.apply_mask(spectrum_BKF, mask_BKF), axis=1)
         return self._signal(
             pair_BSKF, mixture_BT.shape[-1], None if valid_BK is None else valid_BK[:, None]
@@ -78,7 +81,10 @@ class ForegroundTask:
         `base.Task.separate`."""
         spectrum_BKF = stft(mixture_BT, **self._stft)
         mask_BKM, _ = self._mask(params, self._mel(spectrum_BKF), length_B, adaptation_BT)
-        return mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
+        return self._over_bins(mask_BKM)
+
+    def _over_bins(self, mask_BKM):
+        return mask_BKM if self._on_bins else mel_lib.mask_to_linear(mask_BKM, self._matrix_FM)
 
     def masked(self, mask_BKF, signal_BT, length_B=None):
         """Returns what a `mask` lets through of a signal, e.g. of one of a recording's channels."""
@@ -110,8 +116,9 @@ class ForegroundTask:
 
         'sum' is the equation itself; 'frame' divides it by the number of frames, 'mean' by that
         of frames and bands, 'energy' by ||F_mel||^2 + ||B_mel||^2, so that loud and soft mixtures
-        count alike. 'mel_snr' is ||F_mel||^2 over the equation in dB, nan without foreground. See
-        `base.Task` for arguments and returns.
+        count alike. 'mel_snr' is ||F_mel||^2 over the equation in dB, nan without foreground. Where
+        the mask is over bins, so are the spectrograms, and it is 'stft_snr'. See `base.Task` for
+        arguments and returns.
         """
         del rng
         source_BST = to_float(batch['source_BST'])
@@ -120,9 +127,16 @@ class ForegroundTask:
         signals = [source_BST.sum(axis=1), source_BST[:, 0]]
         if self._normalization == 'energy':
             signals.append(source_BST[:, 1])
-        mel_BSKM = mel_lib.mel_of_signal(jnp.stack(signals, axis=1), self._matrix_FM, **self._stft)
-        mixture_BKM, foreground_BKM, *background_BKM = jnp.moveaxis(mel_BSKM, 1, 0)
-        mask_BKM, valid_BK = self._mask(params, mixture_BKM, length_B, adaptation_BT)
+        signal_BST = jnp.stack(signals, axis=1)
+        if self._on_bins:
+            spectrum_BSKF = stft(signal_BST, **self._stft)
+            heard_BKM = self._mel(spectrum_BSKF[:, 0])
+            level_BSKM = jnp.abs(spectrum_BSKF)
+        else:
+            level_BSKM = mel_lib.mel_of_signal(signal_BST, self._matrix_FM, **self._stft)
+            heard_BKM = level_BSKM[:, 0]
+        mixture_BKM, foreground_BKM, *background_BKM = jnp.moveaxis(level_BSKM, 1, 0)
+        mask_BKM, valid_BK = self._mask(params, heard_BKM, length_B, adaptation_BT)
         if valid_BK is None:
             valid_BK = jnp.ones(mask_BKM.shape[:2], bool)
         error_B = _energy(mask_BKM * mixture_BKM - foreground_BKM, valid_BK)
@@ -130,11 +144,12 @@ class ForegroundTask:
         normalizer_B = {
             'sum': jnp.ones_like(error_B),
             'frame': valid_BK.sum(axis=1),
-            'mean': valid_BK.sum(axis=1) * self._features.bands,
+            'mean': valid_BK.sum(axis=1) * mixture_BKM.shape[-1],
             'energy': sum((_energy(m, valid_BK) for m in background_BKM), foreground_B) + 1e-8,
         }[self._normalization]
-        mel_snr_B = 10 * jnp.log10((foreground_B + 1e-8) / (error_B + 1e-8))
-        return error_B / normalizer_B, {'mel_snr': jnp.where(foreground_B > 0, mel_snr_B, jnp.nan)}
+        snr_B = 10 * jnp.log10((foreground_B + 1e-8) / (error_B + 1e-8))
+        name = 'stft_snr' if self._on_bins else 'mel_snr'
+        return error_B / normalizer_B, {name: jnp.where(foreground_B > 0, snr_B, jnp.nan)}
 
     def _mel(self, spectrum_KF):
         return mel_lib.mel_spectrogram(spectrum_KF, self._matrix_FM)
@@ -188,6 +203,10 @@ def _broken(config):
         f'must be below half of features.window = {features.window}',
     )
     with section('features.', problems):
+        rules.check()
+    rules = Rules(config.model)
+    rules.one_of('mask_domain', ('mel', 'stft'))
+    with section('model.', problems):
         rules.check()
     rules = Rules(config.loss)
     rules.one_of('normalization', ('sum', 'frame', 'mean', 'energy'))

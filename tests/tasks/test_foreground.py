@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
+from fgsep_jax.config import ConfigError
 from fgsep_jax.metrics.improvement import evaluate_example
 from fgsep_jax.tasks import make_task
 import tiny
@@ -217,3 +218,45 @@ def test_oracles_by_hand_and_in_order():
         for name, estimate in estimates.items()
     }
     assert score['ideal_ratio_mask'] > score['ideal_mel_mask'] > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('normalization', ['frame', 'mean', 'energy'])
+def test_a_mask_over_bins_is_learnt_by_equation_5_on_bins(normalization):
+    """Footnote 1 of the paper: the network reads mel features all the same."""
+    on_bins = {'model.mask_domain': 'stft', 'loss.normalization': normalization}
+    task = make_task(tiny.config('', 'blstm_m1', **on_bins))
+    params = jax.jit(task.init)(jax.random.key(0))
+    assert params['mask']['kernel'].shape == (5, 65)
+    made = batch(task)
+    loss_B, values = task.loss(params, made, None)
+    matrix_FM = np.asarray(task._matrix_FM)
+    source_BST = made['source_BST'] / 32768
+    estimate_BST = np.asarray(task.separate(params, np.float32(source_BST.sum(axis=1))))
+    np.testing.assert_allclose(estimate_BST.sum(axis=1), source_BST.sum(axis=1), atol=1e-4)
+    for b, source_ST in enumerate(source_BST):
+        mixture, foreground, background = (
+            np.abs(librosa.stft(signal_T, n_fft=128, hop_length=32, pad_mode='constant'))
+            for signal_T in (source_ST.sum(axis=0), *source_ST)
+        )
+        feature_BKM = np.float32((np.log(mixture.T @ matrix_FM + 1e-5)[None] + 3.6) / 2.1)
+        mask_FK = np.asarray(task.model.apply({'params': params}, feature_BKM))[0].T
+        error = np.square(mask_FK * mixture - foreground).sum()
+        expected = {
+            'frame': mixture.shape[1],
+            'mean': mixture.size,
+            'energy': np.square(foreground).sum() + np.square(background).sum(),
+        }
+        np.testing.assert_allclose(loss_B[b], error / expected[normalization], rtol=1e-3)
+        ratio = 10 * np.log10(np.square(foreground).sum() / error)
+        np.testing.assert_allclose(values['stft_snr'][b], ratio, atol=1e-2)
+        spectrum_FK = librosa.stft(
+            source_ST.sum(axis=0), n_fft=128, hop_length=32, pad_mode='constant'
+        )
+        heard_T = librosa.istft(mask_FK * spectrum_FK, hop_length=32, n_fft=128, length=800)
+        np.testing.assert_allclose(estimate_BST[b, 0], heard_T, atol=2e-3)
+
+
+def test_a_mask_is_over_bands_or_bins():
+    with pytest.raises(ConfigError, match="model.mask_domain = 'lin': must be one of mel, stft"):
+        make_task(tiny.config('', 'blstm_m1', **{'model.mask_domain': 'lin'}))
