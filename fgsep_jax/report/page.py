@@ -40,7 +40,8 @@ def sections(results, notes=(), *, examples=1):
         for name in sets + other:
             heard += sounds.examples(ours, name, examples)
         curves.append(common.curves(ours))
-        curves += [speech.gates(ours), speech.gates_table(ours)] if task == 'speech' else []
+        if task == 'speech':
+            curves += [make(ours) for make in (speech.stability, speech.gates, speech.gates_table)]
         makers = common.by_input_snr, common.by_length, common.by_kind, common.worst_ten
         title = f'{TITLES[task]}: easy and hard examples'
         parts = [make(ours, name) for name in sets for make in makers]

@@ -496,6 +496,45 @@ def _bars(results):
     return dict(sorted(bars.items(), key=lambda bar: (_place(bar[1][0]), bar[0])))
 
 
+ROSE = 1.0  # dB of validation loss that a stable training does not lose from epoch to epoch
+
+
+def stability(results):
+    """How smoothly the models were trained, of which the paper notes that its deep encoder was not
+    with SI-SNR alone; None without logs.
+
+    Args:
+      results: Results of speech runs.
+    """
+    rows = []
+    for group in results.groups:
+        runs = results.runs[results.runs.group == group.group].folder
+        logs = [run.curves for run in runs if ('train', 'gradient_norm') in run.curves]
+        if not logs:
+            continue
+        norms = [log['train', 'gradient_norm'][1] for log in logs]
+        spikes = [np.nanmax(norm_N) / max(np.nanmedian(norm_N), 1e-12) for norm_N in norms]
+        skipped = [log['train', 'skipped'][1][-1] for log in logs if ('train', 'skipped') in log]
+        losses = [log['validation', 'loss'][1] for log in logs if ('validation', 'loss') in log]
+        rose = sum(int((np.diff(loss_N) > ROSE).sum()) for loss_N in losses)
+        cells = [f'{int(sum(skipped)):,}', f'{max(spikes):.1f}', f'{rose:,}']
+        rows.append([group.label, len(logs), *cells])
+    if not rows:
+        return None
+    heading = {'skipped': 'Skipped steps', 'spike': 'Largest gradient over the median'}
+    heading['rose'] = f'Epochs that lost {ROSE:g} dB and more'
+    return Table(
+        'stability',
+        'How smoothly the models were trained',
+        heads('system seeds') | heading,
+        rows,
+        'Over all seeds; steps are skipped where loss or gradient is not finite, gradients are'
+        ' those of the steps that were logged, before clipping. The paper notes "some stability'
+        ' issues during training on very large datasets" of the deep encoder with SI-SNR alone,'
+        ' which the power-law term resolved.',
+    )
+
+
 @figures.styled
 def gates(results):
     """Gate outputs of the first gated layer over training, as Fig. 4; None without gated runs.

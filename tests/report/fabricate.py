@@ -67,7 +67,9 @@ def run(
     rng = np.random.default_rng(seed + 17)
     lines = []
     for step in range(5, steps + 1, 5):
+        gradient = 70.0 if step == 20 and experiment == 'convtasnet_prelu' else 2.0
         lines.append({'step': step, 'kind': 'train', 'loss': -step / 10, 'si_snr': step / 10})
+        lines[-1]['gradient_norm'] = gradient
         if step % 10 == 0:
             lines.append(
                 {'step': step, 'kind': 'validation', 'loss': -step / 12, 'si_snr': step / 12}

@@ -68,6 +68,24 @@ def test_figure_5_marks_what_was_not_evaluated(speech):
     assert speech_lib.cross_figure(speech, []) is None
 
 
+def test_unstable_trainings_are_counted(speech, monkeypatch):
+    rows = {(row[0].split(',')[0], row[1]): row[2:] for row in speech_lib.stability(speech).rows}
+    assert {name for name, _ in rows} == {group.model for group in speech.groups}
+    for (name, _), (skipped, spike, rose) in rows.items():
+        deep = name == 'Deep w/ PReLU'
+        assert (spike, rose) == ('35.0' if deep else '1.0', '0') and skipped == '0'
+    (folder,) = [run for run in speech.runs.folder if run.gates]
+    steps = np.arange(5.0)
+    curves = {
+        ('train', 'gradient_norm'): (steps, np.ones(5)),
+        ('train', 'skipped'): (steps, np.array([0, 0, 1, 2, 2.0])),
+        ('validation', 'loss'): (steps, np.array([-1, -3, -1.5, -1, 0.5])),
+    }
+    monkeypatch.setitem(folder.__dict__, 'curves', curves)
+    (row,) = [row for row in speech_lib.stability(speech).rows if row[0].startswith('Deep w/ GLU')]
+    assert row[2:] == ['2', '1.0', '2']
+
+
 def test_closing_gates_are_counted_over_the_whole_test_set(speech):
     table = speech_lib.gates_table(speech)
     steps = (0, 1, 2, 4, 8, 16, 32, 40)
