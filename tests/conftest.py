@@ -23,11 +23,16 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 from absl import flags  # noqa: E402
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 # A shape that broadcasts by accident is an error.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+# A machine at work on much else makes examples slowly.
+too_slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile('busy', suppress_health_check=too_slow)
+hypothesis.settings.load_profile('busy')
 # grain reads absl flags, which nobody parses under pytest.
 flags.FLAGS.mark_as_parsed()
 

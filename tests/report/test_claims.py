@@ -119,6 +119,7 @@ def test_verdicts(kind, low, high, expected):
         assert published.verdict(few, kind) == f'no claim ({note})'
 
 
+@pytest.mark.slow
 def test_a_verdict_says_how_it_was_reached(speech):
     results = results_in(speech)
     (plain,) = results.groups_of(model='Conv-TasNet', trained_on='alpha', objective='SI-SNR')
@@ -136,6 +137,7 @@ def test_a_verdict_says_how_it_was_reached(speech):
     )
 
 
+@pytest.mark.slow
 def test_drops_stand_apart_and_table_2_by_its_own_metric(speech):
     rows = rows_of(speech_lib.claims(results_in(speech), 'demo'))
     drops = {row['where']: row for row in rows if row['claim'] == 'Drop on another data set'}

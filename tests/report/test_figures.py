@@ -86,6 +86,7 @@ def test_unstable_trainings_are_counted(speech, monkeypatch):
     assert row[2:] == ['2', '1.0', '2']
 
 
+@pytest.mark.slow
 def test_closing_gates_are_counted_over_the_whole_test_set(speech):
     table = speech_lib.gates_table(speech)
     steps = (0, 1, 2, 4, 8, 16, 32, 40)
