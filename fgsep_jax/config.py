@@ -187,7 +187,7 @@ def complete(config):
     wrong += [f'there is no key {key}{_keys_of(content, keys, key)}' for key in unknown]
     if wrong:
         raise ConfigError('; '.join(wrong))
-    _set(config, _over(keys, content))
+    _set(config, filled(content, keys))
 
 
 def _keys_of(content, tree, key):
@@ -199,11 +199,17 @@ def _keys_of(content, tree, key):
     return f': {part["name"]} has {", ".join(name for name in part if name != "name")}'
 
 
-def _over(below, above):
-    made = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(below.get(key), dict)
-        made[key] = _over(below[key], value) if both else value
+def filled(content, keys):
+    """The content of a config.json with the default of each key that it lacks.
+
+    Args:
+      content: nested dicts.
+      keys: as of `pattern`.
+    """
+    made = dict(keys)
+    for key, value in content.items():
+        both = isinstance(value, dict) and isinstance(keys.get(key), dict)
+        made[key] = filled(value, keys[key]) if both else value
     return made
 
 
@@ -591,7 +597,7 @@ def from_json(data, *, where='the configuration'):
             f'{where} has {", ".join(unknown)}, which this version of fgsep_jax does not know: use'
             ' the version that wrote it, or take out what it can do without'
         )
-    return config_dict.ConfigDict(_over(keys, content)).lock()
+    return config_dict.ConfigDict(filled(content, keys)).lock()
 
 
 # Keys of Conv-TasNet that stood in `model` itself before its parts had sections.

@@ -64,6 +64,10 @@ def _data(rules, devices, hosts):
     rules.at_most(sample_rate=10_000_000, sources=1000)
     rules.positive('segment_seconds')
     rules.not_negative('remix_db speed')
+    alone = rules.value('remix') and rules.value('batch_size') == 1
+    rules.rule(
+        not alone, 'remix', 'deals the sources of a batch, and data.batch_size = 1 has one row'
+    )
     rules.at_most(remix_db=60, speed=0.5)
     rules.not_negative('adaptation_seconds')
     rules.at_most(segment_seconds=86_400, adaptation_seconds=86_400)

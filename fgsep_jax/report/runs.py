@@ -61,6 +61,7 @@ FREE = (
     'training.keep_checkpoints',
     'training.audio_examples',
     'training.gates',
+    'training.wandb',
 )
 LABEL = {'objective': '{}', 'trained_on': 'on {}', 'preset': '{}'}  # of a group, beside its model
 ROLES = ('foreground', 'background')
@@ -212,16 +213,18 @@ def open_run(path, name=''):
 def _open_run(path, name):
     content = files.read_json(os.path.join(path, 'config.json'), ResultsError, halves=True)
     task = content.get('task')
-    wrong, damaged = [f'task = {task!r:.60}'], False
+    wrong, damaged, keys = [f'task = {task!r:.60}'], False, {}
     if isinstance(task, str) and task in config_lib.TASKS:
         damaged = files.is_damaged(content)
         content.pop('digest', None)
         content = config_lib.upgraded(content)
-        _, wrong = files.misfits(content, config_lib.pattern(content, parts=False))
+        keys = config_lib.pattern(content, parts=False)
+        _, wrong = files.misfits(content, keys)
     config = files.flatten(content)
     wrong += [f'{key} is missing' for key in IDENTITY if key not in config]
     if wrong:
         raise ResultsError(f'config.json has {"; ".join(wrong)}')
+    config = files.flatten(config_lib.filled(content, keys))  # runs of before are as those of now
     about, problems = os.path.join(path, 'training_data.json'), []
     if damaged:
         problems.append(f'{name or path}: config.json is damaged, its digest does not match.')

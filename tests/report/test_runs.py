@@ -118,6 +118,26 @@ def test_runs_that_differ_in_more_than_their_seed_stand_apart(tmp_path):
     assert 'epochs=400' in [group for group in groups if group.run == 'b'][0].label
 
 
+@pytest.mark.parametrize(
+    'key, other',
+    [('data.remix', True), ('training.ema', 0.9), ('loss.clip_db', -30.0), ('model.norm', 'cln')],
+)
+def test_a_run_without_a_key_that_came_later_is_one_with_its_default(tmp_path, key, other):
+    for seed in range(2):
+        folder = tmp_path / f'run-{seed}'
+        fabricate.run(folder, 'convtasnet', seed=seed, sounds=False, oracle=False)
+    path = tmp_path / 'run-1' / 'config.json'
+    content = json.loads(path.read_text()) | {'digest': ''}
+    section, name = key.split('.')
+    default = content[section].pop(name)
+    path.write_text(json.dumps(content))
+    (group,) = results_in(tmp_path).groups
+    assert group.config[key] == default
+    content[section][name] = other
+    path.write_text(json.dumps(content))
+    assert len(results_in(tmp_path).groups) == 2
+
+
 def test_examples_that_share_speakers_are_fewer(tmp_path):
     """Twelve mixtures of two pairs of speakers tell less than twelve of as many pairs."""
     for seed in range(3):

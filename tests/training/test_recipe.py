@@ -197,12 +197,14 @@ def test_a_loss_counts_no_further_than_its_threshold():
         ('training.warmup_steps', -1, 'not negative'),
         ('data.speed', 0.7, 'must be at most 0.5'),
         ('data.remix_db', -1.0, 'not negative'),
+        ('data.remix', True, 'data.batch_size = 1 has one row'),
         ('loss.clip_db', 30.0, 'must be below 0, or 0 for none'),
     ],
 )
 def test_what_cannot_work_is_said(key, value, said):
     with pytest.raises(ConfigError) as error:
-        validate.validate(tiny.config('', **{key: value}))
+        alone = {'data.batch_size': 1} if key == 'data.remix' else {}
+        validate.validate(tiny.config('', **{key: value, **alone}))
     assert key in str(error.value) and said in str(error.value)
 
 
