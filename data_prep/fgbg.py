@@ -28,7 +28,7 @@ TREES = {
 }
 # Flags that say how scenes are planned, see `mixtures.scenes`.
 PLANNED = (
-    *('seconds', 'adaptation_seconds', 'snr_db', 'draw', 'seed'),
+    *('seconds', 'adaptation_seconds', 'adaptation', 'snr_db', 'draw', 'seed'),
     *('augment_onset', 'augment_pitch', 'augment_stretch'),
 )
 LUFS_SECONDS = 0.4
@@ -103,6 +103,13 @@ def add_flags(parser: command_line.Parser) -> None:
         type=options.SECONDS,
         default=2.0,
         help='length of the segment of the same background beside each mixture',
+    )
+    parser.add_argument(
+        '--adaptation',
+        choices=mixtures.ADAPTATIONS,
+        default=mixtures.ADAPTATIONS[0],
+        help='where that segment lies: in the same recording outside the excerpt that is in the '
+        'mixture, right before it, or in it (what is in the mixture, without the foreground)',
     )
     parser.add_argument(
         '--snr_db', type=options.SNR_DB, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
@@ -183,6 +190,12 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(),
             f'--seconds={args.seconds:g}, --adaptation_seconds={args.adaptation_seconds:g}: '
             f'loudness is measured in blocks of {LUFS_SECONDS} s; both must be that long, or '
             '--level=rms'
+        )
+    if args.adaptation == 'mixture' and args.adaptation_seconds > args.seconds:
+        raise ValueError(
+            f'--adaptation_seconds={args.adaptation_seconds:g}: with --adaptation=mixture it must '
+            f'be at most --seconds={args.seconds:g}, which is all of the background that is in a '
+            'mixture'
         )
     sounds, split_lines = banks.split(
         sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed

@@ -506,26 +506,46 @@ def pairs(
     return chosen
 
 
+# Where the adaptation segment lies: anywhere in the recording outside the mixture's excerpt, right
+# before that, or in it.
+ADAPTATIONS = ('outside', 'before', 'mixture')
+
+
 def place_background(
-    length: int, *, samples: int, adaptation: int, draws: tuple[float, float, float]
+    length: int,
+    *,
+    samples: int,
+    adaptation: int,
+    draws: tuple[float, float, float],
+    where: str = 'outside',
 ) -> tuple[int, int, float]:
     """Where excerpt and adaptation segment of one recording begin, and their overlap.
 
-    They never overlap where the recording holds both; where it holds each but not both, they
-    stand at its two ends; where it is shorter than one of them it is looped, and the overlap
-    counts as 1.
+    Outside of each other they never overlap where the recording holds both; where it holds each
+    but not both, they stand at its two ends; where it is shorter than one of them it is looped,
+    and the overlap counts as 1.
 
     Args:
         length: of the recording, in samples.
         samples, adaptation: of the excerpt and of the segment.
         draws: three numbers in [0, 1).
+        where: the segment lies, see `ADAPTATIONS`; in the mixture it must be no longer than that.
     """
     first, second, order = draws
+    if where == 'mixture':
+        start = int(first * (length - samples + 1 if length >= samples else length))
+        return start, (start + int(second * (samples - adaptation + 1))) % length, 1.0
     if length < max(samples, adaptation):
-        return int(first * length), int(second * length), 1.0
+        start = int(first * length)
+        if where == 'before':
+            return start, (start - adaptation) % length, 1.0
+        return start, int(second * length), 1.0
     room = length - samples - adaptation
     a, b = sorted(int(x * (max(room, 0) + 1)) for x in (first, second))
-    if order < 0.5:
+    if where == 'before':
+        start = adaptation + int(first * (room + 1)) if room > 0 else length - samples
+        segment = max(0, start - adaptation)
+    elif order < 0.5:
         start, segment = a, min(b + samples, length - adaptation)
     else:
         segment, start = a, min(b + adaptation, length - samples)
@@ -539,6 +559,7 @@ def scenes(
     counts: dict[str, int],
     seconds: float = 2.0,
     adaptation_seconds: float = 2.0,
+    adaptation: str = 'outside',
     snr_db: tuple[float, float] = (-3.0, 3.0),
     draw: str = 'sound',
     augment_onset: bool = True,
@@ -555,6 +576,7 @@ def scenes(
         counts: {split: mixtures}, splits as in `SUBSETS`.
         seconds: length of a mixture.
         adaptation_seconds: length of the adaptation segment.
+        adaptation: where in the background's recording that lies, see `ADAPTATIONS`.
         snr_db: lowest and highest level of the foreground over the background.
         draw: `sound`: all sounds equally often; `class`: all classes, and within each its sounds.
         augment_onset, augment_pitch, augment_stretch: of training foregrounds; ranges in semitones
@@ -565,7 +587,7 @@ def scenes(
         ValueError: if a split that is asked for has no pair of sounds, or none is asked for.
     """
     inspected = sorted((x for x in inspected if not x.problem), key=lambda x: x.id)
-    samples, adaptation = round(seconds * sample_rate), round(adaptation_seconds * sample_rate)
+    samples, segment_samples = (round(x * sample_rate) for x in (seconds, adaptation_seconds))
     if not any(counts.values()):
         raise ValueError(
             'no mixtures: --train_mixtures, --validation_mixtures and --test_mixtures are all 0; '
@@ -600,7 +622,8 @@ def scenes(
             start, segment, overlap = place_background(
                 background.samples,
                 samples=samples,
-                adaptation=adaptation,
+                adaptation=segment_samples,
+                where=adaptation,
                 draws=(number('excerpt'), number('segment'), number('order')),
             )
             changes = {}
@@ -623,7 +646,7 @@ def scenes(
                     samples,
                     snr,
                     adaptation_start=segment,
-                    adaptation_stop=segment + adaptation,
+                    adaptation_stop=segment + segment_samples,
                     adaptation_overlap=overlap,
                     onset=number('onset'),
                     **changes,

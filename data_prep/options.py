@@ -33,7 +33,7 @@ _OF_THE_RUN = (
 )
 
 # Flags that came later, and what leaves them out, so that data sets are those of before.
-LATER = {'speakers_a_mixture': 2, 'noise': False}
+LATER = {'speakers_a_mixture': 2, 'noise': False, 'adaptation': 'outside'}
 
 _MANY_RULE = (
     "snr_db is the first source's active speech level (ITU-T P.56) over the sum of the others', "

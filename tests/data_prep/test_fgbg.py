@@ -104,6 +104,35 @@ def test_adaptation_is_the_same_background_elsewhere(bank, dataset):
         assert same_gain == pytest.approx(gain, rel=1e-3)
 
 
+@pytest.mark.parametrize('where', ['before', 'mixture'])
+def test_another_place_of_the_adaptation_segment(bank, tmp_path, where):
+    flags = ('--train_mixtures=0', '--validation_mixtures=0', '--subsets=c1')
+    run(bank, tmp_path / 'made', *flags, f'--adaptation={where}', '--adaptation_seconds=0.25')
+    metadata = source.open_dataset(tmp_path / 'made')
+    assert metadata['config']['adaptation'] == where
+    sounds = {p.stem: p for p in (bank / 'sounds' / 'background').glob('*/*.wav')}
+    for example in trees.examples(tmp_path / 'made', 'c1'):
+        ground_T, segment_T = example.sources_ST[1], example.adaptation_T
+        assert example.adaptation_overlap == (where == 'mixture')
+        whole_T, _ = soundfile.read(sounds[posixpath.basename(example.source_ids[1])])
+        start = int(np.argmax(np.correlate(whole_T, ground_T / 32768.0)))
+        segment = int(np.argmax(np.correlate(whole_T, segment_T / 32768.0)))
+        if where == 'before':
+            assert segment + segment_T.size == start
+        else:
+            begin = segment - start
+            np.testing.assert_allclose(segment_T, ground_T[begin:][:2000], atol=1)
+    report = json.loads((tmp_path / 'made' / 'report.json').read_text())
+    assert report['splits']['c1']['adaptation_disjoint'] == (where == 'before')
+
+
+def test_a_segment_longer_than_the_mixture_that_it_lies_in_is_refused(bank, tmp_path):
+    message = '--adaptation_seconds=0.75: with --adaptation=mixture .* at most --seconds=0.5'
+    with pytest.raises(SystemExit, match=message):
+        run(bank, tmp_path / 'made', '--adaptation=mixture', '--adaptation_seconds=0.75')
+    assert not (tmp_path / 'made' / 'dataset.json').exists()
+
+
 def test_tfds_reads_the_overlap(dataset):
     tfds = pytest.importorskip('tensorflow_datasets')
     builder = tfds.builder_from_directory(dataset)

@@ -170,3 +170,50 @@ def test_excerpt_and_segment(length, samples, adaptation):
     if length == 1000:
         assert len(starts) >= 10 and orders == {True, False}
         assert min(starts) == 0 and max(starts) == length - samples
+
+
+@pytest.mark.parametrize('where', mixtures.ADAPTATIONS)
+@pytest.mark.parametrize('samples, adaptation', [(200, 200), (200, 90), (100, 250), (200, 1)])
+@pytest.mark.parametrize('length', [1, 10, 150, 200, 250, 270, 399, 400, 401, 450, 451, 1000])
+def test_where_the_segment_lies(where, length, samples, adaptation):
+    """Sample by sample: the places that excerpt and segment take in a recording that is looped."""
+    if where == 'mixture' and adaptation > samples:
+        return  # refused before
+    fits, starts = length >= samples + adaptation, set()
+    for draws in itertools.product([0.0, 0.3, 0.7, 0.999999], repeat=3):
+        start, segment, overlap = mixtures.place_background(
+            length, samples=samples, adaptation=adaptation, draws=draws, where=where
+        )
+        assert 0 <= start < length and 0 <= segment < length
+        excerpt = {(start + i) % length for i in range(samples)}
+        heard = {(segment + i) % length for i in range(adaptation)}
+        starts.add(start)
+        if where == 'mixture':
+            assert heard <= excerpt and overlap == 1.0
+        elif length < max(samples, adaptation):
+            assert overlap == 1.0
+        else:
+            assert start + samples <= length and segment + adaptation <= length  # nothing loops
+            assert overlap == len(heard & excerpt) / adaptation
+            assert (overlap == 0.0) == fits
+        if where == 'before' and (fits or length < max(samples, adaptation)):
+            assert (segment + adaptation - start) % length == 0
+        elif where == 'before':
+            assert segment <= start
+    if fits:
+        first = adaptation if where == 'before' else 0
+        last = length - samples
+        assert min(starts) >= first and (max(starts) == last or where == 'outside')
+
+
+def test_the_segment_of_a_plan_lies_where_it_is_asked_for():
+    for where, overlap in (('outside', 0.0), ('before', 0.0), ('mixture', 1.0)):
+        for row in plan(bank(), adaptation=where, adaptation_seconds=1.0):
+            ground = row.sources[1]
+            assert row.adaptation_overlap == overlap
+            assert row.adaptation_stop - row.adaptation_start == 1000
+            if where == 'before':
+                assert row.adaptation_stop == ground.start
+            inside = ground.start <= row.adaptation_start and row.adaptation_stop <= ground.stop
+            assert inside == (where == 'mixture')
+    assert plan(bank(), adaptation='outside') == plan(bank())
