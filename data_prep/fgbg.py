@@ -32,6 +32,9 @@ PLANNED = (
     *('augment_onset', 'augment_pitch', 'augment_stretch'),
 )
 LUFS_SECONDS = 0.4
+# Isolated foregrounds and backgrounds of the paper's mixtures (Olvera et al., section IV.A).
+OF_THE_PAPER = {'train': (604, 786), 'validation': (131, 175), 'evaluation': (194, 326)}
+BESIDE_THE_PAPER = 'Isolated sounds of the mixtures, beside those of Olvera et al. (section IV.A)'
 LEVELS = {
     'rms': 'RMS levels',
     'lufs': 'loudnesses (ITU-R BS.1770, integrated, in LUFS)',
@@ -138,6 +141,23 @@ def add_flags(parser: command_line.Parser) -> None:
         default=(0.8, 1.2),
         help='new over old length of training events; 1,1: off',
     )
+
+
+def beside_the_paper(rows: list[mixtures.Mixture]) -> dict[str, dict]:
+    """How many files the mixtures of each set are made of, and how many the paper's were."""
+    used = {name: (set(), set()) for name in OF_THE_PAPER}
+    for row in rows:
+        name = 'evaluation' if row.split in mixtures.TEST_SUBSETS else row.split
+        for files, source in zip(used[name], row.sources):
+            files.add(source.path)
+    return {
+        name: {
+            head: count
+            for role, files, theirs in zip(banks.ROLES, used[name], counts)
+            for head, count in ((f'{role}s here', len(files)), (f"{role}s, paper's", theirs))
+        }
+        for name, counts in OF_THE_PAPER.items()
+    }
 
 
 def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
@@ -299,6 +319,11 @@ def read_trees(args: types.SimpleNamespace) -> dict:
     keywords = job(
         args, banks.unique_ids(sounds, roots), classes=classes, warnings=warnings, table=table
     )
+    ours = keywords['notes']
+    keywords['notes'] = lambda good, rows: {
+        **ours(good, rows),
+        BESIDE_THE_PAPER: beside_the_paper(rows),
+    }
     return {**keywords, 'copies': copies}
 
 

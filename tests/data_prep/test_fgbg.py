@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import build, fgbg
+from data_prep import build, fgbg, mixtures
 from fgsep_jax.data import records, source
 import sound_trees
 import trees
@@ -165,6 +165,27 @@ def test_report(dataset):
     assert '| foreground dog | seen | 4 | 1 | 1 |' in page
     assert 'c1: 100.0 % of adaptation segments' in page and 'speakers' not in page
     assert 'foreground/peel (6)' in page
+
+
+def test_what_the_paper_had_stands_beside(dataset):
+    sets = {'train': (604, 786), 'validation': (131, 175), 'evaluation': (194, 326)}
+    rows = mixtures.from_csv(str(dataset / 'mixtures.csv'), {'input_dir': 'x'})
+    wanted = {}
+    for name, theirs in sets.items():
+        splits = ('c1', 'c2', 'c3', 'c4') if name == 'evaluation' else (name,)
+        sources = [row.sources for row in rows if row.split in splits]
+        ours = [len({source.path for source in side}) for side in zip(*sources)]
+        wanted[name] = {
+            'foregrounds here': ours[0],
+            "foregrounds, paper's": theirs[0],
+            'backgrounds here': ours[1],
+            "backgrounds, paper's": theirs[1],
+        }
+    assert wanted['train']['foregrounds here'] == 8
+    report = json.loads((dataset / 'report.json').read_text())
+    assert report['notes'][fgbg.BESIDE_THE_PAPER] == wanted
+    page = (dataset / 'report.md').read_text()
+    assert fgbg.BESIDE_THE_PAPER in page and '| train | 8 | 604 | 8 | 786 |' in page
 
 
 @pytest.mark.slow
