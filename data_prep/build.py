@@ -77,7 +77,7 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[Mixtur
         if not row.problem:
             splits.setdefault(row.split, []).append(row)
     for split, members in sorted(splits.items()):
-        size = sum(2 * len(row.sources) * row.samples for row in members)
+        size = sum(2 * (len(row.targets) + row.noisy) * row.samples for row in members)
         most = -(-len(members) // EXAMPLES_A_SHARD)
         count = max(-(-size // SHARD_BYTES), min(MIN_SHARDS, most))
         shards = [[] for _ in range(count)]
@@ -136,7 +136,7 @@ def write_shard(
                 samples, crc = example.sources_ST.shape[1], records.checksum(payload)
                 index.append((shard, offset, size, samples, crc))
                 offset += size
-                speakers.update(example.source_ids)
+                speakers.update(source.source_id for source in row.wanted)
                 stats.append(
                     (
                         example.snr_db,

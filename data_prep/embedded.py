@@ -33,7 +33,7 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     metadata = files.read_json(path, ValueError)
     wanted = json.loads(json.dumps(vars(args)))
     later = {key: value for key, value in options.LATER.items() if key in wanted}
-    config = {**later, **metadata.get('config', {})}
+    config = {**json.loads(json.dumps(later)), **metadata.get('config', {})}
     if (metadata.get('job'), metadata.get('synthesiser')) == (job, synthesiser) and all(
         wanted.get(key) == value for key, value in config.items()
     ):

@@ -28,7 +28,8 @@ TREES = {
 }
 # Flags that say how scenes are planned, see `mixtures.scenes`.
 PLANNED = (
-    *('seconds', 'adaptation_seconds', 'adaptation', 'snr_db', 'draw', 'seed'),
+    *('seconds', 'adaptation_seconds', 'adaptation', 'events', 'snr_db'),
+    *('draw', 'seed'),
     *('augment_onset', 'augment_pitch', 'augment_stretch'),
 )
 LUFS_SECONDS = 0.4
@@ -41,12 +42,13 @@ LEVELS = {
 }
 
 
-def snr_rule(level: str) -> str:
-    """What metadata and report say of a scene's SNR."""
+def snr_rule(level: str, *, several: bool = False) -> str:
+    """What metadata and report say of a scene's SNR; `several`: where it may have more events."""
+    events = ' The foreground is the sum of its events, brought to one level first.' * several
     return (
         f"snr_db is the difference of foreground's and background's {LEVELS[level]} over the whole "
         'mixture; then one common factor brings the largest peak of mixture and sources to 0.9. '
-        'The adaptation segment is scaled as the background is, and no higher than 0.9.'
+        'The adaptation segment is scaled as the background is, and no higher than 0.9.' + events
     )
 
 
@@ -115,6 +117,13 @@ def add_flags(parser: command_line.Parser) -> None:
         'mixture, right before it, or in it (what is in the mixture, without the foreground)',
     )
     parser.add_argument(
+        '--events',
+        type=options.numbers(1, 9),
+        default=(1, 1),
+        help='of a scene: --events=1..3, uniform; they are brought to one level, and their sum is '
+        'the foreground',
+    )
+    parser.add_argument(
         '--snr_db', type=options.SNR_DB, default=(-3.0, 3.0), help='--snr_db=low,high, uniform'
     )
     level_flags(parser)
@@ -148,8 +157,9 @@ def beside_the_paper(rows: list[mixtures.Mixture]) -> dict[str, dict]:
     used = {name: (set(), set()) for name in OF_THE_PAPER}
     for row in rows:
         name = 'evaluation' if row.split in mixtures.TEST_SUBSETS else row.split
-        for files, source in zip(used[name], row.sources):
-            files.add(source.path)
+        foregrounds, backgrounds = used[name]
+        foregrounds.update(event.path for event, _ in row.events)
+        backgrounds.add(row.targets[1].path)
     return {
         name: {
             head: count
@@ -170,19 +180,21 @@ def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
             {'set': 'seen' if sound.seen else 'unseen', 'train': 0, 'validation': 0, 'test': 0},
         )
         counts[sound.split] += 1
-    used = {}
+    used, several = {}, any(len(row.events) > 1 for row in rows)
     for split in (name for name in mixtures.SUBSETS if made[name]):
         chosen = [row for row in rows if row.split == split]
-        foregrounds, backgrounds = zip(*(row.sources for row in chosen))
-        pairs = {(f.source_class, b.source_class) for f, b in zip(foregrounds, backgrounds)}
+        backgrounds = [row.targets[1] for row in chosen]
+        met = [(event, row.targets[1]) for row in chosen for event, _ in row.events]
+        placed = [how for row in chosen for _, how in row.events]
         used[split] = {
-            'foregrounds': len({source.path for source in foregrounds}),
+            'foregrounds': len({event.path for event, _ in met}),
             'backgrounds': len({source.path for source in backgrounds}),
-            'pairs of classes': len(pairs),
-            'pairs of sounds': len({(f.path, b.path) for f, b in zip(foregrounds, backgrounds)}),
-            'event may begin late': sum(row.anywhere for row in chosen),
-            'pitch changed': sum(row.semitones != 0.0 for row in chosen),
-            'length changed': sum(row.stretch != 1.0 for row in chosen),
+            'pairs of classes': len({(f.source_class, b.source_class) for f, b in met}),
+            'pairs of sounds': len({(f.path, b.path) for f, b in met}),
+            'event may begin late': sum(event.anywhere for event in placed),
+            'pitch changed': sum(event.semitones != 0.0 for event in placed),
+            'length changed': sum(event.stretch != 1.0 for event in placed),
+            **({'events': len(met)} if several else {}),
         }
     return {
         'Warnings': list(warnings),
@@ -238,7 +250,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(),
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
         notes=functools.partial(notes, absent=absent, warnings=[*warnings, *split_lines]),
-        snr_rule=snr_rule(args.level),
+        snr_rule=snr_rule(args.level, several=args.events[1] > 1),
         extra_metadata={
             'source_unit': 'source recordings',
             'classes': {

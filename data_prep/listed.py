@@ -10,7 +10,7 @@ import math
 import os
 
 from data_prep import fgbg, mix, mixtures, options, tables
-from data_prep.mixtures import NOISE, Mixture, snr_of
+from data_prep.mixtures import EVENT, NOISE, Mixture, snr_of
 from data_prep.readers.sounds import ROLES
 from data_prep.recordings import Recording
 from data_prep.tables import TreeError, printable
@@ -53,14 +53,17 @@ def check(
     if row.problem:
         return
     if len(row.targets) < 2:
-        but = ' that are no noise' * (len(row.sources) > 1)
+        but = ' that are no noise and no further event' * (len(row.sources) > 1)
         raise ValueError(f'it needs two sources at least{but}, path_1 and path_2')
     _check_sources(row)
     _check_files(row, known)
     _check_event(row, most=options.LONGEST * sample_rate)
     first = next((x for x in before if not x.problem), row)
-    if len(row.sources) != len(first.sources):
-        raise ValueError(f'it needs {len(first.sources)} sources, as the first mixture has')
+    sources, firsts = (
+        [source for source in x.sources if source.role != EVENT] for x in (row, first)
+    )
+    if len(sources) != len(firsts):
+        raise ValueError(f'it needs {len(firsts)} sources, as the first mixture has')
     if row.noisy != first.noisy or len(row.targets) != len(first.targets):
         raise ValueError('it has noise and the first mixture none, or the other way round')
     if kind_of(row) != kind_of(first):
@@ -70,13 +73,22 @@ def check(
 def _check_sources(row: Mixture) -> None:
     kind = kind_of(row)
     for i, x in enumerate(row.sources, 1):
-        if x.role not in ('', NOISE):
-            raise ValueError(f'role_{i} is {x.role!r}: must be {NOISE}, or empty')
-        if x.role and i < len(row.sources):
+        if x.role == EVENT and (kind != 'scene' or i < 3):
+            raise ValueError(
+                f'role_{i} is {EVENT}: further events stand behind the first one, which has an '
+                'onset, and the background'
+            )
+        if (x.onset is not None) != (x.role == EVENT):
+            raise ValueError(f'onset_{i} must be there if role_{i} is {EVENT}, and else empty')
+        if x.onset is None and (x.anywhere, x.semitones, x.stretch) != (False, 0, 1):
+            raise ValueError(f'it has no onset_{i}, but anywhere_{i}, semitones_{i} or stretch_{i}')
+        if x.role not in ('', NOISE, EVENT):
+            raise ValueError(f'role_{i} is {x.role!r}: must be {NOISE}, {EVENT}, or empty')
+        if x.role == NOISE and i < len(row.sources):
             raise ValueError(f'role_{i} is {x.role!r}: the last source alone may be noise')
         if x.role and kind == 'levels' and x.level_db is None:
             raise ValueError(f'level_db_{i} is empty: with noise, all sources need a level')
-        if not x.source_id and not x.role:
+        if not x.source_id and x.role != NOISE:
             raise ValueError(f'source_id_{i} is empty: other rows give its file several')
         if x.heard and (kind != 'ready' or x.role):
             raise ValueError(f'heard_{i} is given: only a target of a ready mixture may have it')
@@ -89,7 +101,7 @@ def _check_sources(row: Mixture) -> None:
             raise ValueError(f'samples is {row.samples}: start_{i} to stop_{i} are fewer')
         if speakers.count(x.source_id) > 1 and x.source_class == 'speech':
             raise ValueError(f'source_id_{i} is {x.source_id!r}, twice: two speakers must differ')
-        if x.start and (kind == 'ready' or kind == 'scene' and i == 1):
+        if x.start and (kind == 'ready' or kind == 'scene' and i != 2):
             whole = 'an event with an onset' if kind == 'scene' else 'a ready mixture'
             raise ValueError(f'start_{i} is {x.start}: {whole} is of the whole file, from 0')
         if (x.level_db is None) != (levels[0] is None):
@@ -140,7 +152,7 @@ def _check_event(row: Mixture, *, most: int) -> None:
                 'adaptation_stop, adaptation_overlap, anywhere, semitones or stretch'
             )
         return
-    if len(row.sources) > 2 or not row.samples or None in segment:
+    if len(row.targets) > 2 or row.noisy or not row.samples or None in segment:
         raise ValueError(
             'an event with an onset needs one background, samples, adaptation_start, '
             'adaptation_stop and adaptation_overlap'
@@ -187,7 +199,7 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
     for row in rows:
         scene = kind_of(row) == 'scene'
         for i, source in enumerate(row.sources):
-            add(row, source.path, source, ROLES[i] if scene else source.role)
+            add(row, source.path, source, ROLES[i == 1] if scene else source.role)
             if source.heard:
                 add(row, source.heard, source)
         if row.ready[1:]:  # which one is good is found out, and the bad ones are counted
@@ -207,7 +219,7 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
     for row in rows:
         split = 'test' if row.split in mixtures.TEST_SUBSETS else row.split
         paths = [path for x in row.sources for path in (x.path, x.heard) if path]
-        ids = [x.source_id for x in row.targets if x.source_id != tables.below(x.path, roots)]
+        ids = [x.source_id for x in row.wanted if x.source_id != tables.below(x.path, roots)]
         for kind, found in zip(splits_of, (ids, [*paths, *row.ready[:1]], [row.id])):
             for name in () if row.problem else found:
                 splits_of[kind].setdefault(name, set()).add(split)
@@ -260,7 +272,7 @@ def _prepare(args) -> dict:
                 f'measured in blocks of {fgbg.LUFS_SECONDS} s; --level=rms takes shorter ones'
             )
     named = recordings_of([row for row in rows if not row.problem], roots)
-    sources = [source for row in rows if not row.problem for source in row.targets]
+    sources = [source for row in rows if not row.problem for source in row.wanted]
     people = {source.source_id for source in sources}  # a file may have several
     everybody = [dataclasses.replace(named[0], source_id=name) for name in people]
     metadata, warnings = options.sexes(args, [*named, *everybody])
@@ -272,7 +284,8 @@ def _prepare(args) -> dict:
         **options.listed(named, rows),
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
-        snr_rule=RULES.get(kind) or fgbg.snr_rule(args.level),
+        snr_rule=RULES.get(kind)
+        or fgbg.snr_rule(args.level, several=any(x.role == EVENT for x in sources)),
         extra_metadata=metadata,
         warnings=warnings,
     )

@@ -134,12 +134,13 @@ def pack(
     except ValueError as error:
         raise BadInput('mixture clips', str(error)) from error
     count = len(row.targets)
+    source_ids, source_classes = zip(*row.labels)
     return Example(
         id=row.id,
         sources_ST=pcm_ST[:count],
         sample_rate=sample_rate,
-        source_ids=tuple(source.source_id for source in row.targets),
-        source_classes=tuple(source.source_class for source in row.targets),
+        source_ids=source_ids,
+        source_classes=source_classes,
         snr_db=snr_db,
         noise_T=pcm_ST[count] if row.noisy else None,
         **adaptation,
@@ -297,9 +298,10 @@ def place(sound_T: np.ndarray, onset: int, *, position: int, samples: int) -> np
     )
 
 
-def foreground(sound_T: np.ndarray, row: Mixture, *, sample_rate: int) -> np.ndarray:
-    """The window of the foreground that a row asks for, its pitch and length changed first."""
-    samples = row.samples
+def foreground(
+    sound_T: np.ndarray, row: Mixture | Source, *, samples: int, sample_rate: int
+) -> np.ndarray:
+    """The window of an event that a row asks for, its pitch and length changed first."""
     onset = find_onset(sound_T, sample_rate=sample_rate)
     length, moved = round(sound_T.size * row.stretch), round(onset * row.stretch)
     position = onset_in_window(
@@ -353,7 +355,8 @@ def level_db(audio_T: np.ndarray, *, sample_rate: int, rule: str = 'rms') -> flo
 def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
     """The foreground at the row's SNR over the background, with an adaptation segment.
 
-    That is a piece of the background's recording, scaled as the background is.
+    Several events are brought to their levels and added up, and then their sum is to the first's.
+    The segment is a piece of the background's recording, scaled as the background is.
     One common factor brings the largest of |mixture|, |foreground| and |background| to 0.9. A
     segment that would then exceed 0.9 itself is brought to it, so that a loud moment elsewhere in
     the recording does not turn the mixture down.
@@ -361,31 +364,40 @@ def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
     Raises:
         BadInput: if a file cannot be read, or a piece is silent, before or after rounding.
     """
-    event, ground = row.sources
-    sound_T = audio.read(event.path, sample_rate=sample_rate, take=event.take)
-    if not sound_T.size:
-        raise BadInput('unreadable', f'{printable(event.path)}: no samples left')
-    adaptation = row.adaptation_start, row.adaptation_stop
-    pieces = [
-        (event.path, foreground(sound_T, row, sample_rate=sample_rate)),
-        (ground.path, _looped(ground, ground.start, ground.stop, sample_rate=sample_rate)),
-        (ground.path, _looped(ground, *adaptation, sample_rate=sample_rate)),
-    ]
-    level_S = []
-    for path, piece_T in pieces:
+    event, ground = row.targets
+
+    def measured(path, piece_T):
         heard_db = _rms_db(piece_T - np.mean(piece_T, dtype=np.float64))
-        measured = level_db(piece_T, sample_rate=sample_rate, rule=level)
-        if heard_db < SILENCE_DB or not math.isfinite(measured):
+        found = level_db(piece_T, sample_rate=sample_rate, rule=level)
+        if heard_db < SILENCE_DB or not math.isfinite(found):
             raise BadInput(
                 'silent part',
                 f'{printable(path)}: {audio.shown_db(heard_db)} where it was cropped',
             )
-        level_S.append(measured)
-    *source_ST, adaptation_T = (piece_T for _, piece_T in pieces)
+        return found
+
+    parts = []
+    for source, placed in row.events:
+        sound_T = audio.read(source.path, sample_rate=sample_rate, take=source.take)
+        if not sound_T.size:
+            raise BadInput('unreadable', f'{printable(source.path)}: no samples left')
+        parts.append(foreground(sound_T, placed, samples=row.samples, sample_rate=sample_rate))
+    event_T = parts[0]
+    if len(parts) > 1:
+        event_T = sum(
+            part_T * 10.0 ** (((x.level_db or 0.0) - measured(x.path, part_T)) / 20.0)
+            for (x, _), part_T in zip(row.events, parts)
+        )
+    ground_T = _looped(ground, ground.start, ground.stop, sample_rate=sample_rate)
+    adaptation_T = _looped(
+        ground, row.adaptation_start, row.adaptation_stop, sample_rate=sample_rate
+    )
+    pieces = ((event.path, event_T), (ground.path, ground_T), (ground.path, adaptation_T))
+    level_S = [measured(path, piece_T) for path, piece_T in pieces]
     gain_S = 10.0 ** (
         (np.asarray([event.level_db or 0.0, ground.level_db or 0.0]) - level_S[:2]) / 20.0
     )
-    sources_ST = np.stack(source_ST) * gain_S[:, None]
+    sources_ST = np.stack([event_T, ground_T]) * gain_S[:, None]
     scaled_ST = scale_to_peak(sources_ST)
     scale = np.abs(scaled_ST).max() / np.abs(sources_ST).max()
     adaptation_T = adaptation_T * gain_S[1] * scale

@@ -21,8 +21,11 @@ from fgsep_jax import command_line
 from fgsep_jax.names import counted
 
 _DB = (-200.0, 200.0)  # of a level or SNR in a table
+_ONSET = (0.0, math.nextafter(1.0, 0.0))
+_SEMITONES, _STRETCH = (-48.0, 48.0), (0.1, 10.0)
 _AT_ONCE = 1 << 16  # groups of three and more that are put in order together
 NOISE = 'noise'  # role of what is in the mixture and nobody's target
+EVENT = 'event'  # role of a further event, which is added to the first source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +39,11 @@ class Source:
         start, stop: in samples at the data set's rate.
         level_db: what it is brought to; only differences matter; None: it is left as it is.
         take: how the file is to be read.
-        role: `noise` of what is no target; empty for the others. Noise comes last.
+        role: `noise` of what is no target; `event` of a scene's second event and further ones, at
+            whose level they are added to the first; empty for the others. Noise comes last.
         heard: the source as it is in a ready mixture, where that is another file (with its room);
             what it has more than the source is noise, too.
+        onset, anywhere, semitones, stretch: of a further event, see `Mixture`.
     """
 
     path: str = column(PATH)
@@ -50,6 +55,10 @@ class Source:
     take: Take = column(Take, AS_IT_IS)
     role: str = column(str, '')
     heard: str = column(PATH, '')
+    onset: float | None = column(_ONSET, None)
+    anywhere: bool = column(bool, False)
+    semitones: float = column(_SEMITONES, 0.0)
+    stretch: float = column(_STRETCH, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +91,40 @@ class Mixture:
     adaptation_start: int | None = column(int, None)
     adaptation_stop: int | None = column(int, None)
     adaptation_overlap: float | None = column((0.0, 1.0), None)
-    onset: float | None = column((0.0, math.nextafter(1.0, 0.0)), None)
+    onset: float | None = column(_ONSET, None)
     anywhere: bool = column(bool, False)
-    semitones: float = column((-48.0, 48.0), 0.0)
-    stretch: float = column((0.1, 10.0), 1.0)
+    semitones: float = column(_SEMITONES, 0.0)
+    stretch: float = column(_STRETCH, 1.0)
     ready: tuple[str, ...] = column(PATHS, ())
     problem: str = column(str, '')
     detail: str = column(str, '')
 
     @property
-    def targets(self) -> tuple[Source, ...]:
-        """The sources that are no noise."""
+    def wanted(self) -> tuple[Source, ...]:
+        """The sources that are no noise, further events too."""
         return tuple(source for source in self.sources if source.role != NOISE)
+
+    @property
+    def targets(self) -> tuple[Source, ...]:
+        """The sources that are no noise, of several events the first."""
+        return tuple(source for source in self.wanted if source.role != EVENT)
+
+    @property
+    def events(self) -> tuple[tuple[Source, 'Mixture | Source'], ...]:
+        """(event, what its onset, pitch and length are given by) of each that the first source is
+        the sum of."""
+        more = (source for source in self.sources if source.role == EVENT)
+        return ((self.sources[0], self), *((source, source) for source in more))
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """(id, class) of each target; of several events all of them, joined by `+`."""
+        events = [source for source, _ in self.events]
+        joined = (
+            '+'.join(source.source_id for source in events),
+            '+'.join(sorted({source.source_class for source in events})),
+        )
+        return (joined, *((x.source_id, x.source_class) for x in self.targets[1:]))
 
     @property
     def noisy(self) -> bool:
@@ -383,14 +414,18 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
         levels, snr_db = [source.level_db for source in row.sources], row.snr_db
         if len(row.targets) == 2 and levels[:2] != [None, None] and snr_db is None:
             snr_db = (levels[0] or 0.0) - (levels[1] or 0.0)
-        elif len(levels) == 2 and levels == [None, None] and not row.ready:
+        elif len(row.targets) == 2 and levels[:2] == [None] * 2 and not (row.noisy or row.ready):
             snr_db = snr_db or 0.0
-            levels = [snr_db / 2, -snr_db / 2]
+            levels = [snr_db / 2, -snr_db / 2, *[snr_db / 2] * (len(levels) - 2)]
         sources = tuple(
             dataclasses.replace(
-                part(x, source.start, source.stop or x.samples, level_db),
+                source,
+                path=x.path,
                 source_id=printable(source.source_id) or x.source_id,  # a file may have several
-                role=source.role,
+                source_class=x.source_class,
+                stop=source.stop or x.samples,
+                level_db=level_db,
+                take=x.take,
                 heard=of_paths[source.heard].path if source.heard else '',
             )
             for x, source, level_db in zip(files, row.sources, levels)
@@ -511,6 +546,52 @@ def pairs(
 ADAPTATIONS = ('outside', 'before', 'mixture')
 
 
+def further_events(
+    sounds: list[Recording],
+    chosen: list[tuple[Recording, Recording, int]],
+    counts: list[int],
+    *,
+    most: int,
+    by_class: bool,
+    key: tuple,
+) -> list[list[Recording]]:
+    """Of each scene the events beside its first one.
+
+    All sounds come before one comes again; one whose recording is in a scene already waits for the
+    next that it fits in.
+
+    Args:
+        sounds: the foregrounds of a split.
+        chosen: its scenes, see `pairs`.
+        counts: of each scene's further events.
+        most: events of a scene, at least one.
+        by_class: see `pairs`.
+        key: what the order is drawn from; its last part is the split.
+    Raises:
+        ValueError: there are fewer recordings of foregrounds than a scene may have events.
+    """
+    recordings, more, waiting, scenes = {x.source_id for x in sounds}, None, [], []
+    for (foreground, background, _), count in zip(chosen, counts):
+        usable = len(recordings) - (background.source_id in recordings)
+        if usable < most:
+            raise ValueError(
+                f'split {key[-1]!r} has {counted(usable, "recording")} of foregrounds that '
+                f'{background.id} may be mixed with; --events must be at most that, since each '
+                'event of a scene is of another recording'
+            )
+        taken, events = {foreground.source_id, background.source_id}, []
+        more = more or _stream(sounds, by_class, *key, 'event')
+        while len(events) < count:
+            place = next((i for i, x in enumerate(waiting) if x.source_id not in taken), None)
+            if place is None:
+                waiting.append(next(more))
+                continue
+            events.append(waiting.pop(place))
+            taken.add(events[-1].source_id)
+        scenes.append(events)
+    return scenes
+
+
 def place_background(
     length: int,
     *,
@@ -560,6 +641,7 @@ def scenes(
     seconds: float = 2.0,
     adaptation_seconds: float = 2.0,
     adaptation: str = 'outside',
+    events: tuple[int, int] = (1, 1),
     snr_db: tuple[float, float] = (-3.0, 3.0),
     draw: str = 'sound',
     augment_onset: bool = True,
@@ -577,6 +659,7 @@ def scenes(
         seconds: length of a mixture.
         adaptation_seconds: length of the adaptation segment.
         adaptation: where in the background's recording that lies, see `ADAPTATIONS`.
+        events: fewest and most of a scene, uniform; all are of seen, or of unseen classes.
         snr_db: lowest and highest level of the foreground over the background.
         draw: `sound`: all sounds equally often; `class`: all classes, and within each its sounds.
         augment_onset, augment_pitch, augment_stretch: of training foregrounds; ranges in semitones
@@ -610,14 +693,30 @@ def scenes(
         )
     rows = []
     for split in (name for name in SUBSETS if counts.get(name)):
-        chosen = pairs(
-            sounds_of(inspected, split), counts[split], by_class=draw == 'class', key=(seed, split)
-        )
-        for foreground, background, before in chosen:
-            name = f'{foreground.id}+{background.id}' + (f'+{before}' if before else '')
+        sounds = sounds_of(inspected, split)
+        drawn = dict(by_class=draw == 'class', key=(seed, split))
+        chosen = pairs(sounds, counts[split], **drawn)
+        names = [
+            f'{foreground.id}+{background.id}' + (f'+{before}' if before else '')
+            for foreground, background, before in chosen
+        ]
+        low, high = events
+        numbers = [int(uniform(low, high + 1, seed, split, name, 'events')) - 1 for name in names]
+        more = further_events(sounds['foreground'], chosen, numbers, most=high, **drawn)
+        for name, (foreground, background, _), others in zip(names, chosen, more):
 
             def number(purpose, low=0.0, high=1.0):
                 return uniform(low, high, seed, split, name, purpose)
+
+            def placed(end=''):
+                if split != 'train':
+                    return {'onset': number(f'onset{end}')}
+                return {
+                    'onset': number(f'onset{end}'),
+                    'anywhere': augment_onset,
+                    'semitones': number(f'pitch{end}', *augment_pitch),
+                    'stretch': number(f'stretch{end}', *augment_stretch),
+                }
 
             start, segment, overlap = place_background(
                 background.samples,
@@ -626,17 +725,16 @@ def scenes(
                 where=adaptation,
                 draws=(number('excerpt'), number('segment'), number('order')),
             )
-            changes = {}
-            if split == 'train':
-                changes = dict(
-                    anywhere=augment_onset,
-                    semitones=number('pitch', *augment_pitch),
-                    stretch=number('stretch', *augment_stretch),
-                )
             snr = number('snr', *snr_db)
             sources = (
                 part(foreground, 0, foreground.samples, snr / 2),
                 part(background, start, start + samples, -snr / 2),
+                *(
+                    dataclasses.replace(
+                        part(event, 0, event.samples, snr / 2), role=EVENT, **placed(f'_{i}')
+                    )
+                    for i, event in enumerate(others, 2)
+                ),
             )
             rows.append(
                 Mixture(
@@ -648,8 +746,7 @@ def scenes(
                     adaptation_start=segment,
                     adaptation_stop=segment + segment_samples,
                     adaptation_overlap=overlap,
-                    onset=number('onset'),
-                    **changes,
+                    **placed(),
                 )
             )
     return rows

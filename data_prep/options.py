@@ -33,7 +33,7 @@ _OF_THE_RUN = (
 )
 
 # Flags that came later, and what leaves them out, so that data sets are those of before.
-LATER = {'speakers_a_mixture': 2, 'noise': False, 'adaptation': 'outside'}
+LATER = {'speakers_a_mixture': 2, 'noise': False, 'adaptation': 'outside', 'events': (1, 1)}
 
 _MANY_RULE = (
     "snr_db is the first source's active speech level (ITU-T P.56) over the sum of the others', "
@@ -176,6 +176,25 @@ def span(low: float, high: float, unit: str) -> Callable:
         if first > second:
             raise command_line.FlagError('the first must not exceed the second')
         return first, second
+
+    return parse
+
+
+def numbers(low: int, high: int) -> Callable:
+    """A kind of flag: `1..3` -> (1, 3), `2` -> (2, 2), of whole numbers from `low` to `high`."""
+    number = within(low, high, kind=int)
+
+    def parse(text: str) -> tuple[int, int]:
+        first, dots, second = text.partition('..')
+        try:
+            fewest = number(first)
+            most = number(second) if dots else fewest
+        except ValueError:
+            rule = f'must be a number from {low} to {high}, or two of them, as {low}..{high}'
+            raise command_line.FlagError(rule) from None
+        if fewest > most:
+            raise command_line.FlagError('the first must not exceed the second')
+        return fewest, most
 
     return parse
 

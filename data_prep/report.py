@@ -218,7 +218,7 @@ def warnings(
     for row in rows:
         by_split.setdefault(row.split, []).append(row)
     sources = {
-        split: {source.source_id for row in members for source in row.targets}
+        split: {source.source_id for row in members for source in row.wanted}
         for split, members in by_split.items()
     }
     few = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import build, fgbg, mixtures
+from data_prep import build, fgbg, listed, mixtures
 from fgsep_jax.data import records, source
 import sound_trees
 import trees
@@ -124,6 +124,67 @@ def test_another_place_of_the_adaptation_segment(bank, tmp_path, where):
             np.testing.assert_allclose(segment_T, ground_T[begin:][:2000], atol=1)
     report = json.loads((tmp_path / 'made' / 'report.json').read_text())
     assert report['splits']['c1']['adaptation_disjoint'] == (where == 'before')
+
+
+def test_several_events_and_their_table(bank, tmp_path, capsys):
+    few = ('--train_mixtures=12', '--test_mixtures=4', '--validation_mixtures=0')
+    few += ('--test_fraction=0.4',)
+    run(bank, tmp_path / 'made', *few, '--events=1..3')
+    metadata = source.open_dataset(tmp_path / 'made')
+    assert metadata['config']['events'] == [1, 3] and 'sum of its events' in metadata['snr_rule']
+    rows = mixtures.from_csv(
+        str(tmp_path / 'made' / 'mixtures.csv'), {'input_dir': f'{bank}/sounds'}
+    )
+    rows = {(row.split, row.id): row for row in rows}
+    assert {len(row.events) for row in rows.values()} == {1, 2, 3}
+    for split, about in metadata['splits'].items():
+        found = {example.id: example for example in trees.examples(tmp_path / 'made', split)}
+        for name, example in found.items():
+            row = rows[split, name]
+            classes = {event.source_class for event, _ in row.events}
+            assert set(example.source_classes[0].split('+')) == classes
+            assert (classes == {'squeak'}) == (split in ('c3', 'c4'))
+            assert example.source_ids == tuple(name for name, _ in row.labels)
+        heard = {x.source_id for row in rows.values() if row.split == split for x in row.sources}
+        assert set(about['speakers']) == heard  # each recording by itself
+    report = json.loads((tmp_path / 'made' / 'report.json').read_text())
+    used = report['notes']['What the mixtures are made of']['train']
+    assert used['events'] == used['pitch changed'] > 12
+    listed.main(
+        [
+            f'--mixtures={tmp_path}/made/mixtures.csv',
+            f'--input_dir={bank}/sounds',
+            f'--output_dir={tmp_path}/again',
+            '--name=made',
+            '--sample_rate=8000',
+        ]
+    )
+    assert shard_bytes(tmp_path / 'again') == shard_bytes(tmp_path / 'made')
+    again = json.loads((tmp_path / 'again' / 'dataset.json').read_text())
+    assert 'sum of its events' in again['snr_rule']
+    table = (tmp_path / 'made' / 'mixtures.csv').read_text().splitlines()
+    heads = table[0].split(',')
+    for column, cell, rule in (
+        ('role_3', '', 'onset_3 must be there if role_3 is event'),
+        ('onset_3', '', 'onset_3 must be there if role_3 is event'),
+        ('role_2', 'event', 'two sources at least that are no noise and no further event'),
+        ('onset', '', 'role_3 is event: further events stand behind'),
+        ('start_3', '5', 'start_3 is 5: an event with an onset is of the whole file'),
+    ):
+        cells = next(x.split(',') for x in table[1:] if x.split(',')[heads.index('role_3')])
+        extra = [x for x in ('role_2',) if x not in heads]
+        cells = dict(zip([*heads, *extra], [*cells, *[''] * len(extra)])) | {column: cell}
+        text = f'{",".join(cells)}\n{",".join(cells.values())}\n'
+        (tmp_path / 'mine.csv').write_text(text)
+        with pytest.raises(SystemExit, match=rule):
+            listed.main(
+                [
+                    f'--mixtures={tmp_path}/mine.csv',
+                    f'--input_dir={bank}/sounds',
+                    f'--output_dir={tmp_path}/no',
+                    '--sample_rate=8000',
+                ]
+            )
 
 
 def test_a_segment_longer_than_the_mixture_that_it_lies_in_is_refused(bank, tmp_path):
@@ -283,6 +344,9 @@ def test_groups_from_a_table(tmp_path, bank, capsys):
         (('--augment_pitch=500,500',), '--augment_pitch=500,500: must be two numbers from -48'),
         (('--snr_db=100,200',), '--snr_db=100,200: must be two numbers from -100 to 100 dB'),
         (('--snr_db=3,-3',), 'first must not exceed'),
+        (('--events=0..3',), '--events=0..3: must be a number from 1 to 9, or two of them'),
+        (('--events=3..1',), '--events=3..1: the first must not exceed the second'),
+        (('--events=2..',), '--events=2..: must be a number from 1 to 9, or two of them'),
         (('--level=peak',), '--level=peak: value should be one of <lufs.rms>'),
     ],
 )

@@ -106,6 +106,38 @@ def test_mixture_has_the_wanted_level_peak_and_segment(files):
     assert (example.source_ids, example.source_classes) == (('e', 'g'), ('dog', 'fan'))
 
 
+@pytest.mark.parametrize('levels', [(0.75, 0.75), (0.75, -5.25)])
+def test_several_events_are_added_at_their_levels(tmp_path, files, levels):
+    row = spec(*files)
+    trees.write(tmp_path / 'other.wav', sound_trees.event(17, seconds=2.0, lead=0.1), RATE)
+    other = Source(
+        *(str(tmp_path / 'other.wav'), 'o', 'cat', 0, 0, levels[1]), role='event', onset=0.9
+    )
+    both = dataclasses.replace(row, sources=(*row.sources, other))
+    example, one = mix.mix(both, sample_rate=RATE), mix.mix(row, sample_rate=RATE)
+    other_row = dataclasses.replace(
+        row, sources=(dataclasses.replace(other, role=''), row.sources[1]), onset=0.9
+    )
+    alone = mix.mix(other_row, sample_rate=RATE).sources_ST[0]
+    assert example.source_ids == ('e+o', 'g') and example.source_classes == ('cat+dog', 'fan')
+    assert example.sources_ST.shape == one.sources_ST.shape
+    power_S = [rms(x_T) for x_T in example.sources_ST]
+    assert 20 * np.log10(power_S[0] / power_S[1]) == pytest.approx(1.5, abs=0.01)
+    events_T2 = np.stack([one.sources_ST[0], alone], 1).astype(float)
+    events_T2 /= rms(one.sources_ST[0]), rms(alone)
+    gain_2, rest, *_ = np.linalg.lstsq(events_T2, example.sources_ST[0].astype(float), rcond=None)
+    assert rest[0] < 4 * len(events_T2)  # squared steps of int16: nothing else is in it
+    assert 20 * np.log10(gain_2[0] / gain_2[1]) == pytest.approx(levels[0] - levels[1], abs=0.05)
+
+
+def test_a_silent_event_of_several_is_bad_input(tmp_path, files):
+    row = spec(*files)
+    trees.write(tmp_path / 'silent.wav', np.full(RATE, 1e-4), RATE)
+    other = Source(*(str(tmp_path / 'silent.wav'), 'o', 'cat', 0, 0, 0.0), role='event', onset=0.1)
+    with pytest.raises(audio.BadInput, match='silent.wav'):
+        mix.mix(dataclasses.replace(row, sources=(*row.sources, other)), sample_rate=RATE)
+
+
 def test_a_loud_segment_is_limited_alone(files):
     quiet = mix.mix(spec(*files), sample_rate=RATE)
     whole_T, _ = soundfile.read(files[1])
@@ -218,7 +250,7 @@ def test_an_augmented_event_begins_where_it_was_drawn(seconds, lead, draw):
     sound_T = sound_trees.event(9, seconds=seconds, lead=lead).astype(np.float32)
     scene = dict(onset=draw, anywhere=True, semitones=-1.0, stretch=1.2)
     row = Mixture('m', 'train', samples=RATE, **scene)
-    window_T = mix.foreground(sound_T, row, sample_rate=RATE)
+    window_T = mix.foreground(sound_T, row, samples=row.samples, sample_rate=RATE)
     assert window_T.shape == (RATE,)
     onset = mix.find_onset(sound_T, sample_rate=RATE)
     wanted = mix.onset_in_window(

@@ -172,6 +172,39 @@ def test_excerpt_and_segment(length, samples, adaptation):
         assert min(starts) == 0 and max(starts) == length - samples
 
 
+@pytest.mark.parametrize('draw', ['sound', 'class'])
+def test_several_events(draw):
+    once, rows = plan(bank(9), draw=draw), plan(bank(9), events=(1, 3), draw=draw)
+    assert rows == plan(bank(9)[::-1], events=(1, 3), draw=draw)
+    assert once == plan(bank(9), events=(1, 1), draw=draw)
+    numbers = collections.Counter(len(row.events) for row in rows)
+    assert sorted(numbers) == [1, 2, 3] and min(numbers.values()) > len(rows) / 5
+    used = collections.Counter()
+    for one, row in zip(once, rows):
+        assert (row.id, row.split, row.snr_db, *row.targets) == (
+            *(one.id, one.split, one.snr_db),
+            *one.sources,
+        )
+        assert row.sources[2:] == tuple(event for event, _ in row.events[1:])
+        assert len({source.source_id for source in row.sources}) == len(row.sources)
+        for event, placed in row.events:
+            assert (event.source_class == 'u') == (row.split in ('c3', 'c4'))
+            assert event.level_db == row.snr_db / 2 and 0 <= placed.onset < 1
+            changed = (placed.anywhere, placed.semitones != 0, placed.stretch != 1)
+            assert changed == (row.split == 'train',) * 3
+        assert len({placed.onset for _, placed in row.events}) == len(row.events)
+        names = [event.source_id for event, _ in row.events]
+        assert row.labels[0][0].split('+') == names and row.labels[1][0] == row.sources[1].source_id
+        used.update(x.path for x in row.sources[2:] if row.split == 'train')
+    assert max(used.values()) - min(used.values()) <= 2 and len(used) == 6
+
+
+def test_more_events_than_recordings_are_refused():
+    assert all(len(row.events) == 2 for row in plan(bank(), {'validation': 5}, events=(2, 2)))
+    with pytest.raises(ValueError, match="'validation' has 4 recordings of f.*--events must be"):
+        plan(bank(), {'validation': 5}, events=(1, 5))
+
+
 @pytest.mark.parametrize('where', mixtures.ADAPTATIONS)
 @pytest.mark.parametrize('samples, adaptation', [(200, 200), (200, 90), (100, 250), (200, 1)])
 @pytest.mark.parametrize('length', [1, 10, 150, 200, 250, 270, 399, 400, 401, 450, 451, 1000])

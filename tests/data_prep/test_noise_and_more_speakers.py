@@ -394,7 +394,7 @@ HEAD = (
 @pytest.mark.parametrize(
     'row, said',
     [
-        ('0,0,0,,loud,,', "role_3 is 'loud': must be noise, or empty"),
+        ('0,0,0,,loud,,', "role_3 is 'loud': must be noise, event, or empty"),
         ('0,0,0,noise,,,', "role_1 is 'noise': the last source alone may be noise"),
         (',,,,noise,,', 'level_db_3 is empty: with noise, all sources need a level'),
         ('0,0,0,,,,h.wav', 'heard_1 is given: only a target of a ready mixture may have it'),
