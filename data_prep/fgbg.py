@@ -298,8 +298,12 @@ def read_trees(args: types.SimpleNamespace) -> dict:
         for flag, root in roots.items()
     }
     check_apart(by_flag, roots)
+    by_tree, lines = banks.of_their_source(
+        {flag.removesuffix('_dir'): sounds for flag, sounds in by_flag.items()}, classes
+    )
+    warnings += lines
     copies = []
-    sounds = banks.distinct([sound for members in by_flag.values() for sound in members], copies)
+    sounds = banks.distinct([sound for members in by_tree.values() for sound in members], copies)
     if groups is not None:
         unlisted = [x for x in sounds if not banks.listed_group(x.path, groups)]
         if len(unlisted) == len(sounds):

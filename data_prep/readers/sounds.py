@@ -18,6 +18,7 @@ from fgsep_jax.names import counted
 TABLE_1 = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'table_1.csv')
 ROLES = ('foreground', 'background')
 SETS = ('seen', 'unseen')
+SOURCES = ('desed', 'audioset')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +29,13 @@ class SoundClass:
         name: as in the records.
         role: foreground or background.
         seen: whether training uses it; an unseen class is for evaluation alone.
+        source: kind of tree that its sounds are taken from, see `of_their_source`; empty: any.
     """
 
     name: str
     role: str
     seen: bool
+    source: str = ''
 
 
 def label(name: str) -> str:
@@ -49,25 +52,29 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
     """{label: class} for every name of every class of a class table.
 
     Args:
-        path: csv or tsv with the columns role, class and set, and perhaps names (further names,
-            split by `|`).
+        path: csv or tsv with the columns role, class and set, and perhaps source and names
+            (further names, split by `|`).
     Raises:
         TreeError: with file, line, what was found and the rule, for a line that is not one.
     """
     classes = {}
-    for number, row in read_rows(path, ('role', 'class', 'set'), others=('names',)):
+    for number, row in read_rows(path, ('role', 'class', 'set'), others=('source', 'names')):
         where = f'{path}, line {number}'
         role, kind = row['role'].lower(), row['set'].lower()
-        for column, value, allowed in (('role', role, ROLES), ('set', kind, SETS)):
+        tree = row.get('source', '').lower()
+        for column, value, allowed in (
+            ('role', role, ROLES),
+            ('set', kind, SETS),
+            ('source', tree, (*SOURCES, '')),
+        ):
             if value not in allowed:
-                raise TreeError(
-                    f'{where}: found {column} {row[column]!r}; it must be {" or ".join(allowed)}'
-                )
+                rule = ' or '.join(name or 'empty' for name in allowed)
+                raise TreeError(f'{where}: found {column} {row[column]!r}; it must be {rule}')
         if not label(row['class']):
             raise TreeError(
                 f'{where}: found class {row["class"]!r}; its name needs a letter or digit'
             )
-        sound_class = SoundClass(label(row['class']), role, kind == 'seen')
+        sound_class = SoundClass(label(row['class']), role, kind == 'seen', tree)
         for text in (row['class'], *row.get('names', '').split('|')):
             name = label(text)
             if classes.get(name, sound_class) is not sound_class:
@@ -295,6 +302,43 @@ def _read(
 
 
 folder, desed, audioset = (functools.partial(_read, tree) for tree in _TREES)
+
+
+def of_their_source(
+    by_tree: dict[str, list[Recording]], classes: dict[str, SoundClass]
+) -> tuple[dict[str, list[Recording]], list[str]]:
+    """The sounds that are of the tree that the class table takes their class from, and lines on it.
+
+    Only where both trees are there: of one alone all is taken, as is a class of which its own
+    tree has nothing.
+
+    Args:
+        by_tree: {kind of tree: its sounds}.
+        classes: `read_classes`.
+    """
+    if not by_tree.keys() >= set(SOURCES):
+        return by_tree, []
+    source_of = {x.name: x.source for x in classes.values() if x.source}
+    counts = {
+        tree: collections.Counter(sound.source_class for sound in by_tree[tree]) for tree in SOURCES
+    }
+    kept, lines = dict(by_tree), []
+    for tree, other in (SOURCES, SOURCES[::-1]):
+        foreign = {name: n for name, n in counts[tree].items() if source_of.get(name) == other}
+        left = {name for name in foreign if counts[other][name]}
+        for names, what in (
+            (left, f'left out, since the class table takes these from --{other}_dir'),
+            (
+                foreign.keys() - left,
+                f'used, though the class table takes these from --{other}_dir, which has none',
+            ),
+        ):
+            if names:
+                named = ', '.join(f'{name} ({foreign[name]})' for name in sorted(names))
+                total = counted(sum(foreign[name] for name in names), 'sound')
+                lines.append(f'{total} of --{tree}_dir {what}: {named}')
+        kept[tree] = [sound for sound in by_tree[tree] if sound.source_class not in left]
+    return kept, lines
 
 
 def unique_ids(sounds: list[Recording], roots: dict[str, str]) -> list[Recording]:

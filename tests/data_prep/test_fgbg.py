@@ -280,6 +280,25 @@ def test_all_three_trees_together(tmp_path, bank, capsys):
     assert shown['example']['row']['adaptation_stop'] and not (tmp_path / 'out').exists()
 
 
+def test_classes_come_from_the_bank_that_table_1_names(tmp_path, capsys):
+    sound_trees.desed(tmp_path / 'desed')
+    sound_trees.audioset(tmp_path / 'clips')
+    fgbg.main(
+        [
+            f'--desed_dir={tmp_path}/desed',
+            f'--audioset_dir={tmp_path}/clips',
+            f'--output_dir={tmp_path}/out',
+            '--dry_run',
+            *SMALL,
+        ]
+    )
+    notes = json.loads(capsys.readouterr().out)['notes']
+    dogs = notes['Usable sounds by class and split']['foreground dog']
+    assert sum(dogs[x] for x in ('train', 'validation', 'test')) == 8  # and 4 of AudioSet's
+    line = '4 sounds of --audioset_dir left out, since the class table takes these from --desed_dir'
+    assert f'{line}: dog (4)' in notes['Warnings']
+
+
 def test_partial_mirror_names_what_is_missing(tmp_path, bank):
     sound_trees.audioset(tmp_path / 'clips', clips=6)
     fgbg.main(

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import random
+import re
 import unicodedata
 
 import pytest
@@ -271,6 +272,53 @@ def test_another_tree_is_refused(tmp_path, classes, reader):
     sound_trees.trees.write(tmp_path / 'Miaow' / 'a.wav', sound_trees.event(1))
     with pytest.raises(recordings.TreeError, match=r'(?s)expected: .*found: Miaow/a.wav'):
         reader(str(tmp_path), classes=classes)
+
+
+def test_table_1_says_which_bank_a_class_is_of():
+    by_source = {name: set() for name in banks.SOURCES}
+    for one in banks.read_classes().values():
+        by_source[one.source].add((one.role, one.seen, one.name))
+    desed, audioset = by_source['desed'], by_source['audioset']
+    assert len(desed) == 10 and len(audioset) == 15
+    assert all(seen for _, seen, _ in desed)
+    assert {name for role, _, name in desed if role == 'background'} == {
+        *('vacuum_cleaner', 'blender', 'frying', 'running_water', 'electric_shaver_toothbrush')
+    }
+    assert {x for x in audioset if x[:2] == ('foreground', True)} == set()
+
+
+def test_a_class_is_of_its_source_where_both_are_given(tmp_path):
+    table = tmp_path / 'classes.csv'
+    lines = ('foreground,a,seen,DESED', 'background,b,seen,audioset', 'foreground,c,seen,desed')
+    table.write_text('\n'.join(('role,class,set,source', *lines, 'foreground,d,seen,')))
+    classes = banks.read_classes(str(table))
+    desed, clips = [*sounds('a', '12'), *sounds('b', '3')], [*sounds('a', '456'), *sounds('d', '7')]
+    clips += [*sounds('b', '8'), *sounds('c', '90')]
+    folder = sounds('a', 'x')
+
+    kept, said = banks.of_their_source(
+        {'input': folder, 'desed': desed, 'audioset': clips}, classes
+    )
+    assert {tree: [x.id for x in found] for tree, found in kept.items()} == {
+        'input': ['a-x'],
+        'desed': ['a-1', 'a-2'],
+        'audioset': ['d-7', 'b-8', 'c-9', 'c-0'],
+    }
+    assert [re.sub(' since.*table takes these', '', x) for x in said] == [
+        '1 sound of --desed_dir left out, from --audioset_dir: b (1)',
+        '3 sounds of --audioset_dir left out, from --desed_dir: a (3)',
+        '2 sounds of --audioset_dir used, though the class table takes these from --desed_dir, '
+        'which has none: c (2)',
+    ]
+    for alone in ({'audioset': clips}, {'input': folder, 'desed': desed}):
+        assert banks.of_their_source(alone, classes) == (alone, [])
+    any_source = banks.read_classes(str(sound_trees.write_classes(table)))
+    both = {'desed': desed, 'audioset': clips}
+    assert banks.of_their_source(both, any_source) == (both, [])
+
+    table.write_text('role,class,set,source\nforeground,a,seen,freesound')
+    with pytest.raises(recordings.TreeError, match="'freesound'; it must be desed or audioset or"):
+        banks.read_classes(str(table))
 
 
 def test_ids_are_unique_and_know_no_root(tmp_path, classes):
