@@ -155,9 +155,10 @@ class RunLog:
             self.say(f'step {step}{of}  loss {loss:.2f}  {speed}{to_go}')
 
     def say(self, text):
-        """Prints a line without breaking the bar, and keeps it in run.log."""
+        """Prints a line without breaking the bar, and keeps it in run.log until that is closed."""
         if self._active:
-            self._text.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {text}\n'.encode())
+            if not self._text.closed:
+                self._text.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {text}\n'.encode())
             with contextlib.suppress(OSError):  # the terminal, or the reader of a pipe, is gone
                 tqdm.tqdm.write(text, file=sys.stdout)
                 sys.stdout.flush()
@@ -206,6 +207,11 @@ class _Appended:
                 self._pending = self._pending[self._file.write(self._pending) :]
         except OSError as error:
             self._failed(self._path, error)
+
+    @property
+    def closed(self):
+        """Whether it is."""
+        return self._file.closed
 
     def close(self):
         """Closes the file."""
