@@ -80,11 +80,12 @@ def usable(source, config):
     short = np.asarray(source.lengths) < length
     indices = np.flatnonzero(~short) if config.data.short == 'drop' else np.arange(len(source))
     if len(indices) < config.data.batch_size:
+        more = f' and data.speed = {config.data.speed:g} of it' if config.data.speed else ''
         raise ConfigError(
             f'data.batch_size = {config.data.batch_size}, but only {len(indices)} of the'
             f' {counted(len(source), "training mixture")} can be used ({int(short.sum())} are'
             ' shorter than'
-            f' data.segment_seconds = {config.data.segment_seconds}). Lower either, or set'
+            f' data.segment_seconds = {config.data.segment_seconds}{more}). Lower either, or set'
             ' data.short to pad.'
         )
     return indices, int(short.sum())

@@ -5,6 +5,7 @@ Both are other people's programs, in the extra `metrics`; `evaluation.quality` a
 
 import importlib.util
 import math
+import threading
 import warnings
 
 import numpy as np
@@ -13,6 +14,8 @@ from fgsep_jax.data.resample import resample
 
 PACKAGES = {'stoi': 'pystoi', 'pesq': 'pesq'}
 WORST = {'stoi': 0.0, 'pesq': 1.0}  # of an estimate without a signal
+_TOO_SHORT = 1e-5  # what pystoi gives, with a warning
+_LOCK = threading.Lock()
 LABELS = {'stoi': 'STOI', 'pesq': 'PESQ'}
 
 
@@ -34,12 +37,11 @@ def stoi(estimate_T: np.ndarray, reference_T: np.ndarray, sample_rate: int) -> f
     """
     import pystoi
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', RuntimeWarning)
-        try:
-            return float(pystoi.stoi(reference_T, estimate_T, sample_rate))
-        except RuntimeWarning:  # it would give 1e-5
-            return math.nan
+    # The filters of warnings are the process's, and examples are measured in several threads.
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)
+        value = float(pystoi.stoi(reference_T, estimate_T, sample_rate))
+    return math.nan if value == _TOO_SHORT else value
 
 
 def pesq(estimate_T: np.ndarray, reference_T: np.ndarray, sample_rate: int) -> float:

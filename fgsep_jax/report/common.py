@@ -94,10 +94,11 @@ def reached(results, terms):
       terms: as of `Results.difference`.
 
     Returns:
-      'at 1/40 of the size, with 2 of 4 layers, after 7,500 steps'; '' where nothing is known.
+      'at 1/40 of the size, with 2 of 4 layers, after 7,500 steps of 4 x 2 s, trained with remix';
+      '' where nothing is known.
     """
     numbers = {group for _, group, _ in terms}
-    shares, layers, steps = [], set(), []
+    shares, layers, steps, batches, recipe = [], set(), [], set(), set()
     for group in results.groups:
         if group.group not in numbers or group.model not in published.FULL:
             continue
@@ -109,16 +110,22 @@ def reached(results, terms):
         if isinstance(has, int) and has < all_layers:
             layers.add(f'with {has} of {all_layers} layers')
         steps += _trained(results, group.group)
+        seconds = group.config.get('data.segment_seconds')
+        batches.add(f'{group.config.get("data.batch_size")} x {seconds:g} s')
+        has = {(key, group.config.get(key)) for key in RECIPE}
+        recipe |= {(key, value) for key, value in has if value not in (None, False, 0, 'plateau')}
     parts = [_share(shares)] if shares else []
     parts += sorted(layers)
     if steps:
-        parts.append(f'after {_range(steps)} steps')
+        parts.append(f'after {_range(steps)} steps of {" or ".join(sorted(batches))}')
+    if more := sorted({RECIPE[key] for key, _ in recipe}):
+        parts.append(f'trained with {" and ".join(more)}')
     return ', '.join(parts)
 
 
 def _share(shares):
     ends = sorted({round(min(shares), 1), round(max(shares), 1)})
-    if ends[-1] <= 1.1:
+    if ends[0] >= 0.9 and ends[-1] <= 1.1:
         return 'at full size'
     written = [f'1/{end:.0f}' if end >= 2 else f'{1 / end:.1f}' for end in ends]
     return f'at {" to ".join(dict.fromkeys(written))} of the size'
@@ -131,6 +138,17 @@ def _trained(results, group):
         for run in results.runs[results.runs.group == group].folder
         if run.curves
     ]
+
+
+# What the papers' trainings have not, in a word.
+RECIPE = {
+    'data.remix': 'remix',
+    'data.speed': 'other speeds',
+    'training.ema': 'averaged weights',
+    'training.schedule': 'a cosine schedule',
+    'training.weight_decay': 'weight decay',
+    'loss.clip_db': 'a clipped loss',
+}
 
 
 def owners(results, data_sets):

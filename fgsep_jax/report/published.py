@@ -67,7 +67,8 @@ NEAR = 0.5  # dB: what differs by less is level
 NOTE = (
     'The verdict goes by the 95 % interval over examples and seeds: reproduced, if all of it is'
     ' on the side of the claim; not reproduced, if all of it is on the other; else undecided.'
-    f' "Level" and "no better" mean by less than {NEAR:g} dB. With fewer than three seeds'
+    f' "Level" means by less than {NEAR:g} dB, "no better" that, and not surely above 0.'
+    ' With fewer than three seeds'
     ' nothing is claimed.'
 )
 

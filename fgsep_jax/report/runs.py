@@ -122,7 +122,9 @@ class Run:
     @property
     def model(self):
         """The paper's name of the model, or the experiment's where the papers have none."""
-        return NAMES.get(self.config['experiment'], self.config['experiment'])
+        on_bins = self.config.get('model.mask_domain') == 'stft'
+        name = NAMES.get(self.config['experiment'], self.config['experiment'])
+        return name + ', STFT mask' * on_bins
 
     @property
     def objective(self):

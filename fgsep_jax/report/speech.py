@@ -610,8 +610,8 @@ def gates_table(results):
         'Channels of the first gated layer that close or open over training',
         heads('system seeds') | {'step': 'Step'} | heading,
         rows,
-        f'Closed: the mean gate over all frames of all test mixtures is below {CLOSED:g}; open:'
-        f' above {OPEN:g}. Means over the seeds.',
+        f'Closed: the mean gate over all frames of the first segment of every test mixture is below'
+        f' {CLOSED:g}; open: above {OPEN:g}. Means over the seeds.',
     )
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 STEPS = 4096  # speeds are whole numbers of these parts of 1, so that places are exact
+TRIES = 6  # at dealing a batch anew
 TAPS = 32  # of the interpolation between samples
 
 
@@ -68,8 +69,9 @@ def augment(batch, rng, *, samples, remix=False, remix_db=0.0, speed=0.0):
 def deal(rng, name_BS):
     """Deals all columns but the last anew over the rows, so that no row gets a name twice.
 
-    A random order of each, in which a row that would get one of its names again changes places with
-    one for which both are free of that; where none is, all keep their places.
+    Each gets a random order, in which rows that would keep what they have, or get one of their
+    names again, change places with others; `TRIES` of them, the later ones of which may leave a row
+    what it has. Where none does, all columns keep their places.
 
     Args:
       rng: key.
@@ -86,19 +88,33 @@ def deal(rng, name_BS):
         name_B = name_BS[:, column]
         # [to, from]: whether a source would meet one of its own name there.
         meets_BB = (name_B[None, None] == jnp.stack(taken, 1)[..., None]).any(axis=1)
-
-        def swap(row, from_B, meets_BB=meets_BB):
-            other_B = ~meets_BB[row, from_B] & ~meets_BB[own_B, from_B[row]]
-            other = jnp.argmax(other_B)
-            wanted = meets_BB[row, from_B[row]] & other_B.any()
-            swapped_B = from_B.at[row].set(from_B[other]).at[other].set(from_B[row])
-            return jnp.where(wanted, swapped_B, from_B)
-
-        from_B = jax.lax.fori_loop(0, size, swap, jax.random.permutation(key, size))
-        free &= ~meets_BB[own_B, from_B].any()
+        strict_BB = meets_BB | jnp.eye(size, dtype=bool)
+        refused_NBB = jnp.stack([strict_BB] * (TRIES // 2) + [meets_BB] * (TRIES // 2))
+        from_NB, works_N = jax.vmap(_order)(jax.random.split(key, TRIES), refused_NBB)
+        from_B = from_NB[jnp.argmax(works_N)]
+        free &= works_N.any()
         dealt.insert(0, from_B)
         taken.append(name_B[from_B])
     return jnp.where(free, jnp.stack(dealt, 1), own_B[:, None])
+
+
+def _order(rng, refused_BB):
+    """A random order [B] that takes nothing from where it is refused, [to, from]; whether it is."""
+    size = len(refused_BB)
+    own_B = jnp.arange(size)
+    ordering, choosing = jax.random.split(rng)
+    luck_BB = jax.random.uniform(choosing, (size, size))
+
+    def swap(turn, from_B):
+        row = turn % size
+        other_B = ~refused_BB[row, from_B] & ~refused_BB[own_B, from_B[row]]
+        other = jnp.argmax(jnp.where(other_B, luck_BB[row], -1))
+        wanted = refused_BB[row, from_B[row]] & other_B.any()
+        swapped_B = from_B.at[row].set(from_B[other]).at[other].set(from_B[row])
+        return jnp.where(wanted, swapped_B, from_B)
+
+    from_B = jax.lax.fori_loop(0, 2 * size, swap, jax.random.permutation(ordering, size))
+    return from_B, ~refused_BB[own_B, from_B].any()
 
 
 def resample(signal_T, faster, length, *, samples):

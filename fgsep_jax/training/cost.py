@@ -54,7 +54,7 @@ def describe(config, *, state, compiled, examples, short, devices):
         f'MACs               {macs / 1e9:.2f} G per second of audio{"".join(ways)}',
         f'memory             {_gigabytes(memory)} per device and step' if memory else '',
         f'training           {counted(examples, "mixture")} ({short} shorter than'
-        f' {config.data.segment_seconds:g} s: '
+        f' {config.data.segment_seconds * (1 + config.data.speed):g} s: '
         f'{"dropped" if config.data.short == "drop" else "zero-padded and masked"}),'
         f' {counted(steps_per_epoch(config, examples), "step")} an epoch,'
         f' {counted(config.training.epochs, "epoch")}{minutes}',

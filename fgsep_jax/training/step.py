@@ -70,7 +70,7 @@ def train_step(
     if ema:
         decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
         mean = jax.tree.map(lambda m, p: decay * m + (1 - decay) * p, state.average, params)
-        state = state.replace(average=mean)
+        state = state.replace(average=keep(mean, state.average))
     state = state.replace(
         step=state.step + 1,
         params=params,

@@ -1,7 +1,9 @@
 """STOI and PESQ beside the ratios: values, their ends, where they stand."""
 
+import concurrent.futures
 import csv
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -32,6 +34,16 @@ def test_more_noise_is_understood_less():
     ]
     assert values[0] == pytest.approx(1, abs=1e-6) and values[0] > values[1] > values[2] > 0
     assert np.isnan(quality.stoi(reference_T[:800], reference_T[:800], RATE))
+
+
+def test_threads_leave_the_filters_of_warnings_alone():
+    pytest.importorskip('pystoi')
+    before, reference_T = list(warnings.filters), voice(0)
+    short = [n % 3 == 0 for n in range(60)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        signals = [reference_T[: 800 if is_short else 6000] for is_short in short]
+        values = list(pool.map(quality.stoi, signals, signals, [RATE] * 60))
+    assert np.isnan(values).tolist() == short and warnings.filters == before
 
 
 @pytest.mark.parametrize('rate, most', [(8000, 4.55), (16000, 4.65), (11025, 4.55), (44100, 4.65)])

@@ -37,7 +37,7 @@ def test_claims_of_the_speech_paper(speech):
         score('convtasnet_prelu', 0.0, *across) - score('convtasnet', 0.0, *across)
     )
     # Of models with two of the paper's four layers, on two data sets, by their own counts.
-    at = 'at 1/36 to 1/71 of the size, with 2 of 4 layers, after 40 steps'
+    at = 'at 1/36 to 1/71 of the size, with 2 of 4 layers, after 40 steps of 8 x 1 s'
     assert deep['verdict'] == f'reproduced {at}' and deep['published'] == ''
     mean = found('Deep (PReLU) above Conv-TasNet (linear), in', MEAN)
     inside = ('alpha', 'alpha'), ('beta', 'beta')
@@ -54,7 +54,7 @@ def test_claims_of_the_speech_paper(speech):
     assert hurts['difference'].value == pytest.approx(
         score('convtasnet', 0.01, *across) - score('convtasnet', 0.0, *across)
     )
-    assert hurts['verdict'] == 'reproduced at 1/36 of the size, after 40 steps'
+    assert hurts['verdict'] == 'reproduced at 1/36 of the size, after 40 steps of 8 x 1 s'
     both = found('Deep with power law above Conv-TasNet', MEAN)
     assert both['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.01, *across, *inside)
@@ -126,7 +126,12 @@ def test_a_verdict_says_how_it_was_reached(speech):
     terms = [(1.0, plain.group, 'alpha')]
     parameters = common.parameters(results, plain.group)
     share = published.FULL['Conv-TasNet'][0] / parameters
-    assert common.reached(results, terms) == f'at 1/{share:.0f} of the size, after 40 steps'
+    assert common.reached(results, terms) == (
+        f'at 1/{share:.0f} of the size, after 40 steps of 8 x 1 s'
+    )
+    plain.config['data.remix'], plain.config['training.ema'] = True, 0.9
+    assert common.reached(results, terms).endswith(', trained with averaged weights and remix')
+    del plain.config['data.remix'], plain.config['training.ema']
     assert common.reached(results, [(1.0, None, 'alpha')]) == ''
     assert common._share([1.02]) == 'at full size' and common._share([1.5]) == 'at 0.7 of the size'
     assert published.verdict(Estimate(1, 0.5, 2), 'above', 'at full size') == (

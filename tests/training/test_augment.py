@@ -72,7 +72,20 @@ def test_pairs_are_all_equally_often():
     keys = jax.random.split(key(0), 4000)
     from_NB = np.asarray(jax.vmap(lambda k: deal(k, name_BS)[:, 0])(keys))
     counts = np.stack([(from_NB == row).mean(axis=0) for row in range(4)])
-    np.testing.assert_allclose(counts, 0.25, atol=0.03)
+    np.testing.assert_allclose(counts, (1 - np.eye(4)) / 3, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    'size, sources, speakers, most',
+    [(4, 2, 40, 0.0), (2, 2, 40, 0.1), (4, 3, 9, 0.05), (8, 3, 8, 0.02), (8, 3, 5, 0.25)],
+)
+def test_hardly_a_source_stays_with_whom_it_was_recorded(size, sources, speakers, most):
+    rng = np.random.default_rng(0)
+    names = [[rng.permutation(speakers)[:sources] for _ in range(size)] for _ in range(200)]
+    name_NBS = np.array(names, np.uint32)
+    from_NBS = jax.jit(jax.vmap(deal))(jax.random.split(key(0), 200), name_NBS)
+    stays = (np.asarray(from_NBS)[..., :-1] == np.arange(size)[:, None]).mean()
+    assert stays <= most
 
 
 @pytest.mark.parametrize('adaptation', [False, True])

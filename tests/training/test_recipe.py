@@ -97,6 +97,8 @@ def test_the_average_is_of_the_weights_after_each_step():
         seen.append(float(state.params['kernel']))
         np.testing.assert_allclose(state.evaluated['kernel'], expected[0], rtol=1e-6)
     assert min(seen) < float(state.average['kernel']) < max(seen)
+    unscored, *_ = step_lib.train_step(state, points((99, 5), (99, 7)), **keywords(config))
+    assert unscored.average == state.average and int(unscored.step) == 7
     plain = init_state(Line(), tiny.config(''))
     assert plain.average == () and plain.evaluated is plain.params
 
