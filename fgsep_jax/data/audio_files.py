@@ -340,7 +340,7 @@ def _checked(
     except BadInput:  # of a FLAC: damaged within, or cut within a frame
         if not (file.format == 'FLAC' and isinstance(file.name, containers.Rewritten) and decoded):
             raise
-        if not file.name.is_at_end():
+        if containers.flac_goes_on(file.name, decoded):
             raise BadInput(
                 'damaged', f'its frame behind {counted(decoded, "sample")} cannot be decoded'
             ) from None

@@ -334,13 +334,6 @@ class Rewritten:
         buffer = bytearray(count)
         return bytes(buffer[: self.readinto(buffer)])
 
-    def is_at_end(self) -> bool:
-        """Whether all was read."""
-        at = self._file.tell()
-        rest = self._file.read(1)
-        self._file.seek(at)
-        return not rest
-
     def write(self, _):
         """Refuses: soundfile asks for the method, and never calls it."""
         raise OSError('read only')
@@ -361,6 +354,54 @@ def whole_caf(file: BinaryIO, size: int) -> Rewritten | None:
             if name == b'data' and first + count > size:
                 return Rewritten(file, first - 8, (size - first).to_bytes(8, 'big'))
     return None
+
+
+_FLAC_SEARCH = 1 << 22  # bytes around where the decoder stopped: some frames of any form
+
+
+def flac_goes_on(file: Any, samples: int) -> bool:
+    """Whether a FLAC has, around where it was read to, a later frame than the one behind so many
+    samples: then that is damaged, else cut. Of a cut one the decoder may have read any part.
+
+    Reference:
+        RFC 9639, section 9.1: frame headers.
+    """
+    stopped, start = file.tell(), _id3_bytes(file)
+    block = int.from_bytes(_read(file, start + 8, 2), 'big')  # samples of a frame
+    data = _read(file, max(stopped - _FLAC_SEARCH, start), 2 * _FLAC_SEARCH)
+    for found in re.finditer(rb'\xff[\xf8\xf9]', data):
+        header = data[found.start() : found.start() + 16]
+        number, size = _flac_number(header)
+        after = number * block if header[1] == 0xF8 else number
+        if size and after > samples and _crc8(header[: size - 1]) == header[size - 1]:
+            return True
+    return False
+
+
+def _flac_number(header: bytes) -> tuple[int, int]:
+    """(number of the frame or of its first sample, bytes of the header with its CRC); (0, 0) where
+    it is none."""
+    if len(header) < 16 or header[2] >> 4 == 0 or header[2] & 15 == 15 or header[3] & 1:
+        return 0, 0
+    first = header[4]
+    more = 0 if first < 0x80 else 8 - (~first & 0xFF).bit_length() - 1
+    rest = header[5 : 5 + more]
+    if not 0 <= more <= 6 or (first >= 0x80 and not more) or any(b >> 6 != 2 for b in rest):
+        return 0, 0
+    number = first if not more else first & (0x3F >> more)
+    for byte in rest:
+        number = number << 6 | byte & 0x3F
+    more += {6: 1, 7: 2}.get(header[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(header[2] & 15, 0)
+    return number, 6 + more
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1) ^ (0x107 if value & 0x80 else 0)
+    return value
 
 
 _MIRRORED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))

@@ -177,6 +177,24 @@ def test_of_a_flac_all_that_stands_before_a_cut_is_there(place, damage, kind):
     assert len(cut) == 1 and f'{len(there_T):,} samples before its last frame' in cut.pop()
 
 
+@pytest.mark.parametrize('channels, subtype', [(2, 'PCM_24'), (6, 'PCM_24'), (1, 'PCM_16')])
+def test_wherever_a_flac_of_large_frames_is_cut_it_is_no_damage(place, channels, subtype):
+    """In what is left of the last one the decoder looks for another, and may stop anywhere."""
+    rng, file = np.random.default_rng(0), io.BytesIO()
+    loud_TC = rng.normal(0, 0.3, (30_000, channels))
+    soundfile.write(file, loud_TC, 96_000, format='FLAC', subtype=subtype)
+    contents, kinds = file.getvalue(), {'cut': set(), 'damaged': set()}
+    for at in rng.integers(len(contents) // 4, len(contents) - 100, 40):
+        torn = contents[: at - 400] + rng.bytes(800) + contents[at + 400 :]
+        last = at > len(contents) * 0.8  # maybe within the last frame: no other tells
+        for name, data in {'cut': contents[:at], **({} if last else {'damaged': torn})}.items():
+            place.write_bytes(data)
+            with audio_files.decoded(str(place)) as sound, pytest.raises(BadInput) as refused:
+                list(sound.blocks)
+            kinds[name].add(refused.value.kind)
+    assert kinds == {'cut': {'truncated'}, 'damaged': {'damaged'}}
+
+
 def test_damaged_mp3_leaves_nothing_on_standard_error(tmp_path, capfd):
     path = tmp_path / 'a.mp3'
     sound_T = np.random.default_rng(0).uniform(-0.5, 0.5, 30_000)
