@@ -120,7 +120,8 @@ def _check_files(row: Mixture, known: dict[str, tuple]) -> None:
     """Refuse a stretch of a file that stands for two: a data set has one source of each."""
     for i, source in enumerate(row.sources, 1):
         where = f'path_{i} of {row.split}/{row.id}'
-        source_class, first, taken = known.setdefault(source.path, (source.source_class, where, []))
+        real = _real(source.path)
+        source_class, first, taken = known.setdefault(real, (source.source_class, where, []))
         if source.source_class != source_class:
             raise ValueError(
                 f'source_class_{i} is {source.source_class!r}: its file has {source_class!r} in '
@@ -207,6 +208,12 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
     return list(files.values())
 
 
+@functools.cache
+def _real(path: str) -> str:
+    """Where a file is, whatever link it was named through."""
+    return path if '://' in path else os.path.realpath(path)
+
+
 def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str]:
     """A line on what several splits have in common; the subsets of the test are one.
 
@@ -218,7 +225,7 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
     splits_of = {unit: {}, 'file': {}, 'mixture id': {}}
     for row in rows:
         split = 'test' if row.split in mixtures.TEST_SUBSETS else row.split
-        paths = [path for x in row.sources for path in (x.path, x.heard) if path]
+        paths = [_real(path) for x in row.sources for path in (x.path, x.heard) if path]
         ids = [x.source_id for x in row.wanted if x.source_id != tables.below(x.path, roots)]
         for kind, found in zip(splits_of, (ids, [*paths, *row.ready[:1]], [row.id])):
             for name in () if row.problem else found:

@@ -454,6 +454,10 @@ def _study(args, words, overrides, argv):
     if ',' in output:
         raise config_lib.ConfigError(f'--output_dir={output}: a comma separates folders elsewhere')
     files.check_folder(output)
+    if run_folder.is_data_set(output):
+        raise config_lib.ConfigError(
+            f'--output_dir={output} is the folder of a data set; give the study a folder of its own'
+        )
     runs = plan(
         words[0],
         args.data_dirs,

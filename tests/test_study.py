@@ -103,6 +103,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert said in capsys.readouterr().err and not output.exists()
 
 
+def test_a_data_set_is_no_place_for_a_study(data, tmp_path, capsys):
+    folder = synthetic.write(tmp_path / 'tones')
+    before = sorted(os.listdir(folder))
+    with pytest.raises(SystemExit) as stop:
+        study.main(['conv_tasnet', f'--data_dirs={data[0]}', f'--output_dir={folder}'])
+    assert stop.value.code == 2 and sorted(os.listdir(folder)) == before
+    assert 'is the folder of a data set' in capsys.readouterr().err
+
+
 class Machine:
     """Stands in for the programs that a study starts: what they write, and what it is told."""
 

@@ -74,7 +74,9 @@ class BadInput(Exception):
 
 
 # What libmpg123, by which libsndfile decodes MPEG audio, prints by itself, of whole files, too.
-_OF_MPG123 = re.compile(rb'^\[[^]\s]+\.c:[^]\n]*\] (?:error|warning): .*\n?', re.MULTILINE)
+_OF_MPG123 = re.compile(
+    rb'^(?:\[[^]\s]+\.c:[^]\n]*\] (?:error|warning): |Warning: Xing ).*\n?', re.MULTILINE
+)
 
 
 class _Stream(soundfile.SoundFile):

@@ -96,7 +96,7 @@ def check(workdir, config):
     files.refuse_links(workdir, 'config.json', *(x for x in CONTENTS if x != 'checkpoints'))
     if not os.path.exists(os.path.join(workdir, 'config.json')):
         there = os.listdir(workdir) if os.path.isdir(workdir) else ()
-        if any(name == records.DATASET_FILE or records.SHARD in name for name in there):
+        if is_data_set(workdir):
             raise config_lib.ConfigError(
                 f'--workdir={workdir} is the folder of a data set, which --config.data.dir names;'
                 ' give the run a folder of its own'
@@ -126,6 +126,12 @@ def check(workdir, config):
             + '\n'.join(changed)
             + '\nGive another --workdir, or the same configuration to resume it.'
         )
+
+
+def is_data_set(folder):
+    """Whether a folder holds a data set, or what a job left of one."""
+    there = os.listdir(folder) if os.path.isdir(folder) else ()
+    return any(name == records.DATASET_FILE or records.SHARD in name for name in there)
 
 
 def _check_path(workdir, *, flag=''):

@@ -1,6 +1,7 @@
 """A table of mixtures is input, too: a data set's own makes its shards once more."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -188,6 +189,25 @@ def test_what_splits_share_is_said_and_made(tmp_path, capsys):
     assert lines[0].startswith(f'{table} is not the plan') and lines[1].startswith(said)
     printed = capsys.readouterr().out
     assert all(f'warning: {line}' in printed for line in lines)
+
+
+def test_a_file_is_itself_by_whatever_link_it_is_named(tmp_path):
+    root = pathlib.Path(trees.folder(tmp_path / 'in', speakers=4, files=2))
+    (root / 'z9').symlink_to('spk0')
+    table = tmp_path / 'mixtures.csv'
+    table.write_text(
+        'split,id,path_1,path_2,source_id_1,source_id_2\n'
+        'train,a,spk0/u0.wav,spk1/u0.wav,A,B\n'
+        'validation,v,z9/u0.wav,spk2/u0.wav,A,C\n'
+        'test,t,spk3/u1.wav,spk3/u0.wav,D,E\n'
+    )
+    out = again(tmp_path, f'--input_dir={root}', table=table)
+    lines = json.loads((out / 'report.json').read_text())['notes']['Warnings']
+    assert any('1 file (e.g. spk0/u0.wav in train and validation)' in line for line in lines)
+    table.write_text(table.read_text().replace('u0.wav,A,C', 'u0.wav,F,C'))
+    with pytest.raises(SystemExit) as stop:
+        again(tmp_path, f'--input_dir={root}', '--overwrite', table=table)
+    assert "source_id_1 is 'F': this stretch of its file is of 'A'" in str(stop.value)
 
 
 @pytest.mark.parametrize(
