@@ -18,7 +18,7 @@ _DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *
 # Files that are searched for below a folder: nothing else may be called so.
 _SEARCHED = ('config.json', 'summary.json', 'examples.csv', 'example.json')
 _CHANGED = re.compile(r'--[0-9a-f]{16}$')  # what `part` gives to names that it had to change
-_TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'LRI', 'RLI', 'FSI')  # of direction
+_TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI')  # of direction
 _FORMULA = re.compile("'*[=+@\t\r\n＝＋＠－-]")  # a spreadsheet runs cells that begin so
 
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from fgsep_jax import command_line, config as config_lib
+import parsing
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAMS = [
@@ -24,7 +25,7 @@ NO_FLAGS = {'ink', 'grid', 'flag', 'noflag', 'no'}
 
 def named(path):
     """{flag: line} of what the string literals of a file name, f-strings put together."""
-    tree, found = ast.parse(path.read_text()), {}
+    tree, found = parsing.parse(path.read_text()), {}
     inside = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):

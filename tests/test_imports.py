@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import parsing
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Names from data leave the program in all of them; records' samples come by in most.
@@ -136,7 +138,7 @@ ALLOWED = {
 def imported(path):
     """Names of the project's modules that a file imports, 'fgsep_jax.' left out."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsing.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -171,7 +173,7 @@ def test_a_room_imports_what_it_may_and_nothing_else(room):
 def test_names_need_nothing_but_python():
     path = ROOT / 'fgsep_jax' / 'names.py'
     assert not imported(path)
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsing.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert {alias.name for alias in node.names} <= sys.stdlib_module_names
 

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from fgsep_jax import __main__ as commands, scripts, stopping, streams
+import parsing
 
 ROOT = pathlib.Path(__file__).parents[1]
 OWN = {'fgsep_jax', 'data_prep'}
@@ -65,7 +66,7 @@ def wanted(installed):
 
 def imported(path):
     """[(package, whether it is imported with the module itself)] that are others'."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsing.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module]

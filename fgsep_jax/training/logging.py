@@ -197,6 +197,7 @@ class _Appended:
         files.refuse_links(*os.path.split(path))
         self._file = open(path, 'ab', buffering=0)
         self._path, self._failed, self._keep, self._pending = path, failed, keep, b''
+        self.closed = False
 
     def write(self, content):
         """Adds bytes."""
@@ -208,13 +209,9 @@ class _Appended:
         except OSError as error:
             self._failed(self._path, error)
 
-    @property
-    def closed(self):
-        """Whether it is."""
-        return self._file.closed
-
     def close(self):
         """Closes the file."""
+        self.closed = True
         with contextlib.suppress(OSError):
             self._file.close()
 

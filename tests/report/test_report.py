@@ -217,7 +217,7 @@ def test_older_configs_will_do(tmp_path):
     path.write_text(json.dumps(content))
     assert command.main([f'--runs={tmp_path}', f'--output_dir={tmp_path}/out']) == 0
     assert (
-        '| 15.4 | demo | - | - | - |'
+        '| 15.4 | demo | 1 | linear | 512 |'  # as the base has them
         in (tmp_path / 'out' / 'tables' / 'table_1-alpha.md').read_text()
     )
 
