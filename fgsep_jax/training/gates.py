@@ -42,8 +42,8 @@ class GateLog:
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))
         self._probe = jax.jit(task.probe)
-        self._source, self._config, self._total_of = source, config, jax.jit(self._sums)
-        self._task = task
+        self._task, self._source, self._config = task, source, config
+        self._summed = jax.jit(self._sums)
 
     def __call__(self, step, state):
         """Writes gates/STEP.npz where the step is one of those: gate_KN as bytes, 255 for open, and
@@ -72,8 +72,9 @@ class GateLog:
             self._say(f'{path} could not be written ({error.strerror}); the training goes on')
 
     def _means(self, params):
+        """Each channel's mean over the first segments of the whole split [N], float32."""
         totals = [
-            self._total_of(params, batch['source_BST'], batch['length_B'], batch['valid_B'])
+            self._summed(params, batch['source_BST'], batch['length_B'], batch['valid_B'])
             for batch in pipeline.validation_batches(self._source, self._config)
         ]
         total_N, frames = (

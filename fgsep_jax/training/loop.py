@@ -97,8 +97,8 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
             epochs = counted(step // epoch_steps, 'epoch')
             more = f'; training.epochs = {config.training.epochs} asks for fewer' * (step > total)
             if step < total:
-                more = f'; training.minutes = {config.training.minutes:g} are over'
-                more = f'; {patience.said}' if patience.is_over else more
+                time_is_up = f'training.minutes = {config.training.minutes:g} are over'
+                more = f'; {patience.said if patience.is_over else time_is_up}'
             log.say(f'{workdir} is trained: {counted(step, "step")}, {epochs}{more}')
             return state
         run = _Run(
