@@ -52,7 +52,7 @@ def pesq(estimate_T: np.ndarray, reference_T: np.ndarray, sample_rate: int) -> f
       estimate_T, reference_T: signals; resampled where they are at another rate.
       sample_rate: in hertz.
     """
-    import pesq as library
+    import pesq as library  # pyright: ignore[reportMissingImports]  # in an extra of its own
 
     rate, mode = (16000, 'wb') if sample_rate >= 16000 else (8000, 'nb')
     signals = [
