@@ -13,6 +13,7 @@ REPORT = [
     'matplotlib>=3.8',  # the figures
     'pandas>=2.2',  # the one table of all scores that the others are grouped from
 ]
+DASK = ['dask', 'distributed']  # --runner=DaskRunner of the jobs; 10 MB
 DATA_PREP = [
     'apache-beam>=2.60',
     'pyloudnorm',  # --level=lufs of the job fgbg
@@ -87,9 +88,11 @@ setup(
         # Hyphens: pip before 23.3 does not find the extras of names with underscores.
         'data-prep': DATA_PREP + REPORT,  # fgsep-train FOLDER ends with a page
         'report': REPORT,  # fgsep-report
+        'dask': DATA_PREP + DASK,
         'test': DEMO
         + DATA_PREP
         + REPORT
+        + DASK
         + [
             'librosa>=0.11',  # features, mel filters and resampling are held against it
             'fast_bss_eval',  # second opinion on BSS-eval

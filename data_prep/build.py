@@ -9,28 +9,27 @@ runner, the number of workers nor the order in which anything arrives. Only name
 between workers: what to do stands in the two tables, audio goes from source file to shard.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import logging
 import os
-import pickle
 import re
 import shutil
 import tempfile
 import time
 import uuid
 
-import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics, MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.metrics import Metrics
 import numpy as np
 
 from data_prep import (
     audio,
+    engine,
     mix as mixing,
     mixtures,
     progress,
@@ -48,12 +47,10 @@ from data_prep.output import (
     make_room,
     prepare,
     read_json,
-    read_whole,
     rename,
     write_whole,
 )
 from data_prep.recordings import Recording
-from data_prep.tables import printable
 from fgsep_jax import files, names
 from fgsep_jax.data import records
 from fgsep_jax.names import counted
@@ -62,7 +59,7 @@ DRY_RUN_FILES = 200  # looked into for each split
 SHARD_BYTES = 128 << 20
 MIN_SHARDS = 8  # so that a small data set still keeps several workers busy
 EXAMPLES_A_SHARD = 32  # but no shard is made for fewer
-UNWRITABLE = 'cannot be written to'
+PIECES, MOST_FILES = 256, 1024  # of looking into files; and of one such piece
 SPEECH_RULE = (
     "snr_db is the difference of the two sources' active speech levels (ITU-T P.56) over the "
     'part that is in the mixture; then one common factor brings the largest peak of mixture and '
@@ -87,42 +84,61 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[Mixtur
     return work
 
 
-# What the workers of a process share; each job's tables have names of their own.
-_recordings = functools.lru_cache(maxsize=1)(
-    lambda path, roots: recordings.from_csv(path, dict(roots))
-)
-_work = functools.lru_cache(maxsize=1)(
-    lambda path, roots: assign_shards(mixtures.from_csv(path, dict(roots)))
-)
+def write_parts(path: str, text: str, groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+    """Writes some lines of a table, group by group, so that a worker need read its own alone.
+
+    Args:
+        path: of the file.
+        text: of the table.
+        groups: numbers of the lines, the first below the head is 0.
+    Returns:
+        Of each group the bytes in the file (start, stop) that are a table of its own.
+    """
+    head, *lines = text.encode().splitlines(keepends=True)
+    parts = [b''.join([head, *(lines[i] for i in group)]) for group in groups]
+    stops = [*itertools.accumulate(map(len, parts))]
+    write_whole(path, b''.join(parts))
+    return [*zip([0, *stops], stops)]
 
 
-def inspect(i: int, *, table: str, roots: tuple, limits: dict, ticks: str) -> tuple:
-    """The number of a recording, and its forms, looked into (`audio.inspect_forms`)."""
-    forms = audio.inspect_forms(_recordings(table, roots)[i], **limits)
-    Metrics.counter('inspect', forms[-1].problem or 'good').inc()
-    progress.tick(ticks, 'inspect')
-    return i, forms
+def inspect(
+    part: tuple[int, int], *, table: str, roots: dict[str, str], limits: dict, ticks: str
+) -> list[list[Recording]]:
+    """Of each recording in a part of a table its forms, looked into (`audio.inspect_forms`)."""
+    made = []
+    for recording in recordings.from_csv(table, roots, part):
+        forms = audio.inspect_forms(recording, **limits)
+        Metrics.counter('inspect', forms[-1].problem or 'good').inc()
+        progress.tick(ticks, 'inspect')
+        made.append(forms)
+    return made
 
 
 def write_shard(
-    place: tuple[str, int, int],
+    task: tuple[tuple[str, int, int], tuple[int, int]],
     *,
     table: str,
-    roots: tuple,
+    roots: dict[str, str],
     mix: Callable,
     name: str,
     output_dir: str,
     ticks: str,
 ) -> dict:
-    """Makes a shard, {split, shard, shards}; returns the rows and numbers that describe it."""
-    path = FileSystems.join(output_dir, records.shard_name(name, *place))
-    temporary = f'{path}.tmp-{uuid.uuid4().hex}'
+    """Makes a shard, (split, shard, shards), from its part of a table.
+
+    Returns:
+        The rows and numbers that describe it.
+    """
+    place, part = task
+    shard_name = records.shard_name(name, *place)
+    path = FileSystems.join(output_dir, shard_name)
+    temporary = FileSystems.join(output_dir, STAGING, f'{shard_name}.tmp-{uuid.uuid4().hex}')
     split, shard, _ = place
     index, stats, skipped, speakers = [], [], [], set()
     digest, offset = hashlib.sha256(), 0
     try:
         with FileSystems.create(temporary, 'application/octet-stream') as file:
-            for row in _work(table, roots)[place]:
+            for row in mixtures.from_csv(table, roots, part=part):
                 progress.tick(ticks, 'mix')
                 try:
                     example = mix(row)
@@ -163,80 +179,6 @@ def write_shard(
     }
 
 
-def own_worker(command: bytes) -> bytes:
-    """Beam's command for a worker process as ours, without a shell between it and the job."""
-    theirs = b'apache_beam.runners.worker.sdk_worker_main'
-    if theirs not in command:
-        return command
-    return b'exec ' + command.replace(theirs, b'data_prep.beam_worker')
-
-
-def _runner(options: PipelineOptions):
-    """The local runner in Python unless another is named.
-
-    `DirectRunner` would first try to download and start Beam's Go runner.
-    """
-    if options.view_as(StandardOptions).runner in (None, 'DirectRunner'):
-        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-
-        class Runner(FnApiRunner):
-            def run_via_runner_api(self, pipeline_proto, options):
-                for environment in pipeline_proto.components.environments.values():
-                    environment.payload = own_worker(environment.payload)
-                return super().run_via_runner_api(pipeline_proto, options)
-
-        return Runner()
-    return None
-
-
-def _reason(error: OSError) -> str:
-    return printable((error.strerror if error.errno else None) or str(error))[:200]
-
-
-def _counting(do: Callable, folder: str) -> Callable:
-    """A function that counts its OSErrors for `_in_parallel` instead of raising them.
-
-    Beam would print pages of each, and a full disk takes no more word of it. In a folder that is
-    not local they are raised: a runner may try again.
-    """
-
-    def safe(element):
-        try:
-            return do(element)
-        except OSError as error:
-            if '://' in folder:
-                raise
-            Metrics.counter(UNWRITABLE, _reason(error)).inc()
-
-    return safe
-
-
-def _in_parallel(elements: Sequence, do: Callable, argv: Sequence[str], folder: str) -> list:
-    """What a function makes of all elements, in any order, on the runner of the flags.
-
-    Args:
-        elements: small ones.
-        do: the function.
-        argv: Beam's flags.
-        folder: for the file by which the results come.
-    Raises:
-        OSError: a worker cannot write.
-    """
-    path = FileSystems.join(folder, f'results-{uuid.uuid4().hex}')
-    made = _counting(lambda element: pickle.dumps(do(element)), folder)  # Beam's texts are UTF-8
-    kept = _counting(lambda results: write_whole(path, pickle.dumps(results)), folder)
-    options = PipelineOptions(list(argv))
-    pipeline = beam.Pipeline(runner=_runner(options), options=options)
-    with pipeline:
-        results = pipeline | beam.Create(elements) | beam.Reshuffle() | 'do' >> beam.Map(made)
-        _ = results | beam.combiners.ToList() | 'write' >> beam.Map(kept)
-    with contextlib.suppress(NotImplementedError):  # a runner without counters
-        counters = pipeline.result.metrics().query(MetricsFilter().with_namespace(UNWRITABLE))
-        for counter in counters['counters']:
-            raise OSError(counter.key.metric.name)
-    return [pickle.loads(result) for result in pickle.loads(read_whole(path))]
-
-
 def _full(output_dir: str) -> str:
     """The folder that is out of space; the output's where none is.
 
@@ -256,7 +198,7 @@ def _why_unwritable(error: Exception) -> str:
         error: the system's own, or Beam's around whatever a worker raised.
     """
     if isinstance(error, OSError):  # inputs that cannot be read are skipped, so it is the output
-        return _reason(error)
+        return engine.reason(error)
     kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OS|BeamIO)Error: ([^[\n]{1,200})')
     matches = (re.search(kind, str(error)) for kind in kinds)
     return next((match[1].strip() for match in matches if match), '')
@@ -451,22 +393,23 @@ def run(
     replacing = prepare(output_dir, name, overwrite)
     staging = FileSystems.join(output_dir, STAGING)
     earlier = functools.partial(_earlier, output_dir, replacing)
-    # The names are new each time, since workers cache what they load by name.
-    tables = [FileSystems.join(staging, f'{uuid.uuid4().hex}.csv') for _ in range(2)]
-    named = tuple((roots or {}).items())
+    tables = [FileSystems.join(staging, name) for name in ('inspect.csv', 'mix.csv')]
+    roots = roots or {}
     with progress.Reporter() as reporter:
         try:
-            forms = _looked_into(utterances, tables[0], named, limits, argv, reporter)
+            forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter)
             rows = _plan([recording[-1] for recording in forms], plan, flags)
             contents = {
                 'files.csv': recordings.to_csv(
-                    (form for recording in forms for form in recording), roots or {}
+                    (form for recording in forms for form in recording), roots
                 ),
-                'mixtures.csv': mixtures.to_csv(rows, roots or {}),
+                'mixtures.csv': mixtures.to_csv(rows, roots),
             }
             metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
-            write_whole(tables[1], contents['mixtures.csv'].encode())
-            work = list(assign_shards(rows))
+            work = assign_shards(rows)
+            lines = {id(row): i for i, row in enumerate(rows)}
+            groups = ([lines[id(row)] for row in members] for members in work.values())
+            parts = write_parts(tables[1], contents['mixtures.csv'], groups)
             written = [records.shard_name(name, *place) for place in work]
             written += [records.DATASET_FILE, *METADATA_FILES]
             written += map(records.index_name, sorted({place[0] for place in work}))
@@ -475,13 +418,13 @@ def run(
             do = functools.partial(
                 write_shard,
                 table=tables[1],
-                roots=named,
+                roots=roots,
                 mix=mix,
                 name=name,
                 output_dir=output_dir,
                 ticks=reporter.folder,
             )
-            shards = _in_parallel(work, do, argv, staging)
+            shards = list(engine.each(list(zip(work, parts)), do, argv, staging))
             about = report(forms, [row for row in rows if not row.problem])
             lost = [row for row in rows if row.problem]
             result = finish(output_dir, shards, lost, metadata, about, contents)
@@ -490,8 +433,12 @@ def run(
             clear(output_dir, all=not read_json(FileSystems.join(staging, FILES)))
             raise ValueError(f'{error}{earlier()}') from error
         except (RuntimeError, OSError) as error:
+            if isinstance(error, engine.EngineError):
+                raise engine.EngineError(f'{error}{earlier()}') from error
             if reason := _why_unwritable(error):
-                raise OSError(f'{_full(output_dir)} {UNWRITABLE} ({reason}){earlier()}') from error
+                raise OSError(
+                    f'{_full(output_dir)} {engine.UNWRITABLE} ({reason}){earlier()}'
+                ) from error
             raise
     clear(output_dir, all=True)
     result['seconds'] = time.monotonic() - began
@@ -518,7 +465,7 @@ def _earlier(output_dir: str, replacing: bool) -> str:
 def _looked_into(
     utterances: list[Recording],
     table: str,
-    roots: tuple,
+    roots: dict[str, str],
     limits: dict,
     argv: Sequence[str],
     reporter: progress.Reporter,
@@ -526,11 +473,14 @@ def _looked_into(
     """Of each recording the forms that are bad, and the one that counts."""
     if not utterances:
         return []
-    write_whole(table, recordings.to_csv(utterances, dict(roots)).encode())
-    reporter.totals['inspect'] = len(utterances)
+    count = len(utterances)
+    step = max(1, min(count // PIECES, MOST_FILES))
+    groups = [range(start, min(start + step, count)) for start in range(0, count, step)]
+    parts = write_parts(table, recordings.to_csv(utterances, roots), groups)
+    reporter.totals['inspect'] = count
     do = functools.partial(inspect, table=table, roots=roots, limits=limits, ticks=reporter.folder)
-    forms = dict(_in_parallel(range(len(utterances)), do, argv, os.path.dirname(table)))
-    return [forms[i] for i in range(len(utterances))]
+    made = engine.each(parts, do, argv, os.path.dirname(table))
+    return [forms for piece in made for forms in piece]
 
 
 def _first_report(

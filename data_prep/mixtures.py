@@ -777,6 +777,7 @@ def from_csv(
     path: str,
     roots: dict[str, str],
     check: Callable[[Mixture, list[Mixture]], None] | None = None,
+    part: tuple[int, int] | None = None,
 ) -> list[Mixture]:
     """The rows of a table like mixtures.csv; split, id and path_1 are all that it must have.
 
@@ -784,6 +785,7 @@ def from_csv(
         path: of the table.
         roots: {flag: folder}, see `tables.below`.
         check: of a row and those before it; its ValueError is the rule that the row breaks.
+        part: see `tables.read_lines`.
     Raises:
         TreeError: with file, line, column, what is there and the rule, if it is no such table.
     """
@@ -793,6 +795,7 @@ def from_csv(
         ('split', 'id', 'path_1'),
         others=(*tables.columns(Mixture),),
         is_decimal=_is_decimal,
+        part=part,
     )
     _check_columns(printable(path), lines[0][1] if lines else ())
 

@@ -96,9 +96,12 @@ def beam_flags() -> set[str]:
     beam = importlib.util.find_spec('apache_beam')
     if beam is None:
         return set()
-    path = os.path.join(beam.submodule_search_locations[0], 'options', 'pipeline_options.py')
-    with open(path) as file:
-        return set(re.findall(r'[\'"](--[\w-]+)[\'"]', file.read()))
+    flags = set()
+    for source in ('options/pipeline_options.py', 'runners/dask/dask_runner.py'):
+        path = os.path.join(beam.submodule_search_locations[0], source)
+        with contextlib.suppress(FileNotFoundError), open(path) as file:
+            flags |= set(re.findall(r'[\'"](--[\w-]+)[\'"]', file.read()))
+    return flags
 
 
 def parse(
@@ -114,6 +117,9 @@ def parse(
     if rest:
         from apache_beam.options.pipeline_options import PipelineOptions
 
+        if any('dask' in word.lower() for word in rest):
+            with contextlib.suppress(ImportError):  # `engine.check` says so
+                import apache_beam.runners.dask.dask_runner  # noqa: F401  its flags
         beam = argparse.ArgumentParser(allow_abbrev=False)
         beam.error = lambda message: job_parser.error(message.removeprefix('argument '))
         for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
@@ -121,6 +127,14 @@ def parse(
         _, unknown = beam.parse_known_args(rest)
         if unknown:
             job_parser.error(f'neither this job nor Beam knows {" ".join(unknown)}')
+        from data_prep import engine
+
+        try:
+            faults = engine.check(rest)
+        except ValueError as error:
+            faults = [str(error)]
+        if faults:
+            job_parser.error('; '.join(fault.removesuffix('.') for fault in faults))
     return args, rest
 
 
@@ -508,6 +522,14 @@ def run(
             )
     except (ValueError, OSError) as error:
         raise command_line.refusal(error) from error
+    except RuntimeError as error:
+        from data_prep import engine
+
+        if not isinstance(error, engine.EngineError):
+            raise
+        refused = command_line.refusal(error)
+        refused.code = os.EX_UNAVAILABLE
+        raise refused from error
     if args.dry_run:
         print(
             f'dry run: nothing is written to {args.output_dir}; what the job would start from, and'

@@ -539,11 +539,17 @@ def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> str:
     return tables.to_csv(list(recordings), roots, first=('split', 'id', 'path'))
 
 
-def from_csv(path: str, roots: dict[str, str]) -> list[Recording]:
+def from_csv(
+    path: str, roots: dict[str, str], part: tuple[int, int] | None = None
+) -> list[Recording]:
     """The recordings that `to_csv` wrote.
 
+    Args:
+        path: of the table.
+        roots: {flag: folder}, see `tables.below`.
+        part: see `tables.read_lines`.
     Raises:
         TreeError: it is no such table.
     """
-    lines = tables.read_rows(path, ('split', 'id', 'path'))
+    lines = tables.read_rows(path, ('split', 'id', 'path'), part=part)
     return [tables.from_cells(Recording, cells, roots) for _, cells in lines]

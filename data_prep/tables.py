@@ -28,23 +28,29 @@ class TreeError(ValueError):
     """A tree or a table that is not what the job expects."""
 
 
-def _contents(path: str) -> bytes:
-    if '://' not in path:
+def _contents(path: str, part: tuple[int, int] | None) -> bytes:
+    if '://' not in path and not part:
         return files.read_bytes(path, TreeError, most=MOST_BYTES)
     from apache_beam.io.filesystems import FileSystems
 
     with FileSystems.open(path, 'application/octet-stream') as file:
-        return file.read()
+        if not part:
+            return file.read()
+        file.seek(part[0])
+        return file.read(part[1] - part[0])
 
 
-def read_lines(path: str) -> list[str]:
+def read_lines(path: str, part: tuple[int, int] | None = None) -> list[str]:
     """The lines of a text file in UTF-8, or in UTF-16 with its mark, whatever ends them.
 
+    Args:
+        path: of the file.
+        part: the bytes (start, stop) to read, where that is not all.
     Raises:
         TreeError: if it is no regular file, too large, or cannot be read as text.
     """
     try:
-        contents = _contents(path)
+        contents = _contents(path, part)
     except TreeError as error:
         raise TreeError(printable(str(error))) from error
     try:
@@ -90,6 +96,7 @@ def read_rows(
     *,
     others: tuple[str, ...] = (),
     is_decimal: Callable[[str], bool] = lambda name: False,
+    part: tuple[int, int] | None = None,
 ) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 
@@ -105,11 +112,12 @@ def read_rows(
         others: that it may have; the separator is that by which the first line names most.
         is_decimal: whether a column holds decimal numbers: between `;` their comma is read as a
             point.
+        part: see `read_lines`.
     Raises:
         TreeError: with file, line, what was found and the rule, where it is no such table.
     """
     expected = (*columns, *others)
-    lines = list(enumerate(read_lines(path), 1))
+    lines = list(enumerate(read_lines(path, part), 1))
     numbered = [(n, x) for n, x in lines if x.strip() and x.lstrip()[0] != '#']
     bars = [(n, x.lstrip().lstrip(';')) for n, x in numbered if x.lstrip()[0] == ';' and '|' in x]
     if bars and _separator(bars[-1][1], expected)[0] > _separator(numbered[0][1], expected)[0]:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 
-from data_prep import build
+from data_prep import engine
 
 BEAM = b'apache_beam.runners.worker.sdk_worker_main'
 
@@ -18,7 +18,7 @@ def test_a_worker_ends_with_the_job_that_was_killed(tmp_path, monkeypatch):
     fake.with_suffix('.py').write_text(
         'import time\nmain = lambda argv: (print("works", flush=True), time.sleep(30))\n'
     )
-    worker = build.own_worker(f'{sys.executable} -m '.encode() + BEAM).decode()
+    worker = engine.own_worker(f'{sys.executable} -m '.encode() + BEAM).decode()
     job = textwrap.dedent(f"""
         import subprocess
         subprocess.Popen({worker!r}, shell=True).wait()  # as Beam does

@@ -17,7 +17,7 @@ from apache_beam.io.filesystem import BeamIOError
 import numpy as np
 import pytest
 
-from data_prep import build, folder_2mix, mix, mixtures, output, recordings
+from data_prep import build, engine, folder_2mix, mix, mixtures, output, recordings
 from data_prep.readers import folder as people
 from fgsep_jax import lock
 from fgsep_jax.data import records, source
@@ -103,26 +103,15 @@ def test_report(dataset):
     assert '## train: SNR' in page and '| train | 70 |' in page
 
 
-@pytest.mark.slow
-def test_same_bytes_from_two_processes_and_any_order(corpus, dataset, tmp_path, monkeypatch):
-    run_folder(
-        corpus,
-        tmp_path / 'two',
-        '--train_pairs=70',
-        '--name=tiny',
-        '--direct_running_mode=multi_processing',
-        '--direct_num_workers=2',
-    )
-    assert shard_bytes(tmp_path / 'two') == shard_bytes(dataset)
-
+def test_same_bytes_from_any_order(corpus, dataset, tmp_path, monkeypatch):
     listed = recordings.list_files
     monkeypatch.setattr(
         recordings,
         'list_files',
         lambda *args: dict(random.Random(3).sample(x := [*listed(*args).items()], len(x))),
     )
-    create = build.beam.Create
-    monkeypatch.setattr(build.beam, 'Create', lambda rows: create(list(rows)[::-1]))
+    create = engine.beam.Create
+    monkeypatch.setattr(engine.beam, 'Create', lambda rows: create(list(rows)[::-1]))
     run_folder(corpus, tmp_path / 'shuffled', '--train_pairs=70', '--name=tiny')
     assert shard_bytes(tmp_path / 'shuffled') == shard_bytes(dataset)
     assert (tmp_path / 'shuffled' / 'dataset.json').read_bytes() == (
