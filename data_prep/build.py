@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
 import itertools
 import logging
@@ -35,7 +36,6 @@ from data_prep import (
     progress,
     recordings,
     report as reports,
-    tfds_metadata,
 )
 from data_prep.draws import stable_hash
 from data_prep.mixtures import Mixture
@@ -398,13 +398,9 @@ def run(
     with progress.Reporter() as reporter:
         try:
             forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter)
-            rows = _plan([recording[-1] for recording in forms], plan, flags)
-            contents = {
-                'files.csv': recordings.to_csv(
-                    (form for recording in forms for form in recording), roots
-                ),
-                'mixtures.csv': mixtures.to_csv(rows, roots),
-            }
+            with _uncollected():
+                rows = _plan([recording[-1] for recording in forms], plan, flags)
+                contents = _tables(forms, rows, roots)
             metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
             work = assign_shards(rows)
             lines = {id(row): i for i, row in enumerate(rows)}
@@ -451,6 +447,29 @@ def run(
         3600 * hours / result['seconds'],
     )
     return result
+
+
+@contextlib.contextmanager
+def _uncollected():
+    """Within, nothing is garbage: millions of rows would be looked through again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _tables(
+    forms: list[list[Recording]], rows: list[Mixture], roots: dict[str, str]
+) -> dict[str, str]:
+    """{file name: text} of what was looked into and of the plan."""
+    looked_into = (form for recording in forms for form in recording)
+    return {
+        'files.csv': recordings.to_csv(looked_into, roots),
+        'mixtures.csv': mixtures.to_csv(rows, roots),
+    }
 
 
 def _earlier(output_dir: str, replacing: bool) -> str:
@@ -585,6 +604,8 @@ def finish(
     Raises:
         ValueError: nothing could be made of a split.
     """
+
+    from data_prep import tfds_metadata  # workers do without it
 
     def write(name, data):
         write_whole(FileSystems.join(output_dir, name), data)

@@ -5,9 +5,9 @@ import hashlib
 
 def stable_hash(*parts) -> int:
     """64-bit hash of the parts' texts; the same on every machine, in every process and version."""
-    text = '\x1f'.join(str(part) for part in parts)
+    text = '\x1f'.join(map(str, parts))
     return int.from_bytes(
-        hashlib.blake2b(text.encode(errors='surrogatepass'), digest_size=8).digest(), 'big'
+        hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'big'
     )
 
 

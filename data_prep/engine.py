@@ -301,13 +301,16 @@ def _watch_connections() -> None:
     from apache_beam.portability.api import beam_fn_api_pb2
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
     from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
+    from apache_beam.runners.worker import data_plane
 
     connection, handler = (
         worker_handlers.ControlConnection,
         worker_handlers.SubprocessSdkWorkerHandler,
     )
-    read, push, start, work = (
+    data = data_plane._GrpcDataChannel
+    read, read_data, push, start, work = (
         connection._read,
+        data._read_inputs,
         connection.push,
         handler.start_worker,
         SubprocessSdkWorker.run,
@@ -325,6 +328,10 @@ def _watch_connections() -> None:
         with contextlib.suppress(Exception):  # gRPC's, of a connection that is cut
             read(self)
         give_up(self)
+
+    def quiet_read(self, elements):
+        with contextlib.suppress(Exception):  # the same, of what comes beside
+            read_data(self, elements)
 
     def watched_push(self, request):
         future = push(self, request)
@@ -356,4 +363,5 @@ def _watch_connections() -> None:
     # What Beam logs as nobody's own arrives as an exception, too.
     logging.getLogger().addFilter(lambda record: 'apache_beam' not in record.pathname)
     connection._read, connection.push = watched_read, watched_push
+    data._read_inputs = quiet_read
     handler.start_worker, SubprocessSdkWorker.run = watched_start, quiet_run

@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 
-from data_prep import tables
+from data_prep import progress, tables
 from data_prep.draws import stable_hash, uniform
 from data_prep.recordings import AS_IT_IS, Recording, Take
 from data_prep.tables import PATH, PATHS, TreeError, column, printable
@@ -186,7 +186,7 @@ def _pass(
 
         def fits(i, j):  # which a place does that is left out already
             return order[j].source_id not in heard[i] and (
-                (*_ids(groups[i]), order[j].id) not in used
+                not used or (*_ids(groups[i]), order[j].id) not in used
             )
 
         for i in range(count):
@@ -308,7 +308,9 @@ def random_pairs(
             groups = _groups(
                 segments.get(split, []), split, pairs.get(split), fewer, seed, speakers
             )
-            rows += [_drawn(group, split, snr_db, seed) for group in groups]
+            rows += [
+                _drawn(group, split, snr_db, seed) for group in progress.logged(groups, 'plan')
+            ]
     return rows
 
 
@@ -340,8 +342,9 @@ def _groups(
                 f'{counted(len(segments), "utterance")} of {counted(len(speakers), "speaker")} '
                 f'give {counted(len(chosen), what)}; ask for fewer (--{split}_pairs)'
             )
-        used.update(map(_ids, more))
         chosen += more
+        if len(chosen) < (count or 0):
+            used.update(map(_ids, more))
         turn += 1
     return chosen[:count]
 

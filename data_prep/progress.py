@@ -18,6 +18,28 @@ def tick(folder: str, stage: str) -> None:
         file.write(b'.')
 
 
+def often(stage: str, total: int = 0, *, every: float = 5.0) -> Callable[[int], None]:
+    """A function of how many elements of a stage are done, which logs it every few seconds."""
+    last = time.monotonic()
+
+    def say(done: int) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= every:
+            last = now
+            logging.info('%s: %d%s', stage, done, f' of {total}' if total else '')
+
+    return say
+
+
+def logged(elements: Sequence, stage: str) -> Iterator:
+    """The elements; how many have gone by is logged every few seconds."""
+    say = often(stage, len(elements))
+    for done, element in enumerate(elements):
+        if not done % 1000:
+            say(done)
+        yield element
+
+
 class Reporter(threading.Thread):
     """Logs how much of each stage is done, and the rate, every few seconds while it is entered.
 

@@ -14,7 +14,7 @@ import stat
 
 import soundfile
 
-from data_prep import tables
+from data_prep import progress, tables
 from data_prep.tables import PATH, PATHS, TreeError, column
 from fgsep_jax import files as files_lib
 from fgsep_jax.data import audio_files
@@ -154,7 +154,9 @@ def _walk(root: str) -> Walked:
     ours = set()  # what separating wrote among its recordings
     real_root = os.path.realpath(root)
     waiting = [((0, ''), '', real_root)]  # (depth, path) of the link to it; path, real folder
+    say = progress.often('files found')
     while waiting:
+        say(len(tree.files))
         link, here, folder = heapq.heappop(waiting)
         if folder in visited:
             if here == link[1]:
@@ -350,7 +352,7 @@ def copies_of(paths: Iterable[str]) -> dict[str, str]:
 def _alike(paths: list[str], key: Callable) -> list[list[str]]:
     """Groups of two or more paths with one key, in their order; those without a key are alone."""
     first, groups = {}, {}
-    for path in paths:
+    for path in progress.logged(paths, 'looking for copies'):
         try:
             value = key(path)
         except OSError:  # whoever reads it says so

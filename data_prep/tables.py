@@ -11,12 +11,14 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 import os
 import posixpath
 import re
 import unicodedata
 import urllib.parse
 
+from data_prep import progress
 from fgsep_jax import files, names
 from fgsep_jax.names import counted, shown as printable
 
@@ -241,11 +243,25 @@ def column(kind, default=dataclasses.MISSING, *, always: bool = False):
 
 @functools.cache  # asked for once a row
 def _fields(row_type: type) -> list[tuple]:
-    """(name, kind, default, whether that is written) of each field, see `column`."""
+    """(name, kind, whether that is a dataclass, default, whether that is written) of each field."""
     return [
-        (field.name, field.metadata['kind'], field.default, field.metadata['always'])
+        (
+            field.name,
+            kind := field.metadata['kind'],
+            is_row := dataclasses.is_dataclass(kind),
+            field.default,
+            field.metadata['always']
+            or kind is str
+            or (is_row and any(always for *_, always in _fields(kind))),
+        )
         for field in dataclasses.fields(row_type)
     ]
+
+
+@functools.cache
+def _contents_of(row_type: type) -> Callable:
+    """A function of a row: what its fields hold."""
+    return operator.attrgetter(*(name for name, *_ in _fields(row_type)))
 
 
 def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, object]:
@@ -257,33 +273,40 @@ def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, objec
         end: of each column's name.
     """
     kinds = {}
-    for name, kind, _, _ in _fields(row_type):
+    for name, kind, is_row, _, _ in _fields(row_type):
         if isinstance(kind, list):
             for i in range(1, count + 1):
                 kinds |= columns(kind[0], end=f'_{i}')
-        elif dataclasses.is_dataclass(kind):
+        elif is_row:
             kinds |= columns(kind, end=end)
         else:
             kinds[name + end] = kind
     return kinds
 
 
-def _cells(row, roots: dict[str, str], end: str = '') -> dict[str, object]:
-    cells = {}
-    for name, kind, default, always in _fields(type(row)):
-        content = getattr(row, name)
+def _cells(row, roots: dict[str, str], cells: dict[str, object], end: str = '') -> None:
+    """Adds to `cells` those of a row that are not empty."""
+    contents = _contents_of(type(row))(row)
+    for content, (name, kind, is_row, default, always) in zip(contents, _fields(type(row))):
+        if content is default and not always:  # nor has a row that is the default any cells
+            continue
         if isinstance(kind, list):
             for i, part in enumerate(content, 1):
-                cells |= _cells(part, roots, f'_{i}')
-        elif dataclasses.is_dataclass(kind):
-            cells |= _cells(content, roots, end)
-        elif kind is str or always or content != default:
-            cells[name + end] = _cell(content, kind, roots)
-    return {name: cell for name, cell in cells.items() if cell != ''}
+                _cells(part, roots, cells, f'_{i}')
+        elif is_row:
+            _cells(content, roots, cells, end)
+        elif always or content != default:
+            cell = _cell(content, kind, roots)
+            if cell != '':
+                cells[name + end] = cell
 
 
 def _cell(content, kind, roots: dict[str, str]):
     """What a row holds as a cell: nothing for None, `|` between texts."""
+    if kind is str:
+        return _encoded(content)
+    if kind is int or kind is float or type(kind) is tuple:
+        return '' if content is None else content
     if kind == PATH:
         return _encoded(below(content, roots))
     if kind in (PATHS, tuple):
@@ -293,7 +316,7 @@ def _cell(content, kind, roots: dict[str, str]):
         return ''
     if kind is bool:
         return 'true' if content else 'false'
-    return _encoded(content) if kind is str else content
+    return content
 
 
 def to_csv(rows: Sequence, roots: dict[str, str], *, first: tuple[str, ...], count: int = 0) -> str:
@@ -305,7 +328,9 @@ def to_csv(rows: Sequence, roots: dict[str, str], *, first: tuple[str, ...], cou
         first: the first columns.
         count: see `columns`.
     """
-    lines = [_cells(row, roots) for row in rows]
+    lines = [{} for _ in rows]
+    for row, cells in zip(progress.logged(rows, 'table'), lines):
+        _cells(row, roots, cells)
     used = set().union(*lines)
     order = dict.fromkeys((*first, *columns(type(rows[0]), count=count)))
     heads = [name for name in order if name in used]
@@ -324,14 +349,14 @@ def from_cells(row_type: type, cells: dict[str, str], roots: dict[str, str], end
         ValueError: with the column, what is there and the rule that it breaks.
     """
     values = {}
-    for field, kind, default, _ in _fields(row_type):
+    for field, kind, is_row, default, _ in _fields(row_type):
         name = field + end
         if isinstance(kind, list):
             key = _fields(kind[0])[0][0]  # where this is empty they end
             numbers = itertools.takewhile(lambda i: cells.get(f'{key}_{i}'), itertools.count(1))
             parts = (from_cells(kind[0], cells, roots, f'_{i}') for i in numbers)
             values[field] = tuple(parts)
-        elif dataclasses.is_dataclass(kind):
+        elif is_row:
             values[field] = from_cells(kind, cells, roots, end)
         elif cells.get(name):
             try:
@@ -383,6 +408,13 @@ def value(text: str, kind, roots: dict[str, str]):
     return number
 
 
+@functools.lru_cache(maxsize=8)  # asked for once a path
+def _bases(roots: tuple) -> list[tuple[str, str]]:
+    """(flag, its folder with `/`) of roots, the longest first."""
+    longest = sorted(roots, key=lambda pair: -len(pair[1]))
+    return [(flag, posixpath.join(root, '')) for flag, root in longest]
+
+
 def below(path: str, roots: dict[str, str]) -> str:
     """How a table names a file, so that it is true elsewhere.
 
@@ -393,8 +425,8 @@ def below(path: str, roots: dict[str, str]) -> str:
         path: of the file.
         roots: {flag: folder}.
     """
-    for flag, root in sorted(roots.items(), key=lambda pair: -len(pair[1])):
-        if path.startswith(base := posixpath.join(root, '')):
+    for flag, base in _bases(tuple(roots.items())):
+        if path.startswith(base):
             rest = path[len(base) :]
             plain = flag == 'input_dir' and rest[:1] not in '{/' and '://' not in rest
             return rest if plain else f'{{{flag}}}/{rest}'

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import textwrap
 import pytest
 
 from data_prep import build, engine, folder_2mix, mix, mixtures
+from data_prep.__main__ import jobs
 from data_prep.readers import folder as people
 import trees
 
@@ -149,7 +151,7 @@ def refused(corpus, tmp_path, capfd, *flags):
     capfd.readouterr()
     with pytest.raises(SystemExit) as stop:
         folder_2mix.main([f'--input_dir={corpus}', f'--output_dir={tmp_path}/out', *flags])
-    said = capfd.readouterr().err
+    said = re.sub(r'.*: \d+ of \d+, \d+ a second\n', '', capfd.readouterr().err)
     assert said.count('\n') == 1, said
     line = said.strip()
     assert not (tmp_path / 'out' / 'dataset.json').exists()
@@ -232,3 +234,21 @@ def test_what_a_worker_makes_is_read_one_by_one(tmp_path):
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
     with pytest.raises(engine.EngineError, match='does not see .*nowhere: give an --output_dir'):
         list(engine.each([1], str, (), str(tmp_path / 'nowhere')))
+
+
+def test_a_worker_needs_what_its_list_names_and_no_jax():
+    root = pathlib.Path(engine.__file__).parent
+    listed = re.findall(r'^[\w-]+', (root / 'worker_requirements.txt').read_text(), re.MULTILINE)
+    assert 'worker_requirements.txt' in (root / 'Dockerfile').read_text()
+    spec = importlib.metadata.requires('fgsep_jax')
+    others = {re.match(r'[\w-]+', one)[0].lower() for one in spec} - {*map(str.lower, listed)}
+    assert {'jax', 'flax', 'tensorflow-datasets'} <= others and 'numpy' not in others
+    modules = {name.replace('-', '_') for name in others}
+    code = f"""
+        import importlib, sys
+        sys.modules |= dict.fromkeys({sorted(modules)})
+        for job in {sorted(jobs())}:
+            importlib.import_module(f'data_prep.{{job}}')
+        import data_prep.build
+    """
+    subprocess.run([sys.executable, '-c', textwrap.dedent(code)], check=True)
