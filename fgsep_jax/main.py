@@ -18,6 +18,7 @@ from fgsep_jax import (
     config as config_lib,
     data_sets,
     folder as folder_lib,
+    hosts,
     huge_pages,
     lock,
     stopping,
@@ -86,7 +87,7 @@ def _parser():
         f' {folder_lib.MINUTES:g}',
     )
     parser.switch('--show_config', 'print every value of what would run, and end')
-    parser.switch('--multihost', 'join the other processes of a pod before anything else')
+    hosts.flags(parser)
     return parser
 
 
@@ -96,7 +97,6 @@ def _begin(args):
         huge_pages.use()
     command_line.lend_caches()
     from absl import flags, logging
-    import jax
 
     from fgsep_jax import compilation_cache
 
@@ -106,14 +106,8 @@ def _begin(args):
     logging.get_absl_logger().addFilter(lambda record: not record.exc_info)
     sys.unraisablehook = lambda unraisable: None
     compilation_cache.use()
-    if args.multihost:
-        try:
-            jax.distributed.initialize()
-        except (ValueError, RuntimeError) as error:
-            raise config_lib.ConfigError(
-                f'--multihost: no other processes were found ({str(error).strip()}). JAX finds them'
-                ' on Cloud TPU, Slurm, Open MPI and Kubernetes; for one machine leave the flag out'
-            ) from error
+    if args.several:
+        hosts.join(args)
 
 
 def _from_folder(args, words, overrides):
@@ -121,8 +115,10 @@ def _from_folder(args, words, overrides):
     _refuse(args, 'data_dirs', 'runs', 'show_config')
     if len(words) > 1:
         raise config_lib.ConfigError(f'{" ".join(words)}: one folder of recordings is trained on')
-    if args.multihost or 'data.dir' in overrides:
-        flag = '--multihost' if args.multihost else '--config.data.dir'
+    if args.several or 'data.dir' in overrides:
+        flag = '--config.data.dir'
+        if args.several:
+            flag = '--multihost' if args.multihost else '--coordinator'
         raise config_lib.ConfigError(
             f'{flag} goes with a data set that is there; of FOLDER one is made'
         )
@@ -152,7 +148,7 @@ def _train(args, config):
     evaluating = args.mode == 'train_and_evaluate'
     splits = args.splits or config.evaluation.splits.split(',')
     run_folder.check(workdir, config)
-    if not args.multihost:  # else the first process of the pod may have it already
+    if not args.several:  # else the first process of the pod may have it already
         lock.check(workdir, flag='--workdir')
     then = splits if evaluating else []
     data_sets.check(config, config_lib.data_dir(config), ('train', 'validation', *then))
@@ -202,7 +198,7 @@ def _evaluate(args, settings):
     if args.data_dirs or not data_sets.is_embedded(config):
         tasks = [] if config.data.targets else [config.task]
         data_sets.check_splits(directories, splits, tasks=tasks)
-    if not args.multihost:  # else the first process of the pod may have begun
+    if not args.several:  # else the first process of the pod may have begun
         data_sets.check_results(config, workdir, directories, splits)
     _begin(args)
     from fgsep_jax.evaluation import run as evaluation
@@ -320,8 +316,14 @@ def main(argv=None):
 
     Raises:
       SystemExit: a mistake of the user's, with status 2, or a training stopped early, with 128 and
-        the signal's number; its one message is printed.
+        the signal's number, or one whose other hosts are gone, with `hosts.LOST`; its one message
+        is printed.
     """
+    with hosts.together():
+        _run(argv)
+
+
+def _run(argv):
     words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     # --data.dir=DIR is --config.data.dir=DIR.
@@ -329,6 +331,7 @@ def main(argv=None):
     args, folder = parser.parse(words)
     args.restart = argv is None
     try:
+        args.several = hosts.check(args)
         config = config_lib.load(args.config) if args.config else None
         if folder and not args.mode.startswith('train'):
             raise config_lib.ConfigError(f'{" ".join(folder)} not understood by --mode={args.mode}')
@@ -369,6 +372,7 @@ def main(argv=None):
         stopping.say(notice)
         raise SystemExit(128 + notice.number) from notice
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
+        hosts.await_reason(error)
         raise command_line.refusal(error) from error
 
 

@@ -159,12 +159,15 @@ def _watch(read, numbers):
             with _mutex:
                 if _request is not None and _request.take(number):
                     continue
-            _leave(number)
+            leave(f'stopped by {NAMES[number]}', 128 + number)
 
 
-def _leave(number):
+def leave(line, status):
+    """Ends this process, from any of its threads: says a line, if there is one, ends its children
+    and gives back what it holds."""
     streams.error_lock.acquire(timeout=1)  # for good: nothing stands in for it any more
-    say(f'stopped by {NAMES[number]}')
+    if line:
+        say(line)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # what threads have to say of the end of their processes
         os.dup2(nowhere, stream)
@@ -172,7 +175,7 @@ def _leave(number):
     files.remove_unfinished()
     lock.release_all()
     _end_children()
-    os._exit(128 + number)
+    os._exit(status)
 
 
 def _end_children():

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -156,17 +157,27 @@ def batches(lengths, *, batch_size, bucket, most):
     return made
 
 
-def own_share(source, how):
-    """Indices of the examples that this host scores, and their `batches`."""
+def own_share(source, how, devices=1):
+    """This host's `batches` of a data set, one for each of its devices in one.
+
+    All hosts plan the same batches and take turns in them, so that it is the same examples that
+    share one, in the same shape, whatever hosts and devices there are.
+    """
     count = min(len(source), how.max_examples or len(source))
-    indices = np.arange(jax.process_index(), count, jax.process_count())
-    lengths = np.asarray(source.lengths)[indices] * how.sample_rate
-    return indices, batches(
+    lengths = np.asarray(source.lengths)[:count] * how.sample_rate
+    planned = batches(
         np.ceil(lengths / source.metadata['sample_rate']),
         batch_size=how.batch_size,
         bucket=how.bucket,
         most=round(how.batch_size * BATCH_SECONDS * how.sample_rate),
-    )
+    )[jax.process_index() :: jax.process_count()]
+    shares = []
+    for _, alike in itertools.groupby(planned, key=lambda batch: batch[1:]):
+        alike = list(alike)
+        for first in range(0, len(alike), devices):
+            together, padded, rows = zip(*alike[first : first + devices])
+            shares.append((list(itertools.chain(*together)), padded[0], rows[0] * devices))
+    return shares
 
 
 def evaluate(system, source, *, name='model', label='', **settings):
@@ -216,10 +227,11 @@ def evaluate(system, source, *, name='model', label='', **settings):
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         pending = []
-        indices, planned = own_share(source, how)
+        run = getattr(system, 'on_all', system)
+        planned = own_share(source, how, getattr(system, 'devices', 1))
         for members, padded, batch_rows in _watched(planned, label):
-            loaded = [load(source, int(indices[i]), how) for i in members]
-            estimates = separate(system, loaded, padded=padded, rows=batch_rows, how=how)
+            loaded = [load(source, i, how) for i in members]
+            estimates = separate(run, loaded, padded=padded, rows=batch_rows, how=how)
             # The batch before is scored while this one is separated; no more is held in memory.
             collect(pending)
             pending = [

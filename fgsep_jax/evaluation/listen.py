@@ -35,7 +35,7 @@ def write_examples(folder, data_set, source, compared, *, count, **settings):
     how = evaluate.How(**settings)
     total = min(len(source), how.max_examples or len(source))
     # The shapes that the evaluation has compiled.
-    rows = {padded: rows for _, padded, rows in evaluate.own_share(source, how)[1]}
+    rows = {padded: rows for _, padded, rows in evaluate.own_share(source, how)}
     done, now, before = set(), {}, _written(folder, data_set)
     for start in np.linspace(0, total, min(count, total), endpoint=False).astype(int):
         for i in range(start, total):

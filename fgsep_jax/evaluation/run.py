@@ -116,9 +116,9 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say
         for note in notes:
             say(f'note: {note}')
         untrained = jax.jit(task.init)(jax.random.key(config.seed))
-        compared = {'': systems.model_system(task, params)}
+        compared = {'': systems.ModelSystem(task, params)}
         if baselines:
-            compared['untrained'] = systems.model_system(task, untrained)
+            compared['untrained'] = systems.ModelSystem(task, untrained)
             compared |= systems.oracle_systems(task)
         for source in sources:
             if jax.process_index() == 0:

@@ -68,7 +68,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
         checkpoints = stack.enter_context(
             contextlib.closing(Checkpoints(workdir, keep=config.training.keep_checkpoints))
         )
-        reads = {'data': repr(train_source), 'hosts': hosts}
+        reads = repr(train_source)
         state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
         step, unvalidated = int(state.step), position.get('unvalidated', False)
         clock = _Clock(config, epoch_steps, position.get('seconds', 0.0))
@@ -150,7 +150,8 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                     step,
                     state,
                     {
-                        **reads,
+                        'data': reads,
+                        'hosts': hosts,
                         'iterator': batches.get_state(),
                         'unscored': run.unscored,
                         'unvalidated': unvalidated,
@@ -203,24 +204,28 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
         start = functools.partial(init_state, task, config)
         return jax.jit(start, out_shardings=sharding)(parameters), {}
     state, position = restored
-    for key, value in reads.items():
-        if position.get(key) != value:
-            before, now = _in_words(key, position.get(key)), _in_words(key, value)
-            raise config_lib.ConfigError(
-                f'the run was trained on {before} and cannot go on with {now}: how far it has come'
-                ' in its data belongs to that. Give another --workdir'
-            )
+    if position.get('data') != reads:
+        before, now = _in_words(position.get('data')), _in_words(reads)
+        raise config_lib.ConfigError(
+            f'the run was trained on {before} and cannot go on with {now}: how far it has come in'
+            ' its data belongs to that. Give another --workdir'
+        )
+    # The position is that of the batches of all hosts together: any number of hosts goes on there.
+    before, now = position.get('hosts', 1), jax.process_count()
+    if before != now:
+        checkpoints.notes.append(
+            f'{counted(before, "host")} saved the checkpoint, {counted(now, "host")} now'
+            f' {"go" if now > 1 else "goes"} on from it'
+        )
     batches.set_state(position['iterator'])
     return state, position
 
 
-def _in_words(key, value):
-    """What a run reads, for a person: '3 hosts', or the data set of a RecordSource's repr."""
-    if key == 'hosts':
-        return counted(value, 'host')
-    found = re.fullmatch(r'RecordSource\((.*), split=.*, (.*), fingerprint=(.*)\)', str(value))
+def _in_words(data):
+    """The data set of a RecordSource's repr, for a person."""
+    found = re.fullmatch(r'RecordSource\((.*), split=.*, (.*), fingerprint=(.*)\)', str(data))
     if not found:
-        return f'{key} = {value}'
+        return f'data = {data}'
     name, examples, digest = (text.rpartition('=')[2] for text in found.groups())
     made = f', made as {digest[:8]}' if digest else ''
     return f'the data set {shown(name)} ({counted(int(examples), "mixture")}{made})'

@@ -59,6 +59,19 @@ def test_batches_are_of_what_is_there_and_no_larger_than_asked(lengths, batch_si
     assert len({evaluate.pad_length(i, 100) for i in range(100 * 2**9, 100 * 2**10)}) <= 9
 
 
+@pytest.mark.parametrize('hosts, devices', [(1, 4), (2, 1), (3, 2)])
+def test_hosts_and_devices_share_the_batches_of_one(data, monkeypatch, hosts, devices):
+    source, how = RecordSource(data, 'test'), evaluate.How(**SETTINGS)
+    whole, parts = evaluate.own_share(source, how), []
+    monkeypatch.setattr(jax, 'process_count', lambda: hosts)
+    for host in range(hosts):
+        monkeypatch.setattr(jax, 'process_index', lambda host=host: host)
+        for members, padded, rows in evaluate.own_share(source, how, devices):
+            one = rows // devices
+            parts += [(members[i : i + one], padded, one) for i in range(0, len(members), one)]
+    assert sorted(parts) == sorted(whole)
+
+
 def test_rows_are_the_metrics_of_each_whole_example(data):
     source = RecordSource(data, 'test')
     rows, skipped = evaluate.evaluate(swap, source, **SETTINGS)
@@ -84,7 +97,7 @@ def test_a_model_gets_each_example_as_if_alone(data):
     params = jax.jit(task.init)(jax.random.key(0))
     separate = jax.jit(task.separate)
     source = RecordSource(data, 'test')
-    rows, _ = evaluate.evaluate(systems.model_system(task, params), source, **SETTINGS)
+    rows, _ = evaluate.evaluate(systems.ModelSystem(task, params), source, **SETTINGS)
     for row in tiny.whole(rows):
         one = next(source[i] for i in range(7) if source[i].id == row['id'])
         source_ST = one.sources_ST / 32768
