@@ -19,7 +19,8 @@ import threading
 import time
 import traceback
 
-from fgsep_jax import config as config_lib, relay, stopping
+from fgsep_jax import config as config_lib, stopping
+from fgsep_jax.launch import relay
 from fgsep_jax.names import shown
 
 # JAX is imported where it is used: once the command line is understood.
