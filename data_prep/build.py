@@ -400,7 +400,7 @@ def run(
             forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter)
             with _uncollected():
                 rows = _plan([recording[-1] for recording in forms], plan, flags)
-                contents = _tables(forms, rows, roots)
+                contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
             metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
             work = assign_shards(rows)
             lines = {id(row): i for i, row in enumerate(rows)}
@@ -422,6 +422,8 @@ def run(
             )
             shards = list(engine.each(list(zip(work, parts)), do, argv, staging))
             about = report(forms, [row for row in rows if not row.problem])
+            looked_into = (form for recording in forms for form in recording)
+            contents['files.csv'] = recordings.to_csv(looked_into, roots)
             lost = [row for row in rows if row.problem]
             result = finish(output_dir, shards, lost, metadata, about, contents)
         except ValueError as error:
@@ -459,17 +461,6 @@ def _uncollected():
     finally:
         if enabled:
             gc.enable()
-
-
-def _tables(
-    forms: list[list[Recording]], rows: list[Mixture], roots: dict[str, str]
-) -> dict[str, str]:
-    """{file name: text} of what was looked into and of the plan."""
-    looked_into = (form for recording in forms for form in recording)
-    return {
-        'files.csv': recordings.to_csv(looked_into, roots),
-        'mixtures.csv': mixtures.to_csv(rows, roots),
-    }
 
 
 def _earlier(output_dir: str, replacing: bool) -> str:

@@ -242,11 +242,12 @@ def column(kind, default=dataclasses.MISSING, *, always: bool = False):
 
 
 @functools.cache  # asked for once a row
-def _fields(row_type: type) -> list[tuple]:
-    """(name, kind, whether that is a dataclass, default, whether that is written) of each field."""
+def _fields(row_type: type, end: str = '') -> list[tuple]:
+    """(name and end, kind, whether that is a dataclass, default, whether that is written) of each
+    field."""
     return [
         (
-            field.name,
+            field.name + end,
             kind := field.metadata['kind'],
             is_row := dataclasses.is_dataclass(kind),
             field.default,
@@ -287,10 +288,13 @@ def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, objec
 def _cells(row, roots: dict[str, str], cells: dict[str, object], end: str = '') -> None:
     """Adds to `cells` those of a row that are not empty."""
     contents = _contents_of(type(row))(row)
-    for content, (name, kind, is_row, default, always) in zip(contents, _fields(type(row))):
-        if content is default and not always:  # nor has a row that is the default any cells
-            continue
-        if isinstance(kind, list):
+    for content, (name, kind, is_row, default, always) in zip(contents, _fields(type(row), end)):
+        if kind is str:
+            if content:
+                cells[name] = _encoded(content)
+        elif content is default and not always:  # a row that is the default has no cells, either
+            pass
+        elif isinstance(kind, list):
             for i, part in enumerate(content, 1):
                 _cells(part, roots, cells, f'_{i}')
         elif is_row:
@@ -298,13 +302,11 @@ def _cells(row, roots: dict[str, str], cells: dict[str, object], end: str = '') 
         elif always or content != default:
             cell = _cell(content, kind, roots)
             if cell != '':
-                cells[name + end] = cell
+                cells[name] = cell
 
 
 def _cell(content, kind, roots: dict[str, str]):
     """What a row holds as a cell: nothing for None, `|` between texts."""
-    if kind is str:
-        return _encoded(content)
     if kind is int or kind is float or type(kind) is tuple:
         return '' if content is None else content
     if kind == PATH:
