@@ -84,6 +84,7 @@ def base(argument='', *, experiment=''):
             clip_norm=7.0,
             weight_decay=0.0,  # AdamW's, of matrices and filters; 0: Adam
             accumulate=1,  # parts in which a batch is worked off, one gradient of all
+            shard_optimizer=False,  # each device holds its share of the optimiser's moments alone
             ema=0.0,  # decay of the weights' moving average, which is then evaluated; 0: none
             plateau_factor=0.5,
             plateau_epochs=3,

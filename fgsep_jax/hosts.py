@@ -108,16 +108,18 @@ def join(args):
         coordinator_address=args.coordinator,
         num_processes=args.processes,
         process_id=args.process,
+        # Else, in a step of Slurm's, JAX would take one of the host's devices alone.
+        cluster_detection_method='deactivate',
     )
     if args.multihost:
-        found |= _of_environment()
+        found = _of_environment()
     way = None
-    if found['process_id']:
+    if found.get('process_id'):
         way = _Relay(found['coordinator_address'])
         found['coordinator_address'] = f'127.0.0.1:{way.port}'
     joined = threading.Event()
     patience = threading.Thread(
-        target=_wait_for, args=(joined, flag, found['num_processes'], way), daemon=True
+        target=_wait_for, args=(joined, flag, found.get('num_processes'), way), daemon=True
     )
     patience.start()
     try:

@@ -6,6 +6,7 @@ import socket
 import time
 import types
 
+import jax
 import pytest
 
 from fgsep_jax import hosts, main
@@ -38,6 +39,16 @@ def test_one_process_alone_joins_nobody():
     given = types.SimpleNamespace(multihost=False, coordinator='h:1', processes=1, process=0)
     assert not hosts.check(given)
     assert hosts.check(types.SimpleNamespace(**{**vars(given), 'processes': 2}))
+
+
+def test_of_a_process_that_flags_name_slurm_is_not_asked(monkeypatch):
+    """Where it is, JAX gives each process one of the devices of its host, also of the only one."""
+    given = {}
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda **how: given.update(how))
+    flags = dict(coordinator='10.0.0.2:8476', processes=2, process=0)
+    hosts.join(types.SimpleNamespace(multihost=False, **flags))
+    assert given['cluster_detection_method'] == 'deactivate'
+    assert given['num_processes'] == 2 and given['coordinator_address'] == '10.0.0.2:8476'
 
 
 def test_a_relay_keeps_a_connection_open_whose_other_side_is_gone():

@@ -160,6 +160,20 @@ def _gradient_bytes(config):
     return 4 * state_lib.parameter_count(jax.eval_shape(make_task(config).init, jax.random.key(0)))
 
 
+def _optimizer_bytes(config, devices):
+    """Bytes of the optimiser's state that a chip holds."""
+    import jax
+
+    from fgsep_jax.tasks import make_task
+    from fgsep_jax.training import mesh as mesh_lib, state as state_lib
+
+    task = make_task(config)
+    state = jax.eval_shape(lambda: state_lib.init_state(task, config))
+    shard = config.training.shard_optimizer
+    shardings = mesh_lib.of_state(state, mesh_lib.make_mesh(devices), shard_optimizer=shard)
+    return mesh_lib.device_bytes(state.optimizer, shardings.optimizer)
+
+
 def _find_largest(config, devices, chip, known, args):
     """Says the largest batch of a chip that fits; `known` as for `tpu.largest_batch`."""
     import jax
@@ -211,6 +225,7 @@ def _run(args, config):
     print(f'compiled in        {time.monotonic() - began:.0f} s')
     found = analyse(compiled, chip, chips=len(devices), gradient_bytes=_gradient_bytes(config))
     print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
+    print(f'optimiser          {_optimizer_bytes(config, devices) / 1e6:.4g} MB')
     if args.hlo:
         with open(args.hlo, 'w') as file:
             file.write(compiled.as_text())

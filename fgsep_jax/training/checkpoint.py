@@ -415,9 +415,12 @@ def _none(workdir):
 
 
 def abstract(state, sharding):
-    """Shapes, types and one sharding of a tree, for `Checkpoints.restore`."""
+    """Shapes, types and shardings, one of all or a tree of them, for `Checkpoints.restore`."""
+    if isinstance(sharding, jax.sharding.Sharding):
+        one = sharding
+        sharding = jax.tree.map(lambda _: one, state)
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), state, sharding
     )
 
 
@@ -449,7 +452,7 @@ def _kind(leaf):
 
 
 def _digests(state):
-    """{path: [type and shape, CRC-32C of the bytes]} of replicated arrays."""
+    """{path: [type and shape, CRC-32C of the bytes]} of whole arrays."""
     return {
         name: [_kind(leaf), f'{google_crc32c.value(np.asarray(leaf).tobytes()):08x}']
         for name, leaf in _named(mesh_lib.local_copy(state)).items()

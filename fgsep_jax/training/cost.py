@@ -49,10 +49,14 @@ def describe(config, *, state, compiled, examples, short, devices):
     ways += [', blocks computed again in the backward pass'] * bool(remat)
     minutes = config.training.minutes
     minutes = f' at most, {minutes:g} min' if minutes else ''
+    moments = jax.tree.map(lambda leaf: leaf.sharding, state.optimizer)
+    held = mesh_lib.device_bytes(state.optimizer, moments)
+    split = f', split over {devices}' * config.training.shard_optimizer
     lines = [
         f'parameters         {parameter_count(state.params):,}',
         f'MACs               {macs / 1e9:.2f} G per second of audio{"".join(ways)}',
         f'memory             {_gigabytes(memory)} per device and step' if memory else '',
+        f'optimiser          {held / 1e6:.4g} MB per device{split}',
         f'training           {counted(examples, "mixture")} ({short} shorter than'
         f' {config.data.segment_seconds * (1 + config.data.speed):g} s: '
         f'{"dropped" if config.data.short == "drop" else "zero-padded and masked"}),'
@@ -160,7 +164,9 @@ def measure(config):
     validate.validate(config, devices=jax.device_count())
     task, mesh = make_task(config), mesh_lib.make_mesh()
     start = functools.partial(init_state, task, config)
-    state = jax.jit(start, out_shardings=mesh_lib.replicated(mesh))()
+    shard = config.training.shard_optimizer
+    shardings = mesh_lib.of_state(jax.eval_shape(start), mesh, shard_optimizer=shard)
+    state = jax.jit(start, out_shardings=shardings)()
     size, rng = config.data.batch_size, np.random.default_rng(0)
     shapes = pipeline.shapes(config)
     batch = {name: rng.integers(0, 9999, *shape) for name, shape in shapes.items()}

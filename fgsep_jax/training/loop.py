@@ -193,8 +193,8 @@ def _heard_before(workdir, config):
 
 def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
     """(state, position) as newly saved, the iterator behind its last batch; or a fresh one, {}."""
-    sharding = mesh_lib.replicated(mesh)
     shapes = jax.eval_shape(lambda: init_state(task, config))
+    sharding = mesh_lib.of_state(shapes, mesh, shard_optimizer=config.training.shard_optimizer)
     restored = checkpoints.restore_latest(abstract(shapes, sharding))
     if restored is None:
         parameters = None

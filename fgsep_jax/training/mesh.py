@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 
 import jax
 from jax.experimental import multihost_utils
@@ -25,6 +26,39 @@ def replicated(mesh):
     return NamedSharding(mesh, PartitionSpec())
 
 
+def of_state(state, mesh, *, shard_optimizer=False):
+    """Shardings of a TrainState: whole on every device, the optimiser's arrays split if asked to.
+
+    Args:
+      state: TrainState, of arrays or their shapes.
+      mesh: of the devices.
+      shard_optimizer: whether each device holds its share alone of every moment that one of its
+        axes can be split of evenly; each updates its share of the parameters then.
+
+    Returns:
+      A tree like `state`.
+    """
+    whole = replicated(mesh)
+    shardings = jax.tree.map(lambda _: whole, state)
+    if not shard_optimizer:
+        return shardings
+
+    def split(leaf):
+        axis = next((i for i, n in enumerate(leaf.shape) if n and n % mesh.size == 0), None)
+        spec = () if axis is None else (*[None] * axis, 'data')
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return shardings.replace(optimizer=jax.tree.map(split, state.optimizer))
+
+
+def device_bytes(tree, shardings):
+    """Bytes of a tree that each device holds."""
+    sizes = jax.tree.map(
+        lambda leaf, s: math.prod(s.shard_shape(leaf.shape)) * leaf.dtype.itemsize, tree, shardings
+    )
+    return sum(jax.tree.leaves(sizes))
+
+
 def split_batch(mesh):
     """Sharding that splits the first axis over the devices."""
     return NamedSharding(mesh, PartitionSpec('data'))
@@ -41,8 +75,16 @@ def place_batch(batch, mesh):
 
 
 def local_copy(tree):
-    """This host's copy of a replicated tree, on its first device."""
+    """This host's copy of a tree, on its first device; all hosts at once where parts are split."""
+    split = [leaf for leaf in jax.tree.leaves(tree) if not leaf.is_fully_replicated]
+    if split:
+        whole = replicated(split[0].sharding.mesh)
+        tree = jax.jit(_same, out_shardings=whole)(tree)
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def _same(tree):
+    return tree
 
 
 def local_rows(array_B):

@@ -22,6 +22,7 @@ MAY_CHANGE = (
     'training.keep_checkpoints',
     'training.audio_examples',
     'training.gates',
+    'training.shard_optimizer',
     'data.read_threads',
     'data.prefetch_batches',
     'data.dir',

@@ -11,6 +11,7 @@ from fgsep_jax.metrics.aggregate import Mean
 from fgsep_jax.training import mesh as mesh_lib
 from fgsep_jax.training.augment import augment
 from fgsep_jax.training.optimizer import make_optimizer, make_rate
+from fgsep_jax.training.state import init_state
 
 
 def train_step(
@@ -177,10 +178,14 @@ def jit_train_step(task, config, mesh, *, steps=1):
         ema=training.ema,
     )
     replicated, split = mesh_lib.replicated(mesh), mesh_lib.split_batch(mesh)
+    state = replicated
+    if training.shard_optimizer:
+        shapes = jax.eval_shape(lambda: init_state(task, config))
+        state = mesh_lib.of_state(shapes, mesh, shard_optimizer=True)
     return jax.jit(
         step,
-        in_shardings=(replicated, split),
-        out_shardings=(replicated, replicated, split),
+        in_shardings=(state, split),
+        out_shardings=(state, replicated, split),
         donate_argnums=0,
     )
 

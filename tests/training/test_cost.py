@@ -40,7 +40,7 @@ def test_a_run_that_fits_says_so_and_no_more():
 def test_a_run_says_how_it_computes(name, changes, said):
     config = load(name, 'demo')
     put(config, {f'model.{key}': value for key, value in changes.items()})
-    state = types.SimpleNamespace(params={'a': np.zeros(3)})
+    state = types.SimpleNamespace(params={'a': np.zeros(3)}, optimizer=())
     compiled = types.SimpleNamespace(memory_analysis=lambda: None)
     lines = cost.describe(config, state=state, compiled=compiled, examples=100, short=0, devices=1)
     assert lines.splitlines()[1].endswith(said)
