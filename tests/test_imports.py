@@ -80,6 +80,7 @@ ALLOWED = {
     'fgsep_jax/report': {
         'command_line',
         'config',
+        'data.audio_files',
         'dsp.filterbank',
         'files',
         'lock',

@@ -147,9 +147,12 @@ def _write(folder, content, sounds, before, now):
     # Killed at any instant, the list knows old and new files alike.
     files_lib.write({os.path.join(folder, WRITTEN): json.dumps({**before, **now}, indent=1)})
     for path, signal_T in sounds.items():
-        path = os.path.join(folder, name, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        files_lib.write_in_place(path, files_lib.wav(signal_T, content['sample_rate']))
+        place = os.path.join(folder, name, path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        sound = files_lib.wav(signal_T, content['sample_rate'])
+        content['files'][path]['digest'] = files_lib.digest(sound)
+        files_lib.write_in_place(place, sound)
+    content = files_lib.with_digest(content)
     files_lib.write({os.path.join(folder, name, ABOUT): json.dumps(content, indent=2)})
 
 

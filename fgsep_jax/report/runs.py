@@ -17,10 +17,9 @@ import warnings
 import zipfile
 
 import numpy as np
-import soundfile
 
 from fgsep_jax import config as config_lib, files, names
-from fgsep_jax.report import intervals
+from fgsep_jax.report import intervals, sound
 
 NAMES = {
     'convtasnet': 'Conv-TasNet',
@@ -45,7 +44,6 @@ MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', '
 SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
 ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
 TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
-RATES = (1000, 400_000)  # hertz; what can be a sample rate
 _ROLES = ('mixture', 'reference', 'estimate')
 SUBSETS = ('c1', 'c2', 'c3', 'c4')
 # Keys in which runs of one experiment may differ: the seed, what only costs time or disk, and
@@ -575,15 +573,16 @@ def read_examples(folder, problems):
         try:
             content = files.read_json(path, ValueError, halves=True)
             _check_example(content, where)
-        except (OSError, ValueError, RuntimeError) as error:
-            problems.append(f'{where}: its sounds are left out ({files.why(error)})')
+        except (sound.SoundError, ValueError) as error:
+            reason = names.shown(str(error).removeprefix(os.path.join(where, '')))
+            problems.append(f'{where}: its sounds are left out ({reason})')
             continue
         examples.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
     return examples
 
 
 def _check_example(content, where):
-    """Raises ValueError for an unusable example: key, value and rule."""
+    """Raises ValueError for an unusable example: key, value and rule; SoundError for a sound."""
 
     def check(fields, key, is_right, rule, prefix='example.json: '):
         if key not in fields:
@@ -599,6 +598,7 @@ def _check_example(content, where):
     for name in content['files']:
         check(content['files'], name, lambda value: isinstance(value, dict), 'an object')
         about, prefix = content['files'][name], f'{name}: '
+        check({'digest': '', **about}, 'digest', _is_text, 'a text', prefix)
         check(about, 'role', lambda value: value in _ROLES, f'one of {", ".join(_ROLES)}', prefix)
         if about['role'] != 'mixture':
             check(about, 'source', _is_text, 'a text', prefix)
@@ -608,20 +608,18 @@ def _check_example(content, where):
     roles = [about['role'] for about in content['files'].values()]
     if roles.count('mixture') != 1 or 'reference' not in roles:
         raise ValueError('a mixture and references are needed')
-    for name in content['files']:
+    if files.is_damaged(content):
+        raise ValueError('example.json is damaged: its digest does not match')
+    first = None
+    for name, about in content['files'].items():
         if not names.is_below(name, where):
             raise ValueError(f'{name!r} is no file in its folder')
-        if not os.path.isfile(os.path.join(where, name)):  # a pipe would wait for its writer
-            raise ValueError(f'{name!r} is no file')
-        try:
-            info = soundfile.info(os.fsencode(os.path.join(where, name)))
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f'{name}: {error.error_string}') from error
-        if info.channels != 1 or not info.frames or not RATES[0] <= info.samplerate <= RATES[1]:
+        signal_T, rate = sound.read(os.path.join(where, name), about.get('digest', ''))
+        first = first or (len(signal_T), rate, name)
+        if (len(signal_T), rate) != first[:2]:
             raise ValueError(
-                f'{name} has {names.counted(info.channels, "channel")},'
-                f' {names.counted(info.frames, "sample")} at'
-                f' {info.samplerate} Hz; one channel with sound is needed'
+                f'{name} has {names.counted(len(signal_T), "sample")} at {rate} Hz, {first[2]}'
+                f' {first[0]:,} at {first[1]} Hz: they must be alike'
             )
 
 

@@ -6,26 +6,50 @@ import math
 import os
 
 import numpy as np
-import soundfile
 
-from fgsep_jax import files
+from fgsep_jax import files, names
+from fgsep_jax.data import audio_files
 from fgsep_jax.dsp.filterbank import mel_filters
 
 WINDOW_SECONDS = 0.046  # paper 1, section IV.B
 BANDS = 128
 PEAK = 0.9
+RATES = (1000, 400_000)  # hertz; what can be a sample rate
+_MOST_BYTES = 1 << 30  # of a file
 
 
-def read(path):
-    """A mono wav file as (signal_T in [-1, 1], sample rate in hertz).
+class SoundError(OSError):
+    """A sound that cannot be read, or is not what was written."""
+
+
+def read(path, digest=''):
+    """A mono sound file, whole, as (signal_T in [-1, 1], sample rate in hertz).
+
+    Args:
+      path: of the file.
+      digest: of what was written (`files.digest`); '' where it is not known.
 
     Raises:
-      OSError: it cannot be read.
+      SoundError: it cannot be read, or is not what was written.
     """
+    content = files.read_bytes(path, SoundError, most=_MOST_BYTES)
+    if digest and files.digest(content) != digest:
+        raise SoundError(f'{path} is damaged, its digest does not match')
     try:
-        return soundfile.read(os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise OSError(f'{path} cannot be read: {error.error_string}') from error
+        with audio_files.decoded(os.path.abspath(path)) as sound:
+            rate, channels = sound.rate, sound.channels
+            block_TC = np.concatenate([np.zeros((0, channels), np.float32), *sound.blocks])
+    except audio_files.BadInput as error:
+        raise SoundError(f'{path} is {error}') from error
+    if channels != 1 or not len(block_TC) or not RATES[0] <= rate <= RATES[1]:
+        raise SoundError(
+            f'{path} has {names.counted(channels, "channel")},'
+            f' {names.counted(len(block_TC), "sample")} at {rate} Hz; one channel with sound is'
+            ' needed'
+        )
+    if not np.isfinite(block_TC).all():
+        raise SoundError(f'{path} is not finite: a sample is NaN or infinite')
+    return block_TC[:, 0].astype(float), rate
 
 
 def level_matched(signals):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from fgsep_jax import files as files_lib
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, run as evaluation, systems
@@ -234,6 +235,9 @@ def test_sounds_do_not_clip_and_keep_levels(tmp_path):
         np.testing.assert_allclose(files[f'estimate_{s}'], files[f'reference_{s}'], atol=0.03)
     about = json.loads((folder / 'example.json').read_text())
     assert about['files']['estimate_2.wav']['role'] == 'estimate'
+    assert about['digest'] and not files_lib.is_damaged(about)
+    for path, file in about['files'].items():  # by which a report tells that one was changed
+        assert file['digest'] == files_lib.digest((folder / path).read_bytes())
     # A later evaluation replaces them.
     others = RecordSource(synthetic.write(tmp_path / 'others', train=7, test=2), 'test')
     listen.write_examples(

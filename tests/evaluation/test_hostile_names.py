@@ -368,7 +368,7 @@ def test_a_report_plays_nothing_from_outside(tree, path):
     (folder / 'out').symlink_to(tree.root / 'other')
     content = json.loads((folder / 'example.json').read_text())
     content['files'][path.format(tree=tree.root)] = content['files'].pop('mixture.wav')
-    (folder / 'example.json').write_text(json.dumps(content))
+    (folder / 'example.json').write_text(json.dumps(files.with_digest(content)))
     found = the_run(tree)
     assert list(found.examples['tones']) == ['two']
     (problem,) = found.problems

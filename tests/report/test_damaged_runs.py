@@ -7,7 +7,9 @@ import re
 import shutil
 
 from hypothesis import given, settings, strategies as st
+import numpy as np
 import pytest
+import soundfile
 
 import damage
 import fabricate
@@ -78,6 +80,8 @@ PYTHONS = re.compile(r'\w(Error|Exception)\b|object has no|object is not|NoneTyp
         (lambda x: x['files']['estimate_1.wav'].update(scores={'sdr': None}), 'object of numbers'),
         (lambda x: x['files']['reference_1.wav'].pop('source'), 'reference_1.wav: source is miss'),
         (lambda x: x['files'].pop('mixture.wav'), 'a mixture and references are needed'),
+        (lambda x: x['files']['mixture.wav'].update(digest=3), 'mixture.wav: digest = 3, must be'),
+        (lambda x: x.update(digest='0' * 16), 'example.json is damaged: its digest does not match'),
     ],
 )
 def test_what_is_wrong_with_an_example_is_a_sentence(folder, change, said):
@@ -87,6 +91,44 @@ def test_what_is_wrong_with_an_example_is_a_sentence(folder, change, said):
     path.write_text(json.dumps(content))
     (note,) = [note for note in read(folder)[1] if 'sounds are left out' in note]
     assert said in note
+
+
+def flip(path):
+    """Turns one bit of a sample."""
+    content = bytearray(path.read_bytes())
+    content[-1001] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('name', ['mixture.wav', 'ideal_ratio_mask/estimate_1.wav'])
+@pytest.mark.parametrize(
+    'change, said',
+    [
+        (lambda path: os.truncate(path, 3000), 'truncated (2956 bytes of the 16000'),
+        (lambda path: soundfile.write(path, np.ones(8000) / 2, 16000), 'they must be alike'),
+        (lambda path: soundfile.write(path, np.ones(7999) / 2, 8000), 'they must be alike'),
+        (lambda path: soundfile.write(path, np.full(8000, np.nan), 8000, 'FLOAT'), 'not finite'),
+        (lambda path: path.unlink(), 'No such file'),
+        (flip, ''),
+    ],
+)
+@pytest.mark.parametrize('digest', [False, True])
+def test_a_sound_that_is_not_what_was_written_is_left_out(folder, name, change, said, digest):
+    where = folder / 'damaged' / 'audio' / 'alpha' / 'alpha-003'
+    if digest:
+        said = said if 'No such' in said else f'{name} is damaged, its digest does not match'
+        content = json.loads((where / 'example.json').read_text())
+        for path, about in content['files'].items():
+            about['digest'] = files.digest((where / path).read_bytes())
+        (where / 'example.json').write_text(json.dumps(files.with_digest(content)))
+    assert runs.read_examples(str(folder / 'damaged'), problems := []) and not problems
+    change(where / name)
+    problems = []
+    kept = runs.read_examples(str(folder / 'damaged'), problems)
+    assert bool(kept) == (not said)
+    assert not said or (len(problems) == 1 and said in problems[0])
+    assert all(problem.count(str(folder)) == 1 for problem in problems)
 
 
 @pytest.mark.parametrize('name', FILES)

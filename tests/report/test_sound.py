@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 
 import librosa
 import numpy as np
@@ -80,7 +81,30 @@ def test_an_overview_shows_all_of_a_sound_of_any_length(seconds):
         np.testing.assert_allclose(level_FK, whole_FK[:, : level_FK.shape[1]])
 
 
-def test_an_unreadable_file_is_named(tmp_path):
-    (tmp_path / 'x.wav').write_text('no sound')
-    with pytest.raises(OSError, match='x.wav cannot be read'):
-        sound.read(str(tmp_path / 'x.wav'))
+@pytest.mark.parametrize(
+    'damage, said',
+    [
+        (lambda path: path.write_text('no sound'), 'unreadable'),
+        (lambda path: os.truncate(path, 1001), 'truncated .957 bytes of the 8000'),
+        (lambda path: os.truncate(path, 40), 'truncated .40 bytes of the 8044'),
+        (lambda path: path.write_bytes(path.read_bytes() + bytes(range(99))), '99 bytes after the'),
+        (lambda path: os.truncate(path, 3 << 30), 'bytes, more than such a file can have'),
+        (lambda path: path.unlink(), 'No such file'),
+        (lambda path: (path.unlink(), os.mkfifo(path)), 'no regular file'),
+        (lambda path: soundfile.write(path, np.zeros((0,)), 8000), 'no samples|0 samples'),
+        (lambda path: soundfile.write(path, np.ones((9, 2)), 8000), '2 channels'),
+        (lambda path: soundfile.write(path, np.ones(9), 900), 'at 900 Hz'),
+        (lambda path: soundfile.write(path, np.full(9, np.nan), 8000, 'FLOAT'), 'not finite'),
+    ],
+)
+def test_a_sound_that_is_not_whole_is_refused(tmp_path, damage, said):
+    path = tmp_path / 'a: b' / 'x.wav'
+    path.parent.mkdir()
+    signal_T = np.random.default_rng(0).integers(-(2**15), 2**15, 4000) / 2**15
+    soundfile.write(path, signal_T, 8000)
+    got_T, rate = sound.read(str(path))
+    np.testing.assert_array_equal(got_T, signal_T)
+    assert rate == 8000 and got_T.dtype == float
+    damage(path)
+    with pytest.raises(OSError, match=f'x.wav .*({said})'):
+        sound.read(str(path))
