@@ -40,13 +40,14 @@ def read(
     """
     mixture, sources = 'mix_both' if noise else 'mix_clean', mixed.folders_of(speakers)
     below = ','.join([mixture, *sources, *(['noise'] if noise else [])])
+    name = '_'.join(['<speaker>-<chapter>-<n>'] * speakers)
     layout = (
-        f'[Libri{speakers}Mix/][wav8k/min/]{{train-100,train-360,dev,test}}/{{{below}}}/*.wav'
+        f'[Libri{speakers}Mix/][wav8k/min/]{{train-100,train-360,dev,test}}/{{{below}}}/{name}.wav'
         + ", or MiniLibriMix's {train,val}" * (speakers == 2)
     )
     inner = ['min', 'wav8k/min'] + [
-        f'{name}/{below}'.rstrip('/')
-        for name in (f'Libri{speakers}Mix', 'MiniLibriMix')
+        f'{corpus}/{below}'.rstrip('/')
+        for corpus in (f'Libri{speakers}Mix', 'MiniLibriMix')
         for below in ('wav8k/min', '')
     ]
     base = mixed.find_base(root, tuple(inner), PARTS, layout)

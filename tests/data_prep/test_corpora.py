@@ -1,6 +1,8 @@
 """Each corpus as it is delivered, and what is said about a tree that is something else."""
 
 import dataclasses
+import functools
+import re
 import types
 
 import pytest
@@ -164,6 +166,26 @@ def test_wsj0_tree_refuses_others(tmp_path):
     touch(tmp_path, 'tr/s2/a.wav', 'tr/mix/a.wav')
     with pytest.raises(recordings.TreeError, match='not named as expected'):
         wsj0.read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    'walk, part, folders, name',
+    [
+        (librimix.read, 'test', 'mix_clean s1 s2', 'train-10a01_1.5_train-11a01_-1.5'),
+        (functools.partial(librimix.read, speakers=3), 'dev', 'mix_clean s1 s2 s3', '1-2-3_4-5-6'),
+        (functools.partial(librimix.read, noise=True), 'dev', 'mix_both s1 s2 noise', '1-2-3'),
+        (wsj0.read, 'tt', 'mix s1 s2', '1-2-3_4-5-6'),
+        (functools.partial(wsj0.read, speakers=3), 'cv', 'mix s1 s2 s3', '01a_0.5_02b_-0.5'),
+        (wsj0.read_wham, 'tr', 'mix_both s1 s2 noise', '1-2-3_4-5-6'),
+    ],
+)
+def test_a_name_that_is_refused_is_not_of_the_pattern_shown(tmp_path, walk, part, folders, name):
+    touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for folder in folders.split()))
+    with pytest.raises(recordings.TreeError, match='not named as expected') as refused:
+        walk(str(tmp_path))
+    shown = re.search(r'/([^/ ]*)\.wav', str(refused.value).split('expected: ')[1])[1]
+    pattern = re.sub(r'<\w+>', '[^_]+', shown.replace('*', '.*'))
+    assert not re.fullmatch(pattern, name)
 
 
 @pytest.mark.parametrize(
