@@ -12,6 +12,7 @@ import time
 import pytest
 
 from fgsep_jax import lock
+from fgsep_jax.report import runs
 import synthetic
 import tiny
 
@@ -67,6 +68,9 @@ def test_stopped_or_killed_anywhere_the_run_ends_as_if_undisturbed(tmp_path):
                 assert process.returncode == -number or 'stop' in said[0], output
             seen.append(number)
         assert 'Traceback' not in output
+        if (tmp_path / 'run' / 'config.json').exists():  # whole, however it was left
+            run = runs.open_run(tmp_path / 'run')
+            assert run.curves is not None and not [x for x in run.problems if 'metrics' in x]
         if process.returncode == 0:
             break
     assert process.returncode == 0, output

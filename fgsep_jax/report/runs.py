@@ -3,6 +3,7 @@
 What is damaged is named in `Run.problems` and left out.
 """
 
+import codecs
 import contextlib
 import csv
 import dataclasses
@@ -150,27 +151,62 @@ class Run:
     @functools.cached_property
     def curves(self):
         """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss')."""
+        saved = self._saved  # first: a training that goes on writes its log before its checkpoint
+        noted = len(self.problems)
         curves = read_curves(self.path, self.problems)
-        last = max((int(step_N[-1]) for step_N, _ in curves.values()), default=0)
-        every = max(self.config.get('training.log_steps', 1), 1)
-        if last < max(self._reached // every * every, min(self._reached, 1)):  # the first, too
-            path = os.path.join(self.path, 'metrics.jsonl')
-            there = f'ends at step {last}' if last else 'holds no step'
-            there = there if os.path.lexists(path) else 'is missing'
-            self.problems.append(
-                f'{path} {there}, the run was at step {self._reached}: it was cut, and so are its'
-                ' curves.'
-            )
+        if curves or len(self.problems) == noted:
+            if gone := self._gone(curves, saved):
+                self.problems.append(f'{self._log} {gone}: it was cut, and so are its curves.')
+            elif len(self.problems) == noted and self._is_changed(saved):
+                self.problems.append(
+                    f'{self._log} is not what was logged up to step {max(saved)}: it is damaged, or'
+                    ' was changed.'
+                )
         return curves
 
     @property
-    def _reached(self):
-        """A step that the run has reached for sure, by its results and checkpoints."""
-        steps = [systems[''].summary['step'] for systems in self.results.values() if '' in systems]
+    def _log(self):
+        return os.path.join(self.path, 'metrics.jsonl')
+
+    @property
+    def _saved(self):
+        """{step: position} of the checkpoints; {} for one that cannot be read."""
+        folder, saved = os.path.join(self.path, 'checkpoints'), {}
         with contextlib.suppress(OSError):
-            saved = os.listdir(os.path.join(self.path, 'checkpoints'))
-            steps += [int(name) for name in saved if re.fullmatch(r'[0-9]{1,18}', name)]
-        return max(steps, default=0)
+            for name in os.listdir(folder):
+                if re.fullmatch(r'[0-9]{1,18}', name):
+                    saved[int(name)] = {}
+                    with contextlib.suppress(ResultsError):
+                        path = os.path.join(folder, name, 'position', 'metadata')
+                        saved[int(name)] = files.read_json(path, ResultsError, halves=True)
+        return saved
+
+    def _gone(self, curves, saved):
+        """What the log does not hold although the run was there, in words; '' where it is whole."""
+        scored = [systems[''].summary['step'] for systems in self.results.values() if '' in systems]
+        last = max((int(step_N[-1]) for step_N, _ in curves.values()), default=0)
+        every = max(self.config.get('training.log_steps', 1), 1)
+        reached = max((*scored, *saved), default=0)
+        if last < max(reached // every * every, min(reached, 1)):  # the first, too
+            there = f'ends at step {last}' if last else 'holds no step'
+            there = there if os.path.lexists(self._log) else 'is missing'
+            return f'{there}, the run was at step {reached}'
+        validated = {int(step) for step in curves.get(('validation', 'loss'), [()])[0]}
+        lost = {step for step, about in saved.items() if files.is_number(about.get('loss'))}
+        # Of what was validated the best is evaluated, and anything else only before that.
+        lost |= {step for step in scored if validated and step > min(validated)}
+        lost -= validated
+        return f'lacks the validation at step {max(lost)}' if lost else ''
+
+    def _is_changed(self, saved):
+        """Whether the log does not begin with what the newest checkpoint says was logged."""
+        logged = saved[max(saved)].get('logged') if saved else None
+        try:
+            size, digest = logged
+            content = _without_mark(files.read_bytes(self._log, ResultsError, most=1 << 30))
+            return files.digest(content[:size])[:16] != digest
+        except (TypeError, ValueError):  # of a version that did not say so
+            return False
 
     @functools.cached_property
     def _gates(self):
@@ -357,6 +393,7 @@ def _read_both(folder):
         examples = files.read_bytes(
             os.path.join(folder, 'examples.csv'), ResultsError, most=1 << 30
         )
+        examples = _without_mark(examples)
         summaries = [files.read_json(path, ResultsError, finite=False, halves=True)]
         with contextlib.suppress(ResultsError):
             partial = files.partial(path)
@@ -367,6 +404,11 @@ def _read_both(folder):
         if 'examples_digest' not in summaries[0]:  # of an earlier version
             return summaries[0], examples, True
     return summaries[0], examples, False
+
+
+def _without_mark(content):
+    """The bytes of a text without the mark that some editors put before it."""
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def _check_summary(summary):
@@ -500,7 +542,8 @@ def read_curves(folder, problems):
         try:
             row = files.parse_json(line, ResultsError, where=path)
         except ResultsError:
-            bad += line.endswith(b'\n')  # else the last line of a run that was killed
+            # The last line of a run that was killed is the beginning of one.
+            bad += line.endswith(b'\n') or not line.startswith(b'{') or b'\0' in line
             continue
         if not isinstance(row.get('kind'), str) or not files.is_number(row.get('step')):
             bad += 1
@@ -525,39 +568,60 @@ def read_gates(folder, problems):
     gates, probe, means = {}, 'an utterance that its files do not name', {}
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
         try:
-            file = io.BytesIO(files.read_bytes(path, ValueError))
-            with zipfile.ZipFile(file) as packed:
-                if sum(member.file_size for member in packed.infolist()) > files.MOST_BYTES:
-                    raise ValueError('more than gates can be')
-            file.seek(0)
+            content = _read_npz(path)
             step = os.path.splitext(os.path.basename(path))[0]
             if not (step.isascii() and step.isdecimal() and len(step) < 19):
                 raise ValueError('its name must be the number of a step')
-            with np.load(file) as content:
-                if 'gate_KN' not in content or ('id' in content and 'split' not in content):
-                    raise ValueError('it must hold gate_KN, and split beside id')
-                gate_KN = content['gate_KN']
-                if (
-                    gate_KN.ndim != 2
-                    or gate_KN.dtype != np.uint8
-                    or not gate_KN.size
-                    or any(gate_KN.shape[1] != other.shape[1] for other in gates.values())
-                ):
-                    raise ValueError(
-                        f'gate_KN is {gate_KN.dtype}{list(gate_KN.shape)}, must be uint8[frames,'
-                        ' units] of as many units as in the other files'
-                    )
-                gates[int(step)] = gate_KN.astype(np.float32) / 255
-                if 'id' in content:
-                    probe = f'{content["split"]} utterance {content["id"]}'
-                if 'mean_N' in content and 'id' in content:
-                    mean_N = content['mean_N']
-                    if mean_N.dtype != np.float32 or mean_N.shape != gate_KN.shape[1:]:
-                        raise ValueError('mean_N must be a number for each unit of gate_KN')
-                    means[int(step)] = (mean_N, str(content['split']))
-        except Exception as error:  # parsers of zip, of npy and of what is packed in them
+            if 'gate_KN' not in content or ('id' in content and 'split' not in content):
+                raise ValueError('it must hold gate_KN, and split beside id')
+            gate_KN = content['gate_KN']
+            if (
+                gate_KN.ndim != 2
+                or gate_KN.dtype != np.uint8
+                or not gate_KN.size
+                or any(gate_KN.shape[1] != other.shape[1] for other in gates.values())
+            ):
+                raise ValueError(
+                    f'gate_KN is {gate_KN.dtype}{list(gate_KN.shape)}, must be uint8[frames,'
+                    ' units] of as many units as in the other files'
+                )
+            gates[int(step)] = gate_KN.astype(np.float32) / 255
+            if 'id' in content:
+                probe = f'{content["split"]} utterance {content["id"]}'
+            if 'mean_N' in content and 'id' in content:
+                mean_N = content['mean_N']
+                if mean_N.dtype != np.float32 or mean_N.shape != gate_KN.shape[1:]:
+                    raise ValueError('mean_N must be a number for each unit of gate_KN')
+                means[int(step)] = (mean_N, str(content['split']))
+        except ResultsError as error:
+            problems.append(f'{error}; it is left out')
+        except ValueError as error:
             problems.append(f'{path} cannot be read ({files.why(error)}) and is left out')
     return gates, probe, means
+
+
+def _read_npz(path):
+    """{name: array} of an .npz file, as NumPy writes it.
+
+    Raises:
+      ResultsError: it cannot be read.
+      ValueError: it is no such file, or not a whole one.
+    """
+    data = files.read_bytes(path, ResultsError)
+    # Readers of zip files pass over what stands before and behind one.
+    if not data.startswith(b'PK\3\4') or data[-22:-18] != b'PK\5\6':
+        raise ValueError('it is no .npz file, or something was cut off or added')
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size <= files.MOST_BYTES:
+            with np.load(io.BytesIO(data)) as content:
+                arrays = dict(content)
+            if all(isinstance(array, np.ndarray) for array in arrays.values()):
+                return arrays
+    except Exception as error:  # parsers of zip, of npy and of what is packed in them
+        raise ValueError('it is damaged, or holds more than plain arrays') from error
+    raise ValueError('it holds more than plain arrays of gates')
 
 
 def read_examples(folder, problems):

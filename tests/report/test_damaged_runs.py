@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import zipfile
 
 from hypothesis import given, settings, strategies as st
 import numpy as np
@@ -265,6 +266,138 @@ def test_a_log_that_was_cut_is_said(tmp_path, damage, said):
     run = runs.open_run(str(tmp_path))
     assert run.curves is run.curves  # said once
     assert len(run.problems) == bool(said) and all(said in problem for problem in run.problems)
+
+
+def a_saved_run(folder, *, results=True, checkpoints=(20, 35, 40), **position):
+    """A run that logs every 50 steps, so that little tells how far it came, and its log."""
+    fabricate.run(folder, 'convtasnet', oracle=False, sounds=False, training__log_steps=50)
+    path = folder / 'metrics.jsonl'
+    rows = path.read_text().splitlines(keepends=True)
+    rows = [row for row in rows if '"validation"' in row or '"step": 5,' in row]
+    path.write_text(''.join(rows))
+    if not results:
+        shutil.rmtree(folder / 'evaluation')
+    for step in checkpoints:
+        logged = ''.join(row for row in rows if json.loads(row)['step'] <= step).encode()
+        about = {'loss': None if step % 10 else -1.0}
+        about['logged'] = [len(logged), files.digest(logged)[:16]]
+        metadata = folder / 'checkpoints' / str(step) / 'position' / 'metadata'
+        metadata.parent.mkdir(parents=True)
+        metadata.write_text(json.dumps({**about, **position}))
+    return path
+
+
+def cut(lines, more=b''):
+    return lambda path: path.write_bytes(
+        b''.join(path.read_bytes().splitlines(True)[:lines]) + more
+    )
+
+
+@pytest.mark.parametrize(
+    'saved, damage, said',
+    [
+        ({}, lambda path: path.unlink(), 'is missing, the run was at step 40: it was cut'),
+        ({}, cut(-1), 'metrics.jsonl lacks the validation at step 40: it was cut'),
+        ({'checkpoints': ()}, cut(-1), 'metrics.jsonl lacks the validation at step 40: it was cut'),
+        ({'results': False, 'logged': None}, cut(-1), 'lacks the validation at step 40'),
+        ({'results': False, 'logged': None}, cut(-2), 'lacks the validation at step 40'),
+        ({'results': False, 'checkpoints': [20, 35]}, cut(2), 'lacks the validation at step 20'),
+        ({'loss': None, 'results': False}, cut(-1), 'not what was logged up to step 40'),
+        ({}, lambda path: path.write_text(path.read_text().replace('-0.5', '-0.6')), 'damaged, or'),
+        ({}, cut(None, bytes(99)), '1 of 6 lines cannot be read'),
+        ({}, cut(None, b'{"step": 41' + bytes(9)), '1 of 6 lines cannot be read'),
+        ({}, cut(None, b'PK'), '1 of 6 lines cannot be read'),
+        ({}, lambda path: (path.unlink(), path.mkdir()), 'metrics.jsonl cannot be read: it is a'),
+        # Of whole runs: killed, resumed or going on, stopped before any validation, older ones.
+        ({}, lambda path: None, ''),
+        ({}, cut(None, b'{"step": 45, "kind": "train", "loss": 1}\n{"step": 4'), ''),
+        ({'results': False, 'checkpoints': [35]}, cut(-1), ''),
+        ({'checkpoints': [], 'results': False}, cut(1), ''),
+        ({'checkpoints': [20]}, cut(1), 'lacks the validation at step 20'),
+        (
+            {'checkpoints': [35]},
+            lambda path: path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes()),
+            '',
+        ),
+        ({'logged': None, 'loss': None}, lambda path: None, ''),
+        ({'logged': 3, 'loss': 'x'}, lambda path: None, ''),
+    ],
+)
+def test_a_log_that_lacks_an_epoch_is_said(tmp_path, saved, damage, said):
+    damage(a_saved_run(tmp_path, **saved))
+    run = runs.open_run(str(tmp_path))
+    assert run.curves is run.curves
+    assert len(run.problems) == bool(said) and all(said in problem for problem in run.problems)
+
+
+def test_what_was_evaluated_before_any_validation_is_no_cut(tmp_path):
+    """A training that was stopped within its first epoch has its newest checkpoint evaluated."""
+    path = a_saved_run(tmp_path, checkpoints=[7])
+    cut(1)(path)
+    for summary in tmp_path.glob('evaluation/*/**/summary.json'):
+        summary.write_text(json.dumps({**json.loads(summary.read_text()), 'step': 7}))
+    run = runs.open_run(str(tmp_path))
+    assert run.curves and not run.problems
+
+
+@pytest.mark.parametrize('digest', [False, True])
+def test_a_mark_before_a_text_is_passed_over(folder, digest):
+    """Some editors put a byte-order mark before what they save."""
+    whole, notes = read(folder)
+    assert not notes
+    run = folder / 'damaged'
+    where = run / 'evaluation' / 'alpha'
+    if digest:
+        summary = json.loads((where / 'summary.json').read_text())
+        summary['examples_digest'] = files.digest((where / 'examples.csv').read_bytes())
+        (where / 'summary.json').write_text(json.dumps(files.with_digest(summary)))
+    for path in (
+        *run.glob('*.json*'),
+        *run.glob('evaluation/**/*.*'),
+        *run.glob('audio/**/*.json'),
+    ):
+        path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    found, notes = read(folder)
+    assert not notes and [run.results.keys() for run in found] == [
+        run.results.keys() for run in whole
+    ]
+
+
+@pytest.mark.parametrize(
+    'change, said',
+    [
+        (lambda path: path.write_text('gates'), 'it is no .npz file'),
+        (lambda path: path.write_bytes(path.read_bytes() + bytes(9)), 'something was cut off or a'),
+        (
+            lambda path: path.write_bytes(path.read_bytes() + b'PK'),
+            'something was cut off or added',
+        ),
+        (
+            lambda path: path.write_bytes(b'MZ' + path.read_bytes()),
+            'something was cut off or added',
+        ),
+        (lambda path: os.truncate(path, 999), 'something was cut off or added'),
+        (lambda path: np.savez(path, gate_KN=np.array([{}])), 'more than plain arrays'),
+        (lambda path: np.savez(path, step=1), 'it must hold gate_KN'),
+        (lambda path: not_npy(path), 'more than plain arrays'),
+        (lambda path: damage.not_a_file(path, 'pipe'), 'it is no regular file'),
+        (lambda path: damage.not_a_file(path, 'loop'), 'Too many levels of symbolic links'),
+    ],
+)
+def test_what_is_wrong_with_gates_is_said_once(folder, change, said):
+    path = folder / 'damaged' / 'gates' / '000000004.npz'
+    change(path)
+    problems = []
+    runs.read_gates(str(folder / 'damaged'), problems)
+    (problem,) = problems
+    assert said in problem and problem.count('cannot be read') == problem.count(str(path)) == 1
+    assert 'pickle' not in problem and not PYTHONS.search(problem)
+
+
+def not_npy(path):
+    """A zip file whose member is no array."""
+    with zipfile.ZipFile(path, 'w') as packed:
+        packed.writestr('gate_KN.npy', 'gates')
 
 
 @pytest.mark.slow
