@@ -259,6 +259,14 @@ def quiet():
     from absl import logging
 
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_logger().addFilter(_is_news)
+
+
+def _is_news(record):
+    """Whether a line of a library is not said by us anyway, or nobody's concern: threads of Orbax
+    print pages of what is then raised here, too, and what it keeps beside a checkpoint (`Metadata
+    file`) is not what we restore from."""
+    return not record.exc_info and 'Metadata file' not in str(record.msg)
 
 
 def show(text):

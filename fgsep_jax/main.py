@@ -96,14 +96,12 @@ def _begin(args):
     if args.restart:
         huge_pages.use()
     command_line.lend_caches()
-    from absl import flags, logging
+    from absl import flags
 
     from fgsep_jax import compilation_cache
 
     flags.FLAGS.mark_as_parsed()  # grain reads its own
     command_line.quiet()
-    # Threads of Orbax print pages of what is then raised here, too, and is said in one line.
-    logging.get_absl_logger().addFilter(lambda record: not record.exc_info)
     sys.unraisablehook = lambda unraisable: None
     compilation_cache.use()
     if args.several:

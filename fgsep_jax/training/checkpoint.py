@@ -111,19 +111,31 @@ class Checkpoints:
         if not saved:
             raise RuntimeError(f'checkpoint {step} was refused: it exists already')
 
-    def _look(self):
+    def _look(self, *, to_save=False):
         """What the first host sees without reading arrays: {step: loss or None} of what is whole,
-        {name: what is wrong} of the rest."""
+        {name: what is wrong} of the rest; `to_save`: also what Orbax's manager would fail on."""
         losses, damaged = {}, {}
         for name in os.listdir(self._folder) if os.path.isdir(self._folder) else ():
             if not _STEP.fullmatch(name):  # no checkpoint, and Orbax takes it for none
                 continue
             try:
-                losses[int(name)] = self._read_loss(name)
+                loss = self._read_loss(name)
+                if to_save:
+                    self._check_listing(name)
+                losses[int(name)] = loss
             except DamagedCheckpoint as error:
                 damaged[name] = str(error)
         losses, damaged = mesh_lib.gather([list(losses.items()), damaged])[0]
         return dict(losses), damaged
+
+    def _check_listing(self, name):
+        path = os.path.join(self._folder, name, '_CHECKPOINT_METADATA')
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for its writer
+            raise DamagedCheckpoint(f'{path} is no regular file')
+        try:  # without one, or where it is no JSON, it does
+            _ = ocp.step.standard_name_format().find_step(self._folder, int(name)).commit_timestamp
+        except Exception as error:
+            raise DamagedCheckpoint(f'{path}: {files.why(error)}') from error
 
     def _read_loss(self, name):
         position = self._read_position(name)
@@ -221,7 +233,7 @@ class Checkpoints:
         Raises:
           ConfigError: all are damaged, or of another model.
         """
-        losses, damaged = self._look()
+        losses, damaged = self._look(to_save=True)
         restored = self._first_whole(sorted(losses, reverse=True), damaged, abstract_state)
         for name in damaged:
             aside = _free_name(os.path.join(self._folder, f'{name}.torn'))

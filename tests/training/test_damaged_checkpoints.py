@@ -1,6 +1,7 @@
 """A damaged checkpoint is found, named and passed over; what is restored is what was saved."""
 
 import json
+import logging
 import os
 import pathlib
 import random
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fgsep_jax import command_line
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import checkpoint
 
@@ -74,6 +76,46 @@ def latest(workdir):
 
 def names(workdir):
     return sorted(path.name for path in (workdir / 'checkpoints').iterdir())
+
+
+@pytest.mark.parametrize(
+    'content, step',
+    [
+        (None, 3),
+        (b'', 3),
+        (b'{"item_handlers": {"me', 3),
+        (b'\xff\xfe', 3),
+        (b'null', 3),
+        ('pipe', 2),
+        (b'[1]', 2),
+        (b'{"item_handlers": 3}', 2),
+        (b'{"commit_timestamp_nsecs": 99999999999999999999999999}', 2),
+    ],
+)
+def test_what_orbax_says_of_its_own_files_is_not_printed(
+    workdir, content, step, monkeypatch, caplog
+):
+    """It does without most of them; what its manager would fail on is passed over."""
+    logger = logging.getLogger('absl')
+    monkeypatch.setattr(logger, 'filters', [])
+    command_line.quiet()
+    path = workdir / 'checkpoints' / '3' / '_CHECKPOINT_METADATA'
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    if content == 'pipe':
+        os.mkfifo(path)
+    checkpoints = checkpoint.Checkpoints(workdir)
+    state, _ = checkpoints.restore_latest(ABSTRACT)
+    checkpoints.open()
+    checkpoints.close()
+    assert int(state['step']) == step
+    assert bool(checkpoints.notes) == (step == 2)
+    assert not checkpoints.notes or '_CHECKPOINT_METADATA' in checkpoints.notes[0]
+    assert not caplog.records
+    logger.warning('the disk of %s is slow', workdir)
+    assert len(caplog.records) == 1
 
 
 def flip(path, place):
