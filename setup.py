@@ -69,8 +69,8 @@ setup(
     },
     install_requires=[
         'absl-py',
-        'etils[epath]',  # data sets and runs on gs:// paths
         'flax>=0.12',
+        'fsspec',  # data sets, runs and reports in buckets
         'google-crc32c',  # checksums of TFRecords, at memory speed
         'grain>=0.2.12',
         'jax>=0.8',
@@ -127,7 +127,9 @@ setup(
         'metrics': ['pystoi', 'pesq'],  # evaluation.quality; pesq is compiled where it is installed
         'wandb': ['wandb'],  # training.wandb: logs beside TensorBoard's
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
-        'tpu': ['jax[tpu]'],
+        'gcs': ['gcsfs'],  # gs://
+        's3': ['s3fs'],  # s3://
+        'tpu': ['jax[tpu]', 'gcsfs'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
         'compile-ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],
         'cuda': ['jax[cuda13]'],

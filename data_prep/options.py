@@ -472,6 +472,7 @@ def run(
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
     # What it logs of errors, it raises, too.
     logging.getLogger('apache_beam').setLevel(logging.CRITICAL)
+    logging.getLogger('botocore').setLevel(logging.WARNING)  # where it found what
     # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
     config = {
         key: value
@@ -480,6 +481,11 @@ def run(
         and key not in _OF_THE_RUN
         and not (key in LATER and value == LATER[key])
     }
+    if any('://' in str(value) for value in vars(args).values()):
+        from apache_beam.io.filesystems import FileSystems
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        FileSystems.set_options(PipelineOptions(beam_argv))  # before S3 is touched, or it fails
     if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
         output = contextlib.nullcontext()
     else:

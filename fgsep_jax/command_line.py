@@ -13,7 +13,7 @@ import types
 
 from absl import flags
 
-from fgsep_jax import lock, streams
+from fgsep_jax import buckets, lock, streams
 from fgsep_jax.names import shown
 from fgsep_jax.rules import did_you_mean
 
@@ -271,7 +271,7 @@ def _is_news(record):
 
 def show(text):
     """Prints what a program was asked for; where it does not arrive the exit status is 1."""
-    print(text)
+    print(buckets.named(text))
     if reason := streams.lost():
         print(f'error: standard output: {reason.strerror}', file=sys.stderr)
         raise SystemExit(1)
@@ -289,6 +289,6 @@ def refusal(error):
     """Prints a mistake as one line for the person at the terminal; returns the Refusal to raise."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         error = f'{error.filename}: {error.strerror}'
-    line = f'error: {error}'
+    line = buckets.named(f'error: {error}')
     print(line, file=sys.stderr)
     return Refusal(line)

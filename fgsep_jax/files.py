@@ -16,6 +16,7 @@ import stat
 import struct
 import zlib
 
+from fgsep_jax import buckets
 from fgsep_jax.names import shown
 
 PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
@@ -213,7 +214,7 @@ def read_bytes(path, error, *, most=MOST_BYTES):
     """Content of a regular file.
 
     Args:
-      path: of the file.
+      path: of the file, or its URL in a bucket.
       error: class of exception to raise.
       most: bytes it may have.
 
@@ -222,6 +223,8 @@ def read_bytes(path, error, *, most=MOST_BYTES):
     """
     path = os.fspath(path)
     try:
+        if buckets.is_url(path):
+            return buckets.read(path)
         about = os.stat(path)  # before opening: a pipe would wait for its writer
         if not stat.S_ISREG(about.st_mode):
             kind = 'a folder' if stat.S_ISDIR(about.st_mode) else 'no regular file'

@@ -3,7 +3,8 @@
 The lock of a folder is the folder `.fgsep_lock` in it, with one file that says who holds it and
 whose name is new each time. It is made whole beside and renamed into place, which fails where one
 with a file in it stands, on every file system. A dead owner's file is removed by its own name, so
-that of many who do so at once none can remove the file of the one who was quicker.
+that of many who do so at once none can remove the file of the one who was quicker. In a bucket it
+is one file that only the first can make.
 
 Owners on this machine are asked for by process number and start, and by the folder that they took:
 its copies are nobody's. Those elsewhere (another host, another container) show by the time of the
@@ -23,7 +24,7 @@ import threading
 import time
 import uuid
 
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.names import shown
 
 NAME = '.fgsep_lock'
@@ -54,7 +55,8 @@ def held(folder, doing, *, flag=''):
       OSError: the folder cannot be written to.
     """
     made = _missing(folder)
-    lock = Lock(folder, doing)
+    url = buckets.url_of(folder)
+    lock = _BucketLock(url, doing) if url else Lock(folder, doing)
     try:
         lock.take(flag)
         yield lock
@@ -67,7 +69,7 @@ def held(folder, doing, *, flag=''):
 
 def holder(folder):
     """Who holds a folder, in words; '' if nobody does, or a process that is dead."""
-    owned = _owner(os.path.join(folder, NAME))
+    owned = _owner_of(folder)
     if owned is None or _is_dead(*owned, time.time()):
         return ''
     return _words(owned[1])
@@ -79,9 +81,9 @@ def check(folder, *, flag=''):
     Raises:
       Locked: it is held.
     """
-    owned = _owner(os.path.join(folder, NAME))
+    owned = _owner_of(folder)
     if owned and _is_here(owned[1]) and not _is_dead(*owned, time.time()):
-        raise Locked(_refusal(folder, *owned, flag))
+        raise Locked(_refusal(buckets.url_of(folder) or folder, *owned, flag))
 
 
 @contextlib.contextmanager
@@ -215,6 +217,93 @@ class Lock:
                     os.rmdir(path)
 
 
+class _BucketLock:
+    """The lock of a folder in a bucket: one file, which none but the first can make.
+
+    Args:
+      url: of the folder.
+      doing: what for.
+    """
+
+    def __init__(self, url, doing):
+        self.lost = False
+        self._url, self._doing, self._stopped = url, doing, threading.Event()
+        self._key = uuid.uuid4().hex
+        self._path = buckets.join(url, NAME)
+
+    def take(self, flag=''):
+        """Takes the lock, or that of a dead process; see `held`."""
+        content = self._content()
+        buckets.write(f'{self._path}-{self._key}', content)
+        now = buckets.modified(f'{self._path}-{self._key}') or time.time()
+        buckets.remove(f'{self._path}-{self._key}')
+        for _ in range(10):
+            owned = _owner_of_url(self._url)
+            if owned is not None:
+                if not _is_dead(*owned, now):
+                    raise Locked(_refusal(self._url, *owned, flag))
+                buckets.remove(owned[0])
+            with contextlib.suppress(FileExistsError):
+                buckets.write(self._path, content, new=True)
+            if self._is_own():  # where a server knows no `new`, the last of many has it
+                break
+        else:
+            raise Locked(f'{self._path} is in the way: remove it')
+        _held.add(self)
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def release(self):
+        """Gives the lock back; once is enough, and more does no harm."""
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        _held.discard(self)
+        with contextlib.suppress(OSError):
+            if self._is_own():
+                buckets.remove(self._path)
+
+    def _content(self):
+        owner = {
+            **_here(),
+            'key': self._key,
+            'pid': os.getpid(),
+            'born': _born(os.getpid()),
+            'doing': self._doing,
+            'since': datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
+        }
+        return json.dumps(owner).encode()
+
+    def _is_own(self):
+        owned = _owner_of_url(self._url)
+        return owned is not None and owned[1].get('key') == self._key
+
+    def _beat(self):
+        while not self._stopped.wait(BEAT):
+            try:
+                if not self._is_own():
+                    self.lost = not self._stopped.is_set()
+                    return
+                buckets.write(self._path, self._content())
+            except OSError:
+                continue  # a server that does not answer now
+
+
+def _owner_of(folder):
+    """(path or URL of the owner's file, its content) of a folder's lock; None where it is free."""
+    url = buckets.url_of(folder)
+    return _owner_of_url(url) if url else _owner(os.path.join(folder, NAME))
+
+
+def _owner_of_url(url):
+    path = buckets.join(url, NAME)
+    try:
+        return path, files.parse_json(buckets.read(path), Locked, where=path, halves=True)
+    except FileNotFoundError:
+        return None
+    except Locked:  # cut short
+        return path, {}
+
+
 def _owner(path):
     """(path of the owner's file, its content) of a lock; None where there is none."""
     name = ''
@@ -237,7 +326,7 @@ def _refusal(folder, path, owner, flag):
     if not _is_here(owner):
         text += (
             f'. If that process is gone, start again {SILENCE:.0f} s after its end, or remove'
-            f' {os.path.dirname(path)}'
+            f' {path if buckets.is_url(path) else os.path.dirname(path)}'
         )
     return text
 
@@ -253,13 +342,14 @@ def _is_dead(path, owner, now):
     """Whether an owner is gone, from what its file says; `now` by the file system's clock."""
     if _is_here(owner):
         born = _born(owner.get('pid'))
-        if _is_copy(os.path.dirname(os.path.dirname(path)), owner):
+        if not buckets.is_url(path) and _is_copy(os.path.dirname(os.path.dirname(path)), owner):
             return True
         return born is None or (born and owner.get('born') and born != owner['born'])
     try:
-        return now - os.stat(path).st_mtime > SILENCE
+        written = buckets.modified(path) if buckets.is_url(path) else os.stat(path).st_mtime
     except OSError:
         return False
+    return written is not None and now - written > SILENCE
 
 
 def _is_here(owner):

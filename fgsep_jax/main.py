@@ -14,6 +14,7 @@ import shlex
 import sys
 
 from fgsep_jax import (
+    buckets,
     command_line,
     config as config_lib,
     data_sets,
@@ -48,7 +49,7 @@ def _parser():
     )
     parser.add_argument(
         '--workdir',
-        type=command_line.local_path,
+        type=command_line.path,
         help='run folder; default: runs/EXPERIMENT-PRESET[-seedN]; with --mode=evaluate (results go'
         ' to NAME-results) and describe also a model file NAME.safetensors, or a shipped NAME',
     )
@@ -64,7 +65,7 @@ def _parser():
     parser.add_argument(
         '--runs',
         metavar='DIR[,DIR...]',
-        type=command_line.some(command_line.local_path),
+        type=command_line.some(command_line.path),
         default=[],
         help='with --mode=cross_evaluate: folders with run folders in or below them, model files'
         ' NAME.safetensors, names of shipped models (results go to NAME-results)',
@@ -143,6 +144,11 @@ def _train(args, config):
     _refuse(args, 'data_dirs', 'runs')
     validate.validate(config)
     workdir = args.workdir or run_folder.default(config)
+    if (url := buckets.url_of(workdir)) and not buckets.at_orbax(url):
+        raise config_lib.ConfigError(
+            f'--workdir={url}: Orbax saves checkpoints to gs:// and to file systems, and not there;'
+            ' train in a folder and copy it: it is evaluated and reported from there'
+        )
     evaluating = args.mode == 'train_and_evaluate'
     splits = args.splits or config.evaluation.splits.split(',')
     run_folder.check(workdir, config)
@@ -167,7 +173,7 @@ def _train(args, config):
         there = open_dataset(config_lib.data_dir(config))['splits']
         if not there.keys() >= set(splits):
             command += f' --splits={",".join(split for split in there if split != "train")}'
-        print(f'next               {command}')
+        print(buckets.named(f'next               {command}'))
 
 
 def _evaluate(args, settings):
@@ -306,6 +312,46 @@ def _refuse(args, *names):
             raise config_lib.ConfigError(f'--{name} goes with {modes[name]}')
 
 
+def _do(args, folder, overrides):
+    """Does what the flags ask for."""
+    config = config_lib.load(args.config) if args.config else None
+    if folder and not args.mode.startswith('train'):
+        raise config_lib.ConfigError(f'{" ".join(folder)} not understood by --mode={args.mode}')
+    if args.minutes is not None and not folder:
+        raise config_lib.ConfigError('--minutes goes with a FOLDER of recordings')
+    if args.mode == 'describe':
+        if config is None and not args.workdir:
+            raise config_lib.ConfigError('--mode=describe needs --workdir=RUN or --config=NAME')
+        if config is not None and args.workdir:
+            raise config_lib.ConfigError(
+                '--mode=describe takes --workdir=RUN or --config=NAME, not both'
+            )
+        if config is not None:
+            config_lib.override(config, overrides)
+        elif overrides:
+            raise config_lib.ConfigError(
+                f'--config.{min(overrides)}: --mode=describe takes the model from the run in'
+                ' --workdir; of --config=NAME it can be changed'
+            )
+        _describe(args, config)
+    elif args.mode in ('evaluate', 'cross_evaluate'):
+        mode = _evaluate if args.mode == 'evaluate' else _cross_evaluate
+        mode(args, _settings(args, config, overrides))
+    elif folder:
+        _train(args, _from_folder(args, folder, overrides))
+        if args.mode == 'train_and_evaluate':
+            folder_lib.finish(args.workdir)
+    else:
+        if config is None:
+            config = _of_run(args.workdir)
+        config_lib.override(config, overrides)
+        if args.show_config:
+            validate.validate(config)
+            print(config_lib.text(config))
+        else:
+            _train(args, config)
+
+
 def main(argv=None):
     """Runs the program.
 
@@ -330,44 +376,11 @@ def _run(argv):
     args.restart = argv is None
     try:
         args.several = hosts.check(args)
-        config = config_lib.load(args.config) if args.config else None
-        if folder and not args.mode.startswith('train'):
-            raise config_lib.ConfigError(f'{" ".join(folder)} not understood by --mode={args.mode}')
-        if args.minutes is not None and not folder:
-            raise config_lib.ConfigError('--minutes goes with a FOLDER of recordings')
-        if args.mode == 'describe':
-            if config is None and not args.workdir:
-                raise config_lib.ConfigError('--mode=describe needs --workdir=RUN or --config=NAME')
-            if config is not None and args.workdir:
-                raise config_lib.ConfigError(
-                    '--mode=describe takes --workdir=RUN or --config=NAME, not both'
-                )
-            if config is not None:
-                config_lib.override(config, overrides)
-            elif overrides:
-                raise config_lib.ConfigError(
-                    f'--config.{min(overrides)}: --mode=describe takes the model from the run in'
-                    ' --workdir; of --config=NAME it can be changed'
-                )
-            _describe(args, config)
-        elif args.mode in ('evaluate', 'cross_evaluate'):
-            mode = _evaluate if args.mode == 'evaluate' else _cross_evaluate
-            mode(args, _settings(args, config, overrides))
-        elif folder:
-            _train(args, _from_folder(args, folder, overrides))
-            if args.mode == 'train_and_evaluate':
-                folder_lib.finish(args.workdir)
-        else:
-            if config is None:
-                config = _of_run(args.workdir)
-            config_lib.override(config, overrides)
-            if args.show_config:
-                validate.validate(config)
-                print(config_lib.text(config))
-            else:
-                _train(args, config)
+        with buckets.copies():
+            args.workdir, args.runs = buckets.local(args.workdir), [*map(buckets.local, args.runs)]
+            _do(args, folder, overrides)
     except Preempted as notice:
-        stopping.say(notice)
+        stopping.say(buckets.named(str(notice)))
         raise SystemExit(128 + notice.number) from notice
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
         hosts.await_reason(error)

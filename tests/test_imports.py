@@ -11,7 +11,7 @@ import parsing
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Names from data leave the program in all of them; records' samples come by in most.
-EVERY_ROOM = {'names', 'pcm', 'rules'}
+EVERY_ROOM = {'names', 'pcm', 'rules', 'buckets'}
 
 # room -> what of the project it may import. `config` holds no room of its own to import from.
 ALLOWED = {

@@ -6,47 +6,30 @@ import threading
 
 import numpy as np
 
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.data import records
 from fgsep_jax.names import shown
 
 
-def _is_remote(path: str) -> bool:
-    return '://' in path
+def _listing(directory: str) -> dict[str, int | None]:
+    """{name: bytes, None of a folder} of what is in a folder, or in one of a bucket.
 
-
-def _path(directory: str):
-    """`directory` as a path object; etils (and its file systems) only where a URL asks for it."""
-    if _is_remote(directory):
-        from etils import epath
-
+    Raises:
+        FileNotFoundError: there is no such folder, or the bucket cannot be reached.
+    """
+    if buckets.is_url(directory):
         try:
-            path = epath.Path(directory)
-            path.exists()
-        except KeyError as error:
-            raise FileNotFoundError(
-                f'{directory}: read are folders, and URLs that begin with gs:// or s3://'
-            ) from error
-        except ImportError as error:  # says what to install
-            raise FileNotFoundError(f'{directory} cannot be read: {error}') from error
-        except Exception as error:  # of the network, or of whoever asks for credentials
-            raise FileNotFoundError(
-                f'{directory} cannot be reached ({files.why(error)})'
-            ) from error
-        return path
-    import pathlib
-
-    return pathlib.Path(directory).expanduser()
-
-
-def _read_bytes(path) -> bytes:
-    """Content of one of the data set's small files."""
-    if not _is_remote(str(path)):
-        return files.read_bytes(path, records.RecordError, most=4 << 30)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise records.RecordError(f'{path} cannot be read: {error}') from error
+            found = buckets.listing(directory)
+        except buckets.Unreachable as error:
+            raise FileNotFoundError(str(error)) from error
+        if found:
+            return found
+    elif os.path.isdir(directory):
+        with os.scandir(directory) as entries:
+            return {e.name: e.stat().st_size if e.is_file() else None for e in entries}
+    place = directory if buckets.is_url(directory) else os.path.abspath(directory)
+    looked = '' if place == directory else f' ({place})'
+    raise FileNotFoundError(f'no data set at {directory}{looked}: the folder does not exist')
 
 
 def open_dataset(directory: str) -> dict:
@@ -56,24 +39,26 @@ def open_dataset(directory: str) -> dict:
         FileNotFoundError: if the folder is missing, or holds no finished data set.
         records.RecordError: if it is damaged, or was written by another version of the schema.
     """
-    root = _path(str(directory))
-    file = root / records.DATASET_FILE
-    if not root.is_dir():
-        place = str(directory) if _is_remote(str(directory)) else os.path.abspath(root)
-        looked = '' if place == str(directory) else f' ({place})'
-        raise FileNotFoundError(f'no data set at {directory}{looked}: the folder does not exist')
-    if not file.exists():
-        found = sorted(entry.name for entry in root.iterdir())[:5]
-        state = (
-            'its preparation did not finish; run the job again'
-            if any(records.SHARD in name for name in found)
-            else f'it holds {", ".join(map(shown, found)) or "nothing"}'
-        )
-        raise FileNotFoundError(
-            f'{directory} holds no finished data set: {records.DATASET_FILE} is missing, {state}'
-        )
-    metadata = files.parse_json(_read_bytes(file), records.RecordError, where=str(file))
-    return records.check_metadata(metadata, where=str(file))
+    directory = str(directory)
+    root = directory if buckets.is_url(directory) else os.path.expanduser(directory)
+    file = buckets.join(root, records.DATASET_FILE)
+    if buckets.is_url(root) or not os.path.lexists(file):
+        there = _listing(root)
+        if records.DATASET_FILE not in there:
+            found = sorted(there)[:5]
+            state = (
+                'its preparation did not finish; run the job again'
+                if any(records.SHARD in name for name in found)
+                else f'it holds {", ".join(map(shown, found)) or "nothing"}'
+            )
+            raise FileNotFoundError(
+                f'{directory} holds no finished data set: {records.DATASET_FILE} is missing,'
+                f' {state}'
+            )
+    data = files.read_bytes(file, records.RecordError, most=4 << 30)
+    return records.check_metadata(
+        files.parse_json(data, records.RecordError, where=file), where=file
+    )
 
 
 class RecordSource:
@@ -89,7 +74,7 @@ class RecordSource:
     """
 
     def __init__(self, directory: str, split: str, first: tuple[int, ...] = ()):
-        """Open `split` of the data set in `directory` (local, or any URL that etils reads).
+        """Open `split` of the data set in `directory` (local, or the URL of a bucket).
 
         Args:
             directory: of the data set.
@@ -108,14 +93,18 @@ class RecordSource:
                 f'{directory} has no split {split!r}; it has {", ".join(self.metadata["splits"])}'
             )
         info = self.metadata['splits'][split]
-        self._root, self._shards = _path(self.directory), info['shards']
-        index = self._root / records.index_name(split)
+        self._remote = buckets.is_url(self.directory)
+        self._root = self.directory if self._remote else os.path.expanduser(self.directory)
+        self._shards = info['shards']
+        index = buckets.join(self._root, records.index_name(split))
         self._index = records.read_index(
-            _read_bytes(index), info, sources=self.metadata['sources'], where=str(index)
+            files.read_bytes(index, records.RecordError, most=4 << 30),
+            info,
+            sources=self.metadata['sources'],
+            where=index,
         )
         self._early = self._index.dtype == records.EARLY_INDEX_DTYPE
-        if not _is_remote(self.directory):  # where every question takes a tenth of a second
-            self._check_sizes()
+        self._check_sizes()
         self.lengths = self._index['samples'].astype(np.int64)
         self.speakers = tuple(info.get('speakers', ()))
         others = (s for s in range(self.metadata['sources']) if s not in first)
@@ -128,16 +117,17 @@ class RecordSource:
         end = np.zeros(self._shards, np.int64)
         ends = (self._index['offset'] + self._index['size']).astype(np.int64)
         np.maximum.at(end, self._index['shard'], ends)
+        there = _listing(self._root)
         for shard in np.flatnonzero(end):
             file = self._file(int(shard))
-            size = file.stat().st_size if file.is_file() else None
+            size = there.get(os.path.basename(file))
             if size != end[shard]:
                 state = 'is missing' if size is None else f'has {size} bytes, not {end[shard]}'
                 raise records.RecordError(f'{file} {state}; prepare or copy the data set again')
 
-    def _file(self, shard: int):
+    def _file(self, shard: int) -> str:
         name = records.shard_name(self.metadata['name'], self.split, shard, self._shards)
-        return self._root / name
+        return buckets.join(self._root, name)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -158,7 +148,7 @@ class RecordSource:
 
     def __del__(self) -> None:
         for handle in getattr(self, '_open', {}).values():
-            os.close(handle) if isinstance(handle, int) else handle.close()
+            os.close(handle)
 
     def __getitem__(self, i: int) -> records.Example:
         """Example `i`.
@@ -206,14 +196,14 @@ class RecordSource:
         )
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
+        file = self._file(shard)
+        if self._remote:  # many at once, each of just its bytes
+            try:
+                return buckets.read(file, offset, offset + size)
+            except OSError as error:
+                raise records.RecordError(f'{file} cannot be read: {files.why(error)}') from error
         with self._lock:
             if shard not in self._open:
-                file = self._file(shard)
-                self._open[shard] = (
-                    file.open('rb') if _is_remote(self.directory) else os.open(file, os.O_RDONLY)
-                )
+                self._open[shard] = os.open(file, os.O_RDONLY)
             handle = self._open[shard]
-            if not isinstance(handle, int):
-                handle.seek(offset)
-                return handle.read(size)
         return os.pread(handle, size, offset)

@@ -7,7 +7,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, data_sets, lock, names as names_lib, validate
+from fgsep_jax import buckets, config as config_lib, data_sets, lock, names as names_lib, validate
 from fgsep_jax.data.records import RecordError
 from fgsep_jax.evaluation import run as run_lib
 from fgsep_jax.interop import model_file
@@ -57,7 +57,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
                 pending,
                 model=model,
                 baselines=baselines,
-                say=print if chief else lambda text: None,
+                say=buckets.say if chief else lambda text: None,
             )
     if chief:
         _print_matrix(jobs)

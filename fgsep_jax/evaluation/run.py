@@ -6,7 +6,7 @@ import os
 
 import jax
 
-from fgsep_jax import config as config_lib, data_sets, files, names, validate
+from fgsep_jax import buckets, config as config_lib, data_sets, files, names, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.interop import model_file
@@ -18,10 +18,6 @@ from fgsep_jax.training import (
     run_folder,
     state as state_lib,
 )
-
-
-def _say(text):
-    print(text, flush=True)  # before what a child process, or stderr, says
 
 
 def evaluate(config, workdir, *, model='', data_dirs=(), splits=(), baselines=False, announce=True):
@@ -39,7 +35,7 @@ def evaluate(config, workdir, *, model='', data_dirs=(), splits=(), baselines=Fa
     Raises:
       ConfigError: no checkpoint, or a data set that the model cannot be evaluated on.
     """
-    say = _say if jax.process_index() == 0 else lambda text: None
+    say = buckets.say if jax.process_index() == 0 else lambda text: None
     directories = list(data_dirs)
     if not directories:
         where = run_folder.data_dir(workdir, config)
@@ -90,7 +86,7 @@ def check_source(config, source):
     validate.check_adaptation(config, source.metadata, source.directory)
 
 
-def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=_say):
+def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buckets.say):
     """Scores a run's best checkpoint, or a model file, on RecordSources, writes the results, prints
     the tables."""
     task = make_task(config)
@@ -257,6 +253,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         folder = os.path.join(workdir, 'audio', names.part(name))
         # With none asked for, those of an earlier model go nevertheless.
         listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)
+        buckets.put_up(workdir)
         if settings.listen_examples:
             say(f'\nlisten             {folder}/*/*.wav')
 

@@ -8,7 +8,7 @@ Reads result files only: no jax, no model, no data set.
 
 import sys
 
-from fgsep_jax import command_line, lock
+from fgsep_jax import buckets, command_line, lock
 from fgsep_jax.names import counted, shown
 from fgsep_jax.report import runs
 
@@ -25,13 +25,13 @@ def main(argv=None, *, evaluated=False):
         '--runs',
         metavar='DIR[,DIR...]',
         required=True,
-        type=command_line.some(command_line.local_path),
+        type=command_line.some(command_line.path),
         help='folders with run folders in or below them',
     )
     parser.add_argument(
         '--output_dir',
         metavar='DIR',
-        type=command_line.local_path,
+        type=command_line.path,
         default='report',
         help='folder of the report, new, empty or of an earlier one, which is replaced',
     )
@@ -59,15 +59,18 @@ def main(argv=None, *, evaluated=False):
     try:
         from fgsep_jax.report import page, text, write
 
-        results = runs.read(options.runs, notes)
-        if options.text:
-            done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
-        else:
-            with lock.held(options.output_dir, 'a report', flag='--output_dir'):
-                write.check(options.output_dir)
-                parts = page.sections(results, notes, examples=options.examples)
-                path = write.write(parts, options.output_dir, options.title)
-            done = f'{counted(len(results.runs), "run")}; the report: {shown(path)}'
+        with buckets.copies():
+            folder = buckets.local('' if options.text else options.output_dir)
+            results = runs.read([*map(buckets.local, options.runs)], notes)
+            notes = [*map(buckets.named, notes)]
+            if options.text:
+                done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
+            else:
+                with lock.held(folder, 'a report', flag='--output_dir'):
+                    write.check(folder)
+                    parts = page.sections(results, notes, examples=options.examples)
+                    path = buckets.named(write.write(parts, folder, options.title))
+                done = f'{counted(len(results.runs), "run")}; the report: {shown(path)}'
     except ImportError as error:  # of tables, figures or the page
         line = f"{error.name} is not installed: pip install 'fgsep_jax[report]'"
         return command_line.refusal(line).code

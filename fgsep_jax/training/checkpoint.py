@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.interop import model_file
 from fgsep_jax.names import shown
@@ -52,7 +52,9 @@ class Checkpoints:
     """
 
     def __init__(self, workdir, *, keep=3):
-        self._folder = os.path.abspath(os.path.join(workdir, 'checkpoints'))
+        url = buckets.url_of(workdir)
+        place = url if buckets.at_orbax(url) else os.path.abspath(workdir)
+        self._folder = buckets.join(place, 'checkpoints')
         self._keep = keep
         self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler('state'))
         self.notes = []
@@ -115,7 +117,7 @@ class Checkpoints:
         """What the first host sees without reading arrays: {step: loss or None} of what is whole,
         {name: what is wrong} of the rest; `to_save`: also what Orbax's manager would fail on."""
         losses, damaged = {}, {}
-        for name in os.listdir(self._folder) if os.path.isdir(self._folder) else ():
+        for name in _names(self._folder):
             if not _STEP.fullmatch(name):  # no checkpoint, and Orbax takes it for none
                 continue
             try:
@@ -139,7 +141,7 @@ class Checkpoints:
 
     def _read_loss(self, name):
         position = self._read_position(name)
-        path = os.path.join(self._folder, name, 'metrics', 'metrics')
+        path = buckets.join(self._folder, name, 'metrics', 'metrics')
         loss = files.read_json(path, DamagedCheckpoint, finite=False).get('loss')
         if not isinstance(loss, (int, float)):
             raise DamagedCheckpoint(f'{path} holds no loss')
@@ -149,7 +151,7 @@ class Checkpoints:
         return loss
 
     def _read_position(self, name):
-        path = os.path.join(self._folder, str(name), 'position', 'metadata')
+        path = buckets.join(self._folder, str(name), 'position', 'metadata')
         position = files.read_json(path, DamagedCheckpoint, halves=True)
         if 'digest' in position or 'arrays' in position:
             content = {key: value for key, value in position.items() if key != 'digest'}
@@ -181,12 +183,12 @@ class Checkpoints:
           DamagedCheckpoint: it is not what was saved.
           ConfigError: it holds other arrays than this model has.
         """
-        path = os.path.join(self._folder, str(step))
+        path = buckets.join(self._folder, str(step))
         position = self._read_position(step)
         saved = position.get('arrays')
         if saved is not None:
             _check_fit(path, saved, abstract_state)
-        if not os.path.isdir(os.path.join(path, 'state')):
+        if 'state' not in _names(path):
             raise DamagedCheckpoint(f'{path}: its arrays, the folder state, are missing')
         try:
             stored = self._reader.restore(
@@ -236,9 +238,9 @@ class Checkpoints:
         losses, damaged = self._look(to_save=True)
         restored = self._first_whole(sorted(losses, reverse=True), damaged, abstract_state)
         for name in damaged:
-            aside = _free_name(os.path.join(self._folder, f'{name}.torn'))
+            aside = _free_name(self._folder, f'{name}.torn')
             if jax.process_index() == 0:
-                os.rename(os.path.join(self._folder, name), aside)
+                _rename(buckets.join(self._folder, name), aside)
             self.notes.append(f'checkpoint {name} is kept as {aside}')
         mesh_lib.gather(None)  # no host looks before the first has renamed
         return restored and restored[1:]
@@ -492,11 +494,21 @@ def _best_first(losses):
     return sorted(losses, key=lambda step: (losses[step] is None, losses[step] or 0.0, -step))
 
 
-def _free_name(path):
-    """`path`, or with a number behind it where something has that name already."""
-    count = 1
-    free = path
-    while os.path.lexists(free):
+def _names(folder):
+    """Of what is in a folder, here or in a bucket; none where there is no folder."""
+    if buckets.is_url(folder):
+        return [*buckets.listing(folder)]
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _rename(before, after):
+    (buckets.rename if buckets.is_url(before) else os.rename)(before, after)
+
+
+def _free_name(folder, name):
+    """Path of a name in a folder, with a number behind it where something has it already."""
+    count, free, there = 1, name, _names(folder)
+    while free in there:
         count += 1
-        free = f'{path}-{count}'
-    return free
+        free = f'{name}-{count}'
+    return buckets.join(folder, free)

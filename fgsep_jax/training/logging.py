@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.dsp.mel import mel_matrix, mel_of_signal
 from fgsep_jax.training import tensorboard, wandb_board
@@ -157,6 +157,7 @@ class RunLog:
     def say(self, text):
         """Prints a line without breaking the bar, and keeps it in run.log until that is closed."""
         if self._active:
+            text = buckets.named(text)
             if not self._text.closed:
                 self._text.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {text}\n'.encode())
             with contextlib.suppress(OSError):  # the terminal, or the reader of a pipe, is gone

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgsep_jax import config as config_lib, pcm, stopping
+from fgsep_jax import buckets, config as config_lib, pcm, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.metrics.improvement import as_references, finite
@@ -142,10 +142,12 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
                 if held and held.lost:
+                    buckets.abandon(workdir)
                     raise TrainingError(
                         f'the lock of {workdir} was removed, or taken by another process while this'
                         ' one stood still: nothing more is written'
                     )
+                buckets.put_up(workdir)  # the curves, before the checkpoint that counts on them
                 checkpoints.save(
                     step,
                     state,

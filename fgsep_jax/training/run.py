@@ -4,7 +4,7 @@ import functools
 
 import jax
 
-from fgsep_jax import data_sets, validate
+from fgsep_jax import buckets, data_sets, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.training import loop, wandb_board
 from fgsep_jax.training.gates import GateLog
@@ -18,7 +18,7 @@ def train(config, workdir, *, then=()):
       workdir: run folder.
       then: further splits that must be there, since they will be evaluated on.
     """
-    say = functools.partial(print, flush=True) if jax.process_index() == 0 else lambda text: None
+    say = buckets.say if jax.process_index() == 0 else lambda text: None
     directory = data_sets.open_data(
         config, splits=('train', 'validation', *then), hosts=jax.process_count(), say=say
     )

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import multiprocessing
 import pickle
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -141,10 +142,28 @@ def test_index_of_another_split_is_refused(dataset):
         source.RecordSource(dataset, 'train')
 
 
-def test_remote_files_read_the_same(dataset, monkeypatch):
-    pytest.importorskip('etils.epath')
+def test_a_bucket_gives_the_same(dataset, monkeypatch):
     expected = _ids(source.RecordSource(dataset, 'train'))
-    monkeypatch.setattr(source, '_is_remote', lambda path: True)
-    remote = source.RecordSource(dataset, 'train')
-    assert _ids(remote) == expected
-    assert not any(isinstance(handle, int) for handle in remote._open.values())
+    fs, reads = fsspec.filesystem('memory'), []
+    fs.put(f'{dataset}/', '/bucket/tiny/', recursive=True)
+    remote = source.RecordSource('memory://bucket/tiny', 'train')
+    original = type(fs).cat_file
+    monkeypatch.setattr(
+        type(fs),
+        'cat_file',
+        lambda *args, **keys: reads.append(original(*args, **keys)) or reads[-1],
+    )
+    assert _ids(pickle.loads(pickle.dumps(remote))) == expected
+    sizes = remote._index['size'].tolist()
+    assert [len(data) for data in reads] == sizes  # the records' very bytes
+    with ThreadPoolExecutor(4) as pool:
+        assert [e.id for e in pool.map(remote.__getitem__, range(11))] == expected
+    fs.pipe_file(remote._file(0).removeprefix('memory:/'), b'short')
+    with pytest.raises(records.RecordError, match='has 5 bytes, not'):
+        source.RecordSource('memory://bucket/tiny', 'train')
+    fs.rm_file(f'/bucket/tiny/{records.DATASET_FILE}')
+    with pytest.raises(FileNotFoundError, match='its preparation did not finish'):
+        source.open_dataset('memory://bucket/tiny')
+    fs.rm('/bucket/tiny', recursive=True)
+    with pytest.raises(FileNotFoundError, match='memory://bucket/tiny: the folder does not exist'):
+        source.open_dataset('memory://bucket/tiny')

@@ -1,0 +1,49 @@
+"""Reports of runs in buckets, and written there."""
+
+import os
+import pathlib
+
+import fsspec
+import pytest
+
+import fabricate
+from fgsep_jax.report import __main__ as report_command
+
+
+@pytest.fixture
+def memory():
+    """An empty bucket in memory."""
+    fs = fsspec.filesystem('memory')
+    fs.store.clear()
+    yield fs
+    fs.store.clear()
+
+
+def files_in(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in pathlib.Path(folder).rglob('*')
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_a_report_of_a_bucket_is_that_of_a_folder(memory, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fabricate.run(tmp_path / 'runs' / 'a', 'convtasnet', seed=0)
+    fabricate.run(tmp_path / 'runs' / 'b', 'convtasnet_prelu', seed=1)
+    memory.put('runs/', '/b/runs/', recursive=True)
+    for runs, out in (('runs', 'out'), ('memory://b/runs', 'memory://b/out')):
+        assert report_command.main([f'--runs={runs}', f'--output_dir={out}']) == 0
+        assert capsys.readouterr().out == f'2 runs; the report: {out}/index.html\n'
+    memory.get('/b/out/', str(tmp_path / 'there'), recursive=True)
+    assert files_in('there') == files_in('out')
+    assert {*os.listdir()} == {'runs', 'out', 'there'}
+    # Written anew, the files of the earlier one are its own; those of others are not.
+    memory.pipe_file('/b/out/mine.txt', b'')
+    assert report_command.main(['--runs=memory://b/runs', '--output_dir=memory://b/out']) == 0
+    memory.pipe_file('/b/other/mine.txt', b'')
+    assert report_command.main(['--runs=memory://b/runs', '--output_dir=memory://b/other']) == 2
+    error = capsys.readouterr().err
+    assert 'memory://b/other/mine.txt is there, and no report wrote it' in error
+    assert memory.find('/b/other') == ['/b/other/mine.txt']
