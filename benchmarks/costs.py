@@ -1,0 +1,111 @@
+"""What data sets and trainings cost in a cloud, on paper, from rates measured here.
+
+    python -m benchmarks.costs [--TPU_DOLLARS=1.2 ...]
+
+Prices are flags; their defaults are list prices of us-central1 as last known when this was written,
+2025, and not looked up again. Prints the two tables of docs/pods.md.
+"""
+
+import dataclasses
+
+from fgsep_jax import command_line
+from fgsep_jax.launch import tpu
+
+MEMORY_GB = 3.75  # of a worker, a virtual core (n1-standard)
+# Hours of mixtures that a core makes in an hour, measured: docs/speed.md, "Preparing data".
+SPEECH, SCENES = 243.0, 12.0
+# convtasnet:paper in bfloat16, of 16 segments of 4 s, by `launch.compile_ahead` for v5e:4x4.
+FLOPS, BYTES, GRADIENTS = 2.009e12, 46.11e9, 19.94e6
+# NVIDIA's data sheet of the H100 SXM: bfloat16 without sparsity, HBM3, NVLink one way.
+H100 = tpu.Chip(989e12, 3350e9, 80 * 2**30, 450e9, (8,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Mixtures that a job makes.
+
+    Attributes:
+      hours: of them, all splits together.
+      rate: in hertz.
+      signals: of int16 that are stored for each.
+      speed: hours that a core makes in an hour.
+    """
+
+    hours: float
+    rate: int
+    signals: float
+    speed: float
+
+    @property
+    def gigabytes(self):
+        """Of shards."""
+        return self.hours * 3600 * self.rate * self.signals * 2 / 1e9
+
+
+CORPORA = {
+    'WSJ0-2mix (30, 8 and 5 hours)': Corpus(43, 8000, 2, SPEECH),
+    'LibriTTS (245, 9 and 8.5 hours)': Corpus(262.5, 8000, 2, SPEECH),
+    'Libri2Mix, train-360, min (212, 11 and 11 hours)': Corpus(234, 8000, 2, SPEECH),
+    'paper 1 on DESED and AudioSet (8.3, 3.3 and 4 x 0.5 hours)': Corpus(13.6, 44100, 3, SCENES),
+    'a year of one recorder (8,760 hours of scenes)': Corpus(8760, 44100, 3, SCENES),
+}
+
+
+def seconds_of_epoch(chip, chips, batch, mixtures=20_000):
+    """Seconds that an epoch takes at least: the longest of what a chip's arithmetic, its memory
+    and its links need for its share of each step."""
+    share = batch / chips / 16
+    step = max(
+        share * FLOPS / chip.flops,
+        share * BYTES / chip.hbm_bandwidth,
+        2 * GRADIENTS / chip.ici_bandwidth,
+    )
+    return step * (mixtures // batch)
+
+
+def main(argv=None):
+    """Prints both tables."""
+    parser = command_line.Parser('benchmarks.costs', __doc__)
+    for flag, dollars, about in (
+        ('core', 0.056, 'of a Dataflow batch worker, a virtual core and hour'),
+        ('memory', 0.003557, 'of a GB of its memory and hour'),
+        ('storage', 0.02, 'of a GB in a bucket and month'),
+        ('tpu', 1.2, 'of a v5e chip and hour'),
+        ('gpus', 88.0, 'of a machine of 8 H100 and hour'),
+    ):
+        parser.add_argument(f'--{flag}_dollars', type=float, default=dollars, help=about)
+    prices, _ = parser.parse(argv)
+    core = prices.core_dollars + MEMORY_GB * prices.memory_dollars
+    lines = [
+        '| data set | core-hours | GB of shards | dollars to make | a month in a bucket |',
+        '|---|---:|---:|---:|---:|',
+    ]
+    for name, corpus in CORPORA.items():
+        hours = corpus.hours / corpus.speed
+        lines.append(
+            f'| {name} | {hours:,.1f} | {corpus.gigabytes:,.1f} | {hours * core:,.2f} |'
+            f' {corpus.gigabytes * prices.storage_dollars:,.2f} |'
+        )
+    lines += [
+        '',
+        '| on | batch | a chip | an epoch, at least | 100 epochs | dollars |',
+        '|---|---:|---:|---:|---:|---:|',
+    ]
+    v5e = tpu.CHIPS['v5e']
+    for name, chip, chips, dollars in (
+        ('v5e-16', v5e, 16, 16 * prices.tpu_dollars),
+        ('v5e-256', v5e, 256, 256 * prices.tpu_dollars),
+        ('8 H100', H100, 8, prices.gpus_dollars),
+    ):
+        for batch in (16, 256):
+            if batch % chips == 0:
+                seconds = seconds_of_epoch(chip, chips, batch)
+                lines.append(
+                    f'| {name} | {batch} | {batch // chips} | {seconds:.1f} s |'
+                    f' {seconds * 100 / 60:.0f} min | {seconds / 36 * dollars:.2f} |'
+                )
+    print('\n'.join(lines))
+
+
+if __name__ == '__main__':
+    main()
