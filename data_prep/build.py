@@ -22,9 +22,7 @@ import re
 import shutil
 import tempfile
 import time
-import uuid
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 import numpy as np
 
@@ -44,14 +42,15 @@ from data_prep.output import (
     METADATA_FILES,
     STAGING,
     clear,
+    listing,
     make_room,
     prepare,
     read_json,
-    rename,
     write_whole,
+    written,
 )
 from data_prep.recordings import Recording
-from fgsep_jax import files, names
+from fgsep_jax import buckets, files, names
 from fgsep_jax.data import records
 from fgsep_jax.names import counted
 
@@ -131,43 +130,35 @@ def write_shard(
     """
     place, part = task
     shard_name = records.shard_name(name, *place)
-    path = FileSystems.join(output_dir, shard_name)
-    temporary = FileSystems.join(output_dir, STAGING, f'{shard_name}.tmp-{uuid.uuid4().hex}')
     split, shard, _ = place
     index, stats, skipped, speakers = [], [], [], set()
     digest, offset = hashlib.sha256(), 0
-    try:
-        with FileSystems.create(temporary, 'application/octet-stream') as file:
-            for row in mixtures.from_csv(table, roots, part=part):
-                progress.tick(ticks, 'mix')
-                try:
-                    example = mix(row)
-                except audio.BadInput as bad:
-                    Metrics.counter('mix', bad.kind).inc()
-                    skipped.append({'name': row.id, 'kind': bad.kind, 'detail': bad.detail})
-                    continue
-                payload = records.encode(example)
-                digest.update(payload)
-                size = records.write_record(file, payload)
-                samples, crc = example.sources_ST.shape[1], records.checksum(payload)
-                index.append((shard, offset, size, samples, crc))
-                offset += size
-                speakers.update(source.source_id for source in row.wanted)
-                stats.append(
-                    (
-                        example.snr_db,
-                        samples / example.sample_rate,
-                        [reports.rms_db(source_T) for source_T in example.sources_ST],
-                        reports.rms_db(example.mixture_T),
-                        example.adaptation_overlap,
-                        None if example.noise_T is None else reports.rms_db(example.noise_T),
-                    )
+    with written(output_dir, shard_name) as file:
+        for row in mixtures.from_csv(table, roots, part=part):
+            progress.tick(ticks, 'mix')
+            try:
+                example = mix(row)
+            except audio.BadInput as bad:
+                Metrics.counter('mix', bad.kind).inc()
+                skipped.append({'name': row.id, 'kind': bad.kind, 'detail': bad.detail})
+                continue
+            payload = records.encode(example)
+            digest.update(payload)
+            size = records.write_record(file, payload)
+            samples, crc = example.sources_ST.shape[1], records.checksum(payload)
+            index.append((shard, offset, size, samples, crc))
+            offset += size
+            speakers.update(source.source_id for source in row.wanted)
+            stats.append(
+                (
+                    example.snr_db,
+                    samples / example.sample_rate,
+                    [reports.rms_db(source_T) for source_T in example.sources_ST],
+                    reports.rms_db(example.mixture_T),
+                    example.adaptation_overlap,
+                    None if example.noise_T is None else reports.rms_db(example.noise_T),
                 )
-        rename(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+            )
     return {
         'split': split,
         'shard': shard,
@@ -199,7 +190,7 @@ def _why_unwritable(error: Exception) -> str:
     """
     if isinstance(error, OSError):  # inputs that cannot be read are skipped, so it is the output
         return engine.reason(error)
-    kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OS|BeamIO)Error: ([^[\n]{1,200})')
+    kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OSError|Unreachable): ([^[\n]{1,200})')
     matches = (re.search(kind, str(error)) for kind in kinds)
     return next((match[1].strip() for match in matches if match), '')
 
@@ -391,9 +382,9 @@ def run(
         )
     began = time.monotonic()
     replacing = prepare(output_dir, name, overwrite)
-    staging = FileSystems.join(output_dir, STAGING)
+    staging = buckets.join(output_dir, STAGING)
     earlier = functools.partial(_earlier, output_dir, replacing)
-    tables = [FileSystems.join(staging, name) for name in ('inspect.csv', 'mix.csv')]
+    tables = [buckets.join(staging, name) for name in ('inspect.csv', 'mix.csv')]
     roots = roots or {}
     with progress.Reporter() as reporter:
         try:
@@ -428,7 +419,7 @@ def run(
             result = finish(output_dir, shards, lost, metadata, about, contents)
         except ValueError as error:
             # What an earlier job left unfinished must stay known as ours.
-            clear(output_dir, all=not read_json(FileSystems.join(staging, FILES)))
+            clear(output_dir, all=not read_json(buckets.join(staging, FILES)))
             raise ValueError(f'{error}{earlier()}') from error
         except (RuntimeError, OSError) as error:
             if isinstance(error, engine.EngineError):
@@ -467,7 +458,7 @@ def _earlier(output_dir: str, replacing: bool) -> str:
     """The end of a failure's message: what became of the data set that was to be replaced."""
     if not replacing:
         return ''
-    if FileSystems.exists(FileSystems.join(output_dir, records.DATASET_FILE)):
+    if records.DATASET_FILE in listing(output_dir):
         return '; the data set that is there is kept as it was'
     return '; the data set that was there is gone: the new one was planned and begun'
 
@@ -599,7 +590,7 @@ def finish(
     from data_prep import tfds_metadata  # workers do without it
 
     def write(name, data):
-        write_whole(FileSystems.join(output_dir, name), data)
+        write_whole(buckets.join(output_dir, name), data)
 
     by_split = {}
     for shard in shards:

@@ -19,7 +19,6 @@ import uuid
 
 import apache_beam as beam
 from apache_beam.internal import pickler
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
@@ -28,6 +27,7 @@ import grpc
 
 from data_prep.output import listing, read_whole, write_whole
 from data_prep.tables import printable
+from fgsep_jax import buckets
 from fgsep_jax.names import counted
 
 UNWRITABLE = 'cannot be written to'
@@ -60,7 +60,7 @@ def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Ite
     while left:
         before, lost = len(left), None
         try:
-            _run(list(left.items()), do, argv, FileSystems.join(folder, name))
+            _run(list(left.items()), do, argv, buckets.join(folder, name))
         except _Lost as error:
             lost = error
         there = set(listing(folder))
@@ -76,7 +76,7 @@ def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Ite
         if left:
             logging.warning('%s; %s of work to be done again', lost, counted(len(left), 'piece'))
     for i in range(len(tasks)):
-        yield pickle.loads(read_whole(FileSystems.join(folder, f'{name}-{i}')))
+        yield pickle.loads(read_whole(buckets.join(folder, f'{name}-{i}')))
 
 
 def _run(tasks: list, do: Callable, argv: Sequence[str], place: str) -> None:

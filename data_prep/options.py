@@ -481,12 +481,7 @@ def run(
         and key not in _OF_THE_RUN
         and not (key in LATER and value == LATER[key])
     }
-    if any('://' in str(value) for value in vars(args).values()):
-        from apache_beam.io.filesystems import FileSystems
-        from apache_beam.options.pipeline_options import PipelineOptions
-
-        FileSystems.set_options(PipelineOptions(beam_argv))  # before S3 is touched, or it fails
-    if args.dry_run or '://' in args.output_dir:  # there nothing can be locked
+    if args.dry_run:
         output = contextlib.nullcontext()
     else:
         output = lock.held(args.output_dir, 'data_prep', flag='--output_dir')

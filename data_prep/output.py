@@ -1,16 +1,15 @@
 """The folder of a data set: which files in it are a data set's, and how they are written whole."""
 
+from collections.abc import Iterator
 import contextlib
 import functools
-import glob
 import os
-import posixpath
 import re
+import tempfile
+from typing import BinaryIO
 import uuid
 
-from apache_beam.io.filesystems import FileSystems
-
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.data import records
 
 # Beside shards, indices and the completeness marker.
@@ -24,44 +23,59 @@ class DatasetExistsError(ValueError):
     """The output folder holds a finished data set."""
 
 
-def rename(temporary: str, path: str) -> None:
-    """Give what is written its name; unlike Beam's, a local error says its number."""
-    if '://' in path:
-        FileSystems.rename([temporary], [path])
-    else:
-        files.refuse_links(*os.path.split(path))
+@contextlib.contextmanager
+def written(folder: str, name: str) -> Iterator[BinaryIO]:
+    """A file to write, which is in the output folder, under its name, once it is whole."""
+    path = buckets.join(folder, name)
+    if buckets.is_url(folder):
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
+            file.flush()
+            buckets.put(file.name, path)
+        return
+    temporary = os.path.join(folder, STAGING, f'{name}.tmp-{uuid.uuid4().hex}')
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+        files.refuse_links(folder, name)
         os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def write_whole(path: str, contents: bytes) -> None:
-    """Write beside, then rename, so that a file under its own name is whole."""
-    if '://' not in path:
-        return files.write({path: contents})
-    temporary = f'{path}.tmp-{uuid.uuid4().hex}'
-    with FileSystems.create(temporary, 'application/octet-stream') as file:
-        file.write(contents)
-    rename(temporary, path)
+    """Write a file, whole or not at all."""
+    if buckets.is_url(path):
+        buckets.write(path, contents)  # which nobody sees before it is whole
+    else:
+        files.write({path: contents})
 
 
-def read_whole(path: str) -> bytes:
-    """The contents of a file."""
-    with FileSystems.open(path, 'application/octet-stream') as file:
-        return file.read()
+def read_whole(path: str, part: tuple[int, int] | None = None) -> bytes:
+    """The contents of a file, or its bytes from `part[0]` to before `part[1]`."""
+    start, end = part or (0, None)
+    if buckets.is_url(path):
+        return buckets.read(path, *(part or ()))
+    with open(path, 'rb') as file:
+        file.seek(start)
+        return file.read(-1 if end is None else end - start)
 
 
 def listing(folder: str) -> list[str]:
-    """Names of the files in a folder, whatever its own name is (Beam takes it for a pattern)."""
-    if '://' not in folder:
-        return [x.name for x in os.scandir(folder) if not x.is_dir(follow_symlinks=False)]
-    matches = FileSystems.match([FileSystems.join(glob.escape(folder), '*')])[0].metadata_list
-    return [posixpath.basename(m.path) for m in matches if not m.path.endswith('/')]
+    """Names of the files in a folder; none where there is no folder."""
+    if buckets.is_url(folder):
+        return [name for name, size in buckets.listing(folder).items() if size is not None]
+    if not os.path.lexists(folder):
+        return []
+    return [x.name for x in os.scandir(folder) if not x.is_dir(follow_symlinks=False)]
 
 
 def delete(folder: str, name: str) -> None:
     """Delete one file of a folder."""
-    path = FileSystems.join(folder, name)
-    if '://' in folder:
-        FileSystems.delete([glob.escape(path)])
+    path = buckets.join(folder, name)
+    if buckets.is_url(folder):
+        buckets.remove(path)
     else:
         os.remove(path)
 
@@ -69,9 +83,7 @@ def delete(folder: str, name: str) -> None:
 def read_json(path: str) -> dict:
     """The object in a file; an empty one where there is none."""
     with contextlib.suppress(OSError):
-        if '://' not in path:
-            return files.read_json(path, OSError)
-        return files.parse_json(read_whole(path), OSError, where=path)
+        return files.read_json(path, OSError)
     return {}
 
 
@@ -81,9 +93,7 @@ def own_files(output_dir: str) -> list[str]:
     They are those that its dataset.json tells of, or, where it did not get so far, its list. A
     dataset.json without name, splits and schema_version is somebody else's.
     """
-    if not FileSystems.exists(output_dir):
-        return []
-    metadata = read_json(FileSystems.join(output_dir, records.DATASET_FILE))
+    metadata = read_json(buckets.join(output_dir, records.DATASET_FILE))
     name, splits = metadata.get('name'), metadata.get('splits')
     listed = set()
     if isinstance(name, str) and isinstance(splits, dict) and 'schema_version' in metadata:
@@ -91,7 +101,7 @@ def own_files(output_dir: str) -> list[str]:
         listed -= set() if 'mixtures' in metadata else {*TABLES}  # somebody's, beside an early one
     else:
         splits = {}
-    staged = read_json(FileSystems.join(output_dir, STAGING, FILES))
+    staged = read_json(buckets.join(output_dir, STAGING, FILES))
     listed.update(map(str, staged.get('files', ())))
 
     def is_ours(entry):
@@ -121,23 +131,23 @@ def prepare(output_dir: str, name: str, overwrite: bool) -> bool:
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
     earlier = own_files(output_dir)
-    entries = listing(output_dir) if FileSystems.exists(output_dir) else []
+    entries = listing(output_dir)
     is_written = functools.partial(_is_written, name=name)
-    if '://' not in output_dir:
+    if not buckets.is_url(output_dir):
         written = [entry for entry in entries if entry in earlier or is_written(entry)]
         files.refuse_links(output_dir, STAGING, *written)
     foreign = sorted(entry for entry in {*entries} - {*earlier} if is_written(entry))
     if foreign:
         raise DatasetExistsError(
-            f'{FileSystems.join(output_dir, foreign[0])} is there, and no data set that it '
+            f'{buckets.join(output_dir, foreign[0])} is there, and no data set that it '
             'belongs to: move it away, or give another --output_dir'
         )
     if records.DATASET_FILE in entries and not overwrite:
         raise DatasetExistsError(
             f'{output_dir} holds a finished data set; give another --output_dir, or --overwrite'
         )
-    if '://' not in output_dir:
-        os.makedirs(FileSystems.join(output_dir, STAGING), exist_ok=True)
+    if not buckets.is_url(output_dir):
+        os.makedirs(buckets.join(output_dir, STAGING), exist_ok=True)
     clear(output_dir)
     return records.DATASET_FILE in entries
 
@@ -155,17 +165,17 @@ def make_room(output_dir: str, names: list[str]) -> None:
     earlier = own_files(output_dir)
     # Killed at any instant, the list knows old and new files alike.
     ours = {'files': sorted({*earlier, *names})}
-    write_whole(FileSystems.join(output_dir, STAGING, FILES), files.to_json(ours).encode())
+    write_whole(buckets.join(output_dir, STAGING, FILES), files.to_json(ours).encode())
     for name in earlier:
         delete(output_dir, name)
 
 
 def clear(output_dir: str, *, all: bool = False) -> None:
     """Empties the staging folder but for the list of files; with `all` removes it."""
-    staging = FileSystems.join(output_dir, STAGING)
+    staging = buckets.join(output_dir, STAGING)
     for name in listing(staging):
         if all or name != FILES:
             delete(staging, name)
-    if all and '://' not in staging:
+    if all and not buckets.is_url(staging):
         with contextlib.suppress(OSError):  # something in it is not ours
             os.rmdir(staging)

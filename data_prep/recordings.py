@@ -3,7 +3,6 @@
 import collections
 from collections.abc import Callable, Iterable
 import dataclasses
-import glob
 import hashlib
 import heapq
 import math
@@ -16,7 +15,7 @@ import soundfile
 
 from data_prep import progress, tables
 from data_prep.tables import PATH, PATHS, TreeError, column
-from fgsep_jax import files as files_lib
+from fgsep_jax import buckets, files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import counted, shown as printable
@@ -232,12 +231,7 @@ def walk(root: str) -> Walked:
 
 def _walk_url(root: str) -> Walked:
     """All below a URL."""
-    from apache_beam.io.filesystems import FileSystems
-
-    base = root.rstrip('/') + '/'
-    paths = [
-        m.path[len(base) :] for m in FileSystems.match([glob.escape(base) + '**'])[0].metadata_list
-    ]
+    paths = buckets.find(root)
     chosen = [path for path in paths if not any(map(is_companion, path.split('/')))]
     return Walked(chosen, len(paths) - len(chosen))
 

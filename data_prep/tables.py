@@ -18,7 +18,7 @@ import re
 import unicodedata
 import urllib.parse
 
-from data_prep import progress
+from data_prep import output, progress
 from fgsep_jax import files, names
 from fgsep_jax.names import counted, shown as printable
 
@@ -33,13 +33,7 @@ class TreeError(ValueError):
 def _contents(path: str, part: tuple[int, int] | None) -> bytes:
     if '://' not in path and not part:
         return files.read_bytes(path, TreeError, most=MOST_BYTES)
-    from apache_beam.io.filesystems import FileSystems
-
-    with FileSystems.open(path, 'application/octet-stream') as file:
-        if not part:
-            return file.read()
-        file.seek(part[0])
-        return file.read(part[1] - part[0])
+    return output.read_whole(path, part)
 
 
 def read_lines(path: str, part: tuple[int, int] | None = None) -> list[str]:

@@ -34,9 +34,10 @@ def is_url(path):
 
 def join(folder, *parts):
     """A path below a folder, of a file system or a bucket."""
-    if not is_url(folder):
-        return os.path.join(folder, *parts)
-    return '/'.join((os.fspath(folder).rstrip('/'), *parts))
+    folder = os.fspath(folder)
+    return (
+        '/'.join((folder.rstrip('/'), *parts)) if is_url(folder) else os.path.join(folder, *parts)
+    )
 
 
 def at_orbax(url):
@@ -97,6 +98,22 @@ def listing(folder):
     return found
 
 
+def find(folder):
+    """Paths of all files in a folder of a bucket and below it, from there on.
+
+    Raises:
+      Unreachable: it cannot be read, or one has a name that would lead elsewhere.
+    """
+    fs, root = _opened(folder)
+    root = root.rstrip('/')
+    with _said(folder):
+        paths = [path[len(root) + 1 :] for path in fs.find(root) if path.rstrip('/') != root]
+    for path in paths:
+        if {'', '.', '..'} & {*path.removesuffix('/').split('/')}:
+            raise Unreachable(f'{join(folder, path)} has a name that no file can have')
+    return [path for path in paths if not path.endswith('/')]
+
+
 def read(file, start=None, end=None):
     """Bytes of a file in a bucket, from `start` to before `end`, by one request of just these.
 
@@ -119,6 +136,13 @@ def write(file, content, *, new=False):
     fs, path = _opened(file)
     with _said(file):
         fs.pipe_file(path, content, mode='create' if new else 'overwrite')
+
+
+def put(path, file):
+    """Copies a file of this machine to one of a bucket, whole or not at all."""
+    fs, there = _opened(file)
+    with _said(file):
+        fs.put_file(path, there)
 
 
 def modified(file):
@@ -171,26 +195,19 @@ class _Copy:
         self._known = self._state()
 
     def _bring(self):
-        fs, root = _opened(self.url)
-        with _said(self.url):
-            paths = [path for path in fs.find(root) if path.strip('/') != root.strip('/')]
-            below = {path: path[len(root.rstrip('/')) + 1 :] for path in paths}
-            wanted, stay = {}, {*STAYS, *(['checkpoints'] if at_orbax(self.url) else [])}
-            for path, name in below.items():
-                if {'', '.', '..'} & {
-                    *name.removesuffix('/').split('/')
-                }:  # it would lead elsewhere
-                    raise Unreachable(f'{join(self.url, name)} has a name that no file can have')
-                stays = next((i for i, part in enumerate(name.split('/')) if part in stay), None)
-                if stays is not None:
-                    folder = '/'.join(name.split('/')[: stays + 1])
-                    os.makedirs(os.path.join(self.folder, folder), exist_ok=True)
-                elif not name.endswith('/') and not _is_passing(name):
-                    wanted[path] = os.path.join(self.folder, name)
-            for place in {os.path.dirname(place) for place in wanted.values()}:
-                os.makedirs(place, exist_ok=True)
-            if wanted:
-                fs.get([*wanted], [*wanted.values()])
+        stay, wanted = {*STAYS, *(['checkpoints'] if at_orbax(self.url) else [])}, {}
+        for name in find(self.url):
+            parts = name.split('/')
+            stays = next((i for i, part in enumerate(parts) if part in stay), None)
+            if stays is not None:
+                os.makedirs(os.path.join(self.folder, *parts[: stays + 1]), exist_ok=True)
+            elif not _is_passing(name):
+                wanted[name] = os.path.join(self.folder, *parts)
+                os.makedirs(os.path.dirname(wanted[name]), exist_ok=True)
+        if wanted:
+            fs, root = _opened(self.url)
+            with _said(self.url):
+                fs.get([f'{root.rstrip("/")}/{name}' for name in wanted], [*wanted.values()])
 
     def put_up(self):
         """Puts up what has changed since, what was written last at last, and removes there what was
@@ -199,9 +216,7 @@ class _Copy:
             now = self._state()
             for name in sorted(now, key=lambda name: now[name][1]):
                 if self._known.get(name) != now[name]:
-                    fs, path = _opened(join(self.url, name))
-                    with _said(join(self.url, name)):
-                        fs.put_file(os.path.join(self.folder, name), path)
+                    put(os.path.join(self.folder, name), join(self.url, name))
                     self._known[name] = now[name]
             for name in self._known.keys() - now.keys():
                 remove(join(self.url, name))

@@ -43,7 +43,7 @@ def held(folder, doing, *, flag=''):
     """Holds a folder while it is written to.
 
     Args:
-      folder: on a file system; made if missing, and removed again if it is empty afterwards.
+      folder: made if missing, and removed again if it is empty afterwards; or one of a bucket.
       doing: what for, e.g. 'training'; others are told.
       flag: of the command line that names another folder, told as well.
 
@@ -54,8 +54,8 @@ def held(folder, doing, *, flag=''):
       Locked: another process holds it.
       OSError: the folder cannot be written to.
     """
-    made = _missing(folder)
-    url = buckets.url_of(folder)
+    url = folder if buckets.is_url(folder) else buckets.url_of(folder)
+    made = [] if url else _missing(folder)
     lock = _BucketLock(url, doing) if url else Lock(folder, doing)
     try:
         lock.take(flag)

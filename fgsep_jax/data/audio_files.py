@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from fgsep_jax import files, streams
+from fgsep_jax import buckets, files, streams
 from fgsep_jax.data import containers
 from fgsep_jax.names import counted, shown
 
@@ -103,11 +103,8 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
     Raises:
         BadInput: if it is none: a pipe, a device, a folder, or a link to nothing.
     """
-    if '://' in path:
-        from apache_beam.io.filesystems import FileSystems
-
-        with FileSystems.open(path) as file:
-            contents = file.read()
+    if buckets.is_url(path):
+        contents = buckets.read(path)
         return io.BytesIO(contents), len(contents)
     try:
         status = os.stat(path)

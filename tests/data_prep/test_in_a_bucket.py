@@ -1,0 +1,48 @@
+"""A data set that is made out of a bucket, into one, is that of a folder."""
+
+import fsspec
+import pytest
+
+from data_prep import folder_2mix
+from fgsep_jax import lock
+from fgsep_jax.data.source import RecordSource
+import trees
+
+
+@pytest.fixture
+def memory():
+    """An empty bucket in memory."""
+    fs = fsspec.filesystem('memory')
+    fs.store.clear()
+    yield fs
+    fs.store.clear()
+
+
+@pytest.mark.slow
+def test_the_bytes_are_those_of_a_folder(memory, tmp_path, capsys):
+    recordings = tmp_path / 'recordings'
+    trees.folder(recordings)
+    memory.put(f'{recordings}/', '/b/recordings/', recursive=True)
+    counts = ['--train_pairs=4', '--validation_pairs=2', '--test_pairs=2', '--fewer']
+    counts += ['--validation_fraction=0.3', '--test_fraction=0.3', '--name=mine']
+    here = tmp_path / 'out'
+    folder_2mix.main([f'--input_dir={recordings}', f'--output_dir={here}', *counts])
+    given = ['--input_dir=memory://b/recordings', '--output_dir=memory://b/out', *counts]
+    folder_2mix.main(given)
+    written = {
+        name.removeprefix('/b/out/'): memory.cat_file(name) for name in memory.find('/b/out')
+    }
+    assert written == {path.name: path.read_bytes() for path in here.iterdir()}
+    assert len(RecordSource('memory://b/out', 'train')) == 4
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as refused:
+        folder_2mix.main(given)
+    error = capsys.readouterr().err
+    assert refused.value.code == 2 and 'memory://b/out holds a finished data set' in error
+    memory.pipe_file('/b/out/mine.txt', b'of somebody')
+    with lock.held('memory://b/out', 'another job'), pytest.raises(SystemExit):
+        folder_2mix.main([*given, '--overwrite'])
+    assert 'memory://b/out is being written to by process' in capsys.readouterr().err
+    folder_2mix.main([*given, '--overwrite', '--seed=1'])
+    assert {*memory.find('/b/out')} == {f'/b/out/{name}' for name in (*written, 'mine.txt')}
+    assert memory.cat_file('/b/out/mixtures.csv') != written['mixtures.csv']
