@@ -130,8 +130,10 @@ def _by_value(work: bytes, ours: str) -> Callable:
 
 @functools.cache
 def code() -> str:
-    """A digest of the jobs' code."""
-    paths = sorted(pathlib.Path(__file__).parent.rglob('*.py'))
+    """A digest of the jobs' code, and of what of the package they are made with."""
+    jobs, package = pathlib.Path(__file__).parent, pathlib.Path(buckets.__file__).parent
+    paths = sorted(jobs.rglob('*.py'))
+    paths += [*sorted(package.glob('*.py')), *sorted((package / 'data').glob('*.py'))]
     return hashlib.sha256(b''.join(path.read_bytes() for path in paths)).hexdigest()
 
 

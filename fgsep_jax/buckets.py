@@ -51,8 +51,9 @@ def _opened(url):
     try:
         import fsspec
 
-        # Others write there as well, so that listings are not kept.
-        return fsspec.core.url_to_fs(url, use_listings_cache=False)
+        # Others write there as well, so that listings are not kept; neither are Orbax's.
+        fsspec.config.conf.setdefault(protocol, {}).setdefault('use_listings_cache', False)
+        return fsspec.core.url_to_fs(url)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
         how = f"pip install 'fgsep_jax[{extra}]'" if extra else _reason(error)
@@ -74,6 +75,10 @@ def _said(url):
         raise
     except FileNotFoundError as error:  # its own words are of requests
         raise FileNotFoundError(errno.ENOENT, 'No such file', url) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):  # of this machine's disk
+            raise
+        raise Unreachable(f'{url} cannot be reached ({_reason(error)})') from error
     except Exception as error:  # of the network, or of whoever asks for credentials
         raise Unreachable(f'{url} cannot be reached ({_reason(error)})') from error
 
@@ -164,10 +169,14 @@ def remove(file):
 
 
 def rename(before, after):
-    """Renames a folder of a bucket, file by file."""
-    fs, path = _opened(before)
+    """Renames a folder of a bucket, file by file; killed in between, all is at its old place."""
+    names = find(before)
+    (fs, source), (_, target) = _opened(before), _opened(after)
     with _said(before):
-        fs.mv(path, _opened(after)[1], recursive=True)
+        for name in names:
+            fs.cp_file(f'{source}/{name}', f'{target}/{name}')
+        for name in names:
+            fs.rm_file(f'{source}/{name}')
 
 
 class _Copy:
@@ -176,51 +185,65 @@ class _Copy:
     Args:
       url: of the folder.
       folder: of this machine, empty.
+
+    Attributes:
+      closed: whether nothing more is put up.
+      removed: paths below of what was removed here on purpose, and is to be there.
     """
 
     def __init__(self, url, folder):
         self.url, self.folder = url, folder
-        self._put_up = threading.Lock()
+        self.closed, self.removed = False, set()
+        self._mutex = threading.Lock()
         self._known = {}  # path below: (bytes, time) as last brought or put up
 
     def bring(self):
-        """Brings all files but those of STAYS."""
-        for last in (False, False, True):
-            try:
-                self._bring()
-                break
-            except FileNotFoundError:  # another process has removed one just now
-                if last:
-                    raise
-        self._known = self._state()
+        """Brings all files but those of STAYS as they are now; what was changed here stays."""
+        with self._mutex:
+            for last in (False, False, True):
+                try:
+                    self._bring()
+                    break
+                except FileNotFoundError:  # another process has removed one just now
+                    if last:
+                        raise
 
     def _bring(self):
         stay, wanted = {*STAYS, *(['checkpoints'] if at_orbax(self.url) else [])}, {}
+        state = self._state()
         for name in find(self.url):
             parts = name.split('/')
             stays = next((i for i, part in enumerate(parts) if part in stay), None)
             if stays is not None:
                 os.makedirs(os.path.join(self.folder, *parts[: stays + 1]), exist_ok=True)
-            elif not _is_passing(name):
+            elif not _is_passing(name) and state.get(name) == self._known.get(name):
                 wanted[name] = os.path.join(self.folder, *parts)
                 os.makedirs(os.path.dirname(wanted[name]), exist_ok=True)
         if wanted:
             fs, root = _opened(self.url)
             with _said(self.url):
                 fs.get([f'{root.rstrip("/")}/{name}' for name in wanted], [*wanted.values()])
+        for name in self._known.keys() - wanted.keys():
+            if state.get(name) == self._known[name]:  # it is gone there
+                os.remove(os.path.join(self.folder, name))
+                del self._known[name]
+        now = self._state()
+        self._known |= {name: now[name] for name in wanted}
 
     def put_up(self):
         """Puts up what has changed since, what was written last at last, and removes there what was
-        removed here. What others have put there since is left alone."""
-        with self._put_up:
+        removed here on purpose. What others have put there since is left alone."""
+        with self._mutex:
             now = self._state()
             for name in sorted(now, key=lambda name: now[name][1]):
-                if self._known.get(name) != now[name]:
+                if self._known.get(name) != now[name] and not self.closed:
                     put(os.path.join(self.folder, name), join(self.url, name))
                     self._known[name] = now[name]
-            for name in self._known.keys() - now.keys():
-                remove(join(self.url, name))
-                del self._known[name]
+            for name in self.removed - now.keys():
+                if not self.closed:
+                    remove(join(self.url, name))
+                    self._known.pop(name, None)
+            self.removed.clear()
 
     def _state(self):
         state = {}
@@ -286,7 +309,10 @@ def local(path):
     """
     if not path or not is_url(path):
         return path
-    url = os.fspath(path).rstrip('/')
+    protocol, _, place = os.fspath(path).partition('://')
+    url = f'{protocol}://{place.rstrip("/")}'
+    if {'', '.', '..'} & {*place.rstrip('/').split('/')}:
+        raise Unreachable(f'{path} is no folder of a bucket: write {protocol}://BUCKET/PATH')
     there = [copy.folder for copy in _copies.values() if copy.url == url]
     return there[0] if there else _makers[-1](url)
 
@@ -311,11 +337,33 @@ def put_up(path):
         copy.put_up()
 
 
+def bring(path):
+    """Brings anew what has changed in the folder of the `local` copy that a path is in."""
+    copy = _copy_with(path)
+    if copy is not None:
+        copy.bring()
+
+
+def removed(path):
+    """Notes that a file was removed on purpose: what is only gone from a copy, a cleaner of
+    temporary files may have taken."""
+    copy = _copy_with(path)
+    if copy is not None:
+        name = os.path.relpath(os.path.abspath(path), copy.folder)
+        copy.removed.add(name.replace(os.sep, '/'))
+
+
 def abandon(path):
     """Puts up nothing more of the `local` copy that a path is in: the folder is another's now."""
     copy = _copy_with(path)
     if copy is not None:
-        copy.put_up = lambda: None
+        copy.closed = True
+
+
+def abandon_all():
+    """Puts up nothing more of any copy, before the process leaves without unwinding."""
+    for copy in list(_copies.values()):
+        copy.closed = True
 
 
 def _copy_with(path):

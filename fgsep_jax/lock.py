@@ -30,12 +30,19 @@ from fgsep_jax.names import shown
 NAME = '.fgsep_lock'
 BEAT = 15.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
+SETTLES = 2.0  # seconds after which of two that took a dead one's lock in a bucket one has it
 
 _held, _scratch = set(), set()  # Locks, and temporary folders, of this process
 
 
 class Locked(OSError):
-    """Another process writes to the folder."""
+    """Another process writes to the folder.
+
+    Attributes:
+      elsewhere: whether it is, or was, on another machine, so that a later start may have it.
+    """
+
+    elsewhere = False
 
 
 @contextlib.contextmanager
@@ -59,7 +66,15 @@ def held(folder, doing, *, flag=''):
     lock = _BucketLock(url, doing) if url else Lock(folder, doing)
     try:
         lock.take(flag)
+        buckets.bring(folder)  # a copy is as old as the start of this process
         yield lock
+        if not lock.lost:
+            buckets.put_up(folder)  # before another may begin
+    except BaseException:
+        if not lock.lost and lock in _held:
+            with contextlib.suppress(OSError):  # what stopped the work is what is told
+                buckets.put_up(folder)
+        raise
     finally:
         lock.release()
         for path in made:
@@ -83,7 +98,7 @@ def check(folder, *, flag=''):
     """
     owned = _owner_of(folder)
     if owned and _is_here(owned[1]) and not _is_dead(*owned, time.time()):
-        raise Locked(_refusal(buckets.url_of(folder) or folder, *owned, flag))
+        raise _locked(buckets.url_of(folder) or folder, *owned, flag)
 
 
 @contextlib.contextmanager
@@ -109,6 +124,7 @@ def release_all():
     """Gives back all that this process holds, before it leaves without unwinding."""
     for lock in list(_held):
         lock.release()
+    buckets.abandon_all()
     for folder in list(_scratch):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -148,7 +164,7 @@ class Lock:
                     continue
                 path, owner = owned
                 if not _is_dead(path, owner, now):
-                    raise Locked(_refusal(self._folder, path, owner, flag))
+                    raise _locked(self._folder, path, owner, flag)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             else:
@@ -230,21 +246,26 @@ class _BucketLock:
         self._url, self._doing, self._stopped = url, doing, threading.Event()
         self._key = uuid.uuid4().hex
         self._path = buckets.join(url, NAME)
+        self._writing, self._released = threading.Lock(), False
 
     def take(self, flag=''):
         """Takes the lock, or that of a dead process; see `held`."""
         content = self._content()
-        buckets.write(f'{self._path}-{self._key}', content)
-        now = buckets.modified(f'{self._path}-{self._key}') or time.time()
-        buckets.remove(f'{self._path}-{self._key}')
+        private = f'{self._path}-{self._key}'
+        buckets.write(private, content)
+        now = buckets.modified(private) or time.time()
+        buckets.remove(private)
         for _ in range(10):
-            owned = _owner_of_url(self._url)
+            owned, takes_over = _owner_of_url(self._url), False
             if owned is not None:
                 if not _is_dead(*owned, now):
-                    raise Locked(_refusal(self._url, *owned, flag))
+                    raise _locked(self._url, *owned, flag)
                 buckets.remove(owned[0])
+                takes_over = True
             with contextlib.suppress(FileExistsError):
                 buckets.write(self._path, content, new=True)
+            if takes_over:  # another may have, too, and removed what was there by now
+                time.sleep(SETTLES)
             if self._is_own():  # where a server knows no `new`, the last of many has it
                 break
         else:
@@ -254,13 +275,12 @@ class _BucketLock:
 
     def release(self):
         """Gives the lock back; once is enough, and more does no harm."""
-        if self._stopped.is_set():
-            return
         self._stopped.set()
         _held.discard(self)
-        with contextlib.suppress(OSError):
-            if self._is_own():
+        with self._writing, contextlib.suppress(OSError):
+            if not self._released and self._is_own():
                 buckets.remove(self._path)
+            self._released = True
 
     def _content(self):
         owner = {
@@ -280,10 +300,13 @@ class _BucketLock:
     def _beat(self):
         while not self._stopped.wait(BEAT):
             try:
-                if not self._is_own():
-                    self.lost = not self._stopped.is_set()
-                    return
-                buckets.write(self._path, self._content())
+                with self._writing:
+                    if self._stopped.is_set():
+                        return
+                    if not self._is_own():
+                        self.lost = True
+                        return
+                    buckets.write(self._path, self._content())
             except OSError:
                 continue  # a server that does not answer now
 
@@ -317,6 +340,12 @@ def _owner(path):
         if isinstance(error.__cause__ or error, FileNotFoundError):
             return None
         return os.path.join(path, name), {}  # cut short by a power failure, or another user's
+
+
+def _locked(folder, path, owner, flag):
+    locked = Locked(_refusal(folder, path, owner, flag))
+    locked.elsewhere = not _is_here(owner)
+    return locked
 
 
 def _refusal(folder, path, owner, flag):

@@ -376,6 +376,8 @@ def _run(argv):
     args.restart = argv is None
     try:
         args.several = hosts.check(args)
+        if args.restart and any(map(buckets.is_url, [args.workdir or '', *args.runs])):
+            huge_pages.use()  # now, or all is brought twice
         with buckets.copies():
             args.workdir, args.runs = buckets.local(args.workdir), [*map(buckets.local, args.runs)]
             _do(args, folder, overrides)
@@ -384,7 +386,10 @@ def _run(argv):
         raise SystemExit(128 + notice.number) from notice
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
         hosts.await_reason(error)
-        raise command_line.refusal(error) from error
+        refused = command_line.refusal(error)
+        if getattr(error, 'elsewhere', False):  # of a machine that is lost; a later start has it
+            refused.code = hosts.LOST
+        raise refused from error
 
 
 if __name__ == '__main__':

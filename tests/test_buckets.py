@@ -40,14 +40,22 @@ def files_in(folder):
 
 
 def test_a_copy_is_brought_changed_and_put_up(memory):
-    there = 'keep', 'change', 'a/b/remove', 'tensorboard/big', 'checkpoints/3/x', lock.NAME
+    there = (
+        'keep',
+        'change',
+        'vanish',
+        'a/b/remove',
+        'tensorboard/big',
+        'checkpoints/3/x',
+        lock.NAME,
+    )
     for name in there:
         memory.pipe_file(f'/b/run/{name}', b'before')
     with buckets.copies():
         folder = pathlib.Path(buckets.local('memory://b/run/'))
         assert buckets.local('memory://b/run') == str(folder) and folder.name == 'run'
         # What is not brought is seen to be there; checkpoints are, as Orbax cannot read them there.
-        assert {*files_in(folder)} == {'keep', 'change', 'a/b/remove', 'checkpoints/3/x'}
+        assert {*files_in(folder)} == {'keep', 'change', 'vanish', 'a/b/remove', 'checkpoints/3/x'}
         assert (folder / 'tensorboard').is_dir() and not [*(folder / 'tensorboard').iterdir()]
         assert buckets.url_of(folder / 'a' / 'c') == 'memory://b/run/a/c'
         assert buckets.named(f'in {folder}/a') == 'in memory://b/run/a'
@@ -55,11 +63,13 @@ def test_a_copy_is_brought_changed_and_put_up(memory):
         (folder / 'new').mkdir()
         (folder / 'new' / 'file').write_bytes(b'new')
         os.remove(folder / 'a' / 'b' / 'remove')
+        buckets.removed(folder / 'a' / 'b' / 'remove')
+        os.remove(folder / 'vanish')  # a cleaner of temporary files did, and nobody wants it gone
         memory.pipe_file('/b/run/keep', b'of another process')
         buckets.put_up(folder)
         found = {name.removeprefix('/b/run/'): memory.cat_file(name) for name in memory.find('/b')}
         expected = {'keep': b'of another process', 'change': b'later!', 'new/file': b'new'}
-        stays = 'tensorboard/big', 'checkpoints/3/x', lock.NAME
+        stays = 'vanish', 'tensorboard/big', 'checkpoints/3/x', lock.NAME
         assert found == {**expected, **dict.fromkeys(stays, b'before')}
         (folder / 'last').write_bytes(b'at the end')
     assert memory.cat_file('/b/run/last') == b'at the end'
@@ -90,6 +100,55 @@ def test_what_was_written_last_is_put_up_last(memory, monkeypatch):
     assert [os.path.basename(path) for path in written] == ['z', 'm', 'a']
 
 
+def test_who_gets_a_lock_works_on_what_is_there_then(memory):
+    memory.pipe_file('/b/run/log', b'1')
+    memory.pipe_file('/b/run/gone', b'1')
+    with buckets.copies():
+        folder = pathlib.Path(buckets.local('memory://b/run'))
+        memory.pipe_file('/b/run/log', b'1 2 3')  # by who had the lock until now
+        memory.rm_file('/b/run/gone')
+        with lock.held(str(folder), 'training'):
+            assert files_in(folder) == {'log': b'1 2 3'}
+            (folder / 'log').write_bytes(b'1 2 3 4')
+        assert memory.cat_file('/b/run/log') == b'1 2 3 4'  # before another can begin
+
+
+def test_of_two_that_take_a_dead_ones_lock_one_has_it(memory, monkeypatch):
+    memory.pipe_file(f'/b/run/{lock.NAME}', b'{"host": "elsewhere"}')
+    monkeypatch.setattr(lock, 'SILENCE', -1.0)
+
+    def other_is_later(seconds):
+        monkeypatch.setattr(lock, 'SILENCE', 120.0)
+        memory.pipe_file(f'/b/run/{lock.NAME}', b'{"host": "another", "key": "of another"}')
+
+    monkeypatch.setattr(lock.time, 'sleep', other_is_later)
+    with pytest.raises(lock.Locked, match='on another') as refused:
+        lock._BucketLock('memory://b/run', 'training').take()
+    assert refused.value.elsewhere
+
+
+def test_a_release_waits_for_a_beat(memory, monkeypatch):
+    monkeypatch.setattr(lock, 'BEAT', 0.001)
+    monkeypatch.setattr(lock, 'SETTLES', 0.0)
+    for _ in range(20):
+        with lock.held('memory://b/run', 'training'):
+            time.sleep(0.002)
+        assert not memory.find('/b')
+
+
+def test_a_folder_is_renamed_file_by_file(memory):
+    for name in ('x', 'a/y'):
+        memory.pipe_file(f'/b/run/5/{name}', name.encode())
+    buckets.rename('memory://b/run/5', 'memory://b/run/5.torn')
+    assert sorted(memory.find('/b')) == ['/b/run/5.torn/a/y', '/b/run/5.torn/x']
+
+
+@pytest.mark.parametrize('url', ['memory://', 'memory://b/run/..', 'memory://b//run', 'gs://'])
+def test_what_is_no_folder_of_a_bucket_is_refused(url):
+    with buckets.copies(), pytest.raises(buckets.Unreachable, match='no folder of a bucket'):
+        buckets.local(url)
+
+
 def test_an_abandoned_copy_and_one_in_an_error(memory):
     with pytest.raises(ValueError, match='stop'), buckets.copies():
         for name in ('lost', 'kept'):
@@ -103,6 +162,7 @@ def test_an_abandoned_copy_and_one_in_an_error(memory):
 
 def test_a_lock_in_a_bucket(memory, monkeypatch):
     monkeypatch.setattr(lock, 'BEAT', 0.01)
+    monkeypatch.setattr(lock, 'SETTLES', 0.0)
     place = f'/b/run/{lock.NAME}'
     with buckets.copies():
         folder = buckets.local('memory://b/run')
@@ -159,7 +219,7 @@ def test_records_are_fetched_by_their_very_bytes_and_many_at_once(server, tmp_pa
     for i in order:
         assert there[i].id == train[i].id
     assert server.fetched == train._index['size'][order].sum()
-    server.latency = 0.3
+    server.latency, server.most = 0.3, 0
     with ThreadPoolExecutor(8) as pool:
         assert len([*pool.map(there.__getitem__, range(8))]) == 8
     assert server.most == 8
@@ -195,13 +255,17 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(server, tmp_path, monkeypatch):
     while not any(name.endswith('checkpoints/4/commit_success.txt') for _, name in server.objects):
         assert killed.poll() is None, killed.communicate()[0]
         time.sleep(0.01)
+    killed.send_signal(signal.SIGSTOP)
     second = program('fgsep_jax.main', *settings, *there, check=False)
     output, _ = second.communicate(timeout=100)
-    if killed.poll() is None:  # else it was quicker
-        assert second.returncode == 2 and output.startswith('error: gs://bucket/runs/a'), output
-        assert 'is being written to by process' in output, output
+    assert second.returncode == 2 and output.startswith('error: gs://bucket/runs/a'), output
+    assert 'is being written to by process' in output, output
+    assert killed.poll() is None
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
+    # As one that is killed in the midst of a save leaves it.
+    with server.mutex:
+        del server.objects['bucket', 'runs/a/checkpoints/4/state/_METADATA']
     output = program('fgsep_jax.main', *settings, *there)
     assert 'run                gs://bucket/runs/a\n' in output
     assert 'listen             gs://bucket/runs/a/audio/tones/*/*.wav' in output

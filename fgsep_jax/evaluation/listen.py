@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from fgsep_jax import files as files_lib, names
+from fgsep_jax import buckets, files as files_lib, names
 from fgsep_jax.evaluation import evaluate
 from fgsep_jax.metrics.improvement import SkipExample, as_references, finite
 
@@ -196,6 +196,7 @@ def _remove(folder, files):
         if names.is_below(path, folder):
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(folder, path))
+            buckets.removed(os.path.join(folder, path))
     for path in {os.path.dirname(path) for path in files}:
         if names.is_below(path, folder):
             with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 
-from fgsep_jax import files as files_lib, lock, names
+from fgsep_jax import buckets, files as files_lib, lock, names
 from fgsep_jax.report import figures, page
 from fgsep_jax.report.parts import Figure, Table, comma_separated, markdown
 from fgsep_jax.report.runs import ResultsError
@@ -60,6 +60,7 @@ def write(sections, output_dir, title):
     for name in before - files.keys():
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(output_dir, name))
+        buckets.removed(os.path.join(output_dir, name))
     put(LIST, _listed(files))
     return os.path.join(output_dir, 'index.html')
 

@@ -397,6 +397,10 @@ def load_initial(config):
       ConfigError: they are another model's; the message has the flags that make this one the same.
     """
     path = config.training.init_from
+    if buckets.is_url(path):
+        raise ConfigError(
+            f'training.init_from = {path!r}: must be here; copy the run or model file'
+        )
     about, parameters, notes = load_trained(path)
     theirs, ours = (files.flatten(one.to_dict()) for one in (about.config, config))
     differ = {

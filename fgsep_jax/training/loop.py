@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgsep_jax import buckets, config as config_lib, pcm, stopping
+from fgsep_jax import buckets, config as config_lib, files, pcm, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.metrics.improvement import as_references, finite
@@ -147,7 +147,10 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                         f'the lock of {workdir} was removed, or taken by another process while this'
                         ' one stood still: nothing more is written'
                     )
-                buckets.put_up(workdir)  # the curves, before the checkpoint that counts on them
+                try:  # the curves, before the checkpoint that counts on them
+                    buckets.put_up(workdir)
+                except OSError as error:  # the next time will do
+                    log.say(f'note: {files.why(error)}; the training goes on')
                 checkpoints.save(
                     step,
                     state,

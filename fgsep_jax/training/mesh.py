@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import numpy as np
 
-from fgsep_jax import lock
+from fgsep_jax import buckets, lock
 
 
 def make_mesh(devices=None):
@@ -115,12 +115,17 @@ def hold(folder, doing, *, flag=''):
       OSError: on all hosts, where another process holds it or it cannot be written to.
     """
     with contextlib.ExitStack() as stack:
-        held, refusal = None, ''
+        held, refusal, elsewhere = None, '', False
         if jax.process_index() == 0:
             try:
                 held = stack.enter_context(lock.held(folder, doing, flag=flag))
             except OSError as error:
-                refusal = str(error)
-        if refusal := gather(refusal)[0]:
-            raise OSError(refusal)
+                refusal, elsewhere = str(error), getattr(error, 'elsewhere', False)
+        refusal, elsewhere = gather([refusal, elsewhere])[0]
+        if refusal:
+            refused = lock.Locked(refusal)
+            refused.elsewhere = elsewhere
+            raise refused
+        if jax.process_index():
+            buckets.bring(folder)
         yield held
