@@ -6,6 +6,7 @@ content) ends in one error of the caller's kind whose one line names the file.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -266,13 +267,7 @@ def parse_json(data, error, *, where, finite=True, halves=False):
       where: name of the file, for the message.
     """
     try:
-        value = json.loads(
-            data.decode('utf-8-sig'),
-            object_pairs_hook=_without_repeats,
-            parse_int=_integer,
-            parse_float=_finite if finite else float,
-            parse_constant=_finite if finite else float,
-        )
+        value = _decoder(finite).decode(data.decode('utf-8-sig'))
         if not halves and b'\\u' in data:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as problem:
@@ -282,6 +277,16 @@ def parse_json(data, error, *, where, finite=True, halves=False):
     if not isinstance(value, dict):
         raise error(f'{where} holds {_kind(value)}, not a JSON object')
     return value
+
+
+@functools.cache  # a log has a million lines
+def _decoder(finite):
+    return json.JSONDecoder(
+        object_pairs_hook=_without_repeats,
+        parse_int=_integer,
+        parse_float=_finite if finite else float,
+        parse_constant=_finite if finite else float,
+    )
 
 
 def _kind(value):

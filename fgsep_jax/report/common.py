@@ -52,7 +52,7 @@ def seeds_on(results, group, data_sets):
 
 def parameters(results, group):
     """Number of parameters as the evaluations tell, or None."""
-    rows = results.scores[results.scores.group == group]
+    rows = results.each[results.each.group == group]
     return int(rows.parameters.iloc[0]) if len(rows) else None
 
 
@@ -69,7 +69,7 @@ def runs_table(results):
     rows = []
     for group in results.groups:
         runs = results.runs[results.runs.group == group.group]
-        scores = results.scores[results.scores.group == group.group]
+        scores = results.each[results.each.group == group.group]
         rows.append(
             [
                 group.label,
@@ -154,7 +154,7 @@ RECIPE = {
 def owners(results, data_sets):
     """{system: number of the first group that has its results on some data sets}, and the set of
     the groups that have the model's own."""
-    rows = results.scores[results.scores.data_set.isin(data_sets)]
+    rows = results.each[results.each.data_set.isin(data_sets)]
     return rows.groupby('system').group.min(), set(rows.group[rows.system == 'model'])
 
 
@@ -204,18 +204,19 @@ def worst_ten(results, data_set):
         return None
     best = max(scored, key=lambda pair: pair[0])[1]
     value = results.matrix(best.group, data_set, metric).dropna(axis=1)
-    value = dict(zip(value.columns, value.to_numpy().mean(axis=0)))
+    mean_N = value.to_numpy().mean(axis=0)
+    worst_N = np.argsort(mean_N, kind='stable')[:10]
     others = [
         results.matrix(other.group, data_set, metric) for _, other in scored if other is not best
     ]
     examples = results.examples(best.group, data_set)
     more = 'speaker' in examples and len(examples['speaker'].columns) > 2
     rows = []
-    for name in sorted(value, key=lambda name: value[name])[:10]:
+    for name, mean in zip(value.columns[worst_N], mean_N[worst_N]):
         about = [float(examples[column, ''][name]) for column in ('snr_db', 'seconds')]
         of_others = [each for matrix in others if name in matrix for each in matrix[name]]
-        mean = float(np.mean(of_others)) if of_others else None
-        rows.append([name, *about, float(value[name]), mean])
+        of_others = float(np.mean(of_others)) if of_others else None
+        rows.append([name, *about, float(mean), of_others])
     return Table(
         f'worst_ten-{data_set}',
         f'The worst ten examples of {best.label}, tested on {data_set}',
@@ -298,12 +299,14 @@ def _curve(ax, logs, key, style):
     value_SN = np.full((len(points), len(step_N)), np.nan)
     for row_N, (steps, values) in zip(value_SN, points):
         row_N[np.searchsorted(step_N, steps)] = values
+    mean_N = np.nanmean(value_SN, axis=0)
+    low_N, high_N = np.nanmin(value_SN, axis=0), np.nanmax(value_SN, axis=0)
+    shown = figures.extremes(mean_N, low_N, high_N)
+    step_N, mean_N, low_N, high_N = (each[shown] for each in (step_N, mean_N, low_N, high_N))
     if len(points) > 1:
-        low_N, high_N = np.nanmin(value_SN, axis=0), np.nanmax(value_SN, axis=0)
         ax.fill_between(step_N, low_N, high_N, color=style['color'], alpha=0.15, linewidth=0)
     # A line of one point is nothing to see.
     marker = {'marker': 'o', 'markersize': 3} if key[0] == 'validation' or len(step_N) == 1 else {}
-    mean_N = np.nanmean(value_SN, axis=0)
     return ax.plot(step_N, mean_N, color=style['color'], linestyle=style['linestyle'], **marker)[0]
 
 
@@ -458,11 +461,13 @@ def by_kind(results, data_set):
 
 def _kinds(results, group, data_set):
     """{what: Series of each example's kind} of what the examples of a data set tell."""
+    import pandas
+
     examples, kinds = results.examples(group, data_set), {}
     if 'sex' in examples and len(examples['sex'].columns) == 2:
-        kinds['sexes of the speakers'] = examples['sex'].apply(
-            lambda pair: PAIRS.get(tuple(sorted(map(str, pair)))), axis=1
-        )
+        pairs = [*zip(*(examples['sex'][source].tolist() for source in examples['sex']))]
+        named = {pair: PAIRS.get(tuple(sorted(map(str, pair)))) for pair in set(pairs)}
+        kinds['sexes of the speakers'] = pandas.Series(map(named.get, pairs), examples.index)
     for source in ROLES:
         if ('class', source) in examples:
             kinds[f'{source} class'] = examples['class', source]

@@ -5,12 +5,15 @@ import io
 import re
 import warnings
 
+import numpy as np
+
 from fgsep_jax import names
 
 # matplotlib, which takes a second to import, is imported where something is drawn: tables do
 # without it.
 
 DPI = 150  # of PNG files
+MOST_POINTS = 3000  # of a line: more than a page has dots across
 INK, GRID = '#1c2128', '#d4d9df'  # `inline` turns these into the page's own
 COLORS = {
     'Conv-TasNet': '#3b82c4',
@@ -123,6 +126,31 @@ def styles(pairs):
             'marker': MARKERS[i],
         }
     return drawn
+
+
+def extremes(*lines, most=MOST_POINTS):
+    """Which points of lines over the same places are drawn: of many, of each short stretch the
+    lowest and the highest of each line, so that no spike is lost and a file stays small.
+
+    Args:
+      *lines: value_N each, without NaN.
+      most: points of a line that are all drawn.
+
+    Returns:
+      Places, sorted: an array, or a slice of all.
+    """
+    count = len(lines[0])
+    if count <= most:
+        return slice(None)
+    starts = np.linspace(0, count, most // (2 * len(lines)) + 1).astype(int)
+    return np.unique(
+        [
+            start + place
+            for start, end in zip(starts[:-1], starts[1:])
+            for value_N in lines
+            for place in (value_N[start:end].argmin(), value_N[start:end].argmax())
+        ]
+    )
 
 
 def no_run(ax, x):

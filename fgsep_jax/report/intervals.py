@@ -15,11 +15,13 @@ of freedom as there are of them, less one. Where nothing but the speakers differ
 with 6 of them and 91 % with 4, and more than 95 % where anything else differs too.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 RESAMPLINGS = 500  # a standard deviation within 3 %
+MOST_CELLS = 1 << 24  # weights, of examples in resamplings, that are held at once
 MIN_GROUPS = 4  # speakers, recordings or examples; fewer say nothing of how they vary
 MIN_SEEDS = 3  # for a claim
 
@@ -70,7 +72,8 @@ def clusters(kind, label_NS):
     Returns:
       Tuple of arrays; () where examples are taken for independent: of other than two speakers.
     """
-    label_NS = np.asarray(label_NS, str)
+    label_NS = np.asarray(label_NS)
+    label_NS = label_NS if label_NS.dtype.kind == 'i' else label_NS.astype(str)  # numbers will do
     if kind == 'recording':
         return tuple(label_NS.T)
     return (label_NS,) if label_NS.shape[1:] == (2,) else ()
@@ -209,29 +212,34 @@ def _bootstrap(by_data, statistic):
     first = [group[0] for group in by_data]
     clusters = [np.concatenate(labels) for labels in zip(*(term.clusters for term in first))]
     sizes = [term.value_SN.shape[1] for term in first]
-    weight_RN, _ = resample(sum(sizes), clusters, np.random.default_rng(0), RESAMPLINGS)
     groups = min(
         len(np.unique(labels))
         for term in first
         for labels in term.clusters or (np.arange(term.value_SN.shape[1]),)
     )
-    split = np.split(weight_RN, np.cumsum(sizes)[:-1], axis=1)
-    whole_R = np.all([part_RN.any(axis=1) for part_RN in split], axis=0)
-    drawn_R = 0.0
-    for group, part_RN in zip(by_data, split):
-        part_RN = part_RN[whole_R]
-        for term in group:
-            if statistic == 'mean':
-                center_R = part_RN @ term.value_SN.mean(axis=0) / part_RN.sum(axis=1)
-            else:
-                center_R = np.mean(
-                    [weighted_median(value_N, part_RN) for value_N in term.value_SN], axis=0
-                )
-            drawn_R = drawn_R + term.weight * center_R
-    return drawn_R, groups
+    if statistic == 'mean':
+        values = [[term.value_SN.mean(axis=0) for term in group] for group in by_data]
+    else:
+        values = [[_in_order(term.value_SN) for term in group] for group in by_data]
+    drawn = []
+    for weight_RN in resampled(sum(sizes), clusters):
+        split = np.split(weight_RN, np.cumsum(sizes)[:-1], axis=1)
+        whole_R = np.all([part_RN.any(axis=1) for part_RN in split], axis=0)
+        split = split if whole_R.all() else [part_RN[whole_R] for part_RN in split]
+        drawn_R = 0.0
+        for group, value, part_RN in zip(by_data, values, split):
+            for term, of_term in zip(group, value):
+                if statistic == 'mean':
+                    center_R = part_RN @ of_term / part_RN.sum(axis=1)
+                else:
+                    medians = [weighted_median(*ordered, part_RN) for ordered in of_term]
+                    center_R = np.mean(medians, axis=0)
+                drawn_R = drawn_R + term.weight * center_R
+        drawn.append(drawn_R)
+    return np.concatenate(drawn), groups
 
 
-def resample(count, clusters, rng, resamplings=RESAMPLINGS):
+def resampled(count, clusters, most=MOST_CELLS):
     """Draws examples, or the groups that they belong to, with replacement.
 
     With several columns of groups each is drawn, and an example counts as often as all of its
@@ -240,37 +248,72 @@ def resample(count, clusters, rng, resamplings=RESAMPLINGS):
     Args:
       count: examples.
       clusters: see `Term`; none for single examples.
-      rng: numpy Generator.
-      resamplings: how many.
+      most: cells of one array.
 
-    Returns:
-      (weight_RN, groups): how often each example counts, resamplings that hold none left out,
-      and the fewest labels of one kind.
+    Yields:
+      weight_RN: how often each example counts, for some of the RESAMPLINGS at a time; its memory
+        is that of the next.
     """
-    weight_RN, fewest = np.ones((resamplings, count)), count
-    for labels in clusters or (np.arange(count),):
-        _, group = np.unique(labels, return_inverse=True)
-        group_NS = group.reshape(count, -1)
-        groups = group_NS.max() + 1
-        drawn_RG = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamplings)
-        for group_N in group_NS.T:
-            weight_RN *= drawn_RG[:, group_N]
-        fewest = min(fewest, groups)
-    return weight_RN[weight_RN.any(axis=1)], fewest
+    groups = [
+        np.unique(labels, return_inverse=True)[1].reshape(count, -1)
+        for labels in clusters or (np.arange(count),)
+    ]
+    draws = _draws(tuple(int(group_NS.max()) + 1 for group_NS in groups))
+    rows = max(most // count // 4, 1) * 4  # products with a matrix take four rows at a time
+    weight_RN = np.empty((min(rows, RESAMPLINGS), count))  # one for all: new memory costs more
+    for first in range(0, RESAMPLINGS, rows):
+        weight_RN = weight_RN[: RESAMPLINGS - first]
+        for some in _blocks(weight_RN):
+            weight_RN[some] = 1.0
+            for group_NS, drawn_RG in zip(groups, draws):
+                part_RG = drawn_RG[first : first + rows][some].astype(float)
+                for group_N in group_NS.T:
+                    weight_RN[some] *= np.take(part_RG, group_N, axis=1)
+        yield weight_RN
 
 
-def weighted_median(value_N, weight_RN):
+def _blocks(value_RN):
+    """Slices of rows that a processor's cache holds."""
+    rows = max((1 << 17) // value_RN.shape[1], 1)
+    return [slice(first, first + rows) for first in range(0, len(value_RN), rows)]
+
+
+@functools.lru_cache(maxsize=1)  # metrics of the same examples follow one another
+def _draws(counts):
+    """How often each of some groups is drawn, [RESAMPLINGS, groups] of each count of groups."""
+    rng, draws = np.random.default_rng(0), []
+    for groups in counts:
+        share, parts = np.full(groups, 1 / groups), []
+        rows = max(MOST_CELLS // 8 // groups, 1)
+        for first in range(0, RESAMPLINGS, rows):
+            size = min(rows, RESAMPLINGS - first)
+            drawn_RG = rng.multinomial(groups, share, size=size)
+            parts.append(drawn_RG.astype(np.min_scalar_type(drawn_RG.max())))
+        draws.append(np.concatenate(parts))
+    return draws
+
+
+def _in_order(value_SN):
+    """(order_N, value_N in it) of each seed."""
+    order_SN = np.argsort(value_SN, axis=1)
+    return [*zip(order_SN, np.take_along_axis(value_SN, order_SN, axis=1))]
+
+
+def weighted_median(order_N, value_N, weight_RN):
     """Medians of one set of values under several weightings.
 
     Args:
-      value_N: the values.
+      order_N: the places of the values among the weights, from the lowest value up.
+      value_N: the values, sorted.
       weight_RN: how often each counts, not all 0 in a row.
 
     Returns:
       Medians [R]; the mean of the two middle values where they share the middle.
     """
-    order_N = np.argsort(value_N)
-    share_RN = np.cumsum(weight_RN[:, order_N], axis=1)
-    share_RN /= share_RN[:, -1:]
-    low_R, high_R = ((share_RN < 0.5 - 1e-9).sum(axis=1), (share_RN < 0.5 + 1e-9).sum(axis=1))
-    return (value_N[order_N[low_R]] + value_N[order_N[high_R]]) / 2
+    low_R, high_R = np.zeros((2, len(weight_RN)), int)
+    for some in _blocks(weight_RN):
+        share_RN = np.cumsum(np.take(weight_RN[some], order_N, axis=1), axis=1)
+        share_RN /= share_RN[:, -1:].copy()
+        low_R[some] = (share_RN < 0.5 - 1e-9).sum(axis=1)
+        high_R[some] = (share_RN < 0.5 + 1e-9).sum(axis=1)
+    return (value_N[low_R] + value_N[high_R]) / 2

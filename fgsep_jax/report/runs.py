@@ -3,6 +3,7 @@
 What is damaged is named in `Run.problems` and left out.
 """
 
+import array
 import codecs
 import contextlib
 import csv
@@ -10,9 +11,11 @@ import dataclasses
 import functools
 import glob
 import io
+import itertools
 import json
 import os
 import re
+import sys
 from typing import Any, NamedTuple
 import warnings
 import zipfile
@@ -47,6 +50,7 @@ ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every resu
 TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
 _ROLES = ('mixture', 'reference', 'estimate')
 SUBSETS = ('c1', 'c2', 'c3', 'c4')
+ROWS = 1 << 14  # of an examples.csv that are texts at the same time
 # Keys in which runs of one experiment may differ: the seed, what only costs time or disk, and
 # the folder of the data, for which their name stands.
 FREE = (
@@ -444,37 +448,64 @@ def read_examples_csv(content, metrics):
     Raises:
       ValueError: a row is torn, or a column is missing or no number.
     """
-    text = io.StringIO(content.decode(errors='surrogatepass'), newline='')
-    heads, *rows = list(csv.reader(text)) or [['id']]
-    rows = [row for row in rows if row]
+    content.decode(errors='surrogatepass')  # at once, so that a wrong byte is named by its place
+    text = io.TextIOWrapper(io.BytesIO(content), 'utf-8', 'surrogatepass', newline='')
+    rows = csv.reader(text)
+    heads = next(rows, ['id'])
+    # Some rows at a time, but for the earlier version, whose columns depend on all rows.
+    most = ROWS if 'source' in heads else sys.maxsize
+    texts, numbers, wrong, known, sources = {}, {}, {}, {}, set()
+    count, torn, more = 0, False, True
+    while more:
+        part = [*itertools.islice(rows, most)]
+        more, part = len(part) == most, [row for row in part if row]
+        torn = torn or any(len(row) != len(heads) for row in part)
+        if torn or 'id' not in heads:
+            continue
+        count += len(part)
+        given = dict(zip(heads, zip(*part) if part else [()] * len(heads)))
+        if 'source' not in heads:
+            given, metrics = _by_source(given, metrics)
+        else:
+            sources.update(given['source'])
+        for name in (name for name in (*ID, *TEXTS) if name in given):
+            new = set(given[name]) - known.keys()
+            known |= {cell: names.from_cell(cell) for cell in new}  # one text where many are alike
+            texts.setdefault(name, []).extend(map(known.__getitem__, given[name]))
+        for name in (name for name in (*NUMBERS, *metrics) if name in given):
+            value_N, bad = _numbers(given[name])
+            numbers.setdefault(name, []).append(value_N)
+            if bad is not None:
+                wrong.setdefault(name, bad)
     if 'id' not in heads:
         raise ValueError('examples.csv has no column id')
-    if any(len(row) != len(heads) for row in rows):
+    if torn:
         raise ValueError('a row of examples.csv has more or fewer cells than the first')
-    given = {head: [row[i] for row in rows] for i, head in enumerate(heads)}
-    if 'source' not in given:
-        given, metrics = _by_source(given, metrics)
-    else:  # those of one source are of its rows
-        sources = set(given['source'])
+    if 'source' in heads:  # those of one source are of its rows
         metrics = [name for name in metrics if not name.endswith(tuple(f'_{s}' for s in sources))]
-    if not rows:
-        metrics = ()
-    columns = {}
-    for name in (*ID, *TEXTS):
-        if name in given:
-            columns[name] = [names.from_cell(cell) for cell in given[name]]
-    for name in (*NUMBERS, *metrics):
-        if name not in given and rows:
+    for name in (*NUMBERS, *metrics) if count else NUMBERS:
+        if name not in numbers and count:
             raise ValueError(f'examples.csv has no column {name}')
-        columns[name] = np.array([_number(name, cell) for cell in given.get(name, ())], float)
-    return columns
+        if name in wrong:
+            raise ValueError(f'examples.csv: {name} = {wrong[name]!r:.60}, must be a number')
+        texts[name] = np.concatenate(numbers.get(name, [[]]))
+    return texts
 
 
-def _number(column, text):
+def _numbers(cells):
+    """Cells as floats, and the first that is none, or None."""
     try:
-        return float(text)
+        return np.array([*map(float, cells)], float), None
     except ValueError:
-        raise ValueError(f'examples.csv: {column} = {text!r:.60}, must be a number') from None
+        return np.array([]), next(cell for cell in cells if not _is_float(cell))
+
+
+def _is_float(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _by_source(given, metrics):
@@ -550,12 +581,15 @@ def read_curves(folder, problems):
             continue
         for name, value in row.items():
             if name not in ('kind', 'step') and files.is_number(value) and abs(value) < 1e30:
-                points.setdefault((row['kind'], name), []).append((row['step'], value))
+                if (row['kind'], name) not in points:
+                    points[row['kind'], name] = array.array('d'), array.array('d')
+                for numbers, number in zip(points[row['kind'], name], (row['step'], value)):
+                    numbers.append(number)
     if bad:
         problems.append(
             f'{path}: {bad} of {names.counted(len(lines), "line")} cannot be read and are left out'
         )
-    return {key: tuple(np.array(value, float).T) for key, value in points.items()}
+    return {key: tuple(map(np.array, value)) for key, value in points.items()}
 
 
 def read_gates(folder, problems):
@@ -718,6 +752,20 @@ def load_runs(folder):
     return _scores(dict.fromkeys(runs, 0)).drop(columns=['group', 'split'])
 
 
+def _once(method):
+    """Decorates a method of Results: what it gives is made once, for all parts of the whole."""
+
+    @functools.wraps(method)
+    def kept(self, *args, **settings):
+        whole = self.whole or self
+        key = method.__name__, args, *settings.items()
+        if key not in whole._made:
+            whole._made[key] = method(whole, *args, **settings)
+        return whole._made[key]
+
+    return kept
+
+
 @dataclasses.dataclass(eq=False)
 class Results:
     """What a report shows, as tables.
@@ -728,10 +776,13 @@ class Results:
         seed, trained_on, config {key: value}, and the run itself as `folder`.
       scores: DataFrame as of `load_runs`, with each row's group and split: 'test' on whole test
         sets, 'other' on other whole splits, '' on parts of one.
+      whole: the Results that these are a part of, and that keep what was made of them; None for
+        themselves.
     """
 
     runs: Any  # pandas takes half a second to import: reading folders does without
     scores: Any
+    whole: Any = None
 
     def of(self, **values):
         """The Results of the runs that have some values, e.g. task='speech'."""
@@ -748,7 +799,10 @@ class Results:
     def where(self, chosen):
         """The Results of the chosen rows of `runs`, an array of bools."""
         runs = self.runs[chosen]
-        return Results(runs, self.scores[self.scores.group.isin(runs.group)])
+        if len(runs) == len(self.runs):
+            return self
+        scores = self.scores[self.scores.group.isin(runs.group)]
+        return Results(runs, scores, self.whole or self)
 
     @functools.cached_property
     def groups(self):
@@ -762,20 +816,44 @@ class Results:
 
     def data_sets(self, split='test'):
         """Names of the results on whole test sets, or on whole other splits, sorted."""
-        return sorted(self.scores[self.scores.split == split].data_set.unique())
+        return sorted(self.each[self.each.split == split].data_set.unique())
 
     @functools.cached_property
-    def _parts(self):
-        return dict(list(self.scores.groupby(['group', 'data_set', 'system'])))
+    def each(self):
+        """What is said of each result as a whole, DataFrame: its first row of `scores`."""
+        if self.whole:
+            return self.whole.each[self.whole.each.group.isin(self.runs.group)]
+        return self.scores.drop_duplicates(['group', 'seed', 'data_set', 'system'])
 
     @functools.cached_property
     def _made(self):
-        return {}  # what `matrix` and `examples` gave
+        return {}  # what methods gave, see `_once`
+
+    @functools.cached_property
+    def _places(self):
+        return self.scores.groupby(['group', 'data_set', 'system']).indices
 
     def part(self, group, data_set, system='model'):
-        """Rows of one system of a group on one data set; None without any."""
-        return self._parts.get((group, data_set, system))
+        """Rows of `each` of one system of a group on one data set, by seed; None without any."""
+        each = self.each
+        found = (each.group == group) & (each.data_set == data_set) & (each.system == system)
+        return each[found] if found.any() else None
 
+    @_once
+    def _cells(self, group, data_set, system):
+        """(seeds, ids, sources, place_SNC of each in `scores`, -1 where it has none), all sorted;
+        None without results."""
+        if (group, data_set, system) not in self._places:
+            return None
+        places = self._places[group, data_set, system]
+        codes, labels = zip(
+            *(self.scores[name].iloc[places].factorize(sort=True) for name in ('seed', *ID))
+        )
+        place_SNC = np.full([*map(len, labels)], -1)
+        place_SNC[codes] = places
+        return *labels, place_SNC
+
+    @_once
     def matrix(self, group, data_set, metric, system='model'):
         """Scores as a DataFrame, seeds x ids, both sorted; NaN where a seed has none.
 
@@ -786,29 +864,60 @@ class Results:
         """
         import pandas
 
-        key = group, data_set, metric, system
-        if key not in self._made:
-            part, (name, source) = self.part(group, data_set, system), metric
-            if part is None or name not in part:
-                return pandas.DataFrame()
-            part = part if not source else part[part.source == source]
-            value = part.pivot(index=['seed', 'id'], columns='source', values=name)
-            self._made[key] = value.mean(axis=1, skipna=False).unstack('id')
-        return self._made[key]
+        cells, (name, source) = self._cells(group, data_set, system), metric
+        if cells is None or name not in self.scores or (source and source not in cells[2]):
+            return pandas.DataFrame()
+        seeds, ids, sources, place_SNC = cells
+        if source:
+            place_SNC = place_SNC[:, :, sources == source]
+        value_SNC = self.scores[name].to_numpy(float)[place_SNC]
+        value_SNC[place_SNC < 0] = np.nan
+        return pandas.DataFrame(value_SNC.mean(axis=2), seeds, ids, copy=False)
 
+    @_once
     def examples(self, group, data_set, system='model'):
         """What is said of the examples of the first seed, a row an example, the index its id:
         seconds, snr_db, and of each source what there is, e.g. ('class', 'foreground')."""
-        if (group, data_set, system) in self._made:
-            return self._made[group, data_set, system]
-        part = self.part(group, data_set, system)
-        part = part[part.seed == part.seed.min()]
-        texts = [name for name in TEXTS if name in part and part[name].notna().any()]
-        wide = part.pivot(index='id', columns='source', values=['seconds', 'snr_db', *texts])
+        import pandas
+
+        _, ids, sources, place_SNC = self._cells(group, data_set, system)
+        there_N = (place_SNC[0] >= 0).any(axis=1)
+        wide = {}
+        for name in (*NUMBERS, *TEXTS):
+            if name in self.scores:
+                columns = [self.scores[name].array.take(at_N) for at_N in place_SNC[0][there_N].T]
+                if name in NUMBERS or any(
+                    column.notna().any() for column in map(pandas.Series, columns)
+                ):
+                    wide |= {(name, source): column for source, column in zip(sources, columns)}
         for name in NUMBERS:
-            wide[name, ''] = wide[name].iloc[:, 0].astype(float)
-        self._made[group, data_set, system] = wide
-        return wide
+            wide[name, ''] = wide[name, sources[0]]
+        return pandas.DataFrame(wide, ids[there_N])
+
+    @_once
+    def _numbered(self, column):
+        """Each row's text of a column of `scores` as its number among all texts, sorted."""
+        codes, texts = self.scores[column].factorize()
+        texts = [*map(str, texts), 'nan']  # where there is none, -1
+        number = {text: i for i, text in enumerate(sorted({*texts}))}
+        return np.array([number[text] for text in texts])[codes]
+
+    @_once
+    def _clusters(self, group, data_set, system):
+        """Who or what each example of `matrix` holds, for `intervals.Term`: its recordings or its
+        two speakers; numbers for them, since sorting a million texts takes seconds."""
+        examples = self.examples(group, data_set, system)
+        _, _, sources, place_SNC = self._cells(group, data_set, system)
+        place_NC = place_SNC[0]
+        for more_NC in place_SNC[1:]:
+            place_NC = np.where(place_NC < 0, more_NC, place_NC)
+        recordings = [source for source in ROLES if ('recording', source) in examples]
+        if recordings:
+            place_NC = place_NC[:, [sources.get_loc(source) for source in recordings]]
+            return intervals.clusters('recording', self._numbered('recording')[place_NC])
+        if 'speaker' in examples:
+            return intervals.clusters('speaker', self._numbered('speaker')[place_NC])
+        return ()
 
     def difference(self, terms, metric, *, statistic=None, system='model', ids=None):
         """A weighted sum of what groups of runs score.
@@ -826,11 +935,24 @@ class Results:
         """
         if not terms or any(group is None for _, group, _ in terms):
             return None
+        statistic = statistic or STATISTIC[self.task]
+        if ids is None:
+            return self._whole_difference(tuple(terms), metric, statistic, system)
+        return self._difference(terms, metric, statistic, system, ids)
+
+    @_once
+    def _whole_difference(self, *what):
+        return self._difference(*what, None)
+
+    def _difference(self, terms, metric, statistic, system, ids):
         matrix, seeds = {}, {}
         for _, group, name in terms:
             value = self.matrix(group, name, metric, system)
             value = value if system == 'model' else value[:1]
-            matrix[group, name] = value if ids is None else value.loc[:, value.columns.isin(ids)]
+            if ids is not None:
+                at_N = value.columns.get_indexer(ids)
+                value = value.iloc[:, np.sort(at_N[at_N >= 0])]
+            matrix[group, name] = value
             seeds[group] = value.index.intersection(seeds.get(group, value.index))
         if not all(map(len, seeds.values())):
             return None
@@ -838,18 +960,24 @@ class Results:
         for name in {name: None for _, name in matrix}:
             groups = [group for group, other in matrix if other == name]
             scores = [matrix[group, name].loc[seeds[group]].dropna(axis=1) for group in groups]
-            common = sorted(set.intersection(*(set(score.columns) for score in scores)))
-            if not common:
+            common = scores[0].columns
+            for score in scores:  # sorted, and mostly the same
+                if not common.equals(score.columns):
+                    common = common.intersection(score.columns, sort=False)
+            if not len(common):
                 return None
             for group, score in zip(groups, scores):
-                value[group, name] = score[common].to_numpy()
-            labels[name] = _clusters(self.examples(groups[0], name, system).loc[common])
+                whole = score.columns.equals(common)
+                value[group, name] = (score if whole else score[common]).to_numpy()
+            of_all = self.matrix(groups[0], name, metric, system).columns
+            at_N = slice(None) if of_all.equals(common) else of_all.get_indexer(common)
+            labels[name] = [label[at_N] for label in self._clusters(groups[0], name, system)]
         return intervals.contrast(
             [
                 intervals.Term(weight, value[group, name], group, name, labels[name])
                 for weight, group, name in terms
             ],
-            statistic=statistic or STATISTIC[self.task],
+            statistic=statistic,
         )
 
     def score(self, group, data_set, metric, *, system='model', ids=None):
@@ -868,18 +996,6 @@ class Results:
         if estimate and system.startswith('ideal_') and estimate.note == 'one seed':
             return estimate._replace(note='')
         return estimate
-
-
-def _clusters(examples):
-    """Who or what each example holds, for `intervals.Term`: its recordings or its two speakers.
-
-    Args:
-      examples: DataFrame as of `Results.examples`.
-    """
-    recordings = [source for source in ROLES if ('recording', source) in examples]
-    if recordings:
-        return intervals.clusters('recording', examples['recording'][recordings])
-    return intervals.clusters('speaker', examples['speaker']) if 'speaker' in examples else ()
 
 
 def read(folders, notes):
@@ -960,12 +1076,14 @@ def _scores(number):
         about = _about(run)
         del about['config'], about['folder']
         for result in (result for systems in run.results.values() for result in systems.values()):
-            summary, texts = result.summary, TEXTS + ID
-            columns = {
-                name: [utf8(cell) for cell in column] if name in texts else column
-                for name, column in result.columns.items()
-            }
-            frame = pandas.DataFrame(columns).replace([np.inf, -np.inf], np.nan)
+            summary, columns = result.summary, {}
+            for name, column in result.columns.items():
+                if name in TEXTS + ID:
+                    known = {cell: utf8(cell) for cell in set(column)}
+                    columns[name] = [known[cell] for cell in column]
+                else:
+                    columns[name] = np.where(np.isinf(column), np.nan, column)
+            frame = pandas.DataFrame(columns)
             fixed = {
                 'group': group,
                 **about,

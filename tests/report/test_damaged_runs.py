@@ -175,6 +175,41 @@ def test_a_column_that_is_missing_is_named_where_no_digest_tells(folder):
         runs.read_result(folder / 'damaged', 'alpha')
 
 
+LINES = ['id,source,speaker,seconds,snr_db,sdr'] + [
+    f"{i},{s},'=a,1,2,{i}.{s}" for i in range(5) for s in '12'
+]
+
+
+@pytest.mark.parametrize('rows', [1, 3, 10, 1000])
+@pytest.mark.parametrize(
+    'change, said',
+    [
+        ({}, ''),
+        ({9: '4,1,a,1,2', 2: '0,2,a,1,2,x'}, 'a row of examples.csv has more or fewer cells than'),
+        ({9: '4,1,a,1,2,3,4'}, 'a row of examples.csv has more or fewer cells than the first'),
+        ({8: '3,2,a,1,2,x', 9: '4,1,a,1,2,y'}, "examples.csv: sdr = 'x', must be a number"),
+        ({2: '0,2,a,1,2,x', 9: '4,1,a,y,2,1'}, "examples.csv: seconds = 'y', must be a number"),
+        ({0: 'id,source,speaker,seconds,sdr,b'}, 'examples.csv has no column snr_db'),
+        ({0: 'a,source,speaker,seconds,snr_db,sdr'}, 'examples.csv has no column id'),
+        ({0: 'id,source,speaker,seconds,snr_db,b', 3: '1'}, 'a row of examples.csv has more or'),
+        ({4: '1,2,\udc80,1,2,3'}, "codec can't decode byte 0x80 in position 95"),
+    ],
+)
+def test_rows_read_some_at_a_time_are_those_read_at_once(monkeypatch, rows, change, said):
+    monkeypatch.setattr(runs, 'ROWS', rows)
+    lines = [change.get(i, line) for i, line in enumerate(LINES)]
+    content = '\r\n'.join([*lines[:4], '', *lines[4:]]).encode(errors='surrogateescape')
+    if said:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            runs.read_examples_csv(content, ['sdr'])
+        return
+    columns = runs.read_examples_csv(content, ['sdr', 'sdr_1', 'sdr_2'])  # those of one source
+    assert [*columns] == ['id', 'source', 'speaker', 'seconds', 'snr_db', 'sdr']
+    assert columns['id'] == [str(i) for i in range(5) for _ in '12']
+    assert columns['source'] == ['1', '2'] * 5 and columns['speaker'] == ['=a'] * 10
+    np.testing.assert_array_equal(columns['sdr'], [i + s / 10 for i in range(5) for s in (1, 2)])
+
+
 def test_a_flipped_character_is_noted(folder):
     """What types and names alone do not tell, in files that say their digest."""
     run = folder / 'damaged'

@@ -135,6 +135,30 @@ def test_curves_are_means_over_seeds(speech, tmp_path):
     assert 'SI-SNR (dB)' in [ax.get_ylabel() for ax in item.figure.axes]
 
 
+def test_of_curves_of_many_steps_what_a_page_can_show_is_drawn(tmp_path):
+    """With every spike; a few points are drawn as they are."""
+    step_N = np.arange(1, 10_001)
+    for seed in range(2):
+        fabricate.run(tmp_path / str(seed), 'convtasnet', seed=seed, sounds=False, examples=1)
+        loss_N = np.sin(step_N / 1000) + np.where(step_N == 777 * (seed + 1), 50.0, 0)
+        lines = (
+            f'{{"step": {step}, "kind": "{kind}", "loss": {loss:.4f}}}\n'
+            for step, loss in zip(step_N, loss_N)
+            for kind in ('train', *['validation'] * int(step % 2 == 0))
+        )
+        (tmp_path / str(seed) / 'metrics.jsonl').write_text(''.join(lines))
+    item = common.curves(results_in(tmp_path))
+    for ax, spikes in zip(item.figure.axes, (True, False)):
+        (line,), (band,) = ax.lines, ax.collections
+        drawn, edge = line.get_xdata(), band.get_paths()[0].vertices
+        assert 900 < len(drawn) <= figures.MOST_POINTS and len(edge) < 3 * figures.MOST_POINTS
+        assert (np.diff(drawn) > 0).all() and np.diff(drawn).max() < 50
+        if spikes:
+            assert {777, 1554} <= {*drawn} and edge[:, 1].max() > 50
+    assert len(figures.rendered(item, 'svg')) < 600_000
+    assert figures.extremes(np.zeros(figures.MOST_POINTS)) == slice(None)
+
+
 @pytest.mark.parametrize(
     'measures, label, drawn',
     [

@@ -221,7 +221,9 @@ def test_weighted_median_by_repetition():
     rng = np.random.default_rng(0)
     value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
     expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
-    np.testing.assert_allclose(intervals.weighted_median(value_N, 1.0 * weight_RN), expected_R)
+    order_N = np.argsort(value_N)
+    found_R = intervals.weighted_median(order_N, value_N[order_N], 1.0 * weight_RN)
+    np.testing.assert_allclose(found_R, expected_R)
 
 
 def test_summary_in_closed_form():
@@ -245,3 +247,17 @@ def test_few_or_spoilt_values():
     single = intervals.describe([2.5, np.nan])
     assert single['mean'] == single['median'] == 2.5 and single['ci95'] is None
     assert (single['count'], single['non_finite']) == (1, 1)
+
+
+def test_resamplings_in_pieces_are_those_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    for clusters in ((), (rng.integers(0, 9, 50), rng.integers(0, 300, 50)), (np.ones((50, 2)),)):
+        (whole_RN,) = intervals.resampled(50, clusters)
+        assert whole_RN.shape == (intervals.RESAMPLINGS, 50)
+        assert clusters or (whole_RN.sum(axis=1) == 50).all()
+        with monkeypatch.context() as patched:
+            patched.setattr(intervals, 'MOST_CELLS', 8 * 450)  # and draws of 9 rows at a time
+            intervals._draws.cache_clear()
+            parts = [part_RN.copy() for part_RN in intervals.resampled(50, clusters, 50 * 12)]
+        assert [len(part_RN) for part_RN in parts] == [12] * 41 + [8]
+        np.testing.assert_array_equal(np.concatenate(parts), whole_RN)
