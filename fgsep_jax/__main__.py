@@ -1,5 +1,7 @@
 """Lists the commands: python -m fgsep_jax"""
 
+import sys
+
 from fgsep_jax import command_line
 
 COMMANDS = (
@@ -28,7 +30,12 @@ def main(argv=None):
     epilog = '\n'.join(
         f'{script or "":16}python -m {module:32}{about}' for script, module, about in COMMANDS
     )
-    command_line.Parser('fgsep_jax', __doc__).parse(argv)
+    parser = command_line.Parser('fgsep_jax', __doc__)
+    given = (sys.argv[1:] if argv is None else argv)[:1]
+    meant = [module for script, module, _ in COMMANDS if given and given[0] in (script[6:], module)]
+    if meant:
+        parser.error(f'{given[0]}: it is python -m {meant[0]}')
+    parser.parse(argv)
     command_line.show(f'{epilog}\n\nEach takes --help.')
 
 

@@ -424,7 +424,11 @@ def separate(words, args):
                 status = _all(separator, waiting, args, how, background, manifest, say)
         manifest.settle()
         if args.page:
-            _page(jobs[: args.page], args, about.name, say)
+            try:
+                _page(jobs[: args.page], args, about.name, say)
+            except OSError as error:  # a full disk: what is done is done
+                status = 1
+                print(f'error: {folder}/{PAGE}: {files.why(error)}', file=sys.stderr)
             if len(jobs) > args.page:
                 say(f'(the first {args.page} of {len(jobs)}; --page={len(jobs)} shows all)')
     return status

@@ -37,6 +37,7 @@ def _parser():
         '--sources', type=command_line.words, default=[],
         help='names of what it gives; default: speech, or speaker_1,speaker_2',
     )  # fmt: skip
+    parser.switch('--overwrite', 'replace what has the name of --output')
     parser.add_argument('--origin', help='what it was trained on, by whom; kept in the model file')
     parser.add_argument('--licence', default='', help='of the weights; kept in the model file')
     return parser
@@ -128,6 +129,17 @@ def _flat(model):
     return {key.rpartition('.')[2]: value for key, value in files.flatten(model).items()}
 
 
+def _check_output(output, paths, overwrite):
+    """Raises ConfigError where something would be replaced that is not to be."""
+    if not os.path.lexists(output):
+        return
+    there = os.path.realpath(output)
+    if any(os.path.realpath(path) == there for path in paths):
+        raise ConfigError(f'--output={shown(output)} is what is imported; give another name')
+    if not overwrite or not os.path.isfile(output):
+        raise ConfigError(f'--output={shown(output)} is there already: --overwrite replaces a file')
+
+
 def main(argv=None):
     """Runs the program.
 
@@ -139,8 +151,10 @@ def main(argv=None):
     try:
         if not words:
             raise ConfigError('a FILE is needed, and there is none')
+        paths = [command_line.path(word) for word in words]
+        _check_output(args.output, paths, args.overwrite)
         whose, config, guessed = import_model(
-            [command_line.path(word) for word in words], args.output, sample_rate=args.sample_rate,
+            paths, args.output, sample_rate=args.sample_rate,
             sources=args.sources, origin=args.origin, licence=args.licence, keys=keys,
         )  # fmt: skip
     except (ConfigError, command_line.FlagError, OSError) as error:

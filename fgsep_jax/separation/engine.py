@@ -191,7 +191,8 @@ def scan(recording, *, channels, quiet_seconds: float = 0.0) -> _Scan:
                 powers[at] += power
         samples += len(block_TC)
     if not samples:
-        raise BadInput('empty', 'no samples')
+        start = getattr(recording, 'start', 0.0)
+        raise BadInput('empty', f'it ends before {start:g} s' if start else 'no samples')
     if peak > LOUDEST:
         raise BadInput('too loud', f'a peak of {peak:.0e}; full scale is 1')
     quiet = 0.0

@@ -79,7 +79,7 @@ class FileRecording:
         folder: str = '',
         cut: set[str] | None = None,
     ):
-        self._path, self._start, self._seconds, self._cut = path, start, seconds, cut
+        self._path, self.start, self._seconds, self._cut = path, start, seconds, cut
         self._temporary, self._original = None, path
         self._state = _state(path)
         try:
@@ -113,7 +113,7 @@ class FileRecording:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """float32 [samples, channels] from the start to the end; see `audio_files.decoded`."""
-        first = round(self._start * self.rate)
+        first = round(self.start * self.rate)
         last = first + round(self._seconds * self.rate) if self._seconds else math.inf
         at = 0
         with audio_files.decoded(self._path, self._cut) as sound:

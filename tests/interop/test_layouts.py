@@ -452,8 +452,23 @@ def test_the_command_says_what_was_taken_for_granted(tmp_path, capsys):
     assert 'blocks=' not in said and 'licence is unknown' in said
     with pytest.raises(SystemExit) as left:
         import_model.main([str(tmp_path / 'theirs.pth'), *flags, '--config.data.sources=3'])
+    assert left.value.code == 2 and 'm.safetensors is there already' in capsys.readouterr().err
+    flags.append('--overwrite')
+    with pytest.raises(SystemExit) as left:
+        import_model.main([str(tmp_path / 'theirs.pth'), *flags, '--config.data.sources=3'])
     assert left.value.code == 2
     assert 'only keys of model' in capsys.readouterr().err
+
+
+def test_the_command_does_not_replace_what_it_reads(tmp_path, capsys):
+    theirs, link = tmp_path / 'theirs.safetensors', tmp_path / 'link.safetensors'
+    theirs.write_bytes(b'foreign weights')
+    link.symlink_to(theirs)
+    for output in (theirs, link):
+        with pytest.raises(SystemExit) as left:
+            import_model.main([str(theirs), f'--output={output}', '--overwrite'])
+        assert left.value.code == 2 and 'is what is imported' in capsys.readouterr().err
+    assert theirs.read_bytes() == b'foreign weights'
 
 
 def test_every_length_is_torchaudios(torchaudio_model):

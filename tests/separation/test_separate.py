@@ -1049,3 +1049,26 @@ def test_an_empty_list_is_a_mistake(tmp_path, sounds, capsys):
     (tmp_path / 'list.txt').write_text('\ufeff\n \n')
     assert run(sounds, f'@{tmp_path}/list.txt', '-o', tmp_path / 'out', '--dry_run') == 2
     assert 'this list is empty' in capsys.readouterr().err
+
+
+def test_a_page_that_no_disk_takes_fails_no_mistake(monkeypatch, tmp_path, capsys):
+    wave(tmp_path / 'a.wav', noise(4000))
+    original = separate.files.write
+
+    def full(contents):
+        if any(str(path).endswith('index.html') for path in contents):
+            raise OSError(28, 'No space left on device')
+        original(contents)
+
+    monkeypatch.setattr(separate.files, 'write', full)
+    assert run('sounds', tmp_path / 'a.wav', '-o', tmp_path / 'out', '--page') == 1
+    error = capsys.readouterr().err
+    assert 'index.html: No space left on device' in error
+    assert str(tmp_path / 'a.wav') in rows(tmp_path / 'out')
+
+
+def test_what_ends_before_its_start_is_not_called_empty(tmp_path, capsys):
+    wave(tmp_path / 'a.wav', noise(4000))
+    words = ['sounds', tmp_path / 'a.wav', '-o', tmp_path / 'out', '--start=100']
+    assert run(*words) == 1
+    assert 'it ends before 100 s' in ''.join(capsys.readouterr())
