@@ -16,6 +16,8 @@ REPORT = [
 DASK = ['dask', 'distributed']  # --runner=DaskRunner of the jobs; 10 MB
 DATA_PREP = [
     'apache-beam>=2.60',
+    'etils[epath]',  # the paths that tensorflow-datasets takes
+    'grpcio',  # Beam's own, whose errors are told in a line
     'pyloudnorm',  # --level=lufs of the job fgbg
     'importlib_resources',  # tensorflow-datasets needs it beside Beam and does not declare it
     'tensorflow-datasets>=4.9.7',  # writes the metadata by which TFDS reads the same folder

@@ -197,3 +197,9 @@ def test_data_is_made_without_librosa():
     """It is compiled where it first runs: the first job would stand still for minutes."""
     for path in sorted((ROOT / 'data_prep').rglob('*.py')):
         assert 'import librosa' not in path.read_text(), path
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """Two of one name are one module to pytest, which then leaves out the second."""
+    names = [path.name for path in (ROOT / 'tests').rglob('*.py')]
+    assert [name for name in {*names} - {'conftest.py'} if names.count(name) > 1] == []
