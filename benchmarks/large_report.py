@@ -1,0 +1,99 @@
+"""Seconds and memory of a report of very many rows and steps, each report in a process of its own.
+
+    python -m benchmarks.large_report [--rows=1000000] [--runs=1] [--steps=1000000]
+
+Makes run folders of random numbers, a row an example and speaker, and deletes them.
+"""
+
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from fgsep_jax import command_line, config as config_lib, files
+from fgsep_jax.evaluation import evaluate
+
+SPEAKERS = 2000
+
+
+def make(folder, rows, *, seed=0, steps=0):
+    """Writes a run folder with one result and a log.
+
+    Args:
+      folder: where to.
+      rows: of examples.csv, two an example.
+      seed: of the run; its scores differ, its examples do not.
+      steps: that were logged, each.
+    """
+    config = config_lib.load('convtasnet:demo').copy_and_resolve_references()
+    config.seed, config.data.dir = seed, 'made'
+    shared, own = np.random.default_rng(0), np.random.default_rng(1 + seed)
+    count = rows // 2
+    speaker_NS = shared.integers(0, SPEAKERS, (count, 2))
+    about_N2 = shared.uniform((2, -5), (9, 5), (count, 2)).tolist()
+    level_NS1 = shared.normal(10, 1.5, (count, 1, 1))
+    score_NSM = level_NS1 + own.normal(0, 1, (count, 2, len(evaluate.METRICS)))
+
+    def row(i, s):
+        speaker = int(speaker_NS[i, s])
+        cells = [f'{i:07d}', 'model', str(s + 1), f'speaker {speaker}', 'FM'[speaker % 2]]
+        return cells + about_N2[i] + score_NSM[i, s].tolist()
+
+    heads = ['id', 'system', 'source', 'speaker', 'sex', 'seconds', 'snr_db', *evaluate.METRICS]
+    lines = itertools.chain([heads], (row(i, s) for i in range(count) for s in (0, 1)))
+    examples = ''.join(','.join(map(str, line)) + '\n' for line in lines).encode()
+    few = [dict(zip(heads, row(i, s))) for i in range(3) for s in (0, 1)]
+    said = {'system': 'convtasnet', 'preset': 'demo', 'data_set': 'made', 'split': 'test'}
+    summary = evaluate.summary(few, {}, **said, step=max(steps, 1), parameters=1)
+    summary |= {'examples': count, 'examples_digest': files.digest(examples)}
+    where = os.path.join(folder, 'evaluation', 'made')
+    os.makedirs(where)
+    log = (
+        json.dumps({'step': step, 'kind': 'train', 'loss': -5 * np.log(step), 'gradient_norm': 2.5})
+        for step in range(1, steps + 1)
+    )
+    files.write(
+        {
+            os.path.join(folder, 'config.json'): config_lib.to_json(config),
+            os.path.join(folder, 'training_data.json'): '{"name": "made"}',
+            os.path.join(folder, 'metrics.jsonl'): ''.join(line + '\n' for line in log),
+            os.path.join(where, 'examples.csv'): examples,
+            os.path.join(where, 'summary.json'): json.dumps(files.with_digest(summary)),
+        }
+    )
+
+
+def main(arguments=None):
+    """Prints what a report takes."""
+    parser = command_line.Parser('benchmarks.large_report', __doc__)
+    for name, default, words in (
+        ('rows', 1_000_000, 'of all results together'),
+        ('runs', 1, 'that share them, of a seed each'),
+        ('steps', 1_000_000, 'that each log has'),
+    ):
+        parser.add_argument(f'--{name}', type=command_line.count, default=default, help=words)
+    flags, _ = parser.parse(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(flags.runs):
+            where = os.path.join(folder, 'runs', str(seed))
+            make(where, flags.rows // flags.runs, seed=seed, steps=flags.steps)
+        command = ['--runs=runs', '--output_dir=report']
+        began = time.perf_counter()
+        subprocess.run([sys.executable, '-m', 'fgsep_jax.report', *command], cwd=folder, check=True)
+        seconds = time.perf_counter() - began
+        page = os.path.getsize(os.path.join(folder, 'report', 'index.html'))
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy, most = usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    print(
+        f'{seconds:.0f} s ({busy:.0f} s of a core), {most / 1e6:.2f} GB, page {page / 1e3:.0f} kB'
+    )
+
+
+if __name__ == '__main__':
+    main()
