@@ -23,6 +23,7 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 from absl import flags  # noqa: E402
+import fsspec  # noqa: E402
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -56,3 +57,12 @@ def pytest_unconfigure():
     """Removes the session's compilation cache; workers of pytest-xdist found it made already."""
     if CACHE:
         shutil.rmtree(CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def memory():
+    """An empty bucket in memory."""
+    fs = fsspec.filesystem('memory')
+    fs.store.clear()
+    yield fs
+    fs.store.clear()

@@ -1,5 +1,7 @@
 """Tiny data sets of tones, written record by record, for tests of what reads them."""
 
+import pathlib
+
 import numpy as np
 
 from fgsep_jax import files
@@ -78,3 +80,12 @@ def write(
     }
     (directory / records.DATASET_FILE).write_text(files.to_json(files.with_digest(metadata)))
     return str(directory)
+
+
+def files_in(folder):
+    """{path below a folder: bytes} of all files in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in pathlib.Path(folder).rglob('*')
+        if path.is_file()
+    }

@@ -22,23 +22,6 @@ import tiny
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-@pytest.fixture
-def memory():
-    """An empty bucket in memory."""
-    fs = fsspec.filesystem('memory')
-    fs.store.clear()
-    yield fs
-    fs.store.clear()
-
-
-def files_in(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in pathlib.Path(folder).rglob('*')
-        if path.is_file()
-    }
-
-
 def test_a_copy_is_brought_changed_and_put_up(memory):
     there = (
         'keep',
@@ -55,7 +38,13 @@ def test_a_copy_is_brought_changed_and_put_up(memory):
         folder = pathlib.Path(buckets.local('memory://b/run/'))
         assert buckets.local('memory://b/run') == str(folder) and folder.name == 'run'
         # What is not brought is seen to be there; checkpoints are, as Orbax cannot read them there.
-        assert {*files_in(folder)} == {'keep', 'change', 'vanish', 'a/b/remove', 'checkpoints/3/x'}
+        assert {*synthetic.files_in(folder)} == {
+            'keep',
+            'change',
+            'vanish',
+            'a/b/remove',
+            'checkpoints/3/x',
+        }
         assert (folder / 'tensorboard').is_dir() and not [*(folder / 'tensorboard').iterdir()]
         assert buckets.url_of(folder / 'a' / 'c') == 'memory://b/run/a/c'
         assert buckets.named(f'in {folder}/a') == 'in memory://b/run/a'
@@ -108,7 +97,7 @@ def test_who_gets_a_lock_works_on_what_is_there_then(memory):
         memory.pipe_file('/b/run/log', b'1 2 3')  # by who had the lock until now
         memory.rm_file('/b/run/gone')
         with lock.held(str(folder), 'training'):
-            assert files_in(folder) == {'log': b'1 2 3'}
+            assert synthetic.files_in(folder) == {'log': b'1 2 3'}
             (folder / 'log').write_bytes(b'1 2 3 4')
         assert memory.cat_file('/b/run/log') == b'1 2 3 4'  # before another can begin
 
@@ -274,8 +263,8 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(server, tmp_path, monkeypatch):
     fs = fsspec.filesystem('gs')
     for folder in ('runs', 'report'):
         fs.get(f'bucket/{folder}/', str(tmp_path / 'there' / folder), recursive=True)
-    assert files_in('there/report') == files_in('report')
-    here, there = files_in('runs/a'), files_in('there/runs/a')
+    assert synthetic.files_in('there/report') == synthetic.files_in('report')
+    here, there = synthetic.files_in('runs/a'), synthetic.files_in('there/runs/a')
     assert lock.NAME not in there
     # summary.json says where the data are; sounds may be off by a rounding.
     same = [name for name in here if name.endswith('examples.csv')]

@@ -1,21 +1,11 @@
 """A data set that is made out of a bucket, into one, is that of a folder."""
 
-import fsspec
 import pytest
 
 from data_prep import folder_2mix
 from fgsep_jax import lock
 from fgsep_jax.data.source import RecordSource
 import trees
-
-
-@pytest.fixture
-def memory():
-    """An empty bucket in memory."""
-    fs = fsspec.filesystem('memory')
-    fs.store.clear()
-    yield fs
-    fs.store.clear()
 
 
 @pytest.mark.slow

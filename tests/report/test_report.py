@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import pathlib
 import re
 import warnings
 
@@ -15,20 +14,13 @@ import fabricate
 from fgsep_jax.report import __main__ as command, figures, page, runs, write
 from fgsep_jax.report.parts import Figure, Section, Table
 from fgsep_jax.report.runs import ResultsError
+import synthetic
 
 pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
 
 
-def files_in(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in pathlib.Path(folder).rglob('*')
-        if path.is_file()
-    }
-
-
 def test_every_table_and_figure_of_both_papers_is_there(every_report):
-    written = files_in(every_report)
+    written = synthetic.files_in(every_report)
     tables = {
         'table_1-alpha',
         'table_2-alpha',
@@ -74,7 +66,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path):
     fabricate.run(tmp_path / 'runs' / 'one', 'convtasnet_glu')
     for out in ('first', 'second'):
         assert command.main([f'--runs={tmp_path}/runs', f'--output_dir={tmp_path / out}']) == 0
-    first, second = files_in(tmp_path / 'first'), files_in(tmp_path / 'second')
+    first, second = synthetic.files_in(tmp_path / 'first'), synthetic.files_in(tmp_path / 'second')
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
 
@@ -90,7 +82,7 @@ def test_runs_without_results_make_a_report(tmp_path):
     fabricate.run(tmp_path / 'runs' / 'one', 'convtasnet', test_sets=())
     fabricate.run(tmp_path / 'runs' / 'two', 'blstm_m1', test_sets=(), trained_on='fgbg')
     assert command.main([f'--runs={tmp_path}/runs', f'--output_dir={tmp_path}/out']) == 0
-    made = files_in(tmp_path / 'out')
+    made = synthetic.files_in(tmp_path / 'out')
     assert {'index.html', 'figures/curves_speech.svg', 'tables/runs.csv'} <= made.keys()
 
 
@@ -241,7 +233,7 @@ def test_the_users_own_files_are_safe(tmp_path):
     (out / 'tables' / 'other.csv').write_text('mine')
     with pytest.raises(ResultsError, match='tables is there, and no report wrote it'):
         write.write(parts('alpha'), str(out), 'T')
-    assert files_in(out) == {'tables/other.csv': b'mine'}
+    assert synthetic.files_in(out) == {'tables/other.csv': b'mine'}
     (out / 'tables' / 'other.csv').unlink()
     (out / 'tables').rmdir()
 
@@ -254,14 +246,14 @@ def test_the_users_own_files_are_safe(tmp_path):
     listed += ['../precious.md', 'notes.txt', 'tables/../../precious.md', 3]
     (out / 'report_files.json').write_text(json.dumps({'files': listed}))
     write.write(parts('beta'), str(out), 'T')
-    names = files_in(out).keys()
+    names = synthetic.files_in(out).keys()
     assert {'tables/mine.csv', 'notes.txt'} <= names and (tmp_path / 'precious.md').exists()
     assert 'tables/table_1-alpha.csv' not in names and 'tables/table_1-beta.csv' in names
     (out / 'figures' / 'figure-alpha.svg').write_text('mine')
-    before = files_in(out)
+    before = synthetic.files_in(out)
     with pytest.raises(ResultsError, match='figure-alpha.svg is there, and no report wrote it'):
         write.write(parts('alpha'), str(out), 'T')
-    assert files_in(out) == before
+    assert synthetic.files_in(out) == before
 
 
 def test_a_report_of_an_earlier_version_is_replaced(tmp_path):
@@ -272,7 +264,7 @@ def test_a_report_of_an_earlier_version_is_replaced(tmp_path):
     (out / 'report_files.json').write_text(json.dumps({name: ['00'] for name in listed}))
     write.write(parts('beta'), str(out), 'T')
     write.write(parts('beta'), str(tmp_path / 'new'), 'T')
-    assert files_in(out) == files_in(tmp_path / 'new')
+    assert synthetic.files_in(out) == synthetic.files_in(tmp_path / 'new')
 
 
 def foreign_list(out):
@@ -355,7 +347,7 @@ def test_killed_at_any_instant_the_next_report_is_whole(tmp_path, monkeypatch, w
     assert any(path.name.startswith(write.files_lib.PARTIAL) for path in out.rglob('*'))
     write.write(parts('beta', 'both'), str(out), 'New')
     write.write(parts('beta', 'both'), str(tmp_path / 'new'), 'New')
-    assert files_in(out) == files_in(tmp_path / 'new')
+    assert synthetic.files_in(out) == synthetic.files_in(tmp_path / 'new')
 
 
 def test_a_folder_that_cannot_be_is_refused_first(tmp_path, capsys):
@@ -400,7 +392,9 @@ def test_names_of_any_kind(tmp_path, name):
     assert '<img src=x' not in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)) and set(re.findall(r'url\(#([^)]*)\)', page)) <= set(ids)
-    assert all(re.fullmatch(r'[A-Za-z0-9_./-]+', name) for name in files_in(tmp_path / 'out'))
+    assert all(
+        re.fullmatch(r'[A-Za-z0-9_./-]+', name) for name in synthetic.files_in(tmp_path / 'out')
+    )
 
 
 def test_more_examples_can_be_asked_for(tmp_path):

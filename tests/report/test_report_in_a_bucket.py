@@ -1,30 +1,12 @@
 """Reports of runs in buckets, and written there."""
 
 import os
-import pathlib
 
-import fsspec
 import pytest
 
 import fabricate
 from fgsep_jax.report import __main__ as report_command
-
-
-@pytest.fixture
-def memory():
-    """An empty bucket in memory."""
-    fs = fsspec.filesystem('memory')
-    fs.store.clear()
-    yield fs
-    fs.store.clear()
-
-
-def files_in(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in pathlib.Path(folder).rglob('*')
-        if path.is_file()
-    }
+import synthetic
 
 
 @pytest.mark.slow
@@ -37,7 +19,7 @@ def test_a_report_of_a_bucket_is_that_of_a_folder(memory, tmp_path, monkeypatch,
         assert report_command.main([f'--runs={runs}', f'--output_dir={out}']) == 0
         assert capsys.readouterr().out == f'2 runs; the report: {out}/index.html\n'
     memory.get('/b/out/', str(tmp_path / 'there'), recursive=True)
-    assert files_in('there') == files_in('out')
+    assert synthetic.files_in('there') == synthetic.files_in('out')
     assert {*os.listdir()} == {'runs', 'out', 'there'}
     # Written anew, the files of the earlier one are its own; those of others are not.
     memory.pipe_file('/b/out/mine.txt', b'')
