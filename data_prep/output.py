@@ -82,9 +82,12 @@ def delete(folder: str, name: str) -> None:
 
 def read_json(path: str) -> dict:
     """The object in a file; an empty one where there is none."""
-    with contextlib.suppress(OSError):
+    try:
         return files.read_json(path, OSError)
-    return {}
+    except buckets.Unreachable:  # what is there is not known, and may be ours
+        raise
+    except OSError:
+        return {}
 
 
 def own_files(output_dir: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from data_prep import folder_2mix
-from fgsep_jax import lock
+from data_prep import folder_2mix, output
+from fgsep_jax import buckets, lock
 from fgsep_jax.data.source import RecordSource
 import trees
 
@@ -36,3 +36,13 @@ def test_the_bytes_are_those_of_a_folder(memory, tmp_path, capsys):
     folder_2mix.main([*given, '--overwrite', '--seed=1'])
     assert {*memory.find('/b/out')} == {f'/b/out/{name}' for name in (*written, 'mine.txt')}
     assert memory.cat_file('/b/out/mixtures.csv') != written['mixtures.csv']
+
+
+def test_a_bucket_that_does_not_answer_is_no_empty_one(memory, monkeypatch):
+    def no_answer(*args, **keys):
+        raise TimeoutError('no answer')
+
+    assert output.read_json('memory://b/out/dataset.json') == {}
+    monkeypatch.setattr(type(memory), 'cat_file', no_answer)
+    with pytest.raises(buckets.Unreachable, match='no answer'):
+        output.read_json('memory://b/out/dataset.json')
