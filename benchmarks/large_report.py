@@ -1,6 +1,7 @@
 """Seconds and memory of a report of very many rows and steps, each report in a process of its own.
 
-    python -m benchmarks.large_report [--rows=1000000] [--runs=1] [--steps=1000000]
+    python -m benchmarks.large_report [--config=convtasnet] [--rows=1000000] [--runs=1]
+        [--steps=1000000]
 
 Makes run folders of random numbers, a row an example and speaker, and deletes them.
 """
@@ -19,38 +20,47 @@ import numpy as np
 from fgsep_jax import command_line, config as config_lib, files
 from fgsep_jax.evaluation import evaluate
 
-SPEAKERS = 2000
+RECORDINGS = 2000  # or speakers
 
 
-def make(folder, rows, *, seed=0, steps=0):
+def make(folder, rows, *, system='convtasnet', seed=0, steps=0):
     """Writes a run folder with one result and a log.
 
     Args:
       folder: where to.
       rows: of examples.csv, two an example.
+      system: as configs/ name it; one that masks has classes and recordings, others speakers.
       seed: of the run; its scores differ, its examples do not.
       steps: that were logged, each.
     """
-    config = config_lib.load('convtasnet:demo').copy_and_resolve_references()
+    config = config_lib.load(f'{system}:demo').copy_and_resolve_references()
     config.seed, config.data.dir = seed, 'made'
+    sources, metrics = ('1', '2'), evaluate.METRICS
+    named = config.task == 'foreground'
+    if named:
+        sources, metrics = ('foreground', 'background'), evaluate.FULL_METRICS
     shared, own = np.random.default_rng(0), np.random.default_rng(1 + seed)
     count = rows // 2
-    speaker_NS = shared.integers(0, SPEAKERS, (count, 2))
+    recording_NS = shared.integers(0, RECORDINGS, (count, 2))
     about_N2 = shared.uniform((2, -5), (9, 5), (count, 2)).tolist()
     level_NS1 = shared.normal(10, 1.5, (count, 1, 1))
-    score_NSM = level_NS1 + own.normal(0, 1, (count, 2, len(evaluate.METRICS)))
+    score_NSM = level_NS1 + own.normal(0, 1, (count, 2, len(metrics)))
+    about = ('class', 'recording') if named else ('speaker', 'sex')
 
     def row(i, s):
-        speaker = int(speaker_NS[i, s])
-        cells = [f'{i:07d}', 'model', str(s + 1), f'speaker {speaker}', 'FM'[speaker % 2]]
-        return cells + about_N2[i] + score_NSM[i, s].tolist()
+        number = int(recording_NS[i, s])
+        who = [f'class {number % 10}', f'recording {number}']
+        who = who if named else [f'speaker {number}', 'FM'[number % 2]]
+        return [f'{i:07d}', 'model', sources[s], *who, *about_N2[i], *score_NSM[i, s].tolist()]
 
-    heads = ['id', 'system', 'source', 'speaker', 'sex', 'seconds', 'snr_db', *evaluate.METRICS]
+    heads = ['id', 'system', 'source', *about, 'seconds', 'snr_db', *metrics]
     lines = itertools.chain([heads], (row(i, s) for i in range(count) for s in (0, 1)))
     examples = ''.join(','.join(map(str, line)) + '\n' for line in lines).encode()
     few = [dict(zip(heads, row(i, s))) for i in range(3) for s in (0, 1)]
-    said = {'system': 'convtasnet', 'preset': 'demo', 'data_set': 'made', 'split': 'test'}
-    summary = evaluate.summary(few, {}, **said, step=max(steps, 1), parameters=1)
+    said = {'system': system, 'preset': 'demo', 'data_set': 'made', 'split': 'test'}
+    summary = evaluate.summary(
+        few, {}, source_names=sources * named, **said, step=max(steps, 1), parameters=1
+    )
     summary |= {'examples': count, 'examples_digest': files.digest(examples)}
     where = os.path.join(folder, 'evaluation', 'made')
     os.makedirs(where)
@@ -78,11 +88,12 @@ def main(arguments=None):
         ('steps', 1_000_000, 'that each log has'),
     ):
         parser.add_argument(f'--{name}', type=command_line.count, default=default, help=words)
+    parser.add_argument('--config', default='convtasnet', help='of the runs, as configs/ name it')
     flags, _ = parser.parse(arguments)
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(flags.runs):
             where = os.path.join(folder, 'runs', str(seed))
-            make(where, flags.rows // flags.runs, seed=seed, steps=flags.steps)
+            make(where, flags.rows // flags.runs, system=flags.config, seed=seed, steps=flags.steps)
         command = ['--runs=runs', '--output_dir=report']
         began = time.perf_counter()
         subprocess.run([sys.executable, '-m', 'fgsep_jax.report', *command], cwd=folder, check=True)

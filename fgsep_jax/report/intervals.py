@@ -16,6 +16,7 @@ with 6 of them and 91 % with 4, and more than 95 % where anything else differs t
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,10 +218,9 @@ def _bootstrap(by_data, statistic):
         for term in first
         for labels in term.clusters or (np.arange(term.value_SN.shape[1]),)
     )
-    if statistic == 'mean':
-        values = [[term.value_SN.mean(axis=0) for term in group] for group in by_data]
-    else:
-        values = [[_in_order(term.value_SN) for term in group] for group in by_data]
+    if statistic == 'median':
+        return _drawn_medians(by_data, clusters), groups
+    values = [[term.value_SN.mean(axis=0) for term in group] for group in by_data]
     drawn = []
     for weight_RN in resampled(sum(sizes), clusters):
         split = np.split(weight_RN, np.cumsum(sizes)[:-1], axis=1)
@@ -229,14 +229,42 @@ def _bootstrap(by_data, statistic):
         drawn_R = 0.0
         for group, value, part_RN in zip(by_data, values, split):
             for term, of_term in zip(group, value):
-                if statistic == 'mean':
-                    center_R = part_RN @ of_term / part_RN.sum(axis=1)
-                else:
-                    medians = [weighted_median(*ordered, part_RN) for ordered in of_term]
-                    center_R = np.mean(medians, axis=0)
-                drawn_R = drawn_R + term.weight * center_R
+                drawn_R = drawn_R + term.weight * (part_RN @ of_term / part_RN.sum(axis=1))
         drawn.append(drawn_R)
     return np.concatenate(drawn), groups
+
+
+def _drawn_medians(by_data, clusters):
+    """The contrast of medians under resamplings [R] of all examples.
+
+    Weights are made in the order of each median's values, since the sums of a sorted million are
+    quick and a million weights in another order are not.
+    """
+    sizes = [group[0].value_SN.shape[1] for group in by_data]
+    numbers, draws = _grouped(sum(sizes), clusters)
+    most = [
+        int(drawn_RG.max()) ** number_NS.shape[1] for number_NS, drawn_RG in zip(numbers, draws)
+    ]
+    kind = np.min_scalar_type(math.prod(most))
+    drawn_R, first = 0.0, 0
+    for group, size in zip(by_data, sizes):
+        those = slice(first, first := first + size)
+        for term in group:
+            median_SR = np.empty((len(term.value_SN), RESAMPLINGS))
+            for value_N, median_R in zip(term.value_SN, median_SR):
+                order_N = np.argsort(value_N)
+                columns = [
+                    (drawn_RG, number_N[those][order_N])
+                    for number_NS, drawn_RG in zip(numbers, draws)
+                    for number_N in number_NS.T
+                ]
+                for some in _blocks(RESAMPLINGS, size):
+                    weight_RN = 1
+                    for drawn_RG, number_N in columns:
+                        weight_RN *= np.take(drawn_RG[some].astype(kind), number_N, axis=1)
+                    median_R[some] = weighted_median(value_N[order_N], weight_RN)
+            drawn_R = drawn_R + term.weight * np.mean(median_SR, axis=0)
+    return drawn_R[~np.isnan(drawn_R)]
 
 
 def resampled(count, clusters, most=MOST_CELLS):
@@ -254,28 +282,33 @@ def resampled(count, clusters, most=MOST_CELLS):
       weight_RN: how often each example counts, for some of the RESAMPLINGS at a time; its memory
         is that of the next.
     """
-    groups = [
-        np.unique(labels, return_inverse=True)[1].reshape(count, -1)
-        for labels in clusters or (np.arange(count),)
-    ]
-    draws = _draws(tuple(int(group_NS.max()) + 1 for group_NS in groups))
+    numbers, draws = _grouped(count, clusters)
     rows = max(most // count // 4, 1) * 4  # products with a matrix take four rows at a time
     weight_RN = np.empty((min(rows, RESAMPLINGS), count))  # one for all: new memory costs more
     for first in range(0, RESAMPLINGS, rows):
         weight_RN = weight_RN[: RESAMPLINGS - first]
-        for some in _blocks(weight_RN):
+        for some in _blocks(*weight_RN.shape):
             weight_RN[some] = 1.0
-            for group_NS, drawn_RG in zip(groups, draws):
+            for number_NS, drawn_RG in zip(numbers, draws):
                 part_RG = drawn_RG[first : first + rows][some].astype(float)
-                for group_N in group_NS.T:
-                    weight_RN[some] *= np.take(part_RG, group_N, axis=1)
+                for number_N in number_NS.T:
+                    weight_RN[some] *= np.take(part_RG, number_N, axis=1)
         yield weight_RN
 
 
-def _blocks(value_RN):
-    """Slices of rows that a processor's cache holds."""
-    rows = max((1 << 17) // value_RN.shape[1], 1)
-    return [slice(first, first + rows) for first in range(0, len(value_RN), rows)]
+def _grouped(count, clusters):
+    """Numbers of the groups that examples belong to, [N, S] of each kind, and `_draws` of them."""
+    numbers = [
+        np.unique(labels, return_inverse=True)[1].reshape(count, -1)
+        for labels in clusters or (np.arange(count),)
+    ]
+    return numbers, _draws(tuple(int(number_NS.max()) + 1 for number_NS in numbers))
+
+
+def _blocks(rows, columns):
+    """Slices of some rows that a processor's cache holds."""
+    size = max((1 << 17) // columns, 1)
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
 
 
 @functools.lru_cache(maxsize=1)  # metrics of the same examples follow one another
@@ -293,27 +326,27 @@ def _draws(counts):
     return draws
 
 
-def _in_order(value_SN):
-    """(order_N, value_N in it) of each seed."""
-    order_SN = np.argsort(value_SN, axis=1)
-    return [*zip(order_SN, np.take_along_axis(value_SN, order_SN, axis=1))]
-
-
-def weighted_median(order_N, value_N, weight_RN):
+def weighted_median(value_N, weight_RN):
     """Medians of one set of values under several weightings.
 
     Args:
-      order_N: the places of the values among the weights, from the lowest value up.
       value_N: the values, sorted.
-      weight_RN: how often each counts, not all 0 in a row.
+      weight_RN: how often each counts, whole numbers.
 
     Returns:
-      Medians [R]; the mean of the two middle values where they share the middle.
+      Medians [R]; the mean of the two middle values where they share the middle, NaN where all
+      weights are 0.
     """
-    low_R, high_R = np.zeros((2, len(weight_RN)), int)
-    for some in _blocks(weight_RN):
-        share_RN = np.cumsum(np.take(weight_RN[some], order_N, axis=1), axis=1)
-        share_RN /= share_RN[:, -1:].copy()
-        low_R[some] = (share_RN < 0.5 - 1e-9).sum(axis=1)
-        high_R[some] = (share_RN < 0.5 + 1e-9).sum(axis=1)
-    return (value_N[low_R] + value_N[high_R]) / 2
+    rows, count = weight_RN.shape
+    size = math.isqrt(count) + 1  # of parts, of which only the one that holds the middle is summed
+    part_RKB = np.zeros((rows, -(-count // size), size), weight_RN.dtype)
+    part_RKB.reshape(rows, -1)[:, :count] = weight_RN
+    sum_RK = np.cumsum(part_RKB.sum(axis=2, dtype=np.int64), axis=1)
+    whole_R1, middle_R = sum_RK[:, -1:], 0.0
+    for before in (np.less, np.less_equal):
+        part_R = before(2 * sum_RK, whole_R1).sum(axis=1) % sum_RK.shape[1]
+        of_part_RB = part_RKB[np.arange(rows), part_R].astype(np.int64)
+        of_part_RB[:, 0] += np.where(part_R > 0, sum_RK[np.arange(rows), part_R - 1], 0)
+        place_R = size * part_R + before(2 * np.cumsum(of_part_RB, axis=1), whole_R1).sum(axis=1)
+        middle_R = middle_R + value_N[np.minimum(place_R, count - 1)]
+    return np.where(whole_R1[:, 0] > 0, middle_R / 2, np.nan)

@@ -217,13 +217,45 @@ def test_data_sets_that_share_recordings_are_drawn_together():
     assert apart.high - apart.low > 0.5
 
 
-def test_weighted_median_by_repetition():
+@pytest.mark.parametrize('count', [1, 2, 3, 9, 50, 1000])
+@pytest.mark.parametrize('kind', ['u1', 'u2', 'i8'])
+def test_weighted_median_by_repetition(count, kind):
+    rng = np.random.default_rng(count)
+    value_N = np.sort(rng.normal(size=count).round(1))  # some alike
+    weight_RN = rng.integers(0, 4, (50, count)).astype(kind)
+    weight_RN[0] = 0
+    weight_RN[1:, rng.integers(count)] += 1
+    expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN[1:]]
+    found_R = intervals.weighted_median(value_N, weight_RN)
+    assert np.isnan(found_R[0])
+    np.testing.assert_allclose(found_R[1:], expected_R)
+
+
+def test_medians_are_drawn_with_the_weights_of_means():
+    """Of two data sets that share recordings, of which one is at times not drawn at all."""
     rng = np.random.default_rng(0)
-    value_N, weight_RN = rng.normal(size=9), rng.integers(0, 4, (50, 9))
-    expected_R = [np.median(np.repeat(value_N, weight_N)) for weight_N in weight_RN]
-    order_N = np.argsort(value_N)
-    found_R = intervals.weighted_median(order_N, value_N[order_N], 1.0 * weight_RN)
-    np.testing.assert_allclose(found_R, expected_R)
+    terms = []
+    for weight, data, count in ((1, 'a', 70), (-0.5, 'b', 5)):
+        label_KN = rng.integers(0, 2, (2, count))  # weights of up to 2^4 2^4
+        labels = tuple(np.tile(label_N[:, None], 4) for label_N in label_KN)
+        terms += [
+            intervals.Term(scale * weight, rng.normal(size=(2, count)), system, data, labels)
+            for system, scale in (('m', 1), ('n', 3))
+        ]
+    drawn_R, _ = intervals._bootstrap([terms[:2], terms[2:]], 'median')
+    labels = [np.concatenate(each) for each in zip(terms[0].clusters, terms[2].clusters)]
+    (weight_RN,) = intervals.resampled(75, labels)
+    expected = []
+    for weight_N in weight_RN.astype(int):
+        parts = np.split(weight_N, [70])
+        if all(part.any() for part in parts):
+            medians = [
+                np.mean([np.median(np.repeat(value_N, part)) for value_N in term.value_SN])
+                for term, part in zip(terms, [parts[0], parts[0], parts[1], parts[1]])
+            ]
+            expected.append(np.dot([term.weight for term in terms], medians))
+    assert len(expected) < intervals.RESAMPLINGS
+    np.testing.assert_allclose(drawn_R, expected)
 
 
 def test_summary_in_closed_form():
