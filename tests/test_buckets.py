@@ -230,22 +230,78 @@ def program(*argv, check=True, **keys):
     return done
 
 
+SETTINGS = [f'--config.{key}={value}' for key, value in tiny.SHRUNK.items()]
+SETTINGS += [f'--config={ROOT}/configs/convtasnet_glu.py:demo']
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A folder with a data set, tones, and a run on it that was evaluated, runs/a."""
+    folder = tmp_path_factory.mktemp('trained')
+    synthetic.write(folder / 'tones', lengths=(2400, 600))
+    flags = ['--config.data.dir=tones', '--workdir=runs/a']
+    program('fgsep_jax.main', *SETTINGS, *flags, cwd=folder)
+    return folder
+
+
+def reported_alike(url, folder):
+    """Whether a report of runs in a bucket, written there, has the bytes of one of a folder's."""
+    program('fgsep_jax.report', f'--runs={folder}/runs', '--output_dir=report')
+    program('fgsep_jax.report', f'--runs={url}/runs', f'--output_dir={url}/report')
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.get(f'{path}/report/', 'there/report', recursive=True)
+    return synthetic.files_in('there/report') == synthetic.files_in('report')
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    pytest.importorskip('s3fs')
+    server = pytest.importorskip('moto.server').ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for key, value in (
+        ('AWS_ACCESS_KEY_ID', 'any'),
+        ('AWS_SECRET_ACCESS_KEY', 'any'),
+        ('AWS_DEFAULT_REGION', 'us-east-1'),
+        ('AWS_ENDPOINT_URL', f'http://{host}:{port}'),
+    ):
+        monkeypatch.setenv(key, value)
+    fs = fsspec.filesystem('s3', skip_instance_cache=True)
+    fs.mkdir('bucket')
+    yield fs
+    server.stop()
+
+
 @pytest.mark.slow
-def test_a_run_in_a_bucket_is_that_of_a_folder(server, tmp_path, monkeypatch):
+def test_a_run_on_s3_is_evaluated_and_reported(s3, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('tones', 'runs'):
+        put(trained / name, f's3://bucket/{name}')
+    assert reported_alike('s3://bucket', trained)
+    scores = 'bucket/runs/a/evaluation/tones/examples.csv'
+    expected = s3.cat_file(scores)
+    s3.rm_file(scores)
+    run = ['--workdir=s3://bucket/runs/a', '--data_dirs=s3://bucket/tones']
+    program('fgsep_jax.main', '--mode=evaluate', *run)
+    assert s3.cat_file(scores) == expected
+    refused = program('fgsep_jax.main', *SETTINGS, '--workdir=s3://bucket/runs/b', check=False)
+    output, _ = refused.communicate(timeout=100)
+    assert refused.returncode == 2 and output.count('\n') == 1 and 's3://' in output, output
+    assert not s3.find('bucket/runs/b')
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_is_that_of_a_folder(server, trained, tmp_path, monkeypatch):
     """Trained, killed, resumed, evaluated, reported: the same parameters, scores and report."""
     monkeypatch.chdir(tmp_path)
-    data = synthetic.write(tmp_path / 'tones', lengths=(2400, 600))
-    put(data, 'gs://bucket/tones')
-    settings = [f'--config.{key}={value}' for key, value in tiny.SHRUNK.items()]
-    settings += [f'--config={ROOT}/configs/convtasnet_glu.py:demo']
-    program('fgsep_jax.main', *settings, '--config.data.dir=tones', '--workdir=runs/a')
+    put(trained / 'tones', 'gs://bucket/tones')
     there = ['--config.data.dir=gs://bucket/tones', '--workdir=gs://bucket/runs/a']
-    killed = program('fgsep_jax.main', *settings, *there, check=False)
+    killed = program('fgsep_jax.main', *SETTINGS, *there, check=False)
     while not any(name.endswith('checkpoints/4/commit_success.txt') for _, name in server.objects):
         assert killed.poll() is None, killed.communicate()[0]
         time.sleep(0.01)
     killed.send_signal(signal.SIGSTOP)
-    second = program('fgsep_jax.main', *settings, *there, check=False)
+    second = program('fgsep_jax.main', *SETTINGS, *there, check=False)
     output, _ = second.communicate(timeout=100)
     assert second.returncode == 2 and output.startswith('error: gs://bucket/runs/a'), output
     assert 'is being written to by process' in output, output
@@ -255,16 +311,12 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(server, tmp_path, monkeypatch):
     # As one that is killed in the midst of a save leaves it.
     with server.mutex:
         del server.objects['bucket', 'runs/a/checkpoints/4/state/_METADATA']
-    output = program('fgsep_jax.main', *settings, *there)
+    output = program('fgsep_jax.main', *SETTINGS, *there)
     assert 'run                gs://bucket/runs/a\n' in output
     assert 'listen             gs://bucket/runs/a/audio/tones/*/*.wav' in output
-    program('fgsep_jax.report', '--runs=runs', '--output_dir=report')
-    program('fgsep_jax.report', '--runs=gs://bucket/runs', '--output_dir=gs://bucket/report')
-    fs = fsspec.filesystem('gs')
-    for folder in ('runs', 'report'):
-        fs.get(f'bucket/{folder}/', str(tmp_path / 'there' / folder), recursive=True)
-    assert synthetic.files_in('there/report') == synthetic.files_in('report')
-    here, there = synthetic.files_in('runs/a'), synthetic.files_in('there/runs/a')
+    assert reported_alike('gs://bucket', trained)
+    fsspec.filesystem('gs').get('bucket/runs/', 'there/runs', recursive=True)
+    here, there = synthetic.files_in(trained / 'runs/a'), synthetic.files_in('there/runs/a')
     assert lock.NAME not in there
     # summary.json says where the data are; sounds may be off by a rounding.
     same = [name for name in here if name.endswith('examples.csv')]
@@ -277,4 +329,4 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(server, tmp_path, monkeypatch):
         json.loads(files['checkpoints/12/position/metadata'])['arrays'] for files in (here, there)
     ]
     assert digests[0] == digests[1]
-    assert {*os.listdir()} == {'tones', 'runs', 'report', 'there'}  # and none called gs:
+    assert {*os.listdir()} == {'report', 'there'}  # and none called gs:
