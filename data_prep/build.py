@@ -50,7 +50,7 @@ from data_prep.output import (
     written,
 )
 from data_prep.recordings import Recording
-from fgsep_jax import buckets, files, names
+from fgsep_jax import buckets, files, lock, names
 from fgsep_jax.data import records
 from fgsep_jax.names import counted
 
@@ -121,6 +121,7 @@ def write_shard(
     mix: Callable,
     name: str,
     output_dir: str,
+    proof: tuple | None,
     ticks: str,
 ) -> dict:
     """Makes a shard, (split, shard, shards), from its part of a table.
@@ -133,7 +134,7 @@ def write_shard(
     split, shard, _ = place
     index, stats, skipped, speakers = [], [], [], set()
     digest, offset = hashlib.sha256(), 0
-    with written(output_dir, shard_name) as file:
+    with written(output_dir, shard_name, proof) as file:
         for row in mixtures.from_csv(table, roots, part=part):
             progress.tick(ticks, 'mix')
             try:
@@ -190,7 +191,7 @@ def _why_unwritable(error: Exception) -> str:
     """
     if isinstance(error, OSError):  # inputs that cannot be read are skipped, so it is the output
         return engine.reason(error)
-    kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OSError|Unreachable): ([^[\n]{1,200})')
+    kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OSError|Unreachable|Lost): ([^[\n]{1,200})')
     matches = (re.search(kind, str(error)) for kind in kinds)
     return next((match[1].strip() for match in matches if match), '')
 
@@ -409,6 +410,7 @@ def run(
                 mix=mix,
                 name=name,
                 output_dir=output_dir,
+                proof=lock.proof(output_dir),
                 ticks=reporter.folder,
             )
             shards = list(engine.each(list(zip(work, parts)), do, argv, staging))
@@ -422,6 +424,8 @@ def run(
             clear(output_dir, all=not read_json(buckets.join(staging, FILES)))
             raise ValueError(f'{error}{earlier()}') from error
         except (RuntimeError, OSError) as error:
+            if isinstance(error, lock.Lost):
+                raise
             if isinstance(error, engine.EngineError):
                 raise engine.EngineError(f'{error}{earlier()}') from error
             if reason := _why_unwritable(error):

@@ -9,7 +9,7 @@ import tempfile
 from typing import BinaryIO
 import uuid
 
-from fgsep_jax import buckets, files
+from fgsep_jax import buckets, files, lock
 from fgsep_jax.data import records
 
 # Beside shards, indices and the completeness marker.
@@ -24,13 +24,17 @@ class DatasetExistsError(ValueError):
 
 
 @contextlib.contextmanager
-def written(folder: str, name: str) -> Iterator[BinaryIO]:
-    """A file to write, which is in the output folder, under its name, once it is whole."""
+def written(folder: str, name: str, proof: tuple | None = None) -> Iterator[BinaryIO]:
+    """A file to write, which is in the output folder, under its name, once it is whole.
+
+    `proof` is the job's, that it still holds the folder (`lock.proof`): another process writes.
+    """
     path = buckets.join(folder, name)
     if buckets.is_url(folder):
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
+            lock.check_proof(proof)
             buckets.put(file.name, path)
         return
     temporary = os.path.join(folder, STAGING, f'{name}.tmp-{uuid.uuid4().hex}')
@@ -38,6 +42,7 @@ def written(folder: str, name: str) -> Iterator[BinaryIO]:
         with open(temporary, 'wb') as file:
             yield file
         files.refuse_links(folder, name)
+        lock.check_proof(proof)
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
@@ -46,6 +51,7 @@ def written(folder: str, name: str) -> Iterator[BinaryIO]:
 
 def write_whole(path: str, contents: bytes) -> None:
     """Write a file, whole or not at all."""
+    files.check_locks(path)
     if buckets.is_url(path):
         buckets.write(path, contents)  # which nobody sees before it is whole
     else:
@@ -74,6 +80,7 @@ def listing(folder: str) -> list[str]:
 def delete(folder: str, name: str) -> None:
     """Delete one file of a folder."""
     path = buckets.join(folder, name)
+    files.check_locks(path)
     if buckets.is_url(folder):
         buckets.remove(path)
     else:

@@ -24,6 +24,7 @@ PARTIAL = '.fgsep_partial-'  # in front of the name of what is being written
 MOST_BYTES = 64 << 20  # of one JSON file
 _UNSAID = {MemoryError: 'there is no memory for it', EOFError: 'it ends too early'}
 _unfinished = set()  # paths that are being written
+checks = {}  # {folder that this process holds: what raises once it does not}, see `check_locks`
 _MOST_DIGITS = 19  # of a whole number: more fit neither an index nor a float
 
 
@@ -42,7 +43,25 @@ def write(contents):
         for path, content in contents.items():
             write_in_place(partials[os.fspath(path)], content)
         for path in contents:
-            os.replace(partials[os.fspath(path)], path)
+            put_in_place(partials[os.fspath(path)], path)
+
+
+def put_in_place(partial, path):
+    """Renames a file, or folder, that was written beside its name; see `check_locks`."""
+    check_locks(path)
+    os.replace(partial, path)
+
+
+def check_locks(path):
+    """Refuses to put something in place in a folder whose lock this process had, and has lost.
+
+    Raises:
+      lock.Lost: it was removed, or is another's.
+    """
+    path = os.fspath(path) if buckets.is_url(path) else os.path.abspath(path)
+    for folder, check in list(checks.items()):
+        if f'{path}/'.startswith(f'{folder}/'):
+            check()
 
 
 def write_in_place(path, content):
@@ -50,7 +69,7 @@ def write_in_place(path, content):
     refuse_links(*os.path.split(path))
     try:
         with open(path, 'wb') as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 

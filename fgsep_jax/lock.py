@@ -9,6 +9,10 @@ is one file that only the first can make.
 Owners on this machine are asked for by process number and start, and by the folder that they took:
 its copies are nobody's. Those elsewhere (another host, another container) show by the time of the
 file, set every 15 s, that they live.
+
+Who stood still for long enough to be taken for dead may wake up beside a new owner: whatever is put
+in place in a folder that is held, by `files.put_in_place` or by a worker of data_prep, is put there
+only as long as the lock is there.
 """
 
 import contextlib
@@ -16,6 +20,7 @@ import datetime
 import errno
 import glob
 import json
+import math
 import os
 import shutil
 import socket
@@ -45,6 +50,10 @@ class Locked(OSError):
     elsewhere = False
 
 
+class Lost(OSError):
+    """The lock of a folder was removed, or taken over after a long silence of this process."""
+
+
 @contextlib.contextmanager
 def held(folder, doing, *, flag=''):
     """Holds a folder while it is written to.
@@ -59,27 +68,80 @@ def held(folder, doing, *, flag=''):
 
     Raises:
       Locked: another process holds it.
+      Lost: it was lost within, whatever was done there.
       OSError: the folder cannot be written to.
     """
     url = folder if buckets.is_url(folder) else buckets.url_of(folder)
     made = [] if url else _missing(folder)
     lock = _BucketLock(url, doing) if url else Lock(folder, doing)
+    place = folder if buckets.is_url(folder) else os.path.abspath(folder)
+    last = -math.inf
+
+    def check():
+        nonlocal last
+        if url and not lock.lost and time.monotonic() - last < 1:  # each time is a request
+            return
+        last = time.monotonic()
+        if lock.lost or not _is_own(lock.folder, lock.key):
+            lock.lost = True
+            buckets.abandon(folder)
+            raise _lost(folder)
+
     try:
         lock.take(flag)
         buckets.bring(folder)  # a copy is as old as the start of this process
+        files.checks[place] = check
         yield lock
-        if not lock.lost:
-            buckets.put_up(folder)  # before another may begin
-    except BaseException:
-        if not lock.lost and lock in _held:
-            with contextlib.suppress(OSError):  # what stopped the work is what is told
+        check()
+        buckets.put_up(folder)  # before another may begin
+    except BaseException as error:
+        if lock in _held:
+            try:
+                check()
                 buckets.put_up(folder)
+            except Lost as lost:  # which may be why
+                if isinstance(error, Exception):
+                    raise lost from error
+            except OSError:
+                pass  # what stopped the work is what is told
         raise
     finally:
+        files.checks.pop(place, None)
         lock.release()
         for path in made:
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+
+
+def proof(folder):
+    """What shows other processes that this one still holds a folder, see `check_proof`; None where
+    it does not hold it."""
+    locks = (lock for lock in _held if lock.folder == folder)
+    return next(((folder, lock.key) for lock in locks), None)
+
+
+def check_proof(proof):
+    """Refuses to put something in place in a folder that is another's by now.
+
+    Raises:
+      Lost: its lock is no longer the one that the proof is of.
+    """
+    if proof and not _is_own(*proof):
+        raise _lost(proof[0])
+
+
+def _lost(folder):
+    return Lost(
+        f'the lock of {folder} was removed, or taken by another process while this one stood still:'
+        ' nothing more is written'
+    )
+
+
+def _is_own(folder, key):
+    if buckets.is_url(folder):
+        owned = _owner_of_url(folder)
+        return owned is not None and owned[1].get('key') == key
+    return os.path.lexists(os.path.join(folder, NAME, f'{key}.json'))
 
 
 def holder(folder):
@@ -114,10 +176,15 @@ def scratch(prefix):
     for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f'{prefix}*')):
         if os.path.isdir(os.path.join(path, NAME)) and not holder(path):
             shutil.rmtree(path, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix) as folder, held(folder, prefix):
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        lock = Lock(folder, prefix)
+        lock.take()
         _scratch.add(folder)
-        yield folder
-        _scratch.discard(folder)
+        try:
+            yield folder
+        finally:
+            _scratch.discard(folder)
+            lock.release()
 
 
 def release_all():
@@ -133,21 +200,22 @@ class Lock:
     """The lock of one folder; see `held`.
 
     Attributes:
-      lost: whether it was removed, or taken over after a long silence of this process.
+      folder: that it is of.
+      key: that no other lock has.
+      lost: whether this process has seen that it was removed, or taken over.
     """
 
     def __init__(self, folder, doing):
-        self.lost = False
-        self._folder, self._doing, self._stopped = folder, doing, threading.Event()
+        self.folder, self.key, self.lost = folder, uuid.uuid4().hex, False
+        self._doing, self._stopped = doing, threading.Event()
         self._path = os.path.join(folder, NAME)
-        key = uuid.uuid4().hex
-        self._name = f'{key}.json'
-        self._private = f'{self._path}-{key}'  # until it is renamed into place
+        self._name = f'{self.key}.json'
+        self._private = f'{self._path}-{self.key}'  # until it is renamed into place
 
     def take(self, flag=''):
         """Takes the lock, or that of a dead process; see `held`."""
-        files.check_folder(self._folder)
-        files.refuse_links(self._folder, NAME)
+        files.check_folder(self.folder)
+        files.refuse_links(self.folder, NAME)
         try:
             now = self._prepare()
             for _ in range(1000):
@@ -164,7 +232,7 @@ class Lock:
                     continue
                 path, owner = owned
                 if not _is_dead(path, owner, now):
-                    raise _locked(self._folder, path, owner, flag)
+                    raise _locked(self.folder, path, owner, flag)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             else:
@@ -172,7 +240,7 @@ class Lock:
         except Locked:
             raise
         except OSError as error:
-            raise OSError(f'{self._folder} cannot be written to ({error.strerror})') from error
+            raise OSError(f'{self.folder} cannot be written to ({error.strerror})') from error
         _held.add(self)
         self._sweep(now)
         threading.Thread(target=self._beat, daemon=True).start()
@@ -190,13 +258,13 @@ class Lock:
         """Makes the private folder; returns the time by the clock of the file system."""
         for last in (*[False] * 100, True):
             try:
-                os.makedirs(self._folder, exist_ok=True)
+                os.makedirs(self.folder, exist_ok=True)
                 os.mkdir(self._private)
                 break
             except FileNotFoundError:  # who had the lock has just removed the folder that it made
                 if last:
                     raise
-        folder = os.path.realpath(self._folder)
+        folder = os.path.realpath(self.folder)
         owner = {
             **_here(),
             'path': folder,
@@ -242,31 +310,30 @@ class _BucketLock:
     """
 
     def __init__(self, url, doing):
-        self.lost = False
-        self._url, self._doing, self._stopped = url, doing, threading.Event()
-        self._key = uuid.uuid4().hex
+        self.folder, self.key, self.lost = url, uuid.uuid4().hex, False
+        self._doing, self._stopped = doing, threading.Event()
         self._path = buckets.join(url, NAME)
         self._writing, self._released = threading.Lock(), False
 
     def take(self, flag=''):
         """Takes the lock, or that of a dead process; see `held`."""
         content = self._content()
-        private = f'{self._path}-{self._key}'
+        private = f'{self._path}-{self.key}'
         buckets.write(private, content)
         now = buckets.modified(private) or time.time()
         buckets.remove(private)
         for _ in range(10):
-            owned, takes_over = _owner_of_url(self._url), False
+            owned, takes_over = _owner_of_url(self.folder), False
             if owned is not None:
                 if not _is_dead(*owned, now):
-                    raise _locked(self._url, *owned, flag)
+                    raise _locked(self.folder, *owned, flag)
                 buckets.remove(owned[0])
                 takes_over = True
             with contextlib.suppress(FileExistsError):
                 buckets.write(self._path, content, new=True)
             if takes_over:  # another may have, too, and removed what was there by now
                 time.sleep(SETTLES)
-            if self._is_own():  # where a server knows no `new`, the last of many has it
+            if _is_own(self.folder, self.key):  # the last of many, where a server knows no `new`
                 break
         else:
             raise Locked(f'{self._path} is in the way: remove it')
@@ -278,14 +345,14 @@ class _BucketLock:
         self._stopped.set()
         _held.discard(self)
         with self._writing, contextlib.suppress(OSError):
-            if not self._released and self._is_own():
+            if not self._released and _is_own(self.folder, self.key):
                 buckets.remove(self._path)
             self._released = True
 
     def _content(self):
         owner = {
             **_here(),
-            'key': self._key,
+            'key': self.key,
             'pid': os.getpid(),
             'born': _born(os.getpid()),
             'doing': self._doing,
@@ -293,17 +360,13 @@ class _BucketLock:
         }
         return json.dumps(owner).encode()
 
-    def _is_own(self):
-        owned = _owner_of_url(self._url)
-        return owned is not None and owned[1].get('key') == self._key
-
     def _beat(self):
         while not self._stopped.wait(BEAT):
             try:
                 with self._writing:
                     if self._stopped.is_set():
                         return
-                    if not self._is_own():
+                    if not _is_own(self.folder, self.key):
                         self.lost = True
                         return
                     buckets.write(self._path, self._content())

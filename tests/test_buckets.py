@@ -155,7 +155,7 @@ def test_a_lock_in_a_bucket(memory, monkeypatch):
     place = f'/b/run/{lock.NAME}'
     with buckets.copies():
         folder = buckets.local('memory://b/run')
-        with lock.held(folder, 'training') as held:
+        with pytest.raises(lock.Lost), lock.held(folder, 'training') as held:
             assert 'training' in lock.holder(folder) and memory.exists(place)
             with pytest.raises(lock.Locked, match=r'memory://b/run is being written to by process'):
                 lock.check(folder)

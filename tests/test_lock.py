@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from fgsep_jax import lock
+from fgsep_jax import buckets, files, lock
 
 # Processes that take one lock again and again, each kill -9'd after a while; `flock` on a file of
 # their own, which the kernel gives back, tells whether two were ever in at once.
 CROWD = """
 import fcntl, os, random, signal, sys, time
-from fgsep_jax import lock
+from fgsep_jax import buckets, files, lock
 folder, processes, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 def live(seed):
     random.seed(seed)
@@ -210,7 +210,7 @@ def test_what_a_lock_says_is_one_printable_line(tmp_path):
 
 def test_the_living_show_it_and_see_when_their_lock_is_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, 'BEAT', 0.02)
-    with lock.held(tmp_path, 'training') as mine:
+    with pytest.raises(lock.Lost), lock.held(tmp_path, 'training') as mine:
         path = next((tmp_path / lock.NAME).iterdir())
         age(path, 1000)
         until = time.monotonic() + 10
@@ -221,6 +221,37 @@ def test_the_living_show_it_and_see_when_their_lock_is_gone(tmp_path, monkeypatc
         while not mine.lost and time.monotonic() < until:
             time.sleep(0.01)
         assert mine.lost
+
+
+@pytest.mark.parametrize('taken', (False, True))
+@pytest.mark.parametrize('fails', (False, True))
+def test_who_lost_a_folder_puts_nothing_in_place_and_ends(tmp_path, taken, fails):
+    words = 'the lock of .* was removed, or taken by another process'
+    with pytest.raises(lock.Lost, match=words), lock.held(tmp_path, 'training'):
+        files.write({tmp_path / 'x': 'early'})
+        shutil.rmtree(tmp_path / lock.NAME)
+        if taken:
+            owner(tmp_path, host='elsewhere')
+        for _ in range(2):
+            with pytest.raises(lock.Lost):
+                files.write({tmp_path / 'x': 'late', tmp_path / 'y': 'late'})
+        files.write({tmp_path.parent / f'{tmp_path.name}-other': 'not held'})
+        if fails:
+            raise FileNotFoundError('what the other owner has removed')
+    assert (tmp_path / 'x').read_text() == 'early'
+    assert {path.name for path in tmp_path.iterdir()} == {'x', *[lock.NAME] * taken}
+    shutil.rmtree(tmp_path / lock.NAME, ignore_errors=True)
+    with lock.held(tmp_path, 'training'):
+        files.write({tmp_path / 'x': 'anew'})
+
+
+def test_a_bucket_s_folder_is_given_up_with_its_lock(memory, monkeypatch):
+    with buckets.copies():
+        folder = pathlib.Path(buckets.local('memory://b/run'))
+        with pytest.raises(lock.Lost), lock.held(folder, 'evaluation'):
+            memory.rm(f'/b/run/{lock.NAME}')
+            (folder / 'x').write_text('late')
+    assert memory.find('/b/run') == []
 
 
 def test_what_is_in_the_way_is_named(tmp_path):

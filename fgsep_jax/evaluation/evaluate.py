@@ -392,7 +392,7 @@ def settle(folder):
         examples = files.read_bytes(os.path.join(folder, 'examples.csv'), ValueError, most=math.inf)
         content = files.read_json(files.partial(summary), ValueError, finite=False, halves=True)
         if content.get('examples_digest') == files.digest(examples):
-            os.replace(files.partial(summary), summary)
+            files.put_in_place(files.partial(summary), summary)
     files.clean(folder)
 
 

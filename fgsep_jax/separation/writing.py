@@ -202,7 +202,7 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
         if about_to_rename is not None:
             about_to_rename()
         for part, path in outputs.items():
-            os.replace(paths[part], path)
+            files.put_in_place(paths[part], path)
     files.write(texts)
     which = ', '.join(silenced)
     return (

@@ -62,7 +62,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
     mesh, task = mesh_lib.make_mesh(), make_task(config)
     _check_validation(task, validation_source, config)
     with contextlib.ExitStack() as stack:
-        held = stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
+        stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
         run_folder.check(workdir, config)
         batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
         checkpoints = stack.enter_context(
@@ -141,12 +141,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                 clock.agree()
             if epoch_end or leaving or step % config.training.checkpoint_steps == 0:
                 run.read_metrics()
-                if held and held.lost:
-                    buckets.abandon(workdir)
-                    raise TrainingError(
-                        f'the lock of {workdir} was removed, or taken by another process while this'
-                        ' one stood still: nothing more is written'
-                    )
+                files.check_locks(workdir)
                 try:  # the curves, before the checkpoint that counts on them
                     buckets.put_up(workdir)
                 except OSError as error:  # the next time will do

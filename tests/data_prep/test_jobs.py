@@ -9,6 +9,7 @@ import pathlib
 import random
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -527,3 +528,37 @@ def test_tables_beside_an_early_data_set_are_somebodys(corpus, tmp_path):
     assert (tmp_path / 'mixtures.csv').read_text() == 'mine'
     (tmp_path / 'dataset.json').write_text(json.dumps({**about, 'mixtures': 'its digest'}))
     assert output.own_files(str(tmp_path)) == ['dataset.json', 'mixtures.csv']
+
+
+@pytest.mark.parametrize('stage', ('assign_shards', 'written', 'finish'))
+def test_a_job_whose_folder_is_another_s_by_now_ends(corpus, tmp_path, monkeypatch, capsys, stage):
+    do, out = getattr(build, stage), tmp_path / 'out'
+
+    def late(*args, **keywords):
+        shutil.rmtree(out / lock.NAME, ignore_errors=True)
+        return do(*args, **keywords)
+
+    monkeypatch.setattr(build, stage, late)
+    with pytest.raises(SystemExit) as refused:
+        run_folder(corpus, out, '--train_pairs=4', '--fewer')
+    error = [x for x in capsys.readouterr().err.splitlines() if x.startswith('error')]
+    assert refused.value.code == 2
+    assert len(error) == 1 and f'the lock of {out} was removed, or taken by another' in error[0]
+    there = {path.suffix for path in out.iterdir()}
+    assert '.json' not in there and (stage == 'finish' or not shard_bytes(out))
+
+
+@pytest.mark.parametrize('url', (False, True))
+def test_a_worker_elsewhere_puts_no_shard_beside_a_new_owner_s(memory, tmp_path, monkeypatch, url):
+    out = 'memory://b/out' if url else str(tmp_path)
+    with pytest.raises(lock.Lost), lock.held(out, 'data_prep'):
+        proof = lock.proof(out)
+        output.prepare(out, 'x', overwrite=False)
+        monkeypatch.setattr('fgsep_jax.files.checks', {})  # as in a process that holds nothing
+        with output.written(out, 'early', proof) as file:
+            file.write(b'1')
+        shutil.rmtree(tmp_path / lock.NAME, ignore_errors=True)
+        memory.store.pop(f'/b/out/{lock.NAME}', None)
+        with pytest.raises(lock.Lost), output.written(out, 'late', proof) as file:
+            file.write(b'2')
+        assert output.listing(out) == ['early']

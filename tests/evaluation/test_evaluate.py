@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import sys
 
 from hypothesis import given, settings, strategies as st
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import files as files_lib
+from fgsep_jax import files as files_lib, lock
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, run as evaluation, systems
@@ -269,3 +270,15 @@ def test_who_waits_is_told_how_far_it_is(data, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
     evaluate.evaluate(swap, source, label='swap on tones', **SETTINGS)
     assert 'evaluating swap on tones:   0%' in capsys.readouterr().err
+
+
+def test_results_are_not_put_into_a_folder_that_is_another_s_by_now(tmp_path):
+    row = dict.fromkeys(('id', 'system', 'source', 'speaker', 'sex', 'seconds', 'snr_db'), '1')
+    row |= dict.fromkeys(evaluate.METRICS, 1.0)
+    summary = evaluate.summary([row], {}, system='swap')
+    with pytest.raises(lock.Lost), lock.held(tmp_path, 'evaluation'):
+        evaluate.write(tmp_path, [row], summary)
+        before = (tmp_path / 'summary.json').read_bytes()
+        shutil.rmtree(tmp_path / lock.NAME)
+        evaluate.write(tmp_path, [row], {**summary, 'system': 'other'})
+    assert (tmp_path / 'summary.json').read_bytes() == before

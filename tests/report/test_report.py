@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 
 import fabricate
+from fgsep_jax import lock
 from fgsep_jax.report import __main__ as command, figures, page, runs, write
 from fgsep_jax.report.parts import Figure, Section, Table
 from fgsep_jax.report.runs import ResultsError
@@ -416,3 +418,18 @@ def test_more_examples_can_be_asked_for(tmp_path):
             == 0
         )
         assert (out / 'index.html').read_text().count('class="item example"') == count
+
+
+def test_a_report_whose_folder_is_another_s_by_now_ends(tmp_path, monkeypatch, capsys):
+    fabricate.run(tmp_path / 'run', 'convtasnet', seed=0)
+    out = tmp_path / 'out'
+
+    def late(*args, **keywords):
+        shutil.rmtree(out / lock.NAME)
+        return []
+
+    monkeypatch.setattr(page, 'sections', late)
+    assert command.main([f'--runs={tmp_path}/run', f'--output_dir={out}']) == 2
+    line = f'error: the lock of {out} was removed, or taken by another process'
+    assert line in capsys.readouterr().err
+    assert not any(path.is_file() for path in out.iterdir())

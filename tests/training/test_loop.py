@@ -2,6 +2,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import time
 import types
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax import pcm, stopping
+from fgsep_jax import lock, pcm, stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
@@ -389,12 +390,14 @@ def test_a_configuration_that_came_while_the_lock_was_waited_for_is_refused(
 
 
 def test_a_lost_lock_ends_the_training_before_anything_is_saved(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        loop.mesh_lib,
-        'hold',
-        lambda *_, **__: contextlib.nullcontext(types.SimpleNamespace(lost=True)),
-    )
-    with pytest.raises(loop.TrainingError, match='the lock of .*run was removed, or taken'):
+    read = loop._Run.read_metrics
+
+    def lose(self):
+        shutil.rmtree(tmp_path / 'run' / lock.NAME)
+        return read(self)
+
+    monkeypatch.setattr(loop._Run, 'read_metrics', lose)
+    with pytest.raises(lock.Lost, match='the lock of .*run was removed, or taken'):
         run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     assert checkpoint.Checkpoints(tmp_path / 'run').latest_step() is None
 
