@@ -12,9 +12,8 @@ so that `mixture_BT` is a batch of mixtures, `source_BST` the sources they are t
 """
 
 import importlib
+import signal
 import sys
-
-from fgsep_jax import stopping, streams
 
 # Public names, {name: module}; imported when they are first used, for some bring JAX along.
 _PUBLIC = {
@@ -33,12 +32,21 @@ _PUBLIC = {
     'load_runs': 'report',
 }
 
-if sys.argv[:1] == ['-m']:  # a program is being loaded; one of ours ends in one line from here on
+
+def start_program():
+    """From now on this process is a program of ours: whatever stops it, it ends in one line."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # waits for who will answer it
+    from fgsep_jax import stopping, streams
+
+    streams.use()
+    stopping.use()
+
+
+if sys.argv[:1] == ['-m']:  # a program is being loaded
     word = sys.orig_argv[-len(sys.argv)]
     module = word.partition('m')[2] if word.startswith('-') else word
     if module.partition('.')[0] in ('fgsep_jax', 'data_prep', 'benchmarks'):
-        streams.use()
-        stopping.use()
+        start_program()
 
 __version__ = '0.1.0'
 

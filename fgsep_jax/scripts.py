@@ -3,12 +3,13 @@
 import importlib
 import sys
 
-from fgsep_jax import stopping, streams
+import fgsep_jax
 
 
 def _run(module, *words):
-    streams.use()
-    stopping.use()
+    fgsep_jax.start_program()
+    from fgsep_jax import stopping
+
     sys.argv[1:1] = words
     stopping.run(lambda: sys.exit(importlib.import_module(module).main()))
 

@@ -158,3 +158,34 @@ def test_programs_of_ours_alone_listen_from_their_first_line(tmp_path, program, 
         )
         assert done.stdout.strip() == said, done.stderr
         assert done.returncode == (0 if said else 130)
+
+
+INTERRUPTED = """
+import os, signal, sys
+def hook(event, arguments):
+    if event == 'import' and arguments[0] == os.environ['AT']:
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(hook)
+"""
+SCRIPT = 'import sys; from fgsep_jax.scripts import report; sys.exit(report())'
+
+
+@pytest.mark.parametrize(
+    'words, at',
+    [
+        (['-m', 'fgsep_jax.report'], 'fgsep_jax.stopping'),
+        (['-m', 'fgsep_jax.main'], 'fgsep_jax.lock'),
+        (['-m', 'data_prep.vctk_2mix'], 'logging'),
+        (['-c', SCRIPT], 'fgsep_jax.streams'),
+    ],
+)
+def test_ctrl_c_while_a_program_is_imported_is_one_line(tmp_path, words, at):
+    (tmp_path / 'sitecustomize.py').write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}', 'AT': at},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (130, 'stopped by Ctrl-C\n')
