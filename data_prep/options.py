@@ -536,7 +536,6 @@ def run(
             f'dry run: nothing is written to {args.output_dir}; what the job would start from, and'
             ' one mixture made in memory, as JSON:',
             file=sys.stderr,  # a program may read the JSON
-            flush=True,
         )
         command_line.show(json.dumps(report, indent=2, ensure_ascii=False, default=str))
         return

@@ -375,8 +375,8 @@ def _copy_with(path):
 
 
 def say(text):
-    """Prints a line at once, before what a child process, or stderr, says; see `named`."""
-    print(named(text), flush=True)
+    """Prints a line; see `named`."""
+    print(named(text))
 
 
 def named(text):

@@ -8,7 +8,6 @@ python -m fgsep_jax.main --mode=cross_evaluate --runs=runs --data_dirs=DIR[,DIR.
 python -m fgsep_jax.main --mode=describe --workdir=runs/NAME, or --config=...
 """
 
-import functools
 import os
 import shlex
 import sys
@@ -136,7 +135,7 @@ def _from_folder(args, words, overrides):
         minutes=args.minutes,
         argument=args.config or '',
         overrides=overrides,
-        say=functools.partial(print, flush=True),
+        say=print,
     )
 
 

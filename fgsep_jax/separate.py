@@ -287,7 +287,7 @@ class _Progress:
         """Prints a line beside the bar."""
         if self._bar is not None:
             self._bar.clear()
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr)
 
     def close(self):
         if self._bar is not None:
@@ -460,7 +460,7 @@ def _live(words, args):
                 f'{1000 * stream.latency:g} ms behind',
                 '' if inputs else '; Ctrl-C ends it',
             )
-            print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}', flush=True)
+            print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
             blocks = live.pipe(cut) if inputs else live.microphone(rate)
             seconds = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
     except BadInput as bad:

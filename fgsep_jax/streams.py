@@ -81,7 +81,7 @@ def use():
             io.BufferedWriter(raw),
             encoding=before.encoding if before else 'utf-8',
             errors=before.errors if before else 'backslashreplace',
-            line_buffering=number == 2 or os.isatty(number),
+            line_buffering=True,  # who reads along, in a file or a pipe, sees how far it is
             write_through=bool(before and before.write_through),
         )
         setattr(sys, name, stream)

@@ -247,10 +247,10 @@ def measure(runs, output):
         try:
             speed = cost.measure(config)
         except (config_lib.ConfigError, jax.errors.JaxRuntimeError) as error:  # of memory
-            _say(f'{run.name}: cannot be trained on this machine: {str(error).splitlines()[0]}')
+            print(f'{run.name}: cannot be trained on this machine: {str(error).splitlines()[0]}')
             speed = 0.0
         speeds[kind] = [parameter_count(params), speed]
-        _say(f'timed              {config.experiment}:{config.preset} {speed:.3g} examples/s')
+        print(f'timed              {config.experiment}:{config.preset} {speed:.3g} examples/s')
         os.makedirs(output, exist_ok=True)
         files.write({speeds_file(output): files.to_json(speeds)})
 
@@ -326,7 +326,7 @@ class _Work:
                         self._one(run, job)
             except lock.Locked as error:
                 if run.name not in self._told:
-                    _say(f'{run.name}: waiting, {error}')
+                    print(f'{run.name}: waiting, {error}')
                 self._told.add(run.name)
                 self._pending.append(run)
                 time.sleep(WAIT)
@@ -335,7 +335,7 @@ class _Work:
 
     def _one(self, run, job):
         log = os.path.join(self._output, 'logs', f'{run.name}.log')
-        _say(f'{_clock()}  {run.name}: begins, see {log}')
+        print(f'{_clock()}  {run.name}: begins, see {log}')
         began = time.monotonic()
         places = ','.join(self._everywhere)
         evaluation = ['--mode=cross_evaluate', f'--runs={run.folder}', f'--data_dirs={places}']
@@ -351,7 +351,7 @@ class _Work:
         from fgsep_jax.training.logging import duration
 
         took = duration(time.monotonic() - began)
-        _say(f'{_clock()}  {run.name}: trained and evaluated in {took}')
+        print(f'{_clock()}  {run.name}: trained and evaluated in {took}')
 
     def _resources(self, job):
         """What of the machine one of several runs at a time has, as keywords of `call`."""
@@ -362,7 +362,7 @@ class _Work:
 
     def _fail(self, run, why):
         self.failed.append(run.name)
-        _say(f'{_clock()}  {run.name}: failed, {names.shown(why)}')
+        print(f'{_clock()}  {run.name}: failed, {names.shown(why)}')
 
 
 def call(module, words, *, log='', environment=None, cores=()):
@@ -387,10 +387,6 @@ def call(module, words, *, log='', environment=None, cores=()):
             for numbers in cores:
                 os.sched_setaffinity(process.pid, numbers)
         return process.wait()
-
-
-def _say(text):
-    print(text, flush=True)  # before what a program says that is started then
 
 
 def _clock():
@@ -486,10 +482,10 @@ def _begin(runs, output, argv):
     accelerator."""
     speeds = _speeds(output)
     if all(_kind(run.config) in speeds or is_done(run) for run in runs):
-        _say('\n'.join(listing(runs, output)))
+        print('\n'.join(listing(runs, output)))
         return
     if status := call('study', ['--dry_run', *argv]):
-        _say(f'note: what the runs take could not be told (exit status {status})')
+        print(f'note: what the runs take could not be told (exit status {status})')
 
 
 def _finish(args, runs, output):
@@ -503,7 +499,7 @@ def _finish(args, runs, output):
         report = os.path.join(output, 'report')
         words = [f'--runs={os.path.join(output, "runs")}', f'--output_dir={report}']
         if held := lock.holder(report):
-            _say(f'the report is being written by {held}: the same command writes it again')
+            print(f'the report is being written by {held}: the same command writes it again')
         else:
             status = call('report', words)
     if work.failed:

@@ -133,3 +133,25 @@ def test_without_standard_error_or_room_for_another_all_goes_on(tmp_path, monkey
     with streams.error_without(re.compile(b'x')):
         pass
     os.fstat(2)
+
+
+def test_a_line_is_there_when_it_is_printed(tmp_path):
+    package = tmp_path / 'benchmarks'
+    package.mkdir()
+    (package / '__init__.py').write_text('import fgsep_jax')
+    (package / 'program.py').write_text(
+        'import sys\nprint("a line")\nsys.stdin.readline()\nprint("more")'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'benchmarks.program'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(20, process.kill)
+    timer.start()
+    assert process.stdout.readline() == 'a line\n'  # while it waits
+    timer.cancel()
+    assert process.communicate('\n')[0] == 'more\n'

@@ -49,7 +49,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
             there = f' (kept: {", ".join(kept)})' if kept else ''
             what = ', '.join(map(run_lib.result_name, pending)) or 'nothing to do'
             line = names_lib.shown(f'{run.name}: {what}{there}')
-            print(f'\nrun {number} of {len(jobs)}    {line}', flush=True)
+            print(f'\nrun {number} of {len(jobs)}    {line}')
         if pending:
             run_lib.evaluate_on(
                 config,

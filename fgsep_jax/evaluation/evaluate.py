@@ -256,9 +256,7 @@ def _watched(batches, label):
         done += len(batch[0])
         if time.monotonic() - said >= SILENCE and jax.process_index() == 0:
             said = time.monotonic()
-            print(
-                f'{title}: {done} of {names.counted(total, "example")}', file=sys.stderr, flush=True
-            )
+            print(f'{title}: {done} of {names.counted(total, "example")}', file=sys.stderr)
 
 
 def summary(rows, skipped, *, source_names=(), **context):

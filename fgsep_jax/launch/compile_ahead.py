@@ -186,7 +186,7 @@ def _find_largest(config, devices, chip, known, args):
             size = peak_memory(compile_step(config, devices, padded=args.padded))
         except jax.errors.JaxRuntimeError as error:
             size = _needed(error)
-        print(f'  {batch} a chip: {_gb(size)} ({time.monotonic() - began:.0f} s)', flush=True)
+        print(f'  {batch} a chip: {_gb(size)} ({time.monotonic() - began:.0f} s)')
         return size
 
     good, bad = tpu.largest_batch(peak, chip.hbm, known, compiles=args.compiles)
@@ -205,9 +205,8 @@ def _run(args, config):
         f'{config.experiment}:{config.preset}, {config.model.dtype}, {batch} x'
         f' {config.data.segment_seconds:g} s a chip on {args.topology}, {len(devices)} chips;'
         ' all numbers are of one chip and step',
-        flush=True,
     )
-    print('compiling; a large model takes minutes', file=sys.stderr, flush=True)
+    print('compiling; a large model takes minutes', file=sys.stderr)
     began = time.monotonic()
     try:
         compiled = compile_step(config, devices, padded=args.padded)
@@ -219,7 +218,7 @@ def _run(args, config):
                 ' --config.model.separator.remat=True (of a Conv-TasNet), or let'
                 ' --largest_batch search'
             ) from error
-        print(f'  {batch} a chip: {_gb(_needed(error))}', flush=True)
+        print(f'  {batch} a chip: {_gb(_needed(error))}')
         print(_find_largest(config, devices, chip, {batch: _needed(error)}, args))
         return
     print(f'compiled in        {time.monotonic() - began:.0f} s')
