@@ -15,6 +15,7 @@ import os
 import shutil
 import stat
 import struct
+import tempfile
 import zlib
 
 from fgsep_jax import buckets
@@ -145,8 +146,19 @@ def unfinished(contents):
         _unfinished.difference_update(partials.values())
 
 
+@contextlib.contextmanager
+def temporary(suffix, folder=''):
+    """A file that others open by its name, in a folder or the system's; goes as in `unfinished`."""
+    with tempfile.NamedTemporaryFile(prefix=PARTIAL, suffix=suffix, dir=folder or None) as file:
+        _unfinished.add(file.name)
+        try:
+            yield file
+        finally:
+            _unfinished.discard(file.name)
+
+
 def remove_unfinished():
-    """Removes what `unfinished` holds, before the process leaves without unwinding."""
+    """Removes what is unfinished or temporary, before the process leaves without unwinding."""
     for where in list(_unfinished):
         with contextlib.suppress(OSError):
             os.unlink(where)

@@ -14,7 +14,6 @@ import pathlib
 import re
 import shutil
 import sys
-import tempfile
 import time
 
 from fgsep_jax import command_line, config as config_lib, files, lock, names, stopping
@@ -226,7 +225,7 @@ def _standard_input(folder, raw_rate, cut):
     from fgsep_jax.separation import live
 
     suffix = '.wav' if raw_rate else '.audio'
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=files.PARTIAL, suffix=suffix) as file:
+    with files.temporary(suffix, folder) as file:
         if raw_rate:
             form = dict(rate=raw_rate, channels=1, subtype='PCM_16')
             with writing.opened(file.name, **form) as (sound, output):

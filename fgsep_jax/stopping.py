@@ -20,6 +20,7 @@ NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIG
 
 _mutex = threading.Lock()
 _listening = False
+_leaving = threading.Event()
 _request = None
 _last = []  # functions of `finishing`
 
@@ -58,6 +59,7 @@ def use():
     _listen(NAMES)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.register_at_fork(after_in_child=_forget)
+    atexit.register(_wait_for_leave)
 
 
 @contextlib.contextmanager
@@ -165,6 +167,7 @@ def _watch(read, numbers):
 def leave(line, status):
     """Ends this process, from any of its threads: says a line, if there is one, ends its children
     and gives back what it holds."""
+    _leaving.set()
     streams.error_lock.acquire(timeout=1)  # for good: nothing stands in for it any more
     if line:
         say(line)
@@ -172,10 +175,16 @@ def leave(line, status):
     for stream in (1, 2):  # what threads have to say of the end of their processes
         os.dup2(nowhere, stream)
     finish()
+    _end_children()
     files.remove_unfinished()
     lock.release_all()
-    _end_children()
     os._exit(status)
+
+
+def _wait_for_leave():
+    """Lets `leave` end this process where its main thread is through, too."""
+    while _leaving.is_set():
+        time.sleep(1)
 
 
 def _end_children():
@@ -201,6 +210,7 @@ def _end_children():
 
 def _forget():
     """In a forked process, which shares nothing of this but the pipe."""
+    _leaving.clear()
     with contextlib.suppress(ValueError):
         signal.set_wakeup_fd(-1)
         for number in NAMES:

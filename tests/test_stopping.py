@@ -160,6 +160,26 @@ def test_programs_of_ours_alone_listen_from_their_first_line(tmp_path, program, 
         assert done.returncode == (0 if said else 130)
 
 
+def test_a_stop_at_the_end_is_no_success():
+    """Whoever reads that it was stopped does not find the status of one that was not."""
+    program = (
+        'import os, time\n'
+        'from fgsep_jax import stopping\n'
+        'stopping.use()\n'
+        'with stopping.finishing(lambda: time.sleep(1)):\n'
+        '    os.kill(os.getpid(), 2)\n'
+        '    time.sleep(0.3)'
+    )
+    process = subprocess.run(
+        [sys.executable, '-c', program],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (process.returncode, process.stderr) == (130, 'stopped by Ctrl-C\n')
+
+
 INTERRUPTED = """
 import os, signal, sys
 def hook(event, arguments):

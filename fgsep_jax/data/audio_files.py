@@ -15,7 +15,6 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -228,7 +227,7 @@ def for_libsndfile(path: str) -> Iterator[str]:
     raw.close()
     if not size:
         raise BadInput('empty', '0 bytes')
-    with tempfile.NamedTemporaryFile(suffix='.wav') as target:
+    with files.temporary('.wav') as target:
         by_ffmpeg(path, target.name, whole=True)
         yield target.name
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 import contextlib
 import math
 import os
-import tempfile
 
 import numpy as np
 import soxr
@@ -80,7 +79,7 @@ class FileRecording:
         cut: set[str] | None = None,
     ):
         self._path, self.start, self._seconds, self._cut = path, start, seconds, cut
-        self._temporary, self._original = None, path
+        self._temporary, self._original = contextlib.ExitStack(), path
         self._state = _state(path)
         try:
             with audio_files.opened(path, cut=cut) as (file, _):  # damage is no form for ffmpeg
@@ -90,16 +89,12 @@ class FileRecording:
                 raise
             if not os.path.getsize(path):
                 raise BadInput('empty', '0 bytes') from bad
-            self._temporary = tempfile.NamedTemporaryFile(
-                prefix=files.PARTIAL, suffix='.wav', dir=folder or None
-            )
-            with contextlib.ExitStack() as on_failure:
-                on_failure.callback(self.close)
-                audio_files.by_ffmpeg(path, self._temporary.name, whole=True)
-                self._path = self._temporary.name
+            with contextlib.ExitStack() as stack:
+                self._path = stack.enter_context(files.temporary('.wav', folder)).name
+                audio_files.by_ffmpeg(path, self._path, whole=True)
                 with audio_files.opened(self._path, check=False) as (file, _):
                     self.rate, self.channels = file.samplerate, file.channels
-                on_failure.pop_all()
+                self._temporary = stack.pop_all()
 
     def check_unchanged(self) -> None:
         """Raises BadInput where the file is not what it was when it was opened."""
@@ -108,8 +103,7 @@ class FileRecording:
 
     def close(self) -> None:
         """Removes what was decoded into a temporary file."""
-        if self._temporary is not None:
-            self._temporary.close()
+        self._temporary.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """float32 [samples, channels] from the start to the end; see `audio_files.decoded`."""

@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 from fgsep_jax import files, lock, separate, stopping
+from fgsep_jax.data import audio_files
 from fgsep_jax.separation import activity, inputs, manifest, writing
+from fgsep_jax.separation.recording import FileRecording
 import models
 from models import command as run
 
@@ -792,6 +794,42 @@ def test_what_a_killed_process_left_of_standard_input_goes(sounds, tmp_path):
     (tmp_path / 'out' / f'{files.PARTIAL}x.audio').write_bytes(b'x')
     assert run(sounds, tmp_path / 'in', '-o', tmp_path / 'out') == 0
     assert not [name for name in tree(tmp_path / 'out') if files.PARTIAL in name]
+
+
+def _by_name(path):
+    with audio_files.for_libsndfile(str(path / 'a.m4a')):
+        pass
+
+
+READERS = {
+    'standard input': lambda path: separate._standard_input(str(path), 0, set()).__enter__(),
+    'raw': lambda path: separate._standard_input(str(path), RATE, set()).__enter__(),
+    'by its suffix': _by_name,
+    'by its bytes': lambda path: FileRecording(str(path / 'a.wav'), folder=str(path)),
+}
+
+
+@pytest.mark.parametrize('reader', READERS)
+def test_a_stopped_process_leaves_nothing_of_what_it_decoded(tmp_path, monkeypatch, reader):
+    seen = []
+
+    def stop(*args, **kwargs):
+        before = {path: (tmp_path / path).read_bytes() for path in tree(tmp_path)}
+        files.remove_unfinished()
+        seen.extend([before.keys(), tree(tmp_path)])
+        for path, content in before.items():  # who goes on unwinds, and finds them
+            (tmp_path / path).write_bytes(content)
+        raise audio_files.BadInput('stopped')
+
+    for name in ('a.wav', 'a.m4a'):
+        (tmp_path / name).write_bytes(b'no sound')
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    data = types.SimpleNamespace(buffer=types.SimpleNamespace(read=stop, read1=stop))
+    monkeypatch.setattr('sys.stdin', data)
+    monkeypatch.setattr(audio_files, 'by_ffmpeg', stop)
+    with pytest.raises(audio_files.BadInput, match='stopped'):
+        READERS[reader](tmp_path)
+    assert [sum(files.PARTIAL in path for path in paths) for paths in seen] == [1, 0]
 
 
 @pytest.mark.slow
