@@ -5,7 +5,9 @@ import concurrent.futures
 import contextlib
 import logging
 import multiprocessing
+from multiprocessing import resource_tracker
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -89,6 +91,9 @@ def in_processes(work: Callable, *columns: Sequence, stage: str, unit: str) -> I
         stage: what the log says is done, e.g. `render`.
         unit: of what, e.g. `classes`.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    resource_tracker.ensure_running()  # unblocks Ctrl-C, which the processes then see, too
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     context = multiprocessing.get_context('spawn')
     with concurrent.futures.ProcessPoolExecutor(mp_context=context) as pool:
         total = len(columns[0])

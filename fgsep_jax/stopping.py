@@ -20,6 +20,8 @@ NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIG
 
 _mutex = threading.Lock()
 _listening = False
+_STARTED_BY = 'FGSEP_STARTED_BY'  # variable: number of the program of ours that starts another
+_is_started_by_ours = False
 _leaving = threading.Event()
 _request = None
 _last = []  # functions of `finishing`
@@ -52,11 +54,15 @@ def use():
     """From now on these signals end this process in one line, with status 128 + their number.
 
     Those that were ignored when it was started (nohup, `&` in a script) stay ignored. Processes
-    that it starts do not see Ctrl-C, and are ended with it.
+    that it starts do not see Ctrl-C, and are ended with it; a program of ours among them says
+    nothing of that, as the one that started it does.
     """
+    global _is_started_by_ours
     if _listening:
         return
-    _listen(NAMES)
+    _is_started_by_ours = os.environ.get(_STARTED_BY) == str(os.getppid())
+    os.environ[_STARTED_BY] = str(os.getpid())
+    _listen(NAMES.keys() - {signal.SIGINT} if _is_started_by_ours else NAMES)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.register_at_fork(after_in_child=_forget)
     atexit.register(_wait_for_leave)
@@ -161,7 +167,8 @@ def _watch(read, numbers):
             with _mutex:
                 if _request is not None and _request.take(number):
                     continue
-            leave(f'stopped by {NAMES[number]}', 128 + number)
+            line = '' if _is_started_by_ours else f'stopped by {NAMES[number]}'
+            leave(line, 128 + number)
 
 
 def leave(line, status):

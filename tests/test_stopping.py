@@ -180,6 +180,41 @@ def test_a_stop_at_the_end_is_no_success():
     assert (process.returncode, process.stderr) == (130, 'stopped by Ctrl-C\n')
 
 
+# A program of ours starts another, as a study does, or a job its workers.
+STARTS = """
+import subprocess, sys, time
+from fgsep_jax import stopping
+stopping.use()
+if len(sys.argv) > 1:
+    print('ready', flush=True)
+    time.sleep(60)
+sys.exit(subprocess.run([sys.executable, '-c', sys.orig_argv[2], 'worker']).returncode)
+"""
+
+
+@pytest.mark.parametrize('number, name', stopping.NAMES.items())
+def test_of_programs_that_started_one_another_one_speaks(number, name):
+    process, said = start(STARTS)
+    assert said == 'ready'
+    os.killpg(process.pid, number)
+    assert end(process, 128 + number) == [f'stopped by {name}']
+
+
+def test_processes_that_render_do_not_see_ctrl_c():
+    program = (
+        'import signal\n'
+        'from fgsep_jax import stopping\n'
+        'from data_prep import progress\n'
+        'stopping.use()\n'
+        'mask = signal.pthread_sigmask\n'
+        'made = progress.in_processes(mask, [signal.SIG_BLOCK], [[]], stage="", unit="")\n'
+        'print(*map(int, next(made)), *map(int, mask(signal.SIG_BLOCK, [])))\n'
+    )
+    process, blocked = start(program)
+    assert blocked == f'{signal.SIGINT:d} {signal.SIGINT:d}'
+    end(process, 0)
+
+
 INTERRUPTED = """
 import os, signal, sys
 def hook(event, arguments):
