@@ -294,7 +294,7 @@ class _Progress:
 
 
 def _header(path, *, check=False, truncated=False):
-    """(seconds, rate) as a header says; nan seconds where it does not count them.
+    """(seconds, rate, channels) as a header says; nan seconds where it does not count them.
 
     Raises:
       BadInput: it cannot be opened, or with `check`, its structure is not whole, or not even
@@ -305,7 +305,7 @@ def _header(path, *, check=False, truncated=False):
     cut = set() if truncated else None
     with audio_files.opened(path, check=check, cut=cut) as (file, _):
         frames = file.frames if file.frames < audio_files.UNKNOWN_FRAMES else math.nan
-        return frames / file.samplerate, file.samplerate
+        return frames / file.samplerate, file.samplerate, file.channels
 
 
 def headers_of(paths):
@@ -314,7 +314,7 @@ def headers_of(paths):
     headers = {}
     for path in paths:
         with contextlib.suppress(BadInput, OSError):
-            headers[path] = _header(path)
+            headers[path] = _header(path)[:2]
     return {path: about for path, about in headers.items() if not math.isnan(about[0])}
 
 
@@ -331,7 +331,13 @@ def _dry_run(jobs, args):
             )
             seconds, rate = math.nan, 0
             if not unknown:
-                seconds, rate = _header(job.source, check=True, truncated=args.truncated)
+                seconds, rate, channels = _header(job.source, check=True, truncated=args.truncated)
+                if seconds <= args.start:
+                    raise engine.empty(args.start)
+                if args.channels.isdecimal():
+                    engine.check_channel(int(args.channels), channels)
+                if args.rate == 'input':
+                    writing.check_form(args.format, rate=rate, channels=1)
         except (BadInput, OSError) as error:
             status, reason = 1, _refusal(error)
             row = {'path': job.source, 'status': 'failed', 'reason': reason}
@@ -597,8 +603,11 @@ def deaf_note(separator, rates):
 
 def _refusal(error):
     """Why a recording was not separated, and the flag that would have it."""
-    cut = isinstance(error, BadInput) and error.kind == 'truncated'
-    return reason_of(error) + ('; --truncated takes what is there' if cut else '')
+    reason = reason_of(error)
+    if isinstance(error, BadInput):
+        reason = re.sub(r'\b(rate|channels)=', r'--\1=', reason)  # a keyword of the library's
+        reason += '; --truncated takes what is there' if error.kind == 'truncated' else ''
+    return reason
 
 
 def reason_of(error):

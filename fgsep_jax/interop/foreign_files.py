@@ -5,7 +5,9 @@ plain values.
 """
 
 import os
+import pickle
 import re
+import warnings
 
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
@@ -99,9 +101,16 @@ def _torch(path):
         ) from error
     try:
         # asteroid writes down torch.__version__, which is a str of a class of its own.
-        with torch.serialization.safe_globals([torch.torch_version.TorchVersion]):
+        with (
+            torch.serialization.safe_globals([torch.torch_version.TorchVersion]),
+            warnings.catch_warnings(action='ignore'),  # what matters of them is an error, too
+        ):
             content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # of many kinds, by what is in the file
+        if not isinstance(error, pickle.UnpicklingError) and 'TorchScript' not in str(error):
+            raise ConfigError(
+                f'{shown(path)} is cut short or damaged: PyTorch does not read it; copy it anew'
+            ) from error
         held = re.search(r'GLOBAL (\S+) was not', str(error))
         reason = f'it holds {held[1]}' if held else re.split(r'\n|\. ', str(error).strip())[0]
         raise ConfigError(

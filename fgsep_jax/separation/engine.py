@@ -192,7 +192,7 @@ def scan(recording, *, channels, quiet_seconds: float = 0.0) -> _Scan:
         samples += len(block_TC)
     if not samples:
         start = getattr(recording, 'start', 0.0)
-        raise BadInput('empty', f'it ends before {start:g} s' if start else 'no samples')
+        raise empty(start)
     if peak > LOUDEST:
         raise BadInput('too loud', f'a peak of {peak:.0e}; full scale is 1')
     quiet = 0.0
@@ -209,14 +209,24 @@ def _sums(bins, values):
     return bins[first].tolist(), np.add.reduceat(values, first).tolist()
 
 
+def empty(start: float) -> BadInput:
+    """What is wrong with a recording that has nothing from `start` seconds on."""
+    return BadInput('empty', f'it ends before {start:g} s' if start else 'no samples')
+
+
+def check_channel(channel: int, count: int) -> None:
+    """Raises BadInput where there is no such channel; the first is 1."""
+    if channel > count:
+        raise BadInput('too few channels', f'{count}; channels={channel}')
+
+
 def chosen(blocks, channels) -> Iterator[np.ndarray]:
     """The channels that are separated: 'each', their 'mean', or one by its number from 1 on."""
     for block_TC in blocks:
         if channels == 'mean':
             block_TC = block_TC.mean(axis=1, keepdims=True)
         elif channels != 'each':
-            if channels > block_TC.shape[1]:
-                raise BadInput('too few channels', f'{block_TC.shape[1]}; channels={channels}')
+            check_channel(channels, block_TC.shape[1])
             block_TC = block_TC[:, channels - 1 : channels]
         yield block_TC
 

@@ -3,8 +3,10 @@
 Each program is written once more here, from the names of its weights to the waveform, in PyTorch.
 """
 
+import io
 import itertools
 import re
+import zipfile
 
 import jax
 import numpy as np
@@ -404,7 +406,7 @@ def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
         (b'', '.pt', 'is no model'),
         (b'RIFF\x24\0\0\0WAVEfmt ', '.wav', 'is no model'),
         (b'a text', '.ckpt', 'is no model'),
-        (b'PK\x03\x04 torn', '.pt', 'no weights that can be read safely'),
+        (b'PK\x03\x04 torn', '.pt', 'is cut short or damaged: .* copy it anew'),
         (b'RIFF', '.onnx', 'cannot be read as ONNX'),
         (b'\x08\x07', '.onnx', 'it has 0 Conv and 0 ConvTranspose'),
         (b'{}', '.safetensors', 'cannot be read'),
@@ -412,6 +414,22 @@ def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
 )
 def test_files_that_are_something_else(tmp_path, content, suffix, message):
     refused(tmp_path, content, message, suffix)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_weights_that_are_cut_short_are_said_to_be(tmp_path, zipped):
+    whole = io.BytesIO()
+    torch.save({'a': torch.zeros(9)}, whole, _use_new_zipfile_serialization=zipped)
+    for cut in (1, 30, len(whole.getvalue()) // 2):
+        refused(tmp_path, whole.getvalue()[:-cut], 'is cut short or damaged', '.pt')
+
+
+def test_a_script_of_torch_is_refused_in_our_words_alone(tmp_path, recwarn):
+    with zipfile.ZipFile(tmp_path / 'script.pt', 'w') as file:
+        file.writestr('script/constants.pkl', b'')
+        file.writestr('script/version', b'3')
+    refused(tmp_path, (tmp_path / 'script.pt').read_bytes(), 'read safely .*TorchScript', '.pt')
+    assert not [warning for warning in recwarn if 'TorchScript' in str(warning.message)]
 
 
 class Touch:

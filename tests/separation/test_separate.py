@@ -780,6 +780,25 @@ def test_a_dry_run_says_what_cannot_be_read(sounds, tmp_path, capsys, as_json):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+    'signal_TC, rate, words, reason',
+    [
+        (noise(0), RATE, [], 'empty (no samples)'),
+        (noise(), RATE, ['--start=0.5'], 'empty (it ends before 0.5 s)'),
+        (noise(channels=2), RATE, ['--channels=7'], 'too few channels (2; --channels=7)'),
+        (noise(), 192_000, ['--format=mp3'], '; --rate=N gives another)'),
+    ],
+)
+def test_a_dry_run_fails_as_the_run_does_and_in_flags(
+    sounds, tmp_path, capsys, signal_TC, rate, words, reason
+):
+    path, out = wave(tmp_path / 'a.wav', signal_TC, rate), tmp_path / 'out'
+    for flag in (['--dry_run'], []):
+        assert run(sounds, path, '-o', out, *words, *flag) == 1
+        said = ''.join(capsys.readouterr())
+        assert reason in said and ' rate=' not in said and ' channels=' not in said
+
+
 def test_a_failure_is_said_once(sounds, tmp_path, capsys):
     wave(tmp_path / 'a.wav')
     (tmp_path / 'b.wav').write_text('no sound')
