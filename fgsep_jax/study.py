@@ -466,6 +466,8 @@ def _study(args, words, overrides, argv):
     )
     runs = share(runs, args.part)
     if not args.dry_run:
+        for folder in ('runs', 'logs', 'locks'):
+            os.makedirs(os.path.join(output, folder), exist_ok=True)
         _begin(runs, output, argv)
         return _finish(args, runs, output)
     command_line.quiet()
@@ -490,8 +492,6 @@ def _begin(runs, output, argv):
 
 def _finish(args, runs, output):
     """Does the runs and writes the report; returns the exit status."""
-    for folder in ('runs', 'logs', 'locks'):
-        os.makedirs(os.path.join(output, folder), exist_ok=True)
     work = _Work(runs, output, [*args.data_dirs, *args.test_dirs], args.jobs)
     work.all()
     status = 0

@@ -78,6 +78,7 @@ def test_parts_are_all_runs_and_no_run_twice(data):
     'words, said',
     [
         (['{near}x'], 'near'),  # there is none
+        (['{near}/dataset.json'], 'dataset.json: it is no folder'),
         (['{near}', '--only=glu'], '--only=glu: fits no run; there are convtasnet-narrow-near-'),
         (['{near}', '--part=5/4'], '--part=5/4: must be K/N'),
         (['{near}', '--seeds=0'], '--seeds=0: must be 1 or more'),
@@ -110,6 +111,13 @@ def test_a_data_set_is_no_place_for_a_study(data, tmp_path, capsys):
         study.main(['conv_tasnet', f'--data_dirs={data[0]}', f'--output_dir={folder}'])
     assert stop.value.code == 2 and sorted(os.listdir(folder)) == before
     assert 'is the folder of a data set' in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_said_once(data, capfd):
+    with pytest.raises(SystemExit) as stop:
+        study.main(['conv_tasnet', f'--data_dirs={data[0]}', '--output_dir=/proc/none'])
+    (line,) = capfd.readouterr().err.splitlines()
+    assert stop.value.code == 2 and line.startswith('error: /proc/none')
 
 
 class Machine:

@@ -29,7 +29,8 @@ def _listing(directory: str) -> dict[str, int | None]:
             return {e.name: e.stat().st_size if e.is_file() else None for e in entries}
     place = directory if buckets.is_url(directory) else os.path.abspath(directory)
     looked = '' if place == directory else f' ({place})'
-    raise FileNotFoundError(f'no data set at {directory}{looked}: the folder does not exist')
+    reason = 'it is no folder' if os.path.lexists(place) else 'the folder does not exist'
+    raise FileNotFoundError(f'no data set at {directory}{looked}: {reason}')
 
 
 def open_dataset(directory: str) -> dict:
