@@ -20,7 +20,7 @@ NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM', signal.SIGHUP: 'SIG
 
 _mutex = threading.Lock()
 _listening = False
-_STARTED_BY = 'FGSEP_STARTED_BY'  # variable: number of the program of ours that starts another
+_STARTED_BY = 'FGSEP_STARTED_BY'  # variable: numbers of programs of ours, above one another
 _is_started_by_ours = False
 _leaving = threading.Event()
 _request = None
@@ -60,8 +60,11 @@ def use():
     global _is_started_by_ours
     if _listening:
         return
-    _is_started_by_ours = os.environ.get(_STARTED_BY) == str(os.getppid())
-    os.environ[_STARTED_BY] = str(os.getpid())
+    mine, above = str(os.getpid()), str(os.getppid())
+    *_, last = numbers = os.environ.get(_STARTED_BY, '').split(' ')
+    # It may have started itself again (`huge_pages`), which changes no number.
+    _is_started_by_ours = numbers == [above, mine] or last == above
+    os.environ[_STARTED_BY] = f'{above} {mine}' if _is_started_by_ours else mine
     _listen(NAMES.keys() - {signal.SIGINT} if _is_started_by_ours else NAMES)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.register_at_fork(after_in_child=_forget)

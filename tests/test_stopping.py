@@ -182,10 +182,12 @@ def test_a_stop_at_the_end_is_no_success():
 
 # A program of ours starts another, as a study does, or a job its workers.
 STARTS = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 from fgsep_jax import stopping
 stopping.use()
-if len(sys.argv) > 1:
+if sys.argv[1:] == ['worker']:
+    os.execv(sys.executable, [*sys.orig_argv, 'again'])
+if sys.argv[1:]:
     print('ready', flush=True)
     time.sleep(60)
 sys.exit(subprocess.run([sys.executable, '-c', sys.orig_argv[2], 'worker']).returncode)
