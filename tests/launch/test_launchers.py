@@ -95,15 +95,22 @@ def test_skypilot_starts_the_program_with_flags_that_it_has(tmp_path, extra, nod
     task = yaml.safe_load((LAUNCH / 'skypilot.yaml').read_text())
     assert task['resources']['use_spot']
     assert task['resources']['job_recovery']['recover_on_exit_codes'] == [hosts.LOST, 143]
-    environment = put(tmp_path, mkdir='#!/bin/sh\n', ln='#!/bin/sh\n')
+    assert 'file_mounts' not in task and '[${EXTRA},gcs]' in task['setup']
+    environment = put(tmp_path)
     (tmp_path / 'fgsep/bin').mkdir(parents=True)
     put(tmp_path / 'fgsep/bin', python=PYTHON)
     environment |= {name: value or '' for name, value in task['envs'].items()}
-    environment |= {'FLAGS': ' '.join(GIVEN), 'EXTRA': extra, 'SKYPILOT_NUM_NODES': f'{nodes}'}
+    environment |= {
+        'WORKDIR': 'gs://b/runs/a',
+        'FLAGS': ' '.join(GIVEN[:2]),
+        'EXTRA': extra,
+        'SKYPILOT_NUM_NODES': f'{nodes}',
+    }
     environment |= {'SKYPILOT_NODE_IPS': '10.0.0.7\n10.0.0.8', 'SKYPILOT_NODE_RANK': f'{nodes - 1}'}
     run = ['bash', '-euo', 'pipefail', '-c', task['run']]
     subprocess.run(run, env=environment, check=True, cwd=tmp_path)
     (flags,) = started(tmp_path)
     args, several = understood(flags)
+    assert args.workdir == 'gs://b/runs/a'
     assert several == (nodes > 1) and args.multihost == (several and extra == 'tpu')
     assert args.coordinator == (None if extra == 'tpu' else '10.0.0.7:8476')
