@@ -260,12 +260,12 @@ def _describe(args, config):
         about, params, notes = checkpoint.load_trained(model or workdir)
         config, more = about.config, dict(step=about.step, sources=about.sources)
         for note in notes:
-            print(f'note: {note}')
+            buckets.say(f'note: {note}')
     else:
         from fgsep_jax.tasks import check
 
         check(config)
-    print('\n'.join(describe(config, params, **more)))
+    buckets.say('\n'.join(describe(config, params, **more)))
 
 
 def _settings(args, config, overrides):

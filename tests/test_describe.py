@@ -1,14 +1,16 @@
 """--mode=describe: what is said of a model is what it is."""
 
 import re
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import describe, main
+from fgsep_jax import buckets, data_sets, describe, main
 from fgsep_jax.interop import model_file
 from fgsep_jax.tasks import make_task
+from fgsep_jax.training import checkpoint
 import tiny
 
 
@@ -83,3 +85,18 @@ def test_a_model_must_be_named(capsys):
         main.main(['--mode=describe'])
     assert stop.value.code == 2
     assert '--mode=describe needs --workdir=RUN or --config=NAME' in capsys.readouterr().err
+
+
+def test_a_run_in_a_bucket_is_called_by_its_address(memory, monkeypatch, capsys):
+    about = types.SimpleNamespace(config=None, step=3, sources=())
+    with buckets.copies():
+        args, _ = main._parser().parse(['--mode=describe', '--workdir=memory://b/run'])
+        args.workdir = buckets.local(args.workdir)
+        loaded = about, None, [f'{args.workdir}: checkpoint 4 is damaged']
+        monkeypatch.setattr(main, '_begin', lambda args: None)
+        monkeypatch.setattr(data_sets, 'model_of', lambda path: ('a model', ''))
+        monkeypatch.setattr(checkpoint, 'load_trained', lambda path: loaded)
+        monkeypatch.setattr(describe, 'describe', lambda *_, **__: [f'model {args.workdir}'])
+        main._describe(args, None)
+    said = capsys.readouterr().out
+    assert said == 'note: memory://b/run: checkpoint 4 is damaged\nmodel memory://b/run\n'

@@ -49,7 +49,7 @@ def cross_evaluate(folders, data_dirs, *, splits=(), baselines=False, overrides=
             there = f' (kept: {", ".join(kept)})' if kept else ''
             what = ', '.join(map(run_lib.result_name, pending)) or 'nothing to do'
             line = names_lib.shown(f'{run.name}: {what}{there}')
-            print(f'\nrun {number} of {len(jobs)}    {line}')
+            buckets.say(f'\nrun {number} of {len(jobs)}    {line}')
         if pending:
             run_lib.evaluate_on(
                 config,
@@ -75,7 +75,7 @@ def _print_matrix(jobs):
     notes = []
     results = runs_lib.tables([run for run, *_ in jobs], notes)
     for note in notes:
-        print(f'note: {names_lib.shown(note)}')
+        buckets.say(f'note: {names_lib.shown(note)}')
     names = results.data_sets()
     if results.task == 'speech':
         makers = speech.cross_table, speech.cross_means, speech.cross_differences
@@ -89,7 +89,7 @@ def _print_matrix(jobs):
     for table in filter(None, tables):
         # The papers' other models, which a report has a row for, are not what was asked for.
         rows = [row for row in table.rows if any(isinstance(cell, tuple) for cell in row)]
-        print(f'\n{parts.markdown(dataclasses.replace(table, rows=rows))}')
+        buckets.say(f'\n{parts.markdown(dataclasses.replace(table, rows=rows))}')
 
 
 def _plan(folders, data_dirs, splits, baselines, overrides):

@@ -2,10 +2,11 @@ import json
 import os
 import shutil
 import sys
+import types
 
 import pytest
 
-from fgsep_jax import lock
+from fgsep_jax import buckets, lock
 from fgsep_jax.config import ConfigError
 from fgsep_jax.evaluation import cross
 from fgsep_jax.interop import model_file
@@ -146,3 +147,17 @@ def test_refusals(root, tmp_path):
     part.max_examples = 2
     with pytest.raises(ConfigError, match='on_low: evaluation.max_examples = 2 leaves'):
         cross.cross_evaluate(runs, [low], overrides={'evaluation': part})
+
+
+def test_notes_on_runs_in_a_bucket_name_it(memory, monkeypatch, capsys):
+    results = types.SimpleNamespace(data_sets=lambda: [], task='foreground')
+    with buckets.copies():
+        folder = buckets.local('memory://b/runs')
+
+        def tables(runs, notes):
+            notes.append(f'{folder}/a is damaged')
+            return results
+
+        monkeypatch.setattr(cross.runs_lib, 'tables', tables)
+        cross._print_matrix([])
+    assert capsys.readouterr().out == 'note: memory://b/runs/a is damaged\n'
