@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import contextlib
 import dataclasses
 import functools
-import gc
 import hashlib
+import io
 import itertools
 import logging
 import os
@@ -66,51 +66,70 @@ SPEECH_RULE = (
 )
 
 
-def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[Mixture]]:
-    """{(split, shard, shards): mixtures sorted by id} of every shard, empty ones too."""
+def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[int]]:
+    """{(split, shard, shards): numbers of its rows, sorted by their ids} of every shard, empty ones
+    too."""
     splits, work = {}, {}
-    for row in rows:
+    for i, row in enumerate(rows):
         if not row.problem:
-            splits.setdefault(row.split, []).append(row)
+            splits.setdefault(row.split, []).append(i)
     for split, members in sorted(splits.items()):
-        size = sum(2 * (len(row.targets) + row.noisy) * row.samples for row in members)
+        sizes = (
+            2 * (len(row.targets) + row.noisy) * row.samples
+            for row in map(rows.__getitem__, members)
+        )
         most = -(-len(members) // EXAMPLES_A_SHARD)
-        count = max(-(-size // SHARD_BYTES), min(MIN_SHARDS, most))
+        count = max(-(-sum(sizes) // SHARD_BYTES), min(MIN_SHARDS, most))
         shards = [[] for _ in range(count)]
-        for row in sorted(members, key=lambda row: row.id):
-            shards[stable_hash(row.id) % count].append(row)
+        for i in sorted(members, key=lambda i: rows[i].id):
+            shards[stable_hash(rows[i].id) % count].append(i)
         work |= {(split, shard, count): members for shard, members in enumerate(shards)}
     return work
 
 
-def write_parts(path: str, text: str, groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+def write_parts(path: str, table: bytes, groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     """Writes some lines of a table, group by group, so that a worker need read its own alone.
 
     Args:
         path: of the file.
-        text: of the table.
+        table: its contents.
         groups: numbers of the lines, the first below the head is 0.
     Returns:
         Of each group the bytes in the file (start, stop) that are a table of its own.
     """
-    head, *lines = text.encode().splitlines(keepends=True)
-    parts = [b''.join([head, *(lines[i] for i in group)]) for group in groups]
-    stops = [*itertools.accumulate(map(len, parts))]
-    write_whole(path, b''.join(parts))
-    return [*zip([0, *stops], stops)]
+    ends = [match.end() for match in re.finditer(rb'\n', table)]
+    file, lines, parts = io.BytesIO(), memoryview(table), []
+    for group in groups:
+        start = file.tell()
+        file.write(lines[: ends[0]])
+        file.writelines(lines[ends[i] : ends[i + 1]] for i in group)
+        parts.append((start, file.tell()))
+    write_whole(path, file.getvalue())
+    return parts
 
 
 def inspect(
     part: tuple[int, int], *, table: str, roots: dict[str, str], limits: dict, ticks: str
-) -> list[list[Recording]]:
-    """Of each recording in a part of a table its forms, looked into (`audio.inspect_forms`)."""
+) -> list[list[dict]]:
+    """Of each recording in a part of a table its forms, looked into (`audio.inspect_forms`).
+
+    Returns:
+        Of each form {field: what it has}, as far as that is not what the recording has.
+    """
     made = []
     for recording in recordings.from_csv(table, roots, part):
         forms = audio.inspect_forms(recording, **limits)
         Metrics.counter('inspect', forms[-1].problem or 'good').inc()
         progress.tick(ticks, 'inspect')
-        made.append(forms)
+        made.append([_changes(recording, form) for form in forms])
     return made
+
+
+def _changes(before: Recording, after: Recording) -> dict:
+    """{field: what is there after} of those that differ."""
+    fields = [field.name for field in dataclasses.fields(before)]
+    both = ((name, getattr(before, name), getattr(after, name)) for name in fields)
+    return {name: new for name, old, new in both if new != old}
 
 
 def write_shard(
@@ -163,7 +182,7 @@ def write_shard(
     return {
         'split': split,
         'shard': shard,
-        'index': index,
+        'index': np.array(index, records.INDEX_DTYPE),
         'stats': stats,
         'skipped': skipped,
         'speakers': sorted(speakers),
@@ -390,34 +409,33 @@ def run(
     with progress.Reporter() as reporter:
         try:
             forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter)
-            with _uncollected():
+            with progress.uncollected():
                 rows = _plan([recording[-1] for recording in forms], plan, flags)
                 contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
-            metadata['mixtures'] = records.digest(contents['mixtures.csv'].encode())
-            work = assign_shards(rows)
-            lines = {id(row): i for i, row in enumerate(rows)}
-            groups = ([lines[id(row)] for row in members] for members in work.values())
-            parts = write_parts(tables[1], contents['mixtures.csv'], groups)
-            written = [records.shard_name(name, *place) for place in work]
-            written += [records.DATASET_FILE, *METADATA_FILES]
-            written += map(records.index_name, sorted({place[0] for place in work}))
-            make_room(output_dir, written)
-            reporter.totals['mix'] = sum(not row.problem for row in rows)
-            do = functools.partial(
-                write_shard,
-                table=tables[1],
-                roots=roots,
-                mix=mix,
-                name=name,
-                output_dir=output_dir,
-                proof=lock.proof(output_dir),
-                ticks=reporter.folder,
-            )
+                metadata['mixtures'] = records.digest(contents['mixtures.csv'])
+                work = assign_shards(rows)
+                parts = write_parts(tables[1], contents['mixtures.csv'], work.values())
+                written = [records.shard_name(name, *place) for place in work]
+                written += [records.DATASET_FILE, *METADATA_FILES]
+                written += map(records.index_name, sorted({place[0] for place in work}))
+                make_room(output_dir, written)
+                reporter.totals['mix'] = sum(not row.problem for row in rows)
+                do = functools.partial(
+                    write_shard,
+                    table=tables[1],
+                    roots=roots,
+                    mix=mix,
+                    name=name,
+                    output_dir=output_dir,
+                    proof=lock.proof(output_dir),
+                    ticks=reporter.folder,
+                )
+                about = report(forms, [row for row in rows if not row.problem])
+                lost = [row for row in rows if row.problem]
+                del rows  # most of what is held, and in the tables by now
             shards = list(engine.each(list(zip(work, parts)), do, argv, staging))
-            about = report(forms, [row for row in rows if not row.problem])
             looked_into = (form for recording in forms for form in recording)
             contents['files.csv'] = recordings.to_csv(looked_into, roots)
-            lost = [row for row in rows if row.problem]
             result = finish(output_dir, shards, lost, metadata, about, contents)
         except ValueError as error:
             # What an earlier job left unfinished must stay known as ours.
@@ -444,18 +462,6 @@ def run(
         3600 * hours / result['seconds'],
     )
     return result
-
-
-@contextlib.contextmanager
-def _uncollected():
-    """Within, nothing is garbage: millions of rows would be looked through again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _earlier(output_dir: str, replacing: bool) -> str:
@@ -485,7 +491,11 @@ def _looked_into(
     reporter.totals['inspect'] = count
     do = functools.partial(inspect, table=table, roots=roots, limits=limits, ticks=reporter.folder)
     made = engine.each(parts, do, argv, os.path.dirname(table))
-    return [forms for piece in made for forms in piece]
+    changed = itertools.chain.from_iterable(made)
+    return [
+        [dataclasses.replace(recording, **changes) for changes in forms]
+        for recording, forms in zip(utterances, changed, strict=True)
+    ]
 
 
 def _first_report(
@@ -537,9 +547,7 @@ def _first_report(
 def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
     """Of one split: entry for dataset.json, entry for the report, index."""
     shards = sorted(shards, key=lambda shard: shard['shard'])
-    index = np.array(
-        [tuple(row) for shard in shards for row in shard['index']], records.INDEX_DTYPE
-    )
+    index = np.concatenate([shard['index'] for shard in shards])
     stats = [row for shard in shards for row in shard['stats']]
     speakers = sorted({name for shard in shards for name in shard['speakers']})
     digests = ''.join(shard['digest'] for shard in shards)
@@ -574,7 +582,7 @@ def finish(
     lost: list[Mixture],
     metadata: dict,
     report: dict,
-    contents: dict[str, str],
+    contents: dict[str, bytes],
 ) -> dict:
     """All shards' rows -> tables, index files, TFDS metadata, report, and last of all dataset.json.
 
@@ -584,7 +592,7 @@ def finish(
         lost: mixtures that could not be planned.
         metadata: what dataset.json says beside what is known now.
         report: see `_first_report`.
-        contents: {file name: text} of the tables.
+        contents: {file name: contents} of the tables.
     Returns:
         The report.
     Raises:
@@ -635,7 +643,7 @@ def finish(
         'skipped_mixtures': sorted(skipped, key=lambda bad: bad['name']),
         'notes': {**notes, 'Warnings': [*notes['Warnings'], *fewer]},
     }
-    about |= {name: text.encode() for name, text in contents.items()}
+    about |= contents
     about['report.json'] = files.to_json(report).encode()
     about['report.md'] = reports.to_markdown(report).encode()
     for name, data in about.items():

@@ -25,6 +25,7 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.runners.runner import create_runner
 import grpc
 
+from data_prep import progress
 from data_prep.output import listing, read_whole, write_whole
 from data_prep.tables import printable
 from fgsep_jax import buckets
@@ -75,8 +76,9 @@ def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Ite
             raise EngineError(f'{lost}, and again, before a piece of work was done')
         if left:
             logging.warning('%s; %s of work to be done again', lost, counted(len(left), 'piece'))
-    for i in range(len(tasks)):
-        yield pickle.loads(read_whole(buckets.join(folder, f'{name}-{i}')))
+    with progress.uncollected():
+        for i in range(len(tasks)):
+            yield pickle.loads(read_whole(buckets.join(folder, f'{name}-{i}')))
 
 
 def _run(tasks: list, do: Callable, argv: Sequence[str], place: str) -> None:

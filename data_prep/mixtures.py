@@ -28,7 +28,7 @@ NOISE = 'noise'  # role of what is in the mixture and nobody's target
 EVENT = 'event'  # role of a further event, which is added to the first source
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there are millions
 class Source:
     """What one source of a mixture is made from: a stretch of a file.
 
@@ -61,7 +61,7 @@ class Source:
     stretch: float = column(_STRETCH, 1.0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there are millions
 class Mixture:
     """All that it takes to make one mixture: a row of mixtures.csv.
 
@@ -182,7 +182,7 @@ def _pass(
     )
     count, groups = len(segments), [(segment,) for segment in first]
     for order in others:
-        heard = [{segment.source_id for segment in group} for group in groups]
+        heard = [[segment.source_id for segment in group] for group in groups]
 
         def fits(i, j):  # which a place does that is left out already
             return order[j].source_id not in heard[i] and (
@@ -365,7 +365,7 @@ def _drawn(
     mean_db, sources = sum(below_db) / len(group), []
     for segment, level_db in zip(group, below_db):
         room = segment.samples - samples
-        start = segment.start + int(uniform(0, room + 1, seed, name, 'crop'))
+        start = segment.start + (room and int(uniform(0, room + 1, seed, name, 'crop')))
         sources.append(part(segment, start, start + samples, level_db - mean_db))
     levels_db = [source.level_db for source in sources]
     snr = -below_db[1] if len(group) == 2 else snr_of(levels_db)
@@ -755,7 +755,7 @@ def scenes(
     return rows
 
 
-def to_csv(rows: list[Mixture], roots: dict[str, str]) -> str:
+def to_csv(rows: list[Mixture], roots: dict[str, str]) -> bytes:
     """mixtures.csv; columns that hold nothing but defaults are left out.
 
     Args:

@@ -1,8 +1,9 @@
 """Work in many processes, and its progress: a byte for each element, in one file a stage."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
 import contextlib
+import gc
 import logging
 import multiprocessing
 from multiprocessing import resource_tracker
@@ -33,13 +34,25 @@ def often(stage: str, total: int = 0, *, every: float = 5.0) -> Callable[[int], 
     return say
 
 
-def logged(elements: Sequence, stage: str) -> Iterator:
-    """The elements; how many have gone by is logged every few seconds."""
-    say = often(stage, len(elements))
+def logged(elements: Iterable, stage: str, total: int | None = None) -> Iterator:
+    """The elements (`total`: how many); those that have gone by are logged every few seconds."""
+    say = often(stage, len(elements) if total is None else total)
     for done, element in enumerate(elements):
         if not done % 1000:
             say(done)
         yield element
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Within, nothing is garbage: millions of rows would be looked through again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Reporter(threading.Thread):

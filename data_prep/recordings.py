@@ -48,7 +48,7 @@ def is_companion(name: str) -> bool:
     return name.startswith('.') or name in _SYSTEM_NAMES or bool(re.fullmatch(r'found\.\d+', name))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there are millions
 class Take:
     """How the samples of a file become the sound that is used.
 
@@ -66,7 +66,7 @@ class Take:
 AS_IT_IS = Take()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there are millions
 class Recording:
     """One audio file, or a segment of it: a row of files.csv.
 
@@ -329,9 +329,8 @@ def copies_of(paths: Iterable[str]) -> dict[str, str]:
         return about.st_size if about and stat.S_ISREG(about.st_mode) else 0
 
     def middle(path):
-        with open(path, 'rb') as file:
-            file.seek(size(path) // 2)
-            return file.read(_PROBE)
+        with open(path, 'rb', buffering=0) as file:
+            return os.pread(file.fileno(), _PROBE, os.fstat(file.fileno()).st_size // 2)
 
     def whole(path):
         with open(path, 'rb') as file:
@@ -525,7 +524,7 @@ def wrong_tree(root: str, layout: str, files: list[str]) -> TreeError:
     return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
 
 
-def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> str:
+def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> bytes:
     """files.csv, a line for each recording, or form of one, that was looked into.
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 import csv
 import dataclasses
 import functools
+import io
 import itertools
 import math
 import operator
@@ -207,7 +208,8 @@ _ODD = re.compile(r'%(?=[0-9A-Fa-f]{2})|^ | $')  # of what is printable; the res
 
 
 def _encoded(text: str, *, also: str = '') -> str:
-    if text.isprintable() and not _ODD.search(text) and not (also and also in text):
+    plain = ('%' not in text and ' ' not in text) or not _ODD.search(text)
+    if plain and text.isprintable() and not (also and also in text):
         return text
     odd = {match.start() for match in _ODD.finditer(text)}
     return ''.join(
@@ -253,12 +255,6 @@ def _fields(row_type: type, end: str = '') -> list[tuple]:
     ]
 
 
-@functools.cache
-def _contents_of(row_type: type) -> Callable:
-    """A function of a row: what its fields hold."""
-    return operator.attrgetter(*(name for name, *_ in _fields(row_type)))
-
-
 def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, object]:
     """{column: its kind} of a table of such rows, in the order of their fields.
 
@@ -279,43 +275,54 @@ def columns(row_type: type, *, count: int = 0, end: str = '') -> dict[str, objec
     return kinds
 
 
-def _cells(row, roots: dict[str, str], cells: dict[str, object], end: str = '') -> None:
-    """Adds to `cells` those of a row that are not empty."""
-    contents = _contents_of(type(row))(row)
-    for content, (name, kind, is_row, default, always) in zip(contents, _fields(type(row), end)):
-        if kind is str:
-            if content:
-                cells[name] = _encoded(content)
-        elif content is default and not always:  # a row that is the default has no cells, either
-            pass
-        elif isinstance(kind, list):
-            for i, part in enumerate(content, 1):
-                _cells(part, roots, cells, f'_{i}')
+def _cells(rows: Sequence, row_type: type, roots: dict, count: int, end: str = '') -> dict:
+    """{column: its cell of each row} of the columns in which a row has something.
+
+    Args:
+        rows: of one type; None has nothing.
+        row_type, count, end: see `columns`.
+        roots: {flag: folder}, see `below`.
+    """
+    cells, some = {}, all(rows)
+    for name, kind, is_row, default, always in _fields(row_type):
+        get = operator.attrgetter(name)
+        if some:
+            contents = [*map(get, rows)]
+        else:
+            contents = [None if row is None else get(row) for row in rows]
+        if not always and contents.count(default) == len(contents):
+            continue  # a row that is the default has no cells, either
+        if isinstance(kind, list):
+            for i in range(count):
+                parts = [x[i] if x is not None and i < len(x) else None for x in contents]
+                cells |= _cells(parts, kind[0], roots, 0, f'_{i + 1}')
         elif is_row:
-            _cells(content, roots, cells, end)
-        elif always or content != default:
-            cell = _cell(content, kind, roots)
-            if cell != '':
-                cells[name] = cell
+            cells |= _cells(contents, kind, roots, 0, end)
+        else:
+            if not (always or default is None or default is dataclasses.MISSING):
+                contents = [None if x == default else x for x in contents]
+            if cell := _cell_of(kind, roots):
+                contents = [None if x is None else cell(x) for x in contents]
+            if any(x not in (None, '') for x in contents):
+                cells[name + end] = contents
+    return cells
 
 
-def _cell(content, kind, roots: dict[str, str]):
-    """What a row holds as a cell: nothing for None, `|` between texts."""
-    if kind is int or kind is float or type(kind) is tuple:
-        return '' if content is None else content
-    if kind == PATH:
-        return _encoded(below(content, roots))
-    if kind in (PATHS, tuple):
-        texts = (below(text, roots) if kind == PATHS else text for text in content)
-        return '|'.join(_encoded(text, also='|') for text in texts)
-    if content is None:
-        return ''
-    if kind is bool:
-        return 'true' if content else 'false'
-    return content
+def _cell_of(kind, roots: dict[str, str]) -> Callable | None:
+    """A function of what a row holds, which is not empty: its cell; None for numbers."""
+    bases = _bases(tuple(roots.items()))
+    return {
+        str: _encoded,
+        PATH: lambda path: _encoded(_below(path, bases)),
+        PATHS: lambda paths: '|'.join(_encoded(_below(path, bases), also='|') for path in paths),
+        tuple: lambda texts: '|'.join(_encoded(text, also='|') for text in texts),
+        bool: lambda content: 'true' if content else 'false',
+    }.get(kind)
 
 
-def to_csv(rows: Sequence, roots: dict[str, str], *, first: tuple[str, ...], count: int = 0) -> str:
+def to_csv(
+    rows: Sequence, roots: dict[str, str], *, first: tuple[str, ...], count: int = 0
+) -> bytes:
     """Rows as csv, without the columns in which no row has anything.
 
     Args:
@@ -324,13 +331,15 @@ def to_csv(rows: Sequence, roots: dict[str, str], *, first: tuple[str, ...], cou
         first: the first columns.
         count: see `columns`.
     """
-    lines = [{} for _ in rows]
-    for row, cells in zip(progress.logged(rows, 'table'), lines):
-        _cells(row, roots, cells)
-    used = set().union(*lines)
+    cells = _cells(rows, type(rows[0]), roots, count)
     order = dict.fromkeys((*first, *columns(type(rows[0]), count=count)))
-    heads = [name for name in order if name in used]
-    return names.csv_text([heads, *([line.get(name, '') for name in heads] for line in lines)])
+    heads = [name for name in order if name in cells]
+    lines = progress.logged(zip(*(cells[name] for name in heads)), 'table', len(rows))
+    file = io.BytesIO(names.csv_text([heads]).encode())
+    file.seek(0, io.SEEK_END)
+    while some := [*itertools.islice(lines, 10_000)]:  # the whole as a text, too, would be much
+        file.write(names.csv_text(some).encode())
+    return file.getvalue()
 
 
 def from_cells(row_type: type, cells: dict[str, str], roots: dict[str, str], end: str = ''):
@@ -421,7 +430,11 @@ def below(path: str, roots: dict[str, str]) -> str:
         path: of the file.
         roots: {flag: folder}.
     """
-    for flag, base in _bases(tuple(roots.items())):
+    return _below(path, _bases(tuple(roots.items())))
+
+
+def _below(path: str, bases: list[tuple[str, str]]) -> str:
+    for flag, base in bases:
         if path.startswith(base):
             rest = path[len(base) :]
             plain = flag == 'input_dir' and rest[:1] not in '{/' and '://' not in rest

@@ -156,26 +156,26 @@ def csv_text(rows):
 
     Numbers stay numbers, as text too; `from_cell` gives a text back.
     """
-    lines = []
-    for row in rows:
-        line = io.StringIO()  # each by itself: csv quotes a '\r' only if it ends lines with it
-        csv.writer(line, lineterminator='\r\n').writerow([_cell(cell) for cell in row])
-        lines.append(line.getvalue().removesuffix('\r\n') + '\n')
-    return ''.join(lines)
+    text, runs = _Lines(), _FORMULA.match
+    writer = csv.writer(text, lineterminator='\r\n')  # it quotes a '\r' only if that ends lines
+    writer.writerows(
+        [f"'{x}" if isinstance(x, str) and runs(x) and not _is_number(x) else x for x in row]
+        for row in rows
+    )
+    return text.getvalue()
 
 
-def _cell(value):
-    return f"'{value}" if isinstance(value, str) and _runs(value) else value
+class _Lines(io.StringIO):
+    def write(self, line):
+        return super().write(line[:-2] + '\n')
 
 
-def _runs(text):
-    if not _FORMULA.match(text):
-        return False
+def _is_number(text):
     try:
         float(text)
     except ValueError:
-        return True
-    return False
+        return False
+    return True
 
 
 def from_cell(text):

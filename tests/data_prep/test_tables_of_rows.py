@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import tracemalloc
 
 from hypothesis import given, strategies as st
 import pytest
@@ -54,7 +55,7 @@ TAKES = st.builds(Take, st.integers(0, 3), NUMBERS, st.sampled_from([1.0, 0.5]))
 )
 def test_recordings_come_back(tmp_path_factory, some):
     path = tmp_path_factory.mktemp('files') / 'files.csv'
-    path.write_bytes(recordings.to_csv(some, ROOTS).encode())
+    path.write_bytes(recordings.to_csv(some, ROOTS))
     assert recordings.from_csv(str(path), ROOTS) == some
 
 
@@ -93,7 +94,7 @@ SOURCES = st.builds(
 )
 def test_mixtures_come_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp('mixtures') / 'mixtures.csv'
-    path.write_bytes(mixtures.to_csv(rows, ROOTS).encode())
+    path.write_bytes(mixtures.to_csv(rows, ROOTS))
     assert mixtures.from_csv(str(path), ROOTS) == rows
 
 
@@ -134,14 +135,26 @@ def test_what_a_job_leaves_can_be_read(tmp_path):
                 assert example.snr_db == pytest.approx(row.snr_db)
     about = json.loads((tmp_path / 'out' / 'dataset.json').read_text())
     again = mixtures.to_csv(rows, {'input_dir': str(root)})
-    assert again == (tmp_path / 'out' / 'mixtures.csv').read_text() and about['mixtures']
+    assert again == (tmp_path / 'out' / 'mixtures.csv').read_bytes() and about['mixtures']
 
 
 def test_columns_with_nothing_in_them_are_left_out():
     row = Mixture('m', 'train', (Source('/in/x.wav', 's', level_db=0.0, stop=9),), 9, 0.0)
     assert mixtures.to_csv([row], ROOTS).splitlines()[0] == (
-        'split,id,samples,snr_db,path_1,source_id_1,source_class_1,start_1,stop_1,level_db_1'
+        b'split,id,samples,snr_db,path_1,source_id_1,source_class_1,start_1,stop_1,level_db_1'
     )
     moved = dataclasses.replace(row, sources=(Source('/elsewhere/x.wav', 's'),))
-    assert '/elsewhere/x.wav' in mixtures.to_csv([moved], ROOTS)
+    assert b'/elsewhere/x.wav' in mixtures.to_csv([moved], ROOTS)
     assert tables.below('/in/desed/a.wav', ROOTS) == '{desed_dir}/a.wav'
+
+
+def test_a_table_of_many_rows_takes_little_more_than_its_bytes():
+    def row(i):
+        sources = (Source(f'/in/{i}/{k}.wav', f's{i}', stop=9 + i, level_db=i / 7) for k in (1, 2))
+        return Mixture(f'm{i}', 'train', tuple(sources), 9, i / 3)
+
+    rows = [row(i) for i in range(20_000)]
+    tracemalloc.start()
+    table = mixtures.to_csv(rows, ROOTS)
+    (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+    assert table.count(b'\n') == 1 + len(rows) and peak < 6 * len(table)
