@@ -83,7 +83,7 @@ def verdict(estimate, kind, reached=''):
         interval or above it, and all of it is below NEAR), 'level' (all of it within NEAR).
 
     Returns:
-      Text, or None without an estimate.
+      Text, a word and in brackets how it was reached; None without an estimate.
     """
     if estimate is None:
         return None
@@ -99,4 +99,4 @@ def verdict(estimate, kind, reached=''):
         'level': (low > -NEAR and high < NEAR, low > NEAR or high < -NEAR),
     }[kind]
     word = 'reproduced' if yes else 'not reproduced' if no else 'undecided'
-    return f'{word} {reached}'.rstrip()
+    return f'{word} ({reached})' if reached else word

@@ -1,12 +1,15 @@
 """Claims of both papers, from fabricated run folders."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
 
 from fgsep_jax import config as config_lib
-from fgsep_jax.report import common, foreground, published, runs, speech as speech_lib
+from fgsep_jax.report import common, foreground, page, published, runs, speech as speech_lib
 from fgsep_jax.report.intervals import Estimate
+from fgsep_jax.report.parts import Section, Table
 from fgsep_jax.tasks import make_task
 from reading import by_hand, results_in, rows_in, rows_of
 
@@ -38,7 +41,7 @@ def test_claims_of_the_speech_paper(speech):
     )
     # Of models with two of the paper's four layers, on two data sets, by their own counts.
     at = 'at 1/36 to 1/71 of the size, with 2 of 4 layers, after 40 steps of 8 x 1 s'
-    assert deep['verdict'] == f'reproduced {at}' and deep['published'] == ''
+    assert deep['verdict'] == f'reproduced ({at})' and deep['published'] == ''
     mean = found('Deep (PReLU) above Conv-TasNet (linear), in', MEAN)
     inside = ('alpha', 'alpha'), ('beta', 'beta')
     assert mean['published'] == '+0.65' and mean['difference'].value == pytest.approx(
@@ -48,13 +51,13 @@ def test_claims_of_the_speech_paper(speech):
     assert helps['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.01, *inside) - score('convtasnet_prelu', 0.0, *inside)
     )
-    assert helps['verdict'].startswith('not reproduced at 1/')
+    assert helps['verdict'].startswith('not reproduced (at 1/')
     hurts = found('Power law hurts the linear encoder, cross', MEAN)
     across = ('alpha', 'beta'), ('alpha', 'gamma'), ('beta', 'alpha'), ('beta', 'gamma')
     assert hurts['difference'].value == pytest.approx(
         score('convtasnet', 0.01, *across) - score('convtasnet', 0.0, *across)
     )
-    assert hurts['verdict'] == 'reproduced at 1/36 of the size, after 40 steps of 8 x 1 s'
+    assert hurts['verdict'] == 'reproduced (at 1/36 of the size, after 40 steps of 8 x 1 s)'
     both = found('Deep with power law above Conv-TasNet', MEAN)
     assert both['difference'].value == pytest.approx(
         score('convtasnet_prelu', 0.01, *across, *inside)
@@ -135,7 +138,7 @@ def test_a_verdict_says_how_it_was_reached(speech):
     assert common.reached(results, [(1.0, None, 'alpha')]) == ''
     assert common._share([1.02]) == 'at full size' and common._share([1.5]) == 'at 0.7 of the size'
     assert published.verdict(Estimate(1, 0.5, 2), 'above', 'at full size') == (
-        'reproduced at full size'
+        'reproduced (at full size)'
     )
     assert published.verdict(Estimate(1, 0.5, 2, 'one seed'), 'above', 'at full size') == (
         'no claim (one seed)'
@@ -175,6 +178,15 @@ def test_the_sizes_of_the_papers_are_those_of_our_configurations(name):
     shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
     layers = config.model.get('encoder', config.model).get('layers', 1)
     assert published.FULL[run] == (sum(x.size for x in jax.tree.leaves(shapes)), layers)
+
+
+@pytest.mark.parametrize('reached', ['', 'at full size', 'trained with remix', 'after 9 steps'])
+def test_the_page_tells_a_verdicts_word_from_how_it_was_reached(reached):
+    cell = published.verdict(Estimate(0, -1, 1), 'above', reached)
+    table = Table('claims', 'Claims', {'claim': 'Claim', 'verdict': 'Verdict'}, [['a', cell]])
+    text = page.render([Section('s', 'S', '', [table])], title='t')
+    (verdict,) = re.findall('<span class="verdict undecided">undecided</span>(.*?)</td>', text)
+    assert verdict.strip() == f'({reached})' * bool(reached)
 
 
 def test_no_interval_no_claim():
@@ -229,7 +241,7 @@ def test_medians_and_claims_of_the_mask_models(masks):
         assert (row['where'], row['claim']) == (one.upper(), f'M2 above M1 in SDRi, {one.upper()}')
         assert row['published'] == number
         assert row['difference'].value == pytest.approx(difference[one])
-    assert better['verdict'].startswith('reproduced at 1/')
+    assert better['verdict'].startswith('reproduced (at 1/')
     several = found['M2 above M1 in SIRi']
     assert several['where'] == 'C1, C2, C3, C4'
     assert {'M1+ above M1 in SIRi', 'M1+ below M1 in SAR'} <= {*found}
@@ -237,7 +249,7 @@ def test_medians_and_claims_of_the_mask_models(masks):
     assert siri == pytest.approx(
         median('blstm_m2', 'c1', 'siri') - median('blstm_m1', 'c1', 'siri')
     )
-    assert found['M1+ below M1 in SDRi']['verdict'].startswith('reproduced at 1/')
+    assert found['M1+ below M1 in SDRi']['verdict'].startswith('reproduced (at 1/')
     assert found['M2+ below M2 in SDRi']['difference'] is None
     assert found['M2+ below M2 in SDRi']['c1'] is None
     unseen = found['M2 loses more than M1 on unseen events, SDRi']['difference']
