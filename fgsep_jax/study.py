@@ -31,7 +31,7 @@ from fgsep_jax import (
     stopping,
     validate,
 )
-from fgsep_jax.data.records import RecordError
+from fgsep_jax.data.records import RecordError, parts_of
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.training import run_folder
 
@@ -82,6 +82,7 @@ class Run(NamedTuple):
       config: ConfigDict.
       words: of the command line that trains it.
       baselines: whether oracles and the untrained model are scored beside it.
+      parts: of each mixture that it trains on, the noise counted.
       steps: of the training, at most.
       state: what `MARK` holds once it is done.
       results: folders of its results.
@@ -92,6 +93,7 @@ class Run(NamedTuple):
     config: Any
     words: list
     baselines: bool
+    parts: int
     steps: int
     state: str
     results: list
@@ -178,6 +180,7 @@ def _run(name, argument, values, opened, output, *, baselines):
         config=config,
         words=[f'--config={argument}', *(f'--config.{k}={v}' for k, v in values.items())],
         baselines=baselines,
+        parts=parts_of(own),
         steps=epoch * config.training.epochs,
         state=files.digest(files.to_json([content, made, baselines]).encode()),
         results=[run_folder.results(folder, each) for each in called],
@@ -207,12 +210,14 @@ def share(runs, part):
     return runs[numbers[0] - 1 :: numbers[1]]
 
 
-def _kind(config):
+def _kind(run):
     """Digest of what the time of a training step depends on."""
-    content = config.to_dict()
+    content = run.config.to_dict()
     content['data'] |= {'dir': '', 'name': ''}
     content['training'] |= {'epochs': 0, 'minutes': 0.0}
     del content['seed'], content['evaluation']
+    if run.parts > run.config.data.sources:
+        content['parts'] = run.parts
     return files.digest(files.to_json(content).encode())[:16]
 
 
@@ -240,12 +245,12 @@ def measure(runs, output):
 
     speeds = _speeds(output)
     for run in runs:
-        config, kind = run.config, _kind(run.config)
+        config, kind = run.config, _kind(run)
         if kind in speeds:
             continue
         params = jax.eval_shape(make_task(config).init, jax.random.key(0))
         try:
-            speed = cost.measure(config)
+            speed = cost.measure(config, parts=run.parts)
         except (config_lib.ConfigError, jax.errors.JaxRuntimeError) as error:  # of memory
             print(f'{run.name}: cannot be trained on this machine: {str(error).splitlines()[0]}')
             speed = 0.0
@@ -262,7 +267,7 @@ def listing(runs, output):
     speeds = _speeds(output)
     rows, left = [('run', 'parameters', 'steps', 'training', '')], 0.0
     for run in runs:
-        parameters, speed = speeds.get(_kind(run.config), (0, 0.0))
+        parameters, speed = speeds.get(_kind(run), (0, 0.0))
         seconds = run.steps * run.config.data.batch_size / speed if speed else 0.0
         if run.config.training.minutes:
             seconds = min(seconds, 60 * run.config.training.minutes)
@@ -483,7 +488,7 @@ def _begin(runs, output, argv):
     """Says what the runs will take, timed in a process of its own: this one is to hold no
     accelerator."""
     speeds = _speeds(output)
-    if all(_kind(run.config) in speeds or is_done(run) for run in runs):
+    if all(_kind(run) in speeds or is_done(run) for run in runs):
         print('\n'.join(listing(runs, output)))
         return
     if status := call('study', ['--dry_run', *argv]):

@@ -12,7 +12,9 @@ import time
 import pytest
 
 from fgsep_jax import config as config_lib, lock, study
+from fgsep_jax.data import pipeline
 from fgsep_jax.report import published, runs as runs_lib
+from fgsep_jax.training import cost
 import synthetic
 import tiny
 
@@ -259,7 +261,7 @@ def test_what_runs_take_is_told_from_what_this_machine_measured(data, tmp_path):
     runs = plan(data[:1], tmp_path, training__epochs='600', data__batch_size='2')
     unknown = study.listing(runs, str(tmp_path))
     assert unknown[1].split() == [runs[0].name, '-', '2,400', '-']
-    speeds = {study._kind(run.config): [1000, 2.0] for run in runs}
+    speeds = {study._kind(run): [1000, 2.0] for run in runs}
     path = pathlib.Path(study.speeds_file(str(tmp_path)))
     path.write_text(json.dumps({**speeds, 'other': 3}))  # no such file is ours
     assert study.listing(runs, str(tmp_path)) == unknown
@@ -267,6 +269,22 @@ def test_what_runs_take_is_told_from_what_this_machine_measured(data, tmp_path):
     lines = study.listing(runs, str(tmp_path))
     assert lines[1].split() == [runs[0].name, '1,000', '2,400', '40', 'min']
     assert lines[-1].startswith('9 runs, 0 done: 6.0 h of training at most on this machine')
+
+
+def test_a_step_is_timed_on_batches_with_the_noise_of_the_data_set(data, tmp_path, monkeypatch):
+    noisy = synthetic.write(tmp_path / 'noisy', name='noisy', noise=True)
+    runs = [plan([folder], only='convtasnet-*')[0] for folder in (data[0], noisy)]
+    assert [run.parts for run in runs] == [2, 3]
+    assert study._kind(runs[0]) != study._kind(runs[1])  # what one takes the other does not
+    shapes = []
+
+    def measured(config, *, parts):
+        shapes.append(pipeline.shapes(config, parts=parts)['source_BST'][0][1])
+        return 1.0
+
+    monkeypatch.setattr(cost, 'measure', measured)
+    study.measure(runs, str(tmp_path / 'out'))
+    assert shapes == [2, 3]
 
 
 def start(data, output):

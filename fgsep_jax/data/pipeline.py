@@ -10,6 +10,7 @@ import grain.python as grain
 import numpy as np
 
 from fgsep_jax.config import ConfigError, adaptation_samples, segment_samples
+from fgsep_jax.data.records import parts_of
 from fgsep_jax.names import counted
 
 
@@ -124,9 +125,7 @@ class _TrainBatches:
         samples, remix = _read_samples(self._config), self._config.data.remix
         room_BS = np.maximum(self._source.lengths[index_B] - samples, 0)[:, None]
         if remix:  # a place of its own for each source
-            metadata = self._source.metadata
-            parts = metadata['sources'] + metadata.get('noise', False)
-            room_BS = np.repeat(room_BS, parts, axis=1)
+            room_BS = np.repeat(room_BS, parts_of(self._source.metadata), axis=1)
         start_BS = np.random.default_rng((seed, 1, step)).integers(room_BS, endpoint=True)
         names = []
 
@@ -147,22 +146,24 @@ class _TrainBatches:
         return batch
 
 
-def shapes(config, *, padded=False):
+def shapes(config, *, parts=0, padded=False):
     """{name: (shape, type)} of a training batch of all hosts, without what it is named.
 
     Args:
       config: an experiment's ConfigDict.
+      parts: of each mixture, see `records.parts_of`; 0: the sources, and one more where
+        `data.targets` leaves what is noise to it.
       padded: whether some mixtures are shorter than a segment.
     """
     data = config.data
-    size, sources = data.batch_size, data.sources + bool(data.targets)  # a noise where some are
-    made: dict[str, Any] = {'source_BST': ((size, sources, _read_samples(config)), np.int16)}
+    size, parts = data.batch_size, parts or data.sources + bool(data.targets)
+    made: dict[str, Any] = {'source_BST': ((size, parts, _read_samples(config)), np.int16)}
     if padded:
         made['length_B'] = ((size,), np.int32)
     if data.adaptation_seconds:
         made['adaptation_BT'] = ((size, adaptation_samples(config)), np.int16)
     if data.remix:
-        made['name_BS'] = ((size, sources), np.uint32)
+        made['name_BS'] = ((size, parts), np.uint32)
     if data.remix or data.speed:
         made['row_B'] = ((size,), np.int32)
     return made

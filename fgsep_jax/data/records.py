@@ -393,6 +393,11 @@ def read_index(data: bytes, entry: dict, *, sources: int, where: str) -> np.ndar
     return index
 
 
+def parts_of(metadata: dict) -> int:
+    """How many parts the mixtures of a data set are the sums of: the sources, and the noise."""
+    return metadata['sources'] + metadata.get('noise', False)
+
+
 def check_metadata(metadata: dict, *, where: str) -> dict:
     """`metadata` (the contents of dataset.json) unchanged, if this code can read its data set.
 

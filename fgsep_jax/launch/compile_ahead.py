@@ -19,12 +19,13 @@ from fgsep_jax.names import counted
 # JAX is imported where it is used: once the command line is understood, and told of no TPU.
 
 
-def compile_step(config, devices, *, padded=False):
+def compile_step(config, devices, *, noise=False, padded=False):
     """Compiles the train step of a configuration over devices.
 
     Args:
       config: an experiment's ConfigDict; `data.batch_size` is split over the devices.
       devices: of a pod that need not be there.
+      noise: the mixtures have noise beside the sources.
       padded: the batch carries lengths, as it does where the data set has mixtures shorter than
         a segment.
 
@@ -39,7 +40,8 @@ def compile_step(config, devices, *, padded=False):
 
     task = make_task(config)
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
-    shapes = pipeline.shapes(config, padded=padded)
+    parts = config.data.sources + 1 if noise else 0
+    shapes = pipeline.shapes(config, parts=parts, padded=padded)
     batch = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
     step = step_lib.jit_train_step(task, config, mesh_lib.make_mesh(devices))
     return step.lower(state, batch).compile()
@@ -183,7 +185,7 @@ def _find_largest(config, devices, chip, known, args):
         with config.unlocked():
             config.data.batch_size = batch * len(devices)
         try:
-            size = peak_memory(compile_step(config, devices, padded=args.padded))
+            size = peak_memory(compile_step(config, devices, noise=args.noise, padded=args.padded))
         except jax.errors.JaxRuntimeError as error:
             size = _needed(error)
         print(f'  {batch} a chip: {_gb(size)} ({time.monotonic() - began:.0f} s)')
@@ -209,7 +211,7 @@ def _run(args, config):
     print('compiling; a large model takes minutes', file=sys.stderr)
     began = time.monotonic()
     try:
-        compiled = compile_step(config, devices, padded=args.padded)
+        compiled = compile_step(config, devices, noise=args.noise, padded=args.padded)
     except jax.errors.JaxRuntimeError as error:
         if not args.largest_batch:
             raise config_lib.ConfigError(
@@ -248,6 +250,7 @@ def _parser():
         default=0,
         help='mixtures a chip; 0: those of data.batch_size over all chips',
     )
+    parser.switch('--noise', 'the mixtures have noise that is no target (wham, librimix --noise)')
     parser.switch('--padded', 'some mixtures are shorter than a segment: batches carry lengths')
     parser.add_argument(
         '--hlo',

@@ -159,8 +159,13 @@ def check_memory(compiled):
         )
 
 
-def measure(config):
-    """Training examples a second on this machine, by a few steps after compiling."""
+def measure(config, *, parts=0):
+    """Training examples a second on this machine, by a few steps after compiling.
+
+    Args:
+      config: an experiment's ConfigDict.
+      parts: of each mixture, see `pipeline.shapes`.
+    """
     validate.validate(config, devices=jax.device_count())
     task, mesh = make_task(config), mesh_lib.make_mesh()
     start = functools.partial(init_state, task, config)
@@ -168,7 +173,7 @@ def measure(config):
     shardings = mesh_lib.of_state(jax.eval_shape(start), mesh, shard_optimizer=shard)
     state = jax.jit(start, out_shardings=shardings)()
     size, rng = config.data.batch_size, np.random.default_rng(0)
-    shapes = pipeline.shapes(config)
+    shapes = pipeline.shapes(config, parts=parts)
     batch = {name: rng.integers(0, 9999, *shape) for name, shape in shapes.items()}
     if 'row_B' in batch:
         batch['row_B'] = np.arange(size, dtype=np.int32)

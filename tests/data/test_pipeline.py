@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fgsep_jax.config import ConfigError
-from fgsep_jax.data import pipeline
+from fgsep_jax.data import pipeline, records
 from fgsep_jax.data.source import RecordSource
 import synthetic
 import tiny
@@ -176,7 +176,8 @@ def test_sources_that_will_be_dealt_come_with_names_and_places_of_their_own(tmp_
                     assert names.setdefault(who, number) == number
     assert len({*names.values()}) == len(names) == 16 * (2 + noise)
     assert len(places) == len(names)  # no two sources of a mixture from one place
-    plan = pipeline.shapes(config)
+    plan = pipeline.shapes(config, parts=records.parts_of(source.metadata))
+    assert 'name_BS' in plan
     for name, (shape, kind) in plan.items():
         value = next(hosts[0])[name]
-        assert value.dtype == kind and (noise or value.shape[1:] == shape[1:]), name
+        assert value.dtype == kind and value.shape[1:] == shape[1:], name

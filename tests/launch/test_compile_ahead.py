@@ -1,12 +1,14 @@
 """What a compile ahead reports, held against what can be counted by hand."""
 
 import importlib.util
+import itertools
 import math
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 
 from fgsep_jax.launch import compile_ahead, tpu
 from fgsep_jax.tasks import make_task
-from fgsep_jax.training import state as state_lib
+from fgsep_jax.training import state as state_lib, step as step_lib
 import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -38,6 +40,21 @@ def test_the_step_takes_what_a_run_gives_it(step):
         'length_B': ((4,), np.int32),
         'adaptation_BT': ((4, 400), np.int16),
     }
+
+
+def test_a_step_with_noise_has_a_row_for_it(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(step_lib, 'jit_train_step', lambda *_: types.SimpleNamespace(lower=lower))
+
+    def lower(state, batch):
+        seen.update({name: x.shape for name, x in batch.items()})
+        return types.SimpleNamespace(compile=lambda: None)
+
+    for noise, remix in itertools.product((False, True), repeat=2):
+        config = tiny.config('', 'convtasnet', **{'data.remix': remix})
+        compile_ahead.compile_step(config, jax.devices()[:1], noise=noise)
+        assert seen['source_BST'][1] == 2 + noise
+        assert not remix or seen['name_BS'][1] == 2 + noise
 
 
 def test_numbers_are_those_of_xla_and_of_the_chip(step):
