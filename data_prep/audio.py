@@ -17,6 +17,7 @@ from fgsep_jax.names import counted
 
 OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves a level by 0.04 dB
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
+CLIPPED = 1e-4  # share of clipped samples with more of which a file is left out
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
 
 
@@ -206,7 +207,7 @@ def inspect(
     sample_rate: int,
     min_seconds: float = 0.0,
     silence_db: float = -60.0,
-    max_clipped: float = 1e-4,
+    max_clipped: float = CLIPPED,
 ) -> Recording:
     """The recording with what is in its file; never raises for what that holds.
 
@@ -272,6 +273,7 @@ def inspect(
             BY_FFMPEG
         ),
         'scaled, float samples were above full scale': scale != 1.0,
+        f'clipped in more than {100 * CLIPPED:g} % of its samples, and kept': clipped > CLIPPED,
         'taken as it is: whether it is whole cannot be told in its format': not declared,
     }
     square = float(statistics.square_C[channel]) / statistics.count - offset * mean

@@ -324,7 +324,7 @@ def run(
     plan: Callable = mixtures.random_pairs,
     mix: Callable = mixing.mix,
     min_seconds: float = 0.0,
-    max_clipped: float = 1e-4,
+    max_clipped: float = audio.CLIPPED,
     seed: int = 0,
     argv: Sequence[str] = (),
     dry_run: bool = False,

@@ -15,7 +15,7 @@ import itertools
 import os
 import types
 
-from data_prep import mix, mixtures, options
+from data_prep import audio, mix, mixtures, options
 from data_prep.readers import sounds as banks
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line
@@ -29,7 +29,7 @@ TREES = {
 # Flags that say how scenes are planned, see `mixtures.scenes`.
 PLANNED = (
     *('seconds', 'adaptation_seconds', 'adaptation', 'events', 'snr_db'),
-    *('draw', 'seed'),
+    *('draw', 'seed', 'repeat_share'),
     *('augment_onset', 'augment_pitch', 'augment_stretch'),
 )
 LUFS_SECONDS = 0.4
@@ -57,8 +57,8 @@ def level_flags(parser: command_line.Parser) -> None:
     parser.add_argument(
         '--max_clipped',
         type=options.SHARE,
-        default=1e-4,
-        help='skip files with a larger share of clipped samples; 1: none',
+        default=audio.CLIPPED,
+        help='skip files with a larger share of clipped samples, e.g. 0.0001; 1: none',
     )
     parser.add_argument(
         '--level', choices=sorted(LEVELS), default='rms', help='what the SNR is a difference of'
@@ -137,6 +137,13 @@ def add_flags(parser: command_line.Parser) -> None:
         '--augment_onset',
         'training events begin anywhere in the window, with at least half of them inside',
         default=True,
+    )
+    parser.add_argument(
+        '--repeat_share',
+        type=options.SHARE,
+        default=0.0,
+        help='of training events that do not, but fill the window as those of validation and test '
+        'do, a short one repeated',
     )
     parser.add_argument(
         '--augment_pitch',
@@ -359,6 +366,7 @@ def main(argv=None) -> None:
     )
     parser.add_argument('--groups', type=table, help='table with the columns path and source_group')
     add_flags(parser)
+    parser.set_defaults(max_clipped=1.0)  # the paper leaves no recording out
     options.run(parser, argv, read_trees)
 
 

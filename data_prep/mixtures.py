@@ -24,6 +24,7 @@ _DB = (-200.0, 200.0)  # of a level or SNR in a table
 _ONSET = (0.0, math.nextafter(1.0, 0.0))
 _SEMITONES, _STRETCH = (-48.0, 48.0), (0.1, 10.0)
 _AT_ONCE = 1 << 16  # groups of three and more that are put in order together
+MOST_PASSES = 3  # to come to so many hours, so that a part of a corpus does not become the whole
 NOISE = 'noise'  # role of what is in the mixture and nobody's target
 EVENT = 'event'  # role of a further event, which is added to the first source
 
@@ -162,6 +163,10 @@ def _ids(group: Iterable[Recording]) -> tuple[str, ...]:
     return tuple(segment.id for segment in group)
 
 
+def _shortest(group: Iterable[Recording]) -> int:
+    return min(segment.samples for segment in group)
+
+
 def _pass(
     segments: list[Recording], seed: int, split: str, turn: int, used: set, size: int
 ) -> list[tuple[Recording, ...]]:
@@ -255,6 +260,7 @@ def random_pairs(
     *,
     sample_rate: int,
     pairs: dict[str, int] | None = None,
+    hours: dict[str, float] | None = None,
     snr_db: tuple[float, float] = (-5.0, 5.0),
     max_seconds: float = 0.0,
     shares: dict[str, float] | None = None,
@@ -273,6 +279,8 @@ def random_pairs(
         inspected: recordings of all splits, in any order.
         sample_rate: of the data set.
         pairs: {split: mixtures}; None or absent: one pass; 0: no such split.
+        hours: {split: of mixtures} where `pairs` is None: as many as come to that, of `MOST_PASSES`
+            passes at most; 0 or absent: one pass.
         snr_db: lowest and highest level of the first source over the second.
         max_seconds: longer utterances are cut into equal segments (0: not cut).
         shares: see `deal`; None: the utterances say which split they are of.
@@ -305,8 +313,10 @@ def random_pairs(
         raise ValueError(f'no mixtures: {flags} are all 0; at least one must be above 0')
     for split in sorted(segments.keys() | pairs.keys()):
         if pairs.get(split) != 0:
+            count, wanted = pairs.get(split), (hours or {}).get(split) or 0.0
+            samples = 3600 * wanted * sample_rate if count is None else 0.0
             groups = _groups(
-                segments.get(split, []), split, pairs.get(split), fewer, seed, speakers
+                segments.get(split, []), split, count, fewer, seed, speakers, samples=samples
             )
             rows += [
                 _drawn(group, split, snr_db, seed) for group in progress.logged(groups, 'plan')
@@ -315,9 +325,17 @@ def random_pairs(
 
 
 def _groups(
-    segments: list[Recording], split: str, count: int | None, fewer: bool, seed: int, size: int
+    segments: list[Recording],
+    split: str,
+    count: int | None,
+    fewer: bool,
+    seed: int,
+    size: int,
+    *,
+    samples: float = 0.0,
 ) -> list[tuple[Recording, ...]]:
-    """`count` groups of `size` segments of one split (None: those of one pass)."""
+    """`count` groups of `size` segments of one split (None: those of one pass, or as many as come
+    to `samples`, if `MOST_PASSES` do)."""
     without = f'--{split}_pairs=0 makes the data set without it'
     if not segments:
         raise ValueError(f'split {split!r} has no usable file; {without}')
@@ -330,10 +348,17 @@ def _groups(
             f'length, or {without}'
         )
     used, turn, chosen = set(), 0, []
-    while turn == 0 or len(chosen) < (count or 0):
+
+    def too_few():
+        if samples:
+            return turn < MOST_PASSES and sum(map(_shortest, chosen)) < samples
+        return len(chosen) < (count or 0)
+
+    while turn == 0 or too_few():
         more = _pass(segments, seed, split, turn, used, size)
-        more = more or _unused(segments, seed, split, used, size)
-        if not more and chosen and fewer:
+        if not (more or samples and chosen):
+            more = _unused(segments, seed, split, used, size)
+        if not more and chosen and (fewer or samples):
             break
         if not more:
             what = 'different pair' if size == 2 else 'different mixture'
@@ -343,9 +368,12 @@ def _groups(
                 f'give {counted(len(chosen), what)}; ask for fewer (--{split}_pairs)'
             )
         chosen += more
-        if len(chosen) < (count or 0):
-            used.update(map(_ids, more))
         turn += 1
+        if too_few():
+            used.update(map(_ids, more))
+    if samples:
+        ends = itertools.accumulate(map(_shortest, chosen))
+        count = next((i for i, end in enumerate(ends, 1) if end >= samples), None)
     return chosen[:count]
 
 
@@ -358,7 +386,7 @@ def _drawn(
     group: tuple[Recording, ...], split: str, snr_db: tuple[float, float], seed: int
 ) -> Mixture:
     name = '+'.join(_ids(group))
-    samples = min(segment.samples for segment in group)
+    samples = _shortest(group)
     # Of the first source over each other one; the levels' mean is 0.
     purposes = ('snr', *(f'snr_{place}' for place in range(3, len(group) + 1)))
     below_db = [0.0, *(-uniform(*snr_db, seed, name, purpose) for purpose in purposes)]
@@ -648,6 +676,7 @@ def scenes(
     snr_db: tuple[float, float] = (-3.0, 3.0),
     draw: str = 'sound',
     augment_onset: bool = True,
+    repeat_share: float = 0.0,
     augment_pitch: tuple[float, float] = (-2.0, 2.0),
     augment_stretch: tuple[float, float] = (0.8, 1.2),
     seed: int = 0,
@@ -667,6 +696,8 @@ def scenes(
         draw: `sound`: all sounds equally often; `class`: all classes, and within each its sounds.
         augment_onset, augment_pitch, augment_stretch: of training foregrounds; ranges in semitones
             and in new length over old.
+        repeat_share: of training foregrounds, of those that `augment_onset` leaves as the others
+            are: from their start, and repeated where they are short.
         seed: of the job.
         table: the class table's name, for a refusal; empty: the job has no flags for another one.
     Raises:
@@ -716,7 +747,7 @@ def scenes(
                     return {'onset': number(f'onset{end}')}
                 return {
                     'onset': number(f'onset{end}'),
-                    'anywhere': augment_onset,
+                    'anywhere': augment_onset and number(f'repeat{end}') >= repeat_share,
                     'semitones': number(f'pitch{end}', *augment_pitch),
                     'stretch': number(f'stretch{end}', *augment_stretch),
                 }

@@ -1,6 +1,7 @@
 """Command lines of the jobs: own flags, Beam's flags, and an error for anything else."""
 
 import argparse
+import collections
 from collections.abc import Callable, Sequence
 import contextlib
 import functools
@@ -33,7 +34,13 @@ _OF_THE_RUN = (
 )
 
 # Flags that came later, and what leaves them out, so that data sets are those of before.
-LATER = {'speakers_a_mixture': 2, 'noise': False, 'adaptation': 'outside', 'events': (1, 1)}
+LATER = {
+    'speakers_a_mixture': 2,
+    'noise': False,
+    'adaptation': 'outside',
+    'events': (1, 1),
+    'repeat_share': 0.0,
+}
 
 _MANY_RULE = (
     "snr_db is the first source's active speech level (ITU-T P.56) over the sum of the others', "
@@ -233,20 +240,35 @@ def names_of(choices: Sequence[str]) -> Callable:
     return chosen
 
 
-def pair_flags(job_parser: command_line.Parser, splits: dict[str, int | None]) -> None:
+def pair_flags(
+    job_parser: command_line.Parser,
+    splits: dict[str, int | None],
+    *,
+    hours: dict[str, float] | None = None,
+) -> None:
     """Adds the flags of random pairs.
 
     Args:
         job_parser: of the job.
         splits: {split: pairs by default}; None: each utterance is used once on either side.
+        hours: {split: hours of mixtures by default} where no number of pairs is given; None:
+            there is no such flag.
     """
     for split, pairs in splits.items():
+        otherwise = f'as --{split}_hours has it' if hours else 'each utterance once on either side'
         job_parser.add_argument(
             f'--{split}_pairs',
             type=command_line.count,
             default=pairs,
-            help=f'mixtures in {split}; 0: no such split'
-            + ('' if pairs else '; default: each utterance once on either side'),
+            help=f'mixtures in {split}; 0: no such split' + f'; default: {otherwise}' * (not pairs),
+        )
+    for split, number in (hours or {}).items():
+        job_parser.add_argument(
+            f'--{split}_hours',
+            type=within(0, 10**6, 'hours'),
+            default=number,
+            help=f'as many mixtures in {split} as come to this, each utterance at most '
+            f'{mixtures.MOST_PASSES} times on either side; 0: each once',
         )
     job_parser.add_argument(
         '--snr_db',
@@ -331,16 +353,48 @@ def sexes(args: types.SimpleNamespace, utterances: Sequence[Recording]) -> tuple
 
 
 def random_pairs(args: types.SimpleNamespace) -> dict:
-    """Arguments of `build.run` that the flags of `pair_flags` ask for: the plan, and its rule."""
-    suffix = '_pairs'
+    """Arguments of `build.run` that the flags of `pair_flags` ask for: the plan, its rule, and what
+    is said where it falls short."""
+
+    def given(end):
+        return {k.removesuffix(end): v for k, v in vars(args).items() if k.endswith(end)}
+
+    pairs, hours = given('_pairs'), given('_hours')
     plan = functools.partial(
         mixtures.random_pairs,
-        pairs={k.removesuffix(suffix): v for k, v in vars(args).items() if k.endswith(suffix)},
+        pairs=pairs,
         snr_db=args.snr_db,
         max_seconds=args.max_seconds,
         speakers=args.speakers_a_mixture,
     )
-    return {'plan': plan, **({'snr_rule': _MANY_RULE} if args.speakers_a_mixture > 2 else {})}
+    more = {'snr_rule': _MANY_RULE} if args.speakers_a_mixture > 2 else {}
+    if hours:
+        plan = functools.partial(plan, hours=hours)
+        wanted = {split: number for split, number in hours.items() if pairs[split] is None}
+        how = dict(wanted=wanted, sample_rate=args.sample_rate)
+        more['notes'] = functools.partial(_fewer_hours, **how)
+    return {'plan': plan, **more}
+
+
+def _fewer_hours(_, rows: list[Mixture], *, wanted: dict[str, float], sample_rate: int) -> dict:
+    """Chapters of the report, see `build.run`: one line where there are too few utterances."""
+    samples = collections.Counter()
+    for row in rows:
+        samples[row.split] += row.samples
+    made = {split: samples[split] / sample_rate / 3600 for split in wanted}
+    short = [
+        f'{split} comes to {made[split]:.3g} of {number:g} hours'
+        for split, number in wanted.items()
+        if made[split] < number
+    ]
+    if not short:
+        return {}
+    line = (
+        f'{", ".join(short)}: there are too few utterances, each of which is used '
+        f'{mixtures.MOST_PASSES} times at most on either side; --SPLIT_hours=N asks for fewer, '
+        '--SPLIT_pairs=N for more of the same files'
+    )
+    return {'Warnings': [line]}
 
 
 def pairs_of(args: types.SimpleNamespace, read: Callable[..., list[Recording]]) -> dict:

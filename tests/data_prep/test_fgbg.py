@@ -337,6 +337,21 @@ def test_a_test_set_alone(tmp_path, bank):
     assert not [line for line in report['notes']['Warnings'] if 'only' in line]  # 5 were asked for
 
 
+def test_clipped_sounds_are_kept_as_in_the_paper_and_left_out_on_demand(tmp_path, bank):
+    sound_trees.general(tmp_path / 'sounds')
+    path = 'foreground/dog/dog0.wav'
+    trees.write(tmp_path / 'sounds' / path, np.clip(30 * sound_trees.event(1), -1, 1), 8000)
+    flags = [f'--input_dir={tmp_path}/sounds', f'--classes={bank}/classes.csv', *SMALL]
+    for flag, kept in (('--seed=0', True), ('--max_clipped=0.0001', False)):
+        output = tmp_path / flag.strip('-')
+        fgbg.main([*flags, f'--output_dir={output}', flag])
+        assert (path in (output / 'mixtures.csv').read_text()) == kept
+        page = (output / 'report.md').read_text()
+        assert ('- clipped in more than 0.01 % of its samples, and kept: 1' in page) == kept
+        assert ('- clipped: 1' in page) != kept
+        assert source.open_dataset(output)['config']['max_clipped'] == (1.0 if kept else 1e-4)
+
+
 def test_groups_from_a_table(tmp_path, bank, capsys):
     lines = ['path,source_group']
     for path in sorted((bank / 'sounds').rglob('*.wav')):

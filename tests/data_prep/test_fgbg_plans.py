@@ -104,6 +104,33 @@ def test_only_training_is_augmented():
         assert (scene.anywhere, scene.semitones, scene.stretch) == (False, 0.0, 1.0)
 
 
+@pytest.mark.parametrize('events', [(1, 1), (2, 2)])
+def test_a_share_of_the_training_events_keeps_the_papers_repetition(events):
+    counts, late = {'train': 300, 'validation': 20}, {}
+    how = dict(events=events, augment_pitch=(0, 0))
+    plain = plan(bank(60), counts, **how)
+    for share in (0.0, 0.3, 0.6, 1.0):
+        rows = plan(bank(60), counts, repeat_share=share, **how)
+        places = [(row.id, i, p) for row in rows for i, (_, p) in enumerate(row.events)]
+        late[share] = {(name, i) for name, i, placed in places if placed.anywhere}
+        training = [place for row in rows if row.split == 'train' for place in row.events]
+        assert len(late[share]) / len(training) == pytest.approx(1 - share, abs=0.08)
+        # Nothing else is drawn anew.
+        still = [
+            dataclasses.replace(
+                row,
+                anywhere=was.anywhere,
+                sources=tuple(
+                    dataclasses.replace(x, anywhere=y.anywhere)
+                    for x, y in zip(row.sources, was.sources)
+                ),
+            )
+            for row, was in zip(rows, plain)
+        ]
+        assert still == plain
+    assert late[1.0] == set() and late[0.6] < late[0.3] < late[0.0]
+
+
 def test_a_split_without_sounds_is_refused_with_the_flag_that_does_without():
     seen = [one for one in bank() if one.source_class != 'v']
     with pytest.raises(ValueError, match='^no mixtures for c2: .*; c4: .*without: --subsets=c1,c3'):

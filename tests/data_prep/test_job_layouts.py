@@ -80,20 +80,26 @@ def test_librimix_measures_the_snr(tmp_path):
     assert example.source_ids == ('7', '10')
 
 
-def test_libritts_and_vctk(tmp_path):
+def test_libritts_and_vctk(tmp_path, capsys):
     for number, part in enumerate(libritts.SPLITS):
         for speaker in (10 + number, 20 + number):
             for i in range(2):
                 name = f'{speaker}/7/{speaker}_7_00000{i}_000000.wav'
                 audio_T = trees.speechlike(1.3, seed=100 * speaker + i, sample_rate=24000)
                 trees.write(tmp_path / 'in' / 'LibriTTS' / part / name, audio_T, 24000)
-    libritts_2mix.main([f'--input_dir={tmp_path}/in', f'--output_dir={tmp_path / "a"}'])
+    flags = [f'--input_dir={tmp_path}/in', '--train_hours=0.007', '--validation_pairs=3']
+    libritts_2mix.main([*flags, f'--output_dir={tmp_path / "a"}'])
     metadata = source.open_dataset(tmp_path / 'a')
-    assert {s: one['examples'] for s, one in metadata['splits'].items()} == {
-        'train': 8,
-        'validation': 4,
-        'test': 4,
+    # Of 1.3 s: 8 utterances make 25.2 s, as asked for; 4 do not make 8.5 hours.
+    made = {s: one['examples'] for s, one in metadata['splits'].items()}
+    assert made.pop('test') in (4, 8, 12) and made == {'train': 20, 'validation': 3}
+    assert {k: v for k, v in metadata['config'].items() if k.endswith('hours')} == {
+        'train_hours': 0.007,
+        'validation_hours': 9.0,
+        'test_hours': 8.5,
     }
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if 'hours:' in x]
+    assert line.startswith('warning: test comes to 0.00') and ' of 8.5 hours: ' in line
     for speaker in ('p225', 'p280'):
         for i in range(3):
             audio_T = trees.speechlike(1.2, seed=int(speaker[1:]) + i, sample_rate=48000)

@@ -40,6 +40,26 @@ def test_wanted_number_without_repeats(wanted):
     assert len({spec.id for spec in specs}) == wanted
 
 
+@pytest.mark.parametrize('speakers', [2, 3])
+@pytest.mark.parametrize('hours', [0, 0.01, 0.03, 0.05, 9])
+def test_as_many_mixtures_as_come_to_hours(speakers, hours):
+    inspected = corpus('abcdef')  # of 66 s
+    how = dict(sample_rate=8000, speakers=speakers)
+    rows = mixtures.random_pairs(inspected, hours={'train': hours}, **how)
+    one_pass = mixtures.random_pairs(inspected, **how)
+    assert rows == one_pass if not hours else rows[:5] == one_pass[:5]
+    seconds = [row.samples / 8000 for row in rows]
+    enough = sum(seconds) >= 3600 * hours
+    assert enough == (hours < 9) and (not hours or sum(seconds[:-1]) < 3600 * hours)
+    assert len({row.id for row in rows}) == len(rows)
+    for place in range(speakers):
+        used = collections.Counter(row.sources[place].path for row in rows)
+        assert max(used.values()) <= 3 and (enough or min(used.values()) == 3)
+    # A number of mixtures counts for more.
+    few = mixtures.random_pairs(inspected, pairs={'train': 7}, hours={'train': hours}, **how)
+    assert few == one_pass[:7]
+
+
 def test_numbers_depend_on_the_ids_and_the_seed_only():
     inspected = corpus('abcd')
     shuffled = inspected[:]
