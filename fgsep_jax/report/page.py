@@ -101,9 +101,10 @@ def _speech(results):
     sets = results.data_sets()
     own = sorted({group.trained_on for group in results.groups} & set(sets))
     presets = list(dict.fromkeys(group.preset for group in results.groups))
+    stability = [speech.stability_claims(results, preset) for preset in presets]
     return _paper(
         'speech',
-        [speech.claims(results, preset) for preset in presets],
+        [*(speech.claims(results, preset) for preset in presets), *filter(None, stability)],
         (
             'speech',
             'Tables 1 and 2',

@@ -1,5 +1,6 @@
 """Claims of both papers, from fabricated run folders."""
 
+import itertools
 import re
 
 import jax
@@ -169,6 +170,54 @@ def test_drops_stand_apart_and_table_2_by_its_own_metric(speech):
     ours = table['Deep w/ PReLU']['sdri'].value - table['Conv-TasNet']['sdri'].value
     assert deep['published'] == '+1.0' and deep['difference'].value == pytest.approx(ours)
     assert table['Deep w/ PReLU + power law']['published_sdri'] == 16.6
+
+
+@pytest.mark.slow
+def test_what_the_paper_notes_of_stability_is_held_against_the_logs(speech):
+    results = results_in(speech)
+    assert speech_lib.stability_claims(results, 'demo') is None  # no log has its skipped steps
+    steps, calm = np.arange(1.0, 9), {'loss': -np.arange(8.0), 'skipped': np.zeros(8)}
+
+    def log(group, seed, *, loss=calm['loss'], skipped=calm['skipped']):
+        runs = results.runs[results.runs.group == group.group]
+        (run,) = runs[runs.seed == seed].folder
+        run.__dict__['curves'] = {
+            ('validation', 'loss'): (steps[: len(loss)] * 10, loss),
+            ('train', 'skipped'): (steps * 10 - 1, skipped),
+        }
+
+    def found(claim, on='alpha'):
+        table = speech_lib.stability_claims(results, 'demo')
+        (row,) = (r for r in rows_of(table) if claim in r['claim'] and f'on {on}' in r['where'])
+        return row['difference'], row['verdict']
+
+    for group, seed in itertools.product(results.groups, range(3)):
+        if (results.runs.group.eq(group.group) & results.runs.seed.eq(seed)).any():
+            log(group, seed)
+    for claim, on in itertools.product(('linear', 'power law'), ('alpha', 'beta')):
+        estimate, verdict = found(claim, on)
+        assert (*estimate[:3], estimate.note) == (0, 0, 0, '')
+        assert verdict.startswith('undecided (at 1/')
+    (deep,) = results.groups_of(model='Deep w/ PReLU', objective='SI-SNR', trained_on='alpha')
+    bad = {  # of eight epochs: a rise of more than 1 dB, one of less, no number, skipped steps
+        'loss': np.array([0, 2, 2.9, np.nan, -1, -2, -3, -4.0]),
+        'skipped': np.array([0, 0, 0, 0, 0, 0, 1, 3.0]),
+    }
+    for seed in range(3):
+        log(deep, seed, **bad)
+    assert (
+        speech_lib._unstable(results, deep.group).tolist()
+        == [
+            [False, True, False, True, True, False, True, True]  # what follows no number, too
+        ]
+        * 3
+    )
+    estimate, verdict = found('linear')
+    assert estimate.value == 62.5 and estimate.low > 0 and verdict.startswith('reproduced (at 1/')
+    log(deep, 2)  # one seed that is calm
+    assert found('linear')[1].startswith('undecided (')
+    log(deep, 2, loss=calm['loss'][:3])  # or that was stopped early
+    assert found('power law')[1] == 'no claim (fewer than 4 epochs: no interval)'
 
 
 @pytest.mark.slow
