@@ -336,6 +336,7 @@ def job(survey, *, rate, mixtures):
             f'--validation_mixtures={2 * scored}',
             f'--test_mixtures={scored}',
             f'--subsets={",".join(class_table(survey)[1])}',
+            '--max_clipped=0.0001',  # kept by the job, as in the paper
         ]
     scored = SCORED['speech']
     flags = [

@@ -133,6 +133,7 @@ def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subs
     name, words = folder.job(found, rate=44100, mixtures=20)
     flags = flags_of(words)
     assert name == 'fgbg' and flags['subsets'] == subsets
+    assert flags['max_clipped'] == '0.0001'  # no clipped target, which the job would keep
     bank, _ = banks.split(bank)
     counts = {'train': 20, 'validation': 2, **dict.fromkeys(made, 2)}
     specs = mixtures.scenes(
