@@ -370,6 +370,7 @@ def random_pairs(args: types.SimpleNamespace) -> dict:
     more = {'snr_rule': _MANY_RULE} if args.speakers_a_mixture > 2 else {}
     if hours:
         plan = functools.partial(plan, hours=hours)
+    if hours and not args.dry_run:  # which looks into some of the files
         wanted = {split: number for split, number in hours.items() if pairs[split] is None}
         how = dict(wanted=wanted, sample_rate=args.sample_rate)
         more['notes'] = functools.partial(_fewer_hours, **how)

@@ -100,6 +100,8 @@ def test_libritts_and_vctk(tmp_path, capsys):
     }
     (line,) = [x for x in capsys.readouterr().out.splitlines() if 'hours:' in x]
     assert line.startswith('warning: test comes to 0.00') and ' of 8.5 hours: ' in line
+    libritts_2mix.main([*flags, f'--output_dir={tmp_path / "a"}', '--dry_run'])
+    assert ' hours: ' not in capsys.readouterr().out  # of some of the files nothing can be said
     for speaker in ('p225', 'p280'):
         for i in range(3):
             audio_T = trees.speechlike(1.2, seed=int(speaker[1:]) + i, sample_rate=48000)
