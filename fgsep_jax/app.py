@@ -181,7 +181,9 @@ def _gradio():
         }
         try:
             import gradio
-        except ImportError as error:
+
+            gradio.Blocks  # noqa: B018 - a mere folder may have that name
+        except (ImportError, AttributeError) as error:
             raise config_lib.ConfigError(
                 f"the page is made by gradio: pip install 'fgsep_jax[app]' ({error})"
             ) from error

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -36,8 +37,9 @@ def noise(samples=4000, channels=1):
     return 0.3 * np.random.default_rng(0).standard_normal((samples, channels))
 
 
-def test_without_the_library_one_line_says_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'gradio', None)
+@pytest.mark.parametrize('there', [None, types.ModuleType('gradio')])  # a mere folder's is empty
+def test_without_the_library_one_line_says_how_to_get_it(monkeypatch, capsys, there):
+    monkeypatch.setitem(sys.modules, 'gradio', there)
     with pytest.raises(SystemExit) as stop:
         app.main(['voices'])
     error = capsys.readouterr().err
