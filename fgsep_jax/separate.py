@@ -253,7 +253,7 @@ class _Progress:
 
         self._total, self._quiet, self._done, self._bar = total, quiet, 0.0, None
         self._unit, self._name = (60, 'min') if total < 3600 else (3600, 'h')
-        self._began = self._said = time.monotonic()
+        self._first = 0.0
         if not quiet and sys.stderr.isatty():
             is_counted = not math.isnan(total)
             form = '{l_bar}{bar}| {n:.2f}/{total:.2f} UNIT of audio [{elapsed}<{remaining}]'
@@ -267,11 +267,14 @@ class _Progress:
     def add(self, seconds):
         """So much more audio is done."""
         self._done += seconds
+        if not self._first:  # before it the model was loaded and compiled: no speed of ours
+            self._first, self._began = self._done, time.monotonic()
+            self._said = self._began
         if self._bar is not None:
             self._bar.update(seconds / self._unit)
         elif not self._quiet and time.monotonic() - self._said > 15:
             self._said = time.monotonic()
-            speed = self._done / (self._said - self._began)
+            speed = (self._done - self._first) / (self._said - self._began)
             of = left = ''
             if not math.isnan(self._total):
                 minutes = max(self._total - self._done, 0) / speed / 60
