@@ -16,7 +16,7 @@ import tempfile
 import types
 import unicodedata
 
-from data_prep import mixtures, progress, recordings, tables
+from data_prep import mixtures, recordings, tables
 from data_prep.mixtures import Mixture
 from data_prep.recordings import Recording
 from fgsep_jax import command_line, files, lock, names
@@ -550,8 +550,7 @@ def run(
             if not may_be_finished:
                 _refuse_finished(args)
             _refuse_missing(job_parser, args)
-            with progress.uncollected():
-                keywords = prepare(args)
+            keywords = prepare(args)
             job = keywords.pop('job', job_parser.job)
             used = [recording.path for recording in keywords['utterances']] + keywords.pop(
                 'also_used', []
