@@ -1,6 +1,7 @@
 """Folders in buckets: copies that are put up, locks, ranged reads; a whole walk on gs://."""
 
 from concurrent.futures import ThreadPoolExecutor
+import importlib.util
 import json
 import os
 import pathlib
@@ -181,12 +182,19 @@ def test_a_lock_in_a_bucket(memory, monkeypatch):
             pass
 
 
+def needs(*packages):
+    """Marks a test that is skipped, before what it works on is made, where packages are missing."""
+    missing = [name for name in packages if not importlib.util.find_spec(name)]
+    return pytest.mark.skipif(bool(missing), reason=f'without {", ".join(missing)}')
+
+
 @pytest.fixture
 def server(monkeypatch):
     with gcs_server.Server().running() as running:
         for key, value in running.environment.items():
             monkeypatch.setenv(key, value)
-        pytest.importorskip('gcsfs')  # which reads some of them now
+        import gcsfs  # noqa: F401 - reads some of them now
+
         fsspec.config.set_conf_env(fsspec.config.conf)
         yield running
         fsspec.config.conf.pop('gs', None)
@@ -197,6 +205,7 @@ def put(folder, url):
     fs.put(f'{folder}/', f'{path}/', recursive=True)
 
 
+@needs('gcsfs')
 def test_records_are_fetched_by_their_very_bytes_and_many_at_once(server, tmp_path):
     data = synthetic.write(tmp_path / 'tones', lengths=(2400, 600))
     put(data, 'gs://bucket/tones')
@@ -255,8 +264,9 @@ def reported_alike(url, folder):
 
 @pytest.fixture
 def s3(monkeypatch):
-    pytest.importorskip('s3fs')
-    server = pytest.importorskip('moto.server').ThreadedMotoServer(port=0, verbose=False)
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     for key, value in (
@@ -272,6 +282,7 @@ def s3(monkeypatch):
     server.stop()
 
 
+@needs('s3fs', 'moto')
 @pytest.mark.slow
 def test_a_run_on_s3_is_evaluated_and_reported(s3, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -290,6 +301,7 @@ def test_a_run_on_s3_is_evaluated_and_reported(s3, trained, tmp_path, monkeypatc
     assert not s3.find('bucket/runs/b')
 
 
+@needs('gcsfs')
 @pytest.mark.slow
 def test_a_run_in_a_bucket_is_that_of_a_folder(server, trained, tmp_path, monkeypatch):
     """Trained, killed, resumed, evaluated, reported: the same parameters, scores and report."""
