@@ -129,9 +129,9 @@ setup(
         'metrics': ['pystoi', 'pesq'],  # evaluation.quality; pesq is compiled where it is installed
         'wandb': ['wandb'],  # training.wandb: logs beside TensorBoard's
         'live': ['sounddevice'],  # fgsep-separate --live: the microphone
-        'gcs': ['gcsfs'],  # gs://
-        's3': ['s3fs'],  # s3://
-        'tpu': ['jax[tpu]', 'gcsfs'],
+        'gcs': ['gcsfs>=2025.2'],  # gs://
+        's3': ['s3fs>=2025.2'],  # s3://; one of before aiobotocore is what pip may fall back to
+        'tpu': ['jax[tpu]', 'gcsfs>=2025.2'],
         # The TPU compiler alone, for launch.compile_ahead where there is no TPU: Linux on x86.
         'compile-ahead': ['libtpu; sys_platform == "linux" and platform_machine == "x86_64"'],
         'cuda': ['jax[cuda13]'],
