@@ -71,6 +71,7 @@ setup(
     },
     install_requires=[
         'absl-py',
+        'flatbuffers',  # jax.export writes and reads StableHLO by it, and does not ask for it
         'flax>=0.12',
         'fsspec',  # data sets, runs and reports in buckets
         'google-crc32c',  # checksums of TFRecords, at memory speed

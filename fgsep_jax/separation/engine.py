@@ -54,8 +54,8 @@ class How:
         _check(self)
 
 
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+def _is_number(value, kind=numbers.Real):
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 RATES = 'a number of hertz from 1,000 to 768,000'
@@ -86,7 +86,7 @@ def _check(how: How) -> None:
         if not rule:
             raise ValueError(f'{name} = {getattr(how, name)!r}: must be {must}')
 
-    number = isinstance(how.channels, int) and how.channels >= 1
+    number = _is_number(how.channels, numbers.Integral) and how.channels >= 1
     need('channels', how.channels in ('each', 'mean') or number, "'each', 'mean' or 1, 2, ...")
     for name in ('segment', 'overlap'):
         value = getattr(how, name)
@@ -97,7 +97,8 @@ def _check(how: How) -> None:
     if how.rate != 0 or isinstance(how.rate, bool):
         check_rate('rate', how.rate)
     need('statistics', how.statistics in ('window', 'file'), "'window' or 'file'")
-    need('batch', isinstance(how.batch, int) and how.batch >= 1, 'a whole number, 1 or more')
+    whole = _is_number(how.batch, numbers.Integral) and how.batch >= 1
+    need('batch', whole, 'a whole number, 1 or more')
 
 
 @dataclasses.dataclass

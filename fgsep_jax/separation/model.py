@@ -230,7 +230,8 @@ class Separator:
         Args:
           path: of the file.
           folder: where `FILE_SOURCE.wav` go; an earlier file of that name is replaced.
-          outputs: {part: path} to write instead; the part 'residual' is what the others leave.
+          outputs: {part: path} to write instead, of some sources; the part 'residual' is what the
+            others leave.
           form, bits, labels, about_to_rename: see `writing.write`.
           start, seconds: the part of the recording; all from there on where `seconds` is 0.
           background: path of a recording, or (start, stop) in seconds; see `separate`.
@@ -257,6 +258,8 @@ class Separator:
         if outputs is None:
             stem = os.path.join(os.path.expanduser(folder), _stem(path))
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
+        inputs = [path, *([background] if isinstance(background, (str, os.PathLike)) else [])]
+        writing.check_outputs(outputs, self.sources, inputs, form)
         with contextlib.ExitStack() as stack:
             cut = set() if truncated else None
 

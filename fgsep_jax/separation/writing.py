@@ -1,5 +1,6 @@
 """The parts of a recording as files of any form, all at one gain, none of them half there."""
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import math
@@ -93,6 +94,26 @@ def check(form, bits):
     allowed = ('16',) if form in _LOSSY else tuple(SUBTYPES)[: 2 if form == 'flac' else 3]
     if bits not in allowed:
         raise ValueError(f'bits = {bits}: must be {" or ".join(allowed)} with {form}')
+
+
+def check_outputs(outputs, sources, inputs, form):
+    """Raises ValueError where the parts of a recording cannot go to some paths, {part: path}: those
+    of other parts, or of its own inputs, or named as files of another form."""
+    known = (*sources, RESIDUAL)
+    if not isinstance(outputs, Mapping) or not outputs or not {*outputs} <= {*known}:
+        raise ValueError(f'outputs = {outputs!r:.80}: must be {{part: path}} of {", ".join(known)}')
+    parts = {}
+    for part, path in outputs.items():
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(f'outputs[{part!r}] = {path!r:.80}: must be a path')
+        if parts.setdefault(os.path.realpath(path), part) != part:
+            raise ValueError(f'outputs: {parts[os.path.realpath(path)]} and {part} are both {path}')
+        for source in filter(os.path.exists, inputs):
+            if os.path.exists(path) and os.path.samefile(path, source):
+                raise ValueError(f'outputs: {path} would replace what is read, {source}')
+        end = os.path.splitext(path)[1][1:].lower()
+        if end in FORMATS and end != form:
+            raise ValueError(f'outputs: {path} would be {form}, by form = {form!r}')
 
 
 def check_form(form, *, rate, channels):

@@ -1,8 +1,12 @@
 """What a model makes of signals of every shape, level, length and rate."""
 
+import os
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 
 from fgsep_jax.separation import engine
 from fgsep_jax.separation.recording import ArrayRecording
@@ -179,6 +183,8 @@ def test_an_auxiliary_network_hears_the_background():
         (dict(output_rate=True), '^output_rate = True'),
         (dict(output_rate=1e6), '^output_rate = 1000000.0'),
         (dict(channels=3), 'too few channels: 1; channels=3'),
+        (dict(channels=True), 'channels = True: must be'),
+        (dict(batch=True), 'batch = True: must be'),
         (dict(background=(0, 1)), 'no auxiliary network'),
     ],
 )
@@ -210,7 +216,8 @@ def test_nothing_is_said_to_be_empty(speech, shape):
 
 def test_halves_of_jax_and_numbers_of_numpy_are_taken(speech):
     signal_T = jnp.asarray(noise(900), jnp.bfloat16)
-    part = speech.separate(signal_T, RATE, segment=np.float32(0.5))['speaker_1']
+    how = dict(segment=np.float32(0.5), batch=np.int64(2), channels=np.int64(1))
+    part = speech.separate(signal_T, RATE, **how)['speaker_1']
     assert part.dtype == np.float32 and np.isfinite(part).all()
 
 
@@ -228,6 +235,38 @@ def test_halves_of_jax_and_numbers_of_numpy_are_taken(speech):
 def test_files_that_cannot_be_are_said(speech, tmp_path, how, said):
     with pytest.raises(ValueError, match=said):
         speech.separate_file(tmp_path / 'a.wav', tmp_path, **how)
+
+
+@pytest.mark.parametrize(
+    ('outputs', 'said'),
+    [
+        ({}, 'outputs = {}: must be {part: path} of speaker_1, speaker_2, residual'),
+        ('a.wav', "outputs = 'a.wav': must be {part: path}"),
+        ({'speaker_3': 'b.wav'}, 'must be {part: path} of speaker_1, speaker_2, residual'),
+        ({'speaker_1': 3}, "outputs['speaker_1'] = 3: must be a path"),
+        ({'speaker_1': 's.wav', 'residual': 'x/../s.wav'}, 'speaker_1 and residual are both x/'),
+        ({'speaker_1': 'b.flac'}, "b.flac would be wav, by form = 'wav'"),
+        ({'residual': 'in.wav'}, 'in.wav would replace what is read, in.wav'),
+        ({'residual': 'link.wav'}, 'link.wav would replace what is read, in.wav'),
+    ],
+)
+def test_parts_cannot_go_to_some_paths(speech, tmp_path, monkeypatch, outputs, said):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write('in.wav', noise(100), RATE)
+    os.link('in.wav', 'link.wav')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        speech.separate_file('in.wav', outputs=outputs)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_parts_do_not_replace_the_background(tmp_path):
+    model = models.separator('blstm_m2_plus')
+    names = [tmp_path / 'in.wav', tmp_path / 'in_foreground.wav']
+    for path in names:
+        soundfile.write(path, noise(100), RATE)
+    with pytest.raises(ValueError, match='would replace what is read'):
+        model.separate_file(names[0], tmp_path, background=names[1])
 
 
 @pytest.mark.parametrize(
