@@ -660,10 +660,10 @@ def verdict(run):
             continue
         gains.append(gain)
         yield (
-            f'scores             {shown(name)}: {gain:+.1f} dB against the mixture (SI-SNR from'
+            f'scores             {shown(name)}: SI-SNR {gain:+.1f} dB against the mixture,'
+            f' {middle} of {counted(summary["examples"], "mixture")} ({middle} SI-SNR from'
             f' {score("si_snr", "mixture"):.1f} to {score("si_snr"):.1f} dB, SDR from'
-            f' {score("sdr", "mixture"):.1f} to {score("sdr"):.1f} dB; {middle} of'
-            f' {counted(summary["examples"], "mixture")})'
+            f' {score("sdr", "mixture"):.1f} to {score("sdr"):.1f} dB)'
         )
     if not gains or min(gains) >= ENOUGH_DB:
         return

@@ -1,5 +1,8 @@
 """One resampler for everything: preparation of data, synthetic voices, augmentation, evaluation."""
 
+import math
+import numbers
+
 import numpy as np
 import soxr
 
@@ -21,7 +24,13 @@ def resample(signal_T, native_rate, sample_rate):
 
     Returns:
       [..., `length(T)`] in the signal's own type; the signal itself where the rates agree.
+
+    Raises:
+      ValueError: a rate that is none.
     """
+    for name, rate in (('native_rate', native_rate), ('sample_rate', sample_rate)):
+        if not (isinstance(rate, numbers.Real) and 0 < rate < math.inf):
+            raise ValueError(f'{name} = {rate!r}: must be a number of hertz above 0')
     if native_rate == sample_rate:
         return signal_T
     signal_T = np.asarray(signal_T)

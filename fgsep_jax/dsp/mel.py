@@ -45,11 +45,13 @@ def mel_matrix(
         Filters as columns, read-only numpy float32 [F, M], F = window / 2 + 1.
 
     Raises:
-        ValueError: An unknown scale or norm, or edges out of order or above half the sample rate.
+        ValueError: No bands, an unknown scale or norm, or edges out of order or above half the
+            sample rate.
     """
     nyquist = sample_rate / 2
     highest = nyquist if high is None else high
-    rules = Rules(dict(scale=scale, norm=norm, low=low, high=high))
+    rules = Rules(dict(scale=scale, norm=norm, low=low, high=high, bands=bands))
+    rules.rule(bands >= 1, 'bands', 'must be 1 or more')
     rules.one_of('scale', SCALES)
     rules.rule(norm in NORMS, 'norm', 'must be "slaney" or None')
     rules.rule(highest <= nyquist, 'high', f'lies above half the sample rate, {nyquist:g} Hz')

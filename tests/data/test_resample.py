@@ -41,6 +41,13 @@ def test_it_is_librosas_default_on_every_axis_and_type():
     assert resample(signal_ST, 8000, 8000) is signal_ST
 
 
+@pytest.mark.parametrize('rate', [0, -8000, float('nan'), float('inf'), '8000', None])
+def test_what_is_no_rate_is_refused(rate):
+    for rates in ((rate, 8000), (8000, rate)):
+        with pytest.raises(ValueError, match='must be a number of hertz above 0'):
+            resample(np.zeros(8), *rates)
+
+
 def test_nothing_else_resamples():
     call = re.compile(r'(soxr|librosa)\.resample|resample_poly|signal\.resample|\.decimate\(')
     users = {

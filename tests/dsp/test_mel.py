@@ -80,6 +80,7 @@ def test_the_matrix_is_computed_once_and_cannot_be_changed():
         (dict(high=5000.0), 'high = 5000.0: lies above half the sample rate, 4000 Hz'),
         (dict(low=4000.0), 'low = 4000.0: must lie 1 Hz below the upper edge, 4000 Hz'),
         (dict(low=-1.0), 'low = -1.0'),
+        (dict(bands=0), 'bands = 0: must be 1 or more'),
     ],
 )
 def test_parameters_that_do_not_suit(keywords, message):
