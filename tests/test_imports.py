@@ -67,6 +67,7 @@ ALLOWED = {
         'huge_pages',
         'losses',
         'benchmarks',
+        'data_prep',
     },
     'fgsep_jax/launch': {
         'tasks',
