@@ -190,15 +190,24 @@ def write_shard(
     }
 
 
-def _full(output_dir: str) -> str:
+def _full(output_dir: str, reason: str = '') -> str:
     """The folder that is out of space; the output's where none is.
 
-    It may be that of temporary files, which Beam uses, too.
+    It may be that of temporary files, which Beam uses, too, and what goes to a bucket passes.
+
+    Args:
+        output_dir: of the data set.
+        reason: what the system says.
     """
-    temporary = tempfile.gettempdir()
+    is_temporary = buckets.is_url(output_dir) and reason in map(os.strerror, buckets.FULL)
     with contextlib.suppress(OSError):
-        if shutil.disk_usage(temporary).free < 1 << 20 <= shutil.disk_usage(output_dir).free:
-            return f'{temporary}, the folder of temporary files (TMPDIR names another),'
+        if not buckets.is_url(output_dir):
+            place, least = tempfile.gettempdir(), 1 << 20
+            free, there = (shutil.disk_usage(x).free for x in (place, output_dir))
+            is_temporary = free < least <= there
+    if is_temporary:
+        temporary = buckets.temporary()
+        return f'{temporary}, the folder of temporary files (TMPDIR names another),'
     return output_dir
 
 
@@ -448,7 +457,7 @@ def run(
                 raise engine.EngineError(f'{error}{earlier()}') from error
             if reason := _why_unwritable(error):
                 raise OSError(
-                    f'{_full(output_dir)} {engine.UNWRITABLE} ({reason}){earlier()}'
+                    f'{_full(output_dir, reason)} {engine.UNWRITABLE} ({reason}){earlier()}'
                 ) from error
             raise
     clear(output_dir, all=True)

@@ -19,7 +19,7 @@ import unicodedata
 from data_prep import mixtures, recordings, tables
 from data_prep.mixtures import Mixture
 from data_prep.recordings import Recording
-from fgsep_jax import command_line, files, lock, names
+from fgsep_jax import buckets, command_line, files, lock, names
 from fgsep_jax.names import counted
 
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
@@ -527,7 +527,6 @@ def run(
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
     # What it logs of errors, it raises, too.
     logging.getLogger('apache_beam').setLevel(logging.CRITICAL)
-    logging.getLogger('botocore').setLevel(logging.WARNING)  # where it found what
     # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
     config = {
         key: value
@@ -606,7 +605,7 @@ def run(
     print(
         f'skipped {counted(len(report["skipped_files"]), "file")} and '
         f'{counted(len(report["skipped_mixtures"]), "mixture")}; '
-        f'see {args.output_dir}/report.md'
+        f'see {buckets.join(args.output_dir, "report.md")}'
     )
     if not args.name and name != _last_part(args.output_dir):
         print(f'the data set of this folder is called {name}; --name=NAME calls it otherwise')

@@ -31,11 +31,12 @@ def written(folder: str, name: str, proof: tuple | None = None) -> Iterator[Bina
     """
     path = buckets.join(folder, name)
     if buckets.is_url(folder):
-        with tempfile.NamedTemporaryFile() as file:
-            yield file
-            file.flush()
+        with tempfile.TemporaryDirectory() as scratch:
+            temporary = os.path.join(scratch, 'file')
+            with open(temporary, 'wb') as file:
+                yield file
             lock.check_proof(proof)
-            buckets.put(file.name, path)
+            buckets.put(temporary, path)
         return
     temporary = os.path.join(folder, STAGING, f'{name}.tmp-{uuid.uuid4().hex}')
     try:

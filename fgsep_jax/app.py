@@ -291,7 +291,7 @@ def main(argv=None):
     try:
         from fgsep_jax.interop import model_file
 
-        models = [command_line.local_path(model) for model in models or model_file.shipped()]
+        models = [command_line.path(model) for model in models or model_file.shipped()]
         command_line.lend_caches()
         with served(models, host=args.host, port=args.port) as address:
             command_line.show(f'{address}  (Ctrl-C ends it, and removes what was uploaded)')

@@ -8,7 +8,11 @@ there itself.
 
 import contextlib
 import errno
+import logging
 import os
+import re
+import shutil
+import tempfile
 import threading
 
 from fgsep_jax.names import shown
@@ -17,6 +21,9 @@ from fgsep_jax.names import shown
 STAYS = ('tensorboard', 'wandb')
 ORBAX = ('gs',)  # where checkpoints stay, too, since Orbax saves and reads them there
 _EXTRAS = {'gs': 'gcs', 'gcs': 'gcs', 's3': 's3', 's3a': 's3'}
+# What these say of a request that fails, we raise.
+_LOUD = ('gcsfs', 's3fs', 'aiobotocore', 'botocore', 'fsspec', 'google.auth', 'asyncio')
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of this machine's disk; a bucket is never full
 
 _copies = {}  # folder of this machine: _Copy
 _called = {}  # folder of this machine: URL, of those that were removed, too
@@ -30,6 +37,32 @@ class Unreachable(OSError):
 def is_url(path):
     """Whether a path is one of a bucket."""
     return '://' in os.fspath(path)
+
+
+def address(path):
+    """A path or URL as it is meant: gcs:// is gs://.
+
+    Raises:
+      Unreachable: it is a URL with too few slashes.
+    """
+    path = os.fspath(path)
+    if path.startswith('gcs://'):
+        return f'gs{path.removeprefix("gcs")}'
+    found = re.fullmatch(r'([a-z][a-z0-9]+):(?!//)/?(.*)', path, re.IGNORECASE | re.DOTALL)
+    if found and _is_known(found[1].lower()):
+        meant = f'{found[1].lower()}://{found[2] or "BUCKET/PATH"}'
+        raise Unreachable(f'did you mean {meant}? A folder of this machine is written ./{path}')
+    return path
+
+
+def _is_known(protocol):
+    if protocol in _EXTRAS:
+        return True
+    try:
+        from fsspec.registry import known_implementations
+    except ImportError:
+        return False
+    return protocol in known_implementations
 
 
 def join(folder, *parts):
@@ -51,6 +84,10 @@ def _opened(url):
     try:
         import fsspec
 
+        for name in _LOUD:
+            logger = logging.getLogger(name)
+            if logger.level in (logging.NOTSET, logging.WARNING):  # else somebody wants it so
+                logger.setLevel(logging.CRITICAL)
         # Others write there as well, so that listings are not kept; neither are Orbax's.
         fsspec.config.conf.setdefault(protocol, {}).setdefault('use_listings_cache', False)
         return fsspec.core.url_to_fs(url)
@@ -67,20 +104,59 @@ def _opened(url):
 
 
 @contextlib.contextmanager
-def _said(url):
-    """Turns what goes wrong in a bucket into one line; what is missing stays FileNotFoundError."""
+def _said(url, *, of_bucket=False):
+    """Turns what goes wrong in a bucket into one line; what is missing stays FileNotFoundError,
+    but for the bucket, where a request can miss nothing else."""
     try:
         yield
     except (Unreachable, FileExistsError):
         raise
     except FileNotFoundError as error:  # its own words are of requests
+        if of_bucket:
+            bucket = re.match('[^:]*://[^/]*', url)[0]
+            raise Unreachable(
+                f'{_outer(url)} cannot be reached: there is no bucket {bucket}'
+            ) from error
         raise FileNotFoundError(errno.ENOENT, 'No such file', url) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):  # of this machine's disk
+    except Exception as error:  # of the network, of whoever asks for credentials, of the disk here
+        if full := of_a_full_disk(error):
+            raise full from error
+        if isinstance(error, OSError) and error.errno == errno.EROFS:
             raise
-        raise Unreachable(f'{url} cannot be reached ({_reason(error)})') from error
-    except Exception as error:  # of the network, or of whoever asks for credentials
-        raise Unreachable(f'{url} cannot be reached ({_reason(error)})') from error
+        raise Unreachable(f'{_outer(url)} cannot be reached ({_reason(error)})') from error
+
+
+def _outer(url):
+    """A URL without what in it is of passing use, which says nothing to who reads it."""
+    return url.partition('/.fgsep_')[0]
+
+
+def of_a_full_disk(error, *, in_copy=False):
+    """The error to tell where another comes of this machine's disk being full, on which copies of
+    what is in a bucket lie; else None.
+
+    Args:
+      error: whatever was raised.
+      in_copy: whether it must name a file in a copy.
+    """
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in FULL:
+            name = error.filename if isinstance(error.filename, str) else ''
+            if not in_copy or named(name) != name:
+                reason = 'the folder of temporary files, where copies of buckets lie, is full'
+                return OSError(error.errno, f'{reason}; TMPDIR=DIR names another', temporary())
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def temporary():
+    """This machine's folder of temporary files, as TMPDIR names it."""
+    folder = tempfile.gettempdir()
+    while os.path.basename(folder).startswith('fgsep-'):  # `lock.scratch`
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _reason(error):
@@ -99,24 +175,49 @@ def listing(folder):
     for entry in entries:
         name = entry['name'].rstrip('/').rpartition('/')[2]
         if entry['name'].strip('/') != path.strip('/'):  # some list the folder itself
-            found[name] = None if entry['type'] == 'directory' else entry['size']
-    return found
+            is_folder = entry['type'] == 'directory' or entry['name'].endswith('/')
+            found.setdefault(name, set()).add(None if is_folder else entry['size'])
+    # As in `find`.
+    return {
+        name: None if None in x and x <= {0, None} else max(x - {None}) for name, x in found.items()
+    }
 
 
 def find(folder):
-    """Paths of all files in a folder of a bucket and below it, from there on.
+    """{path: bytes} of all files in a folder of a bucket and below it, paths from there on.
+
+    Empty objects that are called as a folder are what consoles make of one, and no files.
 
     Raises:
       Unreachable: it cannot be read, or one has a name that would lead elsewhere.
     """
     fs, root = _opened(folder)
     root = root.rstrip('/')
-    with _said(folder):
-        paths = [path[len(root) + 1 :] for path in fs.find(root) if path.rstrip('/') != root]
-    for path in paths:
+    with _said(folder, of_bucket=True):
+        found = fs.find(root, detail=True)
+    found = {
+        path[len(root) + 1 :]: about['size']
+        for path, about in found.items()
+        if path.rstrip('/') != root
+    }
+    for path in found:
         if {'', '.', '..'} & {*path.removesuffix('/').split('/')}:
             raise Unreachable(f'{join(folder, path)} has a name that no file can have')
-    return [path for path in paths if not path.endswith('/')]
+    folders = _folders_of(found)
+    return {
+        path: size
+        for path, size in found.items()
+        if not path.endswith('/') and (size or path not in folders)
+    }
+
+
+def _folders_of(paths):
+    """All folders that paths lie in, but for the one that they start from."""
+    folders = set()
+    for path in paths:
+        while (path := path.rpartition('/')[0]) and path not in folders:
+            folders.add(path)
+    return folders
 
 
 def read(file, start=None, end=None):
@@ -139,14 +240,15 @@ def write(file, content, *, new=False):
       Unreachable: it cannot be written.
     """
     fs, path = _opened(file)
-    with _said(file):
+    with _said(file, of_bucket=True):
         fs.pipe_file(path, content, mode='create' if new else 'overwrite')
 
 
 def put(path, file):
     """Copies a file of this machine to one of a bucket, whole or not at all."""
+    os.stat(path)  # what is missing here is no bucket
     fs, there = _opened(file)
-    with _said(file):
+    with _said(file, of_bucket=True):
         fs.put_file(path, there)
 
 
@@ -184,21 +286,28 @@ class _Copy:
 
     Args:
       url: of the folder.
-      folder: of this machine, empty.
+      folder: of this machine, empty, in one that nobody else uses.
+      wanted: see `local`.
 
     Attributes:
       closed: whether nothing more is put up.
       removed: paths below of what was removed here on purpose, and is to be there.
     """
 
-    def __init__(self, url, folder):
-        self.url, self.folder = url, folder
+    def __init__(self, url, folder, wanted):
+        self.url, self.folder, self._wanted = url, folder, [wanted]
         self.closed, self.removed = False, set()
         self._mutex = threading.Lock()
         self._known = {}  # path below: (bytes, time) as last brought or put up
 
+    def want(self, wanted):
+        """Brings what is wanted of it, too."""
+        if wanted not in self._wanted:
+            self._wanted.append(wanted)
+            self.bring()
+
     def bring(self):
-        """Brings all files but those of STAYS as they are now; what was changed here stays."""
+        """Brings what is wanted but for that of STAYS as it is now; what was changed here stays."""
         with self._mutex:
             for last in (False, False, True):
                 try:
@@ -209,26 +318,51 @@ class _Copy:
                         raise
 
     def _bring(self):
-        stay, wanted = {*STAYS, *(['checkpoints'] if at_orbax(self.url) else [])}, {}
-        state = self._state()
+        stay = {*STAYS, *(['checkpoints'] if at_orbax(self.url) else [])}
+        state, there = self._state(), set()
         for name in find(self.url):
             parts = name.split('/')
             stays = next((i for i, part in enumerate(parts) if part in stay), None)
             if stays is not None:
                 os.makedirs(os.path.join(self.folder, *parts[: stays + 1]), exist_ok=True)
-            elif not _is_passing(name) and state.get(name) == self._known.get(name):
-                wanted[name] = os.path.join(self.folder, *parts)
-                os.makedirs(os.path.dirname(wanted[name]), exist_ok=True)
-        if wanted:
-            fs, root = _opened(self.url)
-            with _said(self.url):
-                fs.get([f'{root.rstrip("/")}/{name}' for name in wanted], [*wanted.values()])
-        for name in self._known.keys() - wanted.keys():
+            elif not _is_passing(name):
+                there.add(name)
+        wanted = set().union(*(wanted(there) for wanted in self._wanted))
+        for name in there & _folders_of(there):
+            if name in wanted or any(other.startswith(f'{name}/') for other in wanted):
+                raise Unreachable(
+                    f'{join(self.url, name)} is a file, and there are others below it: a folder'
+                    ' cannot have both; move it away'
+                )
+            there.remove(name)
+        self._fetch([name for name in wanted if state.get(name) == self._known.get(name)])
+        for name in there - wanted - state.keys() - self._known.keys():
+            path = os.path.join(self.folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            open(path, 'xb').close()
+            self._known[name] = _look(path)
+        for name in self._known.keys() - there:
             if state.get(name) == self._known[name]:  # it is gone there
                 os.remove(os.path.join(self.folder, name))
                 del self._known[name]
-        now = self._state()
-        self._known |= {name: now[name] for name in wanted}
+
+    def _fetch(self, names):
+        """Brings files; each is in its place, and known, once it is whole."""
+        if not names:
+            return
+        incoming = tempfile.mkdtemp(dir=os.path.dirname(self.folder))
+        try:
+            fs, root = _opened(self.url)
+            files = {name: os.path.join(incoming, str(i)) for i, name in enumerate(names)}
+            with _said(self.url):
+                fs.get([f'{root.rstrip("/")}/{name}' for name in names], [*files.values()])
+            for name, file in files.items():
+                path = os.path.join(self.folder, name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.replace(file, path)
+                self._known[name] = _look(path)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
 
     def put_up(self):
         """Puts up what has changed since, what was written last at last, and removes there what was
@@ -253,10 +387,14 @@ class _Copy:
                 if not _is_passing(name):
                     path = os.path.join(parent, name)
                     with contextlib.suppress(FileNotFoundError):
-                        about = os.stat(path)
                         key = os.path.relpath(path, self.folder).replace(os.sep, '/')
-                        state[key] = (about.st_size, about.st_mtime_ns)
+                        state[key] = _look(path)
         return state
+
+
+def _look(path):
+    about = os.stat(path)
+    return about.st_size, about.st_mtime_ns
 
 
 def _is_passing(path):
@@ -272,13 +410,13 @@ def copies():
     with contextlib.ExitStack() as stack:
         made = []
 
-        def make(url):
+        def make(url, wanted):
             scratch = stack.enter_context(lock.scratch('fgsep-bucket-'))
             # Reports call a run by its folder.
             folder = os.path.join(os.path.realpath(scratch), url.rpartition('/')[2])
             os.makedirs(folder)
             _called[folder] = url
-            copy = _Copy(url, folder)
+            copy = _Copy(url, folder, wanted)
             copy.bring()
             _copies[folder] = copy
             made.append(folder)
@@ -300,21 +438,60 @@ def copies():
                 del _copies[folder]
 
 
-def local(path):
+def beside(mark, contents, *, below=False):
+    """What `local` is to bring: files called `mark`, and what belongs to them.
+
+    Args:
+      mark: name of a file that tells what a folder is.
+      contents: regular expression of paths, from that folder on, that belong to it.
+      below: whether folders below are looked for, too.
+
+    Returns:
+      Function of paths, which gives those to bring.
+    """
+    contents = re.compile(f'{re.escape(mark)}|{contents}', re.DOTALL)
+
+    def wanted(paths):
+        of = {path.removesuffix(mark) for path in paths if f'/{path}'.endswith(f'/{mark}')}
+        of = of if below else of & {''}
+        return {
+            path
+            for path in paths
+            for end in (0, *(slash.end() for slash in re.finditer('/', path)))
+            if path[:end] in of and contents.fullmatch(path, end)
+        }
+
+    return wanted
+
+
+def everything(paths):
+    """What `local` is to bring: all paths."""
+    return {*paths}
+
+
+def local(path, wanted=everything):
     """A folder of this machine for one of a bucket, until the end of `copies`; any other path as it
     is.
+
+    Args:
+      path: of the folder.
+      wanted: function of paths of files, which gives those that are brought; of others the copy has
+        empty files, by which it is seen that they are there.
 
     Raises:
       Unreachable: it cannot be read.
     """
     if not path or not is_url(path):
         return path
-    protocol, _, place = os.fspath(path).partition('://')
+    protocol, _, place = address(path).partition('://')
     url = f'{protocol}://{place.rstrip("/")}'
     if {'', '.', '..'} & {*place.rstrip('/').split('/')}:
         raise Unreachable(f'{path} is no folder of a bucket: write {protocol}://BUCKET/PATH')
-    there = [copy.folder for copy in _copies.values() if copy.url == url]
-    return there[0] if there else _makers[-1](url)
+    for copy in _copies.values():
+        if copy.url == url:
+            copy.want(wanted)
+            return copy.folder
+    return _makers[-1](url, wanted)
 
 
 def url_of(path):

@@ -36,7 +36,10 @@ def path(text):
     if expanded.startswith('~'):
         user = text.partition('/')[0]
         raise FlagError(f'there is no home folder {user}; of a file write ./{text}')
-    return expanded
+    try:
+        return buckets.address(expanded)
+    except buckets.Unreachable as error:
+        raise FlagError(error) from error
 
 
 def local_path(text):
@@ -45,12 +48,12 @@ def local_path(text):
     Raises:
       FlagError: it is a URL.
     """
-    if '://' in text:
+    text = path(text)
+    if buckets.is_url(text):
         raise FlagError(
-            'must be a path of a file system, not a URL; write to or read from a local'
-            ' folder and copy it'
+            'must be on this machine, not a URL: copy it, e.g. by `gcloud storage cp -r`'
         )
-    return path(text)
+    return text
 
 
 def words(text):
@@ -287,6 +290,8 @@ class Refusal(SystemExit):
 
 def refusal(error):
     """Prints a mistake as one line for the person at the terminal; returns the Refusal to raise."""
+    if isinstance(error, Exception):
+        error = buckets.of_a_full_disk(error, in_copy=True) or error
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         error = f'{error.filename}: {error.strerror}'
     line = buckets.named(f'error: {error}')

@@ -66,11 +66,18 @@ def check_locks(path):
 
 
 def write_in_place(path, content):
-    """Writes text or bytes; unlike `open`, a full disk's error names the file, too."""
+    """Writes text or bytes, whole or not at all; unlike `open`, a full disk's error names the file,
+    too."""
     refuse_links(*os.path.split(path))
     try:
-        with open(path, 'wb') as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        file = open(path, 'wb')
+        try:
+            with file:
+                file.write(content.encode() if isinstance(content, str) else content)
+        except BaseException:
+            if os.path.isfile(path):  # nor a device
+                os.unlink(path)
+            raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 

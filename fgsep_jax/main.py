@@ -378,7 +378,8 @@ def _run(argv):
         if args.restart and any(map(buckets.is_url, [args.workdir or '', *args.runs])):
             huge_pages.use()  # now, or all is brought twice
         with buckets.copies():
-            args.workdir, args.runs = buckets.local(args.workdir), [*map(buckets.local, args.runs)]
+            args.workdir = buckets.local(args.workdir, run_folder.OWN)
+            args.runs = [buckets.local(folder, run_folder.OWN_BELOW) for folder in args.runs]
             _do(args, folder, overrides)
     except Preempted as notice:
         stopping.say(buckets.named(str(notice)))

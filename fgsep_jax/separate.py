@@ -372,7 +372,7 @@ def separate(words, args):
     command_line.quiet()
     from fgsep_jax.separation import model as model_lib
 
-    about = model_lib.about(command_line.local_path(model))
+    about = model_lib.about(command_line.path(model))
     if background and not about.adapts:
         raise MistakeError(
             f'--background: {about.name} has no auxiliary network that would hear it'
@@ -421,7 +421,7 @@ def separate(words, args):
         status = 0
         if waiting:
             command_line.lend_caches()
-            separator = model_lib.load(command_line.local_path(model))
+            separator = model_lib.load(command_line.path(model))
             for note in separator.notes:
                 say(f'note: {note}')
             say(
@@ -452,14 +452,14 @@ def _live(words, args):
     command_line.quiet()
     from fgsep_jax.separation import live, model as model_lib
 
-    about = model_lib.about(command_line.local_path(model))
+    about = model_lib.about(command_line.path(model))
     name = 'stdin' if inputs else 'live'
     paths = {s: os.path.join(args.output_dir, f'{name}_{names.part(s)}.wav') for s in about.sources}
     there = [path for path in paths.values() if os.path.lexists(path)]
     if there and not args.overwrite:
         raise MistakeError(f'{shown(there[0])} is there: give another -o, or --overwrite')
     command_line.lend_caches()
-    separator = model_lib.load(command_line.local_path(model))
+    separator = model_lib.load(command_line.path(model))
     rate, cut = args.raw_rate or separator.sample_rate, set()
     try:
         stream = separator.stream(rate)

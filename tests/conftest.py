@@ -64,5 +64,7 @@ def memory():
     """An empty bucket in memory."""
     fs = fsspec.filesystem('memory')
     fs.store.clear()
+    fs.pseudo_dirs[:] = ['']
     yield fs
     fs.store.clear()
+    fs.pseudo_dirs[:] = ['']

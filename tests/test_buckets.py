@@ -1,26 +1,46 @@
 """Folders in buckets: copies that are put up, locks, ranged reads; a whole walk on gs://."""
 
 from concurrent.futures import ThreadPoolExecutor
+import errno
 import importlib.util
+import io
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import fsspec
 import numpy as np
 import pytest
 
-from fgsep_jax import buckets, lock
+from data_prep import folder_2mix
+from fgsep_jax import (
+    buckets,
+    command_line,
+    config as config_lib,
+    files,
+    lock,
+    main as main_program,
+)
 from fgsep_jax.data import source
+from fgsep_jax.interop import export_model, model_file
+from fgsep_jax.report import __main__ as report_program, parts, runs, write
+from fgsep_jax.separation import model as model_lib
 import gcs_server
 import synthetic
 import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+def needs(*packages):
+    """Marks a test that is skipped, before what it works on is made, where packages are missing."""
+    missing = [name for name in packages if not importlib.util.find_spec(name)]
+    return pytest.mark.skipif(bool(missing), reason=f'without {", ".join(missing)}')
 
 
 def test_a_copy_is_brought_changed_and_put_up(memory):
@@ -70,10 +90,175 @@ def test_a_copy_is_brought_changed_and_put_up(memory):
 @pytest.mark.parametrize('name', ['../out', 'a/../../out', 'a//b', '/etc/x', 'a/./b'])
 def test_a_name_that_leads_elsewhere_is_refused(memory, monkeypatch, name):
     memory.pipe_file('/b/run/x', b'')
-    there = [f'/b/run/{name}']
-    monkeypatch.setattr(type(memory), 'find', lambda self, path: there)
+    there = {f'/b/run/{name}': {'size': 0}}
+    monkeypatch.setattr(type(memory), 'find', lambda self, path, **settings: there)
     with buckets.copies(), pytest.raises(buckets.Unreachable, match='a name that no file can'):
         buckets.local('memory://b/run')
+
+
+@needs('gcsfs')
+def test_what_a_console_makes_of_a_folder_is_no_file(server):
+    for name in ('kk', 'kk/', 'kk/a', 'kk/a/x', 'kk/b/', 'kk/b/c/y', 'kk/b/c', 'kk/nil'):
+        server.put('bucket', name, b'1' if name[-1] in 'xy' else b'', {})
+    assert buckets.find('gs://bucket/kk') == {'a/x': 1, 'b/c/y': 1, 'nil': 0}
+    assert buckets.listing('gs://bucket/kk') == {'a': None, 'b': None, 'nil': 0}
+    with buckets.copies():
+        folder = buckets.local('gs://bucket/kk')
+        assert {*synthetic.files_in(folder)} == {'a/x', 'b/c/y', 'nil'}
+    server.put('bucket', 'kk/a', b'a file', {})
+    with buckets.copies(), pytest.raises(buckets.Unreachable, match='gs://bucket/kk/a is a file,'):
+        buckets.local('gs://bucket/kk')
+    with buckets.copies():
+        assert os.listdir(buckets.local('gs://bucket/kk', buckets.beside('y', '', below=True)))
+
+
+def test_what_is_not_wanted_is_seen_and_not_brought(memory, monkeypatch):
+    for name in (
+        'config.json',
+        'evaluation/x',
+        'shard',
+        'a/config.json',
+        'a/b/z',
+        'evaluation/old',
+    ):
+        memory.pipe_file(f'/b/run/{name}', name.encode())
+    wanted = buckets.beside('config.json', 'evaluation/.*')
+    with buckets.copies():
+        folder = pathlib.Path(buckets.local('memory://b/run', wanted))
+
+        def brought():
+            return {name for name, content in synthetic.files_in(folder).items() if content}
+
+        assert brought() == {'config.json', 'evaluation/x', 'evaluation/old'}
+        assert {'shard', 'a/b/z'} < {*synthetic.files_in(folder)}
+        memory.rm_file('/b/run/shard')
+        memory.rm_file('/b/run/evaluation/old')
+        memory.pipe_file('/b/run/config.json', b'later')
+        buckets.bring(folder)
+        assert brought() == {'config.json', 'evaluation/x'} and not (folder / 'shard').exists()
+        assert (folder / 'config.json').read_bytes() == b'later'
+        below = buckets.beside('config.json', 'b/.*', below=True)
+        assert buckets.local('memory://b/run', below) == str(folder)  # of a report, say
+        assert brought() == {'config.json', 'evaluation/x', 'a/config.json', 'a/b/z'}
+        buckets.local('memory://b/run', below)
+        (folder / 'a' / 'new').write_bytes(b'new')
+    assert memory.cat_file('/b/run/a/b/z') == b'a/b/z' and memory.cat_file('/b/run/a/new') == b'new'
+
+
+def test_what_a_full_disk_cuts_is_not_put_up(memory, monkeypatch, capsys):
+    """Neither what was being brought nor what was being written; the line is on that disk."""
+    for name in ('x', 'y'):
+        memory.pipe_file(f'/b/run/{name}', b'whole')
+    full = OSError(errno.ENOSPC, 'No space left on device')
+
+    def cut(self, names, paths):
+        pathlib.Path(paths[0]).write_bytes(b'wh')
+        raise full
+
+    with pytest.raises(OSError, match='TMPDIR') as refused, buckets.copies():
+        folder = pathlib.Path(buckets.local('memory://b/run'))
+        memory.pipe_file('/b/run/x', b'later')
+        with monkeypatch.context() as patched:
+            patched.setattr(type(memory), 'get', cut)
+            buckets.bring(folder)
+    assert refused.value.filename == tempfile.gettempdir()
+    assert [*map(memory.cat_file, ('/b/run/x', '/b/run/y'))] == [b'later', b'whole']
+
+    class Cut(io.FileIO):
+        def write(self, content):
+            super().write(content[:2])
+            raise full
+
+    with pytest.raises(OSError, match='No space') as refused, buckets.copies():
+        path = os.path.join(buckets.local('memory://b/run'), 'new.wav')
+        monkeypatch.setattr(files, 'open', Cut, raising=False)
+        files.write_in_place(path, b'whole')
+    assert not memory.exists('/b/run/new.wav')
+    command_line.refusal(refused.value)
+    monkeypatch.undo()
+    error = ValueError('memory://b/run cannot be written to (No space left on device)')
+    error.__cause__ = refused.value
+    command_line.refusal(error)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(
+        line.startswith(f'error: {tempfile.gettempdir()}: ') and 'TMPDIR' in line for line in lines
+    )
+
+
+def test_a_report_killed_while_it_is_put_up_is_made_again(memory, monkeypatch):
+    table = [parts.Section('a', 'a', '', [parts.Table('t', 'a table', {'x': 'x'}, [['1']])])]
+    original, written = type(memory).put_file, []
+
+    def report(sections):
+        with buckets.copies():
+            folder = buckets.local('memory://b/report', write.READ)
+            with lock.held(folder, 'a report'):
+                write.check(folder)
+                write.write(sections, folder, 'Title')
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self, path, there, **settings):
+        if killed.left == 0:
+            buckets.abandon_all()
+            raise Killed
+        killed.left -= 1
+        written.append(there)
+        original(self, path, there, **settings)
+
+    monkeypatch.setattr(type(memory), 'put_file', killed)
+    monkeypatch.setattr(lock, 'SETTLES', 0.0)
+    killed.left = -1
+    report(table)
+    count = len(written)
+    assert count == 6  # the list twice
+    whole = {name: memory.cat_file(name) for name in memory.find('/b')}
+    for left in range(count):
+        memory.rm('/b', recursive=True)
+        killed.left = left
+        with pytest.raises(Killed):
+            report(table)
+        killed.left = -1
+        report(table)
+        assert {name: memory.cat_file(name) for name in memory.find('/b')} == whole
+    for name in ('mine', 'figures/mine.svg'):
+        memory.rm('/b', recursive=True)
+        memory.pipe_file(f'/b/report/{name}', b'mine')
+        with pytest.raises(runs.ResultsError, match='no report wrote it'):
+            report(table)
+        assert memory.find('/b') == [f'/b/report/{name}']
+
+
+@pytest.mark.parametrize('text', ['gs:/b/x', 'gs:b/x', 's3:/b/x', 'GS:/b/x', 'memory:b/x', 'gs:'])
+def test_a_slash_too_few_is_no_folder_of_this_machine(text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    protocol = text.partition(':')[0].lower()
+    meant = f'{protocol}://' + ('b/x' if 'x' in text else 'BUCKET/PATH')
+    for program, *flags in (
+        (report_program, f'--output_dir={text}', '--runs=runs'),
+        (report_program, f'--runs=runs,{text}'),
+        (main_program, f'--workdir={text}', '--config=convtasnet_glu:demo'),
+        (main_program, '--config=convtasnet_glu:demo', f'--config.data.dir={text}'),
+        (main_program, '--mode=evaluate', '--workdir=runs/a', f'--data_dirs={text}'),
+        (main_program, text),
+        (folder_2mix, f'--input_dir={text}', '--output_dir=o'),
+        (folder_2mix, '--input_dir=i', f'--output_dir={text}'),
+        (export_model, text, '--output=x'),
+    ):
+        with pytest.raises(SystemExit) as refused:
+            program.main(flags)
+        line = capsys.readouterr().err
+        assert refused.value.code == 2 and line.count('\n') == 1, line
+        assert f'did you mean {meant}? A folder of this machine is written ./{text}' in line, line
+    assert not os.listdir()
+    assert command_line.path(f'./{text}') == f'./{text}'
+    assert command_line.path('gcs://b/x') == 'gs://b/x'
+
+
+@pytest.mark.parametrize('text', ['runs:a', 'c:/x', 'a/gs:b', './gs:/b', 'gs', 'memory://b', '~'])
+def test_what_looks_like_no_address_is_taken_as_it_is(text):
+    assert buckets.address(text) == text
 
 
 def test_what_was_written_last_is_put_up_last(memory, monkeypatch):
@@ -182,12 +367,6 @@ def test_a_lock_in_a_bucket(memory, monkeypatch):
             pass
 
 
-def needs(*packages):
-    """Marks a test that is skipped, before what it works on is made, where packages are missing."""
-    missing = [name for name in packages if not importlib.util.find_spec(name)]
-    return pytest.mark.skipif(bool(missing), reason=f'without {", ".join(missing)}')
-
-
 @pytest.fixture
 def server(monkeypatch):
     with gcs_server.Server().running() as running:
@@ -203,6 +382,87 @@ def server(monkeypatch):
 def put(folder, url):
     fs, path = fsspec.core.url_to_fs(url)
     fs.put(f'{folder}/', f'{path}/', recursive=True)
+
+
+def fails(status, monkeypatch, method='_do'):
+    """Lets the server of gs:// answer all that is asked of objects with a status."""
+    answer = status, b'{"error": {"code": %d, "message": "injected"}}' % status, {}
+    monkeypatch.setattr(gcs_server._Handler, method, lambda *args: answer)
+
+
+@needs('gcsfs')
+@pytest.mark.parametrize('status', [403, 404, 500])
+def test_what_a_bucket_refuses_is_one_line_on_it(server, monkeypatch, capfd, status):
+    gcsfs = importlib.import_module('gcsfs.retry')
+    monkeypatch.setattr(
+        gcsfs.asyncio, 'sleep', lambda seconds: gcsfs.asyncio.wait_for(nothing(), 1)
+    )
+    fails(status, monkeypatch)
+    refusal = pytest.raises(OSError, match='gs://bucket/data/x cannot be')
+    with refusal as refused, lock.held('gs://bucket/data/x', 'data_prep'):
+        pass
+    assert 'fgsep' not in str(refused.value)
+    assert ('there is no bucket gs://bucket' in str(refused.value)) == (status == 404)
+    assert not capfd.readouterr().err
+
+
+async def nothing():
+    pass
+
+
+@needs('gcsfs')
+@pytest.mark.slow
+def test_a_wrong_folder_fetches_nothing(server, trained, monkeypatch, capsys, tmp_path):
+    for name in ('tones', 'runs'):
+        put(trained / name, f'gs://bucket/{name}')
+    monkeypatch.chdir(tmp_path)
+    for program, *flags in (
+        (main_program, '--mode=evaluate', '--workdir=gs://bucket'),
+        (main_program, '--mode=evaluate', '--workdir=gs://bucket/tones'),
+        (main_program, *SETTINGS, '--workdir=gs://bucket/tones'),
+        (report_program, '--runs=gs://bucket/tones'),
+        (report_program, f'--runs={trained}/runs', '--output_dir=gs://bucket/tones'),
+        (report_program, f'--runs={trained}/runs', '--output_dir=gs://bucket/runs'),
+    ):
+        server.fetched = 0
+        try:
+            code = program.main(flags)
+        except SystemExit as refused:
+            code = refused.code
+        line = capsys.readouterr().err
+        assert code == 2 and line.count('error:') == 1 and 'gs://bucket' in line, line
+        # At most some 300 bytes of a lock, each time that it is looked at.
+        assert server.fetched < 2000, flags
+    there = {name for _, name in server.objects}
+    assert there == {
+        f'{top}/{name}' for top in ('tones', 'runs') for name in synthetic.files_in(trained / top)
+    }
+
+
+@needs('gcsfs')
+@pytest.mark.slow
+def test_a_run_in_a_bucket_is_loaded_and_exported(server, trained, tmp_path, monkeypatch):
+    put(trained / 'runs', 'gs://bucket/runs')
+    monkeypatch.chdir(tmp_path)
+    here = model_lib.load(trained / 'runs' / 'a')
+    there = model_lib.load('gs://bucket/runs/a')
+    mixture_T = np.random.default_rng(0).normal(size=4000).astype(np.float32)
+    for one, other in zip(*(x.separate(mixture_T, 8000).values() for x in (here, there))):
+        np.testing.assert_array_equal(one, other)
+    assert there.name == 'a'
+    for place, name in ((trained / 'runs' / 'a', 'here'), ('gs://bucket/runs/a', 'there')):
+        export_model.main([str(place), f'--output={name}.safetensors'])
+    one, other = map(model_file.read_about, ('here.safetensors', 'there.safetensors'))
+    assert one.scores and one == other
+    for url in (
+        'gs://bucket/runs',
+        'gs://bucket',
+        'gs://bucket/runs/b',
+        'gs://bucket/m.safetensors',
+        'gs:/b',
+    ):
+        with pytest.raises(config_lib.ConfigError, match='gs://'):
+            model_lib.load(url)
 
 
 @needs('gcsfs')

@@ -363,7 +363,7 @@ def test_a_report_is_not_written_beside_a_url(capsys, tmp_path, monkeypatch):
         ([GLU, '--per_chip_batch=-1'], '--per_chip_batch=-1: must not be negative'),
         ([GLU, '--per_chip_batch=x'], '--per_chip_batch=x: must be a whole number'),
         ([GLU, '--config.model.nothing=1'], 'no configuration key model.nothing'),
-        ([GLU, '--hlo=gs://b/x'], '--hlo=gs://b/x: must be a path of a file system'),
+        ([GLU, '--hlo=gs://b/x'], '--hlo=gs://b/x: must be on this machine, not a URL'),
     ],
 )
 def test_compile_ahead_refuses_a_mistake(capsys, argv, said):

@@ -18,7 +18,7 @@ import sys
 from unittest import mock
 import warnings
 
-from fgsep_jax import command_line, config as config_lib, files, stopping
+from fgsep_jax import buckets, command_line, config as config_lib, files, stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
 
@@ -124,7 +124,8 @@ def _said(path, separator, args):
         heard = run_folder.trained_speakers(path, separator.config)
         speakers = heard.digests if heard.complete else ()
         if problem := run_folder.damage(path):
-            print(f'note: {shown(problem)}; what it was trained on is left out', file=sys.stderr)
+            note = f'note: {shown(problem)}; what it was trained on is left out'
+            print(buckets.named(note), file=sys.stderr)
     return dict(
         sources=separator.sources,
         step=separator.step,
@@ -168,7 +169,8 @@ def _scores(run, step):
             if content['step'] == step:
                 scores[content['results']] = {'examples': content['examples'], **values}
         except ConfigError as error:
-            print(f'note: {shown(path)} holds no scores and is left out: {error}', file=sys.stderr)
+            note = f'note: {shown(path)} holds no scores and is left out: {error}'
+            print(buckets.named(note), file=sys.stderr)
     return scores
 
 
@@ -426,10 +428,11 @@ def export_model(path, args):
     from fgsep_jax.separation import model as model_lib
 
     compilation_cache.use()
-    separator = model_lib.load(path)
-    for note in separator.notes:
-        print(f'note: {note}', file=sys.stderr)
-    said, contents, lines = _said(path, separator, args), {}, []
+    with model_lib.here(path) as path:
+        separator = model_lib.load(path)
+        for note in separator.notes:
+            print(f'note: {note}', file=sys.stderr)
+        said, contents, lines = _said(path, separator, args), {}, []
     for name, target in paths.items():
         try:
             contents[target], about = _make(name, separator, said, shown(target))
@@ -460,8 +463,8 @@ def main(argv=None):
     if len(words) != 1:
         parser.error(f'{" ".join(words)} not understood: give one RUN')
     try:
-        export_model(words[0], args)
-    except (config_lib.ConfigError, OSError) as error:
+        export_model(command_line.path(words[0]), args)
+    except (config_lib.ConfigError, command_line.FlagError, OSError) as error:
         raise command_line.refusal(error) from error
 
 

@@ -57,11 +57,11 @@ def main(argv=None, *, evaluated=False):
     command_line.lend_caches()
     notes = []
     try:
-        from fgsep_jax.report import page, text, write
+        from fgsep_jax.report import page, text, write  # bring tables along
 
         with buckets.copies():
-            folder = buckets.local('' if options.text else options.output_dir)
-            results = runs.read([*map(buckets.local, options.runs)], notes)
+            folder = buckets.local('' if options.text else options.output_dir, write.READ)
+            results = runs.read([buckets.local(one, runs.READ) for one in options.runs], notes)
             notes = [*map(buckets.named, notes)]
             if options.text:
                 done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)

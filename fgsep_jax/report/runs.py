@@ -20,7 +20,7 @@ import zipfile
 
 import numpy as np
 
-from fgsep_jax import config as config_lib, files, names
+from fgsep_jax import buckets, config as config_lib, files, names
 from fgsep_jax.report import intervals, sound
 
 NAMES = {
@@ -39,6 +39,12 @@ NAMES = {
     'blstm_m2': 'M2',
     'blstm_m2_plus': 'M2+',
 }
+READ = buckets.beside(  # of runs in a bucket
+    'config.json',
+    r'training_data\.json|metrics\.jsonl|(gates|evaluation|audio)/.*'
+    r'|checkpoints/\d+/position/metadata',
+    below=True,
+)
 IDENTITY = ('task', 'experiment', 'preset', 'seed', 'data.dir')  # keys that every config.json has
 REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
 # What results must have in common to stand beside one another.

@@ -13,6 +13,7 @@ from fgsep_jax.report.runs import ResultsError
 
 FOLDERS = ('tables', 'figures')
 LIST = 'report_files.json'  # names of the files that reports wrote in the folder
+READ = buckets.beside(LIST, '')  # of a report in a bucket
 
 
 def write(sections, output_dir, title):
@@ -55,12 +56,14 @@ def write(sections, output_dir, title):
             files_lib.clean(os.path.join(output_dir, folder))
     # Killed at any instant, the list has old and new files alike.
     put(LIST, _listed({*before, *files}))
+    buckets.put_up(output_dir)  # in a bucket, too
     for name, content in files.items():
         put(name, content)
     for name in before - files.keys():
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(output_dir, name))
         buckets.removed(os.path.join(output_dir, name))
+    buckets.put_up(output_dir)
     put(LIST, _listed(files))
     return os.path.join(output_dir, 'index.html')
 

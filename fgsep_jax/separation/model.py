@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fgsep_jax import config as config_lib, names
+from fgsep_jax import buckets, config as config_lib, names
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.interop import model_file
 from fgsep_jax.models.conv_tasnet import ConvTasNet
@@ -383,8 +383,34 @@ def _name(path):
     return os.path.basename(os.path.abspath(path)).removesuffix(model_file.SUFFIX)
 
 
+@contextlib.contextmanager
+def here(model):
+    """Within, a model is on this machine's disk, so that it can be read; see `load`.
+
+    Raises:
+      ConfigError: it is in a bucket, and cannot be read there.
+    """
+    if buckets.is_url(model) and os.fspath(model).endswith(model_file.SUFFIX):
+        raise config_lib.ConfigError(
+            f'{model}: runs are read in buckets, model files are not: copy it here'
+        )
+    try:
+        with buckets.copies():
+            yield buckets.local(buckets.address(model), run_folder.MODEL)
+    except config_lib.ConfigError as error:
+        error.args = (buckets.named(str(error)),)
+        raise
+    except buckets.Unreachable as error:
+        raise config_lib.ConfigError(str(error)) from error
+
+
 def about(model):
     """What is known of a model before its weights are read; see `load`."""
+    with here(model) as model:
+        return _about(model)
+
+
+def _about(model):
     path = model_file.located(model)
     if model_file.is_model_file(path):
         described, stat = model_file.read_about(path), os.stat(path)
@@ -409,8 +435,8 @@ def load(model):
     """Loads a trained model.
 
     Args:
-      model: a run folder, a model file (NAME.safetensors), or the name of a shipped one (`shipped`
-        of `interop.model_file`).
+      model: a run folder, here or in a bucket, a model file (NAME.safetensors), or the name of a
+        shipped one (`shipped` of `interop.model_file`).
 
     Returns:
       A Separator.
@@ -418,7 +444,9 @@ def load(model):
     Raises:
       ConfigError: there is no trained model, or it is damaged.
     """
-    described, params, notes = checkpoint.load_trained(model)
+    with here(model) as model:
+        described, params, notes = checkpoint.load_trained(model)
+        notes = [*map(buckets.named, notes)]
     return Separator(
         described.config,
         params,

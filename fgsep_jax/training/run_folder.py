@@ -3,10 +3,11 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 from typing import NamedTuple
 
-from fgsep_jax import config as config_lib, files, validate
+from fgsep_jax import buckets, config as config_lib, files, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import part, shown
@@ -46,7 +47,12 @@ CONTENTS = (
     'evaluation',
     'audio',
 )
-
+# Of runs in a bucket: all, and all of those below a folder; what a model is read from.
+OWN, OWN_BELOW = (
+    buckets.beside('config.json', '|'.join(f'{re.escape(x)}(/.*)?' for x in CONTENTS), below=below)
+    for below in (False, True)
+)
+MODEL = buckets.beside('config.json', r'training_data\.json|(evaluation|checkpoints)/.*')
 
 _DIGEST_LETTERS = 12
 _MOST_NAMED = 10  # runs, in one message

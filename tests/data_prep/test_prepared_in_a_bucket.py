@@ -1,8 +1,11 @@
 """A data set that is made out of a bucket, into one, is that of a folder."""
 
+import os
+import tempfile
+
 import pytest
 
-from data_prep import folder_2mix, output
+from data_prep import build, folder_2mix, output
 from fgsep_jax import buckets, lock
 from fgsep_jax.data.source import RecordSource
 import trees
@@ -36,6 +39,13 @@ def test_the_bytes_are_those_of_a_folder(memory, tmp_path, capsys):
     folder_2mix.main([*given, '--overwrite', '--seed=1'])
     assert {*memory.find('/b/out')} == {f'/b/out/{name}' for name in (*written, 'mine.txt')}
     assert memory.cat_file('/b/out/mixtures.csv') != written['mixtures.csv']
+
+
+@pytest.mark.parametrize('number', buckets.FULL)
+def test_a_full_disk_here_is_not_the_buckets(number):
+    full = build._full('memory://b/out', os.strerror(number))
+    assert full.startswith(tempfile.gettempdir()) and 'TMPDIR' in full
+    assert build._full('memory://b/out', 'Forbidden') == 'memory://b/out'
 
 
 def test_a_bucket_that_does_not_answer_is_no_empty_one(memory, monkeypatch):
