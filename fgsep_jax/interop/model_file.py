@@ -13,7 +13,7 @@ import jax
 from ml_collections import config_dict
 import numpy as np
 
-from fgsep_jax import __version__, config as config_lib, files
+from fgsep_jax import __version__, buckets, config as config_lib, files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import counted, shown
 from fgsep_jax.tasks import make_task
@@ -57,7 +57,10 @@ def shipped():
 
 def located(model):
     """The path that is meant by what was typed for a model: itself, or that of a shipped name."""
-    path = os.path.expanduser(os.fspath(model))
+    try:
+        path = buckets.address(os.path.expanduser(os.fspath(model)))
+    except buckets.Unreachable as error:
+        raise ConfigError(f'{shown(os.fspath(model))}: {error}') from error
     if os.path.lexists(path) or path.endswith(SUFFIX):
         return path
     known = shipped()

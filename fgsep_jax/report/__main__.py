@@ -57,7 +57,7 @@ def main(argv=None, *, evaluated=False):
     command_line.lend_caches()
     notes = []
     try:
-        from fgsep_jax.report import page, text, write  # bring tables along
+        from fgsep_jax.report import page, text, write
 
         with buckets.copies():
             folder = buckets.local('' if options.text else options.output_dir, write.READ)

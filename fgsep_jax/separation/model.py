@@ -396,7 +396,7 @@ def here(model):
         )
     try:
         with buckets.copies():
-            yield buckets.local(buckets.address(model), run_folder.MODEL)
+            yield buckets.local(model, run_folder.MODEL)
     except config_lib.ConfigError as error:
         error.args = (buckets.named(str(error)),)
         raise
