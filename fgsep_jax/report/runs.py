@@ -359,16 +359,20 @@ def read_result(run, data_set, system=''):
         if not os.path.lexists(path):
             raise ResultsError(f'{path} is missing')
     summary, examples, together = _read_both(folder)
+    # Bytes that an evaluation vouches for need no looking at each cell.
+    quick = together and 'examples_digest' in summary
     try:
         _check_summary(summary)
-        columns = read_examples_csv(examples, summary['metrics'])
+        columns = (_read_columns if quick else read_examples_csv)(examples, summary['metrics'])
     except (ValueError, csv.Error) as error:
         raise ResultsError(
             f'{folder} cannot be read ({files.why(error)}); evaluate again'
         ) from error
     rows, sources = len(columns['id']), len(set(columns['source']))
     once = len(set(zip(columns['id'], columns['source'])))  # each source of each example
-    if {once, rows, sources * len(set(columns['id']))} != {sources * summary['examples']}:
+    examples = len(set(columns['id']))
+    whole = {once, rows, sources * examples} == {sources * summary['examples']}
+    if not whole or examples != summary['examples']:
         raise ResultsError(
             f'{folder}: {names.counted(rows, "row")} in examples.csv for'
             f' {names.counted(sources, "source")}, summary.json says'
@@ -452,8 +456,6 @@ def read_examples_csv(content, metrics):
       ValueError: a row is torn, or a column is missing or no number.
     """
     content.decode(errors='surrogatepass')  # at once, so that a wrong byte is named by its place
-    if (columns := _read_columns(content, metrics)) is not None:
-        return columns
     text = io.TextIOWrapper(io.BytesIO(content), 'utf-8', 'surrogatepass', newline='')
     rows = csv.reader(text)
     heads, rows = next(rows, ['id']), [row for row in rows if row]
@@ -481,38 +483,28 @@ def read_examples_csv(content, metrics):
 
 
 def _read_columns(content, metrics):
-    """As `read_examples_csv`, in a tenth of the time; None for a file that no evaluation writes."""
+    """As `read_examples_csv`, in a tenth of the time, of bytes that an evaluation wrote."""
     import pandas
 
-    heads = next(csv.reader([content.partition(b'\n')[0].decode(errors='surrogatepass')]), [])
-    if {'source', *ID, *NUMBERS}.difference(heads) or len(set(heads)) < len(heads):
-        return None
+    heads = next(csv.reader([content.partition(b'\n')[0].decode()]))
+    if {*ID, *NUMBERS}.difference(heads):  # an earlier version's, or one without rows
+        return read_examples_csv(content, metrics)
     # Newer ones read numbers exactly by themselves, and warn where they are told to.
     exactly = {} if pandas.__version__ >= '3.1' else {'float_precision': 'round_trip'}
-    numbers = [name for name in heads if name in {*NUMBERS, *metrics}]
-    try:
-        table = pandas.read_csv(
-            io.BytesIO(content),
-            dtype={**dict.fromkeys(heads, object), **dict.fromkeys(numbers, float)},
-            keep_default_na=False,
-            na_values={name: ['nan'] for name in numbers},
-            encoding_errors='surrogatepass',
-            **exactly,
-        )
-    except ValueError:
-        return None
-    short = table[heads[-1]].isin(['', None]).any()  # what a row lacks at its end is read as empty
-    if short or not isinstance(table.index, pandas.RangeIndex):  # an index: more cells than heads
-        return None
-    sources = table['source'].unique()
-    metrics = [name for name in metrics if not name.endswith(tuple(f'_{s}' for s in sources))]
-    if not set(metrics) <= {*numbers} or not len(table):
-        return None
+    numbers = [name for name in (*NUMBERS, *metrics) if name in heads]
+    table = pandas.read_csv(
+        io.BytesIO(content),
+        dtype={**dict.fromkeys(heads, object), **dict.fromkeys(numbers, float)},
+        keep_default_na=False,
+        na_values={name: ['nan'] for name in numbers},
+        encoding_errors='surrogatepass',
+        **exactly,
+    )
     columns = {}
     for name in (name for name in (*ID, *TEXTS) if name in heads):
         codes, cells = table[name].factorize()
         columns[name] = np.array([*map(names.from_cell, cells)], object)[codes].tolist()
-    return columns | {name: table[name].to_numpy() for name in (*NUMBERS, *metrics)}
+    return columns | {name: table[name].to_numpy() for name in numbers}
 
 
 def _numbers(cells):
