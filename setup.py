@@ -80,7 +80,7 @@ setup(
         'ml_collections>=1.0',
         'numpy',
         'optax>=0.2.5',
-        'orbax-checkpoint>=0.11.20',
+        'orbax-checkpoint>=0.11.28',  # since when temporary folders are finished asynchronously
         'protobuf',  # tf.train.Example without TensorFlow
         'safetensors',  # model files: no code in them, and every language reads them
         'scipy',  # BSS-eval's FFTs and Toeplitz solves in float64

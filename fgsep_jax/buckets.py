@@ -220,6 +220,15 @@ def _folders_of(paths):
     return folders
 
 
+def _paths(folder):
+    """As `find`, whatever they are called; some end in `/`, those of folders made by hand, and ''
+    is such a one of the folder itself."""
+    fs, root = _opened(folder)
+    root = root.rstrip('/')
+    with _said(folder):
+        return [path[len(root) + 1 :] for path in fs.find(root) if path != root]
+
+
 def read(file, start=None, end=None):
     """Bytes of a file in a bucket, from `start` to before `end`, by one request of just these.
 
@@ -270,15 +279,35 @@ def remove(file):
         fs.rm_file(path)
 
 
-def rename(before, after):
-    """Renames a folder of a bucket, file by file; killed in between, all is at its old place."""
-    names = find(before)
+def rename(before, after, *, last='', check=None):
+    """Renames a folder of a bucket, file by file; killed in between, all is at its old place.
+
+    Args:
+      before: URL of the folder.
+      after: URL that nothing is at.
+      last: name in it of the file that comes when all others are there.
+      check: called before each file, and what it raises ends the renaming.
+
+    Raises:
+      FileExistsError: something is there.
+    """
+    names = sorted(_paths(before), key=lambda name: bool(last) and name == last)
+    if _paths(after):
+        raise FileExistsError(errno.EEXIST, 'is there already', after)
     (fs, source), (_, target) = _opened(before), _opened(after)
     with _said(before):
         for name in names:
+            if check:
+                check()
             fs.cp_file(f'{source}/{name}', f'{target}/{name}')
         for name in names:
             fs.rm_file(f'{source}/{name}')
+
+
+def remove_folder(folder):
+    """Removes a folder of a bucket and all in it."""
+    for name in _paths(folder):
+        remove(join(folder, name))
 
 
 class _Copy:

@@ -35,6 +35,7 @@ from fgsep_jax.names import shown
 NAME = '.fgsep_lock'
 BEAT = 15.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
+RECENT = 1.0  # seconds for which a bucket's answer that a lock is there is believed
 SETTLES = 2.0  # seconds after which of two that took a dead one's lock in a bucket one has it
 
 _held, _scratch = set(), set()  # Locks, and temporary folders, of this process
@@ -44,14 +45,20 @@ class Locked(OSError):
     """Another process writes to the folder.
 
     Attributes:
-      elsewhere: whether it is, or was, on another machine, so that a later start may have it.
+      again: whether it is, or was, on another machine, so that a later start may have it.
     """
 
-    elsewhere = False
+    again = False
 
 
 class Lost(OSError):
-    """The lock of a folder was removed, or taken over after a long silence of this process."""
+    """The lock of a folder was removed, or taken over after a long silence of this process.
+
+    Attributes:
+      again: True, as a later start may have it.
+    """
+
+    again = True
 
 
 @contextlib.contextmanager
@@ -79,7 +86,7 @@ def held(folder, doing, *, flag=''):
 
     def check():
         nonlocal last
-        if url and not lock.lost and time.monotonic() - last < 1:  # each time is a request
+        if url and not lock.lost and time.monotonic() - last < RECENT:  # each time is a request
             return
         last = time.monotonic()
         if lock.lost or not _is_own(lock.folder, lock.key):
@@ -407,7 +414,7 @@ def _owner(path):
 
 def _locked(folder, path, owner, flag):
     locked = Locked(_refusal(folder, path, owner, flag))
-    locked.elsewhere = not _is_here(owner)
+    locked.again = not _is_here(owner)
     return locked
 
 

@@ -1,6 +1,7 @@
 """Folders in buckets: copies that are put up, locks, ranged reads; a whole walk on gs://."""
 
 from concurrent.futures import ThreadPoolExecutor
+import contextlib
 import errno
 import importlib.util
 import io
@@ -14,6 +15,7 @@ import tempfile
 import time
 
 import fsspec
+import jax
 import numpy as np
 import pytest
 
@@ -30,6 +32,7 @@ from fgsep_jax.data import source
 from fgsep_jax.interop import export_model, model_file
 from fgsep_jax.report import __main__ as report_program, parts, runs, write
 from fgsep_jax.separation import model as model_lib
+from fgsep_jax.training import checkpoint
 import gcs_server
 import synthetic
 import tiny
@@ -319,7 +322,7 @@ def test_of_two_that_take_a_dead_ones_lock_one_has_it(memory, monkeypatch):
     monkeypatch.setattr(lock.time, 'sleep', other_is_later)
     with pytest.raises(lock.Locked, match='on another') as refused:
         lock._BucketLock('memory://b/run', 'training').take()
-    assert refused.value.elsewhere
+    assert refused.value.again
 
 
 def test_a_release_waits_for_a_beat(memory, monkeypatch):
@@ -501,6 +504,104 @@ def test_records_are_fetched_by_their_very_bytes_and_many_at_once(server, tmp_pa
     with ThreadPoolExecutor(8) as pool:
         assert len([*pool.map(there.__getitem__, range(8))]) == 8
     assert server.most == 8
+
+
+STATE = {'kernel': np.arange(6.0, dtype=np.float32)}
+
+
+def state():
+    return jax.device_put(STATE)
+
+
+def abstract():
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return checkpoint.abstract(STATE, device)
+
+
+def objects(server, prefix):
+    return {name: there[0] for (_, name), there in server.objects.items() if prefix in name}
+
+
+@needs('gcsfs')
+def test_what_no_save_of_ours_has_left_stays_in_a_bucket(server):
+    """Orbax takes each folder without its commit_success.txt for one that it may remove."""
+    fs = fsspec.filesystem('gs')
+    mine = ('README', 'best/x', '3.torn/state/x', '3 (copy)/a/b', '77/', '88/x', '9/commit')
+    for name in (*mine, '5.orbax-checkpoint-tmp/x', '6.orbax-checkpoint-tmp-0a/state/x'):
+        fs.pipe_file(f'bucket/run/checkpoints/{name}', b'mine')
+    with buckets.copies():
+        folder = buckets.local('gs://bucket/run')
+        with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+            checkpoints.save(1, state(), {})
+            checkpoints.save(2, state(), {})
+        # As a process that is killed in the midst of the last save leaves it.
+        del server.objects['bucket', 'run/checkpoints/2/commit_success.txt']
+        left = objects(server, '/checkpoints/2/')
+        with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+            assert checkpoints.latest_step() == 1
+            _, position = checkpoints.restore_latest(abstract())
+            assert position['step'] == 1
+            checkpoints.open()
+            checkpoints.save(2, state(), {})
+            checkpoints.wait()
+            notes = checkpoints.notes
+            np.testing.assert_array_equal(
+                checkpoints.restore(2, abstract())[0]['kernel'], STATE['kernel']
+            )
+    kept = [note.split(' is kept as gs://bucket/') for note in notes if 'is kept as' in note]
+    assert sorted(moved for moved, _ in kept) == [f'checkpoint {n}' for n in ('2', '77', '88', '9')]
+    for moved, aside in kept:
+        assert objects(server, f'{aside}/'), moved
+    assert [*objects(server, '/2.torn/').values()] == [*left.values()]
+    there = {name.removeprefix('run/checkpoints/') for name in objects(server, '/checkpoints/')}
+    moved = {'77/': '77.torn/', '88/x': '88.torn/x', '9/commit': '9.torn/commit'}
+    assert {moved.get(name, name) for name in mine} <= there
+    assert not any('orbax-checkpoint-tmp' in name for name in there)
+
+
+@needs('gcsfs')
+@pytest.mark.parametrize('copied', [None, 0, 3])  # of what is saved, put in its place by then
+def test_who_wakes_up_beside_a_new_owner_leaves_its_checkpoints_alone(server, monkeypatch, copied):
+    monkeypatch.setattr(lock, 'RECENT', 0.0)
+    monkeypatch.setattr(lock, 'SETTLES', 0.0)
+    theirs = {
+        f'run/{name}': b'{"key": "of another"}'
+        for name in (lock.NAME, 'checkpoints/2/state/x', 'checkpoints/2/commit_success.txt')
+    }
+    do, copies = gcs_server._Handler._do, []
+
+    def take_over():
+        for name, content in theirs.items():
+            server.put('bucket', name, content, {})
+
+    def answer(handler, method, path, *rest):
+        if 'checkpoints%2F2' in path and 'rewriteTo' in path:
+            copies.append(path)
+            if len(copies) == copied:
+                take_over()
+        return do(handler, method, path, *rest)
+
+    monkeypatch.setattr(gcs_server._Handler, '_do', answer)
+    with buckets.copies(), pytest.raises(lock.Lost) as lost:
+        folder = buckets.local('gs://bucket/run')
+        with lock.held(folder, 'training'):
+            checkpoints = checkpoint.Checkpoints(folder, keep=1)
+            checkpoints.save(1, state(), {})
+            checkpoints.wait()
+            before = objects(server, '/checkpoints/1/')
+            if copied is None:
+                take_over()
+            elif not copied:
+                rename = buckets.rename
+                monkeypatch.setattr(
+                    buckets, 'rename', lambda *a, **k: take_over() or rename(*a, **k)
+                )
+            checkpoints.save(2, state(), {})
+            checkpoints.wait()
+    assert lost.value.again
+    assert len(copies) == (copied or 0)
+    assert theirs.items() <= objects(server, 'run/').items()
+    assert objects(server, '/checkpoints/1/') == before
 
 
 def program(*argv, check=True, **keys):

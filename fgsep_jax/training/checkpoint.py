@@ -1,5 +1,6 @@
 """Checkpoints: state, data position and configuration in one atomic save, with their digests."""
 
+import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -7,8 +8,10 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from typing import Any
+import uuid
 
 import google_crc32c
 import jax
@@ -16,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from fgsep_jax import buckets, files
+from fgsep_jax import buckets, files, lock
 from fgsep_jax.config import ConfigError
 from fgsep_jax.interop import model_file
 from fgsep_jax.names import shown
@@ -29,6 +32,9 @@ from fgsep_jax.training.state import init_state
 SAME_MODEL = ('model.separator.depthwise', 'model.separator.remat', 'model.dtype')
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
+# What is being saved, or was when its process ended.
+_UNFINISHED = re.compile(rf'(0|[1-9]\d*){re.escape(ocp.path.atomicity.TMP_DIR_SUFFIX)}(-\w+)?')
+_WHOLE = ocp.path.atomicity.COMMIT_SUCCESS_FILE  # of a checkpoint in a bucket, written at last
 # The machine's trouble, which says nothing about what was saved, as TensorStore words it.
 _NOT_DAMAGE = re.compile(r'^(PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED)')
 
@@ -55,7 +61,7 @@ class Checkpoints:
         url = buckets.url_of(workdir)
         place = url if buckets.at_orbax(url) else os.path.abspath(workdir)
         self._folder = buckets.join(place, 'checkpoints')
-        self._keep = keep
+        self._workdir, self._keep = workdir, keep
         self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler('state'))
         self.notes = []
         if getattr(sys.unraisablehook, 'func', None) is not _ignore_late_answers:
@@ -64,7 +70,12 @@ class Checkpoints:
     @functools.cached_property
     def _manager(self):
         """What saves and keeps. It reads the losses of all that is there, so it is opened once what
-        is damaged has been set aside."""
+        is damaged has been set aside. Orbax itself would remove, in a bucket, all folders that are
+        no checkpoints, whosever they are."""
+        key = mesh_lib.gather(uuid.uuid4().hex)[0]
+        if jax.process_index() == 0:
+            for name in filter(_UNFINISHED.fullmatch, _names(self._folder)):
+                _remove(buckets.join(self._folder, name))
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(self._keep),
@@ -75,7 +86,7 @@ class Checkpoints:
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
-                cleanup_tmp_directories=True,
+                temporary_path_class=_unfinished(self._folder, self._workdir, key),
                 best_fn=_loss,  # without it Orbax drops the metrics
                 best_mode='min',
             ),
@@ -141,7 +152,10 @@ class Checkpoints:
 
     def _read_loss(self, name):
         position = self._read_position(name)
-        path = buckets.join(self._folder, name, 'metrics', 'metrics')
+        folder = buckets.join(self._folder, name)
+        if buckets.is_url(folder) and _WHOLE not in _names(folder):
+            raise DamagedCheckpoint(f'{folder} was not saved to its end')
+        path = buckets.join(folder, 'metrics', 'metrics')
         loss = files.read_json(path, DamagedCheckpoint, finite=False).get('loss')
         if not isinstance(loss, (int, float)):
             raise DamagedCheckpoint(f'{path} holds no loss')
@@ -312,11 +326,18 @@ class Checkpoints:
         except ocp.checkpoint_manager.StepAlreadyExistsError:
             raise
         except Exception as error:  # of many kinds, from the threads that write
+            try:
+                files.check_locks(self._workdir)
+            except lock.Lost as lost:  # which is why
+                raise lost from error
+            except OSError:
+                pass  # a bucket that does not answer
             full = 'RESOURCE_EXHAUSTED' in str(error) or 'No space left' in str(error)
             reason = 'no space left' if full else str(error).strip().split('\n')[0]
             raise TrainingError(
                 f'a checkpoint could not be written in {self._folder} ({reason}). The'
-                ' whole ones before it are kept; once it can be written the same command resumes'
+                ' whole ones before it are kept; once it can be written the same command resumes',
+                again=buckets.is_url(self._folder),
             ) from error
 
 
@@ -442,6 +463,45 @@ def abstract(state, sharding):
     )
 
 
+def _unfinished(folder, workdir, key):
+    """Orbax's class of what is being saved in a folder: under a name of this process's own, and put
+    in place only as long as the lock of the run is there.
+
+    So a process that stood still, and wakes up beside another that took the run, writes into
+    nothing of the other's, and removes nothing.
+    """
+    of_orbax: Any = ocp.path.atomicity.AtomicRenameTemporaryPath
+    if buckets.is_url(folder):
+        of_orbax = ocp.path.atomicity.CommitFileTemporaryPath
+
+    class Unfinished(of_orbax):
+        @classmethod
+        def from_final(cls, final_path, **how):
+            own = f'{final_path}{ocp.path.atomicity.TMP_DIR_SUFFIX}-{key}'
+            made = cls(type(final_path)(own), final_path, **how)
+            made.place = final_path
+            if buckets.is_url(folder):
+                made._final_path = made._tmp_path  # where Orbax writes that it is whole
+            return made
+
+        def get_final(self):  # at which Orbax removes whatever is there before it saves
+            return self.get()
+
+        async def create(self):
+            files.check_locks(workdir)
+            return await super().create()
+
+        async def finalize(self):
+            files.check_locks(workdir)
+            await super().finalize()
+            if buckets.is_url(folder):  # where nothing is renamed at once
+                check = functools.partial(files.check_locks, workdir)
+                before, after = str(self.get()), str(self.place)
+                await asyncio.to_thread(buckets.rename, before, after, last=_WHOLE, check=check)
+
+    return Unfinished
+
+
 def _ignore_late_answers(otherwise, unraisable):
     """Says nothing of what TensorStore's threads answer to a restore that has failed already."""
     if str(unraisable.exc_value) != 'Event loop is closed':
@@ -507,6 +567,13 @@ def _names(folder):
 
 def _rename(before, after):
     (buckets.rename if buckets.is_url(before) else os.rename)(before, after)
+
+
+def _remove(folder):
+    if buckets.is_url(folder):
+        buckets.remove_folder(folder)
+    elif os.path.isdir(folder) and not os.path.islink(folder):
+        shutil.rmtree(folder)
 
 
 def _free_name(folder, name):

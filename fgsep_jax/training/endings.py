@@ -2,7 +2,15 @@
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on."""
+    """A run that cannot go on.
+
+    Attributes:
+      again: whether the same command may succeed later.
+    """
+
+    def __init__(self, message, *, again=False):
+        super().__init__(message)
+        self.again = again
 
 
 class Preempted(Exception):

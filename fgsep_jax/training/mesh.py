@@ -115,16 +115,16 @@ def hold(folder, doing, *, flag=''):
       OSError: on all hosts, where another process holds it or it cannot be written to.
     """
     with contextlib.ExitStack() as stack:
-        held, refusal, elsewhere = None, '', False
+        held, refusal, again = None, '', False
         if jax.process_index() == 0:
             try:
                 held = stack.enter_context(lock.held(folder, doing, flag=flag))
             except OSError as error:
-                refusal, elsewhere = str(error), getattr(error, 'elsewhere', False)
-        refusal, elsewhere = gather([refusal, elsewhere])[0]
+                refusal, again = str(error), getattr(error, 'again', False)
+        refusal, again = gather([refusal, again])[0]
         if refusal:
             refused = lock.Locked(refusal)
-            refused.elsewhere = elsewhere
+            refused.again = again
             raise refused
         if jax.process_index():
             buckets.bring(folder)
