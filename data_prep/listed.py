@@ -12,7 +12,7 @@ import os
 from data_prep import fgbg, mix, mixtures, options, tables
 from data_prep.mixtures import EVENT, NOISE, Mixture, snr_of
 from data_prep.readers.sounds import ROLES
-from data_prep.recordings import Recording
+from data_prep.recordings import Recording, unique_ids
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line, files
 from fgsep_jax.data import records
@@ -205,7 +205,7 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
                 add(row, source.heard, source)
         if row.ready[1:]:  # which one is good is found out, and the bad ones are counted
             add(row, row.ready[0], row.sources[0], others=row.ready[1:])
-    return list(files.values())
+    return unique_ids([*files.values()], lambda path: (tables.below(path, roots),))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import stat
 import soundfile
 
 from data_prep import progress, tables
+from data_prep.draws import stable_hash
 from data_prep.tables import PATH, PATHS, TreeError, column
 from fgsep_jax import buckets, files as files_lib
 from fgsep_jax.data import audio_files
@@ -138,6 +139,24 @@ class Walked:
     companions: int = 0
     problems: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
     originals: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+
+def unique_ids(found: list[Recording], place: Callable[[str], tuple]) -> list[Recording]:
+    """The recordings; of those that share an id, each gets a hash of its place added.
+
+    Args:
+        found: all of them.
+        place: a function of a path: what names it wherever the trees are.
+    """
+    counts = collections.Counter(recording.id for recording in found)
+    return [
+        recording
+        if counts[recording.id] == 1
+        else dataclasses.replace(
+            recording, id=f'{recording.id}-{stable_hash(*place(recording.path)):016x}'[:-8]
+        )
+        for recording in found
+    ]
 
 
 def _walk(root: str) -> Walked:

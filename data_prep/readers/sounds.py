@@ -348,7 +348,6 @@ def unique_ids(sounds: list[Recording], roots: dict[str, str]) -> list[Recording
         sounds: of all trees.
         roots: {kind of tree: its folder}, so that a tree elsewhere gives the same ids.
     """
-    counts = collections.Counter(sound.id for sound in sounds)
 
     def place(path: str) -> tuple[str, str]:
         kind = max(
@@ -357,14 +356,7 @@ def unique_ids(sounds: list[Recording], roots: dict[str, str]) -> list[Recording
         )
         return kind, posixpath.relpath(path, roots[kind])
 
-    return [
-        sound
-        if counts[sound.id] == 1
-        else dataclasses.replace(
-            sound, id=f'{sound.id}-{stable_hash(*place(sound.path)):016x}'[:-8]
-        )
-        for sound in sounds
-    ]
+    return recordings.unique_ids(sounds, place)
 
 
 def distinct(sounds: list[Recording], copies: list) -> list[Recording]:

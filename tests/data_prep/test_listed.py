@@ -37,6 +37,8 @@ def alike(first, second):
 def test_pairs_once_more_from_a_tree_elsewhere(tmp_path):
     root = trees.folder(tmp_path / 'in', speakers=6, files=2)
     trees.write(root / 'spk0' / 'w, "x"%41\n# .wav', trees.speechlike(2, seed=50) * 0.1 + 0.4)
+    for i, name in enumerate(('x 1.wav', 'x_1.wav', 'x\n1.wav')):
+        trees.write(root / 'spk0' / name, trees.speechlike(2, seed=51 + i))
     flags = ('--max_seconds=1.1', '--train_pairs=6')
     first = made(tmp_path, folder_2mix, f'--input_dir={root}', *flags)
     root = root.rename(tmp_path / 'elsewhere')
