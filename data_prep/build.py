@@ -417,7 +417,8 @@ def run(
     roots = roots or {}
     with progress.Reporter() as reporter:
         try:
-            forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter)
+            proof = lock.proof(output_dir)
+            forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter, proof)
             with progress.uncollected():
                 rows = _plan([recording[-1] for recording in forms], plan, flags)
                 contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
@@ -436,13 +437,13 @@ def run(
                     mix=mix,
                     name=name,
                     output_dir=output_dir,
-                    proof=lock.proof(output_dir),
+                    proof=proof,
                     ticks=reporter.folder,
                 )
                 about = report(forms, [row for row in rows if not row.problem])
                 lost = [row for row in rows if row.problem]
                 del rows  # most of what is held, and in the tables by now
-            shards = list(engine.each(list(zip(work, parts)), do, argv, staging))
+            shards = list(engine.each(list(zip(work, parts)), do, argv, staging, proof))
             looked_into = (form for recording in forms for form in recording)
             contents['files.csv'] = recordings.to_csv(looked_into, roots)
             result = finish(output_dir, shards, lost, metadata, about, contents)
@@ -489,6 +490,7 @@ def _looked_into(
     limits: dict,
     argv: Sequence[str],
     reporter: progress.Reporter,
+    proof: tuple | None,
 ) -> list[list[Recording]]:
     """Of each recording the forms that are bad, and the one that counts."""
     if not utterances:
@@ -499,7 +501,7 @@ def _looked_into(
     parts = write_parts(table, recordings.to_csv(utterances, roots), groups)
     reporter.totals['inspect'] = count
     do = functools.partial(inspect, table=table, roots=roots, limits=limits, ticks=reporter.folder)
-    made = engine.each(parts, do, argv, os.path.dirname(table))
+    made = engine.each(parts, do, argv, os.path.dirname(table), proof)
     changed = itertools.chain.from_iterable(made)
     return [
         [dataclasses.replace(recording, **changes) for changes in forms]

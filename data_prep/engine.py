@@ -28,7 +28,7 @@ import grpc
 from data_prep import progress
 from data_prep.output import listing, read_whole, write_whole
 from data_prep.tables import printable
-from fgsep_jax import buckets
+from fgsep_jax import buckets, lock
 from fgsep_jax.names import counted
 
 UNWRITABLE = 'cannot be written to'
@@ -44,7 +44,9 @@ class _Lost(EngineError):
     """What is not done yet may be given to another worker."""
 
 
-def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Iterator:
+def each(
+    tasks: Sequence, do: Callable, argv: Sequence[str], folder: str, proof: tuple | None = None
+) -> Iterator:
     """What a function makes of each task, in their order, on the engine of the flags.
 
     Args:
@@ -52,6 +54,7 @@ def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Ite
         do: the function; of a task it always makes the same.
         argv: Beam's flags.
         folder: that the workers share, for what they make.
+        proof: that this process holds the data set's folder, `lock.proof`.
     Raises:
         EngineError: workers are lost, or were never there.
         OSError: a worker cannot write.
@@ -61,7 +64,7 @@ def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Ite
     while left:
         before, lost = len(left), None
         try:
-            _run(list(left.items()), do, argv, buckets.join(folder, name))
+            _run(list(left.items()), do, argv, buckets.join(folder, name), proof)
         except _Lost as error:
             lost = error
         there = set(listing(folder))
@@ -81,11 +84,12 @@ def each(tasks: Sequence, do: Callable, argv: Sequence[str], folder: str) -> Ite
             yield pickle.loads(read_whole(buckets.join(folder, f'{name}-{i}')))
 
 
-def _run(tasks: list, do: Callable, argv: Sequence[str], place: str) -> None:
+def _run(tasks: list, do: Callable, argv: Sequence[str], place: str, proof) -> None:
     """Has each (number, task) done once by the engine."""
     options = PipelineOptions(list(argv))
     runner = runner_of(options)
-    work = pickler.dumps((do, place, not getattr(runner, 'raises', '://' in place)))
+    counts = not getattr(runner, 'raises', '://' in place)
+    work = pickler.dumps((do, place, counts, proof))
     pipeline = beam.Pipeline(runner=runner, options=options)
     _watch_connections()
     try:
@@ -149,17 +153,21 @@ def do_piece(work: bytes, number: int, task) -> None:
     disk takes no more word of it. In a folder that is not local, it is raised: a runner may try
     again.
     """
-    do, place, counts = _work(work)
+    do, place, counts, proof = _work(work)
     folder = os.path.dirname(place)
-    if '://' not in folder and not os.path.isdir(folder):
-        import platform
-
-        raise RuntimeError(
-            f'[[the worker on {platform.node()} does not see {folder}: give an --output_dir that '
-            'all workers share, or a bucket]]'
-        )
     try:
-        write_whole(f'{place}-{number}', pickle.dumps(do(task)))
+        try:
+            if '://' not in folder and not os.path.isdir(folder):
+                import platform
+
+                raise RuntimeError(
+                    f'[[the worker on {platform.node()} does not see {folder}: give an '
+                    '--output_dir that all workers share, or a bucket]]'
+                )
+            made = pickle.dumps(do(task))
+        finally:
+            lock.check_proof(proof)  # once it is lost, all else that goes wrong is by that
+        write_whole(f'{place}-{number}', made)
     except OSError as error:
         if not counts:
             raise

@@ -548,6 +548,28 @@ def test_a_job_whose_folder_is_another_s_by_now_ends(corpus, tmp_path, monkeypat
     assert '.json' not in there and (stage == 'finish' or not shard_bytes(out))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('mode', ['in_memory', 'multi_processing'])
+def test_workers_of_a_job_that_lost_its_folder_add_nothing_to_its_line(
+    corpus, tmp_path, monkeypatch, capfd, mode
+):
+    """The new owner has removed what they would read, or put its own in the place."""
+    out, real = tmp_path / 'out', engine.each
+
+    def late(*args):
+        shutil.rmtree(out / lock.NAME)
+        shutil.rmtree(out / build.STAGING)
+        return real(*args)
+
+    monkeypatch.setattr(engine, 'each', late)
+    with pytest.raises(SystemExit) as refused:
+        flags = [f'--direct_running_mode={mode}', '--direct_num_workers=2', '--train_pairs=4']
+        run_folder(corpus, out, *flags, '--fewer')
+    told = capfd.readouterr().err.splitlines()
+    (error,) = [line for line in told if not re.search(r': \d+ of \d+, ', line)]
+    assert refused.value.code == 2 and error.startswith(f'error: the lock of {out} was removed')
+
+
 @pytest.mark.parametrize('url', (False, True))
 def test_a_worker_elsewhere_puts_no_shard_beside_a_new_owner_s(memory, tmp_path, monkeypatch, url):
     out = 'memory://b/out' if url else str(tmp_path)
