@@ -43,7 +43,7 @@ def address(path):
     """A path or URL as it is meant: gcs:// is gs://.
 
     Raises:
-      Unreachable: it is a URL with too few slashes.
+      Unreachable: it is a URL with too few slashes, or as `check_name`.
     """
     path = os.fspath(path)
     if path.startswith('gcs://'):
@@ -52,7 +52,22 @@ def address(path):
     if found and _is_known(found[1].lower()):
         meant = f'{found[1].lower()}://{found[2] or "BUCKET/PATH"}'
         raise Unreachable(f'did you mean {meant}? A folder of this machine is written ./{path}')
+    check_name(path)
     return path
+
+
+def check_name(path):
+    """Refuses a URL that the libraries below would not all take for one and the same folder:
+    TensorStore ends a path at ? and #, and fsspec removes what * [ and ? match.
+
+    Raises:
+      Unreachable: it is one.
+    """
+    if is_url(path) and (found := re.search(r'[?#*\[\x00-\x1f\x7f]', os.fspath(path))):
+        raise Unreachable(
+            f'{shown(os.fspath(path))}: {shown(found[0])} is not possible in the name of a folder'
+            ' in a bucket, nor are ? # * [ and control characters: libraries read more into them'
+        )
 
 
 def _is_known(protocol):

@@ -604,6 +604,35 @@ def test_who_wakes_up_beside_a_new_owner_leaves_its_checkpoints_alone(server, mo
     assert objects(server, '/checkpoints/1/') == before
 
 
+@pytest.mark.parametrize('name', ['a?b', 'a#b', 'lr=1?a/run', '*', 'a*', '[x]', 'a\n', '\x01'])
+def test_a_name_that_is_a_pattern_to_a_library_is_refused(memory, name):
+    with pytest.raises(command_line.FlagError, match='is not possible in the name'):
+        command_line.path(f'gs://bucket/{name}')
+    memory.pipe_file(f'/b/{name}/x', b'')
+    with buckets.copies():
+        with pytest.raises(buckets.Unreachable, match='is not possible in the name'):
+            buckets.local(f'memory://b/{name}')
+        root = buckets.local('memory://b')  # a run is found below
+        with pytest.raises(buckets.Unreachable, match='is not possible in the name'):
+            checkpoint.Checkpoints(os.path.join(root, name))
+
+
+@needs('gcsfs')
+@pytest.mark.parametrize('name', ['a%2Fb%', '{a} ~b', 'ü&=;+:,|', '"\'^\\]'])
+def test_any_other_name_is_one_folder_to_all_libraries(server, name):
+    other = objects(server, '')
+    with buckets.copies():
+        folder = buckets.local(f'gs://bucket/q/{name}')
+        with contextlib.closing(checkpoint.Checkpoints(folder, keep=1)) as checkpoints:
+            for step in (1, 2):
+                checkpoints.save(step, state(), {})
+            checkpoints.wait()
+            checkpoints.restore(2, abstract())
+    assert not other and all(
+        there.startswith(f'q/{name}/checkpoints/2/') for there in objects(server, '')
+    )
+
+
 def program(*argv, check=True, **keys):
     done = subprocess.Popen(
         [sys.executable, '-m', *argv],

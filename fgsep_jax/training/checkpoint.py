@@ -59,6 +59,7 @@ class Checkpoints:
 
     def __init__(self, workdir, *, keep=3):
         url = buckets.url_of(workdir)
+        buckets.check_name(url)  # found below a folder that was given
         place = url if buckets.at_orbax(url) else os.path.abspath(workdir)
         self._folder = buckets.join(place, 'checkpoints')
         self._workdir, self._keep = workdir, keep
