@@ -35,6 +35,7 @@ from fgsep_jax.names import shown
 NAME = '.fgsep_lock'
 BEAT = 15.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
+PATIENCE = 120.0  # seconds of a bucket's silence after which one that is to stop waits no more
 RECENT = 1.0  # seconds for which a bucket's answer that a lock is there is believed
 SETTLES = 2.0  # seconds after which of two that took a dead one's lock in a bucket one has it
 
@@ -194,6 +195,12 @@ def scratch(prefix):
             lock.release()
 
 
+def silences():
+    """{URL: seconds} since the buckets last answered of which this process holds folders."""
+    locks = [lock for lock in _held if isinstance(lock, _BucketLock)]
+    return {lock.folder: time.monotonic() - lock.heard for lock in locks}
+
+
 def release_all():
     """Gives back all that this process holds, before it leaves without unwinding."""
     for lock in list(_held):
@@ -321,6 +328,7 @@ class _BucketLock:
         self._doing, self._stopped = doing, threading.Event()
         self._path = buckets.join(url, NAME)
         self._writing, self._released = threading.Lock(), False
+        self.heard = time.monotonic()  # when the bucket last answered
 
     def take(self, flag=''):
         """Takes the lock, or that of a dead process; see `held`."""
@@ -351,6 +359,8 @@ class _BucketLock:
         """Gives the lock back; once is enough, and more does no harm."""
         self._stopped.set()
         _held.discard(self)
+        if time.monotonic() - self.heard > PATIENCE:  # it counts for dead, and nobody answers
+            return
         with self._writing, contextlib.suppress(OSError):
             if not self._released and _is_own(self.folder, self.key):
                 buckets.remove(self._path)
@@ -377,6 +387,7 @@ class _BucketLock:
                         self.lost = True
                         return
                     buckets.write(self._path, self._content())
+                self.heard = time.monotonic()
             except OSError:
                 continue  # a server that does not answer now
 

@@ -169,9 +169,24 @@ def _watch(read, numbers):
         if number in numbers:
             with _mutex:
                 if _request is not None and _request.take(number):
+                    watch = threading.Thread(target=_do_not_outwait, args=(number,), daemon=True)
+                    watch.start()
                     continue
             line = '' if _is_started_by_ours else f'stopped by {NAMES[number]}'
             leave(line, 128 + number)
+
+
+def _do_not_outwait(number):
+    """Ends this process, which was asked to stop, where a bucket that it is to save to is silent:
+    libraries try again for a quarter of an hour."""
+    while silences := lock.silences():
+        for url, seconds in silences.items():
+            if seconds > lock.PATIENCE:
+                line = (
+                    f'{NAMES[number]}: {url} has not answered for {seconds:.0f} s, nothing is saved'
+                )
+                leave(f'error: {line}; what was saved before is kept', 128 + number)
+        time.sleep(1)
 
 
 def leave(line, status):

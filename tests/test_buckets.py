@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import fsspec
@@ -27,6 +28,7 @@ from fgsep_jax import (
     files,
     lock,
     main as main_program,
+    stopping,
 )
 from fgsep_jax.data import source
 from fgsep_jax.interop import export_model, model_file
@@ -631,6 +633,23 @@ def test_any_other_name_is_one_folder_to_all_libraries(server, name):
     assert not other and all(
         there.startswith(f'q/{name}/checkpoints/2/') for there in objects(server, '')
     )
+
+
+def test_a_stop_does_not_outwait_a_silent_bucket(memory, monkeypatch):
+    left = []
+    monkeypatch.setattr(stopping, 'leave', lambda *how: left.append(how) or lock.release_all())
+    with contextlib.suppress(lock.Lost), lock.held('memory://b/run', 'training') as held:
+        held.heard -= 60
+        waiting = threading.Thread(target=stopping._do_not_outwait, args=(15,), daemon=True)
+        waiting.start()
+        time.sleep(0.1)
+        assert not left
+        held.heard -= 61
+        monkeypatch.setattr(buckets, 'remove', None)  # nobody is asked any more
+        waiting.join(timeout=10)
+        assert not waiting.is_alive()
+    ((line, status),) = left
+    assert status == 143 and 'memory://b/run has not answered for 12' in line
 
 
 def program(*argv, check=True, **keys):
