@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgsep_jax import files, pcm
+from fgsep_jax import files, lock, pcm
 from fgsep_jax.data import pipeline
 from fgsep_jax.training.mesh import local_copy
 
@@ -68,6 +68,8 @@ class GateLog:
             means = dict(mean_N=self._means(params), examples=np.array(len(self._source)))
             np.savez_compressed(content, gate_KN=gate_KN, **means, **self._origin)
             files.write({path: content.getvalue()})
+        except lock.Lost:
+            raise
         except OSError as error:  # a training does not end for want of a picture
             self._say(f'{path} could not be written ({error.strerror}); the training goes on')
 

@@ -62,7 +62,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
     mesh, task = mesh_lib.make_mesh(), make_task(config)
     _check_validation(task, validation_source, config)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
+        held = stack.enter_context(mesh_lib.hold(workdir, 'training', flag='--workdir'))
         run_folder.check(workdir, config)
         batches = pipeline.train_batches(train_source, config, host=host, hosts=hosts)
         checkpoints = stack.enter_context(
@@ -121,6 +121,8 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
             saved = unvalidated  # by a process that was stopped before it had validated
             if not saved:
                 state = run.step(state, step, total - step)
+                if held and held.lost:
+                    files.check_locks(workdir)
                 step += 1
                 for hook in watching:
                     hook(step, state)

@@ -402,6 +402,27 @@ def test_a_lost_lock_ends_the_training_before_anything_is_saved(data, tmp_path, 
     assert checkpoint.Checkpoints(tmp_path / 'run').latest_step() is None
 
 
+def test_a_lock_that_is_seen_to_be_lost_ends_the_training_at_the_next_step(
+    data, tmp_path, monkeypatch
+):
+    step, made = loop._Run.step, []
+    monkeypatch.setattr(lock, 'BEAT', 0.01)
+
+    def lose(self, *args):
+        made.append(step(self, *args))
+        if len(made) == 2:
+            (held,) = [each for each in lock._held if each.folder == str(tmp_path / 'run')]
+            shutil.rmtree(tmp_path / 'run' / lock.NAME)
+            while not held.lost:
+                time.sleep(0.01)
+        return made[-1]
+
+    monkeypatch.setattr(loop._Run, 'step', lose)
+    with pytest.raises(lock.Lost, match='the lock of .*run was removed, or taken'):
+        run(data, tmp_path / 'run', MeanTask(), monkeypatch)
+    assert len(made) == 2
+
+
 @pytest.mark.slow
 def test_a_configuration_changed_after_the_checkpoint_is_refused(data, tmp_path):
     config = tiny.config(data)
