@@ -31,7 +31,13 @@ _makers = []  # functions of a URL, of `copies`
 
 
 class Unreachable(OSError):
-    """A bucket, or what is in it, that cannot be read or written."""
+    """A bucket, or what is in it, that cannot be read or written.
+
+    Attributes:
+      again: whether it could be before, so that a later start may have it.
+    """
+
+    again = False
 
 
 def is_url(path):

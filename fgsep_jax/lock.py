@@ -104,6 +104,8 @@ def held(folder, doing, *, flag=''):
         buckets.put_up(folder)  # before another may begin
     except BaseException as error:
         if lock in _held:
+            if isinstance(error, buckets.Unreachable):
+                error.again = True  # as it has answered when the lock was taken
             try:
                 check()
                 buckets.put_up(folder)

@@ -635,6 +635,12 @@ def test_any_other_name_is_one_folder_to_all_libraries(server, name):
     )
 
 
+def test_a_bucket_that_fails_once_it_has_given_the_lock_may_be_there_again(memory):
+    with pytest.raises(buckets.Unreachable) as failed, lock.held('memory://b/run', 'training'):
+        raise buckets.Unreachable('Forbidden')
+    assert failed.value.again and not buckets.Unreachable('').again
+
+
 def test_a_stop_does_not_outwait_a_silent_bucket(memory, monkeypatch):
     left = []
     monkeypatch.setattr(stopping, 'leave', lambda *how: left.append(how) or lock.release_all())
