@@ -212,6 +212,9 @@ def test_splits_that_are_not_there_are_named_with_their_flag(project):
 def test_a_url_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, url):
     for name in ('gcsfs', 's3fs'):
         monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+    for name in ('gs', 'gcs', 's3', 's3a'):
+        made = sys.modules['fsspec.registry']._registry  # by tests before
+        monkeypatch.delitem(made, name, raising=False)
     monkeypatch.setattr(main, '_begin', lambda args: pytest.fail('nothing is to be begun'))
     config = f'--config={ROOT}/configs/convtasnet.py:demo'
     for argv in (

@@ -50,6 +50,9 @@ def test_a_tree_without_copies_is_hardly_read(tmp_path, monkeypatch):
     taken = []
 
     class Counted(io.FileIO):  # what is taken from the system; nothing is read ahead
+        def __init__(self, path, mode, buffering=0):
+            super().__init__(path, mode)
+
         def read(self, size=-1):
             taken.append(super().read(size))
             return taken[-1]
@@ -61,8 +64,13 @@ def test_a_tree_without_copies_is_hardly_read(tmp_path, monkeypatch):
         def readall(self):
             raise AssertionError('a file is read whole at once')
 
+    def pread(*where, real=os.pread):
+        taken.append(real(*where))
+        return taken[-1]
+
     paths = write(tmp_path, lengths | alike)
     monkeypatch.setattr(recordings, 'open', Counted, raising=False)
+    monkeypatch.setattr(os, 'pread', pread)
     assert not recordings.copies_of(paths)
     assert sum(map(len, taken)) == 20 * 4096  # of those of one size, a few bytes
     taken.clear()
