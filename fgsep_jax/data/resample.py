@@ -29,7 +29,7 @@ def resample(signal_T, native_rate, sample_rate):
       ValueError: a rate that is none.
     """
     for name, rate in (('native_rate', native_rate), ('sample_rate', sample_rate)):
-        if not (isinstance(rate, numbers.Real) and 0 < rate < math.inf):
+        if not (isinstance(rate, numbers.Real) and 0 < float(rate) < math.inf):
             raise ValueError(f'{name} = {rate!r}: must be a number of hertz above 0')
     if native_rate == sample_rate:
         return signal_T

@@ -107,10 +107,13 @@ class Checkpoints:
         Raises:
           RuntimeError: the step has been saved already.
           TrainingError: this checkpoint, or the one before, cannot be written.
+          lock.Lost: the run is another process's by now.
         """
         loss = float(loss) if loss is not None and math.isfinite(loss) else None
         position = {**position, 'step': step, 'loss': loss, 'arrays': _digests(state)}
         position = json.loads(json.dumps(position))  # as it will be read
+        # Not where Orbax makes the folder: its threads would wait for that, and the end for them.
+        files.check_locks(self._workdir)
         with self._writing():
             if replace:
                 self._manager.delete(step)
@@ -487,10 +490,6 @@ def _unfinished(folder, workdir, key):
 
         def get_final(self):  # at which Orbax removes whatever is there before it saves
             return self.get()
-
-        async def create(self):
-            files.check_locks(workdir)
-            return await super().create()
 
         async def finalize(self):
             files.check_locks(workdir)
