@@ -227,26 +227,21 @@ def test_a_report_killed_while_it_is_put_up_is_made_again(memory, monkeypatch):
     count = len(written)
     assert count == 6  # the list twice
     whole = {name: memory.cat_file(name) for name in memory.find('/b')}
-    for left in range(count):
-        memory.rm('/b', recursive=True)
-        killed.left = left
-        with pytest.raises(Killed):
-            report(table)
-        killed.left = -1
-        report(table)
-        assert {name: memory.cat_file(name) for name in memory.find('/b')} == whole
     killed.left, written[:] = -1, []
     report(other)
     assert len(written) == count + 2  # two are removed
-    for left in range(count + 2):
-        killed.left = -1
-        report(table)
-        killed.left = left
-        with pytest.raises(Killed):
-            report(other)
-        killed.left = -1
-        report(table)
-        assert {name: memory.cat_file(name) for name in memory.find('/b')} == whole
+    for before, doing, requests in (([], table, count), ([table], other, count + 2)):
+        for left in range(requests):
+            memory.rm('/b', recursive=True)
+            killed.left = -1
+            for earlier in before:
+                report(earlier)
+            killed.left = left
+            with pytest.raises(Killed):
+                report(doing)
+            killed.left = -1
+            report(table)
+            assert {name: memory.cat_file(name) for name in memory.find('/b')} == whole
     for name in ('mine', 'figures/mine.svg'):
         memory.rm('/b', recursive=True)
         memory.pipe_file(f'/b/report/{name}', b'mine')

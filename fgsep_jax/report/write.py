@@ -56,7 +56,7 @@ def write(sections, output_dir, title):
             files_lib.clean(os.path.join(output_dir, folder))
     # Killed at any instant, the list has old and new files alike.
     put(LIST, _listed({*before, *files}))
-    buckets.put_up(output_dir)  # in a bucket, too
+    buckets.put_up(output_dir)  # in a bucket, too; clocks of files may be too coarse to tell
     for name, content in files.items():
         put(name, content)
     for name in before - files.keys():
