@@ -12,7 +12,7 @@ from fgsep_jax.data.records import RecordError
 from fgsep_jax.evaluation import run as run_lib
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import RULES
-from fgsep_jax.report import runs as runs_lib
+from fgsep_jax.report import runs as runs_lib, scores
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run_folder
 
@@ -73,7 +73,7 @@ def _print_matrix(jobs):
     from fgsep_jax.report import foreground, parts, speech
 
     notes = []
-    results = runs_lib.tables([run for run, *_ in jobs], notes)
+    results = scores.of([run for run, *_ in jobs], notes)
     for note in notes:
         buckets.say(f'note: {names_lib.shown(note)}')
     names = results.data_sets()

@@ -2,7 +2,7 @@
 
 
 def load_runs(folder):
-    """All scores of the runs below a folder as one DataFrame; see `runs.load_runs`."""
-    from fgsep_jax.report import runs
+    """All scores of the runs below a folder as one DataFrame; see `scores.load_runs`."""
+    from fgsep_jax.report import scores
 
-    return runs.load_runs(folder)
+    return scores.load_runs(folder)

@@ -10,7 +10,7 @@ import sys
 
 from fgsep_jax import buckets, command_line, lock
 from fgsep_jax.names import counted, shown
-from fgsep_jax.report import runs
+from fgsep_jax.report import runs, scores
 
 
 def main(argv=None, *, evaluated=False):
@@ -61,7 +61,7 @@ def main(argv=None, *, evaluated=False):
 
         with buckets.copies():
             folder = buckets.local('' if options.text else options.output_dir, write.READ)
-            results = runs.read([buckets.local(one, runs.READ) for one in options.runs], notes)
+            results = scores.read([buckets.local(one, runs.READ) for one in options.runs], notes)
             notes = [*map(buckets.named, notes)]
             if options.text:
                 done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
@@ -76,7 +76,7 @@ def main(argv=None, *, evaluated=False):
         return command_line.refusal(line).code
     except (runs.ResultsError, OSError) as error:
         return command_line.refusal(error).code
-    said = runs.seen_in_training(results.runs.folder) if evaluated else []
+    said = scores.seen_in_training(results.runs.folder) if evaluated else []
     for note in (note for note in notes if note not in said):
         print(f'note: {shown(note)}', file=sys.stderr)
     command_line.show(done)

@@ -5,7 +5,7 @@ import numpy as np
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
 from fgsep_jax.report.parts import Figure, Table, heads
-from fgsep_jax.report.runs import ROLES, STATISTIC, SUBSETS, short_labels
+from fgsep_jax.report.scores import ROLES, STATISTIC, SUBSETS, short_labels
 
 # IRM: ideal ratio mask.
 SYSTEMS = {

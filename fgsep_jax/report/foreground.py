@@ -5,7 +5,7 @@ import numpy as np
 from fgsep_jax.report import figures, published, sound, sounds
 from fgsep_jax.report.common import SYSTEMS, key, owners, reached, seeds_on, systems_on
 from fgsep_jax.report.parts import Figure, Table, heads
-from fgsep_jax.report.runs import SUBSETS, short_labels
+from fgsep_jax.report.scores import SUBSETS, short_labels
 
 MODELS = ('M1', 'M1+', 'M2', 'M2+')
 ORACLES = ('ideal_mel_mask', 'ideal_ratio_mask')

@@ -2,7 +2,7 @@
 
 from fgsep_jax.report.common import SYSTEMS
 from fgsep_jax.report.players import Listening, Track
-from fgsep_jax.report.runs import utf8
+from fgsep_jax.report.scores import utf8
 
 SEXES = {'F': 'female', 'M': 'male'}
 HIDDEN = ('untrained',)  # scored, but nothing to listen to

@@ -8,7 +8,7 @@ from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
 from fgsep_jax.report.common import SYSTEMS, parameters, reached, seeds_on
 from fgsep_jax.report.parts import Figure, Table, cell_text, heads
-from fgsep_jax.report.runs import short_labels
+from fgsep_jax.report.scores import short_labels
 
 DEEP, PLAIN = 'Deep w/ PReLU', 'Conv-TasNet'
 SI_SNR, SI_SNRI, SDRI = 'SI-SNR', ('si_snri', ''), ('sdri', '')  # the plain objective; metrics

@@ -8,7 +8,8 @@ import numpy as np
 from fgsep_jax.report import common
 from fgsep_jax.report.intervals import Estimate
 from fgsep_jax.report.parts import Table, cell_text, markdown
-from fgsep_jax.report.runs import ROLES, ResultsError
+from fgsep_jax.report.runs import ResultsError
+from fgsep_jax.report.scores import ROLES
 
 
 def compare(results, *, data_sets=(), metrics=()):

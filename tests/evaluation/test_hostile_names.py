@@ -20,7 +20,7 @@ from fgsep_jax import files, names
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import records
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, run as evaluation
-from fgsep_jax.report import __main__ as command, runs as runs_lib
+from fgsep_jax.report import __main__ as command, runs as runs_lib, scores
 import synthetic
 import test_names
 import tiny
@@ -419,7 +419,7 @@ def test_the_report_shows_ids_and_classes(tree, capsys, some):
     text = ' '.join(found.texts)
     assert all(f'tones-c1: {names.shown(one)}' in text for one in ids)
     rows = csv.DictReader(io.StringIO(made['tables/worst_ten-tones-c1.csv'].decode(), newline=''))
-    told = {*map(runs_lib.utf8, ids)}
+    told = {*map(scores.utf8, ids)}
     assert {names.from_cell(row['example']) for row in rows} <= told
     for path in made:
         if path.endswith('.md'):

@@ -7,7 +7,7 @@ from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, run as evaluation, table
 from fgsep_jax.metrics.improvement import evaluate_example
-from fgsep_jax.report import __main__ as report, runs
+from fgsep_jax.report import __main__ as report, runs, scores
 from fgsep_jax.training import run as training
 import synthetic
 import tiny
@@ -187,7 +187,7 @@ def test_paired_differences_draw_recordings(data, tmp_path):
         write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0)),
         write_results(data, tmp_path, 'b', lambda i, row: change(i, row, gain[i])),
     ]
-    results = runs.tables(pair, [])
+    results = scores.of(pair, [])
     terms, metric = [(1, 1, 'tones'), (-1, 0, 'tones')], ('sdri', 'foreground')
     mean = results.difference(terms, metric, statistic='mean')
     assert mean.value == pytest.approx(gain[:4].mean()) and mean.low < mean.value < mean.high
@@ -199,14 +199,14 @@ def test_paired_differences_draw_recordings(data, tmp_path):
         write_results(data, tmp_path, 'a', lambda i, row: change(i, row, 0.0)),
         write_results(data, tmp_path, 'b', lambda i, row: change(i, row, gain[i])),
     ]
-    alone = runs.tables(pair, []).difference(terms, metric)
+    alone = scores.of(pair, []).difference(terms, metric)
     assert alone.low is None and 'fewer than 4 speakers or recordings' in alone.note
 
 
 def test_other_data_under_the_same_name_are_not_compared(data, tmp_path):
     pair = [write_results(data, tmp_path, name, data_fingerprint=name) for name in 'ab']
     notes = []
-    results = runs.tables(pair, notes)
+    results = scores.of(pair, notes)
     assert any('data_fingerprint is b, not a' in note for note in notes)
     terms = [(1, 1, 'tones'), (-1, 0, 'tones')]
     assert results.difference(terms, ('sdri', 'foreground')) is None

@@ -5,16 +5,16 @@ import os
 
 import numpy as np
 
-from fgsep_jax.report import runs
+from fgsep_jax.report import scores
 
 
 def results_in(folder):
-    return runs.read([str(folder)], [])
+    return scores.read([str(folder)], [])
 
 
 def notes_in(folder):
     notes = []
-    runs.read([str(folder)], notes)
+    scores.read([str(folder)], notes)
     return notes
 
 

@@ -15,7 +15,7 @@ import soundfile
 import damage
 import fabricate
 from fgsep_jax import files, names
-from fgsep_jax.report import __main__ as command, common, runs, sounds, speech, text
+from fgsep_jax.report import __main__ as command, common, runs, scores, sounds, speech, text
 from fgsep_jax.report.parts import markdown
 
 FILES = (
@@ -49,7 +49,7 @@ def folder(made, tmp_path):
 def read(folder):
     """Everything that is read of the runs, and the tables; figures take seconds to draw."""
     notes = []
-    results = runs.read([str(folder)], notes)
+    results = scores.read([str(folder)], notes)
     sets = results.data_sets()
     made = [common.runs_table(results), speech.claims(results, 'demo')]
     made += [speech.table_1(results, name) for name in sets]
@@ -288,7 +288,7 @@ def test_half_characters_anywhere_in_a_configuration(folder):
             section[f'new {half}'] = 1
         config['task'] = 'speech'
         path.write_text(json.dumps(config))
-    results = runs.read([str(folder)], [])
+    results = scores.read([str(folder)], [])
     text.compare(results)
     assert len(results.runs) == 2
     json.dumps([*results.runs.label, *results.runs.config], ensure_ascii=False).encode()
@@ -500,8 +500,8 @@ def test_random_damage(made, name, draw):
         for note in notes:
             note.encode()
         with contextlib.suppress(runs.ResultsError):
-            text.compare(runs.read([str(made)], []))
+            text.compare(scores.read([str(made)], []))
         with contextlib.suppress(runs.ResultsError):
-            runs.load_runs(str(made))
+            scores.load_runs(str(made))
     finally:
         path.write_bytes(data)

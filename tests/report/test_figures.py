@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 
 import fabricate
-from fgsep_jax.report import common, figures, foreground, runs, sound, sounds, speech as speech_lib
+from fgsep_jax.report import (
+    common,
+    figures,
+    foreground,
+    scores,
+    sound,
+    sounds,
+    speech as speech_lib,
+)
 from reading import results_in
 
 
 @pytest.fixture(scope='module')
 def everything(every_run):
-    return runs.read([every_run], [])
+    return scores.read([every_run], [])
 
 
 @pytest.fixture(scope='module')

@@ -13,7 +13,7 @@ import soundfile
 
 import fabricate
 from fgsep_jax import lock
-from fgsep_jax.report import __main__ as command, figures, page, runs, write
+from fgsep_jax.report import __main__ as command, figures, page, scores, write
 from fgsep_jax.report.parts import Figure, Section, Table
 from fgsep_jax.report.runs import ResultsError
 import synthetic
@@ -165,7 +165,7 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
         fabricate.run(tmp_path / 'runs' / str(seed), 'convtasnet_glu', seed=seed)
     damage(tmp_path / 'runs' / '1')
     notes = []
-    parts = page.sections(runs.read([str(tmp_path / 'runs')], notes), notes)
+    parts = page.sections(scores.read([str(tmp_path / 'runs')], notes), notes)
     assert any(said in note for note in notes), notes
     assert said in write.whole_markdown(parts, 'T')
     table = next(item for part in parts for item in part.items if item.name == 'table_1-alpha')
@@ -188,7 +188,7 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path, name):
 def test_logs_of_any_kind(tmp_path, lines):
     fabricate.run(tmp_path / 'run', 'convtasnet', sounds=False, oracle=False)
     (tmp_path / 'run' / 'metrics.jsonl').write_bytes(lines.encode() + b'\xff\n')
-    assert page.sections(runs.read([str(tmp_path)], []))
+    assert page.sections(scores.read([str(tmp_path)], []))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 import fabricate
 import fgsep_jax.report
-from fgsep_jax.report import __main__ as command, common, page, runs
+from fgsep_jax.report import __main__ as command, common, page, runs, scores
 from reading import mean_of, notes_in, results_in
 
 SI_SNRI = ('si_snri', '')
@@ -176,7 +176,7 @@ def test_results_of_earlier_versions_are_the_same_table(tmp_path, experiment, na
     if named and not by_source:
         pytest.skip('these always had them')
     fabricate.run(tmp_path / 'run', experiment, sounds=False, trained_on='alpha')
-    now = runs.load_runs(tmp_path)
+    now = scores.load_runs(tmp_path)
     for path in tmp_path.glob('run/evaluation/**/examples.csv'):
         rows = list(csv.DictReader(path.read_text().splitlines()))
         examples = {}
@@ -202,7 +202,7 @@ def test_results_of_earlier_versions_are_the_same_table(tmp_path, experiment, na
             writer = csv.DictWriter(file, examples[first['id']])
             writer.writeheader()
             writer.writerows(examples.values())
-    then = runs.load_runs(tmp_path)
+    then = scores.load_runs(tmp_path)
     if not named:
         now['speaker'] = now.speaker.str.replace(' ', '-')
     if not by_source:  # both have the mean
@@ -451,7 +451,7 @@ def test_of_results_by_one_rule_those_made_as_most_are_stay(tmp_path):
 
     def staying():
         found = runs.find(str(tmp_path))
-        notes = runs.reconcile(found)
+        notes = scores.reconcile(found)
         return [run.name for run in found if '' in run.results.get('alpha', {})], notes
 
     left, notes = staying()

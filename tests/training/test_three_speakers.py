@@ -11,7 +11,7 @@ from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import run as evaluation
 from fgsep_jax.metrics.improvement import evaluate_example
-from fgsep_jax.report import common, runs as runs_lib
+from fgsep_jax.report import common, scores
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, run as training
 import synthetic
@@ -42,7 +42,7 @@ def test_a_run_of_three(tmp_path, noise):
             np.testing.assert_allclose(values, expected[f'{name}_S'], atol=1e-2)
         orders = [int(row['permutation']) for row in of_example]
         assert orders == list(expected['permutation_S'])
-    results = runs_lib.read([workdir], []).of(task='speech')
+    results = scores.read([workdir], []).of(task='speech')
     assert 'first speaker over the others' in common.worst_ten(results, 'tones').note
 
 
