@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import tempfile
 import threading
 
@@ -24,6 +25,7 @@ _EXTRAS = {'gs': 'gcs', 'gcs': 'gcs', 's3': 's3', 's3a': 's3'}
 # What these say of a request that fails, we raise.
 _LOUD = ('gcsfs', 's3fs', 'aiobotocore', 'botocore', 'fsspec', 'google.auth', 'asyncio')
 FULL = (errno.ENOSPC, errno.EDQUOT)  # of this machine's disk; a bucket is never full
+_BUSY = (408, 429, *range(500, 600))  # of HTTP: not what was asked is wrong, but the server
 
 _copies = {}  # folder of this machine: _Copy
 _called = {}  # folder of this machine: URL, of those that were removed, too
@@ -34,7 +36,8 @@ class Unreachable(OSError):
     """A bucket, or what is in it, that cannot be read or written.
 
     Attributes:
-      again: whether it could be before, so that a later start may have it.
+      again: whether a later start may have it: it could be before, or what failed is the network
+        or the server and not what was asked.
     """
 
     again = False
@@ -121,7 +124,7 @@ def _opened(url):
             f'{url}: {protocol}:// is not known; buckets are gs://BUCKET/PATH and s3://BUCKET/PATH'
         ) from error
     except Exception as error:  # of a library that finds no more than itself
-        raise Unreachable(f'{url} cannot be reached ({_reason(error)})') from error
+        raise _unreachable(url, error) from error
 
 
 @contextlib.contextmanager
@@ -144,7 +147,35 @@ def _said(url, *, of_bucket=False):
             raise full from error
         if isinstance(error, OSError) and error.errno == errno.EROFS:
             raise
-        raise Unreachable(f'{_outer(url)} cannot be reached ({_reason(error)})') from error
+        raise _unreachable(_outer(url), error) from error
+
+
+def _unreachable(url, error):
+    """The Unreachable of what a library raised."""
+    unreachable = Unreachable(f'{url} cannot be reached ({_reason(error)})')
+    unreachable.again = any(
+        isinstance(one, (ConnectionError, TimeoutError, socket.gaierror)) or _status(one) in _BUSY
+        for one in _causes(error)
+    )
+    return unreachable
+
+
+def _status(error):
+    """The status of HTTP that an error of gcsfs or botocore tells of; None of any other."""
+    response = getattr(error, 'response', None)
+    if isinstance(response, dict):
+        return response.get('ResponseMetadata', {}).get('HTTPStatusCode')
+    code = getattr(error, 'code', None)
+    return code if isinstance(code, int) else None
+
+
+def _causes(error):
+    """An error, what it came of, what that came of, and so on."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _outer(url):
@@ -160,16 +191,18 @@ def of_a_full_disk(error, *, in_copy=False):
       error: whatever was raised.
       in_copy: whether it must name a file in a copy.
     """
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in FULL:
-            name = error.filename if isinstance(error.filename, str) else ''
+    for one in _causes(error):
+        if isinstance(one, OSError) and one.errno in FULL:
+            name = one.filename if isinstance(one.filename, str) else ''
             if not in_copy or named(name) != name:
                 reason = 'the folder of temporary files, where copies of buckets lie, is full'
-                return OSError(error.errno, f'{reason}; TMPDIR=DIR names another', temporary())
-        error = error.__cause__ or error.__context__
+                return OSError(one.errno, f'{reason}; TMPDIR=DIR names another', temporary())
     return None
+
+
+def may_pass(error):
+    """Whether an error, or what it came of, says that a later start may succeed."""
+    return any(getattr(one, 'again', False) for one in _causes(error))
 
 
 def temporary():

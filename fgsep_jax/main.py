@@ -387,7 +387,7 @@ def _run(argv):
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
         hosts.await_reason(error)
         refused = command_line.refusal(error)
-        if getattr(error, 'again', False):  # what is in the way may be gone at a later start
+        if buckets.may_pass(error):  # what is in the way may be gone at a later start
             refused.code = hosts.LOST
         raise refused from error
 

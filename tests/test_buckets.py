@@ -26,6 +26,7 @@ from fgsep_jax import (
     command_line,
     config as config_lib,
     files,
+    hosts,
     lock,
     main as main_program,
     stopping,
@@ -411,7 +412,7 @@ def fails(status, monkeypatch, method='_do'):
 
 
 @needs('gcsfs')
-@pytest.mark.parametrize('status', [403, 404, 500])
+@pytest.mark.parametrize('status', [403, 404, 429, 500])
 def test_what_a_bucket_refuses_is_one_line_on_it(server, monkeypatch, caplog, status):
     gcsfs = importlib.import_module('gcsfs.retry')
     monkeypatch.setattr(
@@ -423,6 +424,7 @@ def test_what_a_bucket_refuses_is_one_line_on_it(server, monkeypatch, caplog, st
         pass
     assert 'fgsep' not in str(refused.value)
     assert ('there is no bucket gs://bucket' in str(refused.value)) == (status == 404)
+    assert refused.value.again == (status in (429, 500))
     assert not caplog.records
 
 
@@ -729,6 +731,26 @@ def test_a_run_on_s3_is_evaluated_and_reported(s3, trained, tmp_path, monkeypatc
     output, _ = refused.communicate(timeout=100)
     assert refused.returncode == 2 and output.count('\n') == 1 and 's3://' in output, output
     assert not s3.find('bucket/runs/b')
+
+
+@needs('s3fs', 'moto')
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'flags',
+    [
+        ['--mode=evaluate', '--workdir=s3://bucket/a'],
+        ['--config.data.dir=s3://bucket/tones', '--workdir=b'],
+    ],
+)
+def test_where_nobody_answers_a_later_start_may_succeed(monkeypatch, tmp_path, flags):
+    monkeypatch.chdir(tmp_path)
+    for key in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+        monkeypatch.setenv(key, 'any')
+    monkeypatch.setenv('AWS_ENDPOINT_URL', 'http://127.0.0.1:9')  # where nobody listens
+    refused = program('fgsep_jax.main', *SETTINGS, *flags, check=False)
+    output, _ = refused.communicate(timeout=100)
+    assert refused.returncode == hosts.LOST and output.count('\n') == 1, output
+    assert 's3://bucket/' in output and 'connect' in output, output
 
 
 @needs('gcsfs')

@@ -120,7 +120,7 @@ def hold(folder, doing, *, flag=''):
             try:
                 held = stack.enter_context(lock.held(folder, doing, flag=flag))
             except OSError as error:
-                refusal, again = str(error), getattr(error, 'again', False)
+                refusal, again = str(error), buckets.may_pass(error)
         refusal, again = gather([refusal, again])[0]
         if refusal:
             refused = lock.Locked(refusal)
