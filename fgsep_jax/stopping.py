@@ -71,6 +71,15 @@ def use():
     atexit.register(_wait_for_leave)
 
 
+def hear():
+    """Takes these signals back from a library: JAX has SIGTERM for itself once it has joined hosts,
+    so that trainings can agree on a step to stop at, which nothing else asks it for."""
+    if threading.current_thread() is threading.main_thread():
+        for number in NAMES:
+            if callable(handler := signal.getsignal(number)):
+                signal.signal(number, handler)
+
+
 @contextlib.contextmanager
 def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
     """Within, the first signal is a request only, and a Ctrl-C after it ends the process.

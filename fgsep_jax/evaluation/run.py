@@ -6,7 +6,7 @@ import os
 
 import jax
 
-from fgsep_jax import buckets, config as config_lib, data_sets, files, names, validate
+from fgsep_jax import buckets, config as config_lib, data_sets, files, names, stopping, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.interop import model_file
@@ -89,6 +89,8 @@ def check_source(config, source):
 def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buckets.say):
     """Scores a run's best checkpoint, or a model file, on RecordSources, writes the results, prints
     the tables."""
+    if jax.process_count() > 1:
+        stopping.hear()
     task = make_task(config)
     with contextlib.ExitStack() as stack:
         for source in sources:  # all at once, so that none is refused after hours

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import hosts, main
+from fgsep_jax import hosts, lock, main
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint
 from fgsep_jax.training.state import init_state
@@ -218,3 +218,18 @@ def test_all_devices_of_all_hosts_evaluate_to_the_bytes_of_one(data, undisturbed
         (results,) = (folder / 'evaluation').iterdir()
         written.append([(results / of).read_bytes() for of in ('examples.csv', 'summary.json')])
     assert written[0] == written[1]
+
+
+@pytest.mark.slow
+def test_a_host_that_is_to_stop_in_an_evaluation_does(undisturbed, data, tmp_path):
+    """JAX takes SIGTERM for itself where it joins hosts, so that trainings can agree on a step."""
+    folder = tmp_path / 'run'
+    shutil.copytree(undisturbed, folder)
+    flags = ['--mode=evaluate', f'--data_dirs={data}', f'--workdir={folder}']
+    stopped, other = start_hosts(2, flags)
+    while not list((folder / 'evaluation').glob(f'*/{lock.NAME}')):
+        assert stopped.poll() is None, stopped.communicate()[0]
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGTERM)
+    finish(stopped, code=128 + signal.SIGTERM)
+    finish(other, code=hosts.LOST)
