@@ -22,12 +22,17 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     CACHE = os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='compiled-')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
+import gc  # noqa: E402
+
 from absl import flags  # noqa: E402
 import fsspec  # noqa: E402
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+# Tracing makes objects by the million, none of which the collector frees: it took a twentieth of
+# the suite's time.
+gc.set_threshold(100_000, 20, 50)
 # A shape that broadcasts by accident is an error.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 # A machine at work on much else makes examples slowly.
