@@ -66,7 +66,8 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     paths = [path] if isinstance(path, (str, os.PathLike)) else path
     state, told = foreign_files.read(*paths)
     path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
-    rate = told.pop('sample_rate', None)
+    its_own = told.pop('sample_rate', None)
+    rate = its_own if sample_rate is None else sample_rate
     typed, plain = _typed(keys or {}), _flat(config_lib.defaults('speech')['model'])
     for key, value in told.items():
         if type(value) is not type(plain[key]):
@@ -76,12 +77,12 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
         made = layouts.convert(state, {**told, **typed})
     except ValueError as error:
         raise ConfigError(f'{shown(path)}: {error}') from error
-    if not (sample_rate or rate):
+    if rate is None:
         raise ConfigError(f'{shown(path)} does not say its sample rate: --sample_rate=HERTZ')
     name = os.path.splitext(os.path.basename(output))[0]
     config = config_lib.base('speech', experiment=name).unlock()
     config.preset = made.layout.name
-    config.data.sources, config.data.sample_rate = made.sources, sample_rate or rate
+    config.data.sources, config.data.sample_rate = made.sources, rate
     model = dict(made.model)
     if model.get('input_norm') == model.get('norm', config.model.norm):
         model['input_norm'] = 'same'

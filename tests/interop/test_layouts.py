@@ -398,6 +398,8 @@ def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
     output = str(tmp_path / 'ours.safetensors')
     _, config, _ = import_model.import_model(tmp_path / 'theirs.pth', output, sample_rate=given)
     assert config.data.sample_rate == model_file.read_about(output).config.data.sample_rate == rate
+    with pytest.raises(ConfigError, match='sample_rate = 0'):
+        import_model.import_model(tmp_path / 'theirs.pth', output, sample_rate=0)
 
 
 @pytest.mark.parametrize(
