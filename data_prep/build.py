@@ -31,6 +31,7 @@ from data_prep import (
     engine,
     mix as mixing,
     mixtures,
+    pairing,
     progress,
     recordings,
     report as reports,
@@ -330,7 +331,7 @@ def run(
     output_dir: str,
     roots: dict[str, str] | None = None,
     sample_rate: int = 8000,
-    plan: Callable = mixtures.random_pairs,
+    plan: Callable = pairing.random_pairs,
     mix: Callable = mixing.mix,
     min_seconds: float = 0.0,
     max_clipped: float = audio.CLIPPED,
@@ -353,7 +354,7 @@ def run(
         roots: {flag: folder} in which the files lie, for the tables to name them by.
         sample_rate: of the data set; higher native rates are resampled, lower ones are skipped.
         plan: `plan(recordings that were looked into) -> list of mixtures.Mixture`, options bound
-            with `functools.partial`. If it is (a partial of) `mixtures.random_pairs`,
+            with `functools.partial`. If it is (a partial of) `pairing.random_pairs`,
             `sample_rate` and `seed` are filled in here.
         mix: `mix(mixture, sample_rate=) -> records.Example`, e.g. `mix.mix`.
         min_seconds: shorter files are skipped.
@@ -381,7 +382,7 @@ def run(
             f'{names.LONGEST} bytes'
         )
     check_unique([x.id for x in utterances], 'utterance')
-    if getattr(plan, 'func', plan) is mixtures.random_pairs:
+    if getattr(plan, 'func', plan) is pairing.random_pairs:
         plan = functools.partial(plan, sample_rate=sample_rate, seed=seed)
     mix = functools.partial(mix, sample_rate=sample_rate)
     limits = dict(sample_rate=sample_rate, min_seconds=min_seconds, max_clipped=max_clipped)

@@ -15,7 +15,7 @@ import itertools
 import os
 import types
 
-from data_prep import audio, mix, mixtures, options
+from data_prep import audio, mix, mixtures, options, scenes
 from data_prep.readers import sounds as banks
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line
@@ -26,7 +26,7 @@ TREES = {
     'desed_dir': banks.desed,
     'audioset_dir': banks.audioset,
 }
-# Flags that say how scenes are planned, see `mixtures.scenes`.
+# Flags that say how scenes are planned, see `scenes.scenes`.
 PLANNED = (
     *('seconds', 'adaptation_seconds', 'adaptation', 'events', 'snr_db'),
     *('draw', 'seed', 'repeat_share'),
@@ -97,8 +97,8 @@ def add_flags(parser: command_line.Parser) -> None:
         )
     parser.add_argument(
         '--subsets',
-        type=options.names_of(mixtures.TEST_SUBSETS),
-        default=mixtures.TEST_SUBSETS,
+        type=options.names_of(scenes.TEST_SUBSETS),
+        default=scenes.TEST_SUBSETS,
         help='of the evaluation set: classes of both sides seen in training, the background '
         'unseen, the foreground unseen, both unseen',
     )
@@ -111,8 +111,8 @@ def add_flags(parser: command_line.Parser) -> None:
     )
     parser.add_argument(
         '--adaptation',
-        choices=mixtures.ADAPTATIONS,
-        default=mixtures.ADAPTATIONS[0],
+        choices=scenes.ADAPTATIONS,
+        default=scenes.ADAPTATIONS[0],
         help='where that segment lies: in the same recording outside the excerpt that is in the '
         'mixture, right before it, or in it (what is in the mixture, without the foreground)',
     )
@@ -163,7 +163,7 @@ def beside_the_paper(rows: list[mixtures.Mixture]) -> dict[str, dict]:
     """How many files the mixtures of each set are made of, and how many the paper's were."""
     used = {name: (set(), set()) for name in OF_THE_PAPER}
     for row in rows:
-        name = 'evaluation' if row.split in mixtures.TEST_SUBSETS else row.split
+        name = 'evaluation' if row.split in scenes.TEST_SUBSETS else row.split
         foregrounds, backgrounds = used[name]
         foregrounds.update(event.path for event, _ in row.events)
         backgrounds.add(row.targets[1].path)
@@ -188,7 +188,7 @@ def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
         )
         counts[sound.split] += 1
     used, several = {}, any(len(row.events) > 1 for row in rows)
-    for split in (name for name in mixtures.SUBSETS if made[name]):
+    for split in (name for name in scenes.SUBSETS if made[name]):
         chosen = [row for row in rows if row.split == split]
         backgrounds = [row.targets[1] for row in chosen]
         met = [(event, row.targets[1]) for row in chosen for event, _ in row.events]
@@ -248,7 +248,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(),
     return dict(
         utterances=sounds,
         plan=functools.partial(
-            mixtures.scenes,
+            scenes.scenes,
             sample_rate=args.sample_rate,
             counts=counts,
             table=table,
@@ -305,6 +305,8 @@ def read_trees(args: types.SimpleNamespace) -> dict:
         for flag, root in roots.items()
     }
     check_apart(by_flag, roots)
+    if 'input_dir' in roots:
+        warnings += banks.alike(roots['input_dir'], by_flag['input_dir'])
     by_tree, lines = banks.of_their_source(
         {flag.removesuffix('_dir'): sounds for flag, sounds in by_flag.items()}, classes
     )

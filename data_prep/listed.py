@@ -9,7 +9,7 @@ import functools
 import math
 import os
 
-from data_prep import fgbg, mix, mixtures, options, tables
+from data_prep import fgbg, mix, mixtures, options, scenes, tables
 from data_prep.mixtures import EVENT, NOISE, Mixture, snr_of
 from data_prep.readers.sounds import ROLES
 from data_prep.recordings import Recording, unique_ids
@@ -18,7 +18,7 @@ from fgsep_jax import command_line, files
 from fgsep_jax.data import records
 from fgsep_jax.names import counted
 
-SPLITS = ('train', 'validation', 'test', *mixtures.TEST_SUBSETS)
+SPLITS = ('train', 'validation', 'test', *scenes.TEST_SUBSETS)
 RULES = {
     'ready': "snr_db is the table's, or the ratio of the first source's mean power and the "
     "others', measured; the sources are the files' own samples.",
@@ -224,7 +224,7 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
     """
     splits_of = {unit: {}, 'file': {}, 'mixture id': {}}
     for row in rows:
-        split = 'test' if row.split in mixtures.TEST_SUBSETS else row.split
+        split = 'test' if row.split in scenes.TEST_SUBSETS else row.split
         paths = [_real(path) for x in row.sources for path in (x.path, x.heard) if path]
         ids = [x.source_id for x in row.wanted if x.source_id != tables.below(x.path, roots)]
         for kind, found in zip(splits_of, (ids, [*paths, *row.ready[:1]], [row.id])):

@@ -16,7 +16,7 @@ import tempfile
 import types
 import unicodedata
 
-from data_prep import mixtures, recordings, tables
+from data_prep import mixtures, pairing, recordings, tables
 from data_prep.mixtures import Mixture
 from data_prep.recordings import Recording
 from fgsep_jax import buckets, command_line, files, lock, names
@@ -268,7 +268,7 @@ def pair_flags(
             type=within(0, 10**6, 'hours'),
             default=number,
             help=f'as many mixtures in {split} as come to this, each utterance at most '
-            f'{mixtures.MOST_PASSES} times on either side; 0: each once',
+            f'{pairing.MOST_PASSES} times on either side; 0: each once',
         )
     job_parser.add_argument(
         '--snr_db',
@@ -361,7 +361,7 @@ def random_pairs(args: types.SimpleNamespace) -> dict:
 
     pairs, hours = given('_pairs'), given('_hours')
     plan = functools.partial(
-        mixtures.random_pairs,
+        pairing.random_pairs,
         pairs=pairs,
         snr_db=args.snr_db,
         max_seconds=args.max_seconds,
@@ -392,7 +392,7 @@ def _fewer_hours(_, rows: list[Mixture], *, wanted: dict[str, float], sample_rat
         return {}
     line = (
         f'{", ".join(short)}: there are too few utterances, each of which is used '
-        f'{mixtures.MOST_PASSES} times at most on either side; --SPLIT_hours=N asks for fewer, '
+        f'{pairing.MOST_PASSES} times at most on either side; --SPLIT_hours=N asks for fewer, '
         '--SPLIT_pairs=N for more of the same files'
     )
     return {'Warnings': [line]}

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep import mixtures, recordings, survey
+from data_prep import pairing, recordings, scenes, survey
 from data_prep.readers import folder as reader, sounds as banks
 from data_prep.recordings import Recording
 from fgsep_jax import config as config_lib, folder, main, separate, validate
@@ -93,7 +93,7 @@ def test_as_many_mixtures_as_there_are_pairs_are_made(people, least):
     ]
     pairs = {s: flags.get(f'{s}_pairs') for s in ('train', 'validation', 'test')}
     pairs = {split: count and int(count) for split, count in pairs.items()}
-    specs = mixtures.random_pairs(
+    specs = pairing.random_pairs(
         inspected,
         sample_rate=8000,
         pairs=pairs,
@@ -136,7 +136,7 @@ def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subs
     assert flags['max_clipped'] == '0.0001'  # no clipped target, which the job would keep
     bank, _ = banks.split(bank)
     counts = {'train': 20, 'validation': 2, **dict.fromkeys(made, 2)}
-    specs = mixtures.scenes(
+    specs = scenes.scenes(
         [dataclasses.replace(one, samples=88200) for one in bank], sample_rate=44100, counts=counts
     )
     assert {spec.split for spec in specs} == set(counts)

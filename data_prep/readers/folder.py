@@ -132,7 +132,7 @@ def read(
         test: the same.
         seed: of the job.
         copies: see `recordings.distinct`.
-        split_by: `speaker`; or `recording`, which `mixtures.deal` does later, all of them being of
+        split_by: `speaker`; or `recording`, which `pairing.deal` does later, all of them being of
             training until then, and one of a recording's forms and microphones is taken.
         least: speakers of a mixture.
     Raises:

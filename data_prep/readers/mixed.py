@@ -28,7 +28,7 @@ def refuse_shared(
     *,
     together: tuple[str, ...] = (),
 ) -> None:
-    """Refuse a speaker or a mixture in two splits, as `mixtures.random_pairs` does.
+    """Refuse a speaker or a mixture in two splits, as `pairing.random_pairs` does.
 
     Args:
         root: the folder, for the refusal.

@@ -79,9 +79,9 @@ def read_classes(path: str = TABLE_1) -> dict[str, SoundClass]:
             name = label(text)
             if classes.get(name, sound_class) is not sound_class:
                 raise TreeError(
-                    f'{where}: found {text.strip()!r} again, it is {classes[name].name} already '
-                    '(case and punctuation do not count); a name must stand for one class, and a '
-                    'class on one line'
+                    f'{where}: found {text.strip()!r} again, it is the {classes[name].role} '
+                    f'{classes[name].name} already (case and punctuation do not count); a name '
+                    'must stand for one class, of one role, and a class on one line'
                 )
             if name:
                 classes[name] = sound_class
@@ -302,6 +302,26 @@ def _read(
 
 
 folder, desed, audioset = (functools.partial(_read, tree) for tree in _TREES)
+
+
+def alike(root: str, sounds: list[Recording]) -> list[str]:
+    """A line for each class of `folder` whose sounds lie in folders that differ in case and
+    punctuation alone.
+
+    Args:
+        root: the folder.
+        sounds: what `folder` read there.
+    """
+    folders = {}
+    for sound in sounds:
+        role, name = posixpath.relpath(sound.path, root).split('/')[:2]
+        folders.setdefault((role, label(name), sound.source_class), set()).add(name)
+    return [
+        f'{role} {name}: the folders {", ".join(map(repr, map(printable, sorted(same))))} are one '
+        'class, as case and punctuation do not count'
+        for (role, _, name), same in sorted(folders.items())
+        if len(same) > 1
+    ]
 
 
 def of_their_source(

@@ -15,7 +15,7 @@ import textwrap
 
 import pytest
 
-from data_prep import build, engine, folder_2mix, mix, mixtures
+from data_prep import build, engine, folder_2mix, mix, pairing
 from data_prep.__main__ import jobs
 from data_prep.readers import folder as people
 import trees
@@ -43,7 +43,7 @@ def run(corpus, output, *flags, mark=''):
         utterances=people.read(str(corpus)),
         roots={'input_dir': str(corpus)},
         output_dir=str(output),
-        plan=functools.partial(mixtures.random_pairs, pairs={'train': 40}, max_seconds=0.4),
+        plan=functools.partial(pairing.random_pairs, pairs={'train': 40}, max_seconds=0.4),
         mix=functools.partial(mix_and_die_once, mark=str(mark)),
         argv=flags,
     )

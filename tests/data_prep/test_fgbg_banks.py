@@ -78,11 +78,12 @@ def test_table_1_is_the_papers():
         ('role,class,set,names\nforeground,,seen,x\n', "line 2: found class ''"),
         (
             'role,class,set,names\nforeground,dog,seen,Bark\nforeground,cat,seen,bark\n',
-            "line 3: found 'bark' again, it is dog",
+            "line 3: found 'bark' again, it is the foreground dog",
         ),
         (
             'role,class,set\nforeground,dog,seen\nbackground,DOG!,seen\n',
-            "line 3: found 'DOG!' again, it is dog already .case and punctuation do not count.;",
+            "line 3: found 'DOG!' again, it is the foreground dog already .case and punctuation do"
+            ' not count.; a name must stand for one class, of one role',
         ),
         ('role,class,set\nforeground,😀,seen\n', "line 2: found class '😀'; .* letter or digit"),
         ('role,class,names\n', 'line 1: found the columns role, class, names'),
@@ -223,6 +224,17 @@ def test_general_form(tmp_path, classes):
         ('background', 'noise', False): 2,
     }
     assert ignored == {'foreground/peel': 2, 'background/dog': 1}
+
+
+def test_folders_that_are_one_class_are_told(tmp_path, classes):
+    for name in ('foreground/dog', 'foreground/Dog!', 'background/rain', 'foreground/bell'):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / 'a.wav').touch()
+    sounds = banks.folder(str(tmp_path), classes=classes)
+    assert banks.alike(f'{tmp_path}/', sounds) == [
+        "foreground dog: the folders 'Dog!', 'dog' are one class, as case and punctuation do not"
+        ' count'
+    ]
 
 
 @pytest.mark.parametrize('below', ['', 'audio', 'audio/train', 'audio/train/soundbank'])

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from data_prep import mixtures
+from data_prep import scenes
 from data_prep.recordings import Recording
 
 RATE = 1000
@@ -28,7 +28,7 @@ def bank(number=6, samples=5000):
 
 def plan(inspected, counts=COUNTS, **options):
     options = {'table': 'classes.csv'} | options
-    return mixtures.scenes(inspected, sample_rate=RATE, counts=counts, **options)
+    return scenes.scenes(inspected, sample_rate=RATE, counts=counts, **options)
 
 
 def test_subsets_are_those_of_the_paper():
@@ -137,7 +137,7 @@ def test_a_split_without_sounds_is_refused_with_the_flag_that_does_without():
         plan(seen)
     some = {name: count for name, count in COUNTS.items() if name not in ('c2', 'c4')}
     assert {spec.split for spec in plan(seen, some)} == {'train', 'validation', 'c1', 'c3'}
-    assert mixtures.missing(seen, COUNTS) == dict.fromkeys(
+    assert scenes.missing(seen, COUNTS) == dict.fromkeys(
         ('c2', 'c4'), 'no usable sound of an unseen background class in the evaluation split'
     )
     none = [one for one in bank() if one.split != 'train']
@@ -170,7 +170,7 @@ def test_a_split_of_one_recording_is_refused():
     assert not {'--groups', '--classes'} & {*re.findall(r'--\w+', str(refused.value))}
     assert (
         "validation split shares one recording, 'r'"
-        in mixtures.missing(inspected, counts)['validation']
+        in scenes.missing(inspected, counts)['validation']
     )
 
 
@@ -180,7 +180,7 @@ def test_excerpt_and_segment(length, samples, adaptation):
     grid = [0.0, 0.3, 0.5, 0.7, 0.999]
     starts, orders = set(), set()
     for draws in itertools.product(grid, grid, grid):
-        start, segment, overlap = mixtures.place_background(
+        start, segment, overlap = scenes.place_background(
             length, samples=samples, adaptation=adaptation, draws=draws
         )
         assert 0 <= start < length and 0 <= segment < length
@@ -232,7 +232,7 @@ def test_more_events_than_recordings_are_refused():
         plan(bank(), {'validation': 5}, events=(1, 5))
 
 
-@pytest.mark.parametrize('where', mixtures.ADAPTATIONS)
+@pytest.mark.parametrize('where', scenes.ADAPTATIONS)
 @pytest.mark.parametrize('samples, adaptation', [(200, 200), (200, 90), (100, 250), (200, 1)])
 @pytest.mark.parametrize('length', [1, 10, 150, 200, 250, 270, 399, 400, 401, 450, 451, 1000])
 def test_where_the_segment_lies(where, length, samples, adaptation):
@@ -241,7 +241,7 @@ def test_where_the_segment_lies(where, length, samples, adaptation):
         return  # refused before
     fits, starts = length >= samples + adaptation, set()
     for draws in itertools.product([0.0, 0.3, 0.7, 0.999999], repeat=3):
-        start, segment, overlap = mixtures.place_background(
+        start, segment, overlap = scenes.place_background(
             length, samples=samples, adaptation=adaptation, draws=draws, where=where
         )
         assert 0 <= start < length and 0 <= segment < length

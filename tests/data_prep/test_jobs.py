@@ -17,7 +17,7 @@ import tempfile
 import numpy as np
 import pytest
 
-from data_prep import build, engine, folder_2mix, mix, mixtures, output, recordings
+from data_prep import build, engine, folder_2mix, mix, mixtures, output, pairing, recordings
 from data_prep.readers import folder as people
 from fgsep_jax import buckets, lock
 from fgsep_jax.data import records, source
@@ -380,7 +380,7 @@ def test_progress_is_logged(corpus, tmp_path, monkeypatch, caplog):
 
 
 def adaptation_plan(inspected):
-    specs = mixtures.random_pairs(inspected, sample_rate=8000, pairs={'train': 4})
+    specs = pairing.random_pairs(inspected, sample_rate=8000, pairs={'train': 4})
     return [s for s in specs if s.split == 'train']
 
 

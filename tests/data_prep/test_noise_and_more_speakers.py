@@ -21,6 +21,7 @@ from data_prep import (
     mix,
     mixtures,
     options,
+    pairing,
     report as reports,
     wham,
     wsj0_2mix,
@@ -58,11 +59,11 @@ def test_mixtures_are_of_different_speakers_and_differ(files_of, size, wanted, s
     how = dict(sample_rate=8000, pairs={'train': wanted}, fewer=True, speakers=size, seed=seed)
     if size > len(files_of):
         with pytest.raises(ValueError, match=f'mixtures need {size}; give it more speakers'):
-            mixtures.random_pairs(inspected, **how)
+            pairing.random_pairs(inspected, **how)
         return
-    rows = mixtures.random_pairs(inspected, **how)
+    rows = pairing.random_pairs(inspected, **how)
     random.Random(seed).shuffle(inspected)
-    assert mixtures.random_pairs(inspected, **how) == rows
+    assert pairing.random_pairs(inspected, **how) == rows
     everything = groups_of(inspected, size)
     made = [tuple(source.path for source in row.sources) for row in rows]
     assert len({*made}) == len(made) == min(wanted, len(everything)) and {*made} <= everything
@@ -76,7 +77,7 @@ def test_mixtures_are_of_different_speakers_and_differ(files_of, size, wanted, s
 
 def test_a_pass_takes_each_utterance_once_in_each_place():
     inspected = corpus([5] * 6)
-    rows = mixtures.random_pairs(inspected, sample_rate=8000, speakers=3)
+    rows = pairing.random_pairs(inspected, sample_rate=8000, speakers=3)
     for place in range(3):
         counts = collections.Counter(row.sources[place].path for row in rows)
         assert counts == dict.fromkeys((x.path for x in inspected), 1)
@@ -87,7 +88,7 @@ def test_a_pass_takes_each_utterance_once_in_each_place():
 
 def test_more_groups_than_there_are_is_said():
     with pytest.raises(ValueError, match='3 speakers give 6 different mixtures; ask for fewer'):
-        mixtures.random_pairs(corpus([1] * 3), sample_rate=8000, pairs={'train': 7}, speakers=3)
+        pairing.random_pairs(corpus([1] * 3), sample_rate=8000, pairs={'train': 7}, speakers=3)
     with pytest.raises(ValueError, match='cannot make test, training with 3 each.*need 3; --test'):
         people.split_speakers(set('abcde'), validation=0, test=0.1, least=3)
     splits = people.split_speakers(set('abcdef'), validation=0, test=0.1, least=3)

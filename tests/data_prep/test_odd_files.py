@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import audio, folder_2mix, mix, mixtures, recordings
+from data_prep import audio, folder_2mix, mix, pairing, recordings
 from data_prep.readers import folder as people
 from data_prep.recordings import Recording
 from fgsep_jax.data import audio_files, containers
@@ -286,7 +286,7 @@ def test_a_mixture_takes_what_was_inspected(tmp_path):
         audio.inspect(Recording(p.stem, p.stem, str(p), 'test'), sample_rate=RATE)
         for p in (quiet, loud)
     ]
-    for spec in mixtures.random_pairs(inspected, sample_rate=RATE):
+    for spec in pairing.random_pairs(inspected, sample_rate=RATE):
         example = mix.mix_at_levels(spec, sample_rate=RATE)
         source_T = example.sources_ST[example.source_ids.index('a')]
         assert np.corrcoef(source_T, SOUND_T)[0, 1] > 0.999

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_prep import audio, mix, mixtures
+from data_prep import audio, mix, mixtures, pairing
 from data_prep.recordings import Recording
 import sound_trees
 import trees
@@ -49,7 +49,7 @@ def test_speakers_have_the_snr_that_was_drawn(tmp_path, offset):
         inspected(tmp_path / f'p{i}.wav', sound_T - sound_T.mean())
         for i, sound_T in enumerate(sounds)
     ]
-    for one, other in zip(*(mixtures.random_pairs(x, sample_rate=RATE) for x in (good, good))):
+    for one, other in zip(*(pairing.random_pairs(x, sample_rate=RATE) for x in (good, good))):
         example = mix.mix_at_levels(one, sample_rate=RATE)
         clips = tuple(plain[int(clip.source_id)] for clip in other.sources)
         sources = tuple(

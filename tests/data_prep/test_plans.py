@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from data_prep import build, mixtures
+from data_prep import build, mixtures, pairing
 from data_prep.mixtures import Mixture, Source
 from data_prep.recordings import Recording
 
@@ -20,7 +20,7 @@ def corpus(speakers, *, files=5, samples=16000, split='train'):
 
 def test_one_pass_uses_each_utterance_once_a_side():
     inspected = corpus('abcdef')
-    specs = mixtures.random_pairs(inspected, sample_rate=8000)
+    specs = pairing.random_pairs(inspected, sample_rate=8000)
     for side in (0, 1):
         paths = [spec.sources[side].path for spec in specs]
         assert sorted(paths) == sorted(one.path for one in inspected)
@@ -28,14 +28,14 @@ def test_one_pass_uses_each_utterance_once_a_side():
 
 
 def test_pairs_are_mixed_well():
-    specs = mixtures.random_pairs(corpus('abcdef'), sample_rate=8000)
+    specs = pairing.random_pairs(corpus('abcdef'), sample_rate=8000)
     pairs = {tuple(clip.source_id for clip in spec.sources) for spec in specs}
     assert len(pairs) > 12  # of 30 possible ones, in 30 mixtures
 
 
 @pytest.mark.parametrize('wanted', [1, 7, 30, 47, 150])
 def test_wanted_number_without_repeats(wanted):
-    specs = mixtures.random_pairs(corpus('abcdef'), sample_rate=8000, pairs={'train': wanted})
+    specs = pairing.random_pairs(corpus('abcdef'), sample_rate=8000, pairs={'train': wanted})
     assert len(specs) == wanted
     assert len({spec.id for spec in specs}) == wanted
 
@@ -45,8 +45,8 @@ def test_wanted_number_without_repeats(wanted):
 def test_as_many_mixtures_as_come_to_hours(speakers, hours):
     inspected = corpus('abcdef')  # of 66 s
     how = dict(sample_rate=8000, speakers=speakers)
-    rows = mixtures.random_pairs(inspected, hours={'train': hours}, **how)
-    one_pass = mixtures.random_pairs(inspected, **how)
+    rows = pairing.random_pairs(inspected, hours={'train': hours}, **how)
+    one_pass = pairing.random_pairs(inspected, **how)
     assert rows == one_pass if not hours else rows[:5] == one_pass[:5]
     seconds = [row.samples / 8000 for row in rows]
     enough = sum(seconds) >= 3600 * hours
@@ -56,7 +56,7 @@ def test_as_many_mixtures_as_come_to_hours(speakers, hours):
         used = collections.Counter(row.sources[place].path for row in rows)
         assert max(used.values()) <= 3 and (enough or min(used.values()) == 3)
     # A number of mixtures counts for more.
-    few = mixtures.random_pairs(inspected, pairs={'train': 7}, hours={'train': hours}, **how)
+    few = pairing.random_pairs(inspected, pairs={'train': 7}, hours={'train': hours}, **how)
     assert few == one_pass[:7]
 
 
@@ -64,16 +64,16 @@ def test_numbers_depend_on_the_ids_and_the_seed_only():
     inspected = corpus('abcd')
     shuffled = inspected[:]
     random.Random(1).shuffle(shuffled)
-    specs = mixtures.random_pairs(inspected, sample_rate=8000)
-    assert mixtures.random_pairs(shuffled, sample_rate=8000) == specs
-    assert mixtures.random_pairs(inspected, sample_rate=8000, seed=1) != specs
+    specs = pairing.random_pairs(inspected, sample_rate=8000)
+    assert pairing.random_pairs(shuffled, sample_rate=8000) == specs
+    assert pairing.random_pairs(inspected, sample_rate=8000, seed=1) != specs
     # A mixture that occurs in a larger request is the same mixture.
-    more = mixtures.random_pairs(inspected, sample_rate=8000, pairs={'train': 40})
+    more = pairing.random_pairs(inspected, sample_rate=8000, pairs={'train': 40})
     assert {s.id: s for s in more}[specs[0].id] == specs[0]
 
 
 def test_shards_do_not_depend_on_the_order_of_the_specs():
-    specs = mixtures.random_pairs(corpus('abcd', files=30), sample_rate=8000)
+    specs = pairing.random_pairs(corpus('abcd', files=30), sample_rate=8000)
 
     def members(specs):
         work = build.assign_shards(specs)
@@ -86,7 +86,7 @@ def test_shards_do_not_depend_on_the_order_of_the_specs():
 
 
 def test_snr_and_crop_ranges():
-    specs = mixtures.random_pairs(
+    specs = pairing.random_pairs(
         corpus('abcdef', files=20), sample_rate=8000, snr_db=(-5, 5), pairs={'train': 1000}
     )
     snrs = [spec.snr_db for spec in specs]
@@ -103,7 +103,7 @@ def test_snr_and_crop_ranges():
 
 def test_splits_never_mix():
     inspected = corpus('abc') + corpus('def', split='test')
-    specs = mixtures.random_pairs(inspected, sample_rate=8000)
+    specs = pairing.random_pairs(inspected, sample_rate=8000)
     for spec in specs:
         speakers = {clip.source_id for clip in spec.sources}
         assert speakers <= set('abc' if spec.split == 'train' else 'def')
@@ -112,12 +112,12 @@ def test_splits_never_mix():
 
 def test_a_speaker_in_two_splits_is_refused():
     with pytest.raises(ValueError, match='must not cross splits'):
-        mixtures.random_pairs(corpus('abc') + corpus('cd', split='test'), sample_rate=8000)
+        pairing.random_pairs(corpus('abc') + corpus('cd', split='test'), sample_rate=8000)
 
 
 def test_one_speaker_with_most_files():
     inspected = corpus('a', files=20) + corpus('bcd', files=2)
-    specs = mixtures.random_pairs(inspected, sample_rate=8000)
+    specs = pairing.random_pairs(inspected, sample_rate=8000)
     assert len(specs) >= 10
     assert all(spec.sources[0].source_id != spec.sources[1].source_id for spec in specs)
 
@@ -133,20 +133,20 @@ def test_one_speaker_with_most_files():
 )
 def test_impossible_requests(speakers, wanted, message):
     with pytest.raises(ValueError, match=message):
-        mixtures.random_pairs(corpus(speakers), sample_rate=8000, pairs={'train': wanted})
+        pairing.random_pairs(corpus(speakers), sample_rate=8000, pairs={'train': wanted})
 
 
 def test_a_split_that_is_not_asked_for_is_not_made():
     inspected = corpus('abcd') + corpus('efgh', split='test')
     pairs = {'train': 0, 'test': 5}
-    specs = mixtures.random_pairs(inspected, sample_rate=8000, pairs=pairs)
+    specs = pairing.random_pairs(inspected, sample_rate=8000, pairs=pairs)
     assert {spec.split for spec in specs} == {'test'} and len(specs) == 5
 
 
 @pytest.mark.parametrize('samples, parts', [(16000, 1), (16001, 2), (100000, 7), (1, 1)])
 def test_cut_makes_equal_parts_and_loses_nothing(samples, parts):
     one = Recording('u', 's', 'p', 'train', samples=samples)
-    segments = mixtures.cut(one, sample_rate=8000, max_seconds=2.0)
+    segments = pairing.cut(one, sample_rate=8000, max_seconds=2.0)
     assert len(segments) == parts
     assert segments[0].start == 0 and segments[-1].start + segments[-1].samples == samples
     lengths = [segment.samples for segment in segments]
@@ -184,8 +184,8 @@ SHARES = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 def test_recordings_or_their_pieces_are_dealt(files, seconds, pieces):
     inspected = corpus('ab', files=files, samples=8000 * seconds)
     how = dict(sample_rate=8000, max_seconds=4.0, shares=SHARES)
-    specs = mixtures.random_pairs(inspected, **how)
-    assert mixtures.random_pairs(inspected[::-1], **how) == specs
+    specs = pairing.random_pairs(inspected, **how)
+    assert pairing.random_pairs(inspected[::-1], **how) == specs
     heard = collections.defaultdict(set)  # (speaker, split): (path, start of its segment)
     for spec in specs:
         for clip in spec.sources:
@@ -203,10 +203,10 @@ def test_recordings_or_their_pieces_are_dealt(files, seconds, pieces):
 
 def test_who_has_too_few_pieces_is_in_training_alone():
     inspected = corpus('ab', files=4) + corpus('c', files=2)
-    specs = mixtures.random_pairs(inspected, sample_rate=8000, shares=SHARES)
+    specs = pairing.random_pairs(inspected, sample_rate=8000, shares=SHARES)
     splits = {s.split for s in specs for clip in s.sources if clip.source_id == 'c'}
     assert splits == {'train'}
     with pytest.raises(ValueError, match="split 'test' has no usable file"):
-        mixtures.random_pairs(
+        pairing.random_pairs(
             corpus('ab', files=2), sample_rate=8000, pairs=dict.fromkeys(SHARES), shares=SHARES
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import build, embedded, fgbg, folder_2mix, mixtures
+from data_prep import build, embedded, fgbg, folder_2mix, pairing
 from data_prep.recordings import Recording
 import trees
 
@@ -69,7 +69,7 @@ def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
             name='x',
             utterances=utterances,
             output_dir=str(tmp_path / 'out'),
-            plan=mixtures.random_pairs,
+            plan=pairing.random_pairs,
             mix=fail,
         )
     assert 'Traceback' not in caplog.text
