@@ -97,6 +97,7 @@ ALLOWED = {
         'lock',
         'metrics',
         'report',  #  prints the report's own matrix
+        'stopping',
         'tasks',
         'training.checkpoint',
         'training.mesh',

@@ -197,8 +197,11 @@ def _is_there(path, source, config, step, digest, baselines):
         systems += ['untrained', *oracles]
     for system in systems:
         try:
-            summary = runs_lib.read_result(path, name, system).summary
+            result = runs_lib.read_result(path, name, system)
         except runs_lib.ResultsError:
+            return False
+        summary = result.summary
+        if runs_lib.strange(result, system, **config):
             return False
         if any(name not in summary['metrics'] for name in run_lib.quality(config)):
             return False

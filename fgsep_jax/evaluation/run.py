@@ -199,6 +199,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
             f'note: {seen["speakers_trained_on"]} of the {seen["speakers"]} speakers or recordings'
             f' of {names.shown(name)} are called as some that this run was trained on'
         )
+    audio = os.path.join(workdir, 'audio', names.part(name))
     rows_of_table, own = {}, None
     for system_name, system in compared.items():
         label = names.shown(f'{system_name or config.experiment} on {name}')
@@ -233,6 +234,11 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
             **seen,
         )
         if jax.process_index() == 0:
+            if not system_name:
+                # First, so that where there are results the sounds are whole. With none asked for,
+                # those of an earlier model go nevertheless.
+                count = settings.listen_examples
+                listen.write_examples(audio, name, source, compared, count=count, **how)
             evaluate_lib.write(_folder(config, workdir, source, system_name), rows, content)
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
             system_name, system_name.replace('_', ' ')
@@ -252,12 +258,9 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         )
     )
     if jax.process_index() == 0:
-        folder = os.path.join(workdir, 'audio', names.part(name))
-        # With none asked for, those of an earlier model go nevertheless.
-        listen.write_examples(folder, name, source, compared, count=settings.listen_examples, **how)
         buckets.put_up(workdir)
         if settings.listen_examples:
-            say(f'\nlisten             {folder}/*/*.wav')
+            say(f'\nlisten             {audio}/*/*.wav')
 
 
 def _seen(heard, source, folder):

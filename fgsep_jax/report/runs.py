@@ -49,6 +49,8 @@ SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them tra
 ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
 TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
 _ROLES = ('mixture', 'reference', 'estimate')
+RESULT = ('summary.json', 'examples.csv')  # files of one
+ROUNDED = 0.1  # dB by which scores of what is listened to may differ, as other batches round
 
 
 class ResultsError(ValueError):
@@ -122,10 +124,13 @@ class Run:
     def results(self):
         """{data set: {system: Result}}; the run's own system is ''."""
         root, results = os.path.join(self.path, 'evaluation'), {}
-        for path in files.find(root, 'summary.json'):
-            folder, _, system = os.path.relpath(os.path.dirname(path), root).partition(os.sep)
+        written = (path for name in RESULT for path in files.find(root, name))
+        for path in sorted({os.path.dirname(path) for path in written}):
+            folder, _, system = os.path.relpath(path, root).partition(os.sep)
             try:
                 result = read_result(self.path, folder, system)
+                if others := strange(result, system, **self.config):
+                    raise ResultsError(f'{path} is not of this run: {others}; evaluate again')
             except ResultsError as error:
                 self.problems.append(f'{self.name}: {error}')
                 continue
@@ -213,8 +218,14 @@ class Run:
 
     @functools.cached_property
     def examples(self):
-        """{data set: {example id: content of example.json, with its folder under 'folder'}}."""
-        return read_examples(self.path, self.problems)
+        """{data set: {example id: content of example.json, its folder under 'folder'}} of those
+        that were scored as the results say."""
+        examples = read_examples(self.path, self.problems)
+        for data_set, those in examples.items():
+            for name, why in _unlike_results(those, self.results.get(data_set, {})).items():
+                where = those.pop(name)['folder']
+                self.problems.append(f'{where}: its sounds are left out ({why})')
+        return {data_set: those for data_set, those in examples.items() if those}
 
 
 def open_run(path, name=''):
@@ -320,6 +331,55 @@ def no_runs(folder):
     )
 
 
+def strange(result, system, *, experiment, preset, seed, **_):
+    """In what a Result is not of a run's system, in words, e.g. 'seed is 1, not 0'; '' where it is.
+
+    Args:
+      result: what `read_result` gives.
+      system: folder that it lies in, below the data set's.
+      experiment, preset, seed: of the run's config.
+    """
+    summary = result.summary
+    name = summary['system']
+    is_own = names.part(name) == system if system else name == experiment
+    wanted = {'system': name if is_own else system or experiment, 'preset': preset, 'seed': seed}
+    return ', '.join(
+        f'{key} is {summary[key]!r:.40}, not {value!r:.40}'
+        for key, value in wanted.items()
+        if summary.get(key, value) != value
+    )
+
+
+def _unlike_results(examples, results):
+    """{id: why} of the examples whose estimates have other scores than the results.
+
+    Args:
+      examples: {id: content of example.json} of a data set.
+      results: {system: Result} on it.
+    """
+    unlike = {}
+    for system, result in results.items():
+        columns = result.columns
+        at = {
+            row: n
+            for n, row in enumerate(zip(columns['id'], columns['source']))
+            if row[0] in examples
+        }
+        for name, content in examples.items():
+            for about in content['files'].values():
+                row = at.get((name, about.get('source')))
+                if about['role'] != 'estimate' or about['system'] != system or row is None:
+                    continue
+                for metric, value in about['scores'].items():
+                    scored = columns[metric][row] if metric in columns else value
+                    if abs(value - scored) > ROUNDED:
+                        unlike[name] = (
+                            f'{metric} of {about["source"]} is {value:.2f} dB there and'
+                            f' {scored:.2f} dB in examples.csv; evaluate again'
+                        )
+    return unlike
+
+
 def read_result(run, data_set, system=''):
     """Reads one Result.
 
@@ -332,7 +392,7 @@ def read_result(run, data_set, system=''):
       ResultsError: it is not there, or cannot be read.
     """
     folder = os.path.join(os.path.expanduser(run), 'evaluation', data_set, system)
-    for path in (os.path.join(folder, name) for name in ('summary.json', 'examples.csv')):
+    for path in (os.path.join(folder, name) for name in RESULT):
         if not os.path.lexists(path):
             raise ResultsError(f'{path} is missing')
     summary, examples, together = _read_both(folder)

@@ -8,8 +8,9 @@ import pytest
 
 from fgsep_jax import buckets, lock
 from fgsep_jax.config import ConfigError
-from fgsep_jax.evaluation import cross
+from fgsep_jax.evaluation import cross, listen
 from fgsep_jax.interop import model_file
+from fgsep_jax.report import runs as reading
 from fgsep_jax.training import checkpoint, run as training
 import synthetic
 import tiny
@@ -74,6 +75,22 @@ def test_every_run_on_every_data_set_and_no_more_than_once(root, capsys, monkeyp
         'on_high/evaluation/low',
     }
     assert '"filter_taps": 512' in path.read_text()
+
+
+def test_stopped_before_its_sounds_are_whole_it_is_not_done(root, capsys, monkeypatch, tmp_path):
+    runs, sets = tmp_path / 'runs', [str(root / 'low')]
+    shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
+    overrides = {'evaluation': {'listen_examples': 2}}
+    with monkeypatch.context() as patch:
+        patch.setattr(listen, '_write', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            cross.cross_evaluate([str(runs)], sets, overrides=overrides)
+    cross.cross_evaluate([str(runs)], sets, overrides=overrides)
+    assert 'nothing to do' not in capsys.readouterr().out
+    assert len(list((runs / 'a' / 'audio').rglob('example.json'))) == 2
+    assert reading.open_run(runs / 'a').examples.keys() == {'low'}
+    cross.cross_evaluate([str(runs)], sets, overrides=overrides)
+    assert 'nothing to do' in capsys.readouterr().out
 
 
 def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):
@@ -158,6 +175,6 @@ def test_notes_on_runs_in_a_bucket_name_it(memory, monkeypatch, capsys):
             notes.append(f'{folder}/a is damaged')
             return results
 
-        monkeypatch.setattr(cross.runs_lib, 'tables', tables)
+        monkeypatch.setattr(cross.scores, 'of', tables)
         cross._print_matrix([])
     assert capsys.readouterr().out == 'note: memory://b/runs/a is damaged\n'

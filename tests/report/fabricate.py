@@ -95,11 +95,13 @@ def run(
         systems = ['', 'untrained'] + (
             (['ideal_mel_mask'] if named else []) + ['ideal_ratio_mask'] if oracle else []
         )
+        scored = {}
         for system in systems:
             level = gain + {'': 2.0, 'untrained': -20.0}.get(system, 13.0)
-            result(folder, config, name, system, level, examples, seed)
+            rows = result(folder, config, name, system, level, examples, seed)
+            scored[system] = {(row['id'], row['source']): row for row in rows}
         if sounds:
-            listening(folder, config, name, systems)
+            listening(folder, config, name, scored)
 
 
 def generator(*what):
@@ -143,7 +145,7 @@ def _rows(config, name, system, level, count, seed):
 
 
 def result(folder, config, name, system, level, count, seed):
-    """Writes examples.csv and summary.json of one system on one data set."""
+    """Writes examples.csv and summary.json of one system on one data set; returns its rows."""
     rows = _rows(config, name, system, level, count, seed)
     names = ('foreground', 'background') if config.task == 'foreground' else ()
     data_set, _, split = name.partition('-')
@@ -168,9 +170,10 @@ def result(folder, config, name, system, level, count, seed):
     evaluate.write(where, rows, content)
     # As of a version that did not say which examples a summary is of: tests change them.
     files.write({os.path.join(where, 'summary.json'): json.dumps(content, indent=2) + '\n'})
+    return rows
 
 
-def listening(folder, config, name, systems):
+def listening(folder, config, name, scored):
     """Writes the sounds of one example and what they are."""
     example = f'{name}-003'
     where = os.path.join(folder, 'audio', name, example)
@@ -182,13 +185,14 @@ def listening(folder, config, name, systems):
     files = {'mixture.wav': ({'role': 'mixture'}, sum(source.values()))}
     for one in names:
         files[f'reference_{one}.wav'] = ({'role': 'reference', 'source': one}, source[one])
-        for system in systems:
+        for system, rows in scored.items():
+            row = rows.get((example, one), {})
             files[os.path.join(system, f'estimate_{one}.wav')] = (
                 {
                     'role': 'estimate',
                     'source': one,
                     'system': system,
-                    'scores': {'si_snri': 2.5, 'sdri': 3.5},
+                    'scores': {metric: row.get(metric, 2.5) for metric in ('si_snri', 'sdri')},
                 },
                 0.5 * source[one],
             )

@@ -288,10 +288,46 @@ def test_half_characters_anywhere_in_a_configuration(folder):
             section[f'new {half}'] = 1
         config['task'] = 'speech'
         path.write_text(json.dumps(config))
+        for summary in (folder / run).glob('evaluation/*/summary.json'):
+            about = {'system': config['experiment'], 'preset': config['preset']}
+            summary.write_text(json.dumps(json.loads(summary.read_text()) | about))
     results = scores.read([str(folder)], [])
     text.compare(results)
     assert len(results.runs) == 2
     json.dumps([*results.runs.label, *results.runs.config], ensure_ascii=False).encode()
+
+
+def test_results_of_others_are_named(folder):
+    """Folders that were exchanged, or copied to where another system's belong."""
+    run = folder / 'whole' / 'evaluation' / 'alpha'
+    whole = (run / 'summary.json').read_text()
+    for key, value in (('seed', 7), ('preset', 'paper'), ('system', 'blstm_m2')):
+        (run / 'summary.json').write_text(json.dumps(json.loads(whole) | {key: value}))
+        notes = []
+        table = scores.read([str(folder)], notes).scores
+        (note,) = [note for note in notes if f'{key} is {value!r}, not' in note]
+        assert 'whole' in note and 'evaluate again' in note
+        assert 'model' not in set(table[table.run == 'whole'].system)
+    (run / 'summary.json').write_text(whole)
+    oracle = run / 'ideal_ratio_mask'
+    for name in runs.RESULT:
+        shutil.copy(run / name, oracle / name)
+    (note,) = [note for note in read(folder)[1] if 'not of this run' in note]
+    assert "system is 'convtasnet" in note and "not 'ideal_ratio_mask'" in note
+    shutil.rmtree(oracle)
+    (run / 'summary.json').unlink()
+    (note,) = [note for note in read(folder)[1] if 'summary.json is missing' in note]
+
+
+def test_sounds_of_another_evaluation_are_not_heard(folder):
+    assert not [note for note in read(folder)[1] if 'sounds' in note]
+    (path,) = (folder / 'whole' / 'audio' / 'alpha').glob('*/example.json')
+    content = json.loads(path.read_text())
+    content['files']['estimate_2.wav']['scores']['sdri'] += 0.3
+    path.write_text(json.dumps(content))
+    (note,) = [note for note in read(folder)[1] if 'sounds' in note]
+    assert str(path.parent) in note and 'sdri of 2 is' in note and 'evaluate again' in note
+    assert not runs.open_run(folder / 'whole').examples
 
 
 def test_loops_of_links_end(folder):

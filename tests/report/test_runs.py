@@ -349,9 +349,11 @@ def test_a_run_scored_on_validation_alone_has_its_table_and_sounds(tmp_path, exp
     fabricate.run(tmp_path / 'one', experiment, test_sets=(), sounds=False)
     config = fabricate.load(experiment, 'demo')
     config.data.dir = '/nowhere/alpha'
+    scored = {}
     for system, level in (('', 1.0), ('ideal_ratio_mask', 9.0)):
-        fabricate.result(tmp_path / 'one', config, 'alpha-validation', system, level, 6, 0)
-    fabricate.listening(tmp_path / 'one', config, 'alpha-validation', ['', 'ideal_ratio_mask'])
+        rows = fabricate.result(tmp_path / 'one', config, 'alpha-validation', system, level, 6, 0)
+        scored[system] = {(row['id'], row['source']): row for row in rows}
+    fabricate.listening(tmp_path / 'one', config, 'alpha-validation', scored)
     sections = {section.name: section for section in page.sections(results_in(tmp_path))}
     (table,) = sections['other_splits'].items
     assert [row[0] for row in table.rows] == [
