@@ -13,10 +13,11 @@ import importlib
 import json
 import os
 
-from data_prep import options
+from data_prep import mix, options
 from fgsep_jax import command_line, files, lock
 from fgsep_jax.config import embedded_dir
 from fgsep_jax.data.records import DATASET_FILE
+from fgsep_jax.data.source import RecordSource
 
 TASKS = ('speech', 'foreground')  # each is data_prep/embedded_<task>.py
 
@@ -34,9 +35,12 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     wanted = json.loads(json.dumps(vars(args)))
     later = {key: value for key, value in options.LATER.items() if key in wanted}
     config = {**json.loads(json.dumps(later)), **metadata.get('config', {})}
-    if (metadata.get('job'), metadata.get('synthesiser')) == (job, synthesiser) and all(
+    made = tuple(metadata.get(key) for key in ('job', 'synthesiser', 'rules_version'))
+    if made == (job, synthesiser, mix.RULES_VERSION) and all(
         wanted.get(key) == value for key, value in config.items()
     ):
+        for split in metadata['splits']:
+            RecordSource(args.output_dir, split)  # refuses one of which a file is gone
         return True
     raise ValueError(
         f'{args.output_dir} holds another data set, made by job {metadata.get("job")!r} with '

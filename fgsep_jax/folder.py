@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 
-from fgsep_jax import config as config_lib, data_sets, files
+from fgsep_jax import config as config_lib, data_sets, files, lock
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import counted, identifier, shown
@@ -502,7 +502,8 @@ def build(folder, survey, directory, *, rate, mixtures, say):
         contents[os.path.join(directory, CLASSES)] = class_table(survey)[0]
         flags.append(f'--classes={os.path.join(directory, CLASSES)}')
     os.makedirs(directory, exist_ok=True)
-    files.write(contents)
+    if not lock.holder(directory):  # else another process makes it of what it has seen
+        files.write(contents)
     data_sets.run_job(name, flags, directory, f'no mixtures in {shown(directory)} yet', say=say)
 
 

@@ -390,15 +390,14 @@ def separate(words, args):
     if passed:
         kinds = ', '.join(f'{count} {kind}' for kind, count in passed.most_common(5))
         say(f'passed over: {kinds}')
-    settings = hashlib.sha256(
-        json.dumps(
-            [about.identity, args.start, args.seconds, args.background, args.bits, args.rate,
-             _stamp(background),
-             sorted(how.items(), key=str)],
-            default=str,
-        ).encode()
-    ).hexdigest()[:16]  # fmt: skip
     folder = args.output_dir
+
+    def manifest_of(identity):
+        asked = (args.start, args.seconds, args.background, args.bits, args.rate)
+        content = [identity, *asked, _stamp(background), sorted(how.items(), key=str)]
+        settings = hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
+        return Manifest(folder, settings, args.labels, args.overwrite)
+
     files.check_folder(folder)
     if args.page and not args.overwrite:
         _check_page(folder)
@@ -407,7 +406,7 @@ def separate(words, args):
             files.refuse_links(*os.path.split(os.path.join(folder, path)))
     writing_now = not args.dry_run
     with lock.held(folder, 'separation', flag='-o') if writing_now else contextlib.nullcontext():
-        manifest = Manifest(folder, settings, args.labels, args.overwrite)
+        manifest = manifest_of(about.identity)
         if writing_now:
             _clean(folder, {os.path.dirname(path) for job in jobs for path in job.outputs.values()})
         waiting = _waiting(jobs, manifest, folder, overwrite=args.overwrite, labels=args.labels)
@@ -424,6 +423,10 @@ def separate(words, args):
             separator = model_lib.load(command_line.path(model))
             for note in separator.notes:
                 say(f'note: {note}')
+            if separator.identity != about.identity:  # the best is damaged, or there is a better
+                manifest = manifest_of(separator.identity)
+                look = dict(overwrite=args.overwrite, labels=args.labels)
+                waiting = _waiting(jobs, manifest, folder, **look)
             say(
                 f'{names.counted(len(waiting), "recording")}; {separator.name}, step'
                 f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'

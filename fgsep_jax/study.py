@@ -33,6 +33,7 @@ from fgsep_jax import (
 )
 from fgsep_jax.data.records import RecordError, parts_of
 from fgsep_jax.data.source import open_dataset
+from fgsep_jax.report import runs as runs_lib
 from fgsep_jax.training import run_folder
 
 LAW = {'loss.power_law_weight': '0.01'}
@@ -165,6 +166,7 @@ def _run(name, argument, values, opened, output, *, baselines):
     data_sets.check_names(called)
     folder = os.path.join(output, 'runs', name)
     run_folder.check(folder, config)
+    from fgsep_jax.metrics.improvement import RULES
     from fgsep_jax.training import cost  # brings JAX along, as `validate` does
 
     own, content = opened[config.data.dir], config.to_dict()
@@ -182,7 +184,7 @@ def _run(name, argument, values, opened, output, *, baselines):
         baselines=baselines,
         parts=parts_of(own),
         steps=epoch * config.training.epochs,
-        state=files.digest(files.to_json([content, made, baselines]).encode()),
+        state=files.digest(files.to_json([content, made, baselines, RULES]).encode()),
         results=[run_folder.results(folder, each) for each in called],
     )
 
@@ -193,8 +195,20 @@ def is_done(run):
         mark = files.read_json(os.path.join(run.folder, MARK), ValueError)
     except ValueError:
         return False
-    there = (os.path.isfile(os.path.join(folder, 'summary.json')) for folder in run.results)
+    there = (_is_there(run, folder) for folder in run.results)
     return mark.get('done') == run.state and all(there)
+
+
+def _is_there(run, folder):
+    """Whether the results in a folder can be read, and are of the run."""
+    for system in ('', *['untrained'] * run.baselines):
+        try:
+            result = runs_lib.read_result(run.folder, os.path.basename(folder), system)
+        except runs_lib.ResultsError:
+            return False
+        if runs_lib.strange(result, system, run.config):
+            return False
+    return True
 
 
 def share(runs, part):

@@ -13,6 +13,7 @@ import pytest
 
 from fgsep_jax import config as config_lib, lock, study
 from fgsep_jax.data import pipeline
+from fgsep_jax.evaluation import evaluate
 from fgsep_jax.report import published, runs as runs_lib
 from fgsep_jax.training import cost
 import synthetic
@@ -122,6 +123,12 @@ def test_a_folder_that_cannot_be_made_is_said_once(data, capfd):
     assert stop.value.code == 2 and line.startswith('error: /proc/none')
 
 
+def write_result(folder, **about):
+    row = {'id': 'a', 'source': '1', 'seconds': 1.0, 'snr_db': 0.0, 'sdr': 1.0}
+    summary = dict.fromkeys(runs_lib.REQUIRED, 'x') | {'step': 1, 'parameters': 1, 'examples': 1}
+    evaluate.write(folder, [row], summary | {'metrics': {'sdr': {}}, **about})
+
+
 class Machine:
     """Stands in for the programs that a study starts: what they write, and what it is told."""
 
@@ -157,8 +164,11 @@ class Machine:
         else:
             for place in flags['data_dirs'].split(','):
                 results = pathlib.Path(folder, 'evaluation', os.path.basename(place))
-                results.mkdir(parents=True, exist_ok=True)
-                (results / 'summary.json').write_text('{}')
+                config = json.loads(pathlib.Path(folder, 'config.json').read_text())
+                for system in ('', *['untrained'] * ('baselines' in flags)):
+                    about = {key: config[key] for key in ('preset', 'seed')}
+                    about['system'] = system or config['experiment']
+                    write_result(results / system, **about)
         return 0
 
     def did(self):
@@ -196,6 +206,17 @@ def test_one_run_fails_the_others_go_on_and_the_next_call_does_what_is_left(
     assert did == [('main', 'train', name), ('main', 'cross_evaluate', name)]
     assert command(data, tmp_path) == 0
     assert machine.did() == [('report', None, 'runs')]  # all is done
+
+
+def test_results_that_are_not_the_runs_are_made_again(data, tmp_path, machine):
+    assert command(data, tmp_path) == 0
+    machine.did()
+    (one, *_, other) = sorted((tmp_path / 'out' / 'runs').glob('*/evaluation/far'))
+    write_result(one, system='another', preset='demo', seed=0)
+    (other / 'examples.csv').unlink()
+    assert command(data, tmp_path) == 0
+    names = {name for _, mode, name in machine.did() if mode == 'cross_evaluate'}
+    assert names == {folder.parents[1].name for folder in (one, other)}
 
 
 @pytest.mark.parametrize(

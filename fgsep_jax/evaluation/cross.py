@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.util
-import os
 
 import jax
 
@@ -109,9 +108,9 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         except config_lib.ConfigError as error:
             problems.append(f'{run.name}: {error}')
             continue
-        step = sources = None
+        found = sources = None
         with _noted(problems):
-            step = about.step if model else checkpoint.best_step(run.path)
+            found = about or checkpoint.find_best(run.path)
         if config.evaluation.max_examples:
             problems.append(
                 f'{run.name}: evaluation.max_examples ='
@@ -127,11 +126,10 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
         kept = [
             source
             for source in sources
-            if step is not None
-            and _is_there(run.path, source, config, step, about and about.digest, baselines)
+            if found and _is_there(run.path, source, config, found, baselines)
         ]
         pending = [source for source in sources if source not in kept]
-        if pending and step is not None:
+        if pending and found:
             with _noted(problems):  # now, so that no run is refused after hours of the others
                 if model:
                     model_file.read(model)
@@ -175,36 +173,46 @@ def _misfits(config, source):
         )
 
 
-def _is_there(path, source, config, step, digest, baselines):
-    """Whether the run holds results of this checkpoint, or model file, on these very examples."""
+def _is_there(path, source, config, found, baselines):
+    """Whether the run holds all results of a checkpoint or model file on these very examples.
+
+    Args:
+      path: of the run.
+      source: RecordSource.
+      config: the run's ConfigDict.
+      found: the checkpoint's `Best`, or the file's `About`.
+      baselines: whether those of the baselines are wanted, too.
+    """
     settings, name = config.evaluation, names_lib.part(run_lib.result_name(source))
     wanted = {
-        'step': step,
+        'step': found.step,
         'filter_taps': settings.filter_taps,
         'rules': RULES,
         'data_fingerprint': source.metadata['splits'][source.split].get('fingerprint'),
         'targets': config.data.targets,
     }
-    if digest:
-        wanted['model_digest'] = digest
+    # Runs' results of earlier versions have the step alone.
+    is_run = isinstance(found, checkpoint.Best)
+    earlier = {'targets': '', **({'model_digest': found.digest} if is_run else {})}
+    if found.digest:
+        wanted['model_digest'] = found.digest
     systems = ['']
     if baselines:
-        folder = os.path.join(path, 'evaluation', name)
-        beside = os.listdir(folder) if os.path.isdir(folder) else []
-        oracles = [system for system in beside if system.startswith('ideal_')]
-        if not oracles:
-            return False
-        systems += ['untrained', *oracles]
+        systems += ['untrained', *make_task(config).oracles()]
     for system in systems:
         try:
             result = runs_lib.read_result(path, name, system)
         except runs_lib.ResultsError:
             return False
-        summary = result.summary
-        if runs_lib.strange(result, system, **config):
+        summary = {**earlier, **result.summary}
+        if runs_lib.strange(result, system, config):
+            return False
+        # The number is written once they are all there; earlier versions wrote none.
+        heard = summary.get('listen_examples', settings.listen_examples)
+        if not system and (heard is None or heard < settings.listen_examples):
             return False
         if any(name not in summary['metrics'] for name in run_lib.quality(config)):
             return False
-        if any({'targets': '', **summary}.get(key) != value for key, value in wanted.items()):
+        if any(summary.get(key) != value for key, value in wanted.items()):
             return False
     return True

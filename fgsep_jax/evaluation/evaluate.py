@@ -383,6 +383,13 @@ def write(folder, rows, content):
     )
 
 
+def note(folder, **values):
+    """Adds to a summary.json what became of a result after it was written."""
+    path = os.path.join(folder, 'summary.json')
+    content = {**files.read_json(path, OSError, finite=False, halves=True), **values}
+    files.write({path: json.dumps(files.with_digest(content), indent=2) + '\n'})
+
+
 def settle(folder):
     """Ends what a killed evaluation left between two renames, and removes what it left else."""
     summary = os.path.join(folder, 'summary.json')

@@ -70,6 +70,7 @@ def write_examples(folder, data_set, source, compared, *, count, **settings):
     for name, files in before.items():
         _remove(os.path.join(folder, name), files)
     if now or before:
+        buckets.put_up(folder)
         files_lib.write({os.path.join(folder, WRITTEN): json.dumps(now, indent=1)})
 
 
@@ -146,6 +147,7 @@ def _write(folder, content, sounds, before, now):
     now[name] = [*sounds]
     # Killed at any instant, the list knows old and new files alike.
     files_lib.write({os.path.join(folder, WRITTEN): json.dumps({**before, **now}, indent=1)})
+    buckets.put_up(folder)  # in a bucket, too
     for path, signal_T in sounds.items():
         place = os.path.join(folder, name, path)
         os.makedirs(os.path.dirname(place), exist_ok=True)

@@ -110,7 +110,8 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buck
                 config_json = os.path.join(workdir, 'config.json')
                 files.write({config_json: config_lib.to_json(about.config)})
         else:
-            step, params, notes = checkpoint.load_best(workdir, config, task)
+            step, digest, params, notes = checkpoint.load_best(workdir, config, task)
+            made |= {'model_digest': digest} if digest else {}
         for note in notes:
             say(f'note: {note}')
         untrained = jax.jit(task.init)(jax.random.key(config.seed))
@@ -199,7 +200,6 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
             f'note: {seen["speakers_trained_on"]} of the {seen["speakers"]} speakers or recordings'
             f' of {names.shown(name)} are called as some that this run was trained on'
         )
-    audio = os.path.join(workdir, 'audio', names.part(name))
     rows_of_table, own = {}, None
     for system_name, system in compared.items():
         label = names.shown(f'{system_name or config.experiment} on {name}')
@@ -231,14 +231,11 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
             targets=config.data.targets,
             resampled_from=resampled,
             filter_taps=settings.filter_taps,
+            # Until they are there; the model's alone.
+            **({} if system_name else {'listen_examples': None}),
             **seen,
         )
         if jax.process_index() == 0:
-            if not system_name:
-                # First, so that where there are results the sounds are whole. With none asked for,
-                # those of an earlier model go nevertheless.
-                count = settings.listen_examples
-                listen.write_examples(audio, name, source, compared, count=count, **how)
             evaluate_lib.write(_folder(config, workdir, source, system_name), rows, content)
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
             system_name, system_name.replace('_', ' ')
@@ -258,9 +255,13 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         )
     )
     if jax.process_index() == 0:
+        folder, count = os.path.join(workdir, 'audio', names.part(name)), settings.listen_examples
+        # With none asked for, those of an earlier model go nevertheless.
+        listen.write_examples(folder, name, source, compared, count=count, **how)
+        evaluate_lib.note(_folder(config, workdir, source), listen_examples=count)
         buckets.put_up(workdir)
-        if settings.listen_examples:
-            say(f'\nlisten             {audio}/*/*.wav')
+        if count:
+            say(f'\nlisten             {folder}/*/*.wav')
 
 
 def _seen(heard, source, folder):

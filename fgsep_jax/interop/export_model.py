@@ -20,7 +20,7 @@ import warnings
 
 from fgsep_jax import buckets, command_line, config as config_lib, files, stopping
 from fgsep_jax.config import ConfigError
-from fgsep_jax.names import shown
+from fgsep_jax.names import part, shown
 
 FORMATS = ('safetensors', 'stablehlo', 'onnx')
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -120,7 +120,7 @@ def _said(path, separator, args):
         speakers = about.speakers
     else:
         origin, licence = _trained_on(path), ''
-        scores = _scores(path, separator.step)
+        scores = _scores(path, separator)
         heard = run_folder.trained_speakers(path, separator.config)
         speakers = heard.digests if heard.complete else ()
         if problem := run_folder.damage(path):
@@ -148,25 +148,30 @@ def _trained_on(run):
     return f'{data["name"]}, {data.get("sample_rate")} Hz' + (f', {counts}' if counts else '')
 
 
-def _scores(run, step):
-    """{results: {metric: value}} of a run's own evaluations at a step.
+def _scores(run, separator):
+    """{results: {metric: value}} of a run's own evaluations of what was loaded of it.
 
     Values are what the tables show: means of speech, medians of foreground and background.
     """
-    scores = {}
+    scores, seed = {}, separator.config.seed
     for path in sorted(
         glob.glob(os.path.join(glob.escape(run), 'evaluation', '*', 'summary.json'))
     ):
         try:
             content = files.read_json(path, ConfigError, finite=False, halves=True)
             _check_summary(content)
+            folder = os.path.basename(os.path.dirname(path))
+            if part(content['results']) != folder:
+                raise ConfigError(f'its results are called {content["results"]}')
+            if content.get('seed', seed) != seed:
+                raise ConfigError(f'it is of the seed {content["seed"]}, the run of {seed}')
             statistic = 'median' if content.get('classes') else 'mean'
             values = {
                 f'{statistic}_{metric}': value[statistic]
                 for metric, value in content['metrics'].items()
                 if '_mixture' not in metric and value[statistic] is not None
             }
-            if content['step'] == step:
+            if content['step'] == separator.step:
                 scores[content['results']] = {'examples': content['examples'], **values}
         except ConfigError as error:
             note = f'note: {shown(path)} holds no scores and is left out: {error}'

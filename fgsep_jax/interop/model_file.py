@@ -33,7 +33,8 @@ class About(NamedTuple):
       origin: what it was trained on, or where it comes from.
       licence: of the weights; empty where nobody said.
       scores: {data set: {metric: value}}, as far as known.
-      digest: of all the file says and holds; empty in a file that another program made.
+      digest: of all the file says and holds, or of the arrays of a run's checkpoint; empty in a
+        file that another program made.
       speakers: digests of those that it was trained on; empty where unknown.
     """
 

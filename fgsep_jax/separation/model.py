@@ -127,10 +127,12 @@ class Separator:
       name: what it is called in messages and manifests.
       how: default `engine.How`.
       notes: sentences on checkpoints that were passed over.
+      identity: see `About`; '' where it was not loaded from a path.
     """
 
-    def __init__(self, config, parameters, *, step=0, name='', sources=(), notes=()):
+    def __init__(self, config, parameters, *, step=0, name='', sources=(), notes=(), identity=''):
         self.config, self.parameters, self.step = config, parameters, step
+        self.identity = identity
         self.name = name or f'{config.experiment}:{config.preset}'
         self.notes = tuple(notes)
         self.task = make_task(config)
@@ -413,22 +415,29 @@ def about(model):
 def _about(model):
     path = model_file.located(model)
     if model_file.is_model_file(path):
-        described, stat = model_file.read_about(path), os.stat(path)
-        config, sources = described.config, described.sources
-        identity = described.digest or f'{stat.st_size} {stat.st_mtime_ns}'
+        described = model_file.read_about(path)
     else:
-        config = run_folder.read_config(path)
-        sources = model_file.usual_names(config)
-        identity = f'{config_lib.to_json(config)}{checkpoint.best_step(path)}'
+        config, best = run_folder.read_config(path), checkpoint.find_best(path)
+        names = model_file.usual_names(config)
+        described = model_file.About(config, names, best.step, digest=best.digest)
+    config = described.config
     return About(
         name=_name(path),
-        sources=sources,
+        sources=described.sources,
         sample_rate=config.data.sample_rate,
-        identity=identity,
+        identity=_identity(path, described),
         adapts=config.data.adaptation_seconds > 0,
         normalises=config.task == 'speech' and Whole.takes(make_task(config).model),
         segment=_segment(config),
     )
+
+
+def _identity(path, described):
+    """What tells the model of a path from others of its name, by its `model_file.About`."""
+    if not model_file.is_model_file(path):
+        return f'{config_lib.to_json(described.config)}{described.step}{described.digest}'
+    stat = os.stat(path)
+    return described.digest or f'{stat.st_size} {stat.st_mtime_ns}'
 
 
 def load(model):
@@ -446,6 +455,7 @@ def load(model):
     """
     with here(model) as model:
         described, params, notes = checkpoint.load_trained(model)
+        identity = _identity(model_file.located(model), described)
         notes = [*map(buckets.named, notes)]
     return Separator(
         described.config,
@@ -454,4 +464,5 @@ def load(model):
         name=_name(model),
         sources=described.sources,
         notes=notes,
+        identity=identity,
     )

@@ -1,6 +1,7 @@
 """Checkpoints: state, data position and configuration in one atomic save, with their digests."""
 
 import asyncio
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
@@ -10,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 import uuid
 
 import google_crc32c
@@ -187,6 +188,10 @@ class Checkpoints:
         """As `latest_step`, of the lowest validation loss measured, else the newest."""
         return next(iter(_best_first(self._look()[0])), None)
 
+    def digest(self, step):
+        """Digest of a checkpoint's arrays as they were saved; '' of a version without."""
+        return _digest_of_arrays(self._read_position(step))
+
     def restore(self, step, abstract_state):
         """Restores one checkpoint, every bit of it checked.
 
@@ -345,21 +350,37 @@ class Checkpoints:
             ) from error
 
 
-def best_step(workdir):
-    """Step of a run's best checkpoint.
+class Best(NamedTuple):
+    """A run's best whole checkpoint, on this host.
+
+    Attributes:
+      step: number of steps taken.
+      digest: of its arrays as they were saved; '' of a version without.
+      parameters: the weights to evaluate; None where they were not read.
+      notes: sentences on checkpoints that were passed over.
+    """
+
+    step: int
+    digest: str
+    parameters: Any = None
+    notes: Sequence[str] = ()
+
+
+def find_best(workdir):
+    """The Best of a run as far as its arrays are not read.
 
     Raises:
       ConfigError: it has none.
     """
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:
         step = checkpoints.best_step()
-    if step is None:
-        raise _none(workdir)
-    return step
+        if step is None:
+            raise _none(workdir)
+        return Best(step, checkpoints.digest(step))
 
 
 def load_best(workdir, config, task):
-    """Parameters of a run's best whole checkpoint, on this host.
+    """A run's best whole checkpoint, every bit of it checked.
 
     Args:
       workdir: run folder.
@@ -367,7 +388,7 @@ def load_best(workdir, config, task):
       task: of the configuration.
 
     Returns:
-      (step, parameters, notes on checkpoints that were passed over).
+      A Best.
 
     Raises:
       ConfigError: there is no checkpoint, or none that is whole and fits.
@@ -380,7 +401,9 @@ def load_best(workdir, config, task):
         raise _none(workdir)
     step, state, position = restored
     run_folder.check_saved(workdir, config, position.get('config', {}))
-    return step, mesh_lib.local_copy(state.evaluated), checkpoints.notes
+    run_folder.check_trained_on(workdir, position.get('data'))
+    parameters = mesh_lib.local_copy(state.evaluated)
+    return Best(step, _digest_of_arrays(position), parameters, checkpoints.notes)
 
 
 def load_trained(path):
@@ -396,8 +419,10 @@ def load_trained(path):
     if model_file.is_model_file(path):
         return *model_file.read(path), []
     config = run_folder.read_config(path)
-    step, parameters, notes = load_best(path, config, make_task(config))
-    return model_file.About(config, model_file.usual_names(config), step), parameters, notes
+    best = load_best(path, config, make_task(config))
+    names = model_file.usual_names(config)
+    about = model_file.About(config, names, best.step, digest=best.digest)
+    return about, best.parameters, best.notes
 
 
 def heard_by(path):
@@ -539,6 +564,11 @@ def _digests(state):
 
 def _digest_of_json(content):
     return f'{google_crc32c.value(json.dumps(content, sort_keys=True).encode()):08x}'
+
+
+def _digest_of_arrays(position):
+    """What tells the arrays of a checkpoint from others; '' of a version without digests."""
+    return _digest_of_json(position['arrays']) if 'arrays' in position else ''
 
 
 def _check_fit(path, saved, abstract_state):

@@ -68,8 +68,9 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
         checkpoints = stack.enter_context(
             contextlib.closing(Checkpoints(workdir, keep=config.training.keep_checkpoints))
         )
-        reads = repr(train_source)
+        reads = {'data': repr(train_source), 'validation': repr(validation_source)}
         state, position = _restore_or_init(checkpoints, task, config, mesh, batches, reads)
+        run_folder.check_saved(workdir, config, position.get('config', {}))
         step, unvalidated = int(state.step), position.get('unvalidated', False)
         clock = _Clock(config, epoch_steps, position.get('seconds', 0.0))
         patience = _Patience(config, *position.get('patience', (None, 0)))
@@ -152,7 +153,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                     step,
                     state,
                     {
-                        'data': reads,
+                        **reads,
                         'hosts': hosts,
                         'iterator': batches.get_state(),
                         'unscored': run.unscored,
@@ -206,12 +207,17 @@ def _restore_or_init(checkpoints, task, config, mesh, batches, reads):
         start = functools.partial(init_state, task, config)
         return jax.jit(start, out_shardings=sharding)(parameters), {}
     state, position = restored
-    if position.get('data') != reads:
-        before, now = _in_words(position.get('data')), _in_words(reads)
-        raise config_lib.ConfigError(
-            f'the run was trained on {before} and cannot go on with {now}: how far it has come in'
-            ' its data belongs to that. Give another --workdir'
-        )
+    for key, verb, why in (
+        ('data', 'trained', 'how far it has come in its data belongs to that'),
+        ('validation', 'validated', 'which of its checkpoints is the best was told by that'),
+    ):
+        # Earlier versions did not say what they validated on.
+        if position.get(key, reads[key] if key == 'validation' else None) != reads[key]:
+            before, now = _in_words(position.get(key)), _in_words(reads[key])
+            raise config_lib.ConfigError(
+                f'the run was {verb} on {before} and cannot go on with {now}: {why}. Give another'
+                ' --workdir'
+            )
     # The position is that of the batches of all hosts together: any number of hosts goes on there.
     before, now = position.get('hosts', 1), jax.process_count()
     if before != now:

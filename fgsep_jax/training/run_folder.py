@@ -179,7 +179,31 @@ def check_saved(workdir, config, saved):
     if changed:
         raise config_lib.ConfigError(
             f'{os.path.join(workdir, "config.json")} was changed or damaged after the checkpoint'
-            f' was saved: {"; ".join(changed)}. Put these values back'
+            f' was saved: {"; ".join(changed)}. Put these values back; if the checkpoints are those'
+            " of another run, put this run's back"
+        )
+
+
+def check_trained_on(workdir, data):
+    """Holds what a run is said to be trained on against what its checkpoint is of.
+
+    Args:
+      workdir: run folder.
+      data: repr of the RecordSource out of the checkpoint; None of earlier versions.
+
+    Raises:
+      ConfigError: they differ.
+    """
+    said = training_data(workdir)
+    train = said.get('train') if isinstance(said.get('train'), dict) else {}
+    about = {'name': said.get('name')}
+    about |= {key: train.get(key) for key in ('examples', 'fingerprint')}
+    words = [f'{key}={value}' for key, value in about.items() if value]
+    if data and not all(re.search(rf'\b{re.escape(word)}[,)]', data) for word in words):
+        raise config_lib.ConfigError(
+            f'{os.path.join(workdir, "training_data.json")} says that the run was trained on'
+            f' {shown(", ".join(words))}, its checkpoint was saved with {shown(data)}: one of them'
+            " is another run's. Put this run's back"
         )
 
 

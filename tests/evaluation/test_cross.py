@@ -8,7 +8,7 @@ import pytest
 
 from fgsep_jax import buckets, lock
 from fgsep_jax.config import ConfigError
-from fgsep_jax.evaluation import cross, listen
+from fgsep_jax.evaluation import cross, evaluate, listen
 from fgsep_jax.interop import model_file
 from fgsep_jax.report import runs as reading
 from fgsep_jax.training import checkpoint, run as training
@@ -91,6 +91,28 @@ def test_stopped_before_its_sounds_are_whole_it_is_not_done(root, capsys, monkey
     assert reading.open_run(runs / 'a').examples.keys() == {'low'}
     cross.cross_evaluate([str(runs)], sets, overrides=overrides)
     assert 'nothing to do' in capsys.readouterr().out
+    # Nor where fewer were wanted, or the same step was of other weights.
+    cross.cross_evaluate([str(runs)], sets, overrides={'evaluation': {'listen_examples': 3}})
+    assert 'nothing to do' not in capsys.readouterr().out
+    evaluate.note(runs / 'a' / 'evaluation' / 'low', model_digest='0' * 8)
+    cross.cross_evaluate([str(runs)], sets, overrides=overrides)
+    assert 'nothing to do' not in capsys.readouterr().out
+
+
+def test_copies_beside_the_baselines_are_nothing_to_it(root, capsys, tmp_path):
+    runs, sets = tmp_path / 'runs', [str(root / 'low')]
+    shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
+    cross.cross_evaluate([str(runs)], sets, baselines=True)
+    there = runs / 'a' / 'evaluation' / 'low'
+    assert {path.name for path in there.iterdir() if path.is_dir()} == set(reading.BASELINES[:2])
+    shutil.copytree(there / 'ideal_ratio_mask', there / 'ideal_ratio_mask-old')
+    capsys.readouterr()
+    cross.cross_evaluate([str(runs)], sets, baselines=True)
+    assert 'nothing to do' in capsys.readouterr().out
+    assert not reading.open_run(runs / 'a').problems
+    shutil.rmtree(there / 'ideal_ratio_mask')
+    cross.cross_evaluate([str(runs)], sets, baselines=True)
+    assert 'nothing to do' not in capsys.readouterr().out
 
 
 def test_all_that_does_not_fit_is_named_before_anything_runs(root, tmp_path):

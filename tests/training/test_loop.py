@@ -565,6 +565,28 @@ def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
     with pytest.raises(ConfigError, match=r'tones \(16 mixtures.*cannot go on with.*tones \(17 m'):
         run(other, tmp_path / 'run', **{'training.epochs': 9})
     assert run_folder.read_config(str(tmp_path / 'run')) == tiny.config(data)
+    other = synthetic.write(tmp_path / 'validated', validation=7)
+    with pytest.raises(ConfigError, match='validated on.*cannot go on with.*7 mixtures'):
+        run(other, tmp_path / 'run', **{'training.epochs': 9})
+
+
+@pytest.mark.slow
+def test_what_is_of_another_run_is_refused(data, tmp_path):
+    other = synthetic.write(tmp_path / 'other', train=17)
+    mine, theirs, elsewhere = (tmp_path / name for name in ('mine', 'theirs', 'elsewhere'))
+    run(data, mine)
+    run(data, theirs, seed=1)
+    run(other, elsewhere)
+    config = tiny.config(data)
+    shutil.copy(elsewhere / 'training_data.json', mine)
+    with pytest.raises(ConfigError, match='says.*examples=17, its.*examples=16,.*another run'):
+        checkpoint.load_best(str(mine), config, make_task(config))
+    shutil.rmtree(mine / 'checkpoints')
+    shutil.copytree(theirs / 'checkpoints', mine / 'checkpoints')
+    before = synthetic.files_in(mine)
+    with pytest.raises(ConfigError, match='seed = 0, saved with 1.*those of another run'):
+        run(data, mine, **{'training.epochs': 9})
+    assert synthetic.files_in(mine) == before
 
 
 def test_seeds_do_not_share_a_folder(data):

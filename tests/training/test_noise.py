@@ -81,7 +81,7 @@ def test_a_run_on_noisy_mixtures(data, tmp_path):
     folder = tmp_path / 'run' / 'evaluation' / 'tones'
     about = json.loads((folder / 'summary.json').read_text())
     task = make_task(config)
-    _, params, _ = checkpoint.load_best(workdir, config, task)
+    params = checkpoint.load_best(workdir, config, task).parameters
     source = RecordSource(data, 'test')
     expected = []
     for i in range(len(source)):

@@ -223,7 +223,7 @@ def test_what_is_evaluated_is_the_average(tmp_path):
     sources = {f'{s}_source': RecordSource(data, s) for s in ('train', 'validation')}
     state = loop.train(config, str(tmp_path / 'run'), **sources)
     task = make_task(config)
-    step, parameters, _ = checkpoint.load_best(str(tmp_path / 'run'), config, task)
+    step, _, parameters, _ = checkpoint.load_best(str(tmp_path / 'run'), config, task)
     lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     losses = {row['step']: row['loss'] for row in rows if row['kind'] == 'validation'}

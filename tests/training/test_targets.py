@@ -67,7 +67,7 @@ def test_a_run_of_one_source(data, tmp_path, capsys):
     assert json.loads((folder / 'summary.json').read_text())['targets'] == '2'
     with open(folder / 'examples.csv', newline='') as file:
         rows = {row['id']: row for row in csv.DictReader(file)}
-    _, params, _ = checkpoint.load_best(workdir, config, make_task(config))
+    params = checkpoint.load_best(workdir, config, make_task(config)).parameters
     source = RecordSource(data, 'test')
     for i in range(len(source)):
         source_ST = source[i].sources_ST / 32768

@@ -29,7 +29,7 @@ def test_a_run_of_three(tmp_path, noise):
     with open(tmp_path / 'run' / 'evaluation' / 'tones' / 'examples.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     task, source = make_task(config), RecordSource(data, 'test')
-    _, params, _ = checkpoint.load_best(workdir, config, task)
+    params = checkpoint.load_best(workdir, config, task).parameters
     separate = jax.jit(task.separate)
     for i in range(len(source)):
         mixture_T = source[i].mixture_T / 32768
