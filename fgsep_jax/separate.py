@@ -227,7 +227,7 @@ def _standard_input(folder, raw_rate, cut):
     suffix = '.wav' if raw_rate else '.audio'
     with files.temporary(suffix, folder) as file:
         if raw_rate:
-            form = dict(rate=raw_rate, channels=1, subtype='PCM_16')
+            form = dict(rate=raw_rate, channels=1, subtype='PCM_16', growing=True)
             with writing.opened(file.name, **form) as (sound, output):
                 for block_T in live.samples(cut):
                     sound.write(block_T)
@@ -473,7 +473,7 @@ def _live(words, args):
             )
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
             blocks = live.pipe(cut) if inputs else live.microphone(rate)
-            seconds = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
+            seconds, clipped = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
     except BadInput as bad:
         print(f'{"standard input" if inputs else "microphone"}: {reason_of(bad)}', file=sys.stderr)
         return 1
@@ -481,6 +481,8 @@ def _live(words, args):
         raise MistakeError(str(error)) from error
     for detail in cut:
         print(f'standard input: truncated ({detail})')
+    if clipped:
+        print(f'{names.counted(clipped, "sample")} of the parts clipped: --bits=float keeps them')
     print(f'{seconds:.1f} s')
     return 0
 

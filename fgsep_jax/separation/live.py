@@ -80,27 +80,29 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
       bits: a key of `writing.SUBTYPES`.
 
     Returns:
-      Seconds that were separated.
+      Seconds that were separated, and how many samples of parts were clipped.
 
     Raises:
       BadInput: nothing comes; nothing is written.
       OSError: the disk is full.
     """
-    samples, blocks = 0, filter(len, blocks)
+    samples, clipped, blocks = 0, 0, filter(len, blocks)
     first_T = next(blocks, None)
     if first_T is None:
         raise BadInput('empty', 'no samples')
     for path in outputs.values():
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with contextlib.ExitStack() as stack:
-        form = dict(rate=rate, channels=1, subtype=SUBTYPES[bits])
+        form = dict(rate=rate, channels=1, subtype=SUBTYPES[bits], growing=True)
         sounds = {
             source: stack.enter_context(opened(path, **form)) for source, path in outputs.items()
         }
 
         def write(parts):
+            nonlocal clipped
             for source, (sound, output) in sounds.items():
                 sound.write(rounded(parts[source], bits))
+                clipped += int((np.abs(parts[source]) > 1).sum()) if bits != 'float' else 0
                 sound.flush()
                 output.flush()
 
@@ -108,4 +110,4 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
             samples += len(block_T)
             write(stream.push(block_T))
         write(stream.flush())
-    return samples / rate
+    return samples / rate, clipped

@@ -296,6 +296,7 @@ class Separator:
                 form=form,
                 bits=bits,
                 labels=labels,
+                start=start,
                 about_to_rename=about_to_rename_it,
             )
         return writing.Written(

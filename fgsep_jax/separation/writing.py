@@ -22,6 +22,9 @@ _RATES = {'mp3': (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)}
 _MOST = {'mp3': (2, 48_000), 'ogg': (255, 192_000), 'flac': (8, 655_350)}  # channels, rate
 _LIMIT = 1 - 2.0**-15  # the largest sample of 16 bits
 _LONGEST_WAV = (4 << 30) - 4096  # bytes that a WAV's header can count
+_PIECE = 1 << 18  # samples that an encoder gets at once: of millions Vorbis runs out of stack
+# libsndfile's commands: its header is right after each write; RF64 only where a WAV is too short.
+_HEADER_AUTO, _RF64_AUTO = 0x1061, 0x1210
 
 FAINT = 16  # steps of a format; where a recording's loudest part has fewer, rounding is a loss
 
@@ -121,8 +124,10 @@ def check_form(form, *, rate, channels):
     most_channels, most_rate = _MOST.get(form, (1024, 1 << 31))
     if channels > most_channels:
         raise BadInput(f'{channels} channels', f'{form} holds {most_channels} at most')
-    if rate > most_rate or rate not in _RATES.get(form, (rate,)):
+    in_tens = form != 'flac' or rate < 1 << 16 or rate % 10 == 0
+    if rate > most_rate or rate not in _RATES.get(form, (rate,)) or not in_tens:
         rates = ', '.join(map(str, _RATES.get(form, ()))) or f'up to {most_rate}'
+        rates += ', above 65535 in tens,' if form == 'flac' else ''
         raise BadInput(f'{rate} Hz', f'{form} knows {rates} Hz; rate=N gives another')
 
 
@@ -173,21 +178,39 @@ class Output:
             raise OSError(self.error.errno, self.error.strerror, self._path)
 
     def close(self):
+        """Closes it once all of it is on the disk."""
+        self._kept(self._file.flush)
+        if self.error is None:
+            self._kept(os.fsync, self._file)
         self._kept(self._file.close)
         self.check()
 
 
 @contextlib.contextmanager
-def opened(path, *, rate, channels, subtype, kind='WAV'):
-    """A file that sounds are written to: (SoundFile, its `Output`)."""
-    with (
-        contextlib.closing(Output(path)) as output,
-        soundfile.SoundFile(output, 'w', rate, channels, subtype, format=kind) as sound,
-    ):
-        yield sound, output
+def opened(path, *, rate, channels, subtype, kind='WAV', growing=False):
+    """A file that sounds are written to: (SoundFile, its `Output`).
+
+    `growing`: a WAV of any length, whose header counts what is there whenever the process ends.
+
+    Raises:
+      BadInput: there can be no such file.
+    """
+    kind = 'RF64' if growing else kind
+    try:
+        with (
+            contextlib.closing(Output(path)) as output,
+            soundfile.SoundFile(output, 'w', rate, channels, subtype, format=kind) as sound,
+        ):
+            for command in (_RF64_AUTO, _HEADER_AUTO) if growing else ():
+                soundfile._snd.sf_command(sound._file, command, soundfile._ffi.NULL, 1)
+            yield sound, output
+    except soundfile.LibsndfileError as error:
+        raise BadInput('cannot be written', error.error_string) from error
 
 
-def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_to_rename=None):
+def write(
+    made, sources, outputs, *, form='wav', bits='16', labels=False, start=0.0, about_to_rename=None
+):
     """Writes parts of a recording: beside their names, and when all are there, renamed.
 
     Args:
@@ -197,6 +220,7 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
       form: a key of `FORMATS`.
       bits: a key of `SUBTYPES`, of wav and flac.
       labels: whether to write where each part sounds, beside the first part.
+      start: where in the recording, in seconds, they begin: labels are in its time.
       about_to_rename: called once all is written and nothing renamed.
 
     Returns:
@@ -218,6 +242,9 @@ def write(made, sources, outputs, *, form='wav', bits='16', labels=False, about_
             sounding = activity.stretches(
                 levels, step=activity.Meter(made.rate).step, seconds=made.samples / made.rate
             )
+            sounding = {
+                part: [(start + a, start + b) for a, b in spans] for part, spans in sounding.items()
+            }
             made_of = (activity.audacity(sounding), activity.raven(sounding, made.rate))
             texts = dict(zip(label_paths(outputs), made_of))
         if about_to_rename is not None:
@@ -244,7 +271,8 @@ def _write(made, sources, paths, *, form, bits):
             if mixture is not None:
                 rest_TC = mixture.take(len(block_TPC)) - block_TPC.sum(axis=1)
                 block_TPC = np.concatenate([block_TPC, rest_TC[:, None]], axis=1)
-            yield block_TPC
+            for at in range(0, len(block_TPC), _PIECE):
+                yield block_TPC[at : at + _PIECE]
 
     gain, silenced = 1.0, ()
     if bits != 'float':

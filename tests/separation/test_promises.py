@@ -1,5 +1,6 @@
 """What docs and docstrings promise of separating, each on the smallest thing that can break it."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -251,6 +252,9 @@ def test_what_is_rounded_to_silence_is_said(tmp_path, peaks, how, silenced):
         )
 
 
+REFUSED = pytest.raises(BadInput, match='above 65535 in tens')
+
+
 @pytest.mark.parametrize(
     'form, channels, rate',
     [('ogg', 255, 192_000), ('flac', 8, 655_350), ('mp3', 2, 48_000), ('mp3', 1, 8000)],
@@ -266,6 +270,45 @@ def test_a_form_holds_what_is_let_through_and_no_more(tmp_path, form, channels, 
         for more in (dict(rate=rate + 1, channels=1), dict(rate=8000, channels=channels + 1)):
             with pytest.raises(BadInput, match=form):
                 writing.check_form(form, **more)
+
+
+@pytest.mark.parametrize('rate', [65_535, 65_540, 100_000, 65_536, 100_001])
+def test_flac_knows_high_rates_in_tens(rate):
+    with contextlib.nullcontext() if rate in (65_535, 65_540, 100_000) else REFUSED:
+        writing.check_form('flac', rate=rate, channels=1)
+
+
+def test_what_an_encoder_refuses_is_wrong_with_the_recording(tmp_path):
+    form = dict(rate=100_001, channels=1, subtype='PCM_16', kind='FLAC')
+    with pytest.raises(BadInput, match='cannot be written'):
+        with writing.opened(tmp_path / 'a', **form) as (sound, _):
+            sound.write(noise(9))
+
+
+def test_no_encoder_is_given_more_than_it_takes_at_once(tmp_path, monkeypatch):
+    sizes, write = [], soundfile.SoundFile.write
+    monkeypatch.setattr(
+        soundfile.SoundFile,
+        'write',
+        lambda sound, data: sizes.append(len(data)) or write(sound, data),
+    )
+    written(noise((1 << 18) + 5, 2, 1), tmp_path, form='ogg')
+    assert max(sizes) <= 1 << 18
+    assert soundfile.info(tmp_path / 'x_a.wav').frames == (1 << 18) + 5
+
+
+def test_parts_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+    seen, replace = [], os.replace
+    monkeypatch.setattr(os, 'fsync', lambda file: seen.append('kept'))
+    monkeypatch.setattr(os, 'replace', lambda *a: seen.append('named') or replace(*a))
+    written(noise(60, 2, 1), tmp_path)
+    assert seen == ['kept', 'kept', 'named', 'named']
+
+
+def test_labels_are_in_seconds_of_the_recording(tmp_path):
+    written(noise(RATE, 2, 1), tmp_path, labels=True, start=100.0)
+    assert (tmp_path / 'x_labels.txt').read_text().startswith('100.000\t101.000\ta')
+    assert '\t100.000\t101.000\t' in (tmp_path / 'x_selections.txt').read_text()
 
 
 def test_labels_are_of_every_part_and_a_table_for_raven_reaches_up_to_half_the_rate(tmp_path):
@@ -555,8 +598,18 @@ def test_while_it_comes_parts_grow_and_none_is_distorted(tmp_path, bits):
         for _ in range(3):
             yield block_T
             sizes.append(path.stat().st_size)  # what a killed process would leave
+            assert soundfile.info(path).frames == 4 * len(sizes)
 
-    assert live.separate(echo, blocks(), {'x': str(path)}, rate=RATE, bits=bits) == 12 / RATE
+    made = live.separate(echo, blocks(), {'x': str(path)}, rate=RATE, bits=bits)
+    assert made == (12 / RATE, 0 if bits == 'float' else 6)
     assert np.diff(sizes).tolist() == 2 * [4 * writing._BYTES[bits]]
     wanted_T = block_T if bits == 'float' else block_T.clip(-1, 1)
     np.testing.assert_allclose(soundfile.read(path)[0], np.tile(wanted_T, 3), atol=1e-4)
+
+
+def test_of_what_grows_the_header_counts_all_that_may_come(tmp_path):
+    path, form = tmp_path / 'x.wav', dict(rate=RATE, channels=1, subtype='PCM_16')
+    with writing.opened(path, **form, growing=True) as (sound, _):
+        assert sound.format == 'RF64'
+        sound.write(noise(9))
+    assert path.read_bytes()[:4] == b'RIFF' and soundfile.info(path).frames == 9
