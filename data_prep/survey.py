@@ -4,6 +4,7 @@ python -m data_prep.survey --input_dir=recordings
 """
 
 import collections
+import contextlib
 import hashlib
 import json
 import os
@@ -96,8 +97,11 @@ def survey(root: str) -> dict:
             break
     digest = hashlib.sha256()
     for path in files:
-        about = os.stat(os.path.join(root, path))
-        digest.update(f'{path}\0{about.st_size}\0{about.st_mtime_ns}\0'.encode(errors='replace'))
+        seen = ''  # of a link to nothing
+        with contextlib.suppress(OSError):
+            about = os.stat(os.path.join(root, path))
+            seen = f'{about.st_size}\0{about.st_mtime_ns}'
+        digest.update(f'{path}\0{seen}\0'.encode(errors='replace'))
     return {
         'kind': 'sounds' if sounds else 'speech',
         'recordings': recordings,

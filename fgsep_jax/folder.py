@@ -624,6 +624,7 @@ def finish(workdir):
     """
     from fgsep_jax.report import __main__ as report, runs
 
+    workdir = os.path.normpath(workdir)
     print()
     for run in runs.find(workdir):
         for line in verdict(run):
