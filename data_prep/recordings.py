@@ -19,7 +19,7 @@ from data_prep.tables import PATH, PATHS, TreeError, column
 from fgsep_jax import buckets, files as files_lib
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
-from fgsep_jax.names import counted, shown as printable
+from fgsep_jax.names import counted, is_companion, shown as printable
 from fgsep_jax.separation.manifest import MANIFEST, written_into
 
 _PROBE = 4096  # bytes from the middle: they tell nearly all files of one size apart
@@ -34,19 +34,6 @@ _OF_LIBSNDFILE = tuple(
     )
 )
 AUDIO = (*_OF_LIBSNDFILE, *BY_FFMPEG)
-# What systems and file servers leave beside the files of their users.
-_SYSTEM_NAMES = {
-    '__macosx', 'temporary items', 'network trash folder', 'lost+found', 'lost.dir',
-    'system volume information', '$recycle.bin', 'recycler', 'recycled',
-    '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot', '~snapshot',
-    '_gsdata_', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
-}  # fmt: skip
-
-
-def is_companion(name: str) -> bool:
-    """Whether a file or folder of this name is a system's own, beside the user's files."""
-    name = name.lower()
-    return name.startswith('.') or name in _SYSTEM_NAMES or bool(re.fullmatch(r'found\.\d+', name))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)  # there are millions

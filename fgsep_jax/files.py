@@ -399,13 +399,17 @@ def flatten(tree, prefix=''):
     return flat
 
 
-def find(folder, name):
-    """Paths below `folder` of all files called `name`, sorted; each folder is entered once.
+def walked(folder, refused=None):
+    """As `os.walk`; each folder is entered once, its links behind what is itself there.
 
     Links are followed, so that a folder of links to runs works; a loop of them ends.
+
+    Args:
+      folder: where it begins.
+      refused: called with the OSError of a folder that cannot be read.
     """
-    paths, seen = [], set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    seen = set()
+    for parent, folders, entries in os.walk(folder, onerror=refused, followlinks=True):
         try:
             about = os.stat(parent)
         except OSError:
@@ -415,7 +419,15 @@ def find(folder, name):
             folders.clear()
             continue
         seen.add((about.st_dev, about.st_ino))
-        folders.sort()
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
+        yield parent, folders, entries
+
+
+def find(folder, name):
+    """Paths below `folder` of all files called `name`, sorted; see `walked`."""
+    return sorted(
+        os.path.join(parent, name)
+        for parent, folders, entries in walked(folder)
         # A folder in place of the file is named by whoever reads it.
-        paths += [os.path.join(parent, entry) for entry in (*files, *folders) if entry == name]
-    return sorted(paths)
+        if name in entries or name in folders
+    )

@@ -19,6 +19,13 @@ _DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *
 _SEARCHED = ('config.json', 'summary.json', 'examples.csv', 'example.json')
 _CHANGED = re.compile(r'--[0-9a-f]{16}$')  # what `part` gives to names that it had to change
 _TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI')  # of direction
+# What systems and file servers leave beside the files of their users.
+_SYSTEM_NAMES = {
+    '__macosx', 'temporary items', 'network trash folder', 'lost+found', 'lost.dir',
+    'system volume information', '$recycle.bin', 'recycler', 'recycled',
+    '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot', '~snapshot',
+    '_gsdata_', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
+}  # fmt: skip
 _FORMULA = re.compile("'*[=+@\t\r\n＝＋＠－-]")  # a spreadsheet runs cells that begin so
 
 
@@ -80,6 +87,12 @@ def identifier(text, *, otherwise):
 def is_path(text):
     """Whether a text is parts with '/' between them: a path below wherever it starts."""
     return all(is_part(word, longest=255) for word in text.split('/'))
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file or folder of this name is a system's own, beside the user's files."""
+    name = name.lower()
+    return name.startswith('.') or name in _SYSTEM_NAMES or bool(re.fullmatch(r'found\.\d+', name))
 
 
 def counted(number, noun):

@@ -369,6 +369,10 @@ def separate(words, args):
         return _live(words, args)
     model, *inputs = words
     inputs, passed = inputs_lib.listed(inputs)
+    if args.raw_rate and not any(path == '-' for path, _ in inputs):
+        raise MistakeError(
+            f'--raw_rate={args.raw_rate}: is of standard input, and there is no - among the inputs'
+        )
     command_line.quiet()
     from fgsep_jax.separation import model as model_lib
 
@@ -385,7 +389,8 @@ def separate(words, args):
     _hold(engine.How, **{'segment': about.segment, **how})
     parts = [part for part in about.sources if part in (args.sources or about.sources)]
     parts += [writing.RESIDUAL] if args.residual else []
-    jobs = inputs_lib.jobs_of(inputs, args, parts, about.name)
+    also = [background] if isinstance(background, str) else []
+    jobs = inputs_lib.jobs_of(inputs, args, parts, about.name, also)
     say = (lambda text: None) if args.json else print
     if passed:
         kinds = ', '.join(f'{count} {kind}' for kind, count in passed.most_common(5))

@@ -109,6 +109,8 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             kind = 'folder' if stat.S_ISDIR(status.st_mode) else 'pipe or device'
+            if kind == 'folder':
+                os.scandir(path).close()  # one that may not be entered says so
             raise BadInput('not a file', f'a {kind}')
         return open(path, 'rb'), status.st_size
     except OSError as error:

@@ -1,15 +1,18 @@
 """What a command line means by its inputs, and where the parts of each go."""
 
 import collections
+import contextlib
 import dataclasses
+import functools
 import glob
 import os
+import pathlib
 import re
 
 from fgsep_jax import files, names
 from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown
-from fgsep_jax.separation.manifest import MANIFEST, MistakeError, written_into
+from fgsep_jax.separation.manifest import MistakeError, written_into
 
 NAME = '{path}/{file}_{source}'
 # What is taken out of folders: libsndfile's forms, and those that ffmpeg reads.
@@ -17,7 +20,6 @@ SUFFIXES = frozenset([
     'wav', 'wave', 'flac', 'ogg', 'oga', 'opus', 'mp3', 'aif', 'aiff', 'aifc', 'au', 'snd', 'caf',
     'w64', 'rf64', *(suffix[1:] for suffix in BY_FFMPEG),
 ])  # fmt: skip
-COMPANIONS = re.compile(r'[.@]|#recycle$|lost\+found$|System Volume Information$|\$RECYCLE')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,7 @@ def listed(words, within=()):
       MistakeError: a word means nothing that is there.
     """
     inputs, passed = [], collections.Counter()
+    listed_in = functools.cache(written_into)
     for word in words:
         if word == '-':
             inputs.append(('-', ''))
@@ -67,7 +70,7 @@ def listed(words, within=()):
                 inputs += inner
                 passed += more
         elif os.path.isdir(word):
-            inner = list(_below(word, passed))
+            inner = list(_below(word, passed, listed_in))
             if not inner:
                 kinds = ', '.join(f'{n} {kind}' for kind, n in passed.most_common(5))
                 raise MistakeError(f'{shown(word)}: no audio in this folder ({kinds or "empty"})')
@@ -75,7 +78,15 @@ def listed(words, within=()):
         elif os.path.lexists(word):
             inputs.append((word, ''))
         elif matches := _matches(os.path.expanduser(word)):
-            inner, more = listed(matches)
+            meant = [path for path in matches if not _is_part(path, listed_in)]
+            if count := len(matches) - len(meant):
+                passed['written by this command'] += count
+            if not meant:
+                ours = names.counted(count, 'part')
+                raise MistakeError(
+                    f'{shown(word)}: no recordings, but {ours} that this command wrote'
+                )
+            inner, more = listed(meant)
             inputs += inner
             passed += more
         else:
@@ -100,30 +111,45 @@ def _matches(pattern):
     return [
         path
         for path in sorted(glob.glob(pattern, recursive=True))
-        if not any(part not in named and COMPANIONS.match(part) for part in path.split(os.sep))
+        if not any(part not in named and names.is_companion(part) for part in path.split(os.sep))
     ]
 
 
-def _below(top, passed):
-    ours = set()
-    for parent, folders, entries in os.walk(top):
-        if MANIFEST in entries:
-            ours |= written_into(parent)
-        folders[:] = sorted(folder for folder in folders if not COMPANIONS.match(folder))
+def _is_part(path, listed_in):
+    """Whether this command wrote a file, as a manifest in a folder above it says; `listed_in`: what
+    that of a folder lists."""
+    folder, name = os.path.split(path)
+    real = pathlib.Path(os.path.realpath(folder), name)
+    return any(str(real) in listed_in(above) for above in real.parents)
+
+
+def _below(top, passed, listed_in):
+    refused = []
+    for parent, folders, entries in files.walked(top, lambda e: refused.append(e.filename)):
+        folders[:] = [folder for folder in folders if not names.is_companion(folder)]
         for name in sorted(entries):
             suffix = os.path.splitext(name)[1].lower().removeprefix('.')
-            if COMPANIONS.match(name) or name.startswith(files.PARTIAL):
+            if names.is_companion(name):
                 continue
-            if os.path.join(parent, name) in ours:
+            if _is_part(os.path.join(parent, name), listed_in):
                 passed['written by this command'] += 1
             elif suffix in SUFFIXES:
                 yield os.path.join(parent, name), os.path.relpath(parent, top)
             else:
                 passed[f'.{suffix}' if suffix else 'without a suffix'] += 1
+    for folder in refused:  # its line will say why
+        yield folder, os.path.relpath(folder, top)
 
 
-def jobs_of(inputs, args, parts, model):
-    """A Job for each input.
+def _identity(path):
+    """What two names of one file share; None where there is none."""
+    with contextlib.suppress(OSError):
+        about = os.stat(path)
+        return about.st_dev, about.st_ino
+
+
+def jobs_of(inputs, args, parts, model, also=()):
+    """A Job for each input; no part may replace one, nor a file that is read `also`.
 
     Of names that differ in case or accents' coding alone (NFC, NFD), which are one file on some
     disks, all but the first get a digest.
@@ -132,7 +158,7 @@ def jobs_of(inputs, args, parts, model):
       MistakeError: two of them would meet in one name, or one would overwrite an input.
     """
     jobs, owner = [], {}  # {`folded` name: (name, path of the input, what names it)}
-    originals = {os.path.realpath(path) for path, _ in inputs}
+    originals = {*map(_identity, [*(path for path, _ in inputs), *also])} - {None}
     for path, folder in inputs:
         stem, kind = os.path.splitext(os.path.basename(path)) if path != '-' else ('stdin', '')
         about = {
@@ -149,7 +175,7 @@ def jobs_of(inputs, args, parts, model):
                 break
         for name in paths:
             where = os.path.join(args.output_dir, name)
-            if os.path.realpath(where) in originals:
+            if _identity(where) in originals:
                 raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
         if met or len({*paths}) < len(paths):
             name, other, same = met[0] if met else (paths[0], path, None)

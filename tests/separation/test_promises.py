@@ -280,9 +280,9 @@ def test_flac_knows_high_rates_in_tens(rate):
 
 def test_what_an_encoder_refuses_is_wrong_with_the_recording(tmp_path):
     form = dict(rate=100_001, channels=1, subtype='PCM_16', kind='FLAC')
-    with pytest.raises(BadInput, match='cannot be written'):
-        with writing.opened(tmp_path / 'a', **form) as (sound, _):
-            sound.write(noise(9))
+    opened = writing.opened(tmp_path / 'a', **form)
+    with pytest.raises(BadInput, match='cannot be written'), opened as (sound, _):
+        sound.write(noise(9))
 
 
 def test_no_encoder_is_given_more_than_it_takes_at_once(tmp_path, monkeypatch):
@@ -384,25 +384,92 @@ def test_two_that_meet_are_refused_and_what_is_advised_is_taken(tmp_path, paths,
 
 def test_folders_are_read_to_their_depth_and_what_is_hidden_is_not(tmp_path):
     for name in (
-        'a.wav', 'x/b.wav', 'x/y/z/c.WAV',
+        '@home.wav', 'a.wav', 'x/b.wav', 'x/y/z/c.WAV',
         '.git/d.wav', 'x/.Trash/e.wav', '@eaDir/f.wav', '#recycle/g.wav', '$RECYCLE.BIN/h.wav',
-        'lost+found/i.wav', 'System Volume Information/j.wav', 'x/._b.wav',
+        'found.000/k.wav', 'lost+found/i.wav', 'System Volume Information/j.wav', 'x/._b.wav',
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found, passed = inputs.listed([str(tmp_path)])
     below = [os.path.relpath(path, tmp_path) for path, _ in found]
-    assert below == ['a.wav', 'x/b.wav', 'x/y/z/c.WAV'] and not passed
-    assert [folder for _, folder in found] == ['.', 'x', 'x/y/z']
+    assert below == ['@home.wav', 'a.wav', 'x/b.wav', 'x/y/z/c.WAV'] and not passed
+    assert [folder for _, folder in found] == ['.', '.', 'x', 'x/y/z']
     for pattern, wanted in (
-        ('x/**/*.[wW][aA][vV]', below[1:]),
+        ('x/**/*.[wW][aA][vV]', below[2:]),
         ('*', below),
-        ('**/*.wav', below[:2]),
+        ('**/*.wav', below[:3]),
         ('@eaDir/*.wav', ['@eaDir/f.wav']),  # named
         ('#recycle/g.wav', ['#recycle/g.wav']),
     ):
         found, _ = inputs.listed([f'{tmp_path}/{pattern}'])
         assert sorted(os.path.relpath(path, tmp_path) for path, _ in found) == wanted
+
+
+def test_a_folder_that_may_not_be_read_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
+    wave(tmp_path / 'in/a.wav', noise(80))
+    wave(tmp_path / 'in/locked.wav', noise(80))
+    wave(tmp_path / 'in/locked/b.wav', noise(80))
+    scandir = os.scandir
+
+    def refused(path='.'):
+        if os.path.basename(path) == 'locked':
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refused)
+    for folder, count in ((tmp_path / 'in', 3), (tmp_path / 'in/locked', 1)):
+        assert run(sounds, folder, '-o', tmp_path / 'out', '--dry_run') == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == count
+        assert lines[-1].endswith('in/locked: not permitted (Permission denied)')
+
+
+def test_folders_are_entered_once_by_links_too(tmp_path):
+    for name in ('in/real/a.wav', 'elsewhere/b.wav'):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for name, target in (('again', 'real'), ('loop', '.'), ('other', '../elsewhere')):
+        (tmp_path / 'in' / name).symlink_to(target)
+    found, _ = inputs.listed([str(tmp_path / 'in')])
+    assert [os.path.relpath(path, tmp_path / 'in') for path, _ in found] == [
+        'real/a.wav',
+        'other/b.wav',
+    ]
+
+
+def test_parts_are_no_recordings_whichever_folder_lists_them(tmp_path):
+    (tmp_path / 'site').mkdir()
+    for name in ('b.wav', 'site/a.wav', 'site/a_a.wav', 'site/a_b.wav', 'b_a.wav', 'b_b.wav'):
+        (tmp_path / name).touch()
+    for folder, name in ((tmp_path, 'site/a'), (tmp_path / 'site', '../b'), (tmp_path, 'b')):
+        job = inputs.Job('x', 'x', {part: f'{name}_{part}.wav' for part in 'ab'})
+        Manifest(folder, 'settings').add(job, 'done')
+    for word, wanted in (('site', 'site/a.wav'), ('*.wav', 'b.wav'), ('site/*.wav', 'site/a.wav')):
+        found, passed = inputs.listed([f'{tmp_path}/{word}'])
+        assert [os.path.relpath(path, tmp_path) for path, _ in found] == [wanted]
+        assert passed['written by this command'] == 2
+    with pytest.raises(MistakeError, match='no recordings, but 2 parts that this command wrote'):
+        inputs.listed([f'{tmp_path}/b_*.wav'])
+    found, _ = inputs.listed([f'{tmp_path}/b_a.wav'])  # named
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize('what', ['the recording', 'the background'])
+def test_no_part_replaces_what_is_read_by_another_name(tmp_path, what):
+    for name in ('x.wav', 'rain.wav'):
+        (tmp_path / name).touch()
+    (tmp_path / 'out').mkdir()
+    path, rain = tmp_path / 'x.wav', str(tmp_path / 'rain.wav')
+    os.link(path if what == 'the recording' else rain, tmp_path / 'out/x_b.wav')
+    args = types.SimpleNamespace(format='wav', name=inputs.NAME, output_dir=str(tmp_path / 'out'))
+    with pytest.raises(MistakeError, match='out/x_b.wav is an input, and would be replaced'):
+        inputs.jobs_of([(str(path), '')], args, ['a', 'b'], 'm', also=[rain])
+
+
+def test_a_rate_of_standard_input_needs_standard_input(sounds, tmp_path, capsys):
+    path = wave(tmp_path / 'a.wav', noise(80))
+    assert run(sounds, path, '--raw_rate=8000', '--dry_run') == 2
+    assert '--raw_rate=8000: is of standard input, and there is no -' in capsys.readouterr().err
 
 
 MANIFESTS = {
