@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 
 import jax
@@ -123,18 +124,16 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             continue
         for source in sources:
             problems += [f'{run.name}: {problem}' for problem in _misfits(config, source)]
-        kept = [
-            source
-            for source in sources
-            if found and _is_there(run.path, source, config, found, baselines)
-        ]
-        pending = [source for source in sources if source not in kept]
-        if pending and found:
+        there = functools.partial(_is_there, run.path, config, baselines)
+        kept = [source for source in sources if found and there(found, source)]
+        if found and len(kept) < len(sources):
             with _noted(problems):  # now, so that no run is refused after hours of the others
                 if model:
                     model_file.read(model)
-                else:
-                    checkpoint.load_best(run.path, config, make_task(config))
+                else:  # where the best is damaged another one is scored, and may be already
+                    found = checkpoint.load_best(run.path, config, make_task(config))
+                    kept = [source for source in sources if there(found, source)]
+        pending = [source for source in sources if source not in kept]
         if jax.process_count() == 1:  # else the first process of the pod may have begun
             for source in pending:
                 with _noted(problems, lock.Locked):
@@ -173,15 +172,15 @@ def _misfits(config, source):
         )
 
 
-def _is_there(path, source, config, found, baselines):
+def _is_there(path, config, baselines, found, source):
     """Whether the run holds all results of a checkpoint or model file on these very examples.
 
     Args:
       path: of the run.
-      source: RecordSource.
       config: the run's ConfigDict.
-      found: the checkpoint's `Best`, or the file's `About`.
       baselines: whether those of the baselines are wanted, too.
+      found: the checkpoint's `Best`, or the file's `About`.
+      source: RecordSource.
     """
     settings, name = config.evaluation, names_lib.part(run_lib.result_name(source))
     wanted = {

@@ -99,6 +99,22 @@ def test_stopped_before_its_sounds_are_whole_it_is_not_done(root, capsys, monkey
     assert 'nothing to do' not in capsys.readouterr().out
 
 
+def test_where_the_best_is_damaged_the_next_is_scored_once(root, capsys, tmp_path):
+    runs, sets = tmp_path / 'runs', [str(root / 'low')]
+    shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
+    shutil.rmtree(runs / 'a' / 'evaluation', ignore_errors=True)
+    folder = runs / 'a' / 'checkpoints'
+    best = checkpoint.find_best(runs / 'a').step
+    (other,) = {int(path.name) for path in folder.iterdir()} - {best}
+    (array,) = sorted((folder / str(best) / 'state').rglob('d/*'))[:1]
+    array.write_bytes(b'damaged')
+    cross.cross_evaluate([str(runs)], sets)
+    assert json.loads((runs / 'a/evaluation/low/summary.json').read_text())['step'] == other
+    capsys.readouterr()
+    cross.cross_evaluate([str(runs)], sets)
+    assert 'nothing to do' in capsys.readouterr().out
+
+
 def test_copies_beside_the_baselines_are_nothing_to_it(root, capsys, tmp_path):
     runs, sets = tmp_path / 'runs', [str(root / 'low')]
     shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
