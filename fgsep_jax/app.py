@@ -120,7 +120,7 @@ def page(gradio, separators, folder):
         span = None
         if separator.network.adaptation_seconds and (start is not None or stop is not None):
             span = (start or 0.0, stop or 0.0)
-            if not 0 <= span[0] < span[1]:
+            if not command.engine.is_stretch(*span):
                 return sentence(
                     f'Background alone from {span[0]:g} to {span[1]:g} s: must be a stretch'
                     ' of the recording; leave both empty for the quietest.'

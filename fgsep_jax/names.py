@@ -12,6 +12,7 @@ import os
 import re
 import unicodedata
 
+RESIDUAL = 'residual'  # of what all parts leave of a recording; no source is called so
 LONGEST = 150  # bytes of a part; file systems take 255, or 143 less a suffix where they encrypt
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)', re.IGNORECASE)

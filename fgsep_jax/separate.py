@@ -158,7 +158,7 @@ def _check(args):
         span = re.fullmatch(r'(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)', background)
         need('background', background, span, 'a file that is there, or seconds as START-END')
         background = tuple(map(float, span.groups()))
-        need('background', args.background, background[0] < background[1], 'START before END')
+        need('background', args.background, engine.is_stretch(*background), 'START before END')
     fields = {'path', 'file', 'source', 'model', 'suffix'}
     used = re.findall(r'\{(.*?)\}', args.name)
     wrong = sorted({*used} - fields) or re.search(r'[{}]', re.sub(r'\{\w+\}', '', args.name))
@@ -321,8 +321,9 @@ def headers_of(paths):
     return {path: about for path, about in headers.items() if not math.isnan(about[0])}
 
 
-def _dry_run(jobs, args):
-    """Says what would be done, as far as headers say; returns the exit status."""
+def _dry_run(jobs, args, how):
+    """Says what would be done, as far as headers say; `how` has the parts' rate (0: the input's)
+    and channels. Returns the exit status."""
     folder, status = args.output_dir, 0
     for job in jobs:
         outputs = [os.path.join(folder, path) for path in job.outputs.values()]
@@ -339,8 +340,8 @@ def _dry_run(jobs, args):
                     raise engine.empty(args.start)
                 if args.channels.isdecimal():
                     engine.check_channel(int(args.channels), channels)
-                if args.rate == 'input':
-                    writing.check_form(args.format, rate=rate, channels=1)
+                each = channels if how['channels'] == 'each' else 1
+                writing.check_form(args.format, rate=how['rate'] or rate, channels=each)
         except (BadInput, OSError) as error:
             status, reason = 1, _refusal(error)
             row = {'path': job.source, 'status': 'failed', 'reason': reason}
@@ -421,7 +422,8 @@ def separate(words, args):
                 f' {"is" if len(jobs) == len(waiting) + 1 else "are"} done already'
             )
         if args.dry_run:
-            return _dry_run(waiting, args)
+            rate = about.sample_rate if args.rate == 'model' else 0
+            return _dry_run(waiting, args, {'rate': rate, 'channels': about.channels, **how})
         status = 0
         if waiting:
             command_line.lend_caches()
@@ -441,7 +443,7 @@ def separate(words, args):
         manifest.settle()
         if args.page:
             try:
-                _page(jobs[: args.page], args, about.name, say)
+                _page(jobs[: args.page], args, about.name, say, manifest)
             except OSError as error:  # a full disk: what is done is done
                 status = 1
                 print(f'error: {folder}/{PAGE}: {files.why(error)}', file=sys.stderr)
@@ -492,19 +494,19 @@ def _live(words, args):
     return 0
 
 
-def _page(jobs, args, model, say):
+def _page(jobs, args, model, say, manifest):
     """Writes index.html with the recordings that are done."""
     from fgsep_jax.separation import page
 
     shown_jobs = []
     for job in jobs:
         paths = {part: os.path.join(args.output_dir, p) for part, p in job.outputs.items()}
-        if all(map(os.path.isfile, paths.values())):
+        if manifest.says_done(job) and all(map(os.path.isfile, paths.values())):
             source = '' if job.source == '-' else job.source
             shown_jobs.append((job.label, source, paths, args.start))
     if shown_jobs:
         path = os.path.join(args.output_dir, PAGE)
-        files.write({path: page.render(shown_jobs, model=model)})
+        files.write({path: page.render(shown_jobs, model=model, say=say)})
         say(f'listen: {path}')
 
 
@@ -572,6 +574,8 @@ def _all(separator, jobs, args, how, background, manifest, say):
     said = {rate for _, rate in headers.values()}
     if note := deaf_note(separator, said):
         say(f'note: {note}')
+    most = args.seconds or math.inf
+    lengths = [max(min(length - args.start, most), 0.0) for length in lengths]
     progress = _Progress(sum(lengths, 0.0 if lengths else math.nan), args.json)
     failed = truncated = 0
     for job in jobs:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fgsep_jax import __version__, buckets, config as config_lib, files
 from fgsep_jax.config import ConfigError
-from fgsep_jax.names import counted, shown
+from fgsep_jax.names import RESIDUAL, counted, shown
 from fgsep_jax.tasks import make_task
 
 SUFFIX = '.safetensors'
@@ -292,9 +292,11 @@ def _about(metadata, where):
         or not all(isinstance(name, str) and name for name in sources)
         or len({*sources}) != len(sources)
         or len(sources) != config.data.sources
+        or RESIDUAL in sources
     ):
         raise ConfigError(
-            f'{where}: sources = {sources!r:.80}: must be {config.data.sources} different names'
+            f'{where}: sources = {sources!r:.80}: must be {config.data.sources} different names,'
+            f' none of them {RESIDUAL!r}'
         )
     if listed['sample_rate'] != config.data.sample_rate:
         raise ConfigError(

@@ -58,6 +58,20 @@ def _is_number(value, kind=numbers.Real):
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+LONGEST = 1e9  # seconds that anything can take
+SECONDS = 'a number of seconds from 0 to 1e9'
+
+
+def is_seconds(value) -> bool:
+    """Whether a value is one of `SECONDS`."""
+    return _is_number(value) and 0 <= value <= LONGEST
+
+
+def is_stretch(start=None, stop=None, *more) -> bool:
+    """Whether values are the start and the stop of a stretch, in seconds."""
+    return not more and is_seconds(start) and is_seconds(stop) and start < stop
+
+
 RATES = 'a number of hertz from 1,000 to 768,000'
 
 
@@ -75,8 +89,8 @@ def check_rate(name: str, value) -> None:
 def check_span(start: float, seconds: float) -> None:
     """Raises ValueError where these cut no part out of a recording."""
     for name, value in (('start', start), ('seconds', seconds)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f'{name} = {value!r}: must be 0 or more, in seconds')
+        if not is_seconds(value):
+            raise ValueError(f'{name} = {value!r}: must be {SECONDS}')
 
 
 def _check(how: How) -> None:
@@ -89,8 +103,7 @@ def _check(how: How) -> None:
     number = _is_number(how.channels, numbers.Integral) and how.channels >= 1
     need('channels', how.channels in ('each', 'mean') or number, "'each', 'mean' or 1, 2, ...")
     for name in ('segment', 'overlap'):
-        value = getattr(how, name)
-        need(name, _is_number(value) and 0 <= value < math.inf, 'a number, 0 or more')
+        need(name, is_seconds(getattr(how, name)), SECONDS)
     need('segment', not how.segment or how.segment >= 0.1, '0, or 0.1 s at least')
     half = how.segment / 2
     need('overlap', how.overlap <= half, f'half of the segment at most, {half:g} s')
@@ -232,15 +245,18 @@ def chosen(blocks, channels) -> Iterator[np.ndarray]:
         yield block_TC
 
 
-def separate(network, recording, how: How, *, background=None, folder='', progress=None):
+def separate(
+    network, recording, how: How, *, background=None, stretch=None, folder='', progress=None
+):
     """Separates one recording.
 
     Args:
       network: a `model.Network`.
       recording: with `rate`, `channels` and `blocks()`.
       how: see `How`.
-      background: recording, or (start, stop) in seconds of this one, that is background alone, for
-        a model with an auxiliary network; None: its quietest stretch.
+      background: recording that holds background alone, for a model with an auxiliary network;
+        None: this one.
+      stretch: (start, stop) in seconds of where; None: all of another, the quietest of this one.
       folder: where temporary files go.
       progress: called with seconds of audio done.
 
@@ -262,14 +278,13 @@ def separate(network, recording, how: How, *, background=None, folder='', progre
         blocks = chosen(recording.blocks(), how.channels)
         return resampled(blocks, recording.rate, at_rate, samples=count)
 
-    adaptation_T, stretch = None, None
+    adaptation_T = None
     if adaptation:
-        other, stretch = recording, background
-        if background is None:
-            stretch = (about.quiet, about.quiet + adaptation)
-        elif not isinstance(background, tuple):
-            other, stretch = background, None
-        adaptation_T = _adaptation(other, stretch, rate, adaptation) * np.float32(gain)
+        if background is None and stretch is None:
+            end = about.samples / recording.rate
+            stretch = (about.quiet, min(about.quiet + adaptation, end))
+        adaptation_T = _adaptation(background or recording, stretch, rate, adaptation)
+        adaptation_T = adaptation_T * np.float32(gain)
 
     window, low_margin = round(how.segment * rate) or samples, math.nan
     if fitted := window > PADDED * rate:  # to fill it up would cost more than to compile anew
@@ -363,8 +378,10 @@ def _adaptation(recording, stretch, rate, seconds):
     count = sum(map(len, heard))
     if not count:
         raise BadInput(
-            'too short', f'no background from {start:g} s on: it has {at / recording.rate:g} s'
+            'too short', f'no background in {start:g}-{stop:g} s: it has {at / recording.rate:g} s'
         )
+    if not all(np.isfinite(block_TC).all() for block_TC in heard):
+        raise BadInput('not finite', 'nan or inf in the background')
     blocks = resampled(
         iter(heard), recording.rate, rate, samples=length_at(count, recording.rate, rate)
     )

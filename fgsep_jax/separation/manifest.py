@@ -156,17 +156,20 @@ class Manifest:
     def is_done(self, job, folder, beside=()):
         """Whether a recording is unchanged since its parts, all there, were written this way."""
         row = self.rows.get(self.key(job), {})
-        if row.get('status', '').partition(':')[0] != 'done' or not self.is_ours(
-            job, labels=bool(beside)
-        ):
+        if not self.says_done(job) or not self.is_ours(job, labels=bool(beside)):
             return False
         try:
             about = os.stat(job.source)
         except OSError:  # what is wrong with it is said where it is read
             return False
         same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
-        paths = (*job.outputs.values(), *beside)
-        return same and all(os.path.isfile(os.path.join(folder, path)) for path in paths)
+        paths = [os.path.join(folder, path) for path in (*job.outputs.values(), *beside)]
+        there = all(map(os.path.isfile, paths))
+        return same and there and all(map(os.path.getsize, paths[: len(job.outputs)]))
+
+    def says_done(self, job):
+        """Whether the last line of a recording says that it is done."""
+        return self.rows.get(self.key(job), {}).get('status', '').partition(':')[0] == 'done'
 
     def is_ours(self, job, labels=False):
         """Whether the parts of that very recording, or their `labels`, were written this way, or

@@ -177,26 +177,17 @@ class Separator:
         if output_rate != 0 or isinstance(output_rate, bool):
             engine.check_rate('output_rate', output_rate)
         how = self._how(channels=channels, rate=output_rate, **how)
-        self._check_background(background)
-        if background is not None and not isinstance(background, tuple):
-            background = np.asarray(background)
-            if (
-                not np.issubdtype(background.dtype, np.floating)
-                or not np.isfinite(background).all()
-            ):
-                raise ValueError(
-                    'background: must be (start, stop) in seconds, or finite floats [T]'
-                )
-            background = ArrayRecording(np.atleast_2d(background), rate)
+        span, background = self._background(background, _is_sound, 'finite floats [T]')
+        if background is not None:
+            background = ArrayRecording(np.atleast_2d(np.asarray(background)), rate)
         batch_BCT = signal.reshape((1,) * (3 - signal.ndim) + signal.shape)
         rows = []
         for signal_CT in batch_BCT:
             recording = ArrayRecording(signal_CT, rate)
             try:
                 made = engine.separate(
-                    self.network, recording, how,
-                    background=background,
-                )  # fmt: skip
+                    self.network, recording, how, background=background, stretch=span
+                )
             except BadInput as bad:
                 raise ValueError(f'{bad.kind}: {bad.detail}') from bad
             rows.append(np.concatenate(list(made.blocks())).transpose(1, 2, 0))
@@ -251,7 +242,9 @@ class Separator:
           OSError: the parts cannot be written.
         """
         _check_words(self.separate_file, how)
-        self._check_background(background)
+        span, background = self._background(
+            background, lambda value: isinstance(value, (str, os.PathLike)), 'the path of a file'
+        )
         began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
         bits = str(bits)
         writing.check(form, bits)
@@ -260,7 +253,7 @@ class Separator:
         if outputs is None:
             stem = os.path.join(os.path.expanduser(folder), _stem(path))
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
-        inputs = [path, *([background] if isinstance(background, (str, os.PathLike)) else [])]
+        inputs = [path, *filter(None, [background])]
         writing.check_outputs(outputs, self.sources, inputs, form)
         with contextlib.ExitStack() as stack:
             cut = set() if truncated else None
@@ -270,16 +263,19 @@ class Separator:
                 return stack.enter_context(contextlib.closing(recording))
 
             recording = opened(path, start=start, seconds=seconds)
-            span = background if isinstance(background, tuple) else None
-            if span is not None:  # of the whole recording, wherever its part begins
-                background = opened(path, start=span[0], seconds=span[1] - span[0])
-            elif isinstance(background, (str, os.PathLike)):
-                background = opened(background)
+            writing.check_form(
+                form,
+                rate=round(how.rate or recording.rate),
+                channels=recording.channels if how.channels == 'each' else 1,
+            )
+            if span or background is not None:  # a span: of all of it, wherever its part begins
+                background = opened(path if span else background)
             made = engine.separate(
                 self.network,
                 recording,
                 how,
                 background=background,
+                stretch=span,
                 folder=scratch,
                 progress=progress,
             )
@@ -319,9 +315,17 @@ class Separator:
 
         return Stream(self, rate)
 
-    def _check_background(self, background):
-        if background is not None and not self.network.adaptation_seconds:
+    def _background(self, background, is_one, must):
+        """A background as ((start, stop) in seconds, None), or as (None, another recording)."""
+        if background is None:
+            return None, None
+        if not self.network.adaptation_seconds:
             raise ValueError(f'background: {self.name} has no auxiliary network that would hear it')
+        if isinstance(background, (tuple, list)) and engine.is_stretch(*background[:3]):
+            return tuple(background), None
+        if not is_one(background):
+            raise ValueError(f'background: must be (start, stop) in seconds, or {must}')
+        return None, background
 
     def _how(self, **changes):
         changes = {name: value for name, value in changes.items() if value is not None}
@@ -330,6 +334,12 @@ class Separator:
         if how.statistics == 'file' and self.network.whole is None:
             raise ValueError(f"statistics = 'file': {self.name} {NOT_NORMALISED}")
         return how
+
+
+def _is_sound(value):
+    """Whether it is an array of finite floats."""
+    array = np.asarray(value) if hasattr(value, 'dtype') else np.zeros(0, int)
+    return np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all()
 
 
 def _check_words(method, how):
@@ -348,10 +358,15 @@ def _segment(config):
     return 4.0 if config.data.sources == 1 or make_task(config).source_names else 8.0
 
 
+def _channels(config):
+    """One mask serves all channels, so that each stays where it is; voices are of their mean."""
+    return 'each' if make_task(config).source_names else 'mean'
+
+
 def _default(network, config):
     return engine.How(
         segment=_segment(config),
-        channels='each' if network.rest else 'mean',
+        channels=_channels(config),
         batch=1 if jax.default_backend() == 'cpu' and not network.rest else 8,
     )
 
@@ -367,6 +382,7 @@ class About(NamedTuple):
       adapts: whether it is given background alone, too.
       normalises: whether `--statistics=file` can compute it, see `whole.Whole.takes`.
       segment: seconds of its windows, unless others are asked for.
+      channels: that are separated, as in `engine.How`, unless others are asked for.
     """
 
     name: str
@@ -376,6 +392,7 @@ class About(NamedTuple):
     adapts: bool
     normalises: bool
     segment: float
+    channels: str
 
 
 def _stem(path):
@@ -430,6 +447,7 @@ def _about(model):
         adapts=config.data.adaptation_seconds > 0,
         normalises=config.task == 'speech' and Whole.takes(make_task(config).model),
         segment=_segment(config),
+        channels=_channels(config),
     )
 
 

@@ -4,28 +4,32 @@ import contextlib
 import os
 
 import numpy as np
-import soundfile
 
+from fgsep_jax import files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.report import players, sound
-from fgsep_jax.separation import activity
+from fgsep_jax.separation import activity, engine
 from fgsep_jax.separation.recording import FileRecording, Puller
 
 SECONDS = 10.0  # of each recording, where its first part is loudest
 TITLE = 'Separated by '
 
 
-def render(separated, *, model):
+def render(separated, *, model, say=print):
     """The page as HTML text; sounds and pictures are inside it.
 
     Args:
       separated: [(name, path of the recording or '', {part: path}, seconds it begins at)].
       model: what separated them.
+      say: told of those whose parts cannot be read, which are left out.
     """
     text = f'Up to {SECONDS:g} s of each, from where the first part is loudest.'
-    examples = [
-        _example(f'recording_{number}', *about) for number, about in enumerate(separated, start=1)
-    ]
+    examples = []
+    for number, about in enumerate(separated, start=1):
+        try:
+            examples.append(_example(f'recording_{number}', *about))
+        except (BadInput, OSError) as error:
+            say(f'{about[0]}: not on the page ({files.why(error)})')
     return _page(f'<p class="intro">{text}</p>', examples, model)
 
 
@@ -73,42 +77,40 @@ def is_ours(html):
 
 
 def _example(name, title, source, parts, start):
-    loudest, rate = _loudest(next(iter(parts.values())))
+    loudest = _loudest(next(iter(parts.values())))
     tracks = []
     if source:
         with contextlib.suppress(BadInput, OSError):
-            signal_T, source_rate = _excerpt(source, start + loudest)
-            tracks.append(players.Track('mixture', '', signal=(signal_T, source_rate)))
+            signal = _excerpt(source, start + loudest, cut=set())
+            tracks.append(players.Track('mixture', '', signal=signal))
     for part, path in parts.items():
-        first = round(loudest * rate)
-        signal_TC, _ = soundfile.read(
-            os.fsencode(path), round(SECONDS * rate), first, dtype='float32', always_2d=True
-        )
-        signal = signal_TC.mean(axis=1), rate
+        signal = _excerpt(path, loudest)
         tracks.append(players.Track('estimate', part, 'Parts', signal=signal))
     facts = {
         'from': f'{start + loudest:.1f} s',
-        'length': f'{len(tracks[-1].signal[0]) / rate:.1f} s',
+        'length': f'{len(signal[0]) / signal[1]:.1f} s',
     }
     return players.Listening(name, title, '', title, tuple(tracks), facts, matched=False)
 
 
 def _loudest(path):
-    """Where the loudest `SECONDS` of a file begin, and its rate."""
-    with soundfile.SoundFile(os.fsencode(path)) as file:
-        meter = activity.Meter(file.samplerate)
-        for block_TC in file.blocks(1 << 16, dtype='float32', always_2d=True):
+    """Where the loudest `SECONDS` of a file begin."""
+    with contextlib.closing(FileRecording(path)) as recording:
+        meter = activity.Meter(recording.rate)
+        for block_TC in recording.blocks():
             meter.add(block_TC)
-        power = 10 ** (meter.level_db() / 10)
-        width = round(SECONDS / meter.step)
-        if len(power) <= width:
-            return 0.0, file.samplerate
-        sums = np.convolve(power, np.ones(width), 'valid')
-        return float(np.argmax(sums) * meter.step), file.samplerate
+    power = 10 ** (meter.level_db() / 10)
+    width = round(SECONDS / meter.step)
+    if len(power) <= width:
+        return 0.0
+    sums = np.convolve(power, np.ones(width), 'valid')
+    return float(np.argmax(sums) * meter.step)
 
 
-def _excerpt(path, start):
-    recording = FileRecording(path, start=start, seconds=SECONDS)
+def _excerpt(path, start, cut=None):
+    recording = FileRecording(path, start=start, seconds=SECONDS, cut=cut)
     with contextlib.closing(recording):
-        block_TC = np.concatenate(list(recording.blocks()))
-    return block_TC.mean(axis=1), recording.rate
+        blocks = [block_TC.mean(axis=1) for block_TC in recording.blocks()]
+    if not blocks:
+        raise engine.empty(start)
+    return np.concatenate(blocks), recording.rate

@@ -13,6 +13,7 @@ from fgsep_jax.data import audio_files, resample as resample_lib
 from fgsep_jax.data.audio_files import BadInput
 
 BLOCK = 1 << 16  # samples of an array handed on at a time
+_CHANGED = ('changed', 'something wrote to it while it was read')
 
 
 def floats(name, signal, forms):
@@ -99,7 +100,7 @@ class FileRecording:
     def check_unchanged(self) -> None:
         """Raises BadInput where the file is not what it was when it was opened."""
         if _state(self._original) != self._state:
-            raise BadInput('changed', 'something wrote to it while it was read')
+            raise BadInput(*_CHANGED)
 
     def close(self) -> None:
         """Removes what was decoded into a temporary file."""
@@ -111,6 +112,8 @@ class FileRecording:
         last = first + round(self._seconds * self.rate) if self._seconds else math.inf
         at = 0
         with audio_files.decoded(self._path, self._cut) as sound:
+            if (sound.rate, sound.channels) != (self.rate, self.channels):
+                raise BadInput(*_CHANGED)
             for block_TC in sound.blocks:
                 if at >= last:
                     return

@@ -212,7 +212,9 @@ class _Tape:
 def _tapes(file, channels, frames, widths):
     """Tapes of zeros of so many frames in a file, its room taken before it is used."""
     sizes = [4 * channels * frames * width for width in widths]
-    os.posix_fallocate(file.fileno(), 0, max(sum(sizes), 1))
+    if hasattr(os, 'posix_fallocate'):  # not on macOS
+        os.posix_fallocate(file.fileno(), 0, max(sum(sizes), 1))
+    file.truncate(sum(sizes))
     for width, at in zip(widths, itertools.accumulate([0, *sizes])):
         yield _Tape(file, at, channels, frames, width)
 

@@ -11,6 +11,7 @@ import soundfile
 
 from fgsep_jax import files
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.names import RESIDUAL
 from fgsep_jax.separation import activity
 from fgsep_jax.separation.recording import Puller
 
@@ -28,7 +29,6 @@ _HEADER_AUTO, _RF64_AUTO = 0x1061, 0x1210
 
 FAINT = 16  # steps of a format; where a recording's loudest part has fewer, rounding is a loss
 
-RESIDUAL = 'residual'
 LABELS = ('labels.txt', 'selections.txt')
 
 
@@ -233,7 +233,6 @@ def write(
         os.makedirs(folder or '.', exist_ok=True)
     for path in outputs.values():
         files.refuse_links(*os.path.split(path))
-    check_form(form, rate=round(made.rate), channels=made.channels)
     with files.unfinished(outputs.values()) as partials:
         paths = {part: partials[os.fspath(path)] for part, path in outputs.items()}
         gain, levels, silenced = _write(made, sources, paths, form=form, bits=bits)

@@ -4,10 +4,12 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import os
 import re
 import resource
 import shutil
+import tempfile
 import types
 
 import jax
@@ -15,10 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import names
+from fgsep_jax import names, separate
+from fgsep_jax.config import ConfigError
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
-from fgsep_jax.separation import engine, inputs, live, model as model_lib, page, writing
+from fgsep_jax.interop import model_file
+from fgsep_jax.separation import engine, inputs, live, model as model_lib, page, whole, writing
 from fgsep_jax.separation.manifest import Manifest, MistakeError
 from fgsep_jax.separation.recording import ArrayRecording, FileRecording
 import models
@@ -82,6 +86,74 @@ def test_from_window_to_window_it_fades():
     made = np.concatenate([*engine.separate(network, recording, how).blocks()])[:, 0]
     made /= made.max()
     assert np.ptp(made) == 1 and np.abs(np.diff(made, axis=0)).max() < 1.01 / (RATE / 2)
+
+
+class Adapted(Known):
+    adaptation_seconds = 2.0
+
+    def __init__(self):
+        super().__init__(lambda index, mixture_CW: 0 * mixture_CW[None], rest=True)
+
+
+@pytest.mark.parametrize('stretch', [None, (0.0, 1.0)])
+def test_a_background_is_finite(stretch):
+    recording, rain = (ArrayRecording(noise(1, RATE), RATE) for _ in range(2))
+    rain._signal_CT[0, 99] = np.nan
+    with pytest.raises(BadInput, match='not finite .nan or inf in the background'):
+        engine.separate(Adapted(), recording, engine.How(), background=rain, stretch=stretch)
+
+
+def test_the_quietest_stretch_ends_with_the_recording():
+    recording = ArrayRecording(noise(1, RATE // 2), RATE)
+    assert engine.separate(Adapted(), recording, engine.How()).background == (0.0, 0.5)
+
+
+def test_of_a_background_behind_the_end_its_span_and_that_are_said(tmp_path):
+    model, path = untrained('blstm_m2_plus'), wave(tmp_path / 'a.wav', noise(RATE // 2))
+    with pytest.raises(BadInput, match='no background in 3-4 s: it has 0.5 s'):
+        model.separate_file(path, tmp_path, background=(3.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    'background',
+    [(1.0, 1.0), [2.0, 1.0], (-1.0, 1.0), (0.0, math.nan), (0.0, 1e305), (0.0, 1.0, 2.0),
+     [0.5], ('0', '1'), (False, True), 3.0],
+)  # fmt: skip
+def test_seconds_of_background_are_a_start_and_a_stop(tmp_path, background):
+    model, path = untrained('blstm_m2_plus'), wave(tmp_path / 'a.wav', noise(RATE))
+    for do, what in ((model.separate, noise(RATE)), (model.separate_file, path)):
+        where = RATE if what is not path else tmp_path
+        with pytest.raises(ValueError, match='background: must be .start, stop. in seconds, or'):
+            do(what, where, background=background)
+
+
+def test_seconds_of_background_may_be_a_list(tmp_path, monkeypatch):
+    model, path, seen = untrained('blstm_m2_plus'), wave(tmp_path / 'a.wav', noise(RATE)), []
+
+    def known(*_, stretch, **__):
+        seen.append(stretch)
+        raise BadInput('seen')
+
+    monkeypatch.setattr(engine, 'separate', known)
+    with pytest.raises(ValueError, match='seen'):
+        model.separate(noise(RATE), RATE, background=[0.5, 1])
+    with pytest.raises(BadInput, match='seen'):
+        model.separate_file(path, tmp_path, background=[0.5, 1])
+    assert seen == 2 * [(0.5, 1)]
+
+
+@pytest.mark.parametrize('name', ['start', 'seconds', 'segment', 'overlap'])
+def test_seconds_are_no_more_than_can_be_counted(name):
+    ways = {'start': 0.0, 'seconds': 0.0} | {name: 1e305}
+    with pytest.raises(ValueError, match=f'{name} = 1e.305: must be a number of seconds from 0'):
+        engine.check_span(ways['start'], ways['seconds'])
+        engine.How(**{name: 1e305})
+
+
+def test_the_part_that_the_others_leave_is_no_source_of_a_model():
+    header = model_file.header(tiny.config('', 'convtasnet'), sources=('speech', 'residual'))
+    with pytest.raises(ConfigError, match="2 different names, none of them 'residual'"):
+        model_file._about(header, 'm.safetensors')
 
 
 @pytest.mark.parametrize('silent', [0.0, 3.0])
@@ -162,17 +234,41 @@ def test_defaults(tmp_path, monkeypatch, backend, name, changes, wanted):
 
 
 def test_the_room_for_statistics_of_the_file_is_taken_before_anything_is_read():
-    whole = untrained('convtasnet').network.whole
+    separates = untrained('convtasnet').network.whole
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
     try:
         with pytest.raises(OSError, match='File too large'):
-            next(whole.separate(pytest.fail, samples=1 << 20, channels=1, window=RATE, gain=1.0))
+            next(
+                separates.separate(pytest.fail, samples=1 << 20, channels=1, window=RATE, gain=1.0)
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_there_is_room_for_statistics_where_systems_cannot_promise_it(monkeypatch):
+    monkeypatch.delattr(os, 'posix_fallocate')
+    with tempfile.TemporaryFile() as file:
+        (tape,) = whole._tapes(file, 2, 30, [4])
+        np.testing.assert_array_equal(tape[slice(20, 30)], np.zeros((2, 10, 4)))
+
+
 # Files in, files out.
+
+
+def test_a_recording_whose_channels_change_meanwhile_is_said(tmp_path):
+    recording = FileRecording(wave(tmp_path / 'a.wav', noise(80)))
+    for signal_TC, rate in ((noise(80, 2), RATE), (noise(80), 11_025)):
+        wave(tmp_path / 'a.wav', signal_TC, rate)
+        with pytest.raises(BadInput, match='changed'):
+            next(recording.blocks())
+
+
+def test_what_a_form_cannot_hold_is_not_separated(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, 'separate', lambda *_, **__: pytest.fail())
+    path = wave(tmp_path / 'a.wav', noise(80, 6))
+    with pytest.raises(BadInput, match='6 channels .mp3 holds 2 at most'):
+        untrained('blstm_m2').separate_file(path, tmp_path, form='mp3')
 
 
 def test_what_libsndfile_does_not_read_goes_through_ffmpeg(tmp_path, monkeypatch):
@@ -493,7 +589,7 @@ def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
     path.touch()
     (job,) = jobs(tmp_path, path)
     for name in job.outputs.values():
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text('x')
     Manifest(tmp_path, 'settings').add(job, 'done', path.stat())
     file = tmp_path / 'manifest.csv'
     file.write_bytes(content := change(file.read_bytes()))
@@ -516,8 +612,8 @@ def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
 
 @pytest.mark.parametrize(
     'what',
-    ['nothing', 'a link to it', 'its bytes', 'its time', 'a part', 'the labels', 'the settings',
-     'the place of a copy', 'what came by a pipe'],
+    ['nothing', 'a link to it', 'its bytes', 'its time', 'a part', 'all of a part', 'the labels',
+     'the settings', 'the place of a copy', 'what came by a pipe'],
 )  # fmt: skip
 def test_done_is_what_has_not_changed_since(tmp_path, what):
     path = tmp_path / 'a.wav'
@@ -526,7 +622,7 @@ def test_done_is_what_has_not_changed_since(tmp_path, what):
     out = tmp_path / 'out'
     out.mkdir()
     for name in (*job.outputs.values(), 'labels.txt'):
-        (out / name).touch()
+        (out / name).write_text('' if name == 'labels.txt' else 'x')
     about = path.stat()
     Manifest(out, 'settings', labels=True).add(job, 'done', about)
     time = about.st_mtime_ns
@@ -536,6 +632,8 @@ def test_done_is_what_has_not_changed_since(tmp_path, what):
     os.utime(path, ns=(time, time))
     if what in ('a part', 'the labels'):
         (out / {'a part': job.outputs['b'], 'the labels': 'labels.txt'}[what]).unlink()
+    if what == 'all of a part':
+        os.truncate(out / job.outputs['b'], 0)
     manifest = Manifest(out, 'others' if what == 'the settings' else 'settings')
     other = {
         'a link to it': tmp_path / 'link/a.wav',
@@ -549,7 +647,7 @@ def test_done_is_what_has_not_changed_since(tmp_path, what):
     same = what in ('nothing', 'a link to it')
     assert manifest.is_done(job, out, ['labels.txt']) == same
     assert manifest.is_ours(job) == (
-        same or what in ('its bytes', 'its time', 'a part', 'the labels')
+        same or what in ('its bytes', 'its time', 'a part', 'all of a part', 'the labels')
     )
 
 
@@ -612,6 +710,51 @@ def test_a_page_plays_the_loudest_stretch_of_the_first_part(tmp_path):
     paths = {'a': wave(tmp_path / 'a.wav', part_T), 'b': wave(tmp_path / 'b.wav', part_T[::-1])}
     html = page.render([('x', '', paths, 100.0)], model='m')
     assert facts(html) == [('113.0 s', '10.0 s')]
+
+
+@pytest.mark.parametrize(
+    'what, sounds', [('whole', 2), ('of no samples', 1), ('cut short', 2), ('a part emptied', 0)]
+)
+def test_a_page_plays_what_is_there(tmp_path, what, sounds):
+    source = wave(tmp_path / 'x.wav', noise(0 if what == 'of no samples' else 2 * RATE))
+    part, said = wave(tmp_path / 'x_a.wav', noise(2 * RATE)), []
+    if what == 'cut short':
+        os.truncate(source, 3 * RATE)
+    if what == 'a part emptied':
+        os.truncate(part, 0)
+    html = page.render([('x', source, {'a': part}, 0.0)], model='m', say=said.append)
+    assert html.count('<audio') == sounds
+    assert [line.partition(' (')[0] for line in said] == ([] if sounds else ['x: not on the page'])
+
+
+def test_a_page_shows_no_old_parts_of_what_failed(tmp_path, monkeypatch):
+    listed, found = Manifest(tmp_path, 'settings'), []
+    for name, status in (('a', 'done: truncated (x)'), ('b', 'failed: y'), ('c', 'done')):
+        (tmp_path / f'{name}_x.wav').write_bytes(b'x')
+        job = inputs.Job(f'{name}.wav', f'{name}.wav', {'x': f'{name}_x.wav'})
+        listed.add(job, status)
+        found.append(job)
+    seen = []
+    monkeypatch.setattr(page, 'render', lambda shown, **_: seen.extend(shown) or '')
+    args = types.SimpleNamespace(output_dir=str(tmp_path), start=0.0)
+    separate._page(found, args, 'm', print, listed)
+    assert [name for name, *_ in seen] == ['a.wav', 'c.wav']
+
+
+@pytest.mark.parametrize(
+    'start, seconds, total', [(0.0, 0.0, 3.0), (0.5, 0.0, 2.0), (1.5, 0.0, 0.5), (0.5, 0.2, 0.4)]
+)
+def test_progress_counts_what_will_be_separated(tmp_path, monkeypatch, start, seconds, total):
+    found = jobs(tmp_path, *(wave(tmp_path / f'{n}.wav', noise(n * RATE)) for n in (1, 2)))
+
+    def known(count, _):
+        assert count == pytest.approx(total)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(separate, '_Progress', known)
+    args = types.SimpleNamespace(start=start, seconds=seconds, json=True)
+    with pytest.raises(KeyboardInterrupt):
+        separate._all(untrained('blstm_m2'), found, args, {}, None, None, print)
 
 
 # While it comes.

@@ -786,6 +786,7 @@ def test_a_dry_run_says_what_cannot_be_read(sounds, tmp_path, capsys, as_json):
         (noise(0), RATE, [], 'empty (no samples)'),
         (noise(), RATE, ['--start=0.5'], 'empty (it ends before 0.5 s)'),
         (noise(channels=2), RATE, ['--channels=7'], 'too few channels (2; --channels=7)'),
+        (noise(channels=6), 16_000, ['--format=mp3'], '6 channels (mp3 holds 2 at most)'),
         (noise(), 192_000, ['--format=mp3'], '; --rate=N gives another)'),
     ],
 )
