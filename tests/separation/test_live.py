@@ -42,6 +42,13 @@ def test_a_pipe(causal, tmp_path, monkeypatch, capsys):
     assert run(*words, '--overwrite') == 0
 
 
+def test_what_clips_is_counted_at_the_end(causal, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(live, 'separate', lambda *_, **__: (1.0, 1234))
+    assert run(causal, '-', '--live', f'--raw_rate={RATE}', '-o', tmp_path) == 0
+    said = capsys.readouterr().out
+    assert '1,234 samples of the parts clipped: --bits=float keeps them' in said
+
+
 def test_a_microphone(causal, tmp_path, monkeypatch):
     class Request:
         number = None
