@@ -16,8 +16,7 @@ import os
 from data_prep import mix, options
 from fgsep_jax import command_line, files, lock
 from fgsep_jax.config import embedded_dir
-from fgsep_jax.data.records import DATASET_FILE
-from fgsep_jax.data.source import RecordSource
+from fgsep_jax.data import records
 
 TASKS = ('speech', 'foreground')  # each is data_prep/embedded_<task>.py
 
@@ -28,7 +27,7 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     Raises:
         ValueError: it holds another data set, which may not be overwritten.
     """
-    path = os.path.join(args.output_dir, DATASET_FILE)
+    path = os.path.join(args.output_dir, records.DATASET_FILE)
     if args.overwrite or args.dry_run or not os.path.exists(path):
         return False
     metadata = files.read_json(path, ValueError)
@@ -39,8 +38,14 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     if made == (job, synthesiser, mix.RULES_VERSION) and all(
         wanted.get(key) == value for key, value in config.items()
     ):
-        for split in metadata['splits']:
-            RecordSource(args.output_dir, split)  # refuses one of which a file is gone
+        for split, about in metadata['splits'].items():
+            which, count = (metadata['name'], split), about['shards']
+            shards = (records.shard_name(*which, k, count) for k in range(count))
+            for name in (records.index_name(split), *shards):
+                if not os.path.exists(os.path.join(args.output_dir, name)):
+                    raise ValueError(
+                        f'{args.output_dir} lacks {name}: --overwrite makes the data set anew'
+                    )
         return True
     raise ValueError(
         f'{args.output_dir} holds another data set, made by job {metadata.get("job")!r} with '

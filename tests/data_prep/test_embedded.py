@@ -103,6 +103,11 @@ def test_a_second_run_finds_it_and_another_corpus_is_not_overwritten(corpus, cap
     with pytest.raises(SystemExit, match='holds another data set'):
         embedded.main([f'--output_dir={corpus}', *SMALL, '--seed=1'])
     assert _hashes(corpus) == before
+    (shard, *_) = sorted(corpus.glob('*test*-of-*'))
+    shard.rename(shard.with_suffix('.away'))
+    with pytest.raises(SystemExit, match=f'lacks {shard.name}: --overwrite'):
+        embedded.main([f'--output_dir={corpus}', *SMALL])
+    shard.with_suffix('.away').rename(shard)
 
 
 def test_metadata_says_what_the_voices_are(corpus):
