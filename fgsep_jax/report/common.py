@@ -117,7 +117,8 @@ def reached(results, terms):
     parts = [_share(shares)] if shares else []
     parts += sorted(layers)
     if steps:
-        parts.append(f'after {_range(steps)} steps of {" or ".join(sorted(batches))}')
+        ends = ' to '.join(f'{end:,}' for end in sorted({min(steps), max(steps)}))
+        parts.append(f'after {ends} steps of {" or ".join(sorted(batches))}')
     if more := sorted({RECIPE[key] for key, _ in recipe}):
         parts.append(f'trained with {" and ".join(more)}')
     return ', '.join(parts)

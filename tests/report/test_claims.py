@@ -124,7 +124,7 @@ def test_verdicts(kind, low, high, expected):
 
 
 @pytest.mark.slow
-def test_a_verdict_says_how_it_was_reached(speech):
+def test_a_verdict_says_how_it_was_reached(speech, monkeypatch):
     results = results_in(speech)
     (plain,) = results.groups_of(model='Conv-TasNet', trained_on='alpha', objective='SI-SNR')
     terms = [(1.0, plain.group, 'alpha')]
@@ -136,6 +136,11 @@ def test_a_verdict_says_how_it_was_reached(speech):
     plain.config['data.remix'], plain.config['training.ema'] = True, 0.9
     assert common.reached(results, terms).endswith(', trained with averaged weights and remix')
     del plain.config['data.remix'], plain.config['training.ema']
+    with monkeypatch.context() as patch:
+        patch.setattr(common, '_trained', lambda *_: [1000, 1000])
+        assert ', after 1,000 steps of 8 x 1 s' in common.reached(results, terms)
+        patch.setattr(common, '_trained', lambda *_: [1500, 1000])
+        assert ', after 1,000 to 1,500 steps of 8 x 1 s' in common.reached(results, terms)
     assert common.reached(results, [(1.0, None, 'alpha')]) == ''
     assert common._share([1.02]) == 'at full size' and common._share([1.5]) == 'at 0.7 of the size'
     assert published.verdict(Estimate(1, 0.5, 2), 'above', 'at full size') == (
