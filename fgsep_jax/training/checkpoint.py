@@ -1,7 +1,6 @@
 """Checkpoints: state, data position and configuration in one atomic save, with their digests."""
 
 import asyncio
-from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
@@ -357,13 +356,13 @@ class Best(NamedTuple):
       step: number of steps taken.
       digest: of its arrays as they were saved; '' of a version without.
       parameters: the weights to evaluate; None where they were not read.
-      notes: sentences on checkpoints that were passed over.
+      notes: list of sentences on checkpoints that were passed over.
     """
 
     step: int
     digest: str
     parameters: Any = None
-    notes: Sequence[str] = ()
+    notes: Any = ()
 
 
 def find_best(workdir):

@@ -195,9 +195,9 @@ def check_trained_on(workdir, data):
       ConfigError: they differ.
     """
     said = training_data(workdir)
-    train = said.get('train') if isinstance(said.get('train'), dict) else {}
-    about = {'name': said.get('name')}
-    about |= {key: train.get(key) for key in ('examples', 'fingerprint')}
+    about, train = {'name': said.get('name')}, said.get('train')
+    if isinstance(train, dict):
+        about |= {key: train.get(key) for key in ('examples', 'fingerprint')}
     words = [f'{key}={value}' for key, value in about.items() if value]
     if data and not all(re.search(rf'\b{re.escape(word)}[,)]', data) for word in words):
         raise config_lib.ConfigError(

@@ -47,7 +47,8 @@ def rename(run, name):
     change(run / 'config.json', experiment=name, preset=name)
     change(run / 'training_data.json', name=whole)
     for path in list(run.rglob('summary.json')):
-        change(path, data_set=name, results=name, preset=name)
+        own = {'system': name} if path.parents[1].name == 'evaluation' else {}
+        change(path, data_set=name, results=name, preset=name, **own)
     for room in ('evaluation', 'audio'):
         (run / room / 'alpha').rename(run / room / names.part(name))
     for path in list(run.rglob('example.json')):

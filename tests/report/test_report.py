@@ -410,6 +410,8 @@ def test_more_examples_can_be_asked_for(tmp_path):
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(path.read_bytes())
     content = json.loads((second / 'example.json').read_text())
+    for file in content['files'].values():
+        file |= {'scores': {}} if 'scores' in file else {}
     (second / 'example.json').write_text(json.dumps({**content, 'id': 'alpha-004'}))
     for count in (0, 1, 2):
         out = tmp_path / str(count)

@@ -378,7 +378,10 @@ def test_a_data_set_called_as_the_beginning_of_another_is_another(tmp_path):
     fabricate.result(tmp_path / 'two', config, 'near-far-c1', '', 1.0, 6, 0)
     for path, changed in (
         ('config.json', {'preset': 'small'}),
-        ('evaluation/near-far-c1/summary.json', {'data_set': 'near-far', 'split': 'c1'}),
+        (
+            'evaluation/near-far-c1/summary.json',
+            {'data_set': 'near-far', 'split': 'c1', 'preset': 'small'},
+        ),
     ):
         content = json.loads((tmp_path / 'two' / path).read_text()) | changed
         (tmp_path / 'two' / path).write_text(json.dumps(content))
