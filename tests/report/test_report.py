@@ -148,7 +148,10 @@ DAMAGES = {
     ),
     'stereo': (stereo, 'mixture.wav has 2 channels'),
     'no level of an example': (replaced(EXAMPLE, 'snr_db', 'snr'), 'its sounds are left out'),
-    'a score that is no number': (replaced(EXAMPLE, '2.5', 'null'), 'its sounds are left out'),
+    'a score that is no number': (
+        replaced(EXAMPLE, '"sdri": ', '"sdri": null, "x": '),
+        'its sounds are left out',
+    ),
     'a role that is none': (replaced(EXAMPLE, '"reference"', '"other"'), 'its sounds are left out'),
     'no training data': (lambda run: (run / 'training_data.json').unlink(), 'is missing; that it'),
     'unreadable log': (
