@@ -153,7 +153,8 @@ def _said(url, *, of_bucket=False):
 def _unreachable(url, error):
     """The Unreachable of what a library raised."""
     unreachable = Unreachable(f'{url} cannot be reached ({_reason(error)})')
-    unreachable.again = any(
+    is_known = url.partition('://')[0] in _EXTRAS  # another's host may be misspelt
+    unreachable.again = is_known and any(
         isinstance(one, (ConnectionError, TimeoutError, socket.gaierror)) or _status(one) in _BUSY
         for one in _causes(error)
     )
