@@ -51,7 +51,7 @@ TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those 
 BASELINES = ('untrained', 'ideal_ratio_mask', 'ideal_mel_mask')
 _ROLES = ('mixture', 'reference', 'estimate')
 RESULT = ('summary.json', 'examples.csv')  # files of one
-_FAR = 40.0  # dB
+_FAR = 40.0  # dB, beyond which scores of one estimate differ from batch to batch
 
 
 class ResultsError(ValueError):
@@ -372,7 +372,6 @@ def _unlike_results(examples, result):
             for metric in metrics:
                 scored = columns[metric][row]
                 value = about['scores'].get(metric, scored)
-                # Of what is all but perfect, or lost, other batches make other decibels.
                 if abs(scored) < _FAR and not np.isclose(value, scored, rtol=0.01, atol=0.1):
                     unlike[name] = (
                         f'{metric} of {about["source"]} is {value:.2f} dB there and {scored:.2f}'
