@@ -34,23 +34,27 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     wanted = json.loads(json.dumps(vars(args)))
     later = {key: value for key, value in options.LATER.items() if key in wanted}
     config = {**json.loads(json.dumps(later)), **metadata.get('config', {})}
-    made = tuple(metadata.get(key) for key in ('job', 'synthesiser', 'rules_version'))
-    if made == (job, synthesiser, mix.RULES_VERSION) and all(
-        wanted.get(key) == value for key, value in config.items()
-    ):
-        for split, about in metadata['splits'].items():
-            which, count = (metadata['name'], split), about['shards']
-            shards = (records.shard_name(*which, k, count) for k in range(count))
-            for name in (records.index_name(split), *shards):
-                if not os.path.exists(os.path.join(args.output_dir, name)):
-                    raise ValueError(
-                        f'{args.output_dir} lacks {name}: --overwrite makes the data set anew'
-                    )
-        return True
-    raise ValueError(
-        f'{args.output_dir} holds another data set, made by job {metadata.get("job")!r} with '
-        f'{config}; give another --output_dir, or --overwrite'
-    )
+    wanted |= {'job': job, 'synthesiser': synthesiser, 'rules_version': mix.RULES_VERSION}
+    held = {**config, **{key: metadata.get(key) for key in ('job', 'synthesiser', 'rules_version')}}
+    other = [
+        f'{key} {value!r}, not {wanted.get(key)!r}'
+        for key, value in held.items()
+        if wanted.get(key) != value
+    ]
+    if other:
+        raise ValueError(
+            f'{args.output_dir} holds another data set, made with {", ".join(other)}; '
+            'give another --output_dir, or --overwrite'
+        )
+    for split, about in metadata['splits'].items():
+        which, count = (metadata['name'], split), about['shards']
+        shards = (records.shard_name(*which, k, count) for k in range(count))
+        for name in (records.index_name(split), *shards):
+            if not os.path.exists(os.path.join(args.output_dir, name)):
+                raise ValueError(
+                    f'{args.output_dir} lacks {name}: --overwrite makes the data set anew'
+                )
+    return True
 
 
 def _prepare(args, *, maker, folder: str) -> dict:

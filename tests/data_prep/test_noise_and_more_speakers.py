@@ -133,12 +133,12 @@ def test_flags_that_came_later_leave_other_data_sets_as_they_were(tmp_path, caps
     flags = dict(output_dir=str(out), overwrite=False, dry_run=False, speakers_a_mixture=2)
     args = type('Args', (), {})()
     vars(args).update(flags)
-    metadata = {'job': 'embedded', 'synthesiser': 'x', 'config': {}}
+    metadata = shown(out) | {'job': 'embedded', 'synthesiser': 'x', 'config': {}}
     (out / 'dataset.json').write_text(json.dumps(metadata))
     how = dict(job=embedded_speech.JOB, synthesiser='x')
     assert embedded._already_made(args, **how)
     args.speakers_a_mixture = 3
-    with pytest.raises(ValueError, match='holds another data set'):
+    with pytest.raises(ValueError, match='another data set, made with speakers_a_mixture 2, not 3'):
         embedded._already_made(args, **how)
 
 
