@@ -198,9 +198,8 @@ def test_a_full_disk_ends_the_job_in_one_line(
 
 @pytest.mark.slow
 # Not multi_threading: under such a limit gRPC, by which its threads talk, aborts now and then.
-@pytest.mark.parametrize('mode', ['in_memory', 'multi_processing'])
-def test_what_the_disk_of_a_process_takes_no_more_is_one_line(corpus, tmp_path, mode):
-    flags = [f'--direct_running_mode={mode}', '--direct_num_workers=2', '--train_pairs=40']
+def test_what_the_disk_of_a_process_takes_no_more_is_one_line(corpus, tmp_path):
+    flags = ['--direct_running_mode=multi_processing', '--direct_num_workers=2', '--train_pairs=40']
     flags += ['--validation_fraction=0', '--test_fraction=0']
     done = subprocess.run(
         [sys.executable, '-m', 'data_prep.folder_2mix', *flags]

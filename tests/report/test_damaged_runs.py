@@ -518,7 +518,7 @@ def not_npy(path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::UserWarning')  # the notes on what was left out
 @pytest.mark.parametrize('name', FILES)
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(draw=st.data())
 def test_random_damage(made, name, draw):
     """Of any file: the runs are read, the comparison and the table of all scores are made, or

@@ -80,7 +80,7 @@ def make(folder, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'name',
-    [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in TEXTUAL[::6])],
+    [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in TEXTUAL[::18])],
 )
 def test_every_field_is_text(tmp_path, capsys, tags, name):
     make(tmp_path, name)
