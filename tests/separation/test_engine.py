@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from fgsep_jax.separation import engine
+from fgsep_jax.separation.model import Separator
 from fgsep_jax.separation.recording import ArrayRecording
 import models
 
@@ -86,7 +87,8 @@ def test_silence_stays_silence(speech, sounds):
 
 
 def test_one_shape_is_compiled_whatever_the_recordings():
-    speech = models.separator('convtasnet')
+    made = models.separator('convtasnet')
+    speech = Separator(made.config, made.parameters)
     for samples in (70_000, 200_000, 64_000):
         speech.separate(noise(samples), RATE)
         speech.separate(noise(2, samples), RATE)

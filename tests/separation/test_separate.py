@@ -1027,19 +1027,17 @@ def test_labels_that_are_ours_are_done_or_written_anew(sounds, tmp_path, capsys)
     assert (out / 'a_labels.txt').exists()
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize(
-    'rate', [11_025, 22_050, 8000, pytest.param(44_100, marks=pytest.mark.slow), 19]
-)
+@pytest.mark.parametrize('rate', [11_025, 8000, 19])
 def test_labels_keep_time(rate):
+    """Where a step is no whole number of samples, a thousandth off would be half a second."""
     meter = activity.Meter(rate)
     burst_T = np.ones((2 * rate, 1))
-    for silence in (10, 3580):
+    for silence in (10, 580):
         meter.add(np.zeros((silence * rate, 1)))
         meter.add(burst_T)
-    spans = activity.stretches({'a': meter.level_db()}, step=meter.step, seconds=3594)['a']
-    np.testing.assert_allclose(spans, [(10, 12), (3592, 3594)], atol=0.06)
-    assert spans[-1][1] <= 3594
+    spans = activity.stretches({'a': meter.level_db()}, step=meter.step, seconds=594)['a']
+    np.testing.assert_allclose(spans, [(10, 12), (592, 594)], atol=0.06)
+    assert spans[-1][1] <= 594
 
 
 def test_libsndfile_sees_no_error_of_a_full_disk(tmp_path, monkeypatch, capfd):
