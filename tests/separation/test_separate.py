@@ -25,7 +25,8 @@ RATE = 8000
 
 @pytest.fixture(scope='module')
 def sounds(tmp_path_factory):
-    return models.run(tmp_path_factory.mktemp('runs') / 'sounds', 'blstm_m2')
+    quick = {'model.layers': 1, 'features.window': 256, 'features.hop': 64}
+    return models.run(tmp_path_factory.mktemp('runs') / 'sounds', 'blstm_m2', **quick)
 
 
 @pytest.fixture(scope='module')
