@@ -209,7 +209,8 @@ def inspect(
     silence_db: float = -60.0,
     max_clipped: float = CLIPPED,
 ) -> Recording:
-    """The recording with what is in its file; never raises for what that holds.
+    """The recording with what is in its file; never raises for what that holds, only where the
+    machine fails (`audio_files.StoppedError`).
 
     Of several channels the first is taken, unless another one is louder by `FIRST_CHANNEL_DB`
     (mean power without the mean): then the loudest, so that an event on one side is not lost, and
@@ -262,7 +263,11 @@ def inspect(
             raise BadInput('too short', f'{seconds:.2f} s, {min_seconds:g} s wanted')
     except BadInput as bad:
         return dataclasses.replace(recording, problem=bad.kind, detail=bad.detail)
+    except audio_files.StoppedError:
+        raise
     except Exception as error:
+        if stopped := audio_files.of_the_machine(error):
+            raise stopped from error
         return dataclasses.replace(recording, problem='unreadable', detail=files.why(error))
     converted = {
         'resampled': native_rate != sample_rate,

@@ -52,7 +52,7 @@ from data_prep.output import (
 )
 from data_prep.recordings import Recording
 from fgsep_jax import buckets, files, lock, names
-from fgsep_jax.data import records
+from fgsep_jax.data import audio_files, records
 from fgsep_jax.names import counted
 
 DRY_RUN_FILES = 200  # looked into for each split
@@ -213,14 +213,19 @@ def _full(output_dir: str, reason: str = '') -> str:
 
 
 def _why_unwritable(error: Exception) -> str:
-    """What the system says of an output that cannot be written; empty for other errors.
+    """What the system says of an output that cannot be written, or of inputs that cannot be read
+    (`audio_files.StoppedError`); empty for other errors.
 
     Args:
         error: the system's own, or Beam's around whatever a worker raised.
     """
     if isinstance(error, OSError):  # inputs that cannot be read are skipped, so it is the output
         return engine.reason(error)
-    kinds = (r'Error: \[Errno \d+\] ([^[:\n]*)', r'\b(?:OSError|Unreachable|Lost): ([^[\n]{1,200})')
+    kinds = (
+        rf'\b({audio_files.STOPPED}: [^[\n]{{1,200}})',
+        r'Error: \[Errno \d+\] ([^[:\n]*)',
+        r'\b(?:OSError|Unreachable|Lost): ([^[\n]{1,200})',
+    )
     matches = (re.search(kind, str(error)) for kind in kinds)
     return next((match[1].strip() for match in matches if match), '')
 
@@ -457,7 +462,10 @@ def run(
                 raise
             if isinstance(error, engine.EngineError):
                 raise engine.EngineError(f'{error}{earlier()}') from error
-            if reason := _why_unwritable(error):
+            reason = _why_unwritable(error)
+            if reason.startswith(audio_files.STOPPED):
+                raise OSError(f'{reason}{earlier()}') from error
+            if reason:
                 raise OSError(
                     f'{_full(output_dir, reason)} {engine.UNWRITABLE} ({reason}){earlier()}'
                 ) from error

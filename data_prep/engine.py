@@ -29,6 +29,7 @@ from data_prep import progress
 from data_prep.output import listing, read_whole, write_whole
 from data_prep.tables import printable
 from fgsep_jax import buckets, lock
+from fgsep_jax.data import audio_files
 from fgsep_jax.names import counted
 
 UNWRITABLE = 'cannot be written to'
@@ -165,6 +166,8 @@ def do_piece(work: bytes, number: int, task) -> None:
                     '--output_dir that all workers share, or a bucket]]'
                 )
             made = pickle.dumps(do(task))
+        except MemoryError as error:
+            raise audio_files.of_the_machine(error) or error from None
         finally:
             lock.check_proof(proof)  # once it is lost, all else that goes wrong is by that
         write_whole(f'{place}-{number}', made)

@@ -172,6 +172,8 @@ def _walk(root: str) -> Walked:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
+            if stopped := audio_files.of_the_machine(error):
+                raise stopped from error
             kind = 'not permitted' if isinstance(error, PermissionError) else 'unreadable'
             tree.problems.append((here or '.', kind, f'folder: {files_lib.why(error)}'))
             continue

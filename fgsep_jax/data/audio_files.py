@@ -13,8 +13,10 @@ import math
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
+import tempfile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -54,6 +56,11 @@ _CONTAINERS = [
     'wv',
 ]
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
+STOPPED = 'the machine cannot read on'
+_OF_THE_MACHINE = (*buckets.FULL, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# By these a program ends itself, over what it reads; by any other it is ended.
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+_SYSTEM = 2  # libsndfile's number of an error that is the system's
 
 
 class BadInput(Exception):
@@ -72,6 +79,20 @@ class BadInput(Exception):
         return f'{self.kind} ({self.detail})' if self.detail else self.kind
 
 
+class StoppedError(OSError):
+    """No file can be read: the disk, the memory or the network fails, and no file is at fault."""
+
+
+def of_the_machine(error: BaseException) -> StoppedError | None:
+    """What to raise in place of an error that says nothing of the file that was read; else None."""
+    if isinstance(error, (MemoryError, buckets.Unreachable)) or (
+        isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+    ):
+        said = os.strerror(errno.ENOMEM) if isinstance(error, MemoryError) else files.why(error)
+        return StoppedError(f'{STOPPED}: {said}')
+    return None
+
+
 # What libmpg123, by which libsndfile decodes MPEG audio, prints by itself, of whole files, too.
 _OF_MPG123 = re.compile(
     rb'^(?:\[[^]\s]+\.c:[^]\n]*\] (?:error|warning): |Warning: Xing ).*\n?', re.MULTILINE
@@ -83,7 +104,12 @@ class _Stream(soundfile.SoundFile):
 
     def __init__(self, file: Any):
         with streams.error_without(_OF_MPG123):
-            super().__init__(file)
+            try:
+                super().__init__(file)
+            except soundfile.LibsndfileError as error:
+                if error.code == _SYSTEM and isinstance(file, bytes):
+                    os.close(os.open(file, os.O_RDONLY))  # which says what the system said
+                raise
 
     def read(self, *args, **how) -> np.ndarray:
         """As soundfile's."""
@@ -101,6 +127,7 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
 
     Raises:
         BadInput: if it is none: a pipe, a device, a folder, or a link to nothing.
+        StoppedError: see `of_the_machine`.
     """
     if buckets.is_url(path):
         contents = buckets.read(path)
@@ -114,6 +141,8 @@ def _bytes_of(path: str) -> tuple[BinaryIO, int]:
             raise BadInput('not a file', f'a {kind}')
         return open(path, 'rb'), status.st_size
     except OSError as error:
+        if stopped := of_the_machine(error):
+            raise stopped from error
         broken = os.path.islink(path)
         kinds: dict[int | None, str] = {
             errno.ENOENT: 'broken link' if broken else 'missing',
@@ -142,7 +171,8 @@ def _without_fault(length: containers.Length, cut: set[str] | None) -> container
 def opened(
     path: str, *, check: bool = True, endless: bool = False, cut: set[str] | None = None
 ) -> Iterator[tuple[_Stream, containers.Length]]:
-    """(sound file, what its structure says); whatever a decoder does is a `BadInput`.
+    """(sound file, what its structure says); whatever a decoder does is a `BadInput`, and what the
+    machine does a `StoppedError`.
 
     Args:
         path: of the file.
@@ -167,7 +197,7 @@ def opened(
                     # By the suffix .mp3 it looks for the first frame behind anything.
                     length = _without_fault(containers.mpeg(raw, size), cut)
                 yield file, length
-    except BadInput:
+    except (BadInput, StoppedError):
         raise
     except Exception as error:  # soundfile's, its wrapper's, NumPy's: none may end the job
         raise _unreadable(error) from error
@@ -183,6 +213,7 @@ def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
 
     Raises:
         BadInput: ffmpeg is not installed, or does not read the file.
+        StoppedError: the disk that `target` is on is full, or ffmpeg was killed.
     """
     program = shutil.which('ffmpeg')
     if program is None:
@@ -203,13 +234,35 @@ def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
         *('-c:a', 'pcm_f32le', '-f', 'wav', '-rf64', 'auto'),
         target,
     ]
-    done = subprocess.run(command, capture_output=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError as error:
+        if stopped := of_the_machine(error):
+            raise stopped from error
+        raise
     lines = done.stderr.decode(errors='replace').strip().splitlines()
+    _check_ended(done.returncode, lines, path, target)
     if done.returncode and any('matches no streams' in line for line in lines):
         raise BadInput('unreadable', 'no sound in it')
     if done.returncode or (whole and lines):
         reason = lines[-1].replace(f'file:{source}: ', '') if lines else 'no reason given'
         raise BadInput('unreadable', f'neither libsndfile nor ffmpeg reads it: {shown(reason)}')
+
+
+def _check_ended(status: int, lines: list[str], path: str, target: str) -> None:
+    """Raises StoppedError where it is the machine by which ffmpeg failed."""
+    if status < 0 and -status not in _CRASHES:
+        name = shown(os.path.basename(path))
+        raise StoppedError(
+            f'{STOPPED}: ffmpeg was killed (signal {-status}; for want of memory?) at {name}'
+        )
+    # Not of memory, which ffmpeg says of damaged sizes, too.
+    for said in (os.strerror(number) for number in _OF_THE_MACHINE if number != errno.ENOMEM):
+        if any(line.endswith(said) for line in lines):
+            folder = os.path.dirname(target)
+            if folder == tempfile.gettempdir():
+                folder = f'{buckets.temporary()}, for temporary files (TMPDIR names another)'
+            raise StoppedError(f'{STOPPED}: {said} in {folder}')
 
 
 @contextlib.contextmanager
@@ -219,6 +272,7 @@ def for_libsndfile(path: str) -> Iterator[str]:
 
     Raises:
         BadInput: whatever is wrong with the file.
+        StoppedError: see `by_ffmpeg`.
     """
     if not path.lower().endswith(containers.BY_FFMPEG):
         yield path
@@ -242,7 +296,9 @@ _MEANT = {
 }
 
 
-def _unreadable(error: Exception) -> BadInput:
+def _unreadable(error: Exception) -> BadInput | StoppedError:
+    if stopped := of_the_machine(error):
+        return stopped
     # libsndfile's own words; soundfile puts the path before them, as Python writes bytes.
     said = getattr(error, 'error_string', '')
     said = shown(said) if said else files.why(error)

@@ -1,7 +1,10 @@
 """Audio files as they are found: whatever a decoder does with one is a `BadInput`."""
 
+import contextlib
+import errno
 import io
 import os
+import resource
 import threading
 import types
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from fgsep_jax import buckets
 from fgsep_jax.data import audio_files, containers
 from fgsep_jax.data.audio_files import BadInput
 
@@ -29,7 +33,6 @@ def place(tmp_path_factory):
 
 ERRORS = (
     ValueError('array is too big'),
-    MemoryError('256 GiB'),
     SystemError('a decoder'),
     AssertionError(),
     soundfile.LibsndfileError(7),
@@ -58,6 +61,46 @@ def test_whatever_a_decoder_raises_is_a_bad_input(place, monkeypatch, error, met
         list(sound.blocks)
     for raised in (opened, decoded):
         assert raised.value.kind == 'unreadable' and raised.value.detail.isprintable()
+
+
+@pytest.mark.parametrize(
+    'error, said',
+    [
+        (MemoryError('256 GiB'), 'Cannot allocate memory'),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 'No space left on device'),
+        (buckets.Unreachable('gs://b/x cannot be reached (gone)'), r'gs://b/x .* \(gone\)'),
+    ],
+)
+def test_what_the_machine_lacks_is_no_fault_of_a_file(place, monkeypatch, error, said):
+    place.write_bytes(written('WAV'))
+
+    def fail(self, *args, **keywords):
+        raise error
+
+    monkeypatch.setattr(audio_files._Stream, 'read', fail)
+    stopped = pytest.raises(OSError, match=f'machine cannot read on: {said}')
+    with stopped, audio_files.decoded(str(place)) as sound:
+        list(sound.blocks)
+
+
+@pytest.mark.parametrize('free', [0, 1])
+def test_too_many_open_files_are_no_fault_of_a_file(place, free):
+    place.write_bytes(written('WAV'))
+    limits, held = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[0], 256), limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(free):
+            os.close(held.pop())
+        stopped = pytest.raises(OSError, match='machine cannot read on: Too many open files')
+        with stopped, audio_files.opened(str(place)):
+            pass
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_an_error_of_whoever_reads_is_no_fault_of_the_file(place):

@@ -29,6 +29,8 @@ def ffmpeg(tmp_path, monkeypatch):
         '#!/bin/sh\n'
         'for word; do case "$word" in file:*) source="${word#file:}";; esac; done\n'
         'case "$source" in *complains*) echo "$source: partial file" >&2;; esac\n'
+        'case "$source" in */full.*) echo "trailer: No space left on device" >&2; exit 1;; esac\n'
+        'case "$source" in */killed.*) kill -9 $$;; */crashes.*) kill -11 $$;; esac\n'
         'case "$source" in *fails*) exit 1;; esac\n'
         'shift $(($# - 1)); cp "$source" "$1"\n'
     )
@@ -66,11 +68,27 @@ def test_each_suffix_is_decoded(tmp_path, ffmpeg, suffix):
 
 
 @pytest.mark.parametrize(
-    'name, said', [('complains', 'partial file'), ('fails', 'no reason given')]
+    'name, said',
+    [('complains', 'partial file'), ('fails', 'no reason given'), ('crashes', 'no reason given')],
 )
 def test_what_ffmpeg_says_against_a_file_refuses_it(tmp_path, ffmpeg, name, said):
     found = inspect(sound(tmp_path / f'{name}.m4a'))
     assert found.problem == 'unreadable' and said in found.detail
+
+
+@pytest.mark.parametrize(
+    'name, said',
+    [
+        ('full', r'No space left on device in .*\(TMPDIR names another\)'),
+        ('killed', r'ffmpeg was killed \(signal 9.* at killed.m4a'),
+    ],
+)
+def test_what_the_machine_lacks_ends_the_job(tmp_path, ffmpeg, name, said):
+    speakers(tmp_path / 'in')
+    sound(tmp_path / 'in' / 'anna' / f'{name}.m4a', seed=7)
+    with pytest.raises(SystemExit, match=f'^error: the machine cannot read on: {said}') as stop:
+        run(tmp_path / 'in')
+    assert stop.value.code == 2 and '\n' not in str(stop.value)
 
 
 @pytest.mark.parametrize('suffix', ['.m4a', '.webm'])
