@@ -51,7 +51,6 @@ MODELS = {
     'M2+': ('blstm_m2_plus', {}),
     'mirrored': ('convtasnet_glu', {'model.padding': 'reflect', 'model.blocks': 3}),
 }
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(MODELS)[1:]]
 
 
 def separator(name='linear', **changes):
@@ -84,14 +83,13 @@ def check(model, given, made):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['linear', *SLOW])
+@pytest.mark.parametrize('name', ['gated', 'causal', 'plain', 'aligned', 'M2+', 'mirrored'])
 def test_stablehlo_gives_what_the_model_gives(name):
     model = separator(name)
     exported = export.deserialize(bytearray(export_model.to_stablehlo(model)))
     assert exported.platforms == ('cpu', 'cuda', 'tpu')
     assert exported.fun_name == 'separate_8000_Hz'
-    shortest = (1, export_model.least_samples(model.config))
-    for batch, samples in ((2, 333), shortest)[: 1 if name == 'linear' else 2]:
+    for batch, samples in ((2, 333), (1, export_model.least_samples(model.config))):
         given = signals(model, batch, samples)
         check(model, given, exported.call(*given))
 
@@ -121,7 +119,7 @@ def test_onnx_gives_what_the_model_gives(name):
 def test_stablehlo_of_a_trained_model_on_people(name, talkers):
     model = fgsep_jax.load(name)
     exported = export.deserialize(bytearray(export_model.to_stablehlo(model)))
-    recording_T = resample.resample(talkers[1], 16000, model.sample_rate)
+    recording_T = resample.resample(talkers[1][:16000], 16000, model.sample_rate)
     check(model, [recording_T[None]], exported.call(recording_T[None]))
 
 

@@ -209,14 +209,14 @@ RATE, TYPED = dict(sample_rate=8000), {'model.separator.blocks': '2'}
 RELU, SOFTMAX = torch.relu, lambda x: torch.softmax(x, 1)
 # what is saved, from the state dict; how it is made; what is said; how the other program computes
 CASES = {
-    'asteroid': (asteroid, {}, {}, {}),
-    'asteroid one source': (asteroid, dict(M=6), {}, {}),
-    'asteroid relu': (
-        lambda s: asteroid(s, mask_act='relu', encoder_activation='relu'), {}, {},
-        dict(mask=RELU, rectify=True),
+    'asteroid one source, slopes a channel': (asteroid, dict(M=6, edit=four_channels), {}, {}),
+    'asteroid relu, stride': (
+        lambda s: asteroid(s, mask_act='relu', encoder_activation='relu', stride=2), {}, {},
+        dict(mask=RELU, rectify=True, stride=2),
     ),
-    'asteroid cLN softmax': (
-        lambda s: asteroid(s, norm_type='cLN', mask_act='softmax'), {}, {},
+    'asteroid cLN softmax, no skips': (
+        lambda s: asteroid(s, norm_type='cLN', mask_act='softmax'),
+        dict(edit=lambda t: re.sub('.*skip_conv.*\n', '', t).replace('MS1', 'MB1')), {},
         dict(norm='frame', mask=SOFTMAX),
     ),
     'asteroid cgLN causal': (
@@ -229,28 +229,18 @@ CASES = {
         dict(edit=lambda text: text.replace('block.3.', 'block.3.0.')), {},
         dict(norm='frame', causal=True),
     ),
-    'asteroid no skips': (
-        asteroid,
-        dict(edit=lambda t: re.sub('.*skip_conv.*\n', '', t).replace('MS1', 'MB1')), {}, {},
-    ),
-    'asteroid slopes a channel': (asteroid, dict(edit=four_channels), {}, {}),
-    'asteroid state dict': (lambda s: s, {}, dict(**RATE, keys=TYPED), {}),
     'asteroid trainer': (
         lambda s: {'state_dict': {f'model.{name}': one for name, one in s.items()}}, {},
         dict(**RATE, keys={**TYPED, 'model.separator.mask': 'relu'}), dict(mask=RELU),
     ),
-    'asteroid stride': (
-        lambda s: asteroid(s, stride=2), {}, {}, dict(stride=2),
+    'naplab decoder bias': (
+        lambda s: s, dict(edit=lambda t: t + '\n decoder.bias 1'), dict(**RATE, keys=TYPED),
+        dict(padded=True),
     ),
-    'naplab': (lambda s: s, {}, dict(**RATE, keys=TYPED), dict(padded=True)),
     'naplab causal': (
         lambda s: s,
         dict(edit=lambda t: re.sub(r'(LN|reg[12])\.weight (\w)', r'\1.gain 1\g<2>1', t)),
         dict(**RATE, keys=TYPED), dict(padded=True, causal=True, norm='cln'),
-    ),
-    'naplab decoder bias': (
-        lambda s: s, dict(edit=lambda t: t + '\n decoder.bias 1'), dict(**RATE, keys=TYPED),
-        dict(padded=True),
     ),
     'kaituoxu': (
         package, {}, RATE, dict(mask=RELU, rectify=True, input_norm='frame'),

@@ -16,19 +16,35 @@ def batch(samples=800, sources=2):
     return {'source_BST': rng.integers(-8000, 8000, (3, sources, samples)).astype(np.int16)}
 
 
-@pytest.mark.slow
+def shipped(name):
+    """The task of a shipped configuration, shrunk."""
+    model = load(name, 'demo').model
+    few = {'model.encoder': model.encoder.name}
+    if model.encoder.name != 'linear':
+        few['model.layers'] = 2
+    if 'blocks' in model.separator:
+        few['model.blocks'] = 1
+    return make_task(tiny.config('', name, **few))
+
+
 @pytest.mark.parametrize('name', [path.stem for path in CONFIGS if 'blstm' not in path.stem])
-def test_every_shipped_config_takes_a_step(name):
-    encoder = load(name, 'demo').model.encoder.name
-    deep = {} if encoder == 'linear' else {'model.layers': 3}
-    config = tiny.config('', name, **{'model.encoder': encoder}, **deep)
-    task = make_task(config)
+def test_every_shipped_config_has_a_loss(name):
+    task, rng = shipped(name), jax.random.key(0)
+    loss_B, values = jax.eval_shape(task.loss, jax.eval_shape(task.init, rng), batch(), rng)
+    assert loss_B.shape == (3,) and set(values) == {'si_snr'}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['convtasnet_glu', 'furcapy', 'sepformer', 'yang'])
+def test_every_separator_takes_a_step(name):
+    task, rng = shipped(name), jax.random.key(1)
     params = jax.jit(task.init)(jax.random.key(0))
-    rng = jax.random.key(1)
 
     @jax.jit
     def step(params):
-        loss, gradient = jax.value_and_grad(lambda p: task.loss(p, batch(), rng)[0].mean())(params)
+        loss, gradient = jax.value_and_grad(lambda p: task.loss(p, batch(400), rng)[0].mean())(
+            params
+        )
         return loss, jax.tree.map(lambda p, g: p - 1e-3 * g / (1e-6 + jnp.abs(g)), params, gradient)
 
     first, params = step(params)
@@ -43,7 +59,7 @@ def test_the_loss_is_negative_si_snr_under_the_best_order():
     source_BST = batch()['source_BST'] / 32768.0
     noise = np.random.default_rng(1).normal(0, 0.1, source_BST.shape)
     estimate_BST = jnp.float32((source_BST + noise)[:, ::-1])
-    loss_B, values = task.loss({}, batch(), jax.random.key(0))
+    loss_B, values = jax.jit(task.loss)({}, batch(), jax.random.key(0))
     expected_B = si_snr(estimate_BST[:, ::-1], jnp.float32(source_BST)).mean(axis=1)
     np.testing.assert_allclose(loss_B, -expected_B, rtol=1e-5)
     np.testing.assert_allclose(values['si_snr'], expected_B, rtol=1e-5)
@@ -51,7 +67,7 @@ def test_the_loss_is_negative_si_snr_under_the_best_order():
     config.loss.power_law_weight = 0.01
     separate, task = task.separate, make_task(config)
     task.separate = separate
-    augmented_B, values = task.loss({}, batch(), jax.random.key(0))
+    augmented_B, values = jax.jit(task.loss)({}, batch(), jax.random.key(0))
     term_B = power_law(estimate_BST[:, ::-1], jnp.float32(source_BST)).mean(axis=1)
     np.testing.assert_allclose(augmented_B, loss_B + 0.01 * term_B, rtol=1e-5)
     assert (term_B > 0.1).all()
@@ -59,7 +75,7 @@ def test_the_loss_is_negative_si_snr_under_the_best_order():
 
 @pytest.mark.slow
 def test_padding_changes_neither_loss_nor_gradient():
-    task = make_task(tiny.config(''))
+    task = make_task(tiny.config('', **{'model.blocks': 1}))
     params = jax.jit(task.init)(jax.random.key(0))
     gradient = jax.jit(
         jax.value_and_grad(
@@ -77,7 +93,7 @@ def test_padding_changes_neither_loss_nor_gradient():
 
 @pytest.mark.slow
 def test_four_sources():
-    task = make_task(tiny.config('', **{'data.sources': 4}))
+    task = make_task(tiny.config('', **{'data.sources': 4, 'model.blocks': 1}))
     params = jax.jit(task.init)(jax.random.key(0))
     loss_B, _ = jax.jit(task.loss)(params, batch(sources=4), jax.random.key(0))
     assert loss_B.shape == (3,) and np.isfinite(loss_B).all()
