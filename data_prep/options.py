@@ -18,6 +18,7 @@ import unicodedata
 
 from data_prep import mixtures, pairing, recordings, tables
 from data_prep.mixtures import Mixture
+from data_prep.output import own_files
 from data_prep.recordings import Recording
 from fgsep_jax import buckets, command_line, files, lock, names
 from fgsep_jax.names import counted
@@ -27,11 +28,9 @@ from fgsep_jax.names import counted
 
 # Warnings that `survey` leads to, too.
 _SURVEYED = r'skipped \d|split by recording|split \w+ has only \d+ (?!mixture)'
+_TABLES = ('classes', 'groups', 'speakers', 'mixtures')  # flags of files to be read
 # Flags that are no options of the data set: the same corpus elsewhere gives the same metadata.
-_OF_THE_RUN = (
-    *('name', 'overwrite', 'dry_run', 'surveyed', 'task'),
-    *('classes', 'groups', 'speakers', 'mixtures'),
-)
+_OF_THE_RUN = ('name', 'overwrite', 'dry_run', 'surveyed', 'task', *_TABLES)
 
 # Flags that came later, and what leaves them out, so that data sets are those of before.
 LATER = {
@@ -472,6 +471,20 @@ def _refuse_overlap(args: types.SimpleNamespace) -> None:
             )
 
 
+def _refuse_removed(args: types.SimpleNamespace) -> None:
+    """Refuse a table that is of the data set which the job is to replace."""
+    folder = args.output_dir
+    removed = [] if args.dry_run or '://' in folder else own_files(folder)
+    ours = {os.path.realpath(os.path.join(folder, name)) for name in removed}
+    for flag in _TABLES:
+        table = getattr(args, flag, None)
+        if table and os.path.realpath(table) in ours:
+            raise ValueError(
+                f'--{flag}={names.shown(table)} is of the data set that this would replace; give '
+                'another --output_dir, or copy the table to another folder first'
+            )
+
+
 def _refuse_missing(job_parser: command_line.Parser, args: types.SimpleNamespace) -> None:
     for flag, folder in folders(args).items():
         if '://' not in folder and not os.path.isdir(folder):
@@ -548,6 +561,7 @@ def run(
                 )
             if not may_be_finished:
                 _refuse_finished(args)
+            _refuse_removed(args)
             _refuse_missing(job_parser, args)
             keywords = prepare(args)
             job = keywords.pop('job', job_parser.job)

@@ -172,6 +172,25 @@ def test_a_table_that_is_none_is_refused_in_one_line(tmp_path, text, said):
     assert said in str(stop.value) and '\n' not in str(stop.value) and stop.value.code == 2
 
 
+@pytest.mark.parametrize('flag, link', [('mixtures', False), ('mixtures', True), ('speakers', 0)])
+def test_a_job_never_removes_the_table_that_it_reads(tmp_path, flag, link):
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1)
+    (tmp_path / 't.csv').write_text('split,id,path_1,path_2\ntest,a,spk0/u0.wav,spk1/u0.wav\n')
+    flags = f'--input_dir={root}', '--overwrite'
+    out = again(tmp_path, *flags, table=tmp_path / 't.csv')
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    table = out / ('mixtures.csv' if flag == 'mixtures' else 'files.csv')
+    if link:
+        table = tmp_path / 'link.csv'
+        table.symlink_to(out / 'mixtures.csv')
+    with pytest.raises(SystemExit) as stop:
+        again(tmp_path, *flags, f'--{flag}={table}', table=tmp_path / 't.csv')
+    assert str(stop.value).startswith(f'error: --{flag}={table} is of the data set that this would')
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    if flag == 'mixtures':
+        again(tmp_path, *flags, '--dry_run', table=table)
+
+
 def test_what_splits_share_is_said_and_made(tmp_path, capsys):
     root = trees.folder(tmp_path / 'in', speakers=4, files=2)
     (tmp_path / 'dataset.json').write_text('{"mixtures": "another"}')
