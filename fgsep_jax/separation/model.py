@@ -339,7 +339,8 @@ class Separator:
 def _is_sound(value):
     """Whether it is an array of finite floats."""
     array = np.asarray(value) if hasattr(value, 'dtype') else np.zeros(0, int)
-    return np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all()
+    is_whole = np.issubdtype(array.dtype, np.floating) and not np.ma.is_masked(value)
+    return is_whole and np.isfinite(array).all()
 
 
 def _check_words(method, how):

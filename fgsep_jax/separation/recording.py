@@ -20,8 +20,11 @@ def floats(name, signal, forms):
     """A signal that somebody gives as an array of floats, whatever library it is of.
 
     Raises:
-      ValueError: the argument of that `name` has other numbers, or none of the `forms`' shapes.
+      ValueError: the argument of that `name` has other numbers, some that are masked, or none of
+        the `forms`' shapes.
     """
+    if np.ma.is_masked(signal):
+        raise ValueError(f'{name} has masked samples: fill them in, or leave them out')
     if str(getattr(signal, 'dtype', '')) == 'bfloat16':  # no float to NumPy
         signal = signal.astype(np.float32)
     signal = np.asarray(signal)

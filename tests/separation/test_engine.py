@@ -120,6 +120,7 @@ def test_jax_arrays_are_taken(sounds):
     [
         (np.zeros(0, np.float32), 'empty'),
         (np.array([0.0, np.nan]), 'not finite'),
+        (np.ma.masked_greater([0.0, 0.5], 0.2), 'signal has masked samples'),
         (np.zeros(5, np.int16), 'floats'),
         ([1, 2], 'signal is int64.2.: must be floats'),
         (np.zeros((1, 1, 1, 5)), 'floats'),
