@@ -96,7 +96,7 @@ def base(argument='', *, experiment=''):
             log_steps=size(paper=100, narrow=100, small=100, demo=25),
             audio_examples=2,
             wandb='',  # project at Weights & Biases that is logged to as well; empty: none
-            gates=True,
+            gates=True,  # of gated layers, of which the mask estimator has none
         ),
         evaluation=dict(
             splits='c1,c2,c3,c4',  # separated by commas

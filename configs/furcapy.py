@@ -1,7 +1,7 @@
 """A pyramid of gated TCNs, weighed anew for every utterance, after FurcaPy; 52.1 M parameters.
 
-Paper: Shi et al., "Deep attention gated dilated temporal convolutional networks with intra-parallel
-convolutional modules for end-to-end monaural speech separation", Interspeech 2019; Table 2 of
+Paper: Shi et al., "End-to-end monaural speech separation with multi-scale dynamic weighted gated
+dilated convolutional pyramid network", Interspeech 2019; Table 2 of
 Kadioglu et al., "An empirical study of Conv-TasNet", ICASSP 2020. Published: 18.4 dB SDRi on
 WSJ0-2mix. Its equations are not public: what is chosen stands in docs/choices.md. Hardware: the
 recipe (100 epochs of 4 s segments, batch 16) wants accelerators. On two CPU cores use `:demo`.

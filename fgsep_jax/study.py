@@ -125,6 +125,7 @@ def plan(study, directories, tests, *, size, seeds, output, overrides, only=''):
     everywhere = [*directories, *tests]
     data_sets.check_splits(everywhere, [])
     opened = {directory: open_dataset(directory) for directory in everywhere}
+    _, *corpora = config_lib.JOBS['foreground' if study == 'foreground' else 'speech']
     wanted = {}
     for seed in range(seeds):
         for directory in directories:
@@ -134,7 +135,12 @@ def plan(study, directories, tests, *, size, seeds, output, overrides, only=''):
                 parts = model.config, model.name, size, opened[directory]['name'], f'seed{seed}'
                 name = names.part('-'.join(filter(None, parts)))
                 values = {'data.dir': directory, **model.values, **overrides}
-                wanted[name] = f'{model.config}:{size},seed={seed}', values
+                argument = f'{model.config}:{size},seed={seed}'
+                if opened[directory]['name'] in corpora:
+                    # Its recipe: LibriTTS has 60 epochs, not 100. The name would bind evaluations.
+                    argument += f',{opened[directory]["name"]}'
+                    values['data.name'] = ''
+                wanted[name] = argument, values
     first = next(iter(wanted))
     return [
         _run(name, *wanted[name], opened, output, baselines=name == first)

@@ -58,6 +58,15 @@ def test_a_study_has_what_the_tables_and_figures_of_paper_2_need(data):
     assert names == {*published.NEXT_STEP}
 
 
+def test_a_corpus_of_the_papers_has_its_own_recipe(tmp_path):
+    data = [synthetic.write(tmp_path / name, name=name) for name in ('wsj0_2mix', 'libritts_2mix')]
+    runs = plan(data, size='paper')
+    epochs = {run.config.data.dir: run.config.training.epochs for run in runs}
+    assert epochs == dict(zip(data, (100, 60)))
+    runs = plan(data, size='paper', training__epochs=3)
+    assert {run.config.training.epochs for run in runs} == {3}
+
+
 def test_a_study_has_the_four_models_of_paper_1(tmp_path):
     data = synthetic.write(
         tmp_path / 'scenes', name='scenes', sample_rate=44100, adaptation=True, job='fgbg'

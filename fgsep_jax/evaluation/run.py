@@ -11,6 +11,7 @@ from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import LIMIT
+from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import (
     checkpoint,
@@ -238,7 +239,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         if jax.process_index() == 0:
             evaluate_lib.write(_folder(config, workdir, source, system_name), rows, content)
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
-            system_name, system_name.replace('_', ' ')
+            system_name, SYSTEMS.get(system_name, system_name)
         )
         own = content if not system_name else own
         rows_of_table[label] = content['metrics']

@@ -40,6 +40,11 @@ class ConvTasNet(nn.Module):
             framing=getattr(self.encoder, 'framing', 'padded'),
         )
 
+    def valid_frames(self, length_B: jax.Array, samples: int) -> jax.Array:
+        """Which frames of mixtures of so many samples are not padding alone [batch, frames]."""
+        count_B = frame_count(length_B, **self.framing)
+        return jnp.arange(frame_count(samples, **self.framing))[None] < count_B[:, None]
+
     def __call__(self, mixture_BT: jax.Array, length_B: jax.Array | None = None) -> jax.Array:
         """Separates mixtures.
 
@@ -62,9 +67,7 @@ class ConvTasNet(nn.Module):
         batch, samples = mixture_BT.shape
         valid_BK = valid_QK = None
         if length_B is not None:
-            framing = self.framing
-            count_B = frame_count(length_B, **framing)
-            valid_BK = jnp.arange(frame_count(samples, **framing))[None] < count_B[:, None]
+            valid_BK = self.valid_frames(length_B, samples)
             valid_QK = jnp.repeat(valid_BK, self.sources, axis=0)
             valid_BT = jnp.arange(samples)[None] < length_B[:, None]
             mixture_BT = jnp.where(valid_BT, mixture_BT, 0)

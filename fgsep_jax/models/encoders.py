@@ -185,8 +185,8 @@ class Coder(nn.Module):
 class Encoder(Coder):
     """Linear basis over frames, then the deep layers.
 
-    The basis has no bias. At any dtype it is multiplied in float32, for the mixture's soft parts
-    stand in its last bits; what passes on is `dtype`.
+    The basis has a bias only with `strided_bias`. At any dtype it is multiplied in float32, for the
+    mixture's soft parts stand in its last bits; what passes on is `dtype`.
 
     Attributes:
       basis: filters (N in the paper).

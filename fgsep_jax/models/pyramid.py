@@ -1,10 +1,10 @@
 """A pyramid of gated TCNs of several receptive fields, weighed anew for every utterance.
 
-What is public of FurcaPy (Shi et al., "Deep attention gated dilated temporal convolutional networks
-with intra-parallel convolutional modules for end-to-end monaural speech separation", Interspeech
-2019; its family: arXiv 1902.04891) are its parts: gated TCNs of different receptive fields side by
-side, and a small network that sets their weights by the utterance. Its code and equations are not;
-what is chosen here stands in docs/choices.md.
+What is public of FurcaPy (Shi et al., "End-to-end monaural speech separation with multi-scale
+dynamic weighted gated dilated convolutional pyramid network", Interspeech 2019; its family: arXiv
+1902.04891) are its parts: gated TCNs of different receptive fields side by side, and a small
+network that sets their weights by the utterance. Its code and equations are not; what is chosen
+here stands in docs/choices.md.
 """
 
 import flax.linen as nn

@@ -2,17 +2,13 @@
 
 import numpy as np
 
+from fgsep_jax import config as config_lib, files
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
 from fgsep_jax.report.parts import Figure, Table, heads
+from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import ROLES, STATISTIC, SUBSETS, short_labels
 
-# IRM: ideal ratio mask.
-SYSTEMS = {
-    'untrained': 'Untrained',
-    'ideal_ratio_mask': 'IRM, STFT bins',
-    'ideal_mel_mask': 'IRM, mel bands',
-}
 # What a task is judged by, as its paper does; the first above all: {(metric, source): label}.
 SCORES = {
     'speech': {('si_snri', ''): 'SI-SNRi (dB)', ('sdri', ''): 'SDRi (dB)'},
@@ -94,33 +90,35 @@ def reached(results, terms):
       terms: as of `Results.difference`.
 
     Returns:
-      'at 1/40 of the size, with 2 of 4 layers, after 7,500 steps of 4 x 2 s, trained with remix';
+      'at 1/40 of the size, with 2 of 4 layers, 2 of 3 repeats, after 7,500 steps of 4 x 2 s,
+      trained with remix';
       '' where nothing is known.
     """
     numbers = {group for _, group, _ in terms}
-    shares, layers, steps, batches, recipe = [], set(), [], set(), set()
+    shares, fewer, steps, batches, recipe = [], set(), [], set(), set()
     for group in results.groups:
         if group.group not in numbers or group.model not in published.FULL:
             continue
-        full, all_layers = published.FULL[group.model]
         if ours := parameters(results, group.group):
-            shares.append(full / ours)
-        keys = 'model.encoder.layers', 'model.layers'
-        has = next((group.config[key] for key in keys if key in group.config), all_layers)
-        if isinstance(has, int) and has < all_layers:
-            layers.add(f'with {has} of {all_layers} layers')
+            shares.append(published.FULL[group.model][0] / ours)
+        paper = files.flatten(config_lib.load(f'{group.config["experiment"]}:paper').to_dict())
+        of_paper = [(key, group.config.get(key), paper.get(key)) for key in (*PARTS, *RECIPE)]
+        for key, has, full in of_paper:
+            if key in RECIPE:
+                recipe |= {RECIPE[key]} if has not in (None, full) else set()
+            elif isinstance(has, int) and isinstance(full, int) and has < full:
+                fewer.add(f'{has} of {full} {PARTS[key]}')
         steps += _trained(results, group.group)
         seconds = group.config.get('data.segment_seconds')
         batches.add(f'{group.config.get("data.batch_size")} x {seconds:g} s')
-        has = {(key, group.config.get(key)) for key in RECIPE}
-        recipe |= {(key, value) for key, value in has if value not in (None, False, 0, 'plateau')}
     parts = [_share(shares)] if shares else []
-    parts += sorted(layers)
+    if fewer:
+        parts.append(f'with {", ".join(sorted(fewer, key=lambda text: text.split()[::-1]))}')
     if steps:
         ends = ' to '.join(f'{end:,}' for end in sorted({min(steps), max(steps)}))
         parts.append(f'after {ends} steps of {" or ".join(sorted(batches))}')
-    if more := sorted({RECIPE[key] for key, _ in recipe}):
-        parts.append(f'trained with {" and ".join(more)}')
+    if recipe:
+        parts.append(f'trained with {" and ".join(sorted(recipe))}')
     return ', '.join(parts)
 
 
@@ -141,13 +139,26 @@ def _trained(results, group):
     ]
 
 
-# What the papers' trainings have not, in a word.
+# What a model may have fewer of than the paper's.
+PARTS = {
+    'model.encoder.layers': 'layers',
+    'model.layers': 'layers',
+    'model.separator.blocks': 'blocks',
+    'model.separator.repeats': 'repeats',
+}
+# What is not as in the papers' trainings, in a word.
 RECIPE = {
     'data.remix': 'remix',
     'data.speed': 'other speeds',
     'training.ema': 'averaged weights',
     'training.schedule': 'a cosine schedule',
+    'training.warmup_steps': 'a warm-up',
+    'training.init_from': 'weights of another',
     'training.weight_decay': 'weight decay',
+    'training.learning_rate': 'another learning rate',
+    'training.clip_norm': 'another clipping',
+    'training.plateau_factor': 'another plateau',
+    'training.plateau_epochs': 'another plateau',
     'loss.clip_db': 'a clipped loss',
 }
 
@@ -409,7 +420,8 @@ def _binned(results, data_set, column, label, words):
 
 
 _NOTE = (
-    '{}Points are {}s; bars are 95 % intervals over speakers or recordings and seeds. Shown is'
+    '{}Points are {}s; bars are 95 % intervals over speakers (examples, where mixtures are not of'
+    ' two) or recordings and seeds. Shown is'
     ' what was trained on this data set; where nothing was, all.'
 )
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from fgsep_jax.report import figures, published, sound, sounds
-from fgsep_jax.report.common import SYSTEMS, key, owners, reached, seeds_on, systems_on
+from fgsep_jax.report.common import key, owners, reached, seeds_on, systems_on
 from fgsep_jax.report.parts import Figure, Table, heads
+from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import SUBSETS, short_labels
 
 MODELS = ('M1', 'M1+', 'M2', 'M2+')
@@ -29,7 +30,8 @@ DIFFERENCES = (
     ('M2+ level with M2 in SIRi', 'yes', 'M2+', 'M2', SIRI, 'level', SUBSETS),
     ('M2+ below M2 in SAR', 'yes', 'M2+', 'M2', SAR, 'below', SUBSETS),
     ('M2+ level with M1 in SDRi', 'yes', 'M2+', 'M1', SDRI, 'level', ('c1', 'c2')),
-    ('M2 level with M1 in SDRi', 'yes', 'M2', 'M1', SDRI, 'level', ('c3', 'c4')),
+    # The paper says it of C4, too, where the row above has its 0.5 dB.
+    ('M2 level with M1 in SDRi', 'yes', 'M2', 'M1', SDRI, 'level', ('c3',)),
 )
 UPPER = {subset: subset.upper() for subset in SUBSETS}
 UNSEEN = {'c1': 0.5, 'c2': 0.5, 'c3': -0.5, 'c4': -0.5}  # seen foregrounds minus unseen ones
@@ -82,14 +84,14 @@ def claims(results, family, preset):
         verdict = published.verdict(mean, kind, size(first, second))
         rows.append([claim, number, *cells, _names(where), mean, verdict])
     loss = minus('M2', 'M1', SDRI, UNSEEN)
-    spread = minus('M1', None, SDRI, {'c1': 1, **dict.fromkeys(SUBSETS[1:], -1 / 3)})
-    for claim, where, estimate, kind in (
-        ('M2 loses more than M1 on unseen events', 'C1, C2 minus C3, C4', loss, 'above'),
-        ('M1 as good on unseen classes', 'C1 minus C2, C3, C4', spread, 'not above'),
-    ):
-        names = ('M2', 'M1') if estimate is loss else ('M1',)
-        verdict = published.verdict(estimate, kind, size(*names))
-        rows.append([f'{claim}, SDRi', 'yes', *[''] * 4, where, estimate, verdict])
+    verdict = published.verdict(loss, 'above', size('M2', 'M1'))
+    claim = 'M2 loses more than M1 on unseen events, SDRi'
+    rows.append([claim, 'yes', *[''] * 4, 'C1, C2 minus C3, C4', loss, verdict])
+    for subset in SUBSETS[1:]:  # "persistent over the four evaluation subsets"
+        spread = minus('M1', None, SDRI, {'c1': 1.0, subset: -1.0})
+        verdict = published.verdict(spread, 'level', size('M1'))
+        where, claim = f'C1 minus {UPPER[subset]}', f'M1 level on C1 and {UPPER[subset]}, SDRi'
+        rows.append([claim, 'yes', *[''] * 4, where, spread, verdict])
     several = '; '.join(sorted(group.label for group in fits if group.model not in models))
     return Table(
         f'claims_foreground-{family}-{preset}',

@@ -48,7 +48,12 @@ MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', '
 SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
 ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
 TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
-BASELINES = ('untrained', 'ideal_ratio_mask', 'ideal_mel_mask')
+# Systems beside the model. IRM: ideal ratio mask; paper 1's is the one on mel bands.
+SYSTEMS = {
+    'untrained': 'Untrained',
+    'ideal_ratio_mask': 'IRM, STFT bins',
+    'ideal_mel_mask': 'IRM, mel bands',
+}
 _ROLES = ('mixture', 'reference', 'estimate')
 RESULT = ('summary.json', 'examples.csv')  # files of one
 _FAR = 40.0  # dB, beyond which scores of one estimate differ from batch to batch
@@ -344,7 +349,7 @@ def strange(result, system, config):
       config: the run's, with its experiment, preset and seed.
     """
     summary, wanted = result.summary, {key: config[key] for key in ('preset', 'seed')}
-    if system in ('', *BASELINES):
+    if system in ('', *SYSTEMS):
         wanted['system'] = system or config['experiment']
     return ', '.join(
         f'{key} is {summary[key]!r:.40}, not {value!r:.40}'
@@ -635,6 +640,8 @@ def read_curves(folder, problems):
             bad += 1
             continue
         for name, value in row.items():
+            if value is None or name == 'ids':  # not finite; what an event is of
+                name, value = f'no {name}' if value is None else '', 1
             if name not in ('kind', 'step') and files.is_number(value) and abs(value) < 1e30:
                 if (row['kind'], name) not in points:
                     points[row['kind'], name] = array.array('d'), array.array('d')

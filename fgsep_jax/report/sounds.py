@@ -1,7 +1,7 @@
 """Which test examples a report lets its reader hear, and what is said of them."""
 
-from fgsep_jax.report.common import SYSTEMS
 from fgsep_jax.report.players import Listening, Track
+from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import utf8
 
 SEXES = {'F': 'female', 'M': 'male'}

@@ -6,8 +6,9 @@ import numpy as np
 
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
-from fgsep_jax.report.common import SYSTEMS, parameters, reached, seeds_on
+from fgsep_jax.report.common import parameters, reached, seeds_on
 from fgsep_jax.report.parts import Figure, Table, cell_text, heads
+from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import short_labels
 
 DEEP, PLAIN = 'Deep w/ PReLU', 'Conv-TasNet'
@@ -16,6 +17,8 @@ NON_LINEARITY = {'linear': 'linear', 'prelu': 'PReLU', 'glu': 'GLU'}
 STEPS_SHOWN = 5
 ORDER = list(published.TABLE_1)
 MASK, LAW = 'ideal_ratio_mask', ' + power law'  # a baseline; the other objective's addition
+# (model, what its objective adds) of the runs that the paper takes its means over.
+FIGURE_5 = [(model, objective.removeprefix(SI_SNR)) for model, objective in published.FIGURE_5]
 
 
 def claims(results, preset):
@@ -100,12 +103,13 @@ PLACES = ((True, 'in-dataset'), (False, 'cross-dataset'))
 
 
 def _deep(runs):
-    for (inside, name), number in zip(PLACES, (published.DEEP_IN, published.DEEP_CROSS)):
+    for (inside, name), (number, each) in zip(PLACES, (published.DEEP_IN, published.DEEP_CROSS)):
         pairs = runs.pairs((DEEP,), (PLAIN,), inside)
         claim = f'Deep (PReLU) above Conv-TasNet (linear), {name}'
         yield claim, number, *_mean(pairs), 'above'
-        for on, pair in pairs.items() if len(pairs) > 1 else ():
-            yield claim, '', f'trained on {on}', _minus(*pair), 'above'
+        for on, pair in pairs.items():
+            if on in each or len(pairs) > 1:
+                yield claim, each.get(on, ''), f'trained on {on}', _minus(*pair), 'above'
 
 
 def _variants(runs):
@@ -123,21 +127,26 @@ def _variants(runs):
 def _table_2(runs):
     """SDRi, where Table 2 has it."""
     systems = (DEEP, PLAIN, 'above'), (DEEP, 'Yang et al.', 'level'), ('FurcaPy', DEEP, 'above')
-    for on, (first, second, kind) in itertools.product(runs.own, systems):
+    for on, (first, second, kind), law in itertools.product(runs.own, systems, ('', LAW)):
         number = published.TABLE_2[first][0] - published.TABLE_2[second][0]
         words = 'level with' if kind == 'level' else 'above'
-        terms = _minus(runs.pick(on, first), runs.pick(on, second), [on])
-        yield f'{first} {words} {second}, SDRi', f'{number:+.1f}', f'on {on}', terms, kind
+        # Which objective its deep model had, the paper does not say.
+        names = [model + (law if model == DEEP else '') for model in (first, second)]
+        groups = [runs.pick(on, model, law if model == DEEP else '') for model in (first, second)]
+        claim = f'{names[0]} {words} {names[1]}, SDRi'
+        yield claim, f'{number:+.1f}', f'on {on}', _minus(*groups, [on]), kind
 
 
 def _drops(runs):
     """What the models of one training set lose on another's test set, each pair by itself."""
-    for on in runs.own:
+    for on, other in itertools.product(runs.own, runs.sets):
+        picked = [runs.pick(on, *model) for model in FIGURE_5]
         models = [
-            runs.pick(on, *model) for model in itertools.product(published.TABLE_1, ('', LAW))
+            model
+            for model in picked
+            if all(runs.results.part(model, name) is not None for name in (on, other))
         ]
-        models = [model for model in models if model is not None]
-        for other in runs.tests(on, False) if models else ():
+        if models and on != other:
             terms = [
                 (sign / len(models), model, name)
                 for model in models
@@ -171,23 +180,24 @@ def _diversity(runs):
     """More diverse training data, for each pair of training sets of which one has more speakers."""
     sets = sorted((on for on in runs.own if runs.speakers(on)), key=runs.speakers)
     for few, many in itertools.combinations(sets, 2):
-        models = [
-            (runs.pick(few, model, law), runs.pick(many, model, law))
-            for model, law in itertools.product(published.TABLE_1, ('', LAW))
-        ]
+        models = [(runs.pick(few, *model), runs.pick(many, *model)) for model in FIGURE_5]
         models = [pair for pair in models if None not in pair]
         if runs.speakers(few) == runs.speakers(many) or not models:
             continue
-        drops, share, of = [], 1 / len(models), f'mean of {len(models)} models'
+        drops, across, share = [], [], 1 / len(models)
+        of = f'mean of {counted(len(models), "model")}'
         for sign, on, i in ((1, few, 0), (-1, many, 1)):
             others = runs.tests(on, False)
             for pair in models:
                 drops.append((sign * share, pair[i], on))
-                drops += [(-sign * share / len(others), pair[i], name) for name in others]
+                across += [(-sign * share / len(others), pair[i], name) for name in others]
         where = f'drop of training on {few} ({runs.speakers(few)} speakers) minus that of {many}'
         where += f' ({runs.speakers(many)}), {of}'
         claim = 'Smaller drop from more diverse training data'
-        yield claim, published.DROPS, where, drops, 'above'
+        yield claim, published.DROPS, where, drops + across, 'above'
+        claim = 'More diverse training data better on the other data sets'
+        where = f'trained on {many} minus {few}, each on all but its own, {of}'
+        yield claim, published.MORE_DATA, where, across, 'above'
         neutral = [name for name in runs.sets if name not in (few, many)]
         where = f'trained on {many} minus {few}, tested on {", ".join(neutral) or "-"}, {of}'
         terms = [
@@ -196,8 +206,8 @@ def _diversity(runs):
             if neutral
             for term in _minus(second, first, neutral, share)
         ]
-        claim = 'More diverse training data better on other data sets'
-        yield claim, published.MORE_DATA, where, terms, 'above'
+        claim = 'More diverse training data better where neither was trained on'
+        yield claim, published.MORE_DATA_NEUTRAL, where, terms, 'above'
 
 
 def _plain(results, model, data_set, **more):
@@ -299,9 +309,8 @@ def cross_table(results, data_sets):
         seeds = seeds_on(results, group.group, present)
         rows.append([*_kind(group), group.preset, seeds, *cells, cross, drop])
     for on in sorted({group.trained_on for group in results.groups}):
-        for model, objective in published.FIGURE_5:
-            if [model, objective, on] not in [row[:3] for row in rows]:
-                rows.append([model, objective, on] + [None] * (len(data_sets) + 4))
+        for model, objective in _missing(results, on):
+            rows.append([model, objective, on] + [None] * (len(data_sets) + 4))
     rows.sort(key=lambda row: (_place(row[0]), *row[1:3]))
     oracle = []
     for name in data_sets:
@@ -320,6 +329,13 @@ def cross_table(results, data_sets):
         + '; '.join(_size(results, name) for name in data_sets)
         + '.',
     )
+
+
+def _missing(results, on):
+    """The (model, objective) of Fig. 5 that no run on a training set has, but should have."""
+    has = {(group.model, group.objective, group.trained_on) for group in results.groups}
+    once = published.ONCE if any(kind[:2] == published.ONCE for kind in has) else None
+    return [kind for kind in published.FIGURE_5 if kind != once and (*kind, on) not in has]
 
 
 def _on(data_sets):
@@ -439,13 +455,16 @@ def cross_figure(results, data_sets):
     )
     values, width = [], 0.84 / len(bars)
     for ax, on in zip(axes[:, 0], trained):
+        wanted = bars.keys() - {', '.join(published.ONCE)}
+        wanted |= {', '.join(kind) for kind in _missing(results, on)}
         for b, (name, (_, groups)) in enumerate(bars.items()):
             style = {key: styles[name][key] for key in ('color', 'hatch')}
             for d, data_set in enumerate(data_sets):
                 x = d + (b - (len(bars) - 1) / 2) * width
                 cell = results.score(groups[on], data_set, SI_SNRI) if on in groups else None
                 if cell is None:
-                    figures.no_run(ax, x)
+                    if on in groups or name in wanted:
+                        figures.no_run(ax, x)
                     continue
                 ax.bar(x, cell.value, width * 0.9, edgecolor='white', linewidth=0, **style)
                 if cell.low is not None:
@@ -573,24 +592,38 @@ def stability_claims(results, preset):
         ' datasets that were specific to the deep encoder/decoder when it is optimized solely with'
         ' SI-SNR", which the power-law term resolved, and gives no measure of them. Ours: the share'
         f' of epochs in which a step was skipped or the validation loss rose by {ROSE:g} dB and'
-        ' more, or was not finite; epochs are the examples. Its large data set has 1,151 speakers.',
+        ' more, or was not finite; of a training that ended by that, the epochs that it lacks, too.'
+        ' Epochs are the examples. Its large data set has 1,151 speakers.',
     )
 
 
 def _unstable(results, group):
     """Which epochs of each seed's training were unstable, bool [seeds, epochs], as many as all
-    seeds have; None without logs."""
-    bad = []
+    seeds have, but those that diverged; None without logs."""
+    epochs = []
     for run in results.runs[results.runs.group == group].folder:
-        if not {('validation', 'loss'), ('train', 'skipped')} <= run.curves.keys():
+        if not {('train', 'skipped'), ('skipped', '')} & run.curves.keys():
             return None
-        step_K, loss_K = run.curves['validation', 'loss']
-        step_N, skipped_N = run.curves['train', 'skipped']
-        so_far_K = np.r_[0, skipped_N][np.searchsorted(step_N, step_K, side='right')]
-        rise_K = np.diff(loss_K, prepend=loss_K[0])
-        bad.append((np.diff(so_far_K, prepend=0) > 0) | ~(rise_K <= ROSE))
-    epochs = min(map(len, bad), default=0)
-    return np.array([bad_K[:epochs] for bad_K in bad]) if epochs else None
+        steps = {kind: step_N for kind, (step_N, _) in run.curves.items()}
+        skipped_N = steps.get(('skipped', ''), np.zeros(0))
+        step_K, loss_K = run.curves.get(('validation', 'loss'), (np.zeros(0),) * 2)
+        end_K = np.union1d(step_K, steps.get(('validation', 'no loss'), ()))
+        value_K = np.full(len(end_K), np.nan)
+        value_K[np.searchsorted(end_K, step_K)] = loss_K
+        rise_K = np.diff(value_K, prepend=value_K[:1])
+        skips_K = np.bincount(np.searchsorted(end_K, skipped_N), minlength=len(end_K) + 1)
+        bad_K = (skips_K[:-1] > 0) | ~(rise_K <= ROSE)
+        # Ended by as many skipped steps in a row as end a training.
+        last = run.config.get('training.max_nonfinite_steps') or 0
+        row_N = skipped_N[-last:]
+        diverged = 0 < last == len(row_N) == row_N[-1] - row_N[0] + 1 and row_N[-1] > max(
+            end_K, default=0
+        )
+        epochs.append((bad_K, diverged))
+    whole = [len(bad_K) for bad_K, diverged in epochs if not diverged]
+    count = min(whole) if whole else max((len(bad_K) + 1 for bad_K, _ in epochs), default=0)
+    bad = [np.r_[bad_K, np.full(count * diverged, True)][:count] for bad_K, diverged in epochs]
+    return np.array(bad) if count else None
 
 
 @figures.styled

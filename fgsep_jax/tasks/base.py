@@ -60,12 +60,14 @@ class Task(Protocol):
           estimate_BST of the mixture's length.
         """
 
-    def probe(self, params, mixture_BT: jax.Array):
-        """What is worth watching inside the model: {'gate_BKN': the first gated layer's gate}.
+    def probe(self, params, mixture_BT: jax.Array, length_B: jax.Array):
+        """What is worth watching inside the model: {'gate_BKN': the first gated layer's gate,
+        'valid_BK': False for frames of padding}.
 
         Args:
           params: parameters.
           mixture_BT: float32 in [-1, 1].
+          length_B: true lengths in samples.
 
         Returns:
           Arrays by name; {} for a model that has none of them.

@@ -95,9 +95,9 @@ class ForegroundTask:
     def _signal(self, spectrum_KF, length, valid_K):
         return istft(spectrum_KF, length=length, **self._stft, valid_K=valid_K)
 
-    def probe(self, params, mixture_BT):
+    def probe(self, params, mixture_BT, length_B):
         """Returns {}: nothing in the model is gated; see `base.Task`."""
-        del params, mixture_BT
+        del params, mixture_BT, length_B
         return {}
 
     def oracles(self):

@@ -75,13 +75,14 @@ class SpeechTask:
         del adaptation_BT
         return self.model.apply({'params': params}, mixture_BT, length_B)
 
-    def probe(self, params, mixture_BT):
+    def probe(self, params, mixture_BT, length_B):
         """Returns the gate of a gated encoder's first deep layer; see `base.Task`."""
+        valid_BK = self.model.valid_frames(length_B, mixture_BT.shape[1])
         _, sown = self.model.encoder.apply(
-            {'params': params['encoder']}, mixture_BT, mutable=['intermediates']
+            {'params': params['encoder']}, mixture_BT, valid_BK, mutable=['intermediates']
         )
         layer = sown.get('intermediates', {}).get('layer_1', {})
-        return {'gate_BKN': layer['gate'][0]} if 'gate' in layer else {}
+        return {'gate_BKN': layer['gate'][0], 'valid_BK': valid_BK} if 'gate' in layer else {}
 
     def scored(self, batch):
         """Returns where all sources that are estimated sound [B]: no ratio to silence has a

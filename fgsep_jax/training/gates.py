@@ -5,7 +5,6 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fgsep_jax import files, lock, pcm
@@ -36,11 +35,11 @@ class GateLog:
             return
         # The segment's length, so that nothing depends on how long the utterance happens to be.
         example = source[0]
-        source_BST = pipeline.first_segments([example], config)['source_BST']
-        self._mixture_BT = pcm.to_float(source_BST).sum(axis=1)
+        batch = pipeline.first_segments([example], config)
+        self._heard = pcm.to_float(batch['source_BST']).sum(axis=1), batch['length_B']
         self._origin: Any = dict(id=np.array(example.id), split=np.array(source.split))
         shapes = jax.eval_shape(task.init, jax.random.key(0))
-        self._active = bool(jax.eval_shape(task.probe, shapes, self._mixture_BT))
+        self._active = bool(jax.eval_shape(task.probe, shapes, *self._heard))
         self._probe = jax.jit(task.probe)
         self._task, self._source, self._config = task, source, config
         self._summed = jax.jit(self._sums)
@@ -56,8 +55,8 @@ class GateLog:
         if not self._active or (step & (step - 1) and step != self._total):
             return
         params = local_copy(state.evaluated)
-        gate_KN = self._probe(params, self._mixture_BT)['gate_BKN'][0]
-        gate_KN = np.asarray(gate_KN, np.float32)
+        probed = jax.device_get(self._probe(params, *self._heard))
+        gate_KN = np.asarray(probed['gate_BKN'][0], np.float32)[probed['valid_BK'][0]]
         edges = np.linspace(0, len(gate_KN), min(FRAMES, len(gate_KN)) + 1).astype(int)
         pooled_KN = np.add.reduceat(gate_KN, edges[:-1]) / np.diff(edges)[:, None]
         path = os.path.join(self._folder, f'{step:09d}.npz')
@@ -86,8 +85,6 @@ class GateLog:
 
     def _sums(self, params, source_BST, length_B, valid_B):
         """Sums over the frames of examples that are there, and how many these are."""
-        gate_BKN = self._task.probe(params, pcm.to_float(source_BST).sum(axis=1))['gate_BKN']
-        frames = gate_BKN.shape[1]
-        end_B = length_B * frames / source_BST.shape[-1]
-        valid_BK = (jnp.arange(frames)[None] < end_B[:, None]) & valid_B[:, None]
+        probed = self._task.probe(params, pcm.to_float(source_BST).sum(axis=1), length_B)
+        gate_BKN, valid_BK = probed['gate_BKN'], probed['valid_BK'] & valid_B[:, None]
         return (gate_BKN * valid_BK[..., None]).sum(axis=(0, 1)), valid_BK.sum()

@@ -182,7 +182,7 @@ def test_train_evaluate_and_other_data_sets(data, tmp_path, capsys):
     training.train(config, workdir)
     evaluation.evaluate(config, workdir, baselines=True)
     printed = capsys.readouterr().out
-    for word in ('mixture', 'untrained', 'ideal ratio mask', 'convtasnet_glu:demo', 'listen'):
+    for word in ('mixture', 'Untrained', 'IRM, STFT bins', 'convtasnet_glu:demo', 'listen'):
         assert word in printed
     assert len(list((tmp_path / 'run' / 'audio').rglob('*.wav'))) == 3 * (3 + 3 * 2)
 

@@ -127,7 +127,7 @@ def test_train_evaluate_and_compare(data, tmp_path, capsys):
     first = run(data, tmp_path / 'm1', 'blstm_m1')
     second = run(data, tmp_path / 'm2_plus', 'blstm_m2_plus')
     printed = capsys.readouterr().out
-    for word in ('ideal mel mask', 'ideal ratio mask', 'blstm_m2_plus:demo', 'foreground SIRi'):
+    for word in ('IRM, mel bands', 'IRM, STFT bins', 'blstm_m2_plus:demo', 'foreground SIRi'):
         assert word in printed
     folder = tmp_path / 'm2_plus' / 'audio' / 'tones'
     assert {path.stem for path in folder.rglob('*.wav')} == {

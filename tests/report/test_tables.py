@@ -87,6 +87,19 @@ def test_the_matrix_has_a_place_for_every_bar_of_figure_5(tmp_path):
         ('Deep w/ PReLU', 'SI-SNR + power law', None),
     ]
     assert rows[1]['on_alpha'] is None
+    # Which the paper trained on one data set alone.
+    fabricate.run(
+        tmp_path / 'law',
+        'convtasnet',
+        sounds=False,
+        oracle=False,
+        loss__power_law_weight=0.01,
+    )
+    fabricate.run(tmp_path / 'two', 'convtasnet', trained_on='beta', sounds=False, oracle=False)
+    rows = rows_of(speech_lib.cross_table(results_in(tmp_path), ['alpha']))
+    of_law = [row for row in rows if row['objective'] == 'SI-SNR + power law']
+    plain = [row['trained_on'] for row in of_law if row['model'] == 'Conv-TasNet']
+    assert plain == ['alpha'] and len(of_law) == 3
 
 
 @pytest.mark.slow

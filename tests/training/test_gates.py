@@ -38,6 +38,12 @@ def run(tmp_path_factory):
     return config, root / 'run', source, state
 
 
+def probed(task, state, batch):
+    """The gate of a batch of one."""
+    mixture_BT = pcm.to_float(batch['source_BST']).sum(axis=1)
+    return np.asarray(task.probe(state.params, mixture_BT, batch['length_B'])['gate_BKN'][0])
+
+
 def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
     config, folder, source, state = run
     found = runs.open_run(str(folder))
@@ -45,8 +51,7 @@ def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
     assert found.probe == f'test utterance {source[0].id}'
     task = make_task(config)
     batch = pipeline.first_segments([source[0]], config)
-    mixture_BT = pcm.to_float(batch['source_BST']).sum(axis=1)
-    gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
+    gate_KN = probed(task, state, batch)
     assert gate_KN.shape[0] < gates.FRAMES  # short enough to be kept whole
     np.testing.assert_allclose(found.gates[12], gate_KN, atol=0.5 / 255 + 1e-6)
     assert found.gates[0].shape == gate_KN.shape and 0 < gate_KN.min() < gate_KN.max() < 1
@@ -62,11 +67,10 @@ def test_means_are_over_all_frames_of_the_whole_split(run, tmp_path):
     log(1, state)
     kept = []
     for i in range(9):
-        source_BST = pipeline.first_segments([source[i]], config)['source_BST']
-        mixture_BT = pcm.to_float(source_BST).sum(axis=1)
-        gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
-        length = min(source.lengths[i], 800)
-        kept.append(gate_KN[np.arange(len(gate_KN)) < length * len(gate_KN) / 800])
+        batch = pipeline.first_segments([source[i]], config)
+        # What is padding has no part in it, nor in the norm before the gate.
+        batch['source_BST'] = batch['source_BST'][..., : batch['length_B'][0]]
+        kept.append(probed(task, state, batch))
     with np.load(tmp_path / 'gates' / '000000001.npz') as content:
         np.testing.assert_allclose(content['mean_N'], np.concatenate(kept).mean(0), rtol=1e-5)
         assert content['examples'] == 9
@@ -80,8 +84,7 @@ def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
     log = gates.GateLog(workdir=str(tmp_path), task=task, config=config, source=source, total=1)
     log(1, state)
     batch = pipeline.first_segments([source[0]], config)
-    mixture_BT = pcm.to_float(batch['source_BST']).sum(axis=1)
-    gate_KN = np.asarray(task.probe(state.params, mixture_BT)['gate_BKN'][0])
+    gate_KN = probed(task, state, batch)
     with np.load(tmp_path / 'gates' / '000000001.npz') as content:
         pooled_KN = content['gate_KN'] / 255
     assert len(gate_KN) > gates.FRAMES == len(pooled_KN)
