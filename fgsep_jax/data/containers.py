@@ -16,8 +16,11 @@ BY_FFMPEG = (
     '.m4a', '.m4b', '.mp4', '.m4v', '.mov', '.3gp', '.aac', '.ac3', '.amr', '.wma',
     '.mkv', '.mka', '.webm', '.avi',
 )  # fmt: skip
-# Writers to a pipe leave 0, all ones or (sox, eSpeak) about 2 GiB: they do not know the length.
-_FROM_A_PIPE = 0x7FFFF000
+# Writers to a pipe do not know the length: they leave 0, or what stands for it, in whole frames.
+# sox and eSpeak write the first one (of AIFF sox the second), arecord the next two, lame the fifth.
+_MARKS = (0x7FFFF000, 0x7F000000, 0x80000000, 0x7FFFFF00, 0x7FFFFFFF, 0xFFFFFFFF)
+_ALL_ONES = 0xFFFFFFFF
+_LONG = 0x7FFFF000  # bytes of a whole file, from which on such a mark may be in its count
 _TAGS = (b'APETAGEX', b'LYRICSBEGIN', b'ID3', b'3DI')  # that players append
 _W64 = bytes.fromhex('f3acd3118cd100c04f8edb8a')  # ends the names of a W64's chunks
 
@@ -164,22 +167,37 @@ def _data_chunk(
     return _compare(file, size, first, count)
 
 
+def _is_unknown(count: int, *, frame: int, whole: int) -> bool:
+    """Whether a count of bytes of sound tells that it was not known.
+
+    Args:
+        count: as the header has it.
+        frame: bytes of one; the count may be even where that is odd.
+        whole: the count of all of the file.
+    """
+    marked = any(mark - frame < count <= mark + 1 for mark in _MARKS)
+    return count == 0 or marked or (whole == _ALL_ONES and count >= _LONG)
+
+
 def _riff(file: BinaryIO, size: int, head: bytes) -> Length:
     order = 'big' if head[:4] == b'RIFX' else 'little'
-    promised, wide_data = int.from_bytes(head[4:8], order) + 8, None
+    whole = int.from_bytes(head[4:8], order)
+    promised, wide_data, frame = whole + 8, None, 1
     found = None
     for name, first, count in _chunks(file, 12, size, order=order):
         if name == b'ds64':
             promised, wide_data = struct.unpack('<QQ', _read(file, first, 16))
             promised += 8
+        elif name == b'fmt ':
+            frame = max(int.from_bytes(_read(file, first + 12, 2), order), 1)
         elif name == b'data':
             # 0 in a file that was never closed; libsndfile then reads up to the end.
-            unknown = count == 0 or count >= _FROM_A_PIPE
-            if wide_data is not None and count == 0xFFFFFFFF:
+            unknown = _is_unknown(count, frame=frame, whole=whole)
+            if wide_data is not None and count == _ALL_ONES:
                 count, unknown = wide_data, wide_data == 0
             found = _data_chunk(file, size, first, count, unknown=unknown, order=order)
             break
-    limit = (1 << 63) if wide_data is not None else _FROM_A_PIPE
+    limit = (1 << 63) if wide_data is not None else _LONG
     # Some count the last chunk's padding byte and do not write it.
     if (found is None or not found.fault) and size + 1 < promised < limit:
         return Length('truncated', f'{size} bytes of the {promised} that its header promises')
@@ -188,7 +206,8 @@ def _riff(file: BinaryIO, size: int, head: bytes) -> Length:
 
 def _form(file: BinaryIO, size: int, head: bytes) -> Length:
     """AIFF, AIFC, 8SVX: big-endian chunks; the sound is SSND or BODY."""
-    promised, frames, bytes_a_frame = int.from_bytes(head[4:8], 'big') + 8, None, 0
+    whole = int.from_bytes(head[4:8], 'big')
+    promised, frames, bytes_a_frame = whole + 8, None, 0
     found = Length()
     for name, first, count in _chunks(file, 12, size, order='big'):
         if name == b'COMM':
@@ -198,17 +217,18 @@ def _form(file: BinaryIO, size: int, head: bytes) -> Length:
             plain = head[8:12] == b'AIFF' or comm[18:] in (b'NONE', b'sowt', b'twos', b'raw ')
             bytes_a_frame = channels * -(-bits // 8) if plain else 0
         elif name in (b'SSND', b'BODY'):
-            found = _data_chunk(
-                file, size, first, count, unknown=count == 0 or count >= _FROM_A_PIPE, order='big'
-            )
-            sound = count - 8
+            sound = count - 8 if name == b'SSND' and count else count
+            unknown = count != 8 and _is_unknown(sound, frame=max(bytes_a_frame, 1), whole=whole)
+            found = _data_chunk(file, size, first, count, unknown=unknown, order='big')
+            if unknown and count:  # and so is the whole
+                return found
             if not found.fault and found.declared and name == b'SSND' and bytes_a_frame and frames:
                 counted = frames * bytes_a_frame
                 if abs(sound - counted) > max(1, bytes_a_frame - 1):
                     kind = 'truncated' if sound < counted else 'longer than its header'
                     found = Length(kind, f'{sound} bytes of sound, its header counts {counted}')
             break
-    if not found.fault and size + 1 < promised < _FROM_A_PIPE:
+    if not found.fault and size + 1 < promised < _LONG:
         return Length('truncated', f'{size} bytes of the {promised} that its header promises')
     return found
 

@@ -165,6 +165,17 @@ def wav(*, riff=None, data=None, tail=b''):
     return bytes(contents) + tail
 
 
+def aiff(*, form, ssnd, frames):
+    contents = bytearray(FORMS['AIFF PCM_16'])
+    for at, value in (
+        (4, form),
+        (contents.index(b'COMM') + 10, frames),
+        (contents.index(b'SSND') + 4, ssnd),
+    ):
+        contents[at : at + 4] = value.to_bytes(4, 'big')
+    return bytes(contents)
+
+
 def flac(samples):
     contents = bytearray(FORMS['FLAC PCM_16'])
     counted = int.from_bytes(contents[18:26], 'big') >> 36 << 36 | samples
@@ -182,6 +193,15 @@ def flac(samples):
         (wav(riff=0)[:9000], 'truncated'),
         (wav(riff=8, data=0), ''),  # a recorder that was switched off
         (wav(riff=0, data=0), 'empty'),
+        *((wav(riff=size + 36, data=size), '') for size in (0x7FFFF000, 0x7FFFFFFF, 0x80000000)),
+        (wav(riff=0xFFFFFFFF, data=0xFFFFFFFF), ''),
+        (wav(riff=0xFFFFFFFF, data=0xFFFFFFFF - 100), ''),
+        (wav(riff=2_500_000_036, data=2_500_000_000), 'truncated'),
+        (wav(riff=0x80000000 - 8, data=0x80000000 - 44), 'truncated'),  # as recorders end a file
+        (wav(riff=0xFFFFFFFF - 8, data=0xFFFFFFFF - 45), 'truncated'),
+        (aiff(form=0x7F00002E, ssnd=0x7F000008, frames=0x3F800000), ''),  # sox
+        (aiff(form=0, ssnd=0, frames=0), ''),  # ffmpeg
+        (aiff(form=2_500_000_046, ssnd=2_500_000_008, frames=1_250_000_000), 'truncated'),
         (wav(tail=b'LIST\x04\0\0\0abcd'), ''),
         (wav(tail=bytes(512)), ''),
         (wav(tail=b'TAG' + bytes(125)), ''),
@@ -203,6 +223,14 @@ def test_lengths_that_lie(place, contents, problem):
     found = inspect(place, contents)
     assert found.problem == problem, found
     assert problem or (found.samples == SAMPLES == audio.read(str(place), sample_rate=RATE).size)
+
+
+def test_a_pipes_mark_is_in_whole_frames(place):
+    """sox rounds 0x7FFFF000 down to frames, here of three bytes."""
+    contents = bytearray(written('WAV', 'PCM_24'))
+    contents[40:44] = (0x7FFFF000 // 3 * 3).to_bytes(4, 'little')
+    found = inspect(place, bytes(contents))
+    assert (found.problem, found.samples) == ('', SAMPLES)
 
 
 def test_what_cannot_be_told_whole_is_counted(place):
