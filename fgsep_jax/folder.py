@@ -5,6 +5,7 @@ makes the data set, the speed of this machine decides on the size of the model, 
 """
 
 import collections
+import contextlib
 import functools
 import glob
 import importlib.util
@@ -60,11 +61,18 @@ def check(folder):
             ' speaker, or foreground/CLASS and background/CLASS; all else is written --NAME=VALUE'
         )
     quoted = shlex.quote(folder)
-    for name, ways in (
-        (records.DATASET_FILE, f'a data set: --config=NAME --config.data.dir={quoted}'),
-        ('config.json', f'a run: --workdir={quoted}'),
+    for name, keys, ways in (
+        (
+            records.DATASET_FILE,
+            {'name', 'splits', 'schema_version'},
+            f'a data set: --config=NAME --config.data.dir={quoted}',
+        ),
+        ('config.json', {'task', 'experiment'}, f'a run: --workdir={quoted}'),
     ):
-        if os.path.isfile(os.path.join(folder, name)):
+        content = {}  # recorders and editors write files of these names, too
+        with contextlib.suppress(config_lib.ConfigError):
+            content = files.read_json(os.path.join(folder, name), config_lib.ConfigError)
+        if keys <= content.keys():
             raise config_lib.ConfigError(f'{shown(folder)} holds no recordings, it is {ways}')
 
 

@@ -425,14 +425,22 @@ def in_process(command, **_):
     ],
 )
 def test_a_mistake_is_refused(tmp_path, capsys, argv, said):
-    for name in ('data/dataset.json', 'run/config.json'):
+    data = dict(name='x', splits={}, schema_version=1)
+    for name, content in (('data/dataset', data), ('run/config', dict(task='x', experiment='y'))):
         (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text('{}')
+        (tmp_path / f'{name}.json').write_text(json.dumps(content))
     with pytest.raises(SystemExit) as end:
         main.main([word.format(tmp_path) for word in argv])
     assert end.value.code == 2
     told = capsys.readouterr()
     assert said in told.err and told.err.count('\n') == 1 and not told.out
+
+
+@pytest.mark.parametrize('name', ['dataset.json', 'config.json'])
+@pytest.mark.parametrize('content', ['{"device": "Zoom H5"}', 'rate=48000', '[1]'])
+def test_a_recorders_own_file_is_no_run_and_no_data_set(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    folder.check(str(tmp_path))
 
 
 def test_the_data_set_lies_beside_the_folder_and_never_in_it(tmp_path, monkeypatch):

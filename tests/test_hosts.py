@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import struct
 import time
 import types
 
@@ -74,3 +75,21 @@ def test_a_relay_keeps_a_connection_open_whose_other_side_is_gone():
         while not way.problem and time.monotonic() < until:
             time.sleep(0.01)
         assert way.problem == 'Connection refused'
+
+
+@pytest.mark.parametrize('linger', [None, struct.pack('ii', 1, 0)])  # an end, a reset
+def test_a_relay_tells_whose_end_it_is(linger):
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+        way = hosts._Relay(f'127.0.0.1:{listener.getsockname()[1]}')
+        stack.callback(way.end)
+        here = socket.create_connection(('127.0.0.1', way.port))
+        there, _ = listener.accept()
+        here.sendall(b'to')
+        assert there.recv(9) == b'to'
+        if linger:
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        here.close()
+        assert there.recv(9) == b''  # at once, and nobody is told that the other is gone
+        assert not way.ended.wait(0.3)
+        there.close()

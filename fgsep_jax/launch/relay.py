@@ -43,11 +43,14 @@ def _serve(listener, there):
 
 
 def _pass_on(source, target, is_caller, closed):
-    with contextlib.suppress(OSError):
+    by_caller = is_caller
+    with contextlib.suppress(OSError):  # reset, which is an end, too
         while data := source.recv(1 << 16):
+            by_caller = not is_caller
             target.sendall(data)
-        if is_caller:
-            closed.set()
+            by_caller = is_caller
+    if by_caller:
+        closed.set()
     if not closed.is_set():
         _say('ended')
         time.sleep(HELD)
