@@ -4,10 +4,13 @@ python -m data_prep.listed --mixtures=mixtures.csv --input_dir=recordings --outp
 """
 
 import bisect
+from collections.abc import Sequence
+import contextlib
 import dataclasses
 import functools
 import math
 import os
+import types
 
 from data_prep import fgbg, mix, mixtures, options, scenes, tables
 from data_prep.mixtures import EVENT, NOISE, Mixture, snr_of
@@ -243,15 +246,48 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
     return [f'splits share {listing}: {rest}'] if parts else []
 
 
+def _beside(path: str) -> dict:
+    """The dataset.json beside a mixtures.csv; an empty one of any other table."""
+    folder, name = os.path.split(path)
+    with contextlib.suppress(TreeError):  # no data set
+        if name == 'mixtures.csv':
+            return files.read_json(os.path.join(folder, records.DATASET_FILE), TreeError)
+    return {}
+
+
+def as_planned(args: types.SimpleNamespace, given: Sequence[str], *, scene: bool) -> dict:
+    """{flag: value} of flags not given, by which the data set was made that a table is of.
+
+    Args:
+        args: of the job.
+        given: flags on the command line.
+        scene: whether the table is of events; of others the level is no matter.
+    Raises:
+        ValueError: a flag that is given says another rate or level.
+    """
+    about = _beside(args.mixtures)
+    config = about.get('config')
+    found = {**(config if isinstance(config, dict) else {}), **about}
+    allowed = {'sample_rate': int, 'max_clipped': (float, int), **({'level': str} if scene else {})}
+    found = {key: found[key] for key, kind in allowed.items() if isinstance(found.get(key), kind)}
+    for key in found.keys() & {'sample_rate', 'level'} & {*given}:
+        if vars(args)[key] != found[key]:
+            raise ValueError(
+                f'--{key}={vars(args)[key]}: {printable(args.mixtures)} is of a data set with '
+                f'{key} {found[key]}, which its numbers are for; leave the flag out (a copy of the '
+                f'table elsewhere, without {records.DATASET_FILE}, is read by any)'
+            )
+    return {key: value for key, value in found.items() if key not in given}
+
+
 def not_its_plan(path: str) -> list[str]:
     """A line where a mixtures.csv is not the one that the dataset.json beside it was made by."""
-    folder, name = os.path.split(path)
-    if name != 'mixtures.csv':
+    about = _beside(path)
+    if not about:
         return []
     try:
-        about = files.read_json(os.path.join(folder, records.DATASET_FILE), TreeError)
         found = records.digest(files.read_bytes(path, TreeError, most=tables.MOST_BYTES))
-    except TreeError:  # no data set
+    except TreeError:
         return []
     if about.get('mixtures', found) == found:
         return []
@@ -261,13 +297,21 @@ def not_its_plan(path: str) -> list[str]:
     ]
 
 
-def _prepare(args) -> dict:
-    roots = options.folders(args)
+def _prepare(args, *, parser) -> dict:
+    roots, given = options.folders(args), parser.given()
+    vars(args).update(as_planned(args, given, scene=False))
     rules = functools.partial(check, sample_rate=args.sample_rate, known={})
     rows = mixtures.from_csv(args.mixtures, roots, rules)
     kind = next((kind_of(row) for row in rows if not row.problem), None)
     if not kind:
         raise TreeError(f'{printable(args.mixtures)} lists no mixture')
+    if kind == 'scene':
+        vars(args).update(as_planned(args, given, scene=True))
+    elif args.level != 'rms':
+        raise ValueError(
+            f'--level={args.level}: {printable(args.mixtures)} has no events with an onset, whose '
+            'SNR alone it is for; leave it out'
+        )
     fgbg.check_level(args)
     shortest = fgbg.LUFS_SECONDS * args.sample_rate
     for row in rows:
@@ -293,7 +337,7 @@ def _prepare(args) -> dict:
         max_clipped=args.max_clipped,
         snr_rule=RULES.get(kind)
         or fgbg.snr_rule(args.level, several=any(x.role == EVENT for x in sources)),
-        extra_metadata=metadata,
+        extra_metadata={'config': options.config_of(args), **metadata},
         warnings=warnings,
     )
 
@@ -314,7 +358,7 @@ def main(argv=None) -> None:
         )
     fgbg.level_flags(parser)
     options.speakers_flag(parser)
-    options.run(parser, argv, _prepare)
+    options.run(parser, argv, functools.partial(_prepare, parser=parser))
 
 
 if __name__ == '__main__':

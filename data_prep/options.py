@@ -443,6 +443,20 @@ def folders(args: types.SimpleNamespace) -> dict[str, str]:
     }
 
 
+def config_of(args: types.SimpleNamespace) -> dict:
+    """The options of a data set, for its metadata.
+
+    Paths stay out of it: the same corpus elsewhere gives the same bytes.
+    """
+    return {
+        key: value
+        for key, value in vars(args).items()
+        if not key.endswith('_dir')
+        and key not in _OF_THE_RUN
+        and not (key in LATER and value == LATER[key])
+    }
+
+
 def _refuse_finished(args: types.SimpleNamespace) -> None:
     """Refuse at once, without Beam, a folder that `build.run` would refuse in the end."""
     path = os.path.join(args.output_dir, 'dataset.json')
@@ -540,14 +554,7 @@ def run(
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
     # What it logs of errors, it raises, too.
     logging.getLogger('apache_beam').setLevel(logging.CRITICAL)
-    # Paths stay out of the metadata: the same corpus elsewhere gives the same bytes.
-    config = {
-        key: value
-        for key, value in vars(args).items()
-        if not key.endswith('_dir')
-        and key not in _OF_THE_RUN
-        and not (key in LATER and value == LATER[key])
-    }
+    config = config_of(args)
     if args.dry_run:
         output = contextlib.nullcontext()
     else:

@@ -191,6 +191,44 @@ def test_a_job_never_removes_the_table_that_it_reads(tmp_path, flag, link):
         again(tmp_path, *flags, '--dry_run', table=table)
 
 
+def test_a_data_sets_table_is_read_as_it_was_made(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1, sample_rate=16000)
+    table = tmp_path / 'mixtures.csv'
+    table.write_text(
+        'split,id,path_1,path_2,stop_1,stop_2\ntest,a,spk0/u0.wav,spk1/u0.wav,9000,9000\n'
+    )
+    about = {'sample_rate': 16000, 'config': {'max_clipped': 0.25, 'level': 'lufs'}}
+    (tmp_path / 'dataset.json').write_text(json.dumps(about))
+    made = json.loads(
+        (again(tmp_path, f'--input_dir={root}', table=table) / 'dataset.json').read_text()
+    )
+    config = {'sample_rate': 16000, 'max_clipped': 0.25, 'level': 'rms'}
+    assert made['sample_rate'] == 16000 and config.items() <= made['config'].items()
+    for flag, said in (
+        ('--sample_rate=8000', 'is of a data set with sample_rate 16000'),
+        ('--level=lufs', 'has no events with an onset'),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            again(tmp_path, f'--input_dir={root}', flag, table=table, name='other')
+        assert str(stop.value).startswith(f'error: {flag}: {table} {said}')
+    again(tmp_path, f'--input_dir={root}', '--max_clipped=0.5', '--dry_run', table=table, name='x')
+
+
+def test_the_levels_of_events_are_those_of_the_data_set(tmp_path):
+    (tmp_path / 'in').mkdir()
+    table = tmp_path / 'mixtures.csv'
+    table.write_text(
+        'split,id,path_1,path_2,samples,onset,stop_2,adaptation_start,adaptation_stop,'
+        'adaptation_overlap\ntest,a,x.wav,y.wav,4000,0.5,4000,4000,8000,0\n'
+    )
+    (tmp_path / 'dataset.json').write_text('{"sample_rate": 8000, "config": {"level": "rms"}}')
+    with pytest.raises(SystemExit, match='--level=lufs: .* is of a data set with level rms'):
+        again(tmp_path, f'--input_dir={tmp_path}/in', '--level=lufs', table=table)
+    (tmp_path / 'dataset.json').write_text('{"sample_rate": 16000, "config": {"level": "lufs"}}')
+    with pytest.raises(SystemExit, match='--level=lufs: a is of 4000 samples; loudness is'):
+        again(tmp_path, f'--input_dir={tmp_path}/in', table=table)
+
+
 def test_what_splits_share_is_said_and_made(tmp_path, capsys):
     root = trees.folder(tmp_path / 'in', speakers=4, files=2)
     (tmp_path / 'dataset.json').write_text('{"mixtures": "another"}')
