@@ -106,15 +106,13 @@ def test_its_output_is_onnxruntimes(published, imported, in_scene):
     """On real speech in a real background, and so what it gains."""
     session = onnxruntime.InferenceSession(published, providers=['CPUExecutionProvider'])
     model = fgsep_jax.load(imported)
-    separate = jax.jit(model.task.separate)
-    for decibels, start in ((0, 0), (5, 48000)):
-        speech_T, mixture_T = in_scene(decibels, start=start)
-        (theirs,) = session.run(None, {'input': mixture_T[None, None]})
-        ours = np.asarray(separate(model.parameters, mixture_T[None]))
-        difference = np.linalg.norm(theirs.ravel() - ours.ravel()) / np.linalg.norm(theirs)
-        assert 20 * np.log10(difference) < -80
-        more, other = [gained(x.ravel(), speech_T, mixture_T) for x in (ours, theirs)]
-        assert more == pytest.approx(other, abs=1e-3) and more > 6
+    speech_T, mixture_T = in_scene(0)
+    (theirs,) = session.run(None, {'input': mixture_T[None, None]})
+    ours = np.asarray(jax.jit(model.task.separate)(model.parameters, mixture_T[None]))
+    difference = np.linalg.norm(theirs.ravel() - ours.ravel()) / np.linalg.norm(theirs)
+    assert 20 * np.log10(difference) < -80
+    more, other = [gained(x.ravel(), speech_T, mixture_T) for x in (ours, theirs)]
+    assert more == pytest.approx(other, abs=1e-3) and more > 6
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ from fgsep_jax.metrics.improvement import evaluate_example
 from fgsep_jax.tasks import make_task
 import tiny
 
-NAMES = ('blstm_m1', 'blstm_m1_plus', 'blstm_m2', 'blstm_m2_plus')
+NAMES = ('blstm_m1', 'blstm_m2_plus')  # which differ in all that the four differ in
 
 
 @functools.cache
-def parameters(name):
-    return jax.jit(make_task(tiny.config('', name)).init)(jax.random.key(0))
+def parameters(name, domain='mel'):
+    task = make_task(tiny.config('', name, **{'model.mask_domain': domain}))
+    return jax.jit(task.init)(jax.random.key(0))
 
 
 def make(name='blstm_m1', **overrides):
@@ -40,7 +41,7 @@ def adaptation(made):
     return np.float32(made['adaptation_BT'] / 32768) if 'adaptation_BT' in made else None
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_every_shipped_config_takes_a_step(name):
     task, params = make(name)
@@ -57,9 +58,7 @@ def test_every_shipped_config_takes_a_step(name):
     assert second < first
 
 
-@pytest.mark.few(3)
-@pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('samples', [5, 800, 811])
+@pytest.mark.parametrize('name, samples', [('blstm_m1', 5), ('blstm_m2_plus', 811)])
 def test_the_estimates_sum_to_the_mixture(name, samples):
     task, params = make(name)
     made = batch(task, samples)
@@ -221,12 +220,12 @@ def test_oracles_by_hand_and_in_order():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('normalization', ['frame', 'mean', 'energy'])
+@pytest.mark.parametrize('normalization', ['mean', 'energy'])
 def test_a_mask_over_bins_is_learnt_by_equation_5_on_bins(normalization):
     """Footnote 1 of the paper: the network reads mel features all the same."""
     on_bins = {'model.mask_domain': 'stft', 'loss.normalization': normalization}
     task = make_task(tiny.config('', 'blstm_m1', **on_bins))
-    params = jax.jit(task.init)(jax.random.key(0))
+    params = parameters('blstm_m1', 'stft')
     assert params['mask']['kernel'].shape == (5, 65)
     made = batch(task)
     loss_B, values = task.loss(params, made, None)
