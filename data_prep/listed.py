@@ -100,7 +100,7 @@ def _check_sources(row: Mixture) -> None:
     for i, x in enumerate(row.sources, 1):
         if 0 < x.stop <= x.start:
             raise ValueError(f'stop_{i} is {x.stop}: a stop must be after its start, {x.start}')
-        if kind == 'levels' and 0 < x.stop < x.start + row.samples:
+        if kind != 'scene' and 0 < x.stop < x.start + row.samples:
             raise ValueError(f'samples is {row.samples}: start_{i} to stop_{i} are fewer')
         if speakers.count(x.source_id) > 1 and x.source_class == 'speech':
             raise ValueError(f'source_id_{i} is {x.source_id!r}, twice: two speakers must differ')

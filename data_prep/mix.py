@@ -199,7 +199,8 @@ def mix_as_made(row: Mixture, *, sample_rate: int) -> Example:
 
     Args:
         row: of its `ready` forms, the first that can be read is checked against the sum, to one
-            int16 step a file (each was rounded on its own).
+            int16 step a file (each was rounded on its own). Of files that are longer than its
+            `samples`, the beginning is taken.
         sample_rate: of the data set.
     Raises:
         BadInput: if the sources differ in length, or the mixture is not their sum.
@@ -211,9 +212,13 @@ def mix_as_made(row: Mixture, *, sample_rate: int) -> Example:
     def read(path, source):  # as it is, so that all add up to the mixture
         return audio.read(path, sample_rate=sample_rate, take=Take(source.take.channel))
 
-    sources_ST = np.stack([read(source.path, source) for source in row.sources])
-    mixture_T = audio.read_first(row.ready, sample_rate=sample_rate)
-    heard = {s: read(x.heard, x) for s, x in enumerate(row.sources) if x.heard}
+    sources = [read(source.path, source) for source in row.sources]
+    stop = row.samples if any(0 < row.samples < x_T.size for x_T in sources) else None
+    sources_ST = np.stack([x_T[:stop] for x_T in sources])
+    mixture_T = audio.read_first(row.ready, sample_rate=sample_rate)[:stop]
+    heard = {s: read(x.heard, x)[:stop] for s, x in enumerate(row.sources) if x.heard}
+    if stop and not sources_ST.any(axis=1).all():
+        raise BadInput('silent part', f'a source is digital silence in its first {stop} samples')
     for what, signal_T in (('mixture', mixture_T), *(('as heard', x_T) for x_T in heard.values())):
         if signal_T.shape != sources_ST.shape[1:]:
             raise BadInput('lengths differ', f'{what} {signal_T.size}, sources {sorted(lengths)}')
@@ -379,6 +384,7 @@ def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
     parts = []
     for source, placed in row.events:
         sound_T = audio.read(source.path, sample_rate=sample_rate, take=source.take)
+        sound_T = sound_T[: source.stop or None]
         if not sound_T.size:
             raise BadInput('unreadable', f'{printable(source.path)}: no samples left')
         parts.append(foreground(sound_T, placed, samples=row.samples, sample_rate=sample_rate))

@@ -179,10 +179,10 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
             detail = f'without {" and ".join(dict.fromkeys(bad))}'
             resolved.append(dataclasses.replace(row, problem='source skipped', detail=detail))
             continue
-        looped = row.onset is not None  # what begins in its file may end anywhere
-        for x, source in zip(files, row.sources):
-            stop = 0 if looped else max(source.stop, source.start + row.samples)
-            needed = max(stop, source.start + 1)
+        scene = row.onset is not None  # whose background, which begins in its file, ends anywhere
+        for i, (x, source) in enumerate(zip(files, row.sources)):
+            stop = 0 if scene else source.start + row.samples
+            needed = max(stop, source.start + 1, 0 if scene and i == 1 else source.stop)
             if needed > x.samples:
                 detail = f'{x.id} has {counted(x.samples, "sample")}, the table asks for {needed}'
                 row = dataclasses.replace(row, problem='beyond the end', detail=detail)

@@ -94,6 +94,7 @@ def table(*rows):
             {'stretch': '1.1'},
             'it has no onset: only events that have one may have adaptation',
         ),
+        (READY, {'samples': '9', 'stop_2': '8'}, 'samples is 9: start_2 to stop_2 are fewer'),
         (READY, {'start_2': '5'}, 'start_2 is 5: a ready mixture is of the whole file'),
         (PAIR, {'anywhere': 'ja'}, "anywhere is 'ja': must be true or false"),
         (PAIR, {'split': '../esc/x'}, "split is '../esc/x': its split must be one of train"),
@@ -142,8 +143,14 @@ def test_what_spreadsheets_write_is_taken(tmp_path):
 
 def test_what_lies_beyond_a_file_is_not_blamed_on_its_sound(tmp_path):
     trees.folder(tmp_path / 'in', speakers=2, files=1)
-    for cells in ({'start_1': '99999'}, {'stop_2': '99999'}, {'samples': '99999'}):
-        message = refused(tmp_path, table(PAIR | cells))
+    for row, cells in (
+        (PAIR, {'start_1': '99999'}),
+        (PAIR, {'stop_2': '99999'}),
+        (PAIR, {'samples': '99999'}),
+        (READY | {'ready': 'spk1/u0.wav'}, {'samples': '99999'}),
+        (EVENT, {'stop_1': '99999'}),
+    ):
+        message = refused(tmp_path, table(row | cells))
         assert re.search(r'u0.wav has 9,600 samples, the table asks for (99999|100000)', message)
 
 

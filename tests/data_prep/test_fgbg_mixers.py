@@ -42,6 +42,18 @@ def rms(x_T):
     return np.sqrt(np.mean(np.square(x_T, dtype=np.float64)))
 
 
+def test_of_an_event_what_lies_before_its_stop_is_taken(files, tmp_path):
+    row = spec(*files)
+    sound_T, _ = soundfile.read(files[0])
+    trees.write(tmp_path / 'short.wav', sound_T[:14000], RATE)
+    event = dataclasses.replace(row.sources[0], stop=14000)
+    rows = [dataclasses.replace(row, sources=(event, row.sources[1]))]
+    rows += [spec(tmp_path / 'short.wav', files[1]), row]
+    made = [mix.mix(row, sample_rate=RATE).sources_ST for row in rows]
+    np.testing.assert_array_equal(made[0], made[1])
+    assert (made[0] != made[2]).any()
+
+
 @pytest.mark.parametrize('lead', [0.0, 0.02, 0.3, 1.0])
 @pytest.mark.parametrize('noise', [0.0, 0.005])
 def test_onset(lead, noise):
