@@ -1,16 +1,11 @@
-"""Where compiled programs are kept, and that the program keeps them there."""
+"""Where compiled programs are kept."""
 
 import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import pytest
 
 from fgsep_jax import compilation_cache
-import synthetic
-import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -53,24 +48,3 @@ def test_every_kind_of_processor_has_a_folder_of_its_own(monkeypatch):
     monkeypatch.setattr(compilation_cache, '_processor', lambda: 'another')
     other = compilation_cache.folder()
     assert other != here and os.path.dirname(other) == os.path.dirname(here)
-
-
-@pytest.mark.slow
-def test_the_program_keeps_its_train_step(tmp_path):
-    data = synthetic.write(tmp_path / 'tones')
-    sizes = {**tiny.SHRUNK, 'training.epochs': 1}
-    root = pathlib.Path(compilation_cache.__file__).parents[1]
-    command = [
-        sys.executable,
-        '-m',
-        'fgsep_jax.main',
-        '--config=configs/convtasnet_glu.py:demo',
-        '--mode=train',
-        f'--workdir={tmp_path / "run"}',
-        f'--config.data.dir={data}',
-        *[f'--config.{key}={value}' for key, value in sizes.items()],
-    ]
-    environment = {**os.environ, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
-    subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True)
-    kept = os.listdir(compilation_cache.folder())
-    assert any(name.startswith('jit_train_step-') for name in kept), kept
