@@ -24,18 +24,23 @@ GLU = {'model.encoder': 'glu', 'model.layers': 2}
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    """(config, folder, source) of a gated run of 12 steps."""
+    """(config, folder, source, state, what hooks saw) of a gated run of 12 steps."""
     root = tmp_path_factory.mktemp('gated')
     data = synthetic.write(root / 'tones')
     config = tiny.config(data, **GLU)
-    source = RecordSource(data, 'test')
+    source, seen = RecordSource(data, 'test'), []
+
+    def watch(*, workdir, task, config, total, say):
+        assert workdir == str(root / 'run') and total == 12 and callable(say)
+        return lambda step, state: seen.append((step, int(state.step)))
+
     sources = dict(
         train_source=RecordSource(data, 'train'),
         validation_source=RecordSource(data, 'validation'),
-        hooks=[functools.partial(gates.GateLog, source=source)],
+        hooks=[watch, functools.partial(gates.GateLog, source=source), watch],
     )
     state = loop.train(config, str(root / 'run'), **sources)
-    return config, root / 'run', source, state
+    return config, root / 'run', source, state, seen
 
 
 def probed(task, state, batch):
@@ -45,7 +50,7 @@ def probed(task, state, batch):
 
 
 def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
-    config, folder, source, state = run
+    config, folder, source, state, _ = run
     found = runs.open_run(str(folder))
     assert sorted(found.gates) == [0, 1, 2, 4, 8, 12]
     assert found.probe == f'test utterance {source[0].id}'
@@ -59,7 +64,7 @@ def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
 
 
 def test_means_are_over_all_frames_of_the_whole_split(run, tmp_path):
-    config, _, _, state = run
+    config, _, _, state, _ = run
     lengths = (2400, 500, 2400)
     data = synthetic.write(tmp_path / 'odd', test=9, lengths=lengths)  # the last batch is filled up
     source, task = RecordSource(data, 'test'), make_task(config)
@@ -77,7 +82,7 @@ def test_means_are_over_all_frames_of_the_whole_split(run, tmp_path):
 
 
 def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
-    config, _, source, state = run
+    config, _, source, state, _ = run
     config = config.copy_and_resolve_references()
     config.data.segment_seconds = 0.3
     task = make_task(config)
@@ -94,7 +99,7 @@ def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
 
 
 def test_models_without_gates_save_none(run, tmp_path):
-    config, _, source, _ = run
+    config, _, source, *_ = run
     plain = tiny.config(config.data.dir)
     task = make_task(plain)
     log = gates.GateLog(workdir=str(tmp_path), task=task, config=plain, source=source, total=1)
@@ -102,27 +107,13 @@ def test_models_without_gates_save_none(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_hooks_see_every_step_and_the_loop_knows_none(run, tmp_path):
-    config, _, source, _ = run
-    seen = []
-
-    def watch(*, workdir, task, config, total, say):
-        assert workdir == str(tmp_path / 'run') and total == 12 and callable(say)
-        return lambda step, state: seen.append((step, int(state.step)))
-
-    loop.train(
-        config,
-        str(tmp_path / 'run'),
-        train_source=RecordSource(config.data.dir, 'train'),
-        validation_source=RecordSource(config.data.dir, 'validation'),
-        hooks=[watch, watch],
-    )
+def test_hooks_see_every_step(run):
+    *_, seen = run
     assert seen == [(step, step) for step in range(13) for _ in range(2)]
-    assert not (tmp_path / 'run' / 'gates').exists()
 
 
 def test_a_run_says_what_it_was_trained_on(run):
-    config, folder, source, _ = run
+    config, folder, source, *_ = run
     about = json.loads((folder / 'training_data.json').read_text())
     train = source.metadata['splits']['train']
     assert about.pop('digest')

@@ -76,7 +76,7 @@ def rows(workdir):
 
 @pytest.mark.slow
 def test_a_tiny_model_learns_and_logs(data, tmp_path):
-    state = run(data, tmp_path / 'run', **{'training.epochs': 5})
+    state = run(data, tmp_path / 'run', **{'training.epochs': 5, 'training.accumulate': 2})
     validation = [row['loss'] for row in rows(tmp_path / 'run') if row['kind'] == 'validation']
     assert int(state.step) == 20 and len(validation) == 5
     assert validation[-1] < validation[0] - 1
@@ -452,10 +452,10 @@ def test_a_log_that_was_emptied_is_noted_where_the_run_is_opened(
 
 
 @pytest.mark.slow
-def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path):
-    first = run(data, tmp_path / 'run')
+def test_the_same_command_on_a_finished_run_does_nothing(data, tmp_path, monkeypatch):
+    first = run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     before = (tmp_path / 'run' / 'metrics.jsonl').read_text()
-    second = run(data, tmp_path / 'run')
+    second = run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert (tmp_path / 'run' / 'metrics.jsonl').read_text() == before
 
@@ -531,11 +531,11 @@ def test_an_epoch_that_takes_far_too_long_is_broken_off_validated_and_gone_on_wi
 
 
 @pytest.mark.slow
-def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, capsys):
-    run(data, tmp_path / 'run')
+def test_fewer_epochs_than_a_run_has_leave_its_folder_as_it_is(data, tmp_path, monkeypatch, capsys):
+    run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     names = ('config.json', 'training_data.json', 'metrics.jsonl')
     before = [(tmp_path / 'run' / name).read_text() for name in names]
-    run(data, tmp_path / 'run', **{'training.epochs': 1})
+    run(data, tmp_path / 'run', MeanTask(), monkeypatch, **{'training.epochs': 1})
     assert 'training.epochs = 1 asks for fewer' in capsys.readouterr().out
     assert [(tmp_path / 'run' / name).read_text() for name in names] == before
 
@@ -548,7 +548,8 @@ def test_a_speed_is_told_from_five_steps_and_the_ends_of_a_curve_are_logged(
     told, outlooks = [], []
     monkeypatch.setattr(loop.RunLog, 'progress', lambda self, step, **what: told.append(what))
     monkeypatch.setattr(loop.cost, 'outlook', lambda *_, **what: outlooks.append(what) or '')
-    run(data, tmp_path / 'run', **{'training.epochs': steps // 4, 'training.log_steps': 5})
+    how = {'training.epochs': steps // 4, 'training.log_steps': 5}
+    run(data, tmp_path / 'run', MeanTask(), monkeypatch, **how)
     speeds = [what['examples_per_second'] for what in told]
     assert speeds[:5] == [None] * min(5, steps)
     assert len(speeds) == steps and all(speed > 0 for speed in speeds[5:])
@@ -559,33 +560,33 @@ def test_a_speed_is_told_from_five_steps_and_the_ends_of_a_curve_are_logged(
 
 
 @pytest.mark.slow
-def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path):
-    run(data, tmp_path / 'run')
+def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path, monkeypatch):
+    run(data, tmp_path / 'run', MeanTask(), monkeypatch)
     other = synthetic.write(tmp_path / 'other', train=17)
     with pytest.raises(ConfigError, match=r'tones \(16 mixtures.*cannot go on with.*tones \(17 m'):
-        run(other, tmp_path / 'run', **{'training.epochs': 9})
+        run(other, tmp_path / 'run', MeanTask(), monkeypatch, **{'training.epochs': 9})
     assert run_folder.read_config(str(tmp_path / 'run')) == tiny.config(data)
     other = synthetic.write(tmp_path / 'validated', validation=7)
     with pytest.raises(ConfigError, match='validated on.*cannot go on with.*7 mixtures'):
-        run(other, tmp_path / 'run', **{'training.epochs': 9})
+        run(other, tmp_path / 'run', MeanTask(), monkeypatch, **{'training.epochs': 9})
 
 
 @pytest.mark.slow
-def test_what_is_of_another_run_is_refused(data, tmp_path):
+def test_what_is_of_another_run_is_refused(data, tmp_path, monkeypatch):
     other = synthetic.write(tmp_path / 'other', train=17)
     mine, theirs, elsewhere = (tmp_path / name for name in ('mine', 'theirs', 'elsewhere'))
-    run(data, mine)
-    run(data, theirs, seed=1)
-    run(other, elsewhere)
+    run(data, mine, MeanTask(), monkeypatch)
+    run(data, theirs, MeanTask(), monkeypatch, seed=1)
+    run(other, elsewhere, MeanTask(), monkeypatch)
     config = tiny.config(data)
     shutil.copy(elsewhere / 'training_data.json', mine)
     with pytest.raises(ConfigError, match='says.*examples=17, its.*examples=16,.*another run'):
-        checkpoint.load_best(str(mine), config, make_task(config))
+        checkpoint.load_best(str(mine), config, MeanTask())
     shutil.rmtree(mine / 'checkpoints')
     shutil.copytree(theirs / 'checkpoints', mine / 'checkpoints')
     before = synthetic.files_in(mine)
     with pytest.raises(ConfigError, match='seed = 0, saved with 1.*those of another run'):
-        run(data, mine, **{'training.epochs': 9})
+        run(data, mine, MeanTask(), monkeypatch, **{'training.epochs': 9})
     assert synthetic.files_in(mine) == before
 
 

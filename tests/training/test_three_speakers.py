@@ -19,9 +19,8 @@ import tiny
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('noise', [False, True])
-def test_a_run_of_three(tmp_path, noise):
-    data = synthetic.write(tmp_path / 'tones', sources=3, noise=noise)
+def test_a_run_of_three(tmp_path):
+    data = synthetic.write(tmp_path / 'tones', sources=3, noise=True)  # which is no fourth
     config = tiny.config(data, **{'data.sources': 3, 'training.epochs': 1})
     workdir = str(tmp_path / 'run')
     training.train(config, workdir)
