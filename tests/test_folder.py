@@ -10,6 +10,7 @@ import sys
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,9 +18,14 @@ from data_prep import pairing, recordings, scenes, survey
 from data_prep.readers import folder as reader, sounds as banks
 from data_prep.recordings import Recording
 from fgsep_jax import config as config_lib, folder, main, separate, validate
+from fgsep_jax.data import pipeline
 from fgsep_jax.dsp import mel
 from fgsep_jax.report import __main__ as report
+from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint, cost
+from fgsep_jax.training.mesh import make_mesh
+from fgsep_jax.training.state import init_state
+from fgsep_jax.training.step import jit_train_step
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / 'data_prep'))
 import sound_trees
@@ -250,8 +256,15 @@ def test_each_size_that_can_be_chosen_takes_a_step(found, size, monkeypatch):
         configs, 1800, measured=lambda config: 1e5 if config.preset in enough else 1e-9
     )
     assert config.preset == size
-    monkeypatch.setattr(cost, 'MEASURED_SECONDS', 0.0)
-    assert cost.measure(config) > 0
+    if (size, found['kind']) == ('small', 'sounds'):
+        monkeypatch.setattr(cost, 'MEASURED_SECONDS', 0.0)
+        assert cost.measure(config) > 0
+        return
+    task = make_task(config)  # what could go wrong is seen without compiling
+    state = jax.eval_shape(lambda: init_state(task, config))
+    batch = {name: jax.ShapeDtypeStruct(*of) for name, of in pipeline.shapes(config).items()}
+    after, *_ = jax.eval_shape(jit_train_step(task, config, make_mesh()), state, batch)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
 
 @pytest.mark.parametrize('rate', folder.RATES)
@@ -462,7 +475,7 @@ def test_the_data_set_lies_beside_the_folder_and_never_in_it(tmp_path, monkeypat
 TINY = [
     '--config.model.encoder.basis=8', '--config.model.separator.bottleneck=4',
     '--config.model.separator.hidden=8',
-    '--config.model.separator.skip=4', '--config.model.separator.blocks=2',
+    '--config.model.separator.skip=4', '--config.model.separator.blocks=1',
     '--config.model.separator.repeats=1',
     '--config.data.segment_seconds=0.1', '--config.training.epochs=2',
     '--config.training.audio_examples=0', '--config.evaluation.filter_taps=8',

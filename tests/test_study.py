@@ -318,7 +318,8 @@ def test_a_step_is_timed_on_batches_with_the_noise_of_the_data_set(data, tmp_pat
 
 
 def start(data, output):
-    values = {**tiny.SHRUNK, 'training.epochs': 40}
+    values = {**tiny.SHRUNK, 'training.epochs': 6, 'model.separator.blocks': 1}
+    values |= {'evaluation.filter_taps': 8, 'evaluation.listen_examples': 1}
     del values['model.encoder.name']
     return subprocess.Popen(
         [
