@@ -193,13 +193,8 @@ def test_a_wheel_separates_elsewhere(tmp_path, site):
 
     # A configuration by its name, a corpus without data, a model, a recording's parts.
     run(
-        *[
-            sys.executable,
-            '-m',
-            'data_prep.embedded',
-            '--task=foreground',
-            '--output_dir=data/fgbg',
-        ],
+        *[sys.executable, '-m', 'data_prep.embedded', '--task=foreground'],
+        *['--output_dir=data/fgbg', '--foregrounds_per_class=3', '--backgrounds_per_class=3'],
         *['--train_mixtures=4', '--validation_mixtures=2', '--test_mixtures=2'],
     )
     run(
