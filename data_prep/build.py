@@ -269,6 +269,43 @@ def _plan(recordings: list[Recording], plan: Callable, flags: Collection[str]) -
     return rows
 
 
+def _planned(
+    forms: list[list[Recording]],
+    plan: Callable,
+    flags: Collection[str],
+    resplit: Callable | None,
+    unit: str,
+) -> tuple[list[list[Recording]], list[Mixture], list[str]]:
+    """What was looked into with its splits, the plan for it, and lines for the report.
+
+    Args:
+        forms: see `_looked_into`.
+        plan, flags, resplit: see `run`.
+        unit: what is dealt, e.g. `speakers`.
+    Raises:
+        ValueError: see `_plan`.
+    """
+    inspected = [recording[-1] for recording in forms]
+    try:
+        return forms, _plan(inspected, plan, flags), []
+    except ValueError as error:
+        if not resplit:
+            raise
+        refused = error
+    try:
+        splits = resplit([x for x in inspected if not x.problem])
+        dealt = [
+            [dataclasses.replace(x, split=splits.get(x.source_id, x.split)) for x in recording]
+            for recording in forms
+        ]
+        rows = _plan([recording[-1] for recording in dealt], plan, flags)
+    except ValueError:
+        raise refused from None
+    without = str(refused).partition(';')[0]
+    line = f'splits are dealt among the {unit} with usable files alone: among all, {without}'
+    return dealt, rows, [line]
+
+
 def _dry_run(
     recordings: list[Recording],
     plan: Callable,
@@ -276,6 +313,7 @@ def _dry_run(
     *,
     inspect: Callable,
     report: Callable,
+    resplit: Callable | None,
     name: str,
     unit: str,
     flags: Collection[str],
@@ -289,10 +327,10 @@ def _dry_run(
         # Neighbours stay together: a plan from a list needs both sources of a line.
         stride = max(1, len(members) // DRY_RUN_FILES)
         forms += [inspect(x) for i, x in enumerate(members) if (i // 2) % stride == 0]
+    forms, rows, lines = _planned(forms, plan, flags, resplit, unit)
     inspected = [recording[-1] for recording in forms]
-    rows = _plan(inspected, plan, flags)
     made = [row for row in rows if not row.problem]
-    about = report(forms, made)
+    about = report(forms, made, also=lines)
     result = {
         'name': name,
         'recordings': {
@@ -337,6 +375,7 @@ def run(
     roots: dict[str, str] | None = None,
     sample_rate: int = 8000,
     plan: Callable = pairing.random_pairs,
+    resplit: Callable | None = None,
     mix: Callable = mixing.mix,
     min_seconds: float = 0.0,
     max_clipped: float = audio.CLIPPED,
@@ -361,6 +400,9 @@ def run(
         plan: `plan(recordings that were looked into) -> list of mixtures.Mixture`, options bound
             with `functools.partial`. If it is (a partial of) `pairing.random_pairs`,
             `sample_rate` and `seed` are filled in here.
+        resplit: `resplit(good recordings) -> {source_id: split}`, by which splits are dealt anew
+            where the plan is refused: before the files are looked into nobody knows who has none
+            that can be used.
         mix: `mix(mixture, sample_rate=) -> records.Example`, e.g. `mix.mix`.
         min_seconds: shorter files are skipped.
         max_clipped: files with a larger share of clipped samples are skipped.
@@ -400,7 +442,7 @@ def run(
         'name': name,
         'sample_rate': sample_rate,
     }
-    flags = metadata.get('config', {})
+    flags, unit = metadata.get('config', {}), metadata.get('source_unit', 'speakers')
     report = functools.partial(
         _first_report, metadata=metadata, beside=beside or {}, notes=notes, warnings=warnings
     )
@@ -411,8 +453,9 @@ def run(
             mix,
             inspect=functools.partial(audio.inspect_forms, **limits),
             report=report,
+            resplit=resplit,
             name=name,
-            unit=metadata.get('source_unit', 'speakers'),
+            unit=unit,
             flags=flags,
         )
     began = time.monotonic()
@@ -426,7 +469,7 @@ def run(
             proof = lock.proof(output_dir)
             forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter, proof)
             with progress.uncollected():
-                rows = _plan([recording[-1] for recording in forms], plan, flags)
+                forms, rows, lines = _planned(forms, plan, flags, resplit, unit)
                 contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
                 metadata['mixtures'] = records.digest(contents['mixtures.csv'])
                 work = assign_shards(rows)
@@ -446,7 +489,7 @@ def run(
                     proof=proof,
                     ticks=reporter.folder,
                 )
-                about = report(forms, [row for row in rows if not row.problem])
+                about = report(forms, [row for row in rows if not row.problem], also=lines)
                 lost = [row for row in rows if row.problem]
                 del rows  # most of what is held, and in the tables by now
             shards = list(engine.each(list(zip(work, parts)), do, argv, staging, proof))
@@ -526,6 +569,7 @@ def _first_report(
     beside: dict,
     notes: Callable | None,
     warnings: Sequence[str],
+    also: Sequence[str],
 ) -> dict:
     """The report as far as it is known before anything is mixed.
 
@@ -533,6 +577,7 @@ def _first_report(
         forms: see `_looked_into`.
         rows: the mixtures that will be made.
         metadata, beside, notes, warnings: see `run`.
+        also: further warnings.
     """
     inspected = [recording[-1] for recording in forms]
     good = [x for x in inspected if not x.problem]
@@ -546,7 +591,7 @@ def _first_report(
         sample_rate=metadata['sample_rate'],
         flags=metadata.get('config', {}),
         unit=metadata.get('source_unit', 'speakers'),
-        also=warnings,
+        also=[*warnings, *also],
     )
     return {
         'name': metadata['name'],

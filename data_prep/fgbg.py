@@ -236,9 +236,9 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(),
             f'be at most --seconds={args.seconds:g}, which is all of the background that is in a '
             'mixture'
         )
-    sounds, split_lines = banks.split(
-        sounds, validation=args.validation_fraction, test=args.test_fraction, seed=args.seed
-    )
+    shares = {'validation': args.validation_fraction, 'test': args.test_fraction}
+    split = functools.partial(banks.split, **shares, seed=args.seed)
+    sounds, split_lines = split(sounds)
     counts = {'train': args.train_mixtures, 'validation': args.validation_mixtures}
     counts |= dict.fromkeys(args.subsets, args.test_mixtures)
     present = {sound.source_class for sound in sounds}
@@ -254,6 +254,7 @@ def job(args: types.SimpleNamespace, sounds: list, *, classes=None, warnings=(),
             table=table,
             **{name: vars(args)[name] for name in PLANNED},
         ),
+        resplit=lambda good: {x.source_id: x.split for x in split(good)[0]},
         mix=functools.partial(mix.mix, level=args.level),
         max_clipped=args.max_clipped,
         notes=functools.partial(notes, absent=absent, warnings=[*warnings, *split_lines]),

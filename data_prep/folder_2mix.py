@@ -22,14 +22,13 @@ def _prepare(args) -> dict:
             )
         if not share:
             setattr(args, pairs, 0)
-    read = functools.partial(
-        folder.read,
+    how = dict(
         validation=args.validation_fraction,
         test=args.test_fraction,
         seed=args.seed,
-        split_by=args.split_by,
         least=args.speakers_a_mixture,
     )
+    read = functools.partial(folder.read, split_by=args.split_by, **how)
     job = options.pairs_of(args, read)
     places = (posixpath.relpath(x.path, args.input_dir) for x in job['utterances'])
     *_, warnings = folder.twins({printable(place.split('/')[0]) for place in places})
@@ -40,6 +39,8 @@ def _prepare(args) -> dict:
             'split by recording: who is heard in one split is heard in the others, so that scores '
             'say nothing about voices that were not trained on'
         )
+    else:
+        job['resplit'] = functools.partial(folder.resplit, copies=job['copies'], **how)
     plan = functools.partial(job['plan'], **more)
     return {**job, 'plan': plan, 'warnings': [*warnings, *job['warnings']]}
 

@@ -164,26 +164,39 @@ def read(
     )
     if split_by == 'recording':
         return [dataclasses.replace(recording, split='train') for recording in utterances]
-    # Who share a file are probably one person, under two names.
+    how = dict(validation=validation, test=test, seed=seed, least=least)
+    splits = _dealt({recording.source_id for recording in utterances}, groups, copies, how)
+    return [
+        dataclasses.replace(recording, split=splits[recording.source_id])
+        for recording in utterances
+    ]
+
+
+def _dealt(speakers: set[str], groups: dict[str, str], copies: list, how: dict) -> dict[str, str]:
+    """{speaker: split}; who share a file are probably one person, under two names."""
     one_person = recordings.joined(
         (groups[original.source_id], groups[copy.source_id]) for copy, original in copies
     )
     groups = {name: one_person.get(group, group) for name, group in groups.items()}
     try:
-        splits = split_speakers(
-            {groups[recording.source_id] for recording in utterances},
-            validation=validation,
-            test=test,
-            seed=seed,
-            least=least,
-        )
+        splits = split_speakers({groups[speaker] for speaker in speakers}, **how)
     except ValueError as error:
         same = [f'{other} = {name}' for name, other in sorted(one_person.items())]
         if not same:
             raise
         shown = ', '.join([*same[:5], '...'][: len(same)])
         raise ValueError(f'{error}; who share files count as one: {shown}') from error
-    return [
-        dataclasses.replace(recording, split=splits[groups[recording.source_id]])
-        for recording in utterances
-    ]
+    return {speaker: splits[groups[speaker]] for speaker in speakers}
+
+
+def resplit(good: list[Recording], *, copies: list, **how) -> dict[str, str]:
+    """{speaker: split} of those alone whose recordings turned out to be good; see `build.run`.
+
+    Args:
+        good: what `read` gave, as far as it is.
+        copies: that `read` found.
+        **how: see `split_speakers`.
+    """
+    speakers = {recording.source_id for recording in good}
+    everybody = speakers | {recording.source_id for pair in copies for recording in pair}
+    return _dealt(speakers, twins(everybody)[1], copies, how)

@@ -2,12 +2,14 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 import re
 
 import pytest
 
-from data_prep import scenes
+from data_prep import build, scenes
+from data_prep.readers import sounds as banks
 from data_prep.recordings import Recording
 
 RATE = 1000
@@ -49,6 +51,34 @@ def test_subsets_are_those_of_the_paper():
             and spec.sources[0].level_db - spec.sources[1].level_db == spec.snr_db
         )
     assert max(spec.snr_db for spec in specs) > 2 and min(spec.snr_db for spec in specs) < -2
+
+
+def test_recordings_without_a_usable_sound_take_no_part_in_the_dealing():
+    found = [
+        dataclasses.replace(sound, source_class=sound.role, seen=True)
+        for sound in bank(4)
+        if sound.source_class in 'ax'
+    ]
+    counts, asked = {'train': 5, 'validation': 2, 'c1': 2}, 0
+    for seed in range(12):
+        sounds, _ = banks.split(found, seed=seed)
+        bad = [dataclasses.replace(x, problem='silent' * (x.id == 'a-0')) for x in sounds]
+        forms, rows, told = build._planned(
+            [[x] for x in bad],
+            functools.partial(plan, counts=counts),
+            {},
+            lambda good, seed=seed: {x.source_id: x.split for x in banks.split(good, seed=seed)[0]},
+            'source recordings',
+        )
+        assert collections.Counter(row.split for row in rows) == counts
+        splits = {form.path: form.split for (form,) in forms}
+        for row in rows:
+            wanted = 'test' if row.split == 'c1' else row.split
+            assert {splits[source.path] for source in row.sources} == {wanted}
+        asked += len(told)
+        if not told:
+            assert splits == {x.path: x.split for x in sounds}
+    assert 0 < asked < 12
 
 
 def test_sounds_are_used_equally_and_pairs_repeat_only_when_all_are_used():

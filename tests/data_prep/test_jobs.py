@@ -269,6 +269,40 @@ def test_a_failed_overwrite_says_what_became_of_the_earlier_set(
     assert (tmp_path / 'dataset.json').exists() != gone
 
 
+def test_who_has_no_usable_file_takes_no_part_in_the_dealing(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=6, files=2)
+    trees.write(root / 'stray' / 'x.wav', trees.speechlike(0.5, seed=9))
+    names, how = {path.name for path in root.iterdir()}, dict(validation=0.1, test=0.1)
+    dealt = {seed: people.split_speakers(names, **how, seed=seed) for seed in range(20)}
+    seed = next(seed for seed, splits in dealt.items() if splits['stray'] == 'test')
+    run_folder(root, tmp_path / 'out', f'--seed={seed}')
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert {split: x['num_speakers'] for split, x in report['splits'].items()} == dict.fromkeys(
+        ('train', 'validation', 'test'), 2
+    )
+    told = [line for line in report['notes']['Warnings'] if line.startswith('splits are dealt')]
+    assert len(told) == 1 and "among all, split 'test' has 1 speaker with usable" in told[0]
+    files, rows = (
+        read(str(tmp_path / 'out' / f'{name}.csv'), {'input_dir': str(root)})
+        for name, read in (('files', recordings.from_csv), ('mixtures', mixtures.from_csv))
+    )
+    splits = {x.source_id: x.split for x in files if not x.problem}
+    assert {(x.source_id, row.split) for row in rows for x in row.sources} == {*splits.items()}
+    # Another seed's stray harms nobody, and all is as it was dealt.
+    seed = next(seed for seed, splits in dealt.items() if splits['stray'] == 'train')
+    run_folder(root, tmp_path / 'other', f'--seed={seed}')
+    found = recordings.from_csv(str(tmp_path / 'other' / 'files.csv'), {'input_dir': str(root)})
+    assert {x.source_id: x.split for x in found} == dealt[seed]
+
+
+def test_five_speakers_of_seven_are_too_few_still(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=5, files=1)
+    for name in 'ab':
+        trees.write(root / name / 'x.wav', trees.speechlike(0.5, seed=ord(name)))
+    with pytest.raises(SystemExit, match=r"^error: split '\w+' has . speakers? with usable files"):
+        run_folder(root, tmp_path / 'out')
+
+
 def test_a_split_of_which_nothing_can_be_mixed_says_why_in_words(corpus, tmp_path, monkeypatch):
     def fail(spec, **_):
         raise mix.BadInput('silent part', f'{spec.id}: -inf dB')
