@@ -245,7 +245,7 @@ def _plan(recordings: list[Recording], plan: Callable, flags: Collection[str]) -
         ValueError: if a split cannot be made; it also says why files were skipped.
     """
     try:
-        rows = plan(recordings)
+        rows = [_fitting(row, flags) for row in plan(recordings)]
         made = {row.split for row in rows if not row.problem}
         for split in sorted({row.split for row in rows} - made):
             lost = [row for row in rows if row.split == split]
@@ -267,6 +267,23 @@ def _plan(recordings: list[Recording], plan: Callable, flags: Collection[str]) -
         raise ValueError(f'{error}{f"; skipped files: {why}" if why else ""}') from error
     check_unique([f'{row.split}/{row.id}' for row in rows], 'mixture')
     return rows
+
+
+def _fitting(row: Mixture, flags: Collection[str]) -> Mixture:
+    """The mixture; one that is too long for a record has a problem."""
+    segment = (row.adaptation_stop or 0) - (row.adaptation_start or 0)
+    room = records.MOST_BYTES // 2 - segment
+    if row.problem or (len(row.sources) + 1) * row.samples <= room:  # as of millions nearly all are
+        return row
+    parts = len(row.targets) + row.noisy
+    if parts * row.samples <= room:
+        return row
+    most = max(room, 0) // parts
+    ways = (
+        f'; --{flag}=N makes it shorter' for flag in ('max_seconds', 'seconds') if flag in flags
+    )
+    detail = f'{row.samples:,} samples, a record of {parts} holds {most:,} each{next(ways, "")}'
+    return dataclasses.replace(row, problem='too long', detail=detail)
 
 
 def _planned(

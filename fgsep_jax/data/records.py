@@ -42,6 +42,8 @@ FEATURES = {
 }
 ADAPTATION = ('adaptation', 'adaptation_overlap')
 
+# Of the sound in a record: protobuf reads no message of 2 GiB, and there are names, too.
+MOST_BYTES = (1 << 31) - (1 << 20)
 _FRAME = 16  # bytes around a TFRecord payload: uint64 length, its CRC, the payload's CRC
 
 # A row of a split's index; `crc` is the record's own checksum, which early data sets lack.
@@ -161,13 +163,20 @@ def encode(example: Example) -> bytes:
 
     Raises:
         RecordError: if the sources are not int16 [S, T], S disagrees between the fields, the noise
-            is not as long, or there is an adaptation segment without its overlap.
+            is not as long, there is an adaptation segment without its overlap, or more than
+            `MOST_BYTES` of sound.
     """
     num_sources = len(example.source_ids)
     if example.sources_ST.shape[0] != num_sources or len(example.source_classes) != num_sources:
         raise RecordError(
             f'example {example.id!r}: {example.sources_ST.shape[0]} sources, {num_sources} '
             f'source_ids and {len(example.source_classes)} source_classes; they must agree'
+        )
+    sounds = (example.sources_ST, example.noise_T, example.adaptation_T)
+    size = sum(sound.nbytes for sound in sounds if sound is not None)
+    if size > MOST_BYTES:
+        raise RecordError(
+            f'example {example.id!r}: {size:,} bytes of sound, a record holds {MOST_BYTES:,}'
         )
     message = _Message()
     feature = message.features.feature

@@ -170,3 +170,10 @@ def test_metadata_of_another_schema_is_refused():
     del good['sample_rate']
     with pytest.raises(records.RecordError, match='sample_rate'):
         records.check_metadata(good, where='x')
+
+
+def test_nothing_is_written_that_protobuf_does_not_read():
+    sources_ST = np.zeros((2, 1 << 29), np.int16)  # whose pages nobody touches
+    pair = ('a', 'b')
+    with pytest.raises(records.RecordError, match='2,147,483,648 bytes of sound, a record holds'):
+        records.encode(records.Example('x', sources_ST, 8000, pair, pair, 0.0))
