@@ -69,10 +69,14 @@ SPEECH_RULE = (
 
 def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[int]]:
     """{(split, shard, shards): numbers of its rows, sorted by their ids} of every shard, empty ones
-    too."""
+    too.
+
+    Rows that were refused as they were mixed have their share in the number of shards, so that a
+    table which says so makes those of the job that found it out.
+    """
     splits, work = {}, {}
     for i, row in enumerate(rows):
-        if not row.problem:
+        if not row.problem or row.problem in mixing.REFUSED:
             splits.setdefault(row.split, []).append(i)
     for split, members in sorted(splits.items()):
         sizes = (
@@ -82,7 +86,8 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[int]]:
         most = -(-len(members) // EXAMPLES_A_SHARD)
         count = max(-(-sum(sizes) // SHARD_BYTES), min(MIN_SHARDS, most))
         shards = [[] for _ in range(count)]
-        for i in sorted(members, key=lambda i: rows[i].id):
+        made = (i for i in members if not rows[i].problem)
+        for i in sorted(made, key=lambda i: rows[i].id):
             shards[stable_hash(rows[i].id) % count].append(i)
         work |= {(split, shard, count): members for shard, members in enumerate(shards)}
     return work
@@ -107,6 +112,23 @@ def write_parts(path: str, table: bytes, groups: Iterable[Sequence[int]]) -> lis
         parts.append((start, file.tell()))
     write_whole(path, file.getvalue())
     return parts
+
+
+def _with_refused(table: bytes, refused: dict, path: str, roots: dict[str, str]) -> bytes:
+    """mixtures.csv with why some of its mixtures are not there.
+
+    Args:
+        table: its contents as planned.
+        refused: {(split, id): what was found}.
+        path: where it may be written for a while.
+        roots: see `run`.
+    """
+    write_whole(path, table)
+    rows = mixtures.from_csv(path, roots)
+    for i, row in enumerate(rows):
+        if bad := refused.get((row.split, row.id)):
+            rows[i] = dataclasses.replace(row, problem=bad['kind'], detail=bad['detail'])
+    return mixtures.to_csv(rows, roots)
 
 
 def inspect(
@@ -510,6 +532,11 @@ def run(
                 lost = [row for row in rows if row.problem]
                 del rows  # most of what is held, and in the tables by now
             shards = list(engine.each(list(zip(work, parts)), do, argv, staging, proof))
+            bad = {(x['split'], one['name']): one for x in shards for one in x['skipped']}
+            if bad:
+                with progress.uncollected():
+                    table = _with_refused(contents['mixtures.csv'], bad, tables[1], roots)
+                contents['mixtures.csv'], metadata['mixtures'] = table, records.digest(table)
             looked_into = (form for recording in forms for form in recording)
             contents['files.csv'] = recordings.to_csv(looked_into, roots)
             result = finish(output_dir, shards, lost, metadata, about, contents)

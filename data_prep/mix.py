@@ -18,6 +18,8 @@ from fgsep_jax.names import counted
 # 3: another phase vocoder (fgbg's training events), files that only ffmpeg reads are taken, and
 # speakers who share a file are of one split.
 RULES_VERSION = 3
+# Kinds of fault that show once all of a mixture's files are read.
+REFUSED = ('silent part', 'mixture clips', 'lengths differ', 'mixture is not the sum')
 
 
 def active_speech_level(

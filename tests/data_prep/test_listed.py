@@ -46,6 +46,23 @@ def test_pairs_once_more_from_a_tree_elsewhere(tmp_path):
     alike(first, again(tmp_path, f'--input_dir={root}'))
 
 
+def test_what_was_refused_as_it_was_mixed_says_why(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=4, files=4)
+    pause_T = np.concatenate([trees.speechlike(1.2, seed=9), np.zeros(8000 * 12)])
+    trees.write(root / 'spk0' / 'pause, long.wav', pause_T)
+    flags = ('--validation_fraction=0', '--test_fraction=0', '--max_seconds=2', '--train_pairs=36')
+    first = made(tmp_path, folder_2mix, f'--input_dir={root}', *flags)
+    report = json.loads((first / 'report.json').read_text())
+    rows = mixtures.from_csv(str(first / 'mixtures.csv'), {'input_dir': str(root)})
+    told = {(row.id, row.problem, row.detail) for row in rows if row.problem}
+    assert told == {(x['name'], x['kind'], x['detail']) for x in report['skipped_mixtures']}
+    assert {kind for _, kind, _ in told} == {'silent part'}
+    count, shards = (report['splits']['train'][key] for key in ('examples', 'shards'))
+    assert shards == 2 and count <= 32 < count + len(told)  # of which one shard would do
+    assert not listed.not_its_plan(str(first / 'mixtures.csv'))
+    alike(first, again(tmp_path, f'--input_dir={root}'))
+
+
 @pytest.mark.slow
 def test_scenes_once_more(tmp_path):
     root = sound_trees.general(tmp_path / 'in')
