@@ -20,6 +20,7 @@ from fgsep_jax.names import shown
 
 # What of a run stays in the bucket; a copy has the folders, so that they are seen to be there.
 STAYS = ('tensorboard', 'wandb')
+BROUGHT = ('wandb/id',)  # of these folders: by which a resumed training goes on there
 ORBAX = ('gs',)  # where checkpoints stay, too, since Orbax saves and reads them there
 _EXTRAS = {'gs': 'gcs', 'gcs': 'gcs', 's3': 's3', 's3a': 's3'}
 # What these say of a request that fails, we raise.
@@ -335,7 +336,8 @@ def remove(file):
 
 
 def rename(before, after, *, last='', check=None):
-    """Renames a folder of a bucket, file by file; killed in between, all is at its old place.
+    """Renames a folder of a bucket, file by file; killed in between, all is at its old place, or
+    all at the new one, and there is no `last` in the other.
 
     Args:
       before: URL of the folder.
@@ -355,7 +357,7 @@ def rename(before, after, *, last='', check=None):
             if check:
                 check()
             fs.cp_file(f'{source}/{name}', f'{target}/{name}')
-        for name in names:
+        for name in reversed(names):
             fs.rm_file(f'{source}/{name}')
 
 
@@ -407,7 +409,7 @@ class _Copy:
         for name in find(self.url):
             parts = name.split('/')
             stays = next((i for i, part in enumerate(parts) if part in stay), None)
-            if stays is not None:
+            if stays is not None and '/'.join(parts[stays:]) not in BROUGHT:
                 os.makedirs(os.path.join(self.folder, *parts[: stays + 1]), exist_ok=True)
             elif not _is_passing(name):
                 there.add(name)

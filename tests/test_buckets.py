@@ -56,6 +56,8 @@ def test_a_copy_is_brought_changed_and_put_up(memory):
         'vanish',
         'a/b/remove',
         'tensorboard/big',
+        'wandb/id',
+        'wandb/big',
         'checkpoints/3/x',
         lock.NAME,
     )
@@ -70,6 +72,7 @@ def test_a_copy_is_brought_changed_and_put_up(memory):
             'change',
             'vanish',
             'a/b/remove',
+            'wandb/id',  # by which a resumed run goes on there
             'checkpoints/3/x',
         }
         assert (folder / 'tensorboard').is_dir() and not [*(folder / 'tensorboard').iterdir()]
@@ -85,7 +88,7 @@ def test_a_copy_is_brought_changed_and_put_up(memory):
         buckets.put_up(folder)
         found = {name.removeprefix('/b/run/'): memory.cat_file(name) for name in memory.find('/b')}
         expected = {'keep': b'of another process', 'change': b'later!', 'new/file': b'new'}
-        stays = 'vanish', 'tensorboard/big', 'checkpoints/3/x', lock.NAME
+        stays = there[2], *there[4:]
         assert found == {**expected, **dict.fromkeys(stays, b'before')}
         (folder / 'last').write_bytes(b'at the end')
     assert memory.cat_file('/b/run/last') == b'at the end'
@@ -515,6 +518,37 @@ def state():
 def abstract():
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return checkpoint.abstract(STATE, device)
+
+
+@needs('gcsfs')
+def test_a_first_checkpoint_that_is_there_in_part_lets_the_run_start_anew(server):
+    with buckets.copies():
+        folder = buckets.local('gs://bucket/first')
+        with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+            checkpoints.save(1, state(), {})
+        del server.objects['bucket', 'first/checkpoints/1/commit_success.txt']
+        with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+            assert checkpoints.restore_latest(abstract()) is None
+            checkpoints.open()
+            checkpoints.save(1, state(), {})
+            checkpoints.save(2, state(), {})
+        # Saved again, with its loss: what was there is given up when the new one is whole.
+        with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+            checkpoints.restore_latest(abstract())
+            checkpoints.save(2, state(), {}, loss=3.0, replace=True)
+            assert checkpoints.restore_best(abstract())[0] == 2
+        names = {name.split('/')[2] for name in objects(server, 'first/checkpoints/')}
+        assert names == {'1', '1.torn', '2'}
+        # Killed before that.
+        for bucket, name in [*server.objects]:
+            if name.startswith('first/checkpoints/2/'):
+                there = server.objects[bucket, name]
+                server.objects[bucket, name.replace('/2/', '/2.replaced/')] = there
+        del server.objects['bucket', 'first/checkpoints/2/commit_success.txt']
+        with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+            assert checkpoints.restore_latest(abstract())[1]['loss'] == 3.0
+        names = {name.split('/')[2] for name in objects(server, 'first/checkpoints/')}
+        assert names == {'1', '1.torn', '2'}
 
 
 def objects(server, prefix):

@@ -130,8 +130,9 @@ def resample(signal_T, faster, length, *, samples):
       (signal [samples], its length).
     """
     number_T = jnp.arange(samples)
-    parts_T = number_T * faster  # of a sample, over the number: exact
-    first_T = number_T + parts_T // STEPS
+    # Parts of a sample, over the number: exact, and by turns of STEPS no product is too large.
+    turns_T, parts_T = number_T // STEPS * faster, number_T % STEPS * faster
+    first_T = number_T + turns_T + parts_T // STEPS
     between_T = (parts_T % STEPS) / STEPS
     width = jnp.minimum(1.0, STEPS / (STEPS + faster))  # of what the new rate can hold
     padded_T = jnp.pad(signal_T, (TAPS // 2 - 1, TAPS // 2))

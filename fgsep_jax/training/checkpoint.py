@@ -34,6 +34,7 @@ SAME_MODEL = ('model.separator.depthwise', 'model.separator.remat', 'model.dtype
 _STEP = re.compile(r'0|[1-9]\d*')
 # What is being saved, or was when its process ended.
 _UNFINISHED = re.compile(rf'(0|[1-9]\d*){re.escape(ocp.path.atomicity.TMP_DIR_SUFFIX)}(-\w+)?')
+_REPLACED = '.replaced'  # behind the name of one that is saved again, until the new one is whole
 _WHOLE = ocp.path.atomicity.COMMIT_SUCCESS_FILE  # of a checkpoint in a bucket, written at last
 # The machine's trouble, which says nothing about what was saved, as TensorStore words it.
 _NOT_DAMAGE = re.compile(r'^(PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED)')
@@ -114,9 +115,13 @@ class Checkpoints:
         position = json.loads(json.dumps(position))  # as it will be read
         # Not where Orbax makes the folder: its threads would wait for that, and the end for them.
         files.check_locks(self._workdir)
+        aside = buckets.join(self._folder, f'{step}{_REPLACED}')
         with self._writing():
             if replace:
-                self._manager.delete(step)
+                if jax.process_index() == 0:
+                    _rename(buckets.join(self._folder, str(step)), aside)
+                mesh_lib.gather(None)
+                self._manager.reload()
             saved = self._manager.save(
                 step,
                 metrics={'loss': math.inf if loss is None else loss},
@@ -125,6 +130,10 @@ class Checkpoints:
                     position=ocp.args.JsonSave({**position, 'digest': _digest_of_json(position)}),
                 ),
             )
+            if replace:
+                self._manager.wait_until_finished()
+                if jax.process_index() == 0:
+                    _remove(aside)
         if not saved:
             raise RuntimeError(f'checkpoint {step} was refused: it exists already')
 
@@ -257,8 +266,14 @@ class Checkpoints:
         Raises:
           ConfigError: all are damaged, or of another model.
         """
+        if jax.process_index() == 0:
+            self._put_back()
+        mesh_lib.gather(None)
         losses, damaged = self._look(to_save=True)
-        restored = self._first_whole(sorted(losses, reverse=True), damaged, abstract_state)
+        restored = None
+        # A run's first may be there in part, in a bucket, where it was being put in place.
+        if losses or mesh_lib.gather([*filter(self._is_whole, damaged)])[0]:
+            restored = self._first_whole(sorted(losses, reverse=True), damaged, abstract_state)
         for name in damaged:
             aside = _free_name(self._folder, f'{name}.torn')
             if jax.process_index() == 0:
@@ -266,6 +281,23 @@ class Checkpoints:
             self.notes.append(f'checkpoint {name} is kept as {aside}')
         mesh_lib.gather(None)  # no host looks before the first has renamed
         return restored and restored[1:]
+
+    def _put_back(self):
+        """Takes back what was to be replaced, where its process did not live to see that."""
+        for name in _names(self._folder):
+            step = name.removesuffix(_REPLACED)
+            if name != step and _STEP.fullmatch(step):
+                place, aside = (buckets.join(self._folder, each) for each in (step, name))
+                if self._is_whole(step):
+                    _remove(aside)
+                else:
+                    _remove(place)
+                    _rename(aside, place)
+
+    def _is_whole(self, name):
+        """Whether a checkpoint was put in place to its end."""
+        path = buckets.join(self._folder, name)
+        return _WHOLE in _names(path) if buckets.is_url(path) else os.path.lexists(path)
 
     def open(self):
         """Makes the folder ready to save to now, not in the middle of the first save; what is
@@ -440,7 +472,7 @@ def load_initial(config):
     """The parameters that `training.init_from` names.
 
     Returns:
-      (parameters, notes).
+      (parameters as NumPy arrays, notes).
 
     Raises:
       ConfigError: they are another model's; the message has the flags that make this one the same.
@@ -474,7 +506,7 @@ def load_initial(config):
     rates = about.config.data.sample_rate, config.data.sample_rate
     if rates[0] != rates[1]:
         notes.append(f'{shown(path)} was trained at {rates[0]} Hz, this run is at {rates[1]} Hz')
-    return parameters, notes
+    return jax.device_get(parameters), notes  # free to go to all devices
 
 
 def _none(workdir):

@@ -372,8 +372,9 @@ class _Run:
             raise TrainingError(
                 f'{counted(in_row, "step")} in a row had a loss or gradient that was not finite'
                 f' (training.max_nonfinite_steps = {self._limit}), the last at step {step} with'
-                f' {told}. Lower training.learning_rate or training.clip_norm, or look'
-                ' at these examples; the last checkpoint is kept.'
+                f' {told}. Look at these examples; or train in another --workdir with a lower'
+                ' training.learning_rate or training.clip_norm, from the last checkpoint (which is'
+                ' kept) by training.init_from or anew.'
             )
 
     def validate(self, state, step, epoch, stop):

@@ -146,6 +146,17 @@ def test_a_tone_is_played_faster_or_slower(faster):
         np.testing.assert_allclose(made_T[20:-20], expected_T[20:-20], atol=4e-3)
 
 
+def test_places_are_exact_in_a_long_signal():
+    samples, faster = 3_000_000, STEPS // 2  # their product has more than 32 bits
+    place_T = np.arange(int(samples * 1.5) + 50)
+    made_T, length = resample(
+        jnp.asarray(np.cos(0.1 * place_T), jnp.float32), faster, len(place_T), samples=samples
+    )
+    expected_T = np.cos(0.15 * np.arange(samples))
+    assert int(length) == samples
+    np.testing.assert_allclose(made_T[-5000:-50], expected_T[-5000:-50], atol=4e-3)
+
+
 def test_speed_agrees_with_a_resampler():
     rng = np.random.default_rng(0)
     smooth_T = soxr.resample(rng.standard_normal(2000), 3, 4)  # nothing above 3/4 of the band

@@ -1,5 +1,7 @@
 """A damaged checkpoint is found, named and passed over; what is restored is what was saved."""
 
+import contextlib
+import errno
 import json
 import logging
 import os
@@ -15,6 +17,7 @@ import pytest
 from fgsep_jax import command_line
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import checkpoint
+from fgsep_jax.training.endings import TrainingError
 
 STATE = {
     'step': jnp.int32(3),
@@ -296,3 +299,28 @@ def test_checkpoints_of_an_earlier_version_are_restored_with_a_note(workdir):
     assert_whole(restored, 2)
     assert len(notes) == 1 and 'earlier version without digests' in notes[0]
     assert latest(workdir)[0] == POSITION
+
+
+def test_what_is_saved_again_is_there_until_the_new_one_is(tmp_path, monkeypatch):
+    with contextlib.closing(checkpoint.Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save(1, _state(1), POSITION)
+    with contextlib.closing(checkpoint.Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.restore_latest(ABSTRACT)
+        checkpoints.open()
+        with monkeypatch.context() as patch, pytest.raises(TrainingError, match='no space left'):
+            full = OSError(errno.ENOSPC, 'No space left on device')
+            patch.setattr(checkpoints._manager, 'save', lambda *_, **__: raised(full))
+            checkpoints.save(1, _state(1), POSITION, loss=1.0, replace=True)
+    assert os.listdir(tmp_path / 'checkpoints') == ['1.replaced']
+    assert latest(tmp_path)[0]['loss'] is None
+    with contextlib.closing(checkpoint.Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.restore_latest(ABSTRACT)
+        checkpoints.save(1, _state(1), POSITION, loss=1.0, replace=True)
+        assert os.listdir(tmp_path / 'checkpoints') == ['1']
+    shutil.copytree(tmp_path / 'checkpoints' / '1', tmp_path / 'checkpoints' / '1.replaced')
+    assert latest(tmp_path)[0]['loss'] == 1.0  # killed when the new one was whole
+    assert os.listdir(tmp_path / 'checkpoints') == ['1']
+
+
+def raised(error):
+    raise error

@@ -103,7 +103,9 @@ def test_another_model_is_refused_with_the_flags(data, request, overrides, messa
 def test_what_only_changes_the_computation_is_no_other_model(data, file):
     overrides = {'model.remat': True, 'model.dtype': 'bfloat16', 'data.sample_rate': 16000}
     config = tiny.config(data, **overrides, **{'training.init_from': str(file)})
-    _, notes = checkpoint.load_initial(config)
+    parameters, notes = checkpoint.load_initial(config)
+    # Else they would be of one device, which a run on several refuses.
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(parameters))
     assert any('was trained at 8000 Hz, this run is at 16000 Hz' in note for note in notes)
 
 
