@@ -511,6 +511,8 @@ def run(
                 forms, rows, lines = _planned(forms, plan, flags, resplit, unit)
                 contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
                 metadata['mixtures'] = records.digest(contents['mixtures.csv'])
+                if any(source.heard for row in rows for source in row.sources):
+                    metadata['reverberation'] = True  # of the sources, in the noise
                 work = assign_shards(rows)
                 parts = write_parts(tables[1], contents['mixtures.csv'], work.values())
                 written = [records.shard_name(name, *place) for place in work]

@@ -237,6 +237,13 @@ def check_data(config, metadata, directory, splits=()):
             )
     check_sources(config, metadata, directory)
     check_adaptation(config, metadata, directory)
+    for key in ('remix', 'speed') if 'train' in splits and metadata.get('reverberation') else ():
+        if config.data[key]:
+            raise ConfigError(
+                f'data.{key} = {config.data[key]}: the noise of {directory} holds the reverberation'
+                ' of its speakers, which would be left without them; set it to'
+                f' {type(config.data[key])()}, or make the data set with --target=reverb'
+            )
     missing = [split for split in splits if not metadata['splits'].get(split, {}).get('examples')]
     if missing:
         there = ', '.join(metadata['splits'])

@@ -194,6 +194,18 @@ def test_an_adaptation_segment_must_be_there():
     validate.check_data(load('blstm_m2_plus'), {**metadata, 'adaptation': True}, 'd')
 
 
+@pytest.mark.parametrize('key, value', [('remix', True), ('speed', 0.05)])
+def test_speakers_are_not_taken_from_their_reverberation(key, value):
+    config = load('convtasnet')
+    splits = {'train': {'examples': 3}}
+    about = dict(name='x', sample_rate=8000, sources=2, splits=splits, reverberation=True)
+    validate.check_data(config, about, 'd', ['train'])
+    config.data[key] = value
+    with pytest.raises(config_lib.ConfigError, match=f'data.{key} = {value}: the noise of d'):
+        validate.check_data(config, about, 'd', ['train'])
+    validate.check_data(config, about, 'd')  # to be evaluated on
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(ConfigError) as error:
         validate.validate(changed(model__mask='relo', data__short='cut'))

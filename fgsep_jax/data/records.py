@@ -449,6 +449,7 @@ def check_metadata(metadata: dict, *, where: str) -> dict:
         ('splits', metadata, lambda value: isinstance(value, dict), 'an object'),
         ('adaptation', metadata, lambda value: isinstance(value, bool), 'true or false'),
         ('noise', metadata, lambda value: isinstance(value, bool), 'true or false'),
+        ('reverberation', metadata, lambda value: isinstance(value, bool), 'true or false'),
         ('speakers', metadata, _is_text_by_name, 'the sex of each speaker'),
     ]
     if isinstance(metadata['splits'], dict):

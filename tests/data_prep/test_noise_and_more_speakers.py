@@ -358,6 +358,7 @@ def test_whamr_once_more_from_its_table(tmp_path):
     out = test_listed.made(tmp_path, wham, f'--input_dir={tmp_path}/in', '--splits=test')
     about = shown(out)
     assert about['noise'] and 'its reverberation' in about['snr_rule']
+    assert about['reverberation']
     test_listed.alike(out, test_listed.again(tmp_path, f'--input_dir={tmp_path}/in'))
 
 
