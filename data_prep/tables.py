@@ -390,10 +390,9 @@ def value(text: str, kind, roots: dict[str, str]):
     text = names.from_cell(text)
     if kind in (tuple, PATHS):
         parts = text.split('|') if text else ()
-        return tuple(value(part, PATH if kind == PATHS else str, roots) for part in parts)
+        return tuple(_text(part, PATH if kind == PATHS else str, roots) for part in parts)
     if kind in (str, PATH):
-        plain = urllib.parse.unquote(text, errors='surrogateescape')
-        return resolved(plain, roots) if kind == PATH else plain
+        return _text(text, kind, roots)
     if kind is bool:
         if text.lower() not in ('true', 'false'):
             raise ValueError('must be true or false')
@@ -411,6 +410,12 @@ def value(text: str, kind, roots: dict[str, str]):
             'must be a finite number' + f' from {low:g} to {high:.16g}' * (kind is not float)
         )
     return number
+
+
+def _text(text: str, kind, roots: dict[str, str]) -> str:
+    """What a cell of kind str or PATH holds, or a part of a cell of several."""
+    plain = urllib.parse.unquote(text, errors='surrogateescape')
+    return resolved(plain, roots) if kind == PATH else plain
 
 
 @functools.lru_cache(maxsize=8)  # asked for once a path

@@ -59,6 +59,14 @@ def test_recordings_come_back(tmp_path_factory, some):
     assert recordings.from_csv(str(path), ROOTS) == some
 
 
+def test_parts_of_a_cell_keep_the_apostrophe_that_is_theirs(tmp_path):
+    texts = ("'=1", "a'-b", "'@x", '=2')
+    paths = ("/in/'=1", "/in/'+x/y.wav")
+    row = Recording('x', 's', '/in/x', 'train', converted=texts, others=paths)
+    (tmp_path / 'files.csv').write_bytes(recordings.to_csv([row], ROOTS))
+    assert recordings.from_csv(str(tmp_path / 'files.csv'), ROOTS) == [row]
+
+
 SOURCES = st.builds(
     Source,
     PATHS,
