@@ -22,6 +22,6 @@ def to_int16(signal) -> np.ndarray:
         ValueError: one does not fit.
     """
     pcm = np.round(np.asarray(signal, np.float64) * FULL_SCALE)
-    if not np.abs(pcm).max(initial=0) < FULL_SCALE:
+    if not (pcm.min(initial=0) >= -FULL_SCALE and pcm.max(initial=0) < FULL_SCALE):
         raise ValueError(f'a peak of {np.abs(pcm).max():.0f} does not fit int16; scale it down')
     return pcm.astype(np.int16)

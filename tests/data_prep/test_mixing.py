@@ -117,3 +117,14 @@ def test_hash_is_the_same_everywhere():
     drawn = [draws.uniform(-5, 5, 0, i) for i in range(2000)]
     assert -5 <= min(drawn) < -4.9 and 4.9 < max(drawn) < 5
     assert abs(np.mean(drawn)) < 0.3
+
+
+@pytest.mark.parametrize(
+    'sample, fits', [(-32768, True), (32767, True), (32768, False), (-32769, False)]
+)
+def test_what_fits_int16_is_mixed(sample, fits):
+    if fits:
+        assert mix.quantise(np.array([[sample / 32768, 0.0]])).tolist() == [[sample, 0]]
+    else:
+        with pytest.raises(ValueError, match=f'a peak of {abs(sample)} does not fit int16'):
+            mix.quantise(np.array([[sample / 32768, 0.0]]))
