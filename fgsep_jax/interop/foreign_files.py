@@ -175,7 +175,7 @@ def _told(content, path):
             value = round(value)
         if value is not None:
             told[ours] = value
-    # asteroid replaces a norm that sees ahead in a causal model, and says so in a warning.
-    if told.get('causal') and told.get('norm') == 'gln':
+    # asteroid alone replaces a norm that sees ahead in a causal model, and says so in a warning.
+    if args is not content and told.get('causal') and told.get('norm') == 'gln':
         told['norm'] = 'frame'
     return told

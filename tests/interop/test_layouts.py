@@ -340,6 +340,12 @@ def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message)
     refused(tmp_path, state, message)
 
 
+def test_only_asteroid_replaces_a_norm_that_sees_ahead(tmp_path):
+    """kaituoxu keeps its gLN in a causal model, which is none then."""
+    state = state_dict('kaituoxu', edit=chomped)
+    refused(tmp_path, package(state, causal=True, norm_type='gLN'), "norm = 'gln': sees", **RATE)
+
+
 @pytest.mark.parametrize('key, value, words', [
     ('encoder.window', '32', 'window = 32: its weights have 8'),
     ('separator.hidden', '8', 'hidden = 8: its weights have 7'),
