@@ -2,13 +2,16 @@
 
 import collections
 from collections.abc import Iterable
+import itertools
 import math
 import posixpath
 
 import numpy as np
 
+from data_prep import pairing
 from data_prep.mixtures import NOISE, Mixture
 from data_prep.recordings import Recording
+from data_prep.scenes import TEST_SUBSETS, sounds_of
 from data_prep.tables import printable
 from fgsep_jax import pcm
 from fgsep_jax.names import counted, markdown, markdown_table
@@ -225,7 +228,8 @@ def warnings(
         _few(split, by_split[split], sources[split], flags, unit, sample_rate)
         for split in sorted(by_split)
     ]
-    return [*lines, *also, *filter(None, few), *_hardly_drawn(inspected, sources, flags, unit)]
+    usable = _usable([x for x in inspected if not x.problem], flags, sample_rate)
+    return [*lines, *also, *filter(None, few), *_hardly_drawn(usable, sources, flags, unit)]
 
 
 def _few(
@@ -237,8 +241,7 @@ def _few(
     """
     seconds = sum(row.samples for row in rows) / sample_rate
     training = split == 'train'
-    place = split if split in ('train', 'validation') else 'test'
-    counts = [flag for flag in (f'{place}_pairs', f'{place}_mixtures') if flag in flags]
+    counts = _counts(split, flags)
     people = counted(len(sources), unit.removesuffix('s'))
     given = any(flags[flag] is not None for flag in counts)
     ways = []
@@ -256,18 +259,42 @@ def _few(
     return f'split {split} has only {what}{"".join(f"; {way}" for way in ways)}'
 
 
+def _counts(split: str, flags: dict) -> list[str]:
+    """Flags of the job that say how many mixtures a split has."""
+    place = split if split in ('train', 'validation') else 'test'
+    return [flag for flag in (f'{place}_pairs', f'{place}_mixtures') if flag in flags]
+
+
+def _usable(good: list[Recording], flags: dict, sample_rate: int) -> dict[str, set[str]]:
+    """{split: who has usable files there}, of subsets of test sounds and dealt recordings, too."""
+    usable = {}
+    for x in good:
+        if x.role != NOISE:
+            usable.setdefault(x.split, set()).add(x.source_id)
+    sounds = [x for x in good if x.seen is not None]
+    for split in TEST_SUBSETS:
+        of_roles = itertools.chain.from_iterable(sounds_of(sounds, split).values())
+        usable.setdefault(split, {sound.source_id for sound in of_roles})
+    if flags.get('split_by') == 'recording':  # all are of training until they are dealt
+        segments = collections.Counter()
+        how = {'sample_rate': sample_rate, 'max_seconds': flags['max_seconds']}
+        for x in good:
+            segments[x.source_id] += len(pairing.cut(x, **how))
+        shares = flags['validation_fraction'], flags['test_fraction']
+        splits = sum(share > 0 for share in (*shares, 1 - sum(shares)))
+        everywhere = {name for name, count in segments.items() if count >= splits}
+        usable |= dict.fromkeys(('validation', 'test'), everywhere)
+    return usable
+
+
 def _hardly_drawn(
-    inspected: list[Recording], sources: dict[str, set[str]], flags: dict, unit: str
+    usable: dict[str, set[str]], sources: dict[str, set[str]], flags: dict, unit: str
 ) -> list[str]:
     """Splits whose mixtures hold fewer than half of those who have usable files there."""
-    usable, lines = {}, []
-    for x in inspected:
-        if not x.problem and x.role != NOISE:
-            usable.setdefault(x.split, set()).add(x.source_id)
+    lines = []
     for split in sorted(sources.keys() & usable):
         have, count = len(sources[split]), len(usable[split])
         if 2 * have < count:
-            ways = [x for x in (f'{split}_pairs', f'{split}_mixtures') if x in flags]
-            way = ''.join(f'; --{flag}=N draws more' for flag in ways)
+            way = ''.join(f'; --{flag}=N draws more' for flag in _counts(split, flags))
             lines.append(f'the mixtures of split {split} hold {have} of its {count} {unit}{way}')
     return lines

@@ -7,7 +7,9 @@ import types
 
 import pytest
 
-from data_prep import build, folder_2mix, libritts_2mix, options
+from data_prep import build, folder_2mix, libritts_2mix, options, report
+from data_prep.mixtures import Mixture, Source
+from data_prep.recordings import Recording
 import trees
 
 
@@ -214,6 +216,44 @@ def test_a_split_with_few_of_its_speakers_is_told(tmp_path):
     assert line in report['notes']['Warnings']
     report = make(root, tmp_path / 'all', *flags, '--test_pairs=7')
     assert not any('mixtures of split' in line for line in report['notes']['Warnings'])
+
+
+def warned(inspected, rows, flags, unit):
+    how = dict(beside={}, sample_rate=8000, flags=flags, unit=unit)
+    lines = report.warnings(inspected, rows, **how)
+    return [line for line in lines if line.startswith('the mixtures of split')]
+
+
+def test_few_of_the_speakers_whose_recordings_are_dealt_are_told():
+    good = [
+        Recording(f'{name}-{i}', name, f'/{name}{i}', 'train', samples=8000)
+        for name in 'abcdefg'
+        for i in range(1 if name == 'g' else 3)  # g is in training alone
+    ]
+    flags = {'split_by': 'recording', 'test_pairs': 1, 'max_seconds': 0.0}
+    flags |= {'validation_fraction': 0.1, 'test_fraction': 0.1}
+    pair = (Source('/a0', 'a'), Source('/b0', 'b'))
+    rows = [Mixture('m', 'test', pair, 8000)]
+    said = 'the mixtures of split test hold 2 of its 6 speakers; --test_pairs=N draws more'
+    assert warned(good, rows, flags, 'speakers') == [said]
+    rows.append(Mixture('n', 'test', (Source('/c0', 'c'), Source('/d0', 'd')), 8000))
+    assert not warned(good, rows, flags, 'speakers')
+
+
+def test_few_of_the_recordings_of_a_subset_are_told():
+    good = [
+        Recording(f'{role}{i}', f'{role}{i}', f'/{role}{i}', 'test', role, role, seen, samples=9)
+        for role, seen in (('foreground', True), ('background', True), ('background', False))
+        for i in range(4 * seen, 4 + 4 * seen)
+    ]
+    ids = (f'foreground{i}' for i in (4, 5)), (f'background{i}' for i in (0, 4))
+    (event, _), (unseen, seen) = (tuple(Source(f'/{x}', x) for x in some) for some in ids)
+    rows = [Mixture('m', 'c1', (event, seen), 9), Mixture('n', 'c2', (event, unseen), 9)]
+    assert warned(good, rows, {'test_mixtures': 1}, 'source recordings') == [
+        f'the mixtures of split {split} hold 2 of its 8 source recordings; --test_mixtures=N draws '
+        'more'
+        for split in ('c1', 'c2')
+    ]
 
 
 @pytest.mark.parametrize('job', ['embedded', 'libritts_2mix', 'folder_2mix', 'vctk_2mix'])
