@@ -120,6 +120,10 @@ _TORCHAUDIO = Layout(
     affine=('weight', 'bias'),
     model=dict(framing='aligned', mask='sigmoid'),
 )
+# What torchaudio's `conv_tasnet_base`, whose weights are published, has, and its masks are by relu.
+_BASE = dict(
+    basis=512, window=16, bottleneck=128, hidden=512, skip=128, kernel=3, repeats=3, blocks=8,
+)  # fmt: skip
 _NAPLAB = Layout(
     name='naplab',
     encoder='encoder.weight',
@@ -354,8 +358,12 @@ def convert(state, told=None):
             f'model.separator.blocks = {model["blocks"]}: must divide {weights.blocks} blocks'
         )
     _agree(told, {'repeats': model['repeats']})
+    sources = sizes['M'] // sizes['N']
+    is_base = layout is _TORCHAUDIO and sources == 2 and _BASE.items() <= model.items()
+    if is_base and 'mask' not in told:
+        layout, model['mask'] = layout._replace(name="torchaudio's conv_tasnet_base"), 'relu'
     parameters = {'encoder': {'kernel': basis[:, 0].T}, 'separator': tcn, 'decoder': decoder}
-    return Converted(layout, model, sizes['M'] // sizes['N'], parameters)
+    return Converted(layout, model, sources, parameters)
 
 
 def _agree(told, decided):

@@ -509,6 +509,19 @@ def test_every_length_is_torchaudios(torchaudio_model):
         np.testing.assert_allclose(estimate, expected, atol=1e-5, err_msg=f'{samples} samples')
 
 
+@pytest.mark.parametrize('sources, told, mask', [
+    (2, {}, 'relu'), (2, {'mask': 'sigmoid'}, 'sigmoid'), (3, {}, 'sigmoid'),
+])  # fmt: skip
+def test_torchaudios_published_size_has_its_masks(torchaudio_model, sources, told, mask):
+    """No weight says them: `conv_tasnet_base` has others than the class by itself."""
+    state = {
+        k: one.numpy() for k, one in torchaudio_model(num_sources=sources).state_dict().items()
+    }
+    made = layouts.convert(state, told)
+    assert made.model['mask'] == mask
+    assert (made.layout.name == "torchaudio's conv_tasnet_base") == (mask == 'relu')
+
+
 PARTS = ('encoder', 'masknet', 'decoder')
 
 
