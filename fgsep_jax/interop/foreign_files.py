@@ -17,6 +17,8 @@ from fgsep_jax.names import shown
 _STATE = ('state_dict', 'model_state_dict', 'model_state', 'model')
 # What speechbrain saves a separation model as, a file each.
 PARTS = ('encoder', 'masknet', 'decoder')
+# Of what asteroid's recipes are told, where the model's arguments are.
+_SECTIONS = ('data', 'filterbank', 'masknet')
 NORMS = {'gLN': 'gln', 'cLN': 'frame', 'cgLN': 'cln'}
 
 
@@ -138,10 +140,27 @@ def _without_prefix(state):
     return state
 
 
+def _trained(content):
+    """The arguments of asteroid's Conv-TasNet in a checkpoint of its trainer, or None: sections, or
+    as Lightning keeps them, each key with its section's name before it, and None as text."""
+    args = {}
+    for held in filter(None, map(content.get, ('hyper_parameters', 'training_config'))):
+        for name in _SECTIONS if isinstance(held, dict) else ():
+            flat = {key: one for key, one in held.items() if str(key).startswith(f'{name}_')}
+            section = {key[len(name) + 1 :]: one for key, one in flat.items() if one != 'None'}
+            section |= held[name] if isinstance(held.get(name), dict) else {}
+            if name == 'data':  # all that it says of the model
+                section = {key: one for key, one in section.items() if key == 'sample_rate'}
+            args |= section
+    return args or None
+
+
 def _told(content, path):
-    """What a file's dict says beside its weights: asteroid's `model_args`, kaituoxu's package."""
+    """What a file's dict says beside its weights: asteroid's `model_args`, or what its trainer was
+    told; kaituoxu's package."""
     args = content.get('model_args')
-    if isinstance(args, dict):
+    args = args if isinstance(args, dict) else _trained(content)
+    if args is not None:
         keys = dict(
             n_blocks='blocks', stride='stride', causal='causal', norm_type='norm', mask_act='mask',
             encoder_activation='rectify', sample_rate='sample_rate',

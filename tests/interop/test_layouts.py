@@ -388,6 +388,29 @@ def test_what_trainers_put_before_all_names_is_left_out(tmp_path, prefix):
     np.testing.assert_array_equal(kernel, SHAPES['encoder.filterbank._filters'][:, 0].T)
 
 
+TRAINED = dict(
+    filterbank=dict(n_filters=6, kernel_size=8, stride=2),
+    masknet=dict(n_blocks=BLOCKS, mask_act='relu', norm_type='cLN', causal=None),
+    data=dict(sample_rate=16000, task='sep_clean'),
+)
+FLAT = {f'{section}_{key}': one for section in TRAINED for key, one in TRAINED[section].items()}
+
+
+@pytest.mark.parametrize('said', [
+    {'training_config': TRAINED},
+    {'hyper_parameters': TRAINED},
+    {'hyper_parameters': FLAT | {'masknet_causal': 'None'}},
+], ids=['config', 'nested', 'flat'])  # fmt: skip
+def test_what_asteroids_trainer_writes_down_is_read(tmp_path, said):
+    state = {f'model.{name}': one for name, one in SHAPES.items()}
+    torch.save({'state_dict': state, **said}, tmp_path / 'theirs.ckpt')
+    output = str(tmp_path / 'ours.safetensors')
+    _, config, guessed = import_model.import_model(tmp_path / 'theirs.ckpt', output)
+    assert config.data.sample_rate == 16000 and {*guessed} == {'causal', 'rectify'}
+    assert (config.model.norm, config.model.separator.mask) == ('frame', 'relu')
+    assert (config.model.encoder.stride, config.model.separator.blocks) == (2, BLOCKS)
+
+
 @pytest.mark.parametrize('given, rate', [(None, 16000), (8000, 8000)])
 def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
     torch.save(asteroid(SHAPES, sample_rate=16000.0), tmp_path / 'theirs.pth')
