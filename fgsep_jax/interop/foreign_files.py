@@ -190,6 +190,8 @@ def _told(content, path):
                     ' relu'
                 )
             value = kinds[value]
+        elif ours == 'causal' and isinstance(value, int) and value in (0, 1):
+            value = bool(value)  # kaituoxu's command line takes a number
         elif ours == 'sample_rate' and isinstance(value, float):
             value = round(value)
         if value is not None:

@@ -340,6 +340,16 @@ def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message)
     refused(tmp_path, state, message)
 
 
+@pytest.mark.parametrize('causal', [0, 1])
+def test_a_switch_may_be_a_number(tmp_path, causal):
+    """kaituoxu's command line takes --causal as a number."""
+    state = state_dict('kaituoxu', edit=chomped if causal else lambda text: text)
+    torch.save(package(state, causal=causal, norm_type='cLN'), tmp_path / 'theirs.pth')
+    output = str(tmp_path / 'ours.safetensors')
+    _, config, _ = import_model.import_model(tmp_path / 'theirs.pth', output, **RATE)
+    assert config.model.causal is bool(causal)
+
+
 def test_only_asteroid_replaces_a_norm_that_sees_ahead(tmp_path):
     """kaituoxu keeps its gLN in a causal model, which is none then."""
     state = state_dict('kaituoxu', edit=chomped)
