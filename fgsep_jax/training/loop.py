@@ -59,6 +59,11 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
     indices, short = pipeline.usable(train_source, config)
     epoch_steps = cost.steps_per_epoch(config, len(indices))
     total = epoch_steps * config.training.epochs
+    if config.training.warmup_steps >= total:
+        raise config_lib.ConfigError(
+            f'training.warmup_steps = {config.training.warmup_steps}: must be below the'
+            f' {counted(total, "step")} of the training, else the rate is never reached'
+        )
     mesh, task = mesh_lib.make_mesh(), make_task(config)
     _check_validation(task, validation_source, config)
     with contextlib.ExitStack() as stack:

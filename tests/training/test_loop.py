@@ -559,6 +559,14 @@ def test_a_speed_is_told_from_five_steps_and_the_ends_of_a_curve_are_logged(
     assert logged == {4: [1, 4], 12: [1, 5, 10, 12]}[steps]
 
 
+def test_a_warm_up_that_never_ends_is_refused(data, tmp_path):
+    config = tiny.config(data, **{'training.warmup_steps': 12})
+    sources = {f'{name}_source': RecordSource(data, name) for name in ('train', 'validation')}
+    with pytest.raises(ConfigError, match='warmup_steps = 12: must be below the 12 steps'):
+        loop.train(config, str(tmp_path / 'run'), **sources)
+    assert not (tmp_path / 'run').exists()
+
+
 @pytest.mark.slow
 def test_another_data_set_in_the_same_folder_is_refused(data, tmp_path, monkeypatch):
     run(data, tmp_path / 'run', MeanTask(), monkeypatch)
