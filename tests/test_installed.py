@@ -129,7 +129,7 @@ def test_every_file_of_the_packages_is_installed(site):
 @pytest.mark.slow
 def test_the_wheel_says_what_it_is(installed):
     about = installed.metadata
-    assert 'Apache-2.0' in (about['License-Expression'] or about['License'])
+    assert 'Apache-2.0' in (about.get('License-Expression') or about['License'])
     assert any(path.name == 'LICENSE' for path in installed.files)
     assert about['Description-Content-Type'] == 'text/markdown'
     assert about['Description'] or about.get_payload()
