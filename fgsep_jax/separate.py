@@ -470,7 +470,7 @@ def _live(words, args):
         raise MistakeError(f'{shown(there[0])} is there: give another -o, or --overwrite')
     command_line.lend_caches()
     separator = model_lib.load(command_line.path(model))
-    rate, cut = args.raw_rate or separator.sample_rate, set()
+    rate, cut, lost = args.raw_rate or separator.sample_rate, set(), []
     try:
         stream = separator.stream(rate)
         with lock.held(args.output_dir, 'separation', flag='-o'):
@@ -479,7 +479,7 @@ def _live(words, args):
                 '' if inputs else '; Ctrl-C ends it',
             )
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
-            blocks = live.pipe(cut) if inputs else live.microphone(rate)
+            blocks = live.pipe(cut) if inputs else live.microphone(rate, lost)
             seconds, clipped = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
     except BadInput as bad:
         print(f'{"standard input" if inputs else "microphone"}: {reason_of(bad)}', file=sys.stderr)
@@ -488,6 +488,8 @@ def _live(words, args):
         raise MistakeError(str(error)) from error
     for detail in cut:
         print(f'standard input: truncated ({detail})')
+    if lost:
+        print(f'the microphone lost samples {names.counted(len(lost), "time")}: too slow for it')
     if clipped:
         print(f'{names.counted(clipped, "sample")} of the parts clipped: --bits=float keeps them')
     print(f'{seconds:.1f} s')

@@ -40,8 +40,12 @@ def pipe(cut):
     return map(pcm.to_float, samples(cut))
 
 
-def microphone(rate):
+def microphone(rate, lost):
     """What the system's microphone hears, until the program is asked to stop: float32 [T] blocks.
+
+    Args:
+      rate: in hertz.
+      lost: list to which something is added each time that samples were lost before a block.
 
     Raises:
       NoMicrophone: there is none, or the library that listens to it is missing.
@@ -53,20 +57,30 @@ def microphone(rate):
             f"--live listens by sounddevice: pip install 'fgsep_jax[live]', and PortAudio ({error})"
         ) from error
     heard = queue.SimpleQueue()
+
+    def hear(block_TC, _, __, status):
+        if getattr(status, 'input_overflow', False):
+            lost.append(status)
+        heard.put(block_TC[:, 0].copy())
+
     try:
         stream = sounddevice.InputStream(
             samplerate=rate,
             channels=1,
             dtype='float32',
             blocksize=round(BLOCK_SECONDS * rate),
-            callback=lambda block_TC, *_: heard.put(block_TC[:, 0].copy()),
+            callback=hear,
         )
     except Exception as error:  # PortAudio's, of many kinds
         raise NoMicrophone(f'--live: no microphone at {rate} Hz ({files.why(error)})') from error
-    with stream, stopping.deferred(answer='writes what was heard, and stops') as request:
-        while request.number is None:
-            with contextlib.suppress(queue.Empty):
-                yield heard.get(timeout=0.1)
+    with stopping.deferred(answer='writes what was heard, and stops') as request:
+        with stream:
+            while request.number is None:
+                with contextlib.suppress(queue.Empty):
+                    yield heard.get(timeout=0.1)
+        with contextlib.suppress(queue.Empty):  # no more is heard; what was, may wait
+            while True:
+                yield heard.get(timeout=0)
 
 
 def separate(stream, blocks, outputs, *, rate, bits='16'):

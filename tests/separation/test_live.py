@@ -1,5 +1,6 @@
 """While it comes: from a pipe and from a microphone."""
 
+import contextlib
 import io
 import queue
 import sys
@@ -81,6 +82,8 @@ def test_a_microphone(causal, tmp_path, monkeypatch):
         def get(self, timeout):
             if len(self.blocks) == 1:
                 Request.number = 2
+            if not self.blocks:
+                raise queue.Empty
             return self.blocks.pop(0)
 
     monkeypatch.setitem(sys.modules, 'sounddevice', types.SimpleNamespace(InputStream=InputStream))
@@ -88,6 +91,32 @@ def test_a_microphone(causal, tmp_path, monkeypatch):
     monkeypatch.setattr(live, 'queue', types.SimpleNamespace(SimpleQueue=Heard, Empty=queue.Empty))
     assert run(causal, '--live', '-o', tmp_path) == 0
     assert soundfile.info(tmp_path / 'live_speaker_2.wav').frames == 3 * 160
+
+
+def test_what_was_heard_before_the_stop_is_handed_on(monkeypatch):
+    """And what PortAudio lost is counted."""
+
+    class InputStream:
+        def __init__(self, *, callback, blocksize, **_):
+            self.callback, self.blocksize = callback, blocksize
+
+        def __enter__(self):
+            for number in range(9):
+                status = types.SimpleNamespace(input_overflow=number in (3, 5))
+                self.callback(np.full((self.blocksize, 1), number, np.float32), 160, None, status)
+
+        def __exit__(self, *_):
+            pass
+
+    @contextlib.contextmanager
+    def deferred(**_):
+        yield types.SimpleNamespace(number=2)  # asked to stop while all of it waits
+
+    monkeypatch.setitem(sys.modules, 'sounddevice', types.SimpleNamespace(InputStream=InputStream))
+    monkeypatch.setattr(stopping, 'deferred', deferred)
+    lost = []
+    assert [block_T[0] for block_T in live.microphone(RATE, lost)] == [*range(9)]
+    assert len(lost) == 2
 
 
 @pytest.mark.parametrize(
