@@ -69,9 +69,8 @@ def _data(rules, devices, hosts):
         not alone, 'remix', 'deals the sources of a batch, and data.batch_size = 1 has one row'
     )
     rules.at_most(remix_db=60, speed=0.5)
-    rules.rule(
-        not 0 < rules.value('speed') < 1 / 4096, 'speed', 'must be 0 or at least 1/4096, one step'
-    )
+    small = 0 < rules.value('speed') < 1 / 4096  # a step of training.augment
+    rules.rule(not small, 'speed', 'must be 0 or at least 1/4096: speeds are in such steps')
     rules.not_negative('adaptation_seconds')
     rules.at_most(segment_seconds=86_400, adaptation_seconds=86_400)
     targets, sources = rules.value('targets').split(','), rules.value('sources')

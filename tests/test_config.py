@@ -7,6 +7,7 @@ import pytest
 
 from fgsep_jax import config as config_lib, validate
 from fgsep_jax.config import ConfigError
+from fgsep_jax.training import augment
 
 FOLDER = pathlib.Path(__file__).parent.parent / 'configs'
 CONFIGS = sorted(path for path in FOLDER.glob('*.py') if not path.stem.startswith('base_'))
@@ -192,6 +193,12 @@ def test_an_adaptation_segment_must_be_there():
     with pytest.raises(ConfigError, match='have no adaptation segment'):
         validate.check_data(load('blstm_m2_plus'), metadata, 'd')
     validate.check_data(load('blstm_m2_plus'), {**metadata, 'adaptation': True}, 'd')
+
+
+def test_a_speed_below_one_step_is_refused():
+    with pytest.raises(ConfigError, match='data.speed = 0.0002: must be 0 or at least 1/4096'):
+        validate.validate(changed(data__speed=0.0002))
+    assert augment.STEPS == 4096
 
 
 @pytest.mark.parametrize('key, value', [('remix', True), ('speed', 0.05)])

@@ -91,8 +91,7 @@ def reached(results, terms):
 
     Returns:
       'at 1/40 of the size, with 2 of 4 layers, 2 of 3 repeats, after 7,500 steps of 4 x 2 s,
-      trained with remix';
-      '' where nothing is known.
+      trained with remix'; '' where nothing is known.
     """
     numbers = {group for _, group, _ in terms}
     shares, fewer, steps, batches, recipe = [], set(), [], set(), set()
@@ -421,8 +420,8 @@ def _binned(results, data_set, column, label, words):
 
 _NOTE = (
     '{}Points are {}s; bars are 95 % intervals over speakers (examples, where mixtures are not of'
-    ' two) or recordings and seeds. Shown is'
-    ' what was trained on this data set; where nothing was, all.'
+    ' two) or recordings and seeds. Shown is what was trained on this data set; where nothing was,'
+    ' all.'
 )
 
 

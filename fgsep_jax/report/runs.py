@@ -616,6 +616,9 @@ def unlike(how, other):
 def read_curves(folder, problems):
     """{(kind, name): (step_N, value_N)} of metrics.jsonl, e.g. ('validation', 'loss').
 
+    Steps at which a number was not finite are those of (kind, 'no loss'), and those of an event, as
+    a skipped step is, of ('skipped', ''); their values are 1.
+
     Args:
       folder: of the run.
       problems: list to which a sentence is added for a file that cannot be read.

@@ -455,15 +455,15 @@ def cross_figure(results, data_sets):
     )
     values, width = [], 0.84 / len(bars)
     for ax, on in zip(axes[:, 0], trained):
-        wanted = bars.keys() - {', '.join(published.ONCE)}
-        wanted |= {', '.join(kind) for kind in _missing(results, on)}
+        # A run that the paper has on one training set, and that another set has here.
+        elsewhere = '' if published.ONCE in _missing(results, on) else ', '.join(published.ONCE)
         for b, (name, (_, groups)) in enumerate(bars.items()):
             style = {key: styles[name][key] for key in ('color', 'hatch')}
             for d, data_set in enumerate(data_sets):
                 x = d + (b - (len(bars) - 1) / 2) * width
                 cell = results.score(groups[on], data_set, SI_SNRI) if on in groups else None
                 if cell is None:
-                    if on in groups or name in wanted:
+                    if on in groups or name != elsewhere:
                         figures.no_run(ax, x)
                     continue
                 ax.bar(x, cell.value, width * 0.9, edgecolor='white', linewidth=0, **style)
@@ -614,11 +614,9 @@ def _unstable(results, group):
         skips_K = np.bincount(np.searchsorted(end_K, skipped_N), minlength=len(end_K) + 1)
         bad_K = (skips_K[:-1] > 0) | ~(rise_K <= ROSE)
         # Ended by as many skipped steps in a row as end a training.
-        last = run.config.get('training.max_nonfinite_steps') or 0
-        row_N = skipped_N[-last:]
-        diverged = 0 < last == len(row_N) == row_N[-1] - row_N[0] + 1 and row_N[-1] > max(
-            end_K, default=0
-        )
+        limit = run.config.get('training.max_nonfinite_steps') or 0
+        row_N = skipped_N[skipped_N > max(end_K, default=0)][-limit:]
+        diverged = 0 < limit == len(row_N) == row_N[-1] - row_N[0] + 1
         epochs.append((bad_K, diverged))
     whole = [len(bad_K) for bad_K, diverged in epochs if not diverged]
     count = min(whole) if whole else max((len(bad_K) + 1 for bad_K, _ in epochs), default=0)
