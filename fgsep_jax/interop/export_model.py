@@ -185,8 +185,8 @@ def _check_summary(content):
     statistic = 'median' if content.get('classes') else 'mean'
     if files.is_damaged(content):
         raise ConfigError('it is damaged: its digest does not match')
-    for one in statistics:
-        if not isinstance(one, dict) or statistic not in one:
+    for values in statistics:
+        if not isinstance(values, dict) or statistic not in values:
             raise ConfigError(f'metrics = {metrics!r:.60}, each must have its {statistic}')
     for key, kind, rule in (
         ('step', int, 'a whole number'),
@@ -330,11 +330,13 @@ def _sums_by_rows(graph):
     import numpy as np
     from onnx import helper, numpy_helper
 
-    known = {one.name: numpy_helper.to_array(one).tolist() for one in graph.initializer}
+    constants = {
+        tensor.name: numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer
+    }
     graph.initializer.append(numpy_helper.from_array(np.array([2]), 'channels_axis'))
     for node in graph.node:
         summed = node.op_type in ('ReduceSum', 'ReduceSumSquare') and len(node.input) > 1
-        if summed and known.get(node.input[1]) == [1, 2]:
+        if summed and constants.get(node.input[1]) == [1, 2]:
             rows = f'{node.output[0]}_rows'
             inputs = [node.input[0], 'channels_axis']
             yield helper.make_node(node.op_type, inputs, [rows], keepdims=1)

@@ -51,8 +51,8 @@ class Layout(NamedTuple):
     def names(self):
         """{our path, '#' for the block: theirs}."""
         scale, bias = self.affine
-        found = {'encoder/kernel': self.encoder, 'decoder/kernel': self.decoder}
-        found['encoder/bias'], found['decoder/bias'] = (
+        paths = {'encoder/kernel': self.encoder, 'decoder/kernel': self.decoder}
+        paths['encoder/bias'], paths['decoder/bias'] = (
             re.sub(r'[^.]+$', 'bias', name) for name in (self.encoder, self.decoder)
         )
         layers = {
@@ -70,14 +70,14 @@ class Layout(NamedTuple):
                 continue
             kind = re.sub(r'_\d$', '', ours.rpartition('/')[2])
             if kind == 'norm':
-                found |= {f'{ours}/scale': f'{theirs}.{scale}', f'{ours}/bias': f'{theirs}.{bias}'}
+                paths |= {f'{ours}/scale': f'{theirs}.{scale}', f'{ours}/bias': f'{theirs}.{bias}'}
             elif kind == 'prelu':
-                found[f'{ours}/slope'] = f'{theirs}.weight'
+                paths[f'{ours}/slope'] = f'{theirs}.weight'
             else:
-                found[f'{ours}/kernel'] = f'{theirs}.weight'
+                paths[f'{ours}/kernel'] = f'{theirs}.weight'
                 if self.biases:
-                    found[f'{ours}/bias'] = f'{theirs}.bias'
-        return found
+                    paths[f'{ours}/bias'] = f'{theirs}.bias'
+        return paths
 
 
 _ASTEROID = Layout(
@@ -254,8 +254,8 @@ def check_array(name: str, value, shape: str, sizes: dict) -> np.ndarray:
       ValueError: it is no array of floats of that shape.
     """
     array = _array(name, value)
-    known = {'1': 1, **sizes}
-    wanted = [known.get(letter, letter) for letter in shape]
+    met = {'1': 1, **sizes}
+    wanted = [met.get(letter, letter) for letter in shape]
     fits = array.ndim == len(shape) and all(
         size == sizes.setdefault(letter, size) if letter != '1' else size == 1
         for letter, size in zip(shape, array.shape)
@@ -378,7 +378,7 @@ class _Weights:
 
     Attributes:
       layout: of it.
-      found: {our path: their name}.
+      theirs: {our path: their name}.
       blocks: how many there are.
       sizes: {letter of the paper (M: the masks' channels): size}, as met so far.
       has_skips: whether there are skip connections.
@@ -396,19 +396,19 @@ class _Weights:
         self._places = sorted({place for _, place in matches if place})
         self.blocks = len(self._places)
         order = {place: str(index) for index, place in enumerate(self._places)}
-        self.found = {
+        self.theirs = {
             ours.replace('#', order.get(place, '')): name for (ours, place), name in matches.items()
         }
-        self.has_skips = any('/skip/' in ours for ours in self.found)
+        self.has_skips = any('/skip/' in ours for ours in self.theirs)
         self.by_channel = any(
             ours.endswith('/slope') and np.size(state[name]) > 1
-            for ours, name in self.found.items()
+            for ours, name in self.theirs.items()
         )
 
     def name(self, ours):
         """What the layout calls one of our paths; '' if it has no such layer."""
-        if ours in self.found:
-            return self.found[ours]
+        if ours in self.theirs:
+            return self.theirs[ours]
         block = re.search(r'block_(\d+)', ours)
         name = self._names.get(re.sub(r'block_\d+', 'block_#', ours), '')
         for number in self._places[int(block[1])] if block else ():
@@ -471,7 +471,7 @@ class _Weights:
             'prelu_2': self.prelu(f'{at}/prelu_2', 'H'),
             'norm_2': self.norm(f'{at}/norm_2', 'H'),
             'output': {
-                key: np.concatenate([one[key] for one in wide], axis=-1)
+                key: np.concatenate([layer[key] for layer in wide], axis=-1)
                 for key in ('kernel', 'bias')
             },
         }
@@ -480,7 +480,7 @@ class _Weights:
         linear = np.ndim(self._state.get(self.name('decoder/kernel'))) == 2
         kernel = self.need('decoder/kernel', 'LN' if linear else 'N1L')
         made = {'kernel': kernel.T if linear else kernel[:, 0]}
-        if 'decoder/bias' in self.found:
+        if 'decoder/bias' in self.theirs:
             made['bias'] = np.array(self.need('decoder/bias', '1')[0])
         return made
 
@@ -489,18 +489,20 @@ def _recognise(state):
     """The _Weights of a state dict; ValueError names the layer that no known layout has."""
     names = list(state)
     for pattern, what in FOREIGN.items():
-        if found := next((name for name in names if re.search(pattern, name)), None):
-            raise ValueError(f'{shown(found)}: {what}')
-    best = max((_Weights(state, layout) for layout in LAYOUTS), key=lambda one: len(one.found))
-    if 'separator/bottleneck/kernel' not in best.found or not best.blocks:
+        if layer := next((name for name in names if re.search(pattern, name)), None):
+            raise ValueError(f'{shown(layer)}: {what}')
+    best = max(
+        (_Weights(state, layout) for layout in LAYOUTS), key=lambda weights: len(weights.theirs)
+    )
+    if 'separator/bottleneck/kernel' not in best.theirs or not best.blocks:
         some = ', '.join(map(shown, itertools.islice(names, 3)))
-        known = ', '.join(dict.fromkeys(layout.name for layout in LAYOUTS))
-        raise ValueError(f'its weights ({some}, ...) are called as in none of {known}')
-    if left := [name for name in names if name not in {*best.found.values()}]:
+        programs = ', '.join(dict.fromkeys(layout.name for layout in LAYOUTS))
+        raise ValueError(f'its weights ({some}, ...) are called as in none of {programs}')
+    if left := [name for name in names if name not in {*best.theirs.values()}]:
         raise ValueError(
             f'{shown(left[0])} is no layer of the Conv-TasNet of {best.layout.name}, as whose the'
             ' others are called'
         )
-    if 'encoder/bias' in best.found:
-        raise ValueError(f'{best.found["encoder/bias"]}: the basis of conv_tasnet has no bias')
+    if 'encoder/bias' in best.theirs:
+        raise ValueError(f'{best.theirs["encoder/bias"]}: the basis of conv_tasnet has no bias')
     return best

@@ -42,9 +42,9 @@ class _Graph:
     def __init__(self, model, onnx):
         self._nodes = list(model.graph.node)
         to_array, value = onnx.numpy_helper.to_array, onnx.helper.get_attribute_value
-        self._arrays = {one.name: to_array(one) for one in model.graph.initializer}
+        self._arrays = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
         self._attributes = {
-            id(node): {one.name: value(one) for one in node.attribute} for node in self._nodes
+            id(node): {item.name: value(item) for item in node.attribute} for node in self._nodes
         }
         for node in self._nodes:
             if node.op_type == 'Constant' and 'value' in self._attributes[id(node)]:
@@ -134,17 +134,19 @@ class _Graph:
 
     def _dilations(self, convolutions):
         """Blocks of a repeat, and causality, from the depthwise convolutions."""
-        found, pads = [], set()
+        dilations, pads = [], set()
         for node, name in convolutions:
             about = self._attributes[id(node)]
             if about.get('group', 1) > 1:
                 dilation, taps = about.get('dilations', [1])[0], self._arrays[name].shape[-1]
-                found.append(dilation)
+                dilations.append(dilation)
                 left, right = about.get('pads', [0, 0])
                 pads.add((left / dilation / max(taps - 1, 1), right / dilation / max(taps - 1, 1)))
-        blocks = found.index(1, 1) if found.count(1) > 1 else len(found)
-        if found != [2 ** (index % blocks) for index in range(len(found))]:
-            raise ValueError(f'its dilations are {found}: must be 1, 2, 4, ..., again and again')
+        blocks = dilations.index(1, 1) if dilations.count(1) > 1 else len(dilations)
+        if dilations != [2 ** (index % blocks) for index in range(len(dilations))]:
+            raise ValueError(
+                f'its dilations are {dilations}: must be 1, 2, 4, ..., again and again'
+            )
         causal = pads in ({(1, 1)}, {(1, 0)})
         if not causal and pads != {(0.5, 0.5)}:
             raise ValueError('its depthwise convolutions pad by what is neither same nor causal')
