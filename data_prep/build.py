@@ -563,9 +563,9 @@ def run(
     result['seconds'] = time.monotonic() - began
     hours = sum(split['hours'] for split in result['splits'].values())
     logging.info(
-        '%s: %.2f hours of mixtures in %.1f s, %.0f x real time',
+        '%s: %s of mixtures in %.1f s, %.0f x real time',
         output_dir,
-        hours,
+        reports.duration(hours),
         result['seconds'],
         3600 * hours / result['seconds'],
     )

@@ -246,13 +246,15 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
     return [f'splits share {listing}: {rest}'] if parts else []
 
 
-def _beside(path: str) -> dict:
-    """The dataset.json beside a mixtures.csv; an empty one of any other table."""
+def _beside(path: str) -> tuple[dict, bool]:
+    """The dataset.json beside a mixtures.csv, of other tables {}; whether that is its plan."""
     folder, name = os.path.split(path)
-    with contextlib.suppress(TreeError):  # no data set
+    with contextlib.suppress(TreeError):  # no data set, or no table
         if name == 'mixtures.csv':
-            return files.read_json(os.path.join(folder, records.DATASET_FILE), TreeError)
-    return {}
+            about = files.read_json(os.path.join(folder, records.DATASET_FILE), TreeError)
+            found = records.digest(files.read_bytes(path, TreeError, most=tables.MOST_BYTES))
+            return about, about.get('mixtures', found) == found
+    return {}, True
 
 
 def as_planned(args: types.SimpleNamespace, given: Sequence[str], *, scene: bool) -> dict:
@@ -263,33 +265,35 @@ def as_planned(args: types.SimpleNamespace, given: Sequence[str], *, scene: bool
         given: flags on the command line.
         scene: whether the table is of events; of others the level is no matter.
     Raises:
-        ValueError: a flag that is given says another rate or level.
+        ValueError: a flag that is given says another rate or level; or none is given, and the data
+            set beside the table was made by another one.
     """
-    about = _beside(args.mixtures)
+    about, is_its_plan = _beside(args.mixtures)
     config = about.get('config')
     found = {**(config if isinstance(config, dict) else {}), **about}
     allowed = {'sample_rate': int, 'max_clipped': (float, int), **({'level': str} if scene else {})}
     found = {key: found[key] for key, kind in allowed.items() if isinstance(found.get(key), kind)}
-    for key in found.keys() & {'sample_rate', 'level'} & {*given}:
-        if vars(args)[key] != found[key]:
+    for key in ('sample_rate', 'level'):
+        if key not in found:
+            continue
+        if not is_its_plan and key not in given:
+            raise ValueError(
+                f'--{key} is needed: {printable(args.mixtures)} is not the plan that the data set '
+                f'beside it was made by, with {key} {found[key]}'
+            )
+        if is_its_plan and key in given and vars(args)[key] != found[key]:
             raise ValueError(
                 f'--{key}={vars(args)[key]}: {printable(args.mixtures)} is of a data set with '
                 f'{key} {found[key]}, which its numbers are for; leave the flag out (a copy of the '
                 f'table elsewhere, without {records.DATASET_FILE}, is read by any)'
             )
-    return {key: value for key, value in found.items() if key not in given}
+    return {key: value for key, value in found.items() if is_its_plan and key not in given}
 
 
 def not_its_plan(path: str) -> list[str]:
     """A line where a mixtures.csv is not the one that the dataset.json beside it was made by."""
-    about = _beside(path)
-    if not about:
-        return []
-    try:
-        found = records.digest(files.read_bytes(path, TreeError, most=tables.MOST_BYTES))
-    except TreeError:
-        return []
-    if about.get('mixtures', found) == found:
+    _, is_its_plan = _beside(path)
+    if is_its_plan:
         return []
     return [
         f'{printable(path)} is not the plan that the data set beside it was made by (another '

@@ -16,7 +16,7 @@ import tempfile
 import types
 import unicodedata
 
-from data_prep import mixtures, pairing, recordings, tables
+from data_prep import mixtures, pairing, recordings, report as reports, tables
 from data_prep.mixtures import Mixture
 from data_prep.output import own_files
 from data_prep.recordings import Recording
@@ -619,10 +619,8 @@ def run(
             print(f'warning: {line}')
     unit = report.get('source_unit', 'speakers').removesuffix('s')
     for split, about in report['splits'].items():
-        print(
-            f'{split}: {counted(about["examples"], "mixture")}, {about["hours"]:.2f} hours, '
-            + counted(about['num_speakers'], unit)
-        )
+        size = f'{counted(about["examples"], "mixture")}, {reports.duration(about["hours"])}'
+        print(f'{split}: {size}, {counted(about["num_speakers"], unit)}')
     print(
         f'skipped {counted(len(report["skipped_files"]), "file")} and '
         f'{counted(len(report["skipped_mixtures"]), "mixture")}; '

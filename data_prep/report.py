@@ -33,6 +33,14 @@ def histogram(values: Iterable[float], *, width: float) -> dict[str, int]:
     return rows
 
 
+def duration(hours: float) -> str:
+    """`1.25 hours`; below a tenth of one `4.2 minutes`, below a minute `38 seconds`."""
+    if hours >= 0.1:
+        return f'{hours:.2f} hours'
+    seconds = 3600 * hours
+    return f'{seconds / 60:.1f} minutes' if seconds >= 60 else counted(round(seconds), 'second')
+
+
 def rms_db(pcm_T: np.ndarray) -> float:
     """RMS level of int16 PCM in dB re full scale."""
     power = float(np.mean(np.square(pcm_T, dtype=np.float64))) / pcm.FULL_SCALE**2
@@ -87,9 +95,9 @@ def to_markdown(report: dict) -> str:
     """The report as a page."""
     lines = [f'# {report["name"]}', '', report['snr_rule'], '']
     unit = report.get('source_unit', 'speakers')
-    heads = ['split', 'mixtures', 'hours', unit, 'shards']
+    heads = ['split', 'mixtures', 'length', unit, 'shards']
     rows = [
-        [split, x['examples'], f'{x["hours"]:.2f}', x['num_speakers'], x['shards']]
+        [split, x['examples'], duration(x['hours']), x['num_speakers'], x['shards']]
         for split, x in report['splits'].items()
     ]
     lines.append(markdown_table(heads, rows, [False, *[True] * 4]))

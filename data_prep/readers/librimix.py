@@ -65,8 +65,8 @@ def read(
         raise TreeError(f'{base} has no {", ".join(absent)}; it has {names}')
 
     def speakers_of(stem):
-        names = stem.split('_')
-        return tuple(name.split('-')[0] for name in names) if len(names) == speakers else None
+        names = [name.split('-')[0] for name in stem.split('_')]
+        return tuple(names) if len(names) == speakers and all(names) else None
 
     utterances, listed = mixed.read(
         base,

@@ -172,7 +172,9 @@ def test_wsj0_tree_refuses_others(tmp_path):
     'walk, part, folders, name',
     [
         (librimix.read, 'test', 'mix_clean s1 s2', 'train-10a01_1.5_train-11a01_-1.5'),
+        (librimix.read, 'test', 'mix_clean s1 s2', '_4-5-6'),
         (functools.partial(librimix.read, speakers=3), 'dev', 'mix_clean s1 s2 s3', '1-2-3_4-5-6'),
+        (functools.partial(librimix.read, speakers=3), 'dev', 'mix_clean s1 s2 s3', '1-2-3__4-5-6'),
         (functools.partial(librimix.read, noise=True), 'dev', 'mix_both s1 s2 noise', '1-2-3'),
         (wsj0.read, 'tt', 'mix s1 s2', '1-2-3_4-5-6'),
         (functools.partial(wsj0.read, speakers=3), 'cv', 'mix s1 s2 s3', '01a_0.5_02b_-0.5'),

@@ -36,3 +36,12 @@ def test_every_name_is_text(name):
         if usual.startswith('|'):
             columns = [re.findall(r'(?:^|[^\\])(?:\\\\)*(\|)', one) for one in (line, usual)]
             assert columns[0] == columns[1], line
+
+
+@pytest.mark.parametrize(
+    'hours, said',
+    [(1.254, '1.25 hours'), (0.1, '0.10 hours'), (0.0999, '6.0 minutes'), (1 / 60, '1.0 minutes')]
+    + [(0.0105, '38 seconds'), (0.0, '0 seconds')],
+)
+def test_a_short_length_is_no_hours(hours, said):
+    assert report.duration(hours) == said

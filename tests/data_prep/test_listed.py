@@ -232,6 +232,18 @@ def test_a_data_sets_table_is_read_as_it_was_made(tmp_path):
     again(tmp_path, f'--input_dir={root}', '--max_clipped=0.5', '--dry_run', table=table, name='x')
 
 
+def test_a_data_set_beside_a_table_that_is_not_its_plan_gives_no_rate(tmp_path):
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1, sample_rate=16000)
+    table = tmp_path / 'mixtures.csv'
+    table.write_text('split,id,path_1,path_2\ntest,a,spk0/u0.wav,spk1/u0.wav\n')
+    about = {'sample_rate': 16000, 'mixtures': records.digest(b'another table')}
+    (tmp_path / 'dataset.json').write_text(json.dumps(about))
+    with pytest.raises(SystemExit, match='--sample_rate is needed: .* with sample_rate 16000$'):
+        again(tmp_path, f'--input_dir={root}', table=table)
+    out = again(tmp_path, f'--input_dir={root}', '--sample_rate=8000', table=table)
+    assert json.loads((out / 'dataset.json').read_text())['sample_rate'] == 8000
+
+
 def test_the_levels_of_events_are_those_of_the_data_set(tmp_path):
     (tmp_path / 'in').mkdir()
     table = tmp_path / 'mixtures.csv'
