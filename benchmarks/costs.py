@@ -1,6 +1,6 @@
 """What data sets and trainings cost in a cloud, on paper, from rates measured here.
 
-    python -m benchmarks.costs [--TPU_DOLLARS=1.2 ...]
+    python -m benchmarks.costs [--tpu_dollars=1.2 ...]
 
 Prices are flags; their defaults are list prices of us-central1 as last known when this was written,
 2025, and not looked up again. Prints the two tables of docs/pods.md.
@@ -12,7 +12,7 @@ from fgsep_jax import command_line
 from fgsep_jax.launch import tpu
 
 MEMORY_GB = 3.75  # of a worker, a virtual core (n1-standard)
-# Hours of mixtures that a core makes in an hour, measured: docs/speed.md, "Preparing data".
+# Hours of mixtures that a core makes in an hour, measured: docs/speed.md, docs/pods.md.
 SPEECH, SCENES = 243.0, 12.0
 # convtasnet:paper in bfloat16, of 16 segments of 4 s, by `launch.compile_ahead` for v5e:4x4.
 FLOPS, BYTES, GRADIENTS = 2.009e12, 46.11e9, 19.94e6

@@ -38,7 +38,7 @@ def base(argument='', *, experiment=''):
             remix_db=2.5,  # most that one dealt anew gets louder or softer
             speed=0.0,  # most by which a source is played faster or slower; 0.05: 0.95 to 1.05
             read_threads=1,  # more where reading waits, as on a network disk
-            prefetch_batches=8,
+            prefetch_batches=8,  # read ahead
         ),
         features=dict(
             name='log_mel',  # log_mel, pcen
@@ -86,15 +86,15 @@ def base(argument='', *, experiment=''):
             accumulate=1,  # parts in which a batch is worked off, one gradient of all
             shard_optimizer=False,  # each device holds its share of the optimiser's moments alone
             ema=0.0,  # decay of the weights' moving average, which is then evaluated; 0: none
-            plateau_factor=0.5,
-            plateau_epochs=3,
+            plateau_factor=0.5,  # of the rate after
+            plateau_epochs=3,  # without improvement
             plateau_tolerance=1e-6,  # by which the validation loss must fall
             patience_epochs=0,  # without improvement, after which the run ends; 0: never
             max_nonfinite_steps=10,  # in a row, before the run stops
             checkpoint_steps=1000,  # besides the one at each epoch's end
             keep_checkpoints=3,  # the last ones; the best is kept besides
             log_steps=size(paper=100, narrow=100, small=100, demo=25),
-            audio_examples=2,
+            audio_examples=2,  # of validation, as sounds for TensorBoard
             wandb='',  # project at Weights & Biases that is logged to as well; empty: none
             gates=True,  # of gated layers, of which the mask estimator has none
         ),

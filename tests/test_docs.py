@@ -34,3 +34,13 @@ def test_every_page_is_reached_from_the_readme():
     front = (ROOT / 'README.md').read_text()
     for page in PAGES[1:]:
         assert f'docs/{page.name}' in front
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_tests_that_are_named_are_there(page):
+    paths = [*(ROOT / 'tests').rglob('test_*.py')]
+    there = {path.name for path in paths}
+    there |= {name for path in paths for name in re.findall(r'def (test_\w+)', path.read_text())}
+    for name in re.findall(r'`(?:tests/(?:\w+/)?)?(test_\w+(?:\.py|\.\.\.)?)`', page.read_text()):
+        begins = name.removesuffix('...')
+        assert name in there or begins != name and any(x.startswith(begins) for x in there), name
