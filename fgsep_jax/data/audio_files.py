@@ -189,8 +189,8 @@ def opened(
             source = raw if '://' in path else os.fsencode(path)
             if endless and containers.is_flac(raw):
                 source = containers.endless_flac(raw)
-            elif caf := containers.whole_caf(raw, size):
-                source = caf
+            elif rewritten := containers.whole(raw, size):
+                source = rewritten
             raw.seek(0)
             with _Stream(source) as file:
                 if check and file.format == 'MP3' and length.samples is None:

@@ -187,14 +187,14 @@ def _riff(file: BinaryIO, size: int, head: bytes) -> Length:
     for name, first, count in _chunks(file, 12, size, order=order):
         if name == b'ds64':
             promised, wide_data = struct.unpack('<QQ', _read(file, first, 16))
-            promised += 8
+            promised = promised + 8 if _is_wide(promised) else 0
         elif name == b'fmt ':
             frame = max(int.from_bytes(_read(file, first + 12, 2), order), 1)
         elif name == b'data':
             # 0 in a file that was never closed; libsndfile then reads up to the end.
             unknown = _is_unknown(count, frame=frame, whole=whole)
             if wide_data is not None and count == _ALL_ONES:
-                count, unknown = wide_data, wide_data == 0
+                count, unknown = wide_data, not _is_wide(wide_data)
             found = _data_chunk(file, size, first, count, unknown=unknown, order=order)
             break
     limit = (1 << 63) if wide_data is not None else _LONG
@@ -202,6 +202,11 @@ def _riff(file: BinaryIO, size: int, head: bytes) -> Length:
     if (found is None or not found.fault) and size + 1 < promised < limit:
         return Length('truncated', f'{size} bytes of the {promised} that its header promises')
     return found or Length()
+
+
+def _is_wide(count: int) -> bool:
+    """Whether a ds64 counts bytes: ffmpeg leaves 0 there in a pipe, others ones."""
+    return 0 < count < 1 << 62 and count != _ALL_ONES
 
 
 def _form(file: BinaryIO, size: int, head: bytes) -> Length:
@@ -366,13 +371,24 @@ def endless_flac(file: BinaryIO) -> Rewritten:
     return Rewritten(file, first, bytes([high, 0, 0, 0, 0]))
 
 
-def whole_caf(file: BinaryIO, size: int) -> Rewritten | None:
-    """A CAF that is cut, or says no length, of which libsndfile reads nothing, as one whose sound
-    is what is there; None of every other file."""
-    if _read(file, 0, 4) == b'caff':
+def whole(file: BinaryIO, size: int) -> Rewritten | None:
+    """A CAF or RF64 that is cut, or says no length, of which libsndfile reads nothing, as one whose
+    sound is what is there; None of every other file."""
+    head = _read(file, 0, 4)
+    if head == b'caff':
         for name, first, count in _chunks(file, 8, size, order='big', wide=8):
             if name == b'data' and first + count > size:
                 return Rewritten(file, first - 8, (size - first).to_bytes(8, 'big'))
+    elif head in (b'RF64', b'BW64'):
+        sizes = 0
+        for name, first, _ in _chunks(file, 12, size, order='little'):
+            if name == b'ds64':
+                sizes = first
+            elif name == b'data' and sizes:
+                counted = int.from_bytes(_read(file, sizes + 8, 8), 'little')
+                if not _is_wide(counted) or first + counted > size:
+                    return Rewritten(file, sizes, struct.pack('<QQ', size - 8, size - first))
+                break
     return None
 
 

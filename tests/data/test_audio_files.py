@@ -259,20 +259,32 @@ def test_damaged_mp3_leaves_nothing_on_standard_error(tmp_path, capfd):
 
 
 @pytest.mark.parametrize('subtype', ['PCM_16', 'PCM_24', 'FLOAT', 'ALAW'])
-@pytest.mark.parametrize('says', ['its length', 'none'])
-def test_of_a_caf_that_is_cut_or_says_no_length_all_is_there(place, subtype, says):
-    contents = written('CAF', subtype)
+@pytest.mark.parametrize(
+    'form, says',
+    [
+        ('CAF', 'its length'),
+        ('CAF', b'\xff' * 8),  # as what writes to a pipe leaves it
+        ('RF64', 'its length'),
+        ('RF64', bytes(24)),  # ffmpeg
+        ('RF64', b'\xff' * 24),
+        ('RF64', b'\xff\xff\xff\xff\0\0\0\0' * 3),
+    ],
+)
+def test_of_a_file_that_is_cut_or_says_no_length_all_is_there(place, subtype, form, says):
+    contents = written(form, subtype)
     whole_T, _ = soundfile.read(io.BytesIO(contents), dtype='float32')
-    first = contents.index(b'data') + 4
-    if says == 'none':  # as what writes to a pipe leaves it
-        contents = contents[:first] + b'\xff' * 8 + contents[first + 8 :]
-    else:
+    first = contents.index(b'data') + 4 if form == 'CAF' else contents.index(b'ds64') + 8
+    if says == 'its length':
         contents = contents[:-99]
+    else:
+        contents = contents[:first] + says + contents[first + len(says) :]
     place.write_bytes(contents)
     cut = set()
     with audio_files.decoded(str(place), cut) as sound:
         there_T = np.concatenate(list(sound.blocks))[:, 0]
-    assert len(there_T) == SAMPLES if says == 'none' else SAMPLES - 100 < len(there_T) < SAMPLES
+        assert sound.declared == (says == 'its length' and not cut)
+    is_cut = says == 'its length'
+    assert SAMPLES - 100 < len(there_T) < SAMPLES if is_cut else len(there_T) == SAMPLES
     np.testing.assert_array_equal(there_T, whole_T[: len(there_T)])
     assert len(cut) == (says == 'its length')
     if cut:
