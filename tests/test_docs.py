@@ -44,3 +44,9 @@ def test_tests_that_are_named_are_there(page):
     for name in re.findall(r'`(?:tests/(?:\w+/)?)?(test_\w+(?:\.py|\.\.\.)?)`', page.read_text()):
         begins = name.removesuffix('...')
         assert name in there or begins != name and any(x.startswith(begins) for x in there), name
+
+
+def test_every_configuration_is_in_the_guide():
+    guide = (ROOT / 'docs' / 'train.md').read_text()
+    paths = (path for path in (ROOT / 'configs').glob('*.py') if 'get_config' in path.read_text())
+    assert not [path.name for path in paths if f'configs/{path.name}`' not in guide]
