@@ -36,6 +36,7 @@ NAME = '.fgsep_lock'
 BEAT = 15.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds after which an owner elsewhere is taken for dead
 PATIENCE = 120.0  # seconds of a bucket's silence after which one that is to stop waits no more
+FAREWELL = 3.0  # seconds at most in which who leaves at once gives back what it holds
 RECENT = 1.0  # seconds for which a bucket's answer that a lock is there is believed
 SETTLES = 2.0  # seconds after which of two that took a dead one's lock in a bucket one has it
 
@@ -204,9 +205,14 @@ def silences():
 
 
 def release_all():
-    """Gives back all that this process holds, before it leaves without unwinding."""
-    for lock in list(_held):
-        lock.release()
+    """Gives back all that this process holds, before it leaves without unwinding. A lock that is
+    in a bucket which does not answer stays, as a killed process's."""
+    giving = [threading.Thread(target=lock.release, daemon=True) for lock in list(_held)]
+    for thread in giving:
+        thread.start()
+    until = time.monotonic() + FAREWELL
+    for thread in giving:
+        thread.join(max(until - time.monotonic(), 0))
     buckets.abandon_all()
     for folder in list(_scratch):
         shutil.rmtree(folder, ignore_errors=True)

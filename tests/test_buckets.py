@@ -689,6 +689,26 @@ def test_a_stop_does_not_outwait_a_silent_bucket(memory, monkeypatch):
     assert status == 143 and 'memory://b/run has not answered for 12' in line
 
 
+def test_who_leaves_does_not_wait_for_a_silent_bucket(memory, monkeypatch):
+    """Neither where a sign of life is waited for, which holds up what would give the lock back."""
+    monkeypatch.setattr(lock, 'FAREWELL', 0.2)
+    monkeypatch.setattr(lock, 'BEAT', 0.1)
+    read, answers, asked = buckets.read, threading.Event(), threading.Event()
+
+    def silent(*how):
+        asked.set()
+        assert answers.wait(20)
+        return read(*how)
+
+    with contextlib.suppress(lock.Lost), lock.held('memory://b/run', 'training'):
+        monkeypatch.setattr(buckets, 'read', silent)
+        assert asked.wait(10)
+        began = time.monotonic()
+        lock.release_all()
+        assert time.monotonic() - began < 5
+        answers.set()
+
+
 def program(*argv):
     """The program in a process of its own."""
     return subprocess.Popen(
