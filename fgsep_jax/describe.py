@@ -115,7 +115,9 @@ def _cost(separator, how):
     seconds = separator.network.adaptation_seconds
     adaptation_BT = None
     if seconds:
-        adaptation_BT = mixture_BT[:, : round(seconds * separator.sample_rate)]
+        adaptation_BT = np.resize(
+            mixture_BT[:1], (how.batch, round(seconds * separator.sample_rate))
+        )
     given = (separator.parameters, mixture_BT, length_B, adaptation_BT)
     compiled = jax.jit(task.separate).lower(*given).compile()
     about = compiled.memory_analysis()

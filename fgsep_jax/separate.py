@@ -430,6 +430,8 @@ def separate(words, args):
             separator = model_lib.load(command_line.path(model))
             for note in separator.notes:
                 say(f'note: {note}')
+            if isinstance(background, str):
+                _check_background(separator, background, args, how)
             if separator.identity != about.identity:  # the best is damaged, or there is a better
                 manifest = manifest_of(separator.identity)
                 look = dict(overwrite=args.overwrite, labels=args.labels)
@@ -524,6 +526,16 @@ def _check_page(folder):
         raise MistakeError(
             f'{shown(path)} is there, and not from this command: another -o, or --overwrite'
         )
+
+
+def _check_background(separator, path, args, how):
+    """Raises MistakeError where a file of background alone cannot be heard."""
+    channels = how.get('channels', separator.how.channels)
+    cut = set() if args.truncated else None
+    try:
+        separator.hear(path, channels, folder=args.output_dir, cut=cut)
+    except BadInput as bad:
+        raise MistakeError(f'--background: {bad.detail}') from bad
 
 
 def _stamp(background):

@@ -37,6 +37,23 @@ def test_parts_add_up(name):
     assert giga == pytest.approx(task.multiply_accumulates() / 1e9, rel=5e-3)
 
 
+def test_a_background_may_be_longer_than_a_window():
+    shapes = []
+
+    def separate(params, mixture_BT, length_B, adaptation_BT):
+        shapes.append(adaptation_BT.shape)
+        return mixture_BT + adaptation_BT.mean()
+
+    separator = types.SimpleNamespace(
+        task=types.SimpleNamespace(separate=separate),
+        sample_rate=100,
+        parameters={},
+        network=types.SimpleNamespace(adaptation_seconds=9.0),
+    )
+    describe._cost(separator, types.SimpleNamespace(batch=2, segment=4.0))
+    assert shapes == [(2, 900)]
+
+
 # Frames of `window` samples, `stride` apart; three taps each at 1, 2, 4 ... frames' distance.
 @pytest.mark.few(1)
 @pytest.mark.parametrize(

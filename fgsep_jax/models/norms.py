@@ -46,20 +46,22 @@ def cumulative_layer_norm(
     """cLN: normalises each frame over channels and all frames up to it (Conv-TasNet, II-D).
 
     Args and returns as in `global_layer_norm`, but padding stands after the frames that count,
-    where no statistic of theirs can see it: `valid_BK` changes nothing. `before`: the number of
-    frames before these, the sums [batch] of their values and of the squares.
+    where no statistic of theirs can see it: `valid_BK` changes nothing. `before`: [batch] of the
+    frames before these, each: their number, the sum of their values and that of the squares.
     """
     del valid_BK
     x32_BKN = x_BKN.astype(jnp.float32)
     frames, channels = x_BKN.shape[1:]
-    number, sum_B, square_B = (0, 0, 0) if before is None else before
-    frame_1K = jax.lax.broadcasted_iota(jnp.float32, (1, frames), 1)
-    count_1K = channels * (number + 1 + frame_1K)
+    number_BK = 1 + jax.lax.broadcasted_iota(jnp.float32, (1, frames), 1)
     sum_BK = jnp.cumsum(x32_BKN.sum(axis=2), axis=1)
     square_BK = jnp.cumsum(jnp.square(x32_BKN).sum(axis=2), axis=1)
     if before is not None:
-        sum_BK, square_BK = sum_B[:, None] + sum_BK, square_B[:, None] + square_BK
-    mean_BK, power_BK = sum_BK / count_1K, square_BK / count_1K
+        number_BK, sum_BK, square_BK = (
+            total_B[:, None] + total_BK
+            for total_B, total_BK in zip(before, (number_BK, sum_BK, square_BK))
+        )
+    count_BK = channels * number_BK
+    mean_BK, power_BK = sum_BK / count_BK, square_BK / count_BK
     inverse_BK = jax.lax.rsqrt(jnp.maximum(power_BK - mean_BK**2, 0) + eps)
     normal_BKN = (x32_BKN - mean_BK[:, :, None]) * inverse_BK[:, :, None]
     return (normal_BKN * scale_N[None, None] + bias_N[None, None]).astype(x_BKN.dtype)
@@ -139,21 +141,21 @@ class Norm(nn.Module):
         return (x32_BKN * gain_BN[:, None] + offset_BN[:, None]).astype(x_BKN.dtype)
 
     def _totals(self, x_BKN):
-        """Number of frames before these, and sums of their values and squares; adds these.
+        """Number of frames before these, sums of their values and squares [3, batch]; adds these.
 
-        Of each sum what rounding takes off is kept beside it, so that hours add up.
+        Of each what rounding takes off is kept beside it, so that hours add up.
         """
         batch, frames = x_BKN.shape[:2]
-        number = self.variable('stream', 'number', jnp.zeros, ())
-        totals = self.variable('stream', 'totals', jnp.zeros, (2, 2, batch))
-        before = number.value, totals.value[0, 0], totals.value[1, 0]
-        x32_BKN = x_BKN.astype(jnp.float32)
-        more_2B = jnp.stack([x32_BKN.sum(axis=(1, 2)), jnp.square(x32_BKN).sum(axis=(1, 2))])
-        more_2B += totals.value[:, 1]
-        sum_2B = totals.value[:, 0] + more_2B
-        totals.value = jnp.stack([sum_2B, more_2B - (sum_2B - totals.value[:, 0])], axis=1)
-        number.value = number.value + frames
-        return before
+        totals = self.variable('stream', 'totals', jnp.zeros, (3, 2, batch))
+        before_3B, x32_BKN = totals.value[:, 0], x_BKN.astype(jnp.float32)
+        number_B = jnp.full(batch, frames, jnp.float32)
+        more_3B = jnp.stack(
+            [number_B, x32_BKN.sum(axis=(1, 2)), jnp.square(x32_BKN).sum(axis=(1, 2))]
+        )
+        more_3B += totals.value[:, 1]
+        total_3B = before_3B + more_3B
+        totals.value = jnp.stack([total_3B, more_3B - (total_3B - before_3B)], axis=1)
+        return before_3B
 
 
 def frames_that_count(x_BKC, valid_BK):

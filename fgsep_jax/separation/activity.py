@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fgsep_jax.names import RESIDUAL
+
 STEP = 0.05  # seconds between two levels
 BELOW_PEAK_DB = 30.0  # a part sounds where it is at most this far below its loud moments
 MASKED_DB = 15.0  # and at most this far below the loudest part at the time: the rest is leakage
@@ -37,11 +39,12 @@ def stretches(levels, *, step, seconds):
     """{part: (start, stop) in seconds of where it sounds}.
 
     Args:
-      levels: {part: its level in dB every `step` seconds}.
+      levels: {part: its level in dB every `step` seconds}, of all sources, whichever are written:
+        what is one's in another is leakage.
       step: see `Meter`.
       seconds: that the parts last.
     """
-    loudest_db = np.max([*levels.values()], axis=0)
+    loudest_db = np.max([levels[part] for part in levels if part != RESIDUAL], axis=0)
     sounding = {part: _stretches(level_db, loudest_db, step) for part, level_db in levels.items()}
     return {part: [(a, min(b, seconds)) for a, b in spans] for part, spans in sounding.items()}
 
@@ -53,12 +56,13 @@ def _stretches(level_db, loudest_db, step):
     sounds &= level_db > loudest_db - MASKED_DB
     edges = np.flatnonzero(np.diff(np.concatenate([[0], sounds.astype(int), [0]])))
     merged = []
-    for start, stop in edges.reshape(-1, 2) * step:
-        if merged and start - merged[-1][1] < GAP:
+    for start, stop in edges.reshape(-1, 2).tolist():
+        if merged and start - merged[-1][1] < round(GAP / step):
             merged[-1][1] = stop
         else:
             merged.append([start, stop])
-    return [(start, stop) for start, stop in merged if stop - start >= SHORTEST]
+    shortest = round(SHORTEST / step)
+    return [(start * step, stop * step) for start, stop in merged if stop - start >= shortest]
 
 
 def audacity(sounding):

@@ -125,8 +125,8 @@ class Separated:
       seconds: of the recording.
       low_margin_seconds: in which the order of the sources was decided by little; nan where a model
         has an order.
-      background: (start, stop) in seconds of the stretch that the auxiliary network was given, or
-        None.
+      background: (start, stop) in seconds of what the auxiliary network was given, or None: it is
+        none, or what it was given another recording is.
       blocks: a function that gives float32 [samples, sources, channels] from the start to the end,
         as often as it is called.
       mixture: the same of what was separated, [samples, channels], at `rate`.
@@ -256,7 +256,8 @@ def separate(
       how: see `How`.
       background: recording that holds background alone, for a model with an auxiliary network;
         None: this one.
-      stretch: (start, stop) in seconds of where; None: all of another, the quietest of this one.
+      stretch: (start, stop) in seconds of where, of which its first `adaptation_seconds` are heard;
+        None: the start of another, the quietest of this one.
       folder: where temporary files go.
       progress: called with seconds of audio done.
 
@@ -278,12 +279,15 @@ def separate(
         blocks = chosen(recording.blocks(), how.channels)
         return resampled(blocks, recording.rate, at_rate, samples=count)
 
-    adaptation_T = None
+    adaptation_T, span = None, None
     if adaptation:
-        if background is None and stretch is None:
-            end = about.samples / recording.rate
-            stretch = (about.quiet, min(about.quiet + adaptation, end))
-        adaptation_T = _adaptation(background or recording, stretch, rate, adaptation)
+        if background is None:
+            stretch = stretch or (about.quiet, about.quiet + adaptation)
+            background = recording
+        heard_T, span = heard(background, stretch, adaptation, how.channels)
+        length = length_at(len(heard_T), background.rate, rate)
+        heard_T1 = [*resampled(iter([heard_T[:, None]]), background.rate, rate, samples=length)]
+        adaptation_T = np.resize(np.concatenate(heard_T1)[:, 0], round(adaptation * rate))
         adaptation_T = adaptation_T * np.float32(gain)
 
     window, low_margin = round(how.segment * rate) or samples, math.nan
@@ -339,7 +343,7 @@ def separate(
         channels=channels,
         seconds=about.samples / recording.rate,
         low_margin_seconds=low_margin,
-        background=stretch,
+        background=stretch and span,
         blocks=blocks,
         mixture=lambda: mixture(out_rate, out_samples),
     )
@@ -365,27 +369,38 @@ def _counted(made, starts, samples, rate, progress):
         yield estimate_SCW
 
 
-def _adaptation(recording, stretch, rate, seconds):
-    """Some seconds of a recording's mean from `stretch` on, at `rate`, repeated if shorter [T]."""
-    start, stop = stretch or (0.0, seconds)
-    first, last = (round(at * recording.rate) for at in (start, min(stop, start + seconds)))
-    heard, at = [], 0
-    for block_TC in recording.blocks():
-        heard.append(block_TC[max(first - at, 0) : max(last - at, 0)].mean(axis=1, keepdims=True))
+def heard(recording, stretch, seconds: float, channels='mean') -> tuple[np.ndarray, tuple]:
+    """What an auxiliary network hears of a recording.
+
+    Args:
+      recording: with background alone, at `stretch` at least.
+      stretch: (start, stop) in seconds; None: from the start on.
+      seconds: that are heard of it at most.
+      channels: as in `How`; the mean of 'each', and of a recording that has no such channel.
+
+    Returns:
+      (float32 [samples] at the recording's rate, their (start, stop) in seconds).
+
+    Raises:
+      BadInput: there is nothing, or it is not finite.
+    """
+    start, asked = stretch or (0.0, seconds)
+    stop = min(asked, start + seconds)
+    first, last = (round(at * recording.rate) for at in (start, stop))
+    if channels == 'each' or (channels != 'mean' and channels > recording.channels):
+        channels = 'mean'
+    parts, at = [], 0
+    for block_TC in chosen(recording.blocks(), channels):
+        parts.append(block_TC[max(first - at, 0) : max(last - at, 0), 0])
         at += len(block_TC)
         if at >= last:
             break
-    count = sum(map(len, heard))
-    if not count:
-        raise BadInput(
-            'too short', f'no background in {start:g}-{stop:g} s: it has {at / recording.rate:g} s'
-        )
-    if not all(np.isfinite(block_TC).all() for block_TC in heard):
+    heard_T, end = np.concatenate([*parts, np.zeros(0, np.float32)]), at / recording.rate
+    if not len(heard_T):
+        raise BadInput('too short', f'no background in {start:g}-{asked:g} s: it has {end:g} s')
+    if not np.isfinite(heard_T).all():
         raise BadInput('not finite', 'nan or inf in the background')
-    blocks = resampled(
-        iter(heard), recording.rate, rate, samples=length_at(count, recording.rate, rate)
-    )
-    return np.resize(np.concatenate(list(blocks))[:, 0], round(seconds * rate))
+    return heard_T, (start, min(stop, end))
 
 
 class Level:

@@ -13,6 +13,7 @@ from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.separation.writing import SUBTYPES, opened, rounded
 
 BLOCK_SECONDS = 0.02  # of a microphone's blocks
+PATIENCE = 10.0  # seconds of sound that may wait before that is said
 
 
 class NoMicrophone(ValueError):
@@ -73,11 +74,19 @@ def microphone(rate, lost):
         )
     except Exception as error:  # PortAudio's, of many kinds
         raise NoMicrophone(f'--live: no microphone at {rate} Hz ({files.why(error)})') from error
+    is_behind = False
     with stopping.deferred(answer='writes what was heard, and stops') as request:
         with stream:
             while request.number is None:
                 with contextlib.suppress(queue.Empty):
                     yield heard.get(timeout=0.1)
+                if not is_behind and heard.qsize() * BLOCK_SECONDS > PATIENCE:
+                    is_behind = True
+                    print(
+                        f'this machine is slower than the microphone: {PATIENCE:g} s of sound wait'
+                        ' in memory; all of it will be written',
+                        file=sys.stderr,
+                    )
         with contextlib.suppress(queue.Empty):  # no more is heard; what was, may wait
             while True:
                 yield heard.get(timeout=0)

@@ -152,7 +152,8 @@ class Separator:
           rate: in hertz.
           channels: 'each', or, for one channel, 'mean' or the number of one from 1 on.
           background: for a model with an auxiliary network, (start, stop) in seconds of what is
-            background alone, or a signal of the same rate; None: the quietest stretch.
+            background alone, or a signal [T] or [channels, T] of the same rate; None: the quietest
+            stretch. The first seconds are heard, as many as the model was trained with.
           output_rate: of the results in hertz; 0: the signal's.
           **how: `segment`, `overlap` in seconds, `batch`; see `engine.How`.
 
@@ -168,18 +169,16 @@ class Separator:
         signal = floats('signal', signal, forms)
         if not signal.size:
             raise ValueError(f'empty: signal is {list(signal.shape)}')
-        if signal.ndim > 1 and signal.shape[-2] > max(signal.shape[-1], 64):
-            raise ValueError(
-                f'signal is {list(signal.shape)}: {signal.shape[-2]:,} channels of'
-                f' {signal.shape[-1]:,} samples; give its transpose, [channels, T]'
-            )
+        _check_axes('signal', signal)
         engine.check_rate('rate', rate)
         if output_rate != 0 or isinstance(output_rate, bool):
             engine.check_rate('output_rate', output_rate)
         how = self._how(channels=channels, rate=output_rate, **how)
         span, background = self._background(background, _is_sound, 'finite floats [T]')
         if background is not None:
-            background = ArrayRecording(np.atleast_2d(np.asarray(background)), rate)
+            background = np.atleast_2d(np.asarray(background))
+            _check_axes('background', background)
+            background = ArrayRecording(background, rate)
         batch_BCT = signal.reshape((1,) * (3 - signal.ndim) + signal.shape)
         rows = []
         for signal_CT in batch_BCT:
@@ -222,12 +221,13 @@ class Separator:
 
         Args:
           path: of the file.
-          folder: where `FILE_SOURCE.wav` go; an earlier file of that name is replaced.
+          folder: where `FILE_SOURCE.wav` go, and with `labels` `FILE_labels.txt` and
+            `FILE_selections.txt`; earlier files of these names are replaced.
           outputs: {part: path} to write instead, of some sources; the part 'residual' is what the
             others leave.
           form, bits, labels, about_to_rename: see `writing.write`.
           start, seconds: the part of the recording; all from there on where `seconds` is 0.
-          background: path of a recording, or (start, stop) in seconds; see `separate`.
+          background: path of a recording of any rate, or (start, stop) in seconds; see `separate`.
           truncated: whether of a recording that was cut short what is there is taken.
           scratch: folder of temporary files; the system's if empty.
           progress: called with seconds of audio done.
@@ -237,7 +237,7 @@ class Separator:
           A `writing.Written`.
 
         Raises:
-          BadInput: whatever is wrong with the recording.
+          BadInput: whatever is wrong with the recording, or, of the kind 'background', with that.
           ValueError: an argument that cannot be.
           OSError: the parts cannot be written.
         """
@@ -268,8 +268,10 @@ class Separator:
                 rate=round(how.rate or recording.rate),
                 channels=recording.channels if how.channels == 'each' else 1,
             )
-            if span or background is not None:  # a span: of all of it, wherever its part begins
-                background = opened(path if span else background)
+            if background is not None:
+                background = self.hear(background, how.channels, folder=scratch, cut=cut)
+            elif span:  # of all of it, wherever its part begins
+                background = opened(path)
             made = engine.separate(
                 self.network,
                 recording,
@@ -302,12 +304,38 @@ class Separator:
             channels=made.channels,
             gain=gain,
             low_margin_seconds=made.low_margin_seconds,
-            background=span or (made.background and tuple(start + s for s in made.background)),
+            background=made.background
+            and tuple((0 if span else start) + at for at in made.background),
             native_rate=recording.rate,
             real_time_factor=made.seconds / (time.monotonic() - began),
             truncated=', '.join(cut or ()),
             faint=faint,
         )
+
+    def hear(self, path, channels='mean', *, folder='', cut=None):
+        """What the auxiliary network hears of a file with background alone.
+
+        Args:
+          path: of the file.
+          channels: as in `engine.How`.
+          folder, cut: see `recording.FileRecording`.
+
+        Returns:
+          An `ArrayRecording` of one channel.
+
+        Raises:
+          BadInput: of the kind 'background', whatever is wrong with the file.
+        """
+        try:
+            with contextlib.closing(
+                FileRecording(os.fspath(path), folder=folder, cut=cut)
+            ) as recording:
+                heard_T, _ = engine.heard(
+                    recording, None, self.network.adaptation_seconds, channels
+                )
+                return ArrayRecording(heard_T[None], recording.rate)
+        except BadInput as bad:
+            raise BadInput('background', f'{path}: {bad}') from bad
 
     def stream(self, rate):
         """Separates a signal while it comes, where the model is causal; see `stream.Stream`."""
@@ -337,10 +365,19 @@ class Separator:
 
 
 def _is_sound(value):
-    """Whether it is an array of finite floats."""
+    """Whether it is an array of finite floats, [T] or [channels, T]."""
     array = np.asarray(value) if hasattr(value, 'dtype') else np.zeros(0, int)
     is_whole = np.issubdtype(array.dtype, np.floating) and not np.ma.is_masked(value)
-    return is_whole and np.isfinite(array).all()
+    return is_whole and array.ndim in (1, 2) and np.isfinite(array).all()
+
+
+def _check_axes(name, signal):
+    """Raises ValueError where a signal [..., channels, T] has them the other way round."""
+    if signal.ndim > 1 and signal.shape[-2] > max(signal.shape[-1], 64):
+        raise ValueError(
+            f'{name} is {list(signal.shape)}: {signal.shape[-2]:,} channels of'
+            f' {signal.shape[-1]:,} samples; give its transpose, [channels, T]'
+        )
 
 
 def _check_words(method, how):

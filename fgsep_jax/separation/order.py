@@ -5,12 +5,14 @@ from collections.abc import Collection, Iterator
 import itertools
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 BANDS = 24  # of a window's spectrum, equally wide on a logarithmic axis
 OVERLAP_WEIGHT = 1.0  # of the correlation of overlaps, times their share of the usual energy
 SPECTRUM_WEIGHT = 0.2  # of a squared difference of 1 dB, times the window's share of energy
 SWAP_COST = 0.15  # of leaving the model's own order
 MARGIN = 0.2  # what is decided by less is told
+MOST = 5  # sources whose S! orders are all compared, each with each, in all windows together
 
 
 class Order:
@@ -49,25 +51,25 @@ class Order:
         self._shares.append(total_S[:, 0])
 
     def path(self) -> tuple[np.ndarray, np.ndarray]:
-        """The best order.
+        """The best order along the recording; of more than `MOST` sources, the best of each window
+        after that of the window before.
 
         Returns:
           (permutations [windows, sources]: which output is each source; margin [windows - 1] by
           which the order of a window against the one before was decided).
         """
         count, sources = len(self._spectra), len(self._shares[0])
-        choices = np.array(list(itertools.permutations(range(sources))))
         if sources == 1 or count == 1:
-            return np.tile(choices[0], (count, 1)), np.full(max(count - 1, 0), np.inf)
+            return np.tile(np.arange(sources), (count, 1)), np.full(max(count - 1, 0), np.inf)
         spectra_WSB, share_WS = np.array(self._spectra), np.array(self._shares)
         share_WS = share_WS / max(share_WS.sum(axis=1).mean(), 1e-20)
         weight_WS = np.minimum(share_WS, 1.0)
-        usual = max(np.mean(self._energies), 1e-20)
+        link_WSR = np.array(self._links) / max(np.mean(self._energies), 1e-20)
+        if sources > MOST:
+            return _one_by_one(link_WSR, spectra_WSB, weight_WS)
+        choices = np.array(list(itertools.permutations(range(sources))))
         link_WPQ = np.array(
-            [
-                [[link[p, q].sum() for q in choices] for p in choices]
-                for link in (np.array(self._links) / usual)
-            ]
+            [[[link_SR[p, q].sum() for q in choices] for p in choices] for link_SR in link_WSR]
         )
         link_WPQ = OVERLAP_WEIGHT * np.minimum(link_WPQ, 1.0) - SWAP_COST * (
             1 - np.eye(len(choices))
@@ -100,6 +102,32 @@ class Order:
         return choices[path_W], margin_W
 
 
+def _one_by_one(link_WSR, spectra_WSB, weight_WS):
+    """As `Order.path`; `link_WSR` are the outputs of each window against those of the next."""
+    kept_S = np.arange(weight_WS.shape[1])
+    orders, margins = [kept_S], []
+    sum_SB, weight_S = spectra_WSB[0] * weight_WS[0, :, None], weight_WS[0].copy()
+    for link_SR, spectrum_SB, share_S in zip(link_WSR, spectra_WSB[1:], weight_WS[1:]):
+        mean_SB = sum_SB / np.maximum(weight_S, 1e-9)[:, None]
+        distance_SR = np.square(mean_SB[:, None] - spectrum_SB[None]).mean(axis=2) * share_S
+        value_SR = OVERLAP_WEIGHT * link_SR[kept_S] - SPECTRUM_WEIGHT * distance_SR
+        sources, order_S = linear_sum_assignment(-value_SR)
+        gained = (value_SR[sources, order_S] - value_SR[sources, kept_S]).sum() - SWAP_COST
+        if gained <= 0:
+            order_S = kept_S
+        # By how much any two sources would be worse off in one another's place.
+        value_SS = value_SR[:, order_S]
+        own_S = np.diagonal(value_SS)
+        worse_SS = own_S[:, None] + own_S[None] - value_SS - value_SS.T
+        nearest = worse_SS[np.triu_indices(len(sources), 1)].min()
+        margins.append(min(nearest, gained) if gained > 0 else nearest + SWAP_COST)
+        orders.append(order_S)
+        kept_S = order_S
+        sum_SB += spectrum_SB[order_S] * share_S[order_S, None]
+        weight_S += share_S[order_S]
+    return np.array(orders), np.array(margins)
+
+
 def _best(unary_WP, link_WPQ, change_PQS):
     """Viterbi's path [W], and of each link how much worse the best path with another change is."""
     count = len(unary_WP)
@@ -129,8 +157,6 @@ def channels_in_order(blocks: Collection[np.ndarray]) -> Iterator[np.ndarray]:
     Returns:
       The same, in that order.
     """
-    from scipy.optimize import linear_sum_assignment
-
     like_CSS = sum(np.einsum('st,rct->csr', block_SCT[:, 0], block_SCT) for block_SCT in blocks)
     order_CS = np.stack([linear_sum_assignment(-np.abs(like_SS))[1] for like_SS in like_CSS])
     return (np.take_along_axis(block_SCT, order_CS.T[..., None], axis=0) for block_SCT in blocks)

@@ -50,7 +50,8 @@ class Whole:
     def takes(model: nn.Module) -> bool:
         """Whether it is a ConvTasNet whose parts are those this takes apart, with global norms."""
         parts = isinstance(model.encoder, Encoder) and isinstance(model.separator, TCN)
-        return parts and model.separator.norm == 'gln'
+        # A window does not know what a cumulative norm has summed up before it.
+        return parts and model.separator.norm == 'gln' and model.separator.input_norm != 'cln'
 
     def _run(self, method, index, weights, cut, inputs):
         return _Run(functools.partial(self._part, method, index), weights, cut, inputs)

@@ -235,15 +235,16 @@ def write(
         files.refuse_links(*os.path.split(path))
     with files.unfinished(outputs.values()) as partials:
         paths = {part: partials[os.fspath(path)] for part, path in outputs.items()}
-        gain, levels, silenced = _write(made, sources, paths, form=form, bits=bits)
+        meters = {part: activity.Meter(made.rate) for part in (*sources, *paths) if labels}
+        gain, silenced = _write(made, sources, paths, meters, form=form, bits=bits)
         texts = {}
         if labels:
             sounding = activity.stretches(
-                levels, step=activity.Meter(made.rate).step, seconds=made.samples / made.rate
+                {part: meter.level_db() for part, meter in meters.items()},
+                step=meters[sources[0]].step,
+                seconds=made.samples / made.rate,
             )
-            sounding = {
-                part: [(start + a, start + b) for a, b in spans] for part, spans in sounding.items()
-            }
+            sounding = {part: [(start + a, start + b) for a, b in sounding[part]] for part in paths}
             made_of = (activity.audacity(sounding), activity.raven(sounding, made.rate))
             texts = dict(zip(label_paths(outputs), made_of))
         if about_to_rename is not None:
@@ -258,26 +259,28 @@ def write(
     )
 
 
-def _write(made, sources, paths, *, form, bits):
-    """Writes parts to paths; returns the gain, {part: its levels as `activity.Meter`'s}, and which
-    parts of a recording that is too faint for so many bits sound, and are silent there."""
-    indices = [sources.index(part) for part in paths if part != RESIDUAL]
+def _write(made, sources, paths, meters, *, form, bits):
+    """Writes parts to paths, and hands them and all sources to meters {part: `activity.Meter`};
+    returns the gain, and which parts of a recording that is too faint for so many bits sound, and
+    are silent there."""
+    written = [part for part in paths if part != RESIDUAL]
 
     def blocks():
         mixture = Puller(made.mixture()) if RESIDUAL in paths else None
         for block_TSC in made.blocks():
-            block_TPC = block_TSC[:, indices]
+            parts = dict(zip(sources, block_TSC.swapaxes(0, 1)))
             if mixture is not None:
-                rest_TC = mixture.take(len(block_TPC)) - block_TPC.sum(axis=1)
-                block_TPC = np.concatenate([block_TPC, rest_TC[:, None]], axis=1)
-            for at in range(0, len(block_TPC), _PIECE):
-                yield block_TPC[at : at + _PIECE]
+                rest_TC = mixture.take(len(block_TSC)) - sum(parts[part] for part in written)
+                parts[RESIDUAL] = rest_TC
+            for at in range(0, len(block_TSC), _PIECE):
+                yield {part: part_TC[at : at + _PIECE] for part, part_TC in parts.items()}
 
     gain, silenced = 1.0, ()
     if bits != 'float':
         peak_P = np.zeros(len(paths))
-        for block_TPC in blocks():
-            np.maximum(peak_P, np.abs(block_TPC).max(axis=(0, 2), initial=0.0), out=peak_P)
+        for parts in blocks():
+            block_P = [np.abs(parts[part]).max(initial=0.0) for part in paths]
+            np.maximum(peak_P, block_P, out=peak_P)
         gain = min(1.0, _LIMIT / max(peak_P.max(), _LIMIT))
         step_P = peak_P * 2 ** (int(bits) - 1)
         if step_P.max() < FAINT and form not in _LOSSY:
@@ -285,14 +288,16 @@ def _write(made, sources, paths, *, form, bits):
     kind, subtype = FORMATS[form], _LOSSY.get(form, SUBTYPES[bits])
     if kind == 'WAV' and made.samples * made.channels * _BYTES[bits] > _LONGEST_WAV:
         kind = 'RF64'
-    meters = {part: activity.Meter(made.rate) for part in paths}
     with contextlib.ExitStack() as stack:
         form_of = dict(rate=round(made.rate), channels=made.channels, subtype=subtype, kind=kind)
-        sounds = [stack.enter_context(opened(path, **form_of)) for path in paths.values()]
-        for block_TPC in blocks():
-            for index, ((sound, output), meter) in enumerate(zip(sounds, meters.values())):
-                part_TC = block_TPC[:, index] * np.float32(gain)
-                sound.write(part_TC if form in _LOSSY else rounded(part_TC, bits))
-                meter.add(part_TC)
+        sounds = {
+            part: stack.enter_context(opened(path, **form_of)) for part, path in paths.items()
+        }
+        for parts in blocks():
+            parts = {part: part_TC * np.float32(gain) for part, part_TC in parts.items()}
+            for part, (sound, output) in sounds.items():
+                sound.write(parts[part] if form in _LOSSY else rounded(parts[part], bits))
                 output.check()
-    return gain, {part: meter.level_db() for part, meter in meters.items()}, silenced
+            for part, meter in meters.items():
+                meter.add(parts[part])
+    return gain, silenced

@@ -204,11 +204,34 @@ def test_an_overlap_follows_the_segment_unless_it_is_given(speech, sounds):
     assert speech._how(segment=1.0, overlap=0.25).overlap == 0.25
 
 
-@pytest.mark.parametrize('background', [[np.nan, 0.0], 'file.wav'])
+@pytest.mark.parametrize(
+    'background', [[np.nan, 0.0], 'file.wav', np.zeros((1, 2, 9), np.float32), np.float32(1)]
+)
 def test_a_background_is_seconds_or_sound(background):
     model = models.separator('blstm_m2_plus')
     with pytest.raises(ValueError, match='background: must be'):
         model.separate(noise(100), RATE, background=background)
+
+
+def test_a_background_has_its_channels_first():
+    model = models.separator('blstm_m2_plus')
+    with pytest.raises(ValueError, match=r'background is \[4000, 1\]: 4,000 channels of 1 samples'):
+        model.separate(noise(100), RATE, background=noise(4000)[:, None])
+
+
+@pytest.mark.slow
+def test_of_one_channel_the_background_is_that_channel():
+    model = models.separator('blstm_m2_plus')
+    signal_CT = np.stack([noise(16_000, seed=1), 10 * noise(16_000, seed=2)])
+    for background in (None, (0.5, 1.0), signal_CT):
+        alone, one = (
+            model.separate(signal, RATE, background=there, channels=1)['foreground']
+            for signal, there in (
+                (signal_CT[0], background if background is not signal_CT else signal_CT[0]),
+                (signal_CT, background),
+            )
+        )
+        np.testing.assert_array_equal(one[0], alone)
 
 
 @pytest.mark.parametrize('shape', [(0,), (2, 0), (0, 9), (0, 2, 9)])

@@ -79,6 +79,9 @@ def test_a_microphone(causal, tmp_path, monkeypatch):
         def put(self, block):
             self.blocks.append(block)
 
+        def qsize(self):
+            return len(self.blocks)
+
         def get(self, timeout):
             if len(self.blocks) == 1:
                 Request.number = 2
@@ -93,8 +96,8 @@ def test_a_microphone(causal, tmp_path, monkeypatch):
     assert soundfile.info(tmp_path / 'live_speaker_2.wav').frames == 3 * 160
 
 
-def test_what_was_heard_before_the_stop_is_handed_on(monkeypatch):
-    """And what PortAudio lost is counted."""
+def test_what_was_heard_before_the_stop_is_handed_on(monkeypatch, capsys):
+    """And what PortAudio lost is counted, what waits long is said."""
 
     class InputStream:
         def __init__(self, *, callback, blocksize, **_):
@@ -108,15 +111,21 @@ def test_what_was_heard_before_the_stop_is_handed_on(monkeypatch):
         def __exit__(self, *_):
             pass
 
+    class Request:
+        answers = iter([None, None])
+        number = property(lambda self: next(self.answers, 2))  # while most of it waits
+
     @contextlib.contextmanager
     def deferred(**_):
-        yield types.SimpleNamespace(number=2)  # asked to stop while all of it waits
+        yield Request()
 
     monkeypatch.setitem(sys.modules, 'sounddevice', types.SimpleNamespace(InputStream=InputStream))
     monkeypatch.setattr(stopping, 'deferred', deferred)
+    monkeypatch.setattr(live, 'PATIENCE', 0.1)
     lost = []
     assert [block_T[0] for block_T in live.microphone(RATE, lost)] == [*range(9)]
     assert len(lost) == 2
+    assert capsys.readouterr().err.count('slower than the microphone') == 1
 
 
 @pytest.mark.parametrize(

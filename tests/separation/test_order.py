@@ -67,6 +67,21 @@ def test_three_voices():
         np.testing.assert_array_equal(np.array(choices[pick])[order_S], [0, 1, 2])
 
 
+@pytest.mark.parametrize('sources', [5, 8])
+def test_many_voices(sources):
+    """Of eight there are 40,320 orders, more than can be compared each with each."""
+    generator = np.random.default_rng(0)
+    noise_ST = generator.standard_normal((sources, 12 * RATE)).astype(np.float32)
+    order, picks = Order(RATE), [generator.permutation(sources) for _ in range(12)]
+    for index, pick_S in enumerate(picks):
+        window_ST = noise_ST[pick_S, index * HOP : index * HOP + WINDOW]
+        order.add(window_ST[:, None], HOP if index else 0)
+    order_WS, margin_W = order.path()
+    for pick_S, order_S in zip(picks, order_WS):
+        np.testing.assert_array_equal(pick_S[order_S], picks[0])
+    assert margin_W.shape == (11,) and (margin_W > 0).all()
+
+
 def test_nothing_to_decide():
     one = Order(RATE)
     one.add(np.ones((2, 1, 100), np.float32), 0)

@@ -15,7 +15,7 @@ import soundfile
 
 from fgsep_jax import files, lock, separate, stopping
 from fgsep_jax.data import audio_files
-from fgsep_jax.separation import activity, inputs, manifest, writing
+from fgsep_jax.separation import activity, engine, inputs, manifest, writing
 from fgsep_jax.separation.recording import FileRecording
 import models
 from models import command as run
@@ -583,6 +583,30 @@ def test_labels_say_where_a_part_sounds(sounds, tmp_path):
     assert lines[0].startswith('Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)')
 
 
+def test_labels_do_not_depend_on_which_parts_are_written(tmp_path):
+    """A voice leaks into the other part; that is none of the other's, alone as beside it."""
+    first_T, second_T = noise(24_000)[:, 0], np.zeros(24_000, np.float32)
+    second_T[:8000], second_T[8000:] = 0.1 * first_T[:8000], noise(16_000, seed=1)[:, 0]
+    first_T[8000:] = 0
+    block_TSC = np.stack([first_T, second_T], axis=1)[..., None]
+    made = engine.Separated(
+        RATE, 24_000, 1, 3.0, np.nan, None, lambda: [block_TSC], lambda: [block_TSC.sum(axis=1)]
+    )
+    for parts in (['a', 'b', 'residual'], ['b']):
+        outputs = {part: tmp_path / f'x_{part}.wav' for part in parts}
+        writing.write(made, ('a', 'b'), outputs, labels=True)
+        lines = (tmp_path / 'x_labels.txt').read_text().splitlines()
+        spans = [line for line in lines if line.endswith('b')]
+        assert spans == ['1.000\t3.000\tb']
+
+
+@pytest.mark.parametrize('start', range(12))
+def test_the_shortest_label_is_one_wherever_it_stands(start):
+    level_db = np.full(20, -99.0)
+    level_db[start : start + 2] = -20
+    assert len(activity.stretches({'a': level_db}, step=0.05, seconds=1.0)['a']) == 1
+
+
 @pytest.mark.slow
 def test_a_page_to_listen_to(sounds, tmp_path, capsys):
     wave(tmp_path / 'a<b>.wav', noise(9000, 2))
@@ -699,11 +723,25 @@ def test_a_background_is_of_the_whole_recording(tmp_path):
     wave(tmp_path / 'a.wav', signal_TC)
     words = [model, tmp_path / 'a.wav', '--start=4', '-o', tmp_path / 'out']
     assert run(*words, '--background=0-1') == 0
-    assert rows(tmp_path / 'out')[str(tmp_path / 'a.wav')]['background'] == '0.00-1.00'
+    assert rows(tmp_path / 'out')[str(tmp_path / 'a.wav')]['background'] == '0.00-0.05'  # are heard
     assert run(*words, '--background=5-5.5', '--overwrite') == 0
     assert run(*words, '--overwrite') == 0
     start, _ = rows(tmp_path / 'out')[str(tmp_path / 'a.wav')]['background'].split('-')
     assert float(start) >= 4
+
+
+@pytest.mark.slow
+def test_a_background_that_cannot_be_heard_is_said_once(tmp_path, capsys):
+    model = models.run(tmp_path / 'aux', 'blstm_m2_plus')
+    wave(tmp_path / 'a.wav')
+    wave(tmp_path / 'short.wav', noise(0))
+    (tmp_path / 'text.wav').write_text('x' * 200)
+    for name, why in (('short', 'too short'), ('text', 'unreadable')):
+        words = [model, tmp_path / 'a.wav', '-o', tmp_path / 'out']
+        assert run(*words, f'--background={tmp_path}/{name}.wav') == 2
+        said = capsys.readouterr().err
+        assert f'--background: {tmp_path}/{name}.wav: {why}' in said and said.count('\n') == 1
+        assert not {'manifest.csv', 'a_foreground.wav'} & {*tree(tmp_path / 'out')}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from fgsep_jax.models.norms import Norm
 import models
 
 pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
@@ -43,6 +44,21 @@ def whole(stream):
         return np.asarray(estimate_BST)[0, :, : len(signal_T)]
 
     return separated
+
+
+def test_frames_are_counted_for_days():
+    """A float32 alone ends at 2^24, which are five hours."""
+    norm, before = Norm('cln'), 2.0**24
+    frame_BKN = np.float32([[[3.0, -3.0]]])
+    params = norm.init(jax.random.key(0), frame_BKN)['params']
+    totals = np.float32([[[before], [0]], [[0], [0]], [[2 * before], [0]]])  # of frames [1, -1]
+    stream = {'totals': totals}
+    for _ in range(4):
+        variables = {'params': params, 'stream': stream}
+        made_BKN, after = norm.apply(variables, frame_BKN, mutable=['stream'])
+        stream = after['stream']
+    assert np.float64(stream['totals']).sum(axis=1)[0] == before + 4
+    np.testing.assert_allclose(made_BKN, frame_BKN, rtol=1e-5)  # their deviation is still 1
 
 
 @pytest.mark.parametrize('samples', [1, 7, 100, LONGEST])

@@ -57,7 +57,13 @@ def test_what_fits_into_one_window(samples):
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ('experiment', 'changes'),
-    [('blstm_m2', {}), ('convtasnet', {'norm': 'frame'}), ('yang', {}), ('sepformer', {})],
+    [
+        ('blstm_m2', {}),
+        ('convtasnet', {'norm': 'frame'}),
+        ('yang', {}),
+        ('sepformer', {}),
+        ('convtasnet', {'input_norm': 'cln'}),
+    ],
 )
 def test_models_without_such_statistics_say_so(experiment, changes):
     model = models.separator(experiment, **{f'model.{k}': v for k, v in changes.items()})
