@@ -130,6 +130,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             with _noted(problems):  # now, so that no run is refused after hours of the others
                 if model:
                     model_file.read(model)
+                    run_lib.check_file(config, run.path, sources, model)
                 else:  # where the best is damaged another one is scored, and may be already
                     found = checkpoint.load_best(run.path, config, make_task(config))
                     kept = [source for source in sources if there(found, source)]

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import glob
 import os
 
 import jax
@@ -87,6 +88,24 @@ def check_source(config, source):
     validate.check_adaptation(config, source.metadata, source.directory)
 
 
+def check_file(config, workdir, sources, model):
+    """Raises ConfigError where a model file's folder has results of a file of another content that
+    those on `sources` do not replace: a report takes all in it for one model's."""
+    digest = model_file.read_about(model).digest
+    replaced = {_folder(config, workdir, source) for source in sources}
+    there = os.path.join(glob.escape(os.fspath(workdir)), 'evaluation', '*', 'summary.json')
+    for path in sorted(glob.glob(there)):
+        folder, before = os.path.dirname(path), digest
+        with contextlib.suppress(ValueError):
+            summary = files.read_json(path, ValueError, finite=False, halves=True)
+            before = summary.get('model_digest', digest)  # earlier versions wrote none
+        if before != digest and folder not in replaced:
+            raise config_lib.ConfigError(
+                f'{folder} holds results of a {os.path.basename(model)} of another content: move'
+                f' {workdir} away, or give the file another name'
+            )
+
+
 def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buckets.say):
     """Scores a run's best checkpoint, or a model file, on RecordSources, writes the results, prints
     the tables."""
@@ -102,6 +121,8 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buck
             evaluate_lib.check_folder(
                 folder, source.metadata['name'], source.split, config.data.targets
             )
+        if model:
+            check_file(config, workdir, sources, model)
         made = {'trained_on': config.data.dir or f'the embedded {data_sets.EMBEDDED[config.task]}'}
         if model:
             about, params = model_file.read(model)

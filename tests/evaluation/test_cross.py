@@ -8,7 +8,7 @@ import pytest
 
 from fgsep_jax import buckets, lock
 from fgsep_jax.config import ConfigError
-from fgsep_jax.evaluation import cross, evaluate, listen
+from fgsep_jax.evaluation import cross, evaluate, listen, run as run_lib
 from fgsep_jax.interop import model_file
 from fgsep_jax.report import runs as reading
 from fgsep_jax.training import checkpoint, run as training
@@ -168,6 +168,29 @@ def test_checkpoints_that_cannot_be_restored_are_named_before_anything_runs(root
     assert f'no whole checkpoint in {runs}/on_low/checkpoints' in text and str(file) in text
     assert 'nothing was evaluated' in text
     assert not list(tmp_path.rglob('summary.json'))
+
+
+def test_results_of_two_model_files_of_one_name_do_not_mix(root, tmp_path):
+    """A report would take them for those of one model."""
+    file, low, high = tmp_path / 'm.safetensors', str(root / 'low'), str(root / 'high')
+    about, params, _ = checkpoint.load_trained(str(root / 'runs' / 'on_low'))
+
+    def exported(origin):
+        model_file.write(file, about.config, params, sources=about.sources, origin=origin)
+        return model_file.read_about(file).digest
+
+    def scored(*sets):
+        cross.cross_evaluate([str(file)], sets, overrides={'evaluation': {'listen_examples': 0}})
+        found = (tmp_path / 'm-results').glob('evaluation/*/summary.json')
+        return [json.loads(path.read_text())['model_digest'] for path in found]
+
+    assert [exported('one')] == scored(low)
+    digest = exported('two')
+    where, how = str(tmp_path / 'm-results'), dict(model=str(file), data_dirs=[high])
+    for evaluated in (lambda: scored(high), lambda: run_lib.evaluate(about.config, where, **how)):
+        with pytest.raises(ConfigError, match='m-results/evaluation/low .* of another content'):
+            evaluated()
+    assert scored(high, low) == [digest] * 2
 
 
 def test_results_that_another_process_writes_are_named_before_anything_runs(root, tmp_path):
