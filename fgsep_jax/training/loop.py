@@ -28,6 +28,7 @@ from fgsep_jax.training.state import init_state
 from fgsep_jax.training.step import jit_train_step, jit_validation_step
 
 OVERDUE = 1.2  # times the minutes of a training, at which even an epoch is broken off
+NOTICED = 1.5  # seconds in which all hosts hear of a SIGTERM: JAX looks for one each second
 MEASURED = 5  # steps, at least, that a speed is told from: the first ones after a start are slow
 
 
@@ -174,6 +175,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
             if leaving or unvalidated:
                 break
         checkpoints.wait()
+        stop.hear_out(step)
         if patience.is_over and step < total:
             log.say(f'the training ends: {patience.said}')
         if stop.number:
@@ -551,3 +553,12 @@ class _Stop:
             if self._checkpoints.reached_preemption(step):
                 self._agreed = self._request.number or signal.SIGTERM
         return self.number is not None
+
+    def hear_out(self, step):
+        """Looks for a request that came behind the last step, which no later one is there to stop
+        at; all hosts at once."""
+        if not self._alone and self._agreed is None:
+            stopping.hear()  # what comes from here on is the request's, not JAX's
+            time.sleep(NOTICED)
+            told = self._checkpoints.reached_preemption(step + 1) * signal.SIGTERM
+            self._agreed = max(mesh_lib.gather(self._request.number or told)) or None

@@ -226,7 +226,15 @@ def test_dealt_over_hosts_of_which_some_are_lost_a_run_is_the_same(
     assert stop.value.code == 128 + signal.SIGTERM and before < saved(folder) < 12
     how = ['--config.evaluation.batch_size=2', '--config.evaluation.bucket_seconds=0.1']
     how += ['--config.evaluation.listen_examples=0', '--config.evaluation.filter_taps=32']
-    finish(*start_hosts([*dealt, '--mode=train_and_evaluate', *how]))
+    both = [*dealt, '--mode=train_and_evaluate', *how]
+    processes = start_hosts(both)
+    while lines(folder, 'train')[-1]['step'] < 12:
+        assert processes[0].poll() is None, processes[0].communicate()[0]
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)  # in the last validation, behind which is no step
+    finish(*processes, code=128 + signal.SIGTERM)
+    assert saved(folder) == 12 and not (folder / 'evaluation').exists()
+    finish(*start_hosts(both))
     log = (folder / 'run.log').read_text()
     for said in ('1 host saved', '2 hosts now go on', '2 hosts saved', '1 host now goes on'):
         assert said in log
