@@ -251,6 +251,10 @@ def _opened(path):
             raise ConfigError(
                 f'{shown(path)}: {"is no file" if there else "there is no such file"}'
             )
+        with open(path, 'rb') as file:  # before all of it is parsed
+            count = int.from_bytes(file.read(8), 'little')
+        if count > files.MOST_BYTES:
+            raise ConfigError(_foreign(shown(path), f' (a header of {count:,} bytes)'))
         return safetensors.safe_open(path, framework='numpy')
     except OSError as error:
         raise ConfigError(f'{shown(path)} cannot be read: {error.strerror or error}') from error

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 import damage
 import fgsep_jax
-from fgsep_jax import config as config_lib
+from fgsep_jax import config as config_lib, files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.interop import model_file
 from fgsep_jax.separation import model as model_lib
@@ -186,6 +186,14 @@ def test_what_is_no_model_file(tmp_path, kind):
     for use in (model_lib.load, model_lib.about):
         with pytest.raises(ConfigError, match=words):
             use(path)
+
+
+def test_a_header_of_any_size_is_not_read(whole, monkeypatch):
+    monkeypatch.setattr(files, 'MOST_BYTES', 500)
+    for read in (model_file.read, model_file.read_about):
+        with pytest.raises(ConfigError, match='a header of [0-9,]+ bytes') as error:
+            read(whole[0])
+        assert '\n' not in str(error.value)
 
 
 @settings(deadline=None, max_examples=150)
