@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.evaluation import evaluate
 from fgsep_jax.report import runs
 
@@ -81,6 +81,35 @@ def test_examples_of_another_summary_are_refused(tmp_path, folder):
     )
     with pytest.raises(runs.ResultsError, match='not of this examples.csv; evaluate again'):
         runs.read_result(tmp_path, 'tones')
+
+
+def test_killed_between_two_files_a_bucket_has_no_result(memory, monkeypatch):
+    """There each is put by itself, and the partial name of a file stays here."""
+
+    def evaluate_there(value):
+        with buckets.copies():
+            run = buckets.local('memory://b/run')
+            evaluate.write(f'{run}/evaluation/tones', *content(value))
+
+    def found():
+        with buckets.copies():
+            return read(buckets.local('memory://b/run'))
+
+    def dies_at_summary(path, file):
+        if path.endswith('summary.json'):
+            raise Killed
+        return put(path, file)
+
+    put = buckets.put
+    evaluate_there(1.0)
+    assert found() == 1.0
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(buckets, 'put', dies_at_summary)
+        evaluate_there(2.0)
+    with pytest.raises(runs.ResultsError, match='not of this examples.csv; evaluate again'):
+        found()
+    evaluate_there(2.0)
+    assert found() == 2.0
 
 
 def test_litter_of_ours_alone_is_removed(tmp_path):
