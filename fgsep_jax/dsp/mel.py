@@ -45,8 +45,8 @@ def mel_matrix(
         Filters as columns, read-only numpy float32 [F, M], F = window / 2 + 1.
 
     Raises:
-        ValueError: No bands, an unknown scale or norm, or edges out of order or above half the
-            sample rate.
+        ValueError: No bands, an unknown scale or norm, or edges out of order, above half the
+            sample rate, or with no bin of the spectrum between them.
     """
     nyquist = sample_rate / 2
     highest = nyquist if high is None else high
@@ -68,6 +68,11 @@ def mel_matrix(
         htk=scale == 'htk',
         area=norm == 'slaney',
     )
+    width = sample_rate / window
+    rules.rule(
+        matrix_MF.any(), 'low', f'no bin, {width:g} Hz apart, lies from here to {highest:g} Hz'
+    )
+    rules.check()
     matrix_FM = np.ascontiguousarray(matrix_MF.T)
     matrix_FM.setflags(write=False)  # every caller gets the same array
     return matrix_FM
@@ -121,7 +126,8 @@ def mel_of_signal(
 
     if not all(isinstance(size, int) for size in signal_T.shape):
         return at_once(signal_T, matrix_FM)  # exported for any size, which no block suits
-    block = max(8, 128 // max(1, math.prod(lead)))
+    # Two blocks are as long at least as what the frames before them reach into.
+    block = max(8, 128 // max(1, math.prod(lead)), -(-window // (2 * hop)))
 
     def by_blocks(signal_T, matrix_FM):
         pairs, half, overlap = -(-count // (2 * block)), block * hop, window - hop

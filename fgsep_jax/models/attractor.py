@@ -49,7 +49,7 @@ def attractors(embedding_BKND: jax.Array, anchor_AD: jax.Array, valid_BK=None, *
         )
         made.append(sum_BSD / (share_BKNS.sum(axis=(1, 2))[..., None] + 1e-8))
     attractor_CBSD = jnp.stack(made)
-    if len(choices) == 1:
+    if len(choices) == 1 or sources == 1:  # of one alone none is near to another
         return attractor_CBSD[0]
     likeness_CBSS = jnp.einsum('cbsd,cbtd->cbst', attractor_CBSD, attractor_CBSD)
     pairs = np.triu_indices(sources, 1)

@@ -162,6 +162,14 @@ def conv_tasnet(
     if pair is not None:
         with section('', problems):
             _check_pair(pair)
+    if pair is not None and built is not None:
+        takes = {*registry.keywords(SEPARATORS[separator['name']])}
+        if 'norm' in registry.keywords(ENCODERS[encoder['name']]):  # an encoder's gates
+            takes.add('norm')
+        for key, usual in (('norm', 'gln'), ('causal', False)):
+            if both[key] != usual and key not in takes:
+                text = f' = {both[key]!r}: the separator {separator["name"]} knows no such thing'
+                problems.append((key, text))
     if problems:  # of what is in neither section, but of both, once
         at = {f'{part}.{key}': key for part in ('encoder', 'separator') for key in both}
         raise RuleError(dict.fromkeys((at.get(key, key), text) for key, text in problems))

@@ -44,7 +44,9 @@ def frame_count(samples, *, window: int, stride: int, framing: str = 'padded'):
         return (samples + rest + 2 * stride - window) // stride + 1
     rest = 2 * stride + -samples % stride if framing == 'aligned' else 0
     frames = (samples + rest - window) // stride + 1
-    return jnp.maximum(frames, 1) if isinstance(frames, jax.Array) else max(frames, 1)
+    if isinstance(frames, (jax.Array, np.ndarray)):
+        return frames.clip(1)
+    return max(frames, 1)
 
 
 def frame(signal_BT: jax.Array, *, window: int, stride: int, framing: str = 'padded') -> jax.Array:
@@ -185,8 +187,9 @@ class Coder(nn.Module):
 class Encoder(Coder):
     """Linear basis over frames, then the deep layers.
 
-    The basis has a bias only with `strided_bias`. At any dtype it is multiplied in float32, for the
-    mixture's soft parts stand in its last bits; what passes on is `dtype`.
+    The basis has a bias only with `strided_bias`. At any dtype it is multiplied as float32, for the
+    mixture's soft parts stand in its last bits (in as many of them as the device's own precision of
+    such products keeps); what passes on is `dtype`.
 
     Attributes:
       basis: filters (N in the paper).

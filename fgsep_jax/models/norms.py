@@ -159,8 +159,12 @@ class Norm(nn.Module):
 
 
 def frames_that_count(x_BKC, valid_BK):
-    """Frames of x [batch, frames, channels] that count, [batch] or a number; at least 1."""
-    return x_BKC.shape[1] if valid_BK is None else jnp.maximum(valid_BK.sum(axis=1), 1)
+    """Frames of x [batch, frames, channels] that count, [batch] or a number; at least 1.
+
+    Floats: times the channels, an hour's are more than an int32 holds.
+    """
+    count_B = x_BKC.shape[1] if valid_BK is None else jnp.maximum(valid_BK.sum(axis=1), 1)
+    return jnp.asarray(count_B, jnp.float32)
 
 
 def sum_over(x_BKH, axes, cpu=True):

@@ -33,6 +33,8 @@ CHOICES = {
 def check_choices(rules: Rules) -> None:
     """Rules of what a separator has of `CHOICES`, and of `eps`."""
     rules.positive('eps')
+    shares = rules.has('mask') and rules.value('mask') == 'softmax'
+    rules.rule(not shares or rules.value('sources') > 1, 'mask', 'is 1 everywhere for one source')
     for key, choices in CHOICES.items():
         if rules.has(key):
             rules.one_of(key, choices)

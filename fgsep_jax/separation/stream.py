@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgsep_jax.models.encoders import frame_count
+from fgsep_jax.models.encoders import Encoder, frame_count
+from fgsep_jax.models.tcn import TCN
 from fgsep_jax.separation import engine, windows
 from fgsep_jax.separation.recording import Resampler, floats
 
@@ -27,7 +28,8 @@ class Stream:
         hold back where the rate is not the model's.
 
     Raises:
-      ValueError: the model sees ahead, or the rate is none.
+      ValueError: the model sees ahead, is of parts that do not say what they have to remember from
+        block to block, or the rate is none.
     """
 
     def __init__(self, separator, rate):
@@ -37,6 +39,13 @@ class Stream:
             raise ValueError(
                 f'{separator.name} sees ahead and cannot separate a signal while it comes: train'
                 ' one with model.causal=True (configs/convtasnet_causal.py)'
+            )
+        own = isinstance(model.encoder, Encoder) and isinstance(model.separator, TCN)
+        if not own:
+            parts = f'{type(model.encoder).__name__}, {type(model.separator).__name__}'
+            raise ValueError(
+                f'{separator.name} cannot separate a signal while it comes: only the encoders and'
+                f' the TCN of this package remember what was before a block, and it is of {parts}'
             )
         self._model, self._params, self._names = model, separator.parameters, separator.sources
         encoder = model.encoder

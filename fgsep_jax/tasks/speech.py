@@ -79,7 +79,7 @@ class SpeechTask:
         """Returns the gate of a gated encoder's first deep layer; see `base.Task`."""
         valid_BK = self.model.valid_frames(length_B, mixture_BT.shape[1])
         _, sown = self.model.encoder.apply(
-            {'params': params['encoder']}, mixture_BT, valid_BK, mutable=['intermediates']
+            {'params': params.get('encoder', {})}, mixture_BT, valid_BK, mutable=['intermediates']
         )
         layer = sown.get('intermediates', {}).get('layer_1', {})
         return {'gate_BKN': layer['gate'][0], 'valid_BK': valid_BK} if 'gate' in layer else {}

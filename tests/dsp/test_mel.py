@@ -80,6 +80,7 @@ def test_the_matrix_is_computed_once_and_cannot_be_changed():
         (dict(high=5000.0), 'high = 5000.0: lies above half the sample rate, 4000 Hz'),
         (dict(low=4000.0), 'low = 4000.0: must lie 1 Hz below the upper edge, 4000 Hz'),
         (dict(low=-1.0), 'low = -1.0'),
+        (dict(low=1001.0, high=1003.0), 'low = 1001.0: no bin, 3.90625 Hz apart, lies from here'),
         (dict(bands=0), 'bands = 0: must be 1 or more'),
     ],
 )
@@ -190,6 +191,16 @@ def test_of_signal_equals_mel_of_spectra_with_its_gradient(lead, samples):
     np.testing.assert_allclose(value_KM, expected_KM, rtol=1e-5, atol=1e-7)
     (expected_T,), (gradient_T,) = back(expected_KM), back_of_blocks(expected_KM)
     np.testing.assert_allclose(gradient_T, expected_T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('window, hop', [(360, 20), (512, 16)])
+def test_frames_that_reach_far_are_those_of_the_spectra(window, hop):
+    """Of many rows at a time blocks are short, and a long window reaches beyond the next."""
+    signal_BT = np.random.default_rng(0).standard_normal((32, 1600)).astype(np.float32)
+    matrix_FM = mel_matrix(sample_rate=8000, window=window, bands=8)
+    expected_BKM = mel_spectrogram(stft(signal_BT, window=window, hop=hop), matrix_FM)
+    made_BKM = mel_of_signal(signal_BT, matrix_FM, window=window, hop=hop)
+    np.testing.assert_allclose(made_BKM, expected_BKM, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,11 @@ def test_bad_framing_is_an_error(window, stride):
 
 
 def test_frame_count_of_arrays():
-    samples_B = jnp.arange(1, 100)
-    count_B = encoders.frame_count(samples_B, window=16, stride=8)
-    expected = [encoders.frame_count(t, window=16, stride=8) for t in range(1, 100)]
-    np.testing.assert_array_equal(count_B, expected)
+    for framing in encoders.FRAMINGS:
+        how = dict(window=16, stride=8, framing=framing)
+        expected = [encoders.frame_count(t, **how) for t in range(1, 100)]
+        for samples_B in (jnp.arange(1, 100), np.arange(1, 100)):
+            np.testing.assert_array_equal(encoders.frame_count(samples_B, **how), expected)
 
 
 @pytest.mark.parametrize('window, stride', [(16, 8), (15, 5)])

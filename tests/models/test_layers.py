@@ -167,3 +167,15 @@ def test_initial_range_is_that_of_torch(module, channels, fan_in):
     for value in jax.tree.leaves(params):
         assert 0.9 < float(jnp.abs(value).max()) * fan_in**0.5 <= 1.0
         assert abs(float(value.mean())) * fan_in**0.5 < 0.2
+
+
+@pytest.mark.parametrize('padded', [False, True])
+def test_an_hour_has_more_values_than_an_int32_counts(padded):
+    """Of 75 minutes at 8 kHz: 4.5 million frames of 512 channels."""
+    frames, channels = 4_500_000, 512
+    x_BKN = jax.ShapeDtypeStruct((1, frames, channels), jnp.float32)
+    weights = 2 * [jax.ShapeDtypeStruct((channels,), jnp.float32)]
+    assert jax.eval_shape(norms.global_layer_norm, x_BKN, *weights).shape == x_BKN.shape
+    valid_BK = np.ones((1, frames), bool) if padded else None
+    count_B = norms.frames_that_count(x_BKN, valid_BK) * channels
+    assert count_B == pytest.approx(frames * channels)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_conv_tasnet import normal, parameters, shapes
 
+from fgsep_jax import registry
 from fgsep_jax.models import attractor, pyramid, tcn
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates, receptive_field
 from fgsep_jax.models.separators import SEPARATORS
@@ -183,6 +184,34 @@ def test_what_sees_ahead_is_no_causal_model(name):
 def test_what_cannot_work_is_said(name, keys, words):
     with pytest.raises(RuleError, match=f'separator.{words}'):
         build(name, **keys)
+
+
+@each
+def test_one_source_has_no_shares(name):
+    """A softmax over one source is 1 whatever the separator says: it would never learn."""
+    if name != 'attractor':  # whose masks have no activation
+        with pytest.raises(RuleError, match='separator.mask = .softmax.: is 1 everywhere'):
+            build(name, mask='softmax', sources=1)
+    mixture_BT = jax.ShapeDtypeStruct((2, 99), jnp.float32)
+    assert jax.eval_shape(build(name, sources=1).init, jax.random.key(0), mixture_BT)
+
+
+def test_a_norm_that_no_part_has_is_refused():
+    dual_path = {'name': 'dual_path', **SMALL['dual_path']}
+    with pytest.raises(RuleError, match='^norm = .cln.: the separator dual_path knows no such'):
+        conv_tasnet(separator=dual_path, norm='cln')
+    assert conv_tasnet(encoder=ENCODERS['glu'], separator=dual_path, norm='cln')  # its gates have
+
+
+def test_a_separator_that_knows_nothing_of_causality_makes_no_causal_model(monkeypatch):
+    def ahead(*, sources=2):
+        return pyramid.Pyramid(sources=sources)
+
+    monkeypatch.setattr(registry, '_load', lambda: None)
+    monkeypatch.setitem(SEPARATORS, 'ahead', ahead)
+    assert conv_tasnet(separator={'name': 'ahead'})
+    with pytest.raises(RuleError, match='^causal = True: the separator ahead knows no such thing'):
+        conv_tasnet(separator={'name': 'ahead'}, causal=True)
 
 
 def test_receptive_fields():

@@ -1,10 +1,13 @@
 """A stream gives what the model makes of the whole, however the signal is cut."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
 
 from fgsep_jax.models.norms import Norm
+from fgsep_jax.separation.stream import Stream
 import models
 
 pytestmark = pytest.mark.slow  # each takes seconds, or waits for what does
@@ -123,3 +126,14 @@ def test_a_model_that_sees_ahead_is_refused():
         models.separator('convtasnet').stream(RATE)
     with pytest.raises(ValueError, match='sees ahead'):
         models.separator('blstm_m2').stream(RATE)
+
+
+def test_parts_that_remember_nothing_are_refused():
+    """A separator of one's own may be causal, and still forget what was before a block."""
+    model = models.separator('convtasnet_glu', **CAUSAL, **MODELS['glu'])
+    own = types.SimpleNamespace(encoder=model.task.model.encoder, separator=types.SimpleNamespace())
+    mine = types.SimpleNamespace(
+        name='mine', config=model.config, task=types.SimpleNamespace(model=own)
+    )
+    with pytest.raises(ValueError, match='mine cannot separate a signal while it comes: only'):
+        Stream(mine, RATE)

@@ -1,3 +1,5 @@
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,3 +118,12 @@ def test_which_sources_sound(source_ST, length, expected):
         batch['length_B'] = np.array([length], np.int32)
     assert sounding(batch).tolist() == [expected]
     assert make_task(tiny.config('')).scored(batch).tolist() == [all(expected)]
+
+
+def test_an_encoder_without_weights_has_no_gates():
+    task = make_task(tiny.config(''))
+    task.model = types.SimpleNamespace(
+        valid_frames=lambda length_B, samples: None,
+        encoder=types.SimpleNamespace(apply=lambda variables, *_, **__: (None, variables)),
+    )
+    assert task.probe({'separator': {}}, np.zeros((1, 9), np.float32), None) == {}
