@@ -60,9 +60,12 @@ def first(data, tmp_path_factory):
 @pytest.mark.parametrize('kind', [0, 1], ids=['run', 'file'])
 def test_it_starts_there(data, first, tmp_path, capsys, kind):
     init = str(first[kind])
-    state = run(data, tmp_path / 'run', **{'training.init_from': init})
+    inert = {'training.schedule': 'cosine', 'training.plateau_epochs': 1}
+    state = run(data, tmp_path / 'run', **{'training.init_from': init}, **inert)
     jax.tree.map(np.testing.assert_array_equal, state.params, first[2])
-    assert f'training starts from {init}, step 4' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f'training starts from {init}, step 4' in said
+    assert 'note: training.plateau_epochs = 1 does nothing without training.schedule' in said
     # Else they would be of one device, which a run on several refuses.
     parameters, _ = checkpoint.load_initial(tiny.config(data, **{'training.init_from': init}))
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(parameters))

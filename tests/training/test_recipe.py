@@ -216,6 +216,28 @@ def test_a_cosine_needs_to_know_its_end(tmp_path):
         validate.validate(config)
 
 
+UNREAD = {
+    'training.plateau_factor': (0.4, {'training.schedule': 'cosine'}, {}),
+    'training.plateau_tolerance': (
+        0.1,
+        {'training.schedule': 'cosine'},
+        {'training.schedule': 'cosine', 'training.patience_epochs': 3},
+    ),
+    'data.remix_db': (4.0, {}, {'data.remix': True}),
+    'loss.power_law_hop': (32, {}, {'loss.power_law_weight': 0.1}),
+    'features.pcen_gain': (0.5, {'features.name': 'log_mel'}, {'features.name': 'pcen'}),
+    'features.log_floor': (0.1, {'features.name': 'pcen'}, {'features.name': 'log_mel'}),
+}
+
+
+@pytest.mark.parametrize('key', UNREAD)
+def test_what_nothing_reads_is_said(key):
+    value, *settings = UNREAD[key]
+    name = 'blstm_m2' if key.startswith('features') else 'convtasnet_glu'
+    without, read = (validate.unread(tiny.config('', name, **{key: value, **x})) for x in settings)
+    assert [line.partition(' = ')[0] for line in without] == [key] and not read
+
+
 @pytest.mark.slow
 def test_what_is_evaluated_is_the_average(tmp_path):
     data = synthetic.write(tmp_path / 'tones')
