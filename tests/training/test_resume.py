@@ -254,14 +254,16 @@ def test_dealt_over_hosts_of_which_some_are_lost_a_run_is_the_same(
 
 
 def test_a_host_that_is_to_stop_in_an_evaluation_does(start_hosts, undisturbed, data, tmp_path):
-    """JAX takes SIGTERM for itself where it joins hosts, so that trainings can agree on a step."""
+    """JAX takes SIGTERM for itself where it joins hosts, so that trainings can agree on a step.
+    The training before it starts, on all their devices, from the weights of another run."""
     folder = tmp_path / 'run'
-    shutil.copytree(undisturbed, folder)
-    flags = ['--mode=evaluate', f'--data_dirs={data}', f'--workdir={folder}']
-    stopped, other = start_hosts(flags)
+    begun = {'training.init_from': undisturbed, 'training.epochs': 1}
+    stopped, other = start_hosts([*train(data, folder, **begun), '--mode=train_and_evaluate'])
     while not list((folder / 'evaluation').glob(f'*/{lock.NAME}')):
         assert stopped.poll() is None, stopped.communicate()[0]
         time.sleep(0.01)
     stopped.send_signal(signal.SIGTERM)
     finish(stopped, code=128 + signal.SIGTERM)
     finish(other, code=hosts.LOST)
+    assert saved(folder) == 4
+    assert f'training starts from {undisturbed}, step ' in (folder / 'run.log').read_text()
