@@ -207,7 +207,7 @@ class Run:
 
     @functools.cached_property
     def _gates(self):
-        return read_gates(self.path, self.problems)
+        return read_gates(self.path, self.problems, self.config)
 
     @property
     def gates(self):
@@ -657,14 +657,17 @@ def read_curves(folder, problems):
     return {key: tuple(map(np.array, value)) for key, value in points.items()}
 
 
-def read_gates(folder, problems):
+def read_gates(folder, problems, config):
     """({step: gate_KN in 0..1}, words for the utterance they are of, {step: (mean_N over a whole
     split, its name)}) of a run's files.
 
     Args:
       folder, problems: as in `read_curves`.
+      config: the run's, with its experiment, preset and seed.
     """
-    gates, probe, means = {}, 'an utterance that its files do not name', {}
+    unnamed = probe = 'an utterance that its files do not name'
+    gates, means = {}, {}
+    run = '{experiment}:{preset}, seed {seed}'.format_map(config)
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'gates', '*.npz'))):
         try:
             content = _read_npz(path)
@@ -673,6 +676,12 @@ def read_gates(folder, problems):
                 raise ValueError('its name must be the number of a step')
             if 'gate_KN' not in content or ('id' in content and 'split' not in content):
                 raise ValueError('it must hold gate_KN, and split beside id')
+            of = f'{run}, step {int(step)}'
+            if (said := str(content.get('of', of))) != of:  # earlier versions wrote none
+                raise ValueError(f'it is of {said}')
+            named = f'{content["split"]} utterance {content["id"]}' if 'id' in content else unnamed
+            if gates and unnamed != probe != named:
+                raise ValueError(f'it is of {named}, those before it are of {probe}')
             gate_KN = content['gate_KN']
             if (
                 gate_KN.ndim != 2
@@ -684,9 +693,7 @@ def read_gates(folder, problems):
                     f'gate_KN is {gate_KN.dtype}{list(gate_KN.shape)}, must be uint8[frames,'
                     ' units] of as many units as in the other files'
                 )
-            gates[int(step)] = gate_KN.astype(np.float32) / 255
-            if 'id' in content:
-                probe = f'{content["split"]} utterance {content["id"]}'
+            gates[int(step)], probe = gate_KN.astype(np.float32) / 255, named
             if 'mean_N' in content and 'id' in content:
                 mean_N = content['mean_N']
                 if mean_N.dtype != np.float32 or mean_N.shape != gate_KN.shape[1:]:

@@ -38,6 +38,7 @@ class GateLog:
         batch = pipeline.first_segments([example], config)
         self._heard = pcm.to_float(batch['source_BST']).sum(axis=1), batch['length_B']
         self._origin: Any = dict(id=np.array(example.id), split=np.array(source.split))
+        self._run = f'{config.experiment}:{config.preset}, seed {config.seed}'
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         self._active = bool(jax.eval_shape(task.probe, shapes, *self._heard))
         self._probe = jax.jit(task.probe)
@@ -46,7 +47,7 @@ class GateLog:
 
     def __call__(self, step, state):
         """Writes gates/STEP.npz where the step is one of those: gate_KN as bytes, 255 for open, and
-        mean_N, each channel's mean over all frames of all examples.
+        mean_N, each channel's mean over all frames of all examples; and what they are of.
 
         Args:
           step: steps taken.
@@ -65,7 +66,8 @@ class GateLog:
             content = io.BytesIO()
             gate_KN = np.rint(255 * pooled_KN).astype(np.uint8)
             means = dict(mean_N=self._means(params), examples=np.array(len(self._source)))
-            np.savez_compressed(content, gate_KN=gate_KN, **means, **self._origin)
+            of = np.array(f'{self._run}, step {step}')
+            np.savez_compressed(content, gate_KN=gate_KN, of=of, **means, **self._origin)
             files.write({path: content.getvalue()})
         except lock.Lost:
             raise

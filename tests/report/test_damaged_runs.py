@@ -495,6 +495,9 @@ def test_a_mark_before_a_text_is_passed_over(folder, digest):
         (lambda path: np.savez(path, gate_KN=np.array([{}])), 'more than plain arrays'),
         (lambda path: np.savez(path, step=1), 'it must hold gate_KN'),
         (lambda path: not_npy(path), 'more than plain arrays'),
+        (lambda path: altered(path, of='b:demo, seed 1, step 4'), 'it is of b:demo, seed 1'),
+        (lambda path: altered(path, of='a:demo, seed 0, step 8'), 'seed 0, step 8)'),
+        (lambda path: altered(path, id='x'), 'it is of test utterance x, those before it'),
         (lambda path: damage.not_a_file(path, 'pipe'), 'it is no regular file'),
         (lambda path: damage.not_a_file(path, 'loop'), 'Too many levels of symbolic links'),
     ],
@@ -503,10 +506,18 @@ def test_what_is_wrong_with_gates_is_said_once(folder, change, said):
     path = folder / 'damaged' / 'gates' / '000000004.npz'
     change(path)
     problems = []
-    runs.read_gates(str(folder / 'damaged'), problems)
+    config = {'experiment': 'a', 'preset': 'demo', 'seed': 0}
+    assert 4 not in runs.read_gates(str(folder / 'damaged'), problems, config)[0]
     (problem,) = problems
     assert said in problem and problem.count('cannot be read') == problem.count(str(path)) == 1
     assert 'pickle' not in problem and not PYTHONS.search(problem)
+
+
+def altered(path, **arrays):
+    """A file of gates in which some arrays are others."""
+    with np.load(path) as content:
+        content = dict(content)
+    np.savez_compressed(path, **{**content, **arrays})
 
 
 def not_npy(path):
