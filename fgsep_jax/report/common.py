@@ -1,5 +1,7 @@
 """What systems score, as estimates; and the tables and figures that every report has."""
 
+import functools
+
 import numpy as np
 
 from fgsep_jax import config as config_lib, files
@@ -7,7 +9,7 @@ from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
 from fgsep_jax.report.parts import Figure, Table, heads
 from fgsep_jax.report.runs import SYSTEMS
-from fgsep_jax.report.scores import ROLES, STATISTIC, SUBSETS, short_labels
+from fgsep_jax.report.scores import FREE, ROLES, STATISTIC, SUBSETS, short_labels
 
 # What a task is judged by, as its paper does; the first above all: {(metric, source): label}.
 SCORES = {
@@ -91,7 +93,7 @@ def reached(results, terms):
 
     Returns:
       'at 1/40 of the size, with 2 of 4 layers, 2 of 3 repeats, after 7,500 steps of 4 x 2 s,
-      trained with remix'; '' where nothing is known.
+      trained with remix and model.norm=cln'; '' where nothing is known.
     """
     numbers = {group for _, group, _ in terms}
     shares, fewer, steps, batches, recipe = [], set(), [], set(), set()
@@ -100,13 +102,13 @@ def reached(results, terms):
             continue
         if ours := parameters(results, group.group):
             shares.append(published.FULL[group.model][0] / ours)
-        paper = files.flatten(config_lib.load(f'{group.config["experiment"]}:paper').to_dict())
-        of_paper = [(key, group.config.get(key), paper.get(key)) for key in (*PARTS, *RECIPE)]
-        for key, has, full in of_paper:
-            if key in RECIPE:
-                recipe |= {RECIPE[key]} if has not in (None, full) else set()
-            elif isinstance(has, int) and isinstance(full, int) and has < full:
+        paper, sized = _of_paper(group.config['experiment'])
+        for key, full in paper.items():
+            has = group.config.get(key, full)
+            if key in PARTS and isinstance(has, int) and has < full:
                 fewer.add(f'{has} of {full} {PARTS[key]}')
+            elif has != full and key not in sized and not key.startswith(UNSAID):
+                recipe.add(RECIPE.get(key, f'{key}={has}'))
         steps += _trained(results, group.group)
         seconds = group.config.get('data.segment_seconds')
         batches.add(f'{group.config.get("data.batch_size")} x {seconds:g} s')
@@ -119,6 +121,16 @@ def reached(results, terms):
     if recipe:
         parts.append(f'trained with {" and ".join(sorted(recipe))}')
     return ', '.join(parts)
+
+
+@functools.cache
+def _of_paper(experiment):
+    """{key: value} of an experiment as the paper has it, and the keys that its sizes differ in."""
+    paper, *others = (
+        files.flatten(config_lib.load(f'{experiment}:{size}').to_dict())
+        for size in config_lib.SIZES
+    )
+    return paper, {key for other in others for key in paper if other.get(key) != paper[key]}
 
 
 def _share(shares):
@@ -145,7 +157,7 @@ PARTS = {
     'model.separator.blocks': 'blocks',
     'model.separator.repeats': 'repeats',
 }
-# What is not as in the papers' trainings, in a word.
+# What is not as in the papers' trainings, in a word; else it is said as KEY=VALUE.
 RECIPE = {
     'data.remix': 'remix',
     'data.speed': 'other speeds',
@@ -160,6 +172,17 @@ RECIPE = {
     'training.plateau_epochs': 'another plateau',
     'loss.clip_db': 'a clipped loss',
 }
+# What is not said of a training: what is of the run alone, or takes time or memory alone; what a
+# verdict says as sizes, steps and batches; the objective, by which runs are picked.
+UNSAID = (
+    *FREE,
+    *('experiment', 'preset', 'evaluation.'),
+    *('model.separator.depthwise', 'model.separator.remat'),
+    *('training.accumulate', 'training.shard_optimizer', 'training.max_nonfinite_steps'),
+    *('training.epochs', 'training.minutes', 'training.patience_epochs'),
+    *('data.batch_size', 'data.segment_seconds'),
+    *('loss.name', 'loss.power_law_weight'),
+)
 
 
 def owners(results, data_sets):

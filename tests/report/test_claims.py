@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+import fabricate
 from fgsep_jax import config as config_lib
 from fgsep_jax.report import common, foreground, page, published, runs, speech as speech_lib
 from fgsep_jax.report.intervals import Estimate
@@ -167,6 +168,31 @@ def test_a_verdict_says_how_it_was_reached(speech, monkeypatch):
     assert published.verdict(Estimate(1, 0.5, 2, 'one seed'), 'above', 'at full size') == (
         'no claim (one seed)'
     )
+
+
+def test_a_verdict_names_every_change_of_features_loss_and_model(tmp_path):
+    changed = dict(features__pcen_start='librosa', features__pcen_gain=0.5, data__speed=0.1)
+    fabricate.run(
+        tmp_path / 'm2', 'blstm_m2', sounds=False, **changed, loss__normalization='energy'
+    )
+    plain = dict(data__batch_size=2, data__read_threads=3, loss__power_law_weight=0.3)
+    changed = dict(model__norm='cln', model__causal=True, data__remix_db=1.0)
+    fabricate.run(tmp_path / 'tcn', 'convtasnet', sounds=False, **plain, **changed)
+    path = tmp_path / 'tcn' / 'config.json'
+    content = json.loads(path.read_text())
+    content['model']['separator']['mask'] = 'relu'
+    path.write_text(json.dumps({key: v for key, v in content.items() if key != 'digest'}))
+    results = results_in(tmp_path)
+    told = {
+        group.model: common.reached(results, [(1.0, group.group, '')]).partition('trained with ')[2]
+        for group in results.groups
+    }
+    assert told == {
+        'M2': 'features.pcen_gain=0.5 and features.pcen_start=librosa and'
+        ' loss.normalization=energy and other speeds',
+        'Conv-TasNet': 'data.remix_db=1.0 and model.causal=True and model.norm=cln and'
+        ' model.separator.mask=relu',
+    }
 
 
 @pytest.mark.slow
