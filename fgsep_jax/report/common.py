@@ -442,9 +442,8 @@ def _binned(results, data_set, column, label, words):
 
 
 _NOTE = (
-    '{}Points are {}s; bars are 95 % intervals over speakers (examples, where mixtures are not of'
-    ' two) or recordings and seeds. Shown is what was trained on this data set; where nothing was,'
-    ' all.'
+    '{}Points are {}s; bars are 95 % intervals over speakers or recordings and seeds. Shown is what'
+    ' was trained on this data set; where nothing was, all.'
 )
 
 

@@ -25,6 +25,7 @@ RESAMPLINGS = 500  # a standard deviation within 3 %
 MOST_CELLS = 1 << 24  # weights, of examples in resamplings, that are held at once
 MIN_GROUPS = 4  # speakers, recordings or examples; fewer say nothing of how they vary
 MIN_SEEDS = 3  # for a claim
+NOBODY = -1  # as a label: no group
 
 
 class Estimate(NamedTuple):
@@ -52,7 +53,8 @@ class Term(NamedTuple):
       system: terms of the same trainings carry the same name, and their seeds in one order.
       data: terms on the same examples carry the same name, and their examples in one order.
       clusters: arrays of labels: [N], one of each kind in an example (its foreground's
-        recording, its background's), or [N, S], several of one kind (its speakers).
+        recording, its background's), or [N, S], several of one kind (its speakers, as many as
+        there are in a mixture of the data set).
     """
 
     weight: float
@@ -71,13 +73,11 @@ def clusters(kind, label_NS):
       label_NS: of each source of each example.
 
     Returns:
-      Tuple of arrays; () where examples are taken for independent: of other than two speakers.
+      Tuple of arrays.
     """
     label_NS = np.asarray(label_NS)
     label_NS = label_NS if label_NS.dtype.kind == 'i' else label_NS.astype(str)  # numbers will do
-    if kind == 'recording':
-        return tuple(label_NS.T)
-    return (label_NS,) if label_NS.shape[1:] == (2,) else ()
+    return tuple(label_NS.T) if kind == 'recording' else (label_NS,)
 
 
 def summarize(value_SN, *, statistic='mean', clusters=()):
@@ -211,7 +211,7 @@ def _bootstrap(by_data, statistic):
     All data sets are drawn at once, since they may share recordings.
     """
     first = [group[0] for group in by_data]
-    clusters = [np.concatenate(labels) for labels in zip(*(term.clusters for term in first))]
+    clusters = [_joined(labels) for labels in zip(*(term.clusters for term in first))]
     sizes = [term.value_SN.shape[1] for term in first]
     groups = min(
         len(np.unique(labels))
@@ -232,6 +232,21 @@ def _bootstrap(by_data, statistic):
                 drawn_R = drawn_R + term.weight * (part_RN @ of_term / part_RN.sum(axis=1))
         drawn.append(drawn_R)
     return np.concatenate(drawn), groups
+
+
+def _joined(labels):
+    """Labels of one kind in several data sets as one array [N] or [N, S]; NOBODY where the mixtures
+    of another data set have a speaker more."""
+    if len({each.shape[1:] for each in labels}) == 1:
+        return np.concatenate(labels)
+    number = np.unique(np.concatenate([each.ravel() for each in labels]), return_inverse=True)[1]
+    joined = np.full((sum(map(len, labels)), max(each.shape[1] for each in labels)), NOBODY)
+    row = first = 0
+    for each in labels:
+        of_each = number[first : first + each.size].reshape(each.shape)
+        joined[row : row + len(each), : each.shape[1]] = of_each
+        row, first = row + len(each), first + each.size
+    return joined
 
 
 def _drawn_medians(by_data, clusters):
@@ -298,11 +313,15 @@ def resampled(count, clusters, most=MOST_CELLS):
 
 def _grouped(count, clusters):
     """Numbers of the groups that examples belong to, [N, S] of each kind, and `_draws` of them."""
-    numbers = [
-        np.unique(labels, return_inverse=True)[1].reshape(count, -1)
-        for labels in clusters or (np.arange(count),)
+    numbers = []
+    for labels in clusters or (np.arange(count),):
+        names, number_N = np.unique(labels, return_inverse=True)
+        numbers.append(number_N.reshape(count, -1) - (names[0] == NOBODY))
+    draws = _draws(tuple(int(number_NS.max()) + 1 for number_NS in numbers))
+    return numbers, [  # nobody, whose number is that of the last, is drawn once each time
+        np.pad(drawn_RG, ((0, 0), (0, 1)), constant_values=1) if number_NS.min() < 0 else drawn_RG
+        for number_NS, drawn_RG in zip(numbers, draws)
     ]
-    return numbers, _draws(tuple(int(number_NS.max()) + 1 for number_NS in numbers))
 
 
 def _blocks(rows, columns):

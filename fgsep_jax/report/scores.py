@@ -213,7 +213,7 @@ class Results:
     @_once
     def _clusters(self, group, data_set, system):
         """Who or what each example of `matrix` holds, for `intervals.Term`: its recordings or its
-        two speakers; numbers for them, since sorting a million texts takes seconds."""
+        speakers; numbers for them, since sorting a million texts takes seconds."""
         examples = self.examples(group, data_set, system)
         _, _, sources, place_SNC = self._cells(group, data_set, system)
         place_NC = place_SNC[0]

@@ -145,6 +145,23 @@ def test_an_empty_estimate_is_counted_in_the_mean_and_said(data):
         )
 
 
+@pytest.mark.parametrize('scored', [1, 2, 3])
+def test_mixtures_that_share_speakers_are_fewer(scored):
+    """However many speakers are scored: twelve mixtures of a few tell less than of as many."""
+
+    def width(speakers_of):
+        rows = [
+            {'id': str(i), 'source': str(s), 'speaker': speakers_of(i, s)}
+            | dict.fromkeys(evaluate.METRICS, 5.0 * (i % 4))
+            for i in range(12)
+            for s in range(scored)
+        ]
+        low, high = evaluate.summary(rows, {})['metrics']['si_snri']['ci95']
+        return high - low
+
+    assert width(lambda i, s: f'{i % 4}-{s}') > 1.5 * width(lambda i, s: f'{i}-{s}')
+
+
 def test_what_cannot_be_scored_is_skipped_and_counted(tmp_path):
     tree = synthetic.write(tmp_path / 'tones', test=3, lengths=(2400, 20))
     rows, skipped = evaluate.evaluate(swap, RecordSource(tree, 'test'), **SETTINGS)

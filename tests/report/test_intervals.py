@@ -166,20 +166,44 @@ def test_clusters_widen_and_few_give_no_interval():
     assert intervals.summarize(np.ones((3, 3))).note == 'fewer than 4 examples: no interval'
 
 
-@pytest.mark.parametrize('speakers, least', [(4, 0.88), (8, 0.92)])
-def test_intervals_of_pairs_of_speakers_cover(speakers, least):
+@pytest.mark.parametrize(
+    'speakers, scored, least', [(4, 2, 0.88), (8, 2, 0.92), (8, 1, 0.9), (8, 3, 0.9), (20, 3, 0.92)]
+)
+def test_intervals_of_mixtures_of_speakers_cover(speakers, scored, least):
     """Nothing but the speakers differs: the hardest case for intervals that draw mixtures."""
     rng = np.random.default_rng(speakers)
     covered, naive, trials = 0, 0, 200
     for _ in range(trials):
         level = rng.normal(0, 1, speakers)
-        pair_N2 = np.array([rng.choice(speakers, 2, replace=False) for _ in range(60)])
-        value_SN = np.tile(level[pair_N2].sum(axis=1) + rng.normal(0, 0.3, 60), (3, 1))
-        found = intervals.summarize(value_SN, clusters=(pair_N2,))
+        label_NS = np.array([rng.choice(speakers, scored, replace=False) for _ in range(60)])
+        value_SN = np.tile(level[label_NS].sum(axis=1) + rng.normal(0, 0.3, 60), (3, 1))
+        clusters = intervals.clusters('speaker', label_NS)
+        found = intervals.summarize(value_SN, clusters=clusters)
         covered += found.low <= 0 <= found.high
         alone = intervals.summarize(value_SN)
         naive += alone.low <= 0 <= alone.high
     assert covered / trials >= least and naive / trials < 0.7
+
+
+def test_data_sets_of_two_and_three_speakers_in_a_mixture_stand_in_one_contrast():
+    """As if each were alone: the two data sets share no speaker."""
+    rng = np.random.default_rng(0)
+    terms = [
+        intervals.Term(
+            0.5,
+            np.tile(rng.normal(size=30)[label_NS].sum(axis=1), (3, 1)),
+            data=name,
+            clusters=intervals.clusters('speaker', label_NS + first),
+        )
+        for name, first, scored in (('a', 0, 2), ('b', 100, 3))
+        for label_NS in [np.array([rng.choice(30, scored, replace=False) for _ in range(200)])]
+    ]
+    for statistic in ('mean', 'median'):
+        both = intervals.contrast(terms, statistic=statistic)
+        a, b = (intervals.contrast([term], statistic=statistic) for term in terms)
+        assert both.value == pytest.approx(a.value + b.value)
+        apart = np.hypot(a.high - a.value, b.high - b.value)
+        assert both.high - both.value == pytest.approx(apart, rel=0.1)
 
 
 def test_fewer_than_three_seeds_are_marked():
