@@ -48,7 +48,10 @@ def read(*paths):
     suffix = os.path.splitext(path)[1].lower()
     kinds = {'.onnx': _onnx, '.safetensors': _safetensors}
     state, told = kinds.get(suffix, _torch)(path)
-    return _without_prefix(state), told
+    state = _without_prefix(state)
+    if any(name.startswith('separator.tcn.') for name in state):
+        told = _espnet(path)
+    return state, told
 
 
 def _stem(path):
@@ -173,6 +176,39 @@ def _told(content, path):
     else:
         args = content
         keys = dict(X='blocks', causal='causal', norm_type='norm', mask_nonlinear='mask')
+    told = _as_ours(args, keys, path)
+    # asteroid alone replaces a norm that sees ahead in a causal model, and says so in a warning.
+    if args is not content and told.get('causal') and told.get('norm') == 'gln':
+        told['norm'] = 'frame'
+    return told
+
+
+def _espnet(path):
+    """What the `config.yaml` says that espnet writes beside its weights."""
+    beside = os.path.join(os.path.dirname(path), 'config.yaml')
+    if not os.path.isfile(beside):
+        return {}
+    keys = dict(
+        layer='blocks', stride='stride', causal='causal', norm_type='norm', nonlinear='mask',
+    )  # fmt: skip
+    text = files.read_bytes(beside, ConfigError).decode(errors='replace')
+    words = '|'.join([*keys, 'masking', 'predict_noise'])
+    args = {}
+    for _, section in re.findall(r'^(encoder|separator)_conf:\n((?: .*\n?)*)', text, re.M):
+        for key, value in re.findall(rf'^ +({words}): *[\'"]?(\w+)', section, re.M):
+            plain = {'true': True, 'false': False}.get(value.lower(), value)
+            args[key] = int(value) if value.isascii() and value.isdecimal() else plain
+    for key, must in (('masking', True), ('predict_noise', False)):
+        if args.get(key, must) is not must:
+            raise ConfigError(
+                f'{shown(path)}: its config.yaml says {key}: {str(args[key]).lower()}, and what'
+                ' conv_tasnet gives are masks, one for each source'
+            )
+    return _as_ours(args, keys, path)
+
+
+def _as_ours(args, keys, path):
+    """Arguments of another program as keys of a configuration, {theirs: ours}, as far as given."""
     told = {}
     for theirs, ours in keys.items():
         value = args.get(theirs)
@@ -196,7 +232,4 @@ def _told(content, path):
             value = round(value)
         if value is not None:
             told[ours] = value
-    # asteroid alone replaces a norm that sees ahead in a causal model, and says so in a warning.
-    if args is not content and told.get('causal') and told.get('norm') == 'gln':
-        told['norm'] = 'frame'
     return told

@@ -356,6 +356,42 @@ def test_only_asteroid_replaces_a_norm_that_sees_ahead(tmp_path):
     refused(tmp_path, package(state, causal=True, norm_type='gLN'), "norm = 'gln': sees", **RATE)
 
 
+ESPNET = f"""encoder: conv
+encoder_conf:
+    channel: 6
+    kernel_size: 8
+    stride: 2
+separator: tcn
+separator_conf:
+    num_spk: 2
+    layer: {BLOCKS}
+    stack: {REPEATS}
+    causal: false
+    norm_type: "cLN"
+    nonlinear: sigmoid
+decoder: conv
+decoder_conf:
+    stride: 4
+"""
+
+
+def test_what_espnet_was_told_stands_beside_its_weights(tmp_path):
+    (tmp_path / 'config.yaml').write_text(ESPNET)
+    torch.save(state_dict('espnet'), tmp_path / 'theirs.pth')
+    _, config, guessed = import_model.import_model(
+        tmp_path / 'theirs.pth', str(tmp_path / 'ours.safetensors'), **RATE
+    )
+    mask, norm = config.model.separator.mask, config.model.norm
+    assert (config.model.encoder.stride, norm, mask) == (2, 'frame', 'sigmoid')
+    assert not {'stride', 'norm', 'mask', 'causal', 'blocks'} & {*guessed}
+
+
+@pytest.mark.parametrize('said', ['masking: false', 'predict_noise: True'])
+def test_what_espnet_gives_beside_masks_is_refused(tmp_path, said):
+    (tmp_path / 'config.yaml').write_text(f'{ESPNET}separator_conf:\n    {said}\n')
+    refused(tmp_path, state_dict('espnet'), f'config.yaml says {said.lower()}', **RATE)
+
+
 @pytest.mark.parametrize('key, value, words', [
     ('encoder.window', '32', 'window = 32: its weights have 8'),
     ('separator.hidden', '8', 'hidden = 8: its weights have 7'),
