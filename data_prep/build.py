@@ -260,20 +260,85 @@ def check_unique(ids: Sequence[str], what: str) -> None:
         raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
 
 
-def _plan(recordings: list[Recording], plan: Callable, flags: Collection[str]) -> list[Mixture]:
-    """The plan for what was looked into; `flags` are the job's.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be made.
+
+    Attributes:
+        name: of the data set, `[a-z][a-z0-9_]*`.
+        utterances: files to use; ids unique.
+        sample_rate: of the data set; higher native rates are resampled, lower ones are skipped.
+        plan: `plan(recordings that were looked into) -> list of mixtures.Mixture`, options bound
+            with `functools.partial`. If it is (a partial of) `pairing.random_pairs`,
+            `sample_rate` and `seed` are filled in here.
+        resplit: `resplit(good recordings) -> {source_id: split}`, by which splits are dealt anew
+            where the plan is refused: before the files are looked into nobody knows who has none
+            that can be used.
+        mix: `mix(mixture, sample_rate=) -> records.Example`, e.g. `mix.mix`.
+        min_seconds: shorter files are skipped.
+        max_clipped: files with a larger share of clipped samples are skipped.
+        seed: of every random number, together with the mixture's id.
+        snr_rule: one sentence for metadata and report: what `snr_db` means here.
+        extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
+        notes: `notes(good recordings, mixtures) -> {title: lines, or {row: {column: value}}}`,
+            more chapters for the report.
+        warnings: lines to add to the report's warnings.
+        beside: what else lies in the trees, `recordings.unused`.
+    """
+
+    name: str
+    utterances: list[Recording]
+    sample_rate: int = 8000
+    plan: Callable = pairing.random_pairs
+    resplit: Callable | None = None
+    mix: Callable = mixing.mix
+    min_seconds: float = 0.0
+    max_clipped: float = audio.CLIPPED
+    seed: int = 0
+    snr_rule: str = SPEECH_RULE
+    extra_metadata: dict = dataclasses.field(default_factory=dict)
+    notes: Callable | None = None
+    warnings: Sequence[str] = ()
+    beside: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def flags(self) -> dict:
+        """The command line's, {name: value}."""
+        return self.extra_metadata.get('config', {})
+
+    @property
+    def unit(self) -> str:
+        """What sources come from, for people."""
+        return self.extra_metadata.get('source_unit', 'speakers')
+
+    @property
+    def limits(self) -> dict:
+        """What a file must keep, see `audio.inspect`."""
+        names = ('sample_rate', 'min_seconds', 'max_clipped')
+        return {name: getattr(self, name) for name in names}
+
+    def mixed(self, row: Mixture) -> records.Example:
+        """The example of a row."""
+        return self.mix(row, sample_rate=self.sample_rate)
+
+
+def _plan(job: Job, recordings: list[Recording]) -> list[Mixture]:
+    """The plan for what was looked into.
 
     Raises:
         ValueError: if a split cannot be made; it also says why files were skipped.
     """
+    plan = job.plan
+    if getattr(plan, 'func', plan) is pairing.random_pairs:
+        plan = functools.partial(plan, sample_rate=job.sample_rate, seed=job.seed)
     try:
-        rows = [_fitting(row, flags) for row in plan(recordings)]
+        rows = [_fitting(row, job.flags) for row in plan(recordings)]
         made = {row.split for row in rows if not row.problem}
         for split in sorted({row.split for row in rows} - made):
             lost = [row for row in rows if row.split == split]
             left = ','.join(dict.fromkeys(row.split for row in rows if row.split in made))
             way = ''
-            if left and 'splits' in flags:
+            if left and 'splits' in job.flags:
                 way = f'; --splits={left} does without it'
             elif left:
                 way = '; a table without its rows makes the others'
@@ -309,78 +374,60 @@ def _fitting(row: Mixture, flags: Collection[str]) -> Mixture:
 
 
 def _planned(
-    forms: list[list[Recording]],
-    plan: Callable,
-    flags: Collection[str],
-    resplit: Callable | None,
-    unit: str,
+    job: Job, forms: list[list[Recording]]
 ) -> tuple[list[list[Recording]], list[Mixture], list[str]]:
-    """What was looked into with its splits, the plan for it, and lines for the report.
+    """What was looked into (see `_looked_into`) with its splits, the plan for it, and lines for the
+    report.
 
-    Args:
-        forms: see `_looked_into`.
-        plan, flags, resplit: see `run`.
-        unit: what is dealt, e.g. `speakers`.
     Raises:
         ValueError: see `_plan`.
     """
     inspected = [recording[-1] for recording in forms]
     try:
-        return forms, _plan(inspected, plan, flags), []
+        return forms, _plan(job, inspected), []
     except ValueError as error:
-        if not resplit:
+        if not job.resplit:
             raise
         refused = error
     try:
-        splits = resplit([x for x in inspected if not x.problem])
+        splits = job.resplit([x for x in inspected if not x.problem])
         dealt = [
             [dataclasses.replace(x, split=splits.get(x.source_id, x.split)) for x in recording]
             for recording in forms
         ]
-        rows = _plan([recording[-1] for recording in dealt], plan, flags)
+        rows = _plan(job, [recording[-1] for recording in dealt])
     except ValueError:
         raise refused from None
     without = str(refused).partition(';')[0]
-    line = f'splits are dealt among the {unit} with usable files alone: among all, {without}'
+    line = f'splits are dealt among the {job.unit} with usable files alone: among all, {without}'
     return dealt, rows, [line]
 
 
-def _dry_run(
-    recordings: list[Recording],
-    plan: Callable,
-    mix: Callable,
-    *,
-    inspect: Callable,
-    report: Callable,
-    resplit: Callable | None,
-    name: str,
-    unit: str,
-    flags: Collection[str],
-) -> dict:
+def _dry_run(job: Job) -> dict:
     """Counts, and one mixture made in memory; nothing is written."""
     by_split = {}
-    for recording in recordings:
+    for recording in job.utterances:
         by_split.setdefault(recording.split, []).append(recording)
     forms = []
     for members in by_split.values():
         # Neighbours stay together: a plan from a list needs both sources of a line.
         stride = max(1, len(members) // DRY_RUN_FILES)
-        forms += [inspect(x) for i, x in enumerate(members) if (i // 2) % stride == 0]
-    forms, rows, lines = _planned(forms, plan, flags, resplit, unit)
-    inspected = [recording[-1] for recording in forms]
+        some = (x for i, x in enumerate(members) if (i // 2) % stride == 0)
+        forms += [audio.inspect_forms(x, **job.limits) for x in some]
+    forms, rows, lines = _planned(job, forms)
     made = [row for row in rows if not row.problem]
-    about = report(forms, made, also=lines)
+    about = _first_report(job, forms, made, lines)
     result = {
-        'name': name,
+        'name': job.name,
         'recordings': {
             split: {
                 'files': len(members),
-                unit: len({x.source_id for x in members if x.role != mixtures.NOISE}),
+                job.unit: len({x.source_id for x in members if x.role != mixtures.NOISE}),
             }
             for split, members in sorted(by_split.items())
         },
         'looked_into': len(forms),
-        'skipped': reports.by_kind(reports.skipped_files(inspected)),
+        'skipped': reports.by_kind(reports.skipped_files(recording[-1] for recording in forms)),
         'beside': about['files']['beside'],
         'notes': about['notes'],
         'mixtures_from_these': {
@@ -391,7 +438,7 @@ def _dry_run(
     }
     for row in made:
         try:
-            example = mix(row)
+            example = job.mixed(row)
         except audio.BadInput:
             continue
         result['example'] = {
@@ -408,53 +455,22 @@ def _dry_run(
 
 def run(
     *,
-    name: str,
-    utterances: list[Recording],
     output_dir: str,
     roots: dict[str, str] | None = None,
-    sample_rate: int = 8000,
-    plan: Callable = pairing.random_pairs,
-    resplit: Callable | None = None,
-    mix: Callable = mixing.mix,
-    min_seconds: float = 0.0,
-    max_clipped: float = audio.CLIPPED,
-    seed: int = 0,
     argv: Sequence[str] = (),
     dry_run: bool = False,
     overwrite: bool = False,
-    snr_rule: str = SPEECH_RULE,
-    extra_metadata: dict | None = None,
-    notes: Callable | None = None,
-    warnings: Sequence[str] = (),
-    beside: dict | None = None,
+    **what,
 ) -> dict:
     """Make a data set of mixtures in `output_dir`.
 
     Args:
-        name: of the data set, `[a-z][a-z0-9_]*`.
-        utterances: files to use; ids unique.
         output_dir: folder of the data set, local or any URL that Beam's file systems write.
         roots: {flag: folder} in which the files lie, for the tables to name them by.
-        sample_rate: of the data set; higher native rates are resampled, lower ones are skipped.
-        plan: `plan(recordings that were looked into) -> list of mixtures.Mixture`, options bound
-            with `functools.partial`. If it is (a partial of) `pairing.random_pairs`,
-            `sample_rate` and `seed` are filled in here.
-        resplit: `resplit(good recordings) -> {source_id: split}`, by which splits are dealt anew
-            where the plan is refused: before the files are looked into nobody knows who has none
-            that can be used.
-        mix: `mix(mixture, sample_rate=) -> records.Example`, e.g. `mix.mix`.
-        min_seconds: shorter files are skipped.
-        max_clipped: files with a larger share of clipped samples are skipped.
-        seed: of every random number, together with the mixture's id.
         argv: Beam's flags.
         dry_run: count, make one mixture in memory, write nothing.
         overwrite: replace a finished data set in `output_dir`, once the new one is planned.
-        snr_rule: one sentence for metadata and report: what `snr_db` means here.
-        extra_metadata: JSON values to add to dataset.json (`job`, `config`, licences, ...).
-        notes: `notes(good recordings, mixtures) -> {title: lines, or {row: {column: value}}}`,
-            more chapters for the report.
-        warnings: lines to add to the report's warnings.
-        beside: what else lies in the trees, `recordings.unused`.
+        **what: see `Job`.
     Returns:
         The report (see report.json), or the dry run's counts; `seconds` is how long it took.
     Raises:
@@ -462,43 +478,26 @@ def run(
         ValueError: if ids repeat or no mixture can be made.
         OSError: if `output_dir` cannot be written.
     """
-    if not name.isidentifier() or not name.islower() or names.part(name) != name:
+    job = Job(**what)
+    if not job.name.isidentifier() or not job.name.islower() or names.part(job.name) != job.name:
         raise ValueError(
-            f'name {name!r}: use small letters, digits and _, first a letter, at most '
+            f'name {job.name!r}: use small letters, digits and _, first a letter, at most '
             f'{names.LONGEST} bytes'
         )
-    check_unique([x.id for x in utterances], 'utterance')
-    if getattr(plan, 'func', plan) is pairing.random_pairs:
-        plan = functools.partial(plan, sample_rate=sample_rate, seed=seed)
-    mix = functools.partial(mix, sample_rate=sample_rate)
-    limits = dict(sample_rate=sample_rate, min_seconds=min_seconds, max_clipped=max_clipped)
+    check_unique([x.id for x in job.utterances], 'utterance')
+    if dry_run:
+        return _dry_run(job)
     metadata = {
         'rules_version': mixing.RULES_VERSION,
-        'snr_rule': snr_rule,
-        'seed': seed,
-        **(extra_metadata or {}),
+        'snr_rule': job.snr_rule,
+        'seed': job.seed,
+        **job.extra_metadata,
         'schema_version': records.SCHEMA_VERSION,
-        'name': name,
-        'sample_rate': sample_rate,
+        'name': job.name,
+        'sample_rate': job.sample_rate,
     }
-    flags, unit = metadata.get('config', {}), metadata.get('source_unit', 'speakers')
-    report = functools.partial(
-        _first_report, metadata=metadata, beside=beside or {}, notes=notes, warnings=warnings
-    )
-    if dry_run:
-        return _dry_run(
-            utterances,
-            plan,
-            mix,
-            inspect=functools.partial(audio.inspect_forms, **limits),
-            report=report,
-            resplit=resplit,
-            name=name,
-            unit=unit,
-            flags=flags,
-        )
     began = time.monotonic()
-    replacing = prepare(output_dir, name, overwrite)
+    replacing = prepare(output_dir, job.name, overwrite)
     staging = buckets.join(output_dir, STAGING)
     earlier = functools.partial(_earlier, output_dir, replacing)
     tables = [buckets.join(staging, name) for name in ('inspect.csv', 'mix.csv')]
@@ -506,16 +505,16 @@ def run(
     with progress.Reporter() as reporter:
         try:
             proof = lock.proof(output_dir)
-            forms = _looked_into(utterances, tables[0], roots, limits, argv, reporter, proof)
+            forms = _looked_into(job, tables[0], roots, argv, reporter, proof)
             with progress.uncollected():
-                forms, rows, lines = _planned(forms, plan, flags, resplit, unit)
+                forms, rows, lines = _planned(job, forms)
                 contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
                 metadata['mixtures'] = records.digest(contents['mixtures.csv'])
                 if any(source.heard for row in rows for source in row.sources):
                     metadata['reverberation'] = True  # of the sources, in the noise
                 work = assign_shards(rows)
                 parts = write_parts(tables[1], contents['mixtures.csv'], work.values())
-                written = [records.shard_name(name, *place) for place in work]
+                written = [records.shard_name(job.name, *place) for place in work]
                 written += [records.DATASET_FILE, *METADATA_FILES]
                 written += map(records.index_name, sorted({place[0] for place in work}))
                 make_room(output_dir, written)
@@ -524,15 +523,16 @@ def run(
                     write_shard,
                     table=tables[1],
                     roots=roots,
-                    mix=mix,
-                    name=name,
+                    mix=functools.partial(job.mix, sample_rate=job.sample_rate),
+                    name=job.name,
                     output_dir=output_dir,
                     proof=proof,
                     ticks=reporter.folder,
                 )
-                about = report(forms, [row for row in rows if not row.problem], also=lines)
+                made = [row for row in rows if not row.problem]
+                about = _first_report(job, forms, made, lines)
                 lost = [row for row in rows if row.problem]
-                del rows  # most of what is held, and in the tables by now
+                del rows, made  # most of what is held, and in the tables by now
             shards = list(engine.each(list(zip(work, parts)), do, argv, staging, proof))
             bad = {(x['split'], one['name']): one for x in shards for one in x['skipped']}
             if bad:
@@ -582,66 +582,60 @@ def _earlier(output_dir: str, replacing: bool) -> str:
 
 
 def _looked_into(
-    utterances: list[Recording],
+    job: Job,
     table: str,
     roots: dict[str, str],
-    limits: dict,
     argv: Sequence[str],
     reporter: progress.Reporter,
     proof: tuple | None,
 ) -> list[list[Recording]]:
     """Of each recording the forms that are bad, and the one that counts."""
-    if not utterances:
+    if not job.utterances:
         return []
-    count = len(utterances)
+    count = len(job.utterances)
     step = max(1, min(count // PIECES, MOST_FILES))
     groups = [range(start, min(start + step, count)) for start in range(0, count, step)]
-    parts = write_parts(table, recordings.to_csv(utterances, roots), groups)
+    parts = write_parts(table, recordings.to_csv(job.utterances, roots), groups)
     reporter.totals['inspect'] = count
-    do = functools.partial(inspect, table=table, roots=roots, limits=limits, ticks=reporter.folder)
+    how = dict(table=table, roots=roots, limits=job.limits, ticks=reporter.folder)
+    do = functools.partial(inspect, **how)
     made = engine.each(parts, do, argv, os.path.dirname(table), proof)
     changed = itertools.chain.from_iterable(made)
     return [
         [dataclasses.replace(recording, **changes) for changes in forms]
-        for recording, forms in zip(utterances, changed, strict=True)
+        for recording, forms in zip(job.utterances, changed, strict=True)
     ]
 
 
 def _first_report(
-    forms: list[list[Recording]],
-    rows: list[Mixture],
-    *,
-    metadata: dict,
-    beside: dict,
-    notes: Callable | None,
-    warnings: Sequence[str],
-    also: Sequence[str],
+    job: Job, forms: list[list[Recording]], rows: list[Mixture], also: Sequence[str]
 ) -> dict:
     """The report as far as it is known before anything is mixed.
 
     Args:
+        job: what is made.
         forms: see `_looked_into`.
         rows: the mixtures that will be made.
-        metadata, beside, notes, warnings: see `run`.
         also: further warnings.
     """
     inspected = [recording[-1] for recording in forms]
     good = [x for x in inspected if not x.problem]
     converted = [note for x in good for note in x.converted]
-    beside = reports.with_forms(beside, forms)
-    more = notes(good, rows) if notes else {}
+    beside = reports.with_forms(job.beside, forms)
+    more = job.notes(good, rows) if job.notes else {}
     lines = reports.warnings(
         inspected,
         rows,
         beside=beside,
-        sample_rate=metadata['sample_rate'],
-        flags=metadata.get('config', {}),
-        unit=metadata.get('source_unit', 'speakers'),
-        also=[*warnings, *also],
+        sample_rate=job.sample_rate,
+        flags=job.flags,
+        unit=job.unit,
+        also=[*job.warnings, *also],
     )
+    about = {key: job.extra_metadata[key] for key in ('source_unit',) if key in job.extra_metadata}
     return {
-        'name': metadata['name'],
-        'snr_rule': metadata['snr_rule'],
+        'name': job.name,
+        'snr_rule': job.snr_rule,
         'files': {
             'total': len(inspected),
             'good': len(good),
@@ -651,7 +645,7 @@ def _first_report(
         },
         'skipped_files': [*reports.skipped_files(inspected), *beside.get('problems', [])],
         'notes': {**more, 'Warnings': [*lines, *more.get('Warnings', [])]},
-        **{key: metadata[key] for key in ('source_unit',) if key in metadata},
+        **about,
     }
 
 

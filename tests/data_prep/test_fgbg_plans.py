@@ -63,13 +63,13 @@ def test_recordings_without_a_usable_sound_take_no_part_in_the_dealing():
     for seed in range(12):
         sounds, _ = banks.split(found, seed=seed)
         bad = [dataclasses.replace(x, problem='silent' * (x.id == 'a-0')) for x in sounds]
-        forms, rows, told = build._planned(
-            [[x] for x in bad],
-            functools.partial(plan, counts=counts),
-            {},
-            lambda good, seed=seed: {x.source_id: x.split for x in banks.split(good, seed=seed)[0]},
-            'source recordings',
+        job = build.Job(
+            name='x',
+            utterances=[],
+            plan=functools.partial(plan, counts=counts),
+            resplit=lambda good: {x.source_id: x.split for x in banks.split(good, seed=seed)[0]},
         )
+        forms, rows, told = build._planned(job, [[x] for x in bad])
         assert collections.Counter(row.split for row in rows) == counts
         splits = {form.path: form.split for (form,) in forms}
         for row in rows:

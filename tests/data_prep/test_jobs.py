@@ -307,7 +307,8 @@ def test_a_split_of_which_nothing_can_be_mixed_says_why_in_words(corpus, tmp_pat
     def fail(spec, **_):
         raise mix.BadInput('silent part', f'{spec.id}: -inf dB')
 
-    monkeypatch.setattr(build.run, '__kwdefaults__', {**build.run.__kwdefaults__, 'mix': fail})
+    defaults = build.Job.__init__.__kwdefaults__
+    monkeypatch.setattr(build.Job.__init__, '__kwdefaults__', {**defaults, 'mix': fail})
     with pytest.raises(SystemExit, match=r"made; silent part: 4 \(e.g. [^{}']*: -inf dB\)$"):
         run_folder(corpus, tmp_path, '--train_pairs=4', '--test_fraction=0', '--validation_pairs=4')
 

@@ -218,8 +218,9 @@ def test_who_has_too_few_pieces_is_in_training_alone():
 def test_a_mixture_that_fits_no_record_is_skipped_before_it_is_mixed(flags, way):
     sources = (Source('/a', 'a'), Source('/b', 'b'))
     rows = [Mixture(name, 'test', sources, n) for name, n in (('x', 9), ('y', 1 << 29))]
-    fits, long = build._plan([], lambda _: rows, flags)
+    how = dict(name='x', utterances=[], extra_metadata={'config': flags})
+    fits, long = build._plan(build.Job(plan=lambda _: rows, **how), [])
     assert fits == rows[0] and long.problem == 'too long'
     assert long.detail == f'536,870,912 samples, a record of 2 holds 536,608,768 each{way}'
     with pytest.raises(ValueError, match='none of its 1 mixture can be made, e.g. y: 536,870,912'):
-        build._plan([], lambda _: rows[1:], flags)
+        build._plan(build.Job(plan=lambda _: rows[1:], **how), [])
