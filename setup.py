@@ -51,10 +51,10 @@ setup(
         'fgsep_jax.configs',  # so that an installation has them, by name
     ],
     package_dir={'fgsep_jax.configs': 'configs'},
-    # the class tables, what workers are made from; the small models; what starts runs elsewhere;
-    # template, style and script of the report's page
+    # the class tables, voices and words, what workers are made from; the small models; what starts
+    # runs elsewhere; template, style and script of the report's page
     package_data={
-        'data_prep': ['*.csv', 'Dockerfile', 'worker_requirements.txt'],
+        'data_prep': ['*.csv', '*.json', 'Dockerfile', 'worker_requirements.txt'],
         'fgsep_jax': ['py.typed', 'shipped/*.safetensors'],
         'fgsep_jax.launch': ['*.sbatch', '*.yaml'],
         'fgsep_jax.report': ['*.html', '*.css', '*.js'],

@@ -115,12 +115,12 @@ def shown_db(level_db: float) -> str:
 class _Statistics:
     """What is in the channels of a sound, gathered block by block."""
 
-    def __init__(self, channels: int, *, clip: float, run: int = 3):
-        self.count, self._clip, self._run = 0, clip, run
+    def __init__(self, channels: int, *, clip: float):
+        self.count, self._clip = 0, clip
         self.sum_C, self.square_C = np.zeros(channels), np.zeros(channels)
         self.low_C, self.high_C = np.full(channels, math.inf), np.full(channels, -math.inf)
-        self._clipped_C = np.zeros(channels, np.int64)
-        self._running_C = np.zeros(channels, np.int64)  # clipped samples up to the block's end
+        self._clipped_C = np.zeros(channels, np.int64)  # in runs of three samples or more
+        self._before_3C = np.zeros((3, channels), bool)  # whether the last ones are at full scale
 
     def add(self, block_TC: np.ndarray) -> None:
         """Take one more block in."""
@@ -132,24 +132,12 @@ class _Statistics:
         self.square_C += np.square(block_TC, dtype=np.float64).sum(axis=0)
         self.low_C = np.minimum(self.low_C, block_TC.min(axis=0))
         self.high_C = np.maximum(self.high_C, block_TC.max(axis=0))
-        loud_TC = np.abs(block_TC) >= self._clip
-        for channel in range(block_TC.shape[1]):
-            self._add_runs(channel, loud_TC[:, channel])
-
-    def _add_runs(self, channel: int, loud_T: np.ndarray) -> None:
-        before = self._running_C[channel]
-        if not before and not loud_T.any():
-            return
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], loud_T.astype(np.int8), [0]])))
-        lengths = edges[1::2] - edges[::2]
-        self._running_C[channel] = 0
-        if before and loud_T[0]:
-            lengths[0] += before
-        elif before:
-            lengths = np.concatenate([[before], lengths])
-        if loud_T[-1]:  # goes on in the next block
-            self._running_C[channel], lengths = lengths[-1], lengths[:-1]
-        self._clipped_C[channel] += lengths[lengths >= self._run].sum()
+        loud_TC = np.concatenate([self._before_3C, np.abs(block_TC) >= self._clip])
+        self._before_3C = loud_TC[-3:]
+        if loud_TC.any():
+            third_TC = loud_TC[2:] & loud_TC[1:-1] & loud_TC[:-2]  # of a run, or a later one
+            first_TC = third_TC[1:] & ~third_TC[:-1]  # with which the two before it count, too
+            self._clipped_C += third_TC[1:].sum(axis=0) + 2 * first_TC.sum(axis=0)
 
     @property
     def power_C(self) -> np.ndarray:
@@ -165,8 +153,7 @@ class _Statistics:
     @property
     def clipped_C(self) -> np.ndarray:
         """Share of each channel's samples that lie in runs at full scale."""
-        last_C = np.where(self._running_C >= self._run, self._running_C, 0)
-        return (self._clipped_C + last_C) / self.count
+        return self._clipped_C / self.count
 
 
 def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, bool]:

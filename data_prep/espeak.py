@@ -6,6 +6,7 @@ the GPL.
 """
 
 import _ctypes
+import csv
 import ctypes
 import dataclasses
 import importlib.metadata
@@ -53,48 +54,14 @@ class Voice:
     volume: int = 50
 
 
-VOICES = (  # name, split, sex, language, variant, rate, pitch, pitch range, volume
-    Voice('m1', 'train', 'm', 'en-us', 'm1', 155, 42, 50),
-    Voice('m2', 'train', 'm', 'en-gb-scotland', 'm2', 145, 58, 40),
-    Voice('m3', 'train', 'm', 'en-gb-x-rp', 'm3', 165, 70, 50),
-    Voice('m4', 'train', 'm', 'de', 'm4', 150, 35, 60),
-    Voice('m7', 'train', 'm', 'it', 'm7', 155, 62, 60),
-    Voice('andy', 'train', 'm', 'en-029', 'Andy', 140, 50, 50, 30),
-    Voice('denis', 'train', 'm', 'en-us-nyc', 'Denis', 160, 66, 45),
-    Voice('hugo', 'train', 'm', 'fr', 'Hugo', 150, 45, 55),
-    Voice('boris', 'train', 'm', 'nl', 'boris', 145, 30, 40),
-    Voice('ed', 'train', 'm', 'es', 'ed', 155, 55, 60, 30),
-    Voice('lee', 'train', 'm', 'en-gb-x-gbclan', 'Lee', 140, 40, 50),
-    Voice('marco', 'train', 'm', 'en-us', 'Marco', 165, 50, 50, 30),
-    Voice('tweaky', 'train', 'm', 'sv', 'Tweaky', 165, 75, 50, 30),
-    Voice('max', 'train', 'm', 'en-gb-x-gbcwmd', 'max', 165, 50, 35),
-    Voice('quincy', 'train', 'm', 'pl', 'quincy', 160, 35, 60),
-    Voice('gustave', 'train', 'm', 'pt-br', 'gustave', 165, 60, 60),
-    Voice('michel', 'train', 'm', 'cs', 'michel', 140, 72, 40),
-    Voice('gene2', 'train', 'm', 'en-us-nyc', 'Gene2', 165, 78, 55),
-    Voice('f1', 'train', 'f', 'en-us', 'f1', 155, 50, 50),
-    Voice('f2', 'train', 'f', 'en-gb-x-rp', 'f2', 160, 57, 50),
-    Voice('f3', 'train', 'f', 'de', 'f3', 150, 60, 50),
-    Voice('f5', 'train', 'f', 'en-gb-scotland', 'f5', 165, 62, 60),
-    Voice('aunty', 'train', 'f', 'en-us-nyc', 'aunty', 145, 40, 40),
-    Voice('linda', 'train', 'f', 'en-us', 'linda', 160, 50, 50),
-    Voice('shelby', 'train', 'f', 'en-gb-x-gbcwmd', 'shelby', 140, 50, 50),
-    Voice('anika', 'train', 'f', 'it', 'anika', 130, 42, 50),
-    Voice('zac', 'train', 'f', 'en-029', 'zac', 155, 30, 50),
-    Voice('nguyen', 'train', 'f', 'fi', 'Nguyen', 165, 55, 60),
-    Voice('storm', 'validation', 'm', 'en-us', 'Storm', 160, 55, 50, 35),
-    Voice('travis', 'validation', 'm', 'en-gb-x-rp', 'travis', 150, 70, 50),
-    Voice('ian', 'validation', 'm', 'en-029', 'ian', 165, 40, 50),
-    Voice('annie', 'validation', 'f', 'en-gb-scotland', 'Annie', 155, 45, 40),
-    Voice('andrea', 'validation', 'f', 'en-us', 'Andrea', 130, 50, 50),
-    Voice('grandma', 'validation', 'f', 'en-us-nyc', 'grandma', 160, 55, 60),
-    Voice('m8', 'test', 'm', 'en-gb-x-rp', 'm8', 155, 45, 50),
-    Voice('pablo', 'test', 'm', 'en-us', 'pablo', 150, 55, 50),
-    Voice('michael', 'test', 'm', 'en-gb-scotland', 'Michael', 165, 72, 50),
-    Voice('steph', 'test', 'f', 'en-us', 'steph', 160, 42, 50),
-    Voice('belinda', 'test', 'f', 'en-gb-x-rp', 'belinda', 150, 50, 50),
-    Voice('alicia', 'test', 'f', 'en-us-nyc', 'Alicia', 170, 55, 50),
-)
+def _voices() -> tuple[Voice, ...]:
+    with open(os.path.join(os.path.dirname(__file__), 'voices.csv')) as file:
+        rows = [*csv.DictReader(file)]
+    numbers = ('rate', 'pitch', 'pitch_range', 'volume')
+    return tuple(Voice(**{**row, **{name: int(row[name]) for name in numbers}}) for row in rows)
+
+
+VOICES = _voices()
 
 
 def version() -> str:
@@ -104,7 +71,7 @@ def version() -> str:
         library.espeak_Info.restype = ctypes.c_char_p
         number = library.espeak_Info(None).decode()
     finally:
-        _unload(library)
+        _ctypes.dlclose(library._handle)
     wheel = importlib.metadata.version('espeakng-loader')
     return f'eSpeak NG {number} (espeakng-loader {wheel}, soxr {soxr.__version__})'
 
@@ -194,7 +161,7 @@ def _synthesize(voice: Voice, text: str) -> tuple[np.ndarray, int]:
         library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, _UTF8, None, None)
         library.espeak_Terminate()
     finally:
-        _unload(library)
+        _ctypes.dlclose(library._handle)
     return np.concatenate(pieces) if pieces else np.zeros(0, np.int16), native_rate
 
 
@@ -216,16 +183,7 @@ def _load() -> ctypes.CDLL:
     return ctypes.CDLL(path)
 
 
-def _unload(library: ctypes.CDLL) -> None:
-    if os.name == 'nt':
-        _ctypes.FreeLibrary(library._handle)
-    else:
-        _ctypes.dlclose(library._handle)
-
-
 def _is_loaded(path: str) -> bool:
-    if not hasattr(os, 'RTLD_NOLOAD'):
-        return False
     try:
         _ctypes.dlclose(ctypes.CDLL(path, mode=os.RTLD_NOLOAD)._handle)
     except OSError:

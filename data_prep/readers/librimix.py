@@ -57,27 +57,25 @@ def read(
     parts = {
         part: split
         for part, split in PARTS.items()
-        if split in splits and (split != 'train' or not train_parts or part in train_parts)
+        if split != 'train' or not train_parts or part in train_parts
     }
     absent = [part for part in train_parts if not os.path.isdir(os.path.join(base, part))]
     if absent:
         names = ', '.join(map(printable, sorted(os.listdir(base))))
         raise TreeError(f'{base} has no {", ".join(absent)}; it has {names}')
 
-    def speakers_of(stem):
-        names = [name.split('-')[0] for name in stem.split('_')]
-        return tuple(names) if len(names) == speakers and all(names) else None
+    def named(stem):
+        names = tuple(name.split('-')[0] for name in stem.split('_'))
+        return (names, ()) if len(names) == speakers and all(names) else None
 
-    utterances, listed = mixed.read(
+    return mixed.read(
+        root,
         base,
         parts,
         mixture,
-        speakers_of,
-        lambda stem: None,
+        named,
         layout,
         splits=splits,
         sources=sources,
         noise='noise' if noise else '',
     )
-    mixed.refuse_shared(root, utterances, listed)
-    return utterances, listed

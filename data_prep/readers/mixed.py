@@ -5,7 +5,7 @@ import dataclasses
 import os
 
 from data_prep import recordings
-from data_prep.mixtures import NOISE, Mixture, Source, counted_out
+from data_prep.mixtures import NOISE, Mixture, Source, counted_out, snr_of
 from data_prep.recordings import Recording, TreeError, printable
 from fgsep_jax.names import counted
 
@@ -116,39 +116,42 @@ def refuse_one_speaker(*speakers: str) -> None:
 
 
 def read(
+    root: str,
     base: str,
     parts: dict[str, str],
     mixture: str,
-    speakers_of: Callable[[str], tuple[str, ...] | None],
-    levels_of: Callable[[str], tuple[float, ...] | None],
+    named: Callable[[str], tuple[tuple[str, ...], tuple[float, ...]] | None],
     layout: str,
     *,
     splits: tuple[str, ...],
     sources: tuple[str, ...] = ('s1', 's2'),
     heard: tuple[str, ...] = (),
     noise: str = '',
+    together: tuple[str, ...] = (),
 ) -> tuple[list[Recording], list[Mixture]]:
     """The recordings and ready mixtures of each part.
 
     A mixture whose name breaks a rule has a problem, and no sources.
 
     Args:
-        base: the folder that holds the parts.
+        root: the folder that was given, for a refusal.
+        base: the one in it that holds the parts.
         parts: {folder: split}.
         mixture: the folder of the mixtures in each part, beside those of the sources.
-        speakers_of: the speakers that a name tells; None where it is no mixture's.
-        levels_of: their levels that a name tells, if it does.
-        layout: what such a tree looks like, for the refusal.
-        splits: those that must be there.
+        named: the speakers, and their levels if any, that a name tells; None where it is no
+            mixture's, ValueError where it breaks a rule.
+        layout: what such a tree looks like, for a refusal.
+        splits: to take; they must be there.
         sources: the folders of the sources.
         heard: those of the sources as they are in the mixture, where these are others.
         noise: that of the noise; empty: there is none in the mixture.
+        together: see `refuse_shared`.
     Raises:
-        TreeError: if one of `splits` has none.
+        TreeError: if one of `splits` has none, or `refuse_shared` refuses them.
     """
     utterances, listed, strays = [], [], []
     for part, split in parts.items():
-        if not os.path.isdir(os.path.join(base, part)):
+        if split not in splits or not os.path.isdir(os.path.join(base, part)):
             continue
         called = (mixture, *sources, *heard, *([noise] if noise else []))
         missing = [name for name in called if not os.path.isdir(os.path.join(base, part, name))]
@@ -165,17 +168,17 @@ def read(
         names = {stem: paths for name in sources for stem, paths in by_folder[name].items()}
         for stem, paths in sorted(names.items()):
             name = os.path.basename(paths[0])
-            speakers = speakers_of(stem)
-            if speakers is None:  # not one of the mixtures; the report counts it
-                strays.append(paths[0])
-                continue
 
             def paths_in(folder):
                 return by_folder[folder].get(stem, [os.path.join(base, part, folder, name)])
 
             ready = tuple(paths_in(mixture))
             try:
-                levels = levels_of(stem)
+                told = named(stem)
+                if told is None:  # not one of the mixtures; the report counts it
+                    strays.append(paths[0])
+                    continue
+                speakers, levels = told
                 refuse_one_speaker(*speakers)
             except ValueError as error:
                 problem = {'problem': 'name breaks a rule', 'detail': str(error)}
@@ -199,7 +202,10 @@ def read(
             if ready[1:]:  # which one is good is found out, and the bad ones are counted
                 id_ = f'{part}/{printable(stem)}/{mixture}'
                 utterances.append(Recording(id_, speakers[0], ready[0], split, others=ready[1:]))
-            listed.append(Mixture(printable(stem), split, tuple(made_of), ready=ready))
+            snr_db = snr_of(levels) if len(levels) > 2 else None
+            listed.append(
+                Mixture(printable(stem), split, tuple(made_of), snr_db=snr_db, ready=ready)
+            )
     if strays and not listed:
         raise TreeError(f'{printable(strays[0])} is not named as expected: {layout}')
     present = {line.split for line in listed if not line.problem}
@@ -213,4 +219,5 @@ def read(
             raise TreeError(
                 f'{base} has no mixtures for the split {split} (folder {folders}){bad}; {way}'
             )
+    refuse_shared(root, utterances, listed, together=together)
     return utterances, listed

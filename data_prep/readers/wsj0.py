@@ -1,12 +1,12 @@
 """WSJ0-2mix and -3mix: MERL's tree, or WSJ0 itself and MERL's lists; and WHAM!, WHAMR! after it."""
 
 import collections
-import dataclasses
+import functools
 import os
 import re
 
 from data_prep import recordings, tables
-from data_prep.mixtures import Mixture, Source, snr_of
+from data_prep.mixtures import Mixture, Source
 from data_prep.readers import mixed
 from data_prep.readers.mixed import SPLITS
 from data_prep.recordings import Recording, TreeError, printable
@@ -18,20 +18,16 @@ COUNTS = {'train': 20000, 'validation': 5000, 'test': 3000}
 _NUMBER = r'[-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf)'
 
 
-def _speakers_of(count: int):
-    """A function: speakers that a mixture's name tells, None where it is not of so many."""
-    name = '_'.join([rf'[^_]+_{_NUMBER}'] * count)
+def _named(stem: str, *, speakers: int, levels: bool) -> tuple[tuple, tuple] | None:
+    """Speakers that a mixture's name tells, and the levels if asked; None: of so many it is none's.
 
-    def speakers(stem: str) -> tuple[str, ...] | None:
-        if re.fullmatch(name, stem):
-            return tuple(utterance[:3] for utterance in stem.split('_')[::2])
+    Raises:
+        ValueError: the rule that a level breaks.
+    """
+    if not re.fullmatch('_'.join([rf'[^_]+_{_NUMBER}'] * speakers), stem):
         return None
-
-    return speakers
-
-
-def _levels_named(stem: str) -> tuple[float, ...]:
-    return _levels(*stem.split('_')[1::2])
+    utterances, numbers = stem.split('_')[::2], stem.split('_')[1::2]
+    return tuple(name[:3] for name in utterances), _levels(*numbers) if levels else ()
 
 
 def _levels(*texts: str) -> tuple[float, ...]:
@@ -74,26 +70,9 @@ def read(
     )
     inner = ('min', 'wav8k/min', f'{speakers}speakers/wav8k/min')
     base = mixed.find_base(root, inner, PARTS, layout)
-    parts = {part: split for part, split in PARTS.items() if split in splits}
-    utterances, listed = mixed.read(
-        base,
-        parts,
-        'mix',
-        _speakers_of(speakers),
-        _levels_named,
-        layout,
-        splits=splits,
-        sources=sources,
-    )
-    if speakers > 2:
-        listed = [
-            row
-            if row.problem
-            else dataclasses.replace(row, snr_db=snr_of([x.level_db for x in row.sources]))
-            for row in listed
-        ]
-    mixed.refuse_shared(root, utterances, listed, together=_TOGETHER)
-    return utterances, listed
+    named = functools.partial(_named, speakers=speakers, levels=True)
+    how = dict(splits=splits, sources=sources, together=_TOGETHER)
+    return mixed.read(root, base, PARTS, 'mix', named, layout, **how)
 
 
 def read_wham(
@@ -143,21 +122,19 @@ def read_wham(
             f'--{flag}={value}: {base} is WHAM!, whose mixtures and sources are of one kind; leave '
             'it out'
         )
-    parts = {part: split for part, split in PARTS.items() if split in splits}
-    utterances, listed = mixed.read(
+    return mixed.read(
+        root,
         base,
-        parts,
+        PARTS,
         mixture,
-        _speakers_of(2),
-        lambda stem: None,
+        functools.partial(_named, speakers=2, levels=False),
         layout,
         splits=splits,
         sources=sources,
         heard=heard,
         noise='' if clean else 'noise',
+        together=_TOGETHER,
     )
-    mixed.refuse_shared(root, utterances, listed, together=_TOGETHER)
-    return utterances, listed
 
 
 def _key(path: str) -> str:
@@ -272,12 +249,8 @@ def read_lists(
     made = {row.split for row in listed if all(source.path in present for source in row.sources)}
     for split in splits:
         if split not in made:
-            listed_here = [
-                recording for recording in utterances.values() if recording.split == split
-            ]
-            absent = next(
-                (recording.path for recording in listed_here if recording.path not in present), ''
-            )
+            paths = (x.path for x in utterances.values() if x.split == split)
+            absent = next((path for path in paths if path not in present), '')
             left = ','.join(name for name in splits if name in made)
             raise TreeError(
                 f'{wsj0_dir}: no mixture of the split {split} has its files, e.g. {absent} is '
