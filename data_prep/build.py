@@ -50,7 +50,7 @@ from data_prep.output import (
     write_whole,
     written,
 )
-from data_prep.recordings import Recording
+from data_prep.recordings import Recording, grouped
 from fgsep_jax import buckets, files, lock, names
 from fgsep_jax.data import audio_files, records
 from fgsep_jax.names import counted
@@ -74,11 +74,9 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[int]]:
     Rows that were refused as they were mixed have their share in the number of shards, so that a
     table which says so makes those of the job that found it out.
     """
-    splits, work = {}, {}
-    for i, row in enumerate(rows):
-        if not row.problem or row.problem in mixing.REFUSED:
-            splits.setdefault(row.split, []).append(i)
-    for split, members in sorted(splits.items()):
+    work = {}
+    wanted = (i for i, x in enumerate(rows) if not x.problem or x.problem in mixing.REFUSED)
+    for split, members in sorted(grouped(wanted, lambda i: rows[i].split).items()):
         sizes = (
             2 * (len(row.targets) + row.noisy) * row.samples
             for row in map(rows.__getitem__, members)
@@ -405,10 +403,7 @@ def _planned(
 
 def _dry_run(job: Job) -> dict:
     """Counts, and one mixture made in memory; nothing is written."""
-    by_split = {}
-    for recording in job.utterances:
-        by_split.setdefault(recording.split, []).append(recording)
-    forms = []
+    by_split, forms = grouped(job.utterances, lambda recording: recording.split), []
     for members in by_split.values():
         # Neighbours stay together: a plan from a list needs both sources of a line.
         stride = max(1, len(members) // DRY_RUN_FILES)
@@ -709,9 +704,7 @@ def finish(
     def write(name, data):
         write_whole(buckets.join(output_dir, name), data)
 
-    by_split = {}
-    for shard in shards:
-        by_split.setdefault(shard['split'], []).append(shard)
+    by_split = grouped(shards, lambda shard: shard['split'])
     entries, numbers, lengths, sizes, fewer = {}, {}, {}, {}, []
     absent = [{'name': row.id, 'kind': row.problem, 'detail': row.detail} for row in lost]
     for split, members in sorted(by_split.items()):

@@ -27,6 +27,7 @@ import grpc
 
 from data_prep import progress
 from data_prep.output import listing, read_whole, write_whole
+from data_prep.progress import EngineError
 from data_prep.tables import printable
 from fgsep_jax import buckets, lock
 from fgsep_jax.data import audio_files
@@ -35,10 +36,6 @@ from fgsep_jax.names import counted
 UNWRITABLE = 'cannot be written to'
 START_SECONDS = 120  # in which a worker must be there, from when it is asked for
 LOST = 'a worker was lost'
-
-
-class EngineError(RuntimeError):
-    """The work cannot be done where it was sent to, or workers are lost again and again."""
 
 
 class _Lost(EngineError):

@@ -16,11 +16,11 @@ import tempfile
 import types
 import unicodedata
 
-from data_prep import mixtures, pairing, recordings, report as reports, tables
+from data_prep import mixtures, pairing, progress, recordings, report as reports, tables
 from data_prep.mixtures import Mixture
-from data_prep.output import own_files
+from data_prep.output import own_files, read_json
 from data_prep.recordings import Recording
-from fgsep_jax import buckets, command_line, files, lock, names
+from fgsep_jax import buckets, command_line, lock, names
 from fgsep_jax.names import counted
 
 # Beam takes seconds to import: whatever needs it is imported where used, once the flags are known
@@ -459,14 +459,14 @@ def config_of(args: types.SimpleNamespace) -> dict:
 
 def _refuse_finished(args: types.SimpleNamespace) -> None:
     """Refuse at once, without Beam, a folder that `build.run` would refuse in the end."""
-    path = os.path.join(args.output_dir, 'dataset.json')
-    if not (args.overwrite or args.dry_run) and os.path.isfile(path):
-        with contextlib.suppress(_Unreadable):  # build.run says what it is
-            if {'name', 'splits', 'schema_version'} <= files.read_json(path, _Unreadable).keys():
-                raise ValueError(
-                    f'{args.output_dir} holds a finished data set; give another --output_dir, or '
-                    '--overwrite'
-                )
+    if args.overwrite or args.dry_run or buckets.is_url(args.output_dir):
+        return
+    metadata = read_json(os.path.join(args.output_dir, 'dataset.json'))
+    if {'name', 'splits', 'schema_version'} <= metadata.keys():
+        raise ValueError(
+            f'{args.output_dir} holds a finished data set; give another --output_dir, or '
+            '--overwrite'
+        )
 
 
 def _refuse_overlap(args: types.SimpleNamespace) -> None:
@@ -506,10 +506,6 @@ def _refuse_missing(job_parser: command_line.Parser, args: types.SimpleNamespace
             raise ValueError(
                 f'--{flag}={names.shown(folder)}: {what}; looked for: {job_parser.about(flag)}'
             )
-
-
-class _Unreadable(Exception):
-    pass
 
 
 @contextlib.contextmanager
@@ -598,11 +594,7 @@ def run(
             )
     except (ValueError, OSError) as error:
         raise command_line.refusal(error) from error
-    except RuntimeError as error:
-        from data_prep import engine
-
-        if not isinstance(error, engine.EngineError):
-            raise
+    except progress.EngineError as error:
         refused = command_line.refusal(error)
         refused.code = os.EX_UNAVAILABLE
         raise refused from error

@@ -7,7 +7,7 @@ import itertools
 from data_prep import progress
 from data_prep.draws import stable_hash, uniform
 from data_prep.mixtures import Mixture, counted_out, part, snr_of
-from data_prep.recordings import Recording
+from data_prep.recordings import Recording, grouped
 from fgsep_jax.names import counted
 
 _AT_ONCE = 1 << 16  # groups of three and more that are put in order together
@@ -74,9 +74,8 @@ def _pass(
 
 def _unused(segments: list[Recording], seed: int, split: str, used: set, size: int) -> list[tuple]:
     """Groups that passes do not come by, ordered by hash: of pairs all, of more some at once."""
-    by_speaker = {}
-    for segment in sorted(segments, key=lambda segment: segment.id):
-        by_speaker.setdefault(segment.source_id, []).append(segment)
+    in_order = sorted(segments, key=lambda segment: segment.id)
+    by_speaker = grouped(in_order, lambda segment: segment.source_id)
     left = (
         group
         for members in itertools.permutations(by_speaker.values(), size)

@@ -14,6 +14,10 @@ import threading
 import time
 
 
+class EngineError(RuntimeError):
+    """The work cannot be done where it was sent to, or workers are lost again and again."""
+
+
 def tick(folder: str, stage: str) -> None:
     """Count one more element of a stage as done; silent where there is no such folder."""
     # A full disk ends whatever writes the data.

@@ -128,6 +128,14 @@ class Walked:
     originals: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
+def grouped(items: Iterable, key: Callable) -> dict[object, list]:
+    """{key of an item: all items of this key}, both in the order in which they come."""
+    groups = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def unique_ids(found: list[Recording], place: Callable[[str], tuple]) -> list[Recording]:
     """The recordings; of those that share an id, each gets a hash of its place added.
 
@@ -272,15 +280,12 @@ def in_forms(
     Returns:
         {relative path: full paths of its other forms, the first to be tried first}.
     """
-    groups = collections.defaultdict(list)
-    for path, name in named.items():
-        groups[name].insert(0, path)
     return {
-        forms[0]: (
-            *(posixpath.join(root, form) for form in forms[1:]),
-            *(x for form in forms for x in files[form]),
+        path: (
+            *(posixpath.join(root, form) for form in others),
+            *(x for form in (path, *others) for x in files[form]),
         )
-        for forms in groups.values()
+        for path, *others in map(reversed, grouped(named, named.get).values())
     }
 
 

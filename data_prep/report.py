@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep import pairing
 from data_prep.mixtures import NOISE, Mixture
-from data_prep.recordings import Recording
+from data_prep.recordings import Recording, grouped
 from data_prep.scenes import TEST_SUBSETS, sounds_of
 from data_prep.tables import printable
 from fgsep_jax import pcm
@@ -208,15 +208,12 @@ def warnings(
         lines.append(
             f'skipped {len(skipped)} of {counted(len(inspected), "file")}: {kinds(skipped)}'
         )
-    by_fault = {}
-    for bad in beside.get('problems', []):
-        by_fault.setdefault(bad['kind'], []).append(bad)
+    by_fault = grouped(beside.get('problems', []), lambda bad: bad['kind'])
     for kind, (bad, *more) in by_fault.items():
         rest = f'; and {len(more)} more of this kind, see report.json' if more else ''
         lines.append(f'{bad["path"]} is skipped: {kind} ({bad["detail"]}){rest}')
-    groups = {}
-    for x in inspected:  # a sound's recording is mostly one file: its class is what matters
-        groups.setdefault(x.owner, []).append(x)
+    # A sound's recording is mostly one file: its class is what matters.
+    groups = grouped(inspected, lambda x: x.owner)
     lost = {key: files for key, files in groups.items() if all(x.problem for x in files)}
     lines += [
         f'{key} ends with nothing, {counted(len(files), "file")} skipped: '
@@ -225,9 +222,7 @@ def warnings(
     ]
     if len(lost) > SHOWN:
         lines.append(f'{len(lost) - SHOWN} more end with nothing, see the skipped files')
-    by_split = {}
-    for row in rows:
-        by_split.setdefault(row.split, []).append(row)
+    by_split = grouped(rows, lambda row: row.split)
     sources = {
         split: {source.source_id for row in members for source in row.wanted}
         for split, members in by_split.items()
@@ -275,10 +270,8 @@ def _counts(split: str, flags: dict) -> list[str]:
 
 def _usable(good: list[Recording], flags: dict, sample_rate: int) -> dict[str, set[str]]:
     """{split: who has usable files there}, of subsets of test sounds and dealt recordings, too."""
-    usable = {}
-    for x in good:
-        if x.role != NOISE:
-            usable.setdefault(x.split, set()).add(x.source_id)
+    by_split = grouped((x for x in good if x.role != NOISE), lambda x: x.split)
+    usable = {split: {x.source_id for x in members} for split, members in by_split.items()}
     sounds = [x for x in good if x.seen is not None]
     for split in TEST_SUBSETS:
         of_roles = itertools.chain.from_iterable(sounds_of(sounds, split).values())

@@ -1,7 +1,7 @@
 """Scenes: events on backgrounds, of seen and unseen classes, in the subsets of paper 1."""
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 
 from data_prep.draws import stable_hash, uniform
@@ -72,6 +72,15 @@ def _stream(sounds: list[Recording], by_class: bool, *key) -> Iterator[Recording
         turn += 1
 
 
+def _first_fitting(waiting: list, stream: Iterator, fits: Callable) -> Recording:
+    """The first that fits of those that wait, or else of the stream; those before it wait, too."""
+    place = next((i for i, sound in enumerate(waiting) if fits(sound)), None)
+    while place is None:
+        waiting.append(next(stream))
+        place = len(waiting) - 1 if fits(waiting[-1]) else None
+    return waiting.pop(place)
+
+
 def pairs(
     sounds: dict[str, list[Recording]], count: int, *, by_class: bool, key: tuple
 ) -> list[tuple[Recording, Recording, int]]:
@@ -102,11 +111,7 @@ def pairs(
                 and used[name, background.id] <= allowed
             )
 
-        place = next((i for i, sound in enumerate(waiting) if fits(sound)), None)
-        while place is None:
-            waiting.append(next(second))
-            place = len(waiting) - 1 if fits(waiting[-1]) else None
-        background = waiting.pop(place)
+        background = _first_fitting(waiting, second, fits)
         pair = (name, background.id)
         chosen.append((foreground, background, used[pair]))
         used[pair] += 1
@@ -155,11 +160,7 @@ def further_events(
         taken, events = {foreground.source_id, background.source_id}, []
         more = more or _stream(sounds, by_class, *key, 'event')
         while len(events) < count:
-            place = next((i for i, x in enumerate(waiting) if x.source_id not in taken), None)
-            if place is None:
-                waiting.append(next(more))
-                continue
-            events.append(waiting.pop(place))
+            events.append(_first_fitting(waiting, more, lambda x: x.source_id not in taken))
             taken.add(events[-1].source_id)
         scenes.append(events)
     return scenes

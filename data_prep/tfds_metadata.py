@@ -1,6 +1,6 @@
 """TFDS metadata beside the shards, written without TensorFlow."""
 
-import os
+import pathlib
 import tempfile
 
 from etils import epath
@@ -77,8 +77,4 @@ def metadata_files(
             )
         )
         info.write_to_directory(epath.Path(folder))
-        contents = {}
-        for file in sorted(os.listdir(folder)):
-            with open(os.path.join(folder, file), 'rb') as handle:
-                contents[file] = handle.read()
-        return contents
+        return {path.name: path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())}

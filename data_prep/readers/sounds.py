@@ -431,10 +431,8 @@ def split(
             f'an unseen class: for evaluation only, e.g. {moved[0].id} (recording '
             f'{moved[0].source_id}); if those are different recordings, say so with --groups'
         )
-    members = {}
-    for sound in sounds:
-        if sound.seen:
-            members.setdefault((sound.role, sound.source_class), []).append(sound)
+    seen = (sound for sound in sounds if sound.seen)
+    members = recordings.grouped(seen, lambda sound: (sound.role, sound.source_class))
     splits = dict(fixed)
 
     def groups_of(key) -> set[str]:

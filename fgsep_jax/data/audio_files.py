@@ -27,34 +27,11 @@ from fgsep_jax.data import containers
 from fgsep_jax.names import counted, shown
 
 _BLOCK = 1 << 18  # samples decoded at a time
-# ffmpeg's names of forms that hold sound themselves.
-_CONTAINERS = [
-    'aac',
-    'ac3',
-    'aiff',
-    'amr',
-    'amrnb',
-    'amrwb',
-    'ape',
-    'asf',
-    'au',
-    'avi',
-    'caf',
-    'dts',
-    'eac3',
-    'flac',
-    'flv',
-    'mov,mp4,m4a,3gp,3g2,mj2',
-    'matroska,webm',
-    'mp3',
-    'mpeg',
-    'mpegts',
-    'ogg',
-    'tta',
-    'w64',
-    'wav',
-    'wv',
-]
+# ffmpeg's names of forms that hold sound themselves, not the names of other files.
+_CONTAINERS = (
+    'aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,mov,mp4,m4a,3gp,3g2,mj2,'
+    'matroska,webm,mp3,mpeg,mpegts,ogg,tta,w64,wav,wv'
+)
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives about 2^63 where the header says nothing
 STOPPED = 'the machine cannot read on'
 _OF_THE_MACHINE = (*buckets.FULL, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -222,18 +199,9 @@ def by_ffmpeg(path: str, target: str, *, whole: bool = False) -> None:
         )
     source = os.path.abspath(path)  # no option, and no protocol, whatever it is called
     command = [program, '-nostdin', '-v', 'error', '-y', *(['-xerror'] if whole else [])]
-    # No playlist or script, which would name other files.
-    command += [
-        '-format_whitelist',
-        ','.join(_CONTAINERS),
-        '-i',
-        f'file:{source}',
-        '-map',
-        '0:a:0',
-        # Not W64, whose floats, as ffmpeg marks them, libsndfile takes for whole numbers.
-        *('-c:a', 'pcm_f32le', '-f', 'wav', '-rf64', 'auto'),
-        target,
-    ]
+    command += ['-format_whitelist', _CONTAINERS, '-i', f'file:{source}', '-map', '0:a:0']
+    # Not W64, whose floats, as ffmpeg marks them, libsndfile takes for whole numbers.
+    command += ['-c:a', 'pcm_f32le', '-f', 'wav', '-rf64', 'auto', target]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
