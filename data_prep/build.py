@@ -172,7 +172,7 @@ def write_shard(
     place, part = task
     shard_name = records.shard_name(name, *place)
     split, shard, _ = place
-    index, stats, skipped, speakers = [], [], [], set()
+    index, skipped, speakers, stats = [], [], set(), {name: [] for name in reports.HISTOGRAMS}
     digest, offset = hashlib.sha256(), 0
     with written(output_dir, shard_name, proof) as file:
         for row in mixtures.from_csv(table, roots, part=part):
@@ -190,16 +190,14 @@ def write_shard(
             index.append((shard, offset, size, samples, crc))
             offset += size
             speakers.update(source.source_id for source in row.wanted)
-            stats.append(
-                (
-                    example.snr_db,
-                    samples / example.sample_rate,
-                    [reports.rms_db(source_T) for source_T in example.sources_ST],
-                    reports.rms_db(example.mixture_T),
-                    example.adaptation_overlap,
-                    None if example.noise_T is None else reports.rms_db(example.noise_T),
-                )
-            )
+            stats['snr_db'].append(example.snr_db)
+            stats['seconds'].append(samples / example.sample_rate)
+            stats['source_rms_db'] += [reports.rms_db(source_T) for source_T in example.sources_ST]
+            stats['mixture_rms_db'].append(reports.rms_db(example.mixture_T))
+            if example.adaptation_overlap is not None:
+                stats['adaptation_overlap'].append(example.adaptation_overlap)
+            if example.noise_T is not None:
+                stats['noise_rms_db'].append(reports.rms_db(example.noise_T))
     return {
         'split': split,
         'shard': shard,
@@ -648,31 +646,28 @@ def _split_numbers(shards: list[dict]) -> tuple[dict, dict, np.ndarray]:
     """Of one split: entry for dataset.json, entry for the report, index."""
     shards = sorted(shards, key=lambda shard: shard['shard'])
     index = np.concatenate([shard['index'] for shard in shards])
-    stats = [row for shard in shards for row in shard['stats']]
+    stats = {
+        name: list(itertools.chain.from_iterable(shard['stats'][name] for shard in shards))
+        for name in reports.HISTOGRAMS
+    }
     speakers = sorted({name for shard in shards for name in shard['speakers']})
     digests = ''.join(shard['digest'] for shard in shards)
     entry = {
         'examples': len(index),
         'shards': len(shards),
-        'hours': round(sum(row[1] for row in stats) / 3600, 4),
+        'hours': round(sum(stats['seconds']) / 3600, 4),
         'speakers': speakers,
         'fingerprint': records.digest(digests.encode()),
         'index': records.digest(records.write_index(index)),
     }
     histograms = {
-        'snr_db': reports.histogram((row[0] for row in stats), width=1.0),
-        'seconds': reports.histogram((row[1] for row in stats), width=1.0),
-        'source_rms_db': reports.histogram((x for row in stats for x in row[2]), width=2.0),
-        'mixture_rms_db': reports.histogram((row[3] for row in stats), width=2.0),
+        name: reports.histogram(stats[name], width=width)
+        for name, (width, *_) in reports.HISTOGRAMS.items()
+        if stats[name]
     }
     numbers = {k: v for k, v in entry.items() if k not in ('speakers', 'index')}
-    overlaps = [row[4] for row in stats if row[4] is not None]
-    if overlaps:
+    if overlaps := stats['adaptation_overlap']:
         numbers['adaptation_disjoint'] = round(overlaps.count(0.0) / len(overlaps), 4)
-        histograms['adaptation_overlap'] = reports.histogram(overlaps, width=0.1)
-    noises = [row[5] for row in stats if row[5] is not None]
-    if noises:
-        histograms['noise_rms_db'] = reports.histogram(noises, width=2.0)
     return entry, {**numbers, 'num_speakers': len(speakers), 'histograms': histograms}, index
 
 
@@ -722,8 +717,9 @@ def finish(
                 f'{len(index) + len(missing)} were asked for; skipped mixtures: {kinds}'
             )
         write(records.index_name(split), records.write_index(index))
-    first = next(shard['stats'][0] for shard in shards if shard['stats'])
-    num_sources, adaptation, noise = len(first[2]), first[4] is not None, first[5] is not None
+    first = next(shard['stats'] for shard in shards if shard['stats']['seconds'])
+    num_sources = len(first['source_rms_db']) // len(first['seconds'])
+    adaptation, noise = bool(first['adaptation_overlap']), bool(first['noise_rms_db'])
     about = tfds_metadata.metadata_files(
         name=metadata['name'],
         description=f'Mixtures for source separation. {metadata["snr_rule"]}',

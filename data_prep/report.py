@@ -18,6 +18,14 @@ from fgsep_jax.names import counted, markdown, markdown_table
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
 FEW_TO_TRAIN_ON, FEW_TO_SCORE, FEW_SPEAKERS = 100, 10, 5  # below these the report says so
+HISTOGRAMS = {  # of the examples' numbers: width of a bin, unit, title in report.md
+    'snr_db': (1.0, 'dB', 'SNR'),
+    'seconds': (1.0, 's', 'length'),
+    'source_rms_db': (2.0, 'dB', 'level of the sources (RMS re full scale)'),
+    'noise_rms_db': (2.0, 'dB', 'level of the noise (RMS re full scale)'),
+    'mixture_rms_db': (2.0, 'dB', 'level of the mixtures (RMS re full scale)'),
+    'adaptation_overlap': (0.1, '', ''),
+}
 LIMITS = {'rate too low': '--sample_rate', 'too short': '--min_seconds'}  # kind of fault: flag
 
 
@@ -126,15 +134,9 @@ def to_markdown(report: dict) -> str:
             if count > SHOWN:
                 lines.append(f'  - and {count - SHOWN} more, see report.json')
     for split, about in report['splits'].items():
-        for title, key, unit in (
-            ('SNR', 'snr_db', 'dB'),
-            ('length', 'seconds', 's'),
-            ('level of the sources (RMS re full scale)', 'source_rms_db', 'dB'),
-            ('level of the noise (RMS re full scale)', 'noise_rms_db', 'dB'),
-            ('level of the mixtures (RMS re full scale)', 'mixture_rms_db', 'dB'),
-        ):
-            if key in about['histograms']:
-                lines += ['', f'## {split}: {title}', '', *_bars(about['histograms'][key], unit)]
+        for name, (_, unit, title) in HISTOGRAMS.items():
+            if title and name in about['histograms']:
+                lines += ['', f'## {split}: {title}', '', *_bars(about['histograms'][name], unit)]
     return '\n'.join(lines) + '\n'
 
 
