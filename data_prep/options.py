@@ -18,7 +18,7 @@ import unicodedata
 
 from data_prep import mixtures, pairing, progress, recordings, report as reports, tables
 from data_prep.mixtures import Mixture
-from data_prep.output import own_files, read_json
+from data_prep.output import check_free, own_files
 from data_prep.recordings import Recording
 from fgsep_jax import buckets, command_line, lock, names
 from fgsep_jax.names import counted
@@ -457,18 +457,6 @@ def config_of(args: types.SimpleNamespace) -> dict:
     }
 
 
-def _refuse_finished(args: types.SimpleNamespace) -> None:
-    """Refuse at once, without Beam, a folder that `build.run` would refuse in the end."""
-    if args.overwrite or args.dry_run or buckets.is_url(args.output_dir):
-        return
-    metadata = read_json(os.path.join(args.output_dir, 'dataset.json'))
-    if {'name', 'splits', 'schema_version'} <= metadata.keys():
-        raise ValueError(
-            f'{args.output_dir} holds a finished data set; give another --output_dir, or '
-            '--overwrite'
-        )
-
-
 def _refuse_overlap(args: types.SimpleNamespace) -> None:
     """Refuse an output folder that is one to be read, or lies in one; above it nothing mixes."""
 
@@ -562,8 +550,9 @@ def run(
                 raise ValueError(
                     f'{args.output_dir} is the folder of a run; give another --output_dir'
                 )
-            if not may_be_finished:
-                _refuse_finished(args)
+            if not (may_be_finished or args.dry_run or buckets.is_url(args.output_dir)):
+                name = args.name or name_of(args.output_dir, job_parser.job)
+                check_free(args.output_dir, name, args.overwrite)
             _refuse_removed(args)
             _refuse_missing(job_parser, args)
             keywords = prepare(args)

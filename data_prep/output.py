@@ -132,12 +132,12 @@ def own_files(output_dir: str) -> list[str]:
     return sorted(ours, key=lambda entry: entry != records.DATASET_FILE)
 
 
-def prepare(output_dir: str, name: str, overwrite: bool) -> bool:
-    """Makes the staging folder; returns whether a finished data set is there.
+def check_free(output_dir: str, name: str, overwrite: bool) -> bool:
+    """Whether a finished data set is in a folder in which one of a name may be made.
 
     Raises:
         DatasetExistsError: it is there and `overwrite` is false, or files are in the way.
-        OSError: it cannot be written.
+        OSError: it is no folder, or has links in the way.
     """
     if os.path.isfile(output_dir):
         raise NotADirectoryError(f'{output_dir} is a file; --output_dir must be a folder')
@@ -157,10 +157,16 @@ def prepare(output_dir: str, name: str, overwrite: bool) -> bool:
         raise DatasetExistsError(
             f'{output_dir} holds a finished data set; give another --output_dir, or --overwrite'
         )
+    return records.DATASET_FILE in entries
+
+
+def prepare(output_dir: str, name: str, overwrite: bool) -> bool:
+    """Makes the staging folder; see `check_free`."""
+    is_finished = check_free(output_dir, name, overwrite)
     if not buckets.is_url(output_dir):
         os.makedirs(buckets.join(output_dir, STAGING), exist_ok=True)
     clear(output_dir)
-    return records.DATASET_FILE in entries
+    return is_finished
 
 
 def _is_written(entry: str, *, name: str) -> bool:

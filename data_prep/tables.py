@@ -238,12 +238,11 @@ def column(kind, default=dataclasses.MISSING, *, always: bool = False):
 
 
 @functools.cache  # asked for once a row
-def _fields(row_type: type, end: str = '') -> list[tuple]:
-    """(name and end, kind, whether that is a dataclass, default, whether that is written) of each
-    field."""
+def _fields(row_type: type) -> list[tuple]:
+    """(name, kind, whether that is a dataclass, default, whether that is written) of each field."""
     return [
         (
-            field.name + end,
+            field.name,
             kind := field.metadata['kind'],
             is_row := dataclasses.is_dataclass(kind),
             field.default,
