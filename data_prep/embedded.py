@@ -31,15 +31,13 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     if args.overwrite or args.dry_run or not os.path.exists(path):
         return False
     metadata = files.read_json(path, ValueError)
-    wanted = json.loads(json.dumps(vars(args)))
-    later = {key: value for key, value in options.LATER.items() if key in wanted}
-    config = {**json.loads(json.dumps(later)), **metadata.get('config', {})}
-    wanted |= {'job': job, 'synthesiser': synthesiser, 'rules_version': mix.RULES_VERSION}
-    held = {**config, **{key: metadata.get(key) for key in ('job', 'synthesiser', 'rules_version')}}
+    origin = {'job': job, 'synthesiser': synthesiser, 'rules_version': mix.RULES_VERSION}
+    wanted = json.loads(json.dumps(options.config_of(args))) | origin
+    held = metadata.get('config', {}) | {key: metadata.get(key) for key in origin}
     other = [
-        f'{key} {value!r}, not {wanted.get(key)!r}'
-        for key, value in held.items()
-        if wanted.get(key) != value
+        f'{key} {held.get(key)!r}, not {wanted.get(key)!r}'
+        for key in held | wanted
+        if held.get(key) != wanted.get(key)
     ]
     if other:
         raise ValueError(

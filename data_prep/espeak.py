@@ -6,6 +6,8 @@ the GPL.
 """
 
 import _ctypes
+from collections.abc import Iterator
+import contextlib
 import csv
 import ctypes
 import dataclasses
@@ -66,12 +68,9 @@ VOICES = _voices()
 
 def version() -> str:
     """Returns the versions of eSpeak NG and of the wheel it came in."""
-    library = _load()
-    try:
+    with _loaded() as library:
         library.espeak_Info.restype = ctypes.c_char_p
         number = library.espeak_Info(None).decode()
-    finally:
-        _ctypes.dlclose(library._handle)
     wheel = importlib.metadata.version('espeakng-loader')
     return f'eSpeak NG {number} (espeakng-loader {wheel}, soxr {soxr.__version__})'
 
@@ -128,8 +127,7 @@ def _synthesize(voice: Voice, text: str) -> tuple[np.ndarray, int]:
     """Returns int16 samples [T] and their rate [Hz], from a freshly loaded library."""
     import espeakng_loader
 
-    library = _load()
-    try:
+    with _loaded() as library:
         data_path = os.fsencode(espeakng_loader.get_data_path())
         native_rate = library.espeak_Initialize(_SYNCHRONOUS_RETRIEVAL, 0, data_path, 0)
         if native_rate <= 0:
@@ -160,13 +158,12 @@ def _synthesize(voice: Voice, text: str) -> tuple[np.ndarray, int]:
         data = text.encode()
         library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, _UTF8, None, None)
         library.espeak_Terminate()
-    finally:
-        _ctypes.dlclose(library._handle)
     return np.concatenate(pieces) if pieces else np.zeros(0, np.int16), native_rate
 
 
-def _load() -> ctypes.CDLL:
-    """Loads the library; an error if this process holds it already, because of its state."""
+@contextlib.contextmanager
+def _loaded() -> Iterator[ctypes.CDLL]:
+    """The library; an error if this process holds it already, because of its state."""
     try:
         import espeakng_loader
     except ImportError as error:
@@ -180,7 +177,11 @@ def _load() -> ctypes.CDLL:
             f'{path} is already loaded in this process and carries state from earlier speech: '
             'render in a process of its own, one utterance at a time'
         )
-    return ctypes.CDLL(path)
+    library = ctypes.CDLL(path)
+    try:
+        yield library
+    finally:
+        _ctypes.dlclose(library._handle)
 
 
 def _is_loaded(path: str) -> bool:

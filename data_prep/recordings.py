@@ -531,10 +531,12 @@ def stem(path: str) -> str:
     return posixpath.splitext(path)[0]
 
 
-def wrong_tree(root: str, layout: str, files: list[str]) -> TreeError:
+def wrong_tree(
+    root: str, layout: str, files: Iterable[str], *, what: str = 'is not the tree expected'
+) -> TreeError:
     """The refusal of a tree in which nothing is named as in `layout`, with some of its files."""
-    examples = ', '.join(map(printable, files[:5])) if files else 'no such audio files at all'
-    return TreeError(f'{root} is not the tree expected.\n  expected: {layout}\n  found: {examples}')
+    examples = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'
+    return TreeError(f'{root} {what}.\n  expected: {layout}\n  found: {examples}')
 
 
 def to_csv(recordings: Iterable[Recording], roots: dict[str, str]) -> bytes:

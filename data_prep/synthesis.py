@@ -188,6 +188,15 @@ class Synthesizer:
                 sum_T = sum_T + gain * scipy.signal.lfilter(b, a, signal_T)
         return sum_T
 
+    def modes(
+        self, count: int, frequency: tuple[float, float], width: tuple[float, float]
+    ) -> list[tuple[float, float, float]]:
+        """(frequency [Hz], decay or bandwidth, gain) of so many, drawn from (low, high)."""
+        return [
+            (self.log_uniform(*frequency), self.uniform(*width), self.uniform(0.3, 1))
+            for _ in range(count)
+        ]
+
     def ring(self, modes: Iterable[tuple[float, float, float]], samples: int) -> np.ndarray:
         """What a body does after a blow: decaying sines [T] of random phase.
 

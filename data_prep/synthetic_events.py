@@ -172,10 +172,7 @@ def doorbell(synth: Synthesizer) -> np.ndarray:
 
 def squeak(synth: Synthesizer) -> np.ndarray:
     """One to three squeaks: something sticks and slips, ever faster or slower, on a thin body."""
-    body = [
-        (synth.log_uniform(900, 7000), synth.uniform(80, 400), synth.uniform(0.3, 1))
-        for _ in range(3)
-    ]
+    body = synth.modes(3, (900, 7000), (80, 400))
     pitch = synth.log_uniform(500, 2400)
     sounds, start = [], 0
     for _ in range(synth.rng.integers(1, 4)):
@@ -194,10 +191,7 @@ def squeak(synth: Synthesizer) -> np.ndarray:
 
 def chopping_food(synth: Synthesizer) -> np.ndarray:
     """A knife through something crisp onto a board, three to seven times, evenly."""
-    board = [
-        (synth.log_uniform(120, 1100), synth.uniform(0.03, 0.12), synth.uniform(0.3, 1))
-        for _ in range(5)
-    ]
+    board = synth.modes(5, (120, 1100), (0.03, 0.12))
     step = synth.uniform(0.13, 0.32)
     crisp, place = synth.uniform(0.1, 0.6), synth.log_uniform(1500, 5000)
     spectrum = ((place / 4, -25), (place, 0), (3 * place, -15))
@@ -222,10 +216,7 @@ def door(synth: Synthesizer) -> np.ndarray:
     frequency_T *= 1 + 0.4 * synth.wander(samples, per_second=25)
     slips_T = np.diff(np.floor(np.cumsum(frequency_T / synth.sample_rate)), prepend=0.0)
     slips_T *= synth.uniform(0.3, 1, samples)
-    wood = [
-        (synth.log_uniform(250, 3000), synth.uniform(40, 250), synth.uniform(0.3, 1))
-        for _ in range(5)
-    ]
+    wood = synth.modes(5, (250, 3000), (40, 250))
     creak_T = synth.resonate(slips_T, wood)
     creak_T *= curve(samples, [(0, 0.2), (synth.uniform(0.2, 0.8), 1), (1, 0.1)])
     creak_T /= np.abs(creak_T).max()

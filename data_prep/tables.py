@@ -207,19 +207,16 @@ def read_sexes(path: str) -> dict[str, str]:
 _ODD = re.compile(r'%(?=[0-9A-Fa-f]{2})|^ | $')  # of what is printable; the rest is odd, too
 
 
+def _quoted(text: str) -> str:
+    return urllib.parse.quote(text.encode(errors='surrogateescape'), safe='')
+
+
 def _encoded(text: str, *, also: str = '') -> str:
     plain = ('%' not in text and ' ' not in text) or not _ODD.search(text)
     if plain and text.isprintable() and not (also and also in text):
         return text
-    odd = {match.start() for match in _ODD.finditer(text)}
-    return ''.join(
-        x
-        if x.isprintable() and x not in also and i not in odd
-        else urllib.parse.quote(x.encode(errors='surrogateescape'), safe='')
-        if x != '%'
-        else '%25'
-        for i, x in enumerate(text)
-    )
+    text = _ODD.sub(lambda match: _quoted(match[0]), text)
+    return ''.join(x if x.isprintable() and x not in also else _quoted(x) for x in text)
 
 
 PATH, PATHS = 'path', 'paths'  # kinds of cells, see `column`

@@ -290,14 +290,14 @@ def _read(
             )
         )
     if not sounds:
-        text = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'
+        expected = (
+            f'{layout}, with classes that the class table {table} names (--classes gives another)'
+        )
+        refusal = str(recordings.wrong_tree(root, expected, files))
         if ignored:
             names = ', '.join(map(printable, sorted(ignored)[:12]))
-            text += f'; folders that the class table has no use for: {names}'
-        raise TreeError(
-            f'{root} is not the tree expected.\n  expected: {layout}, with classes that the class '
-            f'table {table} names (--classes gives another)\n  found: {text}'
-        )
+            refusal += f'; folders that the class table has no use for: {names}'
+        raise TreeError(refusal)
     return sounds
 
 

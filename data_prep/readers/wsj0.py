@@ -9,7 +9,7 @@ from data_prep import recordings, tables
 from data_prep.mixtures import Mixture, Source
 from data_prep.readers import mixed
 from data_prep.readers.mixed import SPLITS
-from data_prep.recordings import Recording, TreeError, printable
+from data_prep.recordings import Recording, TreeError
 
 PARTS = {'tr': 'train', 'cv': 'validation', 'tt': 'test'}
 _TOGETHER = ('train', 'validation')  # tr and cv are of the same speakers, as published
@@ -239,10 +239,8 @@ def read_lists(
         recording.path: None for recording in utterances.values() if os.path.isfile(recording.path)
     }
     if not present:
-        shown = ', '.join(map(printable, [*files][:5])) or 'no such audio files at all'
-        raise TreeError(
-            f'{wsj0_dir} holds none of the listed files.\n  expected: {layout}\n  found: {shown}'
-        )
+        what = 'holds none of the listed files'
+        raise recordings.wrong_tree(wsj0_dir, layout, files, what=what)
     first = next(iter(present))
     if first.endswith('.wv1'):
         _refuse_shorten(first)
