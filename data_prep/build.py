@@ -313,10 +313,6 @@ class Job:
         names = ('sample_rate', 'min_seconds', 'max_clipped')
         return {name: getattr(self, name) for name in names}
 
-    def mixed(self, row: Mixture) -> records.Example:
-        """The example of a row."""
-        return self.mix(row, sample_rate=self.sample_rate)
-
 
 def _plan(job: Job, recordings: list[Recording]) -> list[Mixture]:
     """The plan for what was looked into.
@@ -431,7 +427,7 @@ def _dry_run(job: Job) -> dict:
     }
     for row in made:
         try:
-            example = job.mixed(row)
+            example = job.mix(row, sample_rate=job.sample_rate)
         except audio.BadInput:
             continue
         result['example'] = {
