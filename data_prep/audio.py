@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import fractions
 import math
 
 import numpy as np
@@ -19,11 +20,6 @@ OFFSET_DB = -20.0  # a mean of this power over the rest's is an offset: it moves
 MARGIN = 0.25  # seconds decoded on either side of a part, so that the resampler sees no edge
 CLIPPED = 1e-4  # share of clipped samples with more of which a file is left out
 FIRST_CHANNEL_DB = 3.0  # another channel is taken only where it is louder than the first by this
-
-
-def _ratio(native_rate: int, sample_rate: int) -> tuple[int, int]:
-    common = math.gcd(native_rate, sample_rate)
-    return sample_rate // common, native_rate // common
 
 
 def _span(file: soundfile.SoundFile, start: int, stop: int | None, channel: int) -> np.ndarray:
@@ -77,7 +73,8 @@ def read(
             raise BadInput('unreadable', f'{counted(file.channels, "channel")}, it had more')
         begin, end, native_start, native_stop = 0, None, start, stop
         if native_rate != sample_rate:
-            up, down = _ratio(native_rate, sample_rate)  # `down` native samples become `up`
+            # `down` native samples become `up`.
+            up, down = fractions.Fraction(sample_rate, native_rate).as_integer_ratio()
             margin = math.ceil(MARGIN * sample_rate / up)
             first = max(start // up - margin, 0)
             begin, native_start = start - first * up, first * down

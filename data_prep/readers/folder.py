@@ -80,18 +80,10 @@ def split_speakers(
     return dict(zip(order, names))
 
 
-def _ids(files: list[str]) -> dict[str, str]:
-    """{relative path: id}: the path without suffix, white space and `/`, as far as it is unique."""
-    stems = collections.Counter(stem(path) for path in files)
-    names = {path: stem(path) if stems[stem(path)] == 1 else path for path in files}
-    names = {
-        path: printable(re.sub(r'\s', '_', name)).replace('/', '-') for path, name in names.items()
-    }
-    counts = collections.Counter(names.values())
-    return {
-        path: name if counts[name] == 1 else f'{name}-{stable_hash(path):016x}'[: len(name) + 9]
-        for path, name in names.items()
-    }
+def _id(path: str, stems: collections.Counter) -> str:
+    """The path without suffix (where its stem is no other file's), white space and `/`."""
+    name = stem(path) if stems[stem(path)] == 1 else path
+    return printable(re.sub(r'\s', '_', name)).replace('/', '-')
 
 
 _FORM = re.compile(
@@ -152,16 +144,20 @@ def read(
         # The first microphone's form is the last of all, and among its own .wav.
         files.sort(key=lambda path: (-_recording(path)[1], posixpath.splitext(path)[1].lower()))
         forms = recordings.in_forms(root, everything, {path: _recording(path)[0] for path in files})
-    copies = [] if copies is None else copies
-    utterances = recordings.distinct(
-        [
-            Recording(
-                name, speakers[tops[path]], posixpath.join(root, path), '', others=forms[path]
-            )
-            for path, name in _ids(sorted(forms)).items()
-        ],
-        copies,
-    )
+    copies, stems = [] if copies is None else copies, collections.Counter(map(stem, forms))
+    everybody = [
+        Recording(
+            _id(path, stems),
+            speakers[tops[path]],
+            posixpath.join(root, path),
+            '',
+            others=forms[path],
+        )
+        for path in sorted(forms)
+    ]
+    start = len(posixpath.join(root, ''))
+    everybody = recordings.unique_ids(everybody, lambda path: (path[start:],))
+    utterances = recordings.distinct(everybody, copies)
     if split_by == 'recording':
         return [dataclasses.replace(recording, split='train') for recording in utterances]
     how = dict(validation=validation, test=test, seed=seed, least=least)
