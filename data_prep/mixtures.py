@@ -171,9 +171,9 @@ def listed(inspected: Iterable[Recording], *, rows: list[Mixture]) -> list[Mixtu
         if row.problem:
             resolved.append(row)
             continue
-        files = [by_path.get((row.split, source.path)) for source in row.sources]
         paths = [*(x.path for x in row.sources), *(x.heard for x in row.sources if x.heard)]
         of_paths = {path: by_path.get((row.split, path)) for path in paths}
+        files = [of_paths[source.path] for source in row.sources]
         bad = [x.id if x else path for path, x in of_paths.items() if not x or x.problem]
         if bad:
             detail = f'without {" and ".join(dict.fromkeys(bad))}'
