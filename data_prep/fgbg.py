@@ -17,6 +17,7 @@ import types
 
 from data_prep import audio, mix, mixtures, options, scenes
 from data_prep.readers import sounds as banks
+from data_prep.recordings import grouped
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line
 from fgsep_jax.names import counted
@@ -161,26 +162,21 @@ def add_flags(parser: command_line.Parser) -> None:
 
 def beside_the_paper(rows: list[mixtures.Mixture]) -> dict[str, dict]:
     """How many files the mixtures of each set are made of, and how many the paper's were."""
-    used = {name: (set(), set()) for name in OF_THE_PAPER}
-    for row in rows:
-        name = 'evaluation' if row.split in scenes.TEST_SUBSETS else row.split
-        foregrounds, backgrounds = used[name]
-        foregrounds.update(event.path for event, _ in row.events)
-        backgrounds.add(row.targets[1].path)
-    return {
-        name: {
-            head: count
-            for role, files, theirs in zip(banks.ROLES, used[name], counts)
-            for head, count in ((f'{role}s here', len(files)), (f"{role}s, paper's", theirs))
-        }
-        for name, counts in OF_THE_PAPER.items()
-    }
+    table = {}
+    for name, counts in OF_THE_PAPER.items():
+        splits = scenes.TEST_SUBSETS if name == 'evaluation' else (name,)
+        chosen = [row for row in rows if row.split in splits]
+        foregrounds = {event.path for row in chosen for event, _ in row.events}
+        backgrounds = {row.targets[1].path for row in chosen}
+        table[name] = {}
+        for role, files, theirs in zip(banks.ROLES, (foregrounds, backgrounds), counts):
+            table[name] |= {f'{role}s here': len(files), f"{role}s, paper's": theirs}
+    return table
 
 
 def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
     """What report.md says beside the numbers of every job; see `build.run`."""
-    made = collections.Counter(row.split for row in rows)
-    table = {}
+    by_split, table = grouped(rows, lambda row: row.split), {}
     for sound in sorted(good, key=lambda sound: (sound.role, sound.source_class)):
         counts = table.setdefault(
             f'{sound.role} {sound.source_class}',
@@ -188,8 +184,8 @@ def notes(good, rows, *, absent: list[str], warnings: list[str]) -> dict:
         )
         counts[sound.split] += 1
     used, several = {}, any(len(row.events) > 1 for row in rows)
-    for split in (name for name in scenes.SUBSETS if made[name]):
-        chosen = [row for row in rows if row.split == split]
+    for split in (name for name in scenes.SUBSETS if name in by_split):
+        chosen = by_split[split]
         backgrounds = [row.targets[1] for row in chosen]
         met = [(event, row.targets[1]) for row in chosen for event, _ in row.events]
         placed = [how for row in chosen for _, how in row.events]
