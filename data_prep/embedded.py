@@ -34,10 +34,10 @@ def _already_made(args, *, job: str, synthesiser: str) -> bool:
     origin = {'job': job, 'synthesiser': synthesiser, 'rules_version': mix.RULES_VERSION}
     wanted = json.loads(json.dumps(options.config_of(args))) | origin
     held = metadata.get('config', {}) | {key: metadata.get(key) for key in origin}
+    kept = {key: (options.LATER | held).get(key) for key in held | wanted}
+    asked = {key: (options.LATER | wanted).get(key) for key in held | wanted}
     other = [
-        f'{key} {held.get(key)!r}, not {wanted.get(key)!r}'
-        for key in held | wanted
-        if held.get(key) != wanted.get(key)
+        f'{key} {value!r}, not {asked[key]!r}' for key, value in kept.items() if value != asked[key]
     ]
     if other:
         raise ValueError(
