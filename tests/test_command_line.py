@@ -340,10 +340,26 @@ def test_beams_flags_are_known_by_its_source():
     ],
 )
 def test_a_report_refuses_a_mistake_in_one_line(capsys, tmp_path, text, argv, said):
-    argv = [*argv, f'--output_dir={tmp_path}/out', *text]
+    argv = [*argv, *(text or [f'--output_dir={tmp_path}/out'])]
     error = refusal(capsys, *argv, program=report_command.main)
     assert said in error and error.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'flags, said',
+    [
+        (['--metrics=si_snri'], '--metrics goes with --text.'),
+        (['--data_sets=x', '--notext'], '--data_sets goes with --text.'),
+        (['--text', '--title=x'], '--title goes with a report that is written, without --text.'),
+        (['--text', '--examples=4', '--output_dir=out'], '--examples goes with a report'),
+        (['--text', '--output_dir=report'], '--output_dir goes with a report'),
+    ],
+)
+def test_a_report_refuses_flags_of_its_other_mode(capsys, tmp_path, monkeypatch, flags, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in refusal(capsys, '--runs=x', *flags, program=report_command.main)
+    assert not os.listdir()
 
 
 def test_a_report_is_not_written_beside_a_url(capsys, tmp_path, monkeypatch):
@@ -356,6 +372,7 @@ def test_a_report_is_not_written_beside_a_url(capsys, tmp_path, monkeypatch):
     'argv, said',
     [
         ([], 'error: --config=FILE is needed'),
+        ([GLU, '--compiles=3'], '--compiles goes with --largest_batch.'),
         (['--toplogy=v5e:4x4'], "there is no flag --toplogy; did you mean '--topology'?"),
         ([GLU, '--topology=v5x:2x2'], 'the generation must be one of v4, v5e, v5p, v6e'),
         ([GLU, '--topology=v5e:0x4'], 'the shape of v5e must be 2 numbers from 1 to 16x16'),

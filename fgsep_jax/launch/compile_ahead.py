@@ -263,7 +263,7 @@ def _parser():
         '--compiles',
         type=command_line.count,
         default=5,
-        help='how many compilations the search may take',
+        help='with --largest_batch: how many compilations it may take',
     )
     return parser
 
@@ -278,7 +278,10 @@ def main(argv=None):
       SystemExit: such a mistake.
     """
     words, overrides = config_lib.split_overrides(sys.argv[1:] if argv is None else argv)
-    args, _ = _parser().parse(words)
+    parser = _parser()
+    args, _ = parser.parse(words)
+    if 'compiles' in parser.given() and not args.largest_batch:
+        parser.error('--compiles goes with --largest_batch')
     try:
         if not args.config:
             raise config_lib.needed()

@@ -12,6 +12,8 @@ from fgsep_jax import buckets, command_line, lock
 from fgsep_jax.names import counted, shown
 from fgsep_jax.report import runs, scores
 
+OF_REPORT, OF_TEXT = {'output_dir', 'title', 'examples'}, {'data_sets', 'metrics'}  # flags
+
 
 def main(argv=None, *, evaluated=False):
     """Runs the command line; mistakes end in one line and exit status 2.
@@ -54,6 +56,10 @@ def main(argv=None, *, evaluated=False):
         ' judges by',
     )
     options, _ = parser.parse(argv)
+    idle = {*parser.given()} & (OF_REPORT if options.text else OF_TEXT)
+    if idle:
+        mode = 'a report that is written, without --text' if options.text else '--text'
+        parser.error(f'--{min(idle)} goes with {mode}')
     command_line.lend_caches()
     notes = []
     try:
