@@ -99,7 +99,7 @@ def least_bytes(model, *, batch, seconds, train):
 
 def cases(*, small=False):
     """Yields the cases; `small` ones, of the deep models alone, end at once and mean nothing."""
-    # Of a length at which both pad to the same frames, see `interop.torch_weights`.
+    # Of a length at which both pad to the same frames, see `benchmarks.torch_weights`.
     batch, seconds = (2, 0.0505) if small else (2, 4)
     size, what = dict(batch=batch, seconds=seconds), f'{batch} x {seconds} s'
     for name, model in list(MODELS.items())[1 if small else 0 :]:

@@ -24,13 +24,13 @@ import numpy as np
 import scipy.optimize
 import torch
 
+from benchmarks import torch_lstm
+from benchmarks.torch_weights import to_torchaudio
 from fgsep_jax import command_line, config as config_lib, data_sets, files, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import pipeline
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.evaluation import evaluate, table
-from fgsep_jax.interop import torch_lstm
-from fgsep_jax.interop.torch_weights import to_torchaudio
 from fgsep_jax.tasks import make_task
 from fgsep_jax.tasks.base import sounding
 from fgsep_jax.training import cost, run_folder

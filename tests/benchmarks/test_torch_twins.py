@@ -54,7 +54,7 @@ def test_conv_tasnets_are_the_same(cases, run, name):
 def test_a_dilated_encoder_is_the_same():
     sizes = dict(basis=12, bottleneck=6, hidden=10, skip=6, blocks=1, repeats=1)
     model = build(**sizes, encoder='prelu', layers=3, dilated=True)
-    # With as many samples both pad to the same frames, see `interop.torch_weights`.
+    # With as many samples both pad to the same frames, see `benchmarks.torch_weights`.
     mixture_BT = np.random.default_rng(0).standard_normal((2, 401)).astype(np.float32)
     rng = np.random.default_rng(1)
     params = jax.tree.map(

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from fgsep_jax.interop import torch_lstm, torch_weights
+from benchmarks import torch_lstm, torch_weights
 
 
 def _torchaudio():

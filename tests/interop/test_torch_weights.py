@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax.interop.torch_weights import from_torchaudio, to_torchaudio
+from benchmarks.torch_weights import from_torchaudio, to_torchaudio
 from tiny import build
 
 SIZES = {

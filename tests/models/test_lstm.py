@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fgsep_jax.interop import torch_lstm
+from benchmarks import torch_lstm
 from fgsep_jax.models.lstm import BLSTM
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import torch_lstm
 from benchmarks.torch_twins import TorchMaskBLSTM
-from fgsep_jax.interop import torch_lstm
 from fgsep_jax.models.mask_blstm import MaskBLSTM, multiply_accumulates
 
 SMALL = dict(bands=6, layers=2, hidden=5, projection=4, auxiliary_hidden=3)
