@@ -42,10 +42,18 @@ READ = buckets.beside(  # of runs in a bucket
     below=True,
 )
 IDENTITY = ('task', 'experiment', 'preset', 'seed', 'data.dir')  # keys that every config.json has
-REQUIRED = ('system', 'preset', 'data_set', 'split', 'step', 'parameters', 'examples', 'metrics')
+SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
+# Types of what a report reads of a summary.json, as examples; the first eight must be there.
+SUMMARY = {
+    **dict.fromkeys(('system', 'preset', 'data_set', 'split'), ''),
+    **dict.fromkeys(('step', 'parameters', 'examples'), 0),
+    **dict.fromkeys(('metrics', 'mixture', 'skipped'), {}),
+    **dict.fromkeys(SEEN, 0),
+    'results': '',
+}
+REQUIRED = [*SUMMARY][:8]
 # What results must have in common to stand beside one another.
 MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules', 'targets')
-SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
 ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
 TEXTS = ('speaker', 'sex', 'class', 'recording', 'noise')  # of a source; those that there are
 # Systems beside the model. IRM: ideal ratio mask; paper 1's is the one on mel bands.
@@ -469,20 +477,18 @@ def _check_summary(summary):
     missing = [key for key in REQUIRED if key not in summary]
     if missing:
         raise ValueError(f'summary.json lacks {", ".join(missing)}')
-    kinds = {
-        **dict.fromkeys(('system', 'preset', 'data_set', 'split', 'results'), str),
-        **dict.fromkeys(('step', 'parameters', 'examples', *SEEN), int),
-        **dict.fromkeys(('metrics', 'mixture', 'skipped'), dict),
-    }
-    for key, kind in kinds.items():
-        if key in summary and type(summary[key]) is not kind:
-            raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
-    for key, value in (*summary.get('skipped', {}).items(), ('examples', summary['examples'])):
-        if type(value) is not int or value < 0:
-            raise ValueError(f'summary.json has {key} = {value!r:.60}')
-    for key in MADE_BY:
-        if type(summary.get(key)) not in (int, str, type(None)):
-            raise ValueError(f'summary.json has {key} = {summary[key]!r:.60}')
+    _, wrong = files.misfits(summary, SUMMARY)
+    if not wrong:
+        counts = {**summary.get('skipped', {}), 'examples': summary['examples']}
+        wrong = [f'{key} = {n!r:.60}' for key, n in counts.items() if type(n) is not int or n < 0]
+    made = {key: summary.get(key) for key in MADE_BY}
+    wrong += [
+        f'{key} = {how!r:.60}'
+        for key, how in made.items()
+        if type(how) not in (int, str, type(None))
+    ]
+    if wrong:
+        raise ValueError(f'summary.json has {"; ".join(wrong)}')
     if files.is_damaged(summary):
         raise ValueError('summary.json is damaged: its digest does not match')
 
@@ -514,13 +520,12 @@ def read_examples_csv(content, metrics):
     }
     if 'source' in heads:  # those of one source are of its rows
         metrics = [name for name in metrics if not name.endswith(tuple(f'_{s}' for s in sources))]
-    for name in (*NUMBERS, *metrics) if rows else NUMBERS:
-        if name not in given and rows:
+    if not rows:
+        return columns | {name: np.empty(0) for name in NUMBERS}
+    for name in (*NUMBERS, *metrics):
+        if name not in given:
             raise ValueError(f'examples.csv has no column {name}')
-        value_N, bad = _numbers(given.get(name, ()))
-        if bad is not None:
-            raise ValueError(f'examples.csv: {name} = {bad!r:.60}, must be a number')
-        columns[name] = value_N
+        columns[name] = _numbers(name, given[name])
     return columns
 
 
@@ -552,20 +557,15 @@ def _read_columns(content, metrics):
     return columns | {name: table[name].to_numpy() for name in numbers}
 
 
-def _numbers(cells):
-    """Cells as floats, and the first that is none, or None."""
-    try:
-        return np.array([*map(float, cells)], float), None
-    except ValueError:
-        return np.array([]), next(cell for cell in cells if not _is_float(cell))
-
-
-def _is_float(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _numbers(name, cells):
+    """Cells of a column as floats."""
+    value_N = np.empty(len(cells))
+    for n, cell in enumerate(cells):
+        try:
+            value_N[n] = float(cell)
+        except ValueError:
+            raise ValueError(f'examples.csv: {name} = {cell!r:.60}, must be a number') from None
+    return value_N
 
 
 def _by_source(given, metrics):

@@ -58,15 +58,14 @@ def load_runs(folder):
 
 
 def _once(method):
-    """Decorates a method of Results: what it gives is made once, for all parts of the whole."""
+    """Decorates a method of Results: what it gives is made once, for all that share a table."""
 
     @functools.wraps(method)
     def kept(self, *args, **settings):
-        whole = self.whole or self
         key = method.__name__, args, *settings.items()
-        if key not in whole._made:
-            whole._made[key] = method(whole, *args, **settings)
-        return whole._made[key]
+        if key not in self.made:
+            self.made[key] = method(self, *args, **settings)
+        return self.made[key]
 
     return kept
 
@@ -79,15 +78,14 @@ class Results:
       runs: DataFrame, a row a run, by group and seed: run, group (runs that differ in their seed
         alone have one number), label of the group, task, experiment, model, objective, preset,
         seed, trained_on, config {key: value}, and the run itself as `folder`.
-      scores: DataFrame as of `load_runs`, with each row's group and split: 'test' on whole test
-        sets, 'other' on other whole splits, '' on parts of one.
-      whole: the Results that these are a part of, and that keep what was made of them; None for
-        themselves.
+      table: DataFrame as of `load_runs`, with each row's group and split: 'test' on whole test
+        sets, 'other' on other whole splits, '' on parts of one; of these runs and of others.
+      made: what was made of the table, see `_once`.
     """
 
     runs: Any  # pandas takes half a second to import: reading folders does without
-    scores: Any
-    whole: Any = None
+    table: Any
+    made: dict = dataclasses.field(default_factory=dict)
 
     def of(self, **values):
         """The Results of the runs that have some values, e.g. task='speech'."""
@@ -103,11 +101,13 @@ class Results:
 
     def where(self, chosen):
         """The Results of the chosen rows of `runs`, an array of bools."""
-        runs = self.runs[chosen]
-        if len(runs) == len(self.runs):
-            return self
-        scores = self.scores[self.scores.group.isin(runs.group)]
-        return Results(runs, scores, self.whole or self)
+        return Results(self.runs[chosen], self.table, self.made)
+
+    @functools.cached_property
+    def scores(self):
+        """The rows of `table` of these runs."""
+        ours = self.table.group.isin(self.runs.group)
+        return self.table if ours.all() else self.table[ours]
 
     @functools.cached_property
     def groups(self):
@@ -126,17 +126,16 @@ class Results:
     @functools.cached_property
     def each(self):
         """What is said of each result as a whole, DataFrame: its first row of `scores`."""
-        if self.whole:
-            return self.whole.each[self.whole.each.group.isin(self.runs.group)]
-        return self.scores.drop_duplicates(['group', 'seed', 'data_set', 'system'])
+        each = self._first_rows()
+        return each[each.group.isin(self.runs.group)]
 
-    @functools.cached_property
-    def _made(self):
-        return {}  # what methods gave, see `_once`
+    @_once
+    def _first_rows(self):
+        return self.table.drop_duplicates(['group', 'seed', 'data_set', 'system'])
 
-    @functools.cached_property
+    @_once
     def _places(self):
-        return self.scores.groupby(['group', 'data_set', 'system']).indices
+        return self.table.groupby(['group', 'data_set', 'system']).indices
 
     def part(self, group, data_set, system='model'):
         """Rows of `each` of one system of a group on one data set, by seed; None without any."""
@@ -146,16 +145,13 @@ class Results:
 
     @_once
     def _cells(self, group, data_set, system):
-        """(seeds, ids, sources, place_SNC of each in `scores`, -1 where it has none), all sorted;
+        """(seeds, ids, sources, place_SNC of each in `table`, -1 where it has none), all sorted;
         None without results."""
-        if (group, data_set, system) not in self._places:
+        if (group, data_set, system) not in self._places():
             return None
-        places = self._places[group, data_set, system]
+        places = self._places()[group, data_set, system]
         codes, labels = zip(
-            *(
-                self.scores[name].iloc[places].factorize(sort=True)
-                for name in ('seed', *runs_lib.ID)
-            )
+            *(self.table[name].iloc[places].factorize(sort=True) for name in ('seed', *runs_lib.ID))
         )
         place_SNC = np.full([*map(len, labels)], -1)
         place_SNC[codes] = places
@@ -173,12 +169,12 @@ class Results:
         import pandas
 
         cells, (name, source) = self._cells(group, data_set, system), metric
-        if cells is None or name not in self.scores or (source and source not in cells[2]):
+        if cells is None or name not in self.table or (source and source not in cells[2]):
             return pandas.DataFrame()
         seeds, ids, sources, place_SNC = cells
         if source:
             place_SNC = place_SNC[:, :, sources == source]
-        value_SNC = self.scores[name].to_numpy(float)[place_SNC]
+        value_SNC = self.table[name].to_numpy(float)[place_SNC]
         value_SNC[place_SNC < 0] = np.nan
         return pandas.DataFrame(value_SNC.mean(axis=2), seeds, ids, copy=False)
 
@@ -192,8 +188,8 @@ class Results:
         there_N = (place_SNC[0] >= 0).any(axis=1)
         wide = {}
         for name in (*runs_lib.NUMBERS, *runs_lib.TEXTS):
-            if name in self.scores:
-                columns = [self.scores[name].array.take(at_N) for at_N in place_SNC[0][there_N].T]
+            if name in self.table:
+                columns = [self.table[name].array.take(at_N) for at_N in place_SNC[0][there_N].T]
                 if name in runs_lib.NUMBERS or any(
                     column.notna().any() for column in map(pandas.Series, columns)
                 ):
@@ -204,8 +200,8 @@ class Results:
 
     @_once
     def _numbered(self, column):
-        """Each row's text of a column of `scores` as its number among all texts, sorted."""
-        codes, texts = self.scores[column].factorize()
+        """Each row's text of a column of `table` as its number among all texts, sorted."""
+        codes, texts = self.table[column].factorize()
         texts = [*map(str, texts), 'nan']  # where there is none, -1
         number = {text: i for i, text in enumerate(sorted({*texts}))}
         return np.array([number[text] for text in texts])[codes]
@@ -244,13 +240,12 @@ class Results:
         if not terms or any(group is None for _, group, _ in terms):
             return None
         statistic = statistic or STATISTIC[self.task]
-        if ids is None:
-            return self._whole_difference(tuple(terms), metric, statistic, system)
-        return self._difference(terms, metric, statistic, system, ids)
+        of = tuple(terms), metric, statistic, system
+        return self._whole_difference(*of) if ids is None else self._difference(*of, ids)
 
     @_once
-    def _whole_difference(self, *what):
-        return self._difference(*what, None)
+    def _whole_difference(self, *of):
+        return self._difference(*of, None)
 
     def _difference(self, terms, metric, statistic, system, ids):
         matrix, seeds = {}, {}
@@ -556,18 +551,12 @@ def _labels(rows, without=()):
     labels = []
     for row in rows:
         others = [other for other in rows if other['task'] == row['task']]
-        labels.append(
-            ', '.join(
-                [
-                    row['model'],
-                    *(
-                        form.format(row[key])
-                        for key, form in LABEL.items()
-                        if key not in without and len({other[key] for other in others}) > 1
-                    ),
-                ]
-            )
-        )
+        differ = [
+            form.format(row[key])
+            for key, form in LABEL.items()
+            if key not in without and len({other[key] for other in others}) > 1
+        ]
+        labels.append(', '.join([row['model'], *differ]))
     for label in {label for label in labels if labels.count(label) > 1}:
         alike = [i for i, other in enumerate(labels) if other == label]
         for i in alike:
