@@ -277,29 +277,35 @@ def summary(rows, skipped, *, source_names=(), **context):
     names = FULL_METRICS if source_names else METRICS
     measured = [name for name in PACKAGES if rows and name in rows[0]]
     names = (*names, *measured, *(f'{name}_mixture' for name in measured))
-    metrics = [(name, None) for name in names]
-    metrics += [(name, source) for source in source_names for name in names]
-    statistics, classes = _statistics(rows, metrics), {}
-    for source in source_names:
-        ours = [row for row in rows if row['source'] == source]
-        classes[source] = {
-            label: {
-                _key(*metric): value
-                for metric, value in _statistics(
-                    [row for row in ours if row['class'] == label],
-                    [(name, source) for name in names],
-                ).items()
-            }
-            for label in sorted({row['class'] for row in ours})
+    sources, of_class = (None, *source_names), {}
+    for row in rows if source_names else ():
+        of_class.setdefault(row['source'], {}).setdefault(row['class'], []).append(row)
+    statistics = _statistics(rows, names, sources)
+    classes = {
+        source: {
+            label: _statistics(ours, names, [source])
+            for label, ours in sorted(of_class.get(source, {}).items())
         }
+        for source in source_names
+    }
+    nothing = dict.fromkeys(('mean', 'median', 'q25', 'q75', 'ci95'))
+    level = {**nothing, 'mean': 0.0, 'median': 0.0}  # what the mixture improves over itself
+    mixture = {
+        _key(name, source): level
+        if name in IMPROVEMENTS
+        else statistics.get(_key(f'{name}_mixture', source), nothing)
+        for source in sources
+        for name in names
+        if not name.endswith('_mixture')
+    }
     return {
         **context,
         'rules': RULES,
         'examples': len({row['id'] for row in rows}),
         'empty_estimates': len({row['id'] for row in rows if row.get('empty_estimates')}),
         'skipped': dict(collections.Counter(skipped.values())),
-        'metrics': {_key(*metric): value for metric, value in statistics.items()},
-        'mixture': _of_mixture(statistics),
+        'metrics': statistics,
+        'mixture': mixture,
         **({'classes': classes} if classes else {}),
     }
 
@@ -308,36 +314,25 @@ def _key(name, source):
     return name if source is None else f'{name}_{source}'
 
 
-def _statistics(rows, metrics):
-    """{(name, source): statistics} of metrics; with None as source of the means over the sources
-    of each example."""
-    sources = dict.fromkeys(row['source'] for row in rows)
-    parts = {source: [row for row in rows if row['source'] == source] for source in sources}
+def _statistics(rows, metrics, sources):
+    """{metric of a source: statistics}; with None as source of the means over the sources of each
+    example."""
+    parts = {}
+    for row in rows:
+        parts.setdefault(row['source'], []).append(row)
+    kinds = [kind for kind in ('recording', 'speaker') if rows and kind in rows[0]]
     clusters = ()
-    for kind in ('recording', 'speaker'):
-        if rows and kind in rows[0]:
-            label_SN = [[row[kind] for row in part] for part in parts.values()]
-            clusters = clusters or intervals.clusters(kind, np.transpose(label_SN))
+    if kinds:
+        label_SN = [[row[kinds[0]] for row in part] for part in parts.values()]
+        clusters = intervals.clusters(kinds[0], np.transpose(label_SN))
     statistics = {}
-    for name, source in metrics:
-        value_SN = [[row[name] for row in parts[key]] for key in parts if source in (None, key)]
-        statistics[name, source] = intervals.describe(
-            np.mean(value_SN, axis=0) if rows else [], clusters
-        )
+    for source in sources:
+        ours = [parts[key] for key in parts if source in (None, key)]
+        for name in metrics:
+            value_SN = [[row[name] for row in part] for part in ours]
+            value_N = np.mean(value_SN, axis=0) if rows else []
+            statistics[_key(name, source)] = intervals.describe(value_N, clusters)
     return statistics
-
-
-def _of_mixture(statistics):
-    """Statistics of the unprocessed mixture, from those of any system on the same examples."""
-    nothing = dict.fromkeys(('mean', 'median', 'q25', 'q75', 'ci95'))
-    mixture = {}
-    for name, source in statistics:
-        if name.endswith('_mixture'):
-            continue
-        of_mixture = statistics.get((f'{name}_mixture', source), nothing)
-        improvement = {**nothing, 'mean': 0.0, 'median': 0.0}
-        mixture[_key(name, source)] = improvement if name in IMPROVEMENTS else of_mixture
-    return mixture
 
 
 def check_folder(folder, data_set, split, targets=''):

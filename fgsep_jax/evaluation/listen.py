@@ -36,7 +36,7 @@ def write_examples(folder, data_set, source, compared, *, count, **settings):
     total = min(len(source), how.max_examples or len(source))
     # The shapes that the evaluation has compiled.
     rows = {padded: rows for _, padded, rows in evaluate.own_share(source, how)}
-    done, now, before = set(), {}, _written(folder, data_set)
+    done, now, before = set(), {}, _written(folder)
     for start in np.linspace(0, total, min(count, total), endpoint=False).astype(int):
         for i in range(start, total):
             if i in done:
@@ -158,35 +158,17 @@ def _write(folder, content, sounds, before, now):
     files_lib.write({os.path.join(folder, name, ABOUT): json.dumps(content, indent=2)})
 
 
-def _written(folder, data_set):
-    """{example's folder: its files} of earlier evaluations, as their list says. Where there is
-    none yet, what has an example.json of ours under the name that its id was cut to then."""
-    if os.path.lexists(os.path.join(folder, WRITTEN)):
-        listed = {
-            name: files
-            for name, files in _read(os.path.join(folder, WRITTEN)).items()
-            if names.is_part(name)
-        }
-    else:
-        listed = {}
-        for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            content = _read(os.path.join(folder, name, ABOUT))
-            cut = str(content.get('id')).encode(errors='replace')[:150].decode(errors='ignore')
-            if content.get('data_set') == data_set and name == cut:
-                listed[name] = content.get('files')
+def _written(folder):
+    """{example's folder: its files} of earlier evaluations, as their list says."""
+    listed = {}
+    with contextlib.suppress(ValueError):
+        path = os.path.join(folder, WRITTEN)
+        listed = files_lib.read_json(path, ValueError, finite=False, halves=True)
     return {
         name: [path for path in files if isinstance(path, str)]
         for name, files in listed.items()
-        if isinstance(files, (list, dict))
+        if names.is_part(name) and isinstance(files, list)
     }
-
-
-def _read(path):
-    """A file's JSON object; {} of what is none."""
-    try:
-        return files_lib.read_json(path, ValueError, finite=False, halves=True)
-    except ValueError:
-        return {}
 
 
 def _remove(folder, files):

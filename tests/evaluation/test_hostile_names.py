@@ -266,23 +266,6 @@ def test_a_name_that_differs_in_case_alone_replaces_none(tree, renamed):
     assert list(ours(tree)) == pair[1:]
 
 
-def test_sounds_of_before_there_was_a_list(tree):
-    """What has an example.json under the name of its id goes; what was renamed or copied stays."""
-    evaluate(tree, Source(['one', 'two', 'x' * 150]), count=3)
-    sounds = tree.run / 'audio' / 'tones'
-    (sounds / listen.WRITTEN).unlink()
-    (sounds / ('x' * 150) / 'example.json').write_text(
-        (sounds / ('x' * 150) / 'example.json').read_text().replace('x' * 150, 'x' * 180)
-    )
-    (sounds / 'two').rename(sounds / 'kept')
-    (sounds / 'a-b' / 'example.json').write_text('{"id": "a-b", "files": {"../../mine": {}}}')
-    tree.before = snapshot(tree.root)
-    evaluate(tree, Source(['three']))
-    left = {path.name for path in sounds.iterdir()}
-    assert left == {'three', 'kept', 'a-b', 'notes.txt', 'link', listen.WRITTEN}
-    assert (sounds / 'a-b' / 'example.json').exists()
-
-
 @pytest.mark.parametrize(
     'content',
     [
