@@ -7,7 +7,7 @@ import numpy as np
 from fgsep_jax import config as config_lib, files
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
-from fgsep_jax.report.parts import Figure, Table, heads
+from fgsep_jax.report.parts import Figure, Table, cell_text, heads
 from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import FREE, ROLES, STATISTIC, SUBSETS, short_labels
 
@@ -84,6 +84,19 @@ def runs_table(results):
     return Table('runs', 'The runs', columns, rows, note)
 
 
+def judged(results, claim, number, where, terms, kind, metric):
+    """A row of a table of claims: the claim, the paper's number, where, our Estimate, the verdict.
+
+    Args:
+      results, terms, metric: as of `Results.difference`.
+      claim, number, where: texts.
+      kind: as of `published.verdict`.
+    """
+    estimate = results.difference(terms, metric)
+    verdict = published.verdict(estimate, kind, reached(results, terms))
+    return [claim, number, where, estimate, verdict]
+
+
 def reached(results, terms):
     """What the models of a comparison are beside the paper's, for a verdict to say.
 
@@ -116,8 +129,7 @@ def reached(results, terms):
     if fewer:
         parts.append(f'with {", ".join(sorted(fewer, key=lambda text: text.split()[::-1]))}')
     if steps:
-        ends = ' to '.join(f'{end:,}' for end in sorted({min(steps), max(steps)}))
-        parts.append(f'after {ends} steps of {" or ".join(sorted(batches))}')
+        parts.append(f'after {cell_text(_range(steps))} steps of {" or ".join(sorted(batches))}')
     if recipe:
         parts.append(f'trained with {" and ".join(sorted(recipe))}')
     return ', '.join(parts)

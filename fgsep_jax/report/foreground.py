@@ -3,7 +3,7 @@
 import numpy as np
 
 from fgsep_jax.report import figures, published, sound, sounds
-from fgsep_jax.report.common import key, owners, reached, seeds_on, systems_on
+from fgsep_jax.report.common import judged, key, owners, seeds_on, systems_on
 from fgsep_jax.report.parts import Figure, Table, heads
 from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import SUBSETS, short_labels
@@ -80,24 +80,25 @@ def claims(results, family, preset):
     names = [group.model for group in fits]
     models = {group.model: group.group for group in fits if names.count(group.model) == 1}
 
-    def minus(first, second, metric, weights):
-        terms = [
+    def minus(first, second, weights):
+        return [
             (sign * weight, models.get(name), f'{family}-{subset}')
             for subset, weight in weights.items()
             for sign, name in ((1, first), (-1, second))
             if name
         ]
-        return results.difference(terms, metric), terms
 
     rows = []
     for claim, number, first, second, metric, kind, weights in CLAIMS:
-        estimate, terms = minus(first, second, metric, weights)
-        lost = [UPPER[subset] for subset in weights if weights[subset] < 0]
-        of = ', '.join(UPPER[subset] for subset in weights if weights[subset] > 0)
-        cells = [''] * 4 if lost else [minus(first, second, metric, {c: 1})[0] for c in SUBSETS]
-        verdict = published.verdict(estimate, kind, reached(results, terms))
-        where = of + f' minus {", ".join(lost)}' * bool(lost)
-        rows.append([claim, number, *cells, where, estimate, verdict])
+        lost = ', '.join(UPPER[subset] for subset in weights if weights[subset] < 0)
+        where = ', '.join(UPPER[subset] for subset in weights if weights[subset] > 0)
+        where += f' minus {lost}' * bool(lost)
+        row = judged(results, claim, number, where, minus(first, second, weights), kind, metric)
+        row[2:2] = [
+            '' if lost else results.difference(minus(first, second, {subset: 1}), metric)
+            for subset in SUBSETS
+        ]
+        rows.append(row)
     several = '; '.join(sorted(group.label for group in fits if group.model not in models))
     return Table(
         f'claims_foreground-{family}-{preset}',
@@ -281,16 +282,8 @@ def mel_spectrograms(results, family):
             if column in mel_FK:
                 image = ax.imshow(mel_FK[column], cmap='magma', vmin=top - 70, vmax=top)
                 continue
-            ax.text(
-                0.5,
-                0.5,
-                'no run',
-                ha='center',
-                va='center',
-                color=figures.NEUTRAL,
-                transform=ax.transAxes,
-                fontsize=8,
-            )
+            middle = dict(ha='center', va='center', transform=ax.transAxes)
+            ax.text(0.5, 0.5, 'no run', **middle, color=figures.NEUTRAL, fontsize=8)
         row[0].set_ylabel(subset.upper(), fontweight='bold')
     figure.colorbar(
         image,

@@ -144,18 +144,14 @@ class Results:
         return each[found] if found.any() else None
 
     @_once
-    def _cells(self, group, data_set, system):
-        """(seeds, ids, sources, place_SNC of each in `table`, -1 where it has none), all sorted;
-        None without results."""
-        if (group, data_set, system) not in self._places():
+    def _wide(self, group, data_set, system):
+        """The rows of one system of a group on a data set, a row a seed and example, its columns
+        (column of `table`, source); all sorted. None without results."""
+        place = group, data_set, system
+        if place not in self._places():
             return None
-        places = self._places()[group, data_set, system]
-        codes, labels = zip(
-            *(self.table[name].iloc[places].factorize(sort=True) for name in ('seed', *runs_lib.ID))
-        )
-        place_SNC = np.full([*map(len, labels)], -1)
-        place_SNC[codes] = places
-        return *labels, place_SNC
+        rows = self.table.iloc[self._places()[place]].set_index(['seed', *runs_lib.ID])
+        return rows.iloc[:, rows.columns.get_loc('skipped') + 1 :].unstack('source')
 
     @_once
     def matrix(self, group, data_set, metric, system='model'):
@@ -168,59 +164,39 @@ class Results:
         """
         import pandas
 
-        cells, (name, source) = self._cells(group, data_set, system), metric
-        if cells is None or name not in self.table or (source and source not in cells[2]):
+        wide, (name, source) = self._wide(group, data_set, system), metric
+        if wide is None or (metric if source else name) not in wide:
             return pandas.DataFrame()
-        seeds, ids, sources, place_SNC = cells
-        if source:
-            place_SNC = place_SNC[:, :, sources == source]
-        value_SNC = self.table[name].to_numpy(float)[place_SNC]
-        value_SNC[place_SNC < 0] = np.nan
-        return pandas.DataFrame(value_SNC.mean(axis=2), seeds, ids, copy=False)
+        values = wide[metric] if source else wide[name].mean(axis=1, skipna=False)
+        return values.unstack('id')
 
     @_once
     def examples(self, group, data_set, system='model'):
         """What is said of the examples of the first seed, a row an example, the index its id:
         seconds, snr_db, and of each source what there is, e.g. ('class', 'foreground')."""
-        import pandas
-
-        _, ids, sources, place_SNC = self._cells(group, data_set, system)
-        there_N = (place_SNC[0] >= 0).any(axis=1)
-        wide = {}
-        for name in (*runs_lib.NUMBERS, *runs_lib.TEXTS):
-            if name in self.table:
-                columns = [self.table[name].array.take(at_N) for at_N in place_SNC[0][there_N].T]
-                if name in runs_lib.NUMBERS or any(
-                    column.notna().any() for column in map(pandas.Series, columns)
-                ):
-                    wide |= {(name, source): column for source, column in zip(sources, columns)}
+        wide = self._wide(group, data_set, system)
+        wide = wide.xs(wide.index[0][0], level='seed')
+        there = [
+            name
+            for name in (*runs_lib.NUMBERS, *runs_lib.TEXTS)
+            if name in wide and (name in runs_lib.NUMBERS or wide[name].notna().any(axis=None))
+        ]
+        examples = wide[there].copy()
         for name in runs_lib.NUMBERS:
-            wide[name, ''] = wide[name, sources[0]]
-        return pandas.DataFrame(wide, ids[there_N])
-
-    @_once
-    def _numbered(self, column):
-        """Each row's text of a column of `table` as its number among all texts, sorted."""
-        codes, texts = self.table[column].factorize()
-        texts = [*map(str, texts), 'nan']  # where there is none, -1
-        number = {text: i for i, text in enumerate(sorted({*texts}))}
-        return np.array([number[text] for text in texts])[codes]
+            examples[name, ''] = wide[name].iloc[:, 0]
+        return examples
 
     @_once
     def _clusters(self, group, data_set, system):
         """Who or what each example of `matrix` holds, for `intervals.Term`: its recordings or its
-        speakers; numbers for them, since sorting a million texts takes seconds."""
-        examples = self.examples(group, data_set, system)
-        _, _, sources, place_SNC = self._cells(group, data_set, system)
-        place_NC = place_SNC[0]
-        for more_NC in place_SNC[1:]:
-            place_NC = np.where(place_NC < 0, more_NC, place_NC)
-        recordings = [source for source in ROLES if ('recording', source) in examples]
-        if recordings:
-            place_NC = place_NC[:, [sources.get_loc(source) for source in recordings]]
-            return intervals.clusters('recording', self._numbered('recording')[place_NC])
-        if 'speaker' in examples:
-            return intervals.clusters('speaker', self._numbered('speaker')[place_NC])
+        speakers, as their numbers, since sorting a million texts takes seconds."""
+        there = self.examples(group, data_set, system)
+        for kind, named in CLUSTERS.items():
+            if kind in there:
+                number = self._wide(group, data_set, system)[named].groupby('id').first()
+                sources = [source for source in ROLES if source in number] or [*number]
+                number = number[sources].fillna(intervals.NOBODY).astype(int)
+                return intervals.clusters(kind, number)
         return ()
 
     def difference(self, terms, metric, *, statistic=None, system='model', ids=None):
@@ -301,6 +277,10 @@ class Results:
         return estimate
 
 
+# Columns of the table that say who or what is in an example, and those of their numbers.
+CLUSTERS = {'recording': 'recording_number', 'speaker': 'speaker_number'}
+
+
 def read(folders, notes):
     """Reads all runs in some folders and below.
 
@@ -340,7 +320,12 @@ def of(runs, notes):
     labels = _labels([_about(group[0]) for group in groups])
     number = {run: i for i, group in enumerate(groups) for run in group}
     rows = [{**_about(run), 'group': i, 'label': labels[i]} for run, i in number.items()]
-    return Results(pandas.DataFrame(rows), _scores(number))
+    table = _scores(number)
+    for kind, named in CLUSTERS.items():
+        if kind in table:
+            numbers = table[kind].astype('category').cat.codes
+            table.insert(table.columns.get_loc('id'), named, numbers)
+    return Results(pandas.DataFrame(rows), table)
 
 
 def _about(run):

@@ -6,7 +6,7 @@ import numpy as np
 
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
-from fgsep_jax.report.common import parameters, reached, seeds_on
+from fgsep_jax.report.common import judged, parameters, reached, seeds_on
 from fgsep_jax.report.parts import Figure, Table, cell_text, heads
 from fgsep_jax.report.runs import SYSTEMS
 from fgsep_jax.report.scores import short_labels
@@ -17,8 +17,31 @@ NON_LINEARITY = {'linear': 'linear', 'prelu': 'PReLU', 'glu': 'GLU'}
 STEPS_SHOWN = 5
 ORDER = list(published.TABLE_1)
 MASK, LAW = 'ideal_ratio_mask', ' + power law'  # a baseline; the other objective's addition
-# (model, what its objective adds) of the runs that the paper takes its means over.
-FIGURE_5 = [(model, objective.removeprefix(SI_SNR)) for model, objective in published.FIGURE_5]
+# What the paper takes its means over: models, with what their objective adds.
+FIGURE_5 = [model + objective.removeprefix(SI_SNR) for model, objective in published.FIGURE_5]
+PLACES = {'in-dataset': True, 'cross-dataset': False}
+# (claim, first model, second, kind) of models that are trained and tested on one data set.
+VARIANTS = (
+    ('GLU level with PReLU', 'Deep w/ GLU', DEEP, 'level'),
+    ('Dilation no better than PReLU', 'Deep w/ dilation', DEEP, 'not above'),
+    ('Big-Conv-TasNet no better than Conv-TasNet', 'Big-Conv-TasNet', PLAIN, 'not above'),
+)
+# Of SDRi, where Table 2 has it. Which objective its deep model had, the paper does not say.
+SDRI_CLAIMS = [
+    (f'{first} {"level with" if kind == "level" else "above"} {second}, SDRi', first, second, kind)
+    for system, other, kind in (
+        (DEEP, PLAIN, 'above'),
+        (DEEP, 'Yang et al.', 'level'),
+        ('FurcaPy', DEEP, 'above'),
+    )
+    for law in ('', LAW)
+    for first, second in [[name + law * (name == DEEP) for name in (system, other)]]
+]
+# (claim, model, kind, the paper's numbers in and across data sets) of its other objective.
+POWER_LAW = (
+    ('Power law helps the deep encoder', DEEP, 'above', published.POWER_LAW_DEEP),
+    ('Power law hurts the linear encoder', PLAIN, 'below', published.POWER_LAW_LINEAR),
+)
 
 
 def claims(results, preset):
@@ -32,13 +55,11 @@ def claims(results, preset):
       Table.
     """
     runs = _Runs(results.of(preset=preset))
-    rows = []
-    metrics = {_table_2: SDRI}
-    for make in (_deep, _variants, _table_2, _power_law, _diversity, _drops):
-        for claim, number, where, terms, kind in make(runs):
-            estimate = runs.results.difference(terms, metrics.get(make, SI_SNRI))
-            verdict = published.verdict(estimate, kind, reached(runs.results, terms))
-            rows.append([claim, number, where, estimate, verdict])
+    rows = [
+        judged(runs.results, *claim, SDRI if make is _table_2 else SI_SNRI)
+        for make in (_deep, _variants, _table_2, _power_law, _diversity, _drops)
+        for claim in make(runs)
+    ]
     more = {'published': 'difference (dB)', 'where': 'Here', 'difference': 'Difference (dB)'}
     several = '; '.join(sorted(runs.several))
     return Table(
@@ -62,8 +83,10 @@ class _Runs:
         self.sets = results.data_sets()
         self.own = sorted({group.trained_on for group in results.groups} & set(self.sets))
 
-    def pick(self, on, model, law=''):
-        """Number of the group of a model trained on a data set, None unless there is just one."""
+    def pick(self, on, name):
+        """Number of the group of a model, with what its objective adds, trained on a data set; None
+        unless there is just one."""
+        model, law, _ = name.partition(LAW)
         fits = self.results.groups_of(model=model, trained_on=on, objective=SI_SNR + law)
         if len(fits) > 1:
             self.several.add(', '.join(group.label for group in fits))
@@ -76,7 +99,7 @@ class _Runs:
     def pairs(self, first, second, inside):
         """{training set: (number of a group, of another, test sets)}; first, second: of `pick`."""
         return {
-            on: (self.pick(on, *first), self.pick(on, *second), self.tests(on, inside))
+            on: (self.pick(on, first), self.pick(on, second), self.tests(on, inside))
             for on in self.own
         }
 
@@ -99,12 +122,9 @@ def _mean(pairs):
     return where, [term for pair in pairs.values() for term in _minus(*pair, 1 / len(pairs))]
 
 
-PLACES = ((True, 'in-dataset'), (False, 'cross-dataset'))
-
-
 def _deep(runs):
-    for (inside, name), (number, each) in zip(PLACES, (published.DEEP_IN, published.DEEP_CROSS)):
-        pairs = runs.pairs((DEEP,), (PLAIN,), inside)
+    for name, (number, each) in zip(PLACES, (published.DEEP_IN, published.DEEP_CROSS)):
+        pairs = runs.pairs(DEEP, PLAIN, PLACES[name])
         claim = f'Deep (PReLU) above Conv-TasNet (linear), {name}'
         yield claim, number, *_mean(pairs), 'above'
         for on, pair in pairs.items():
@@ -113,34 +133,23 @@ def _deep(runs):
 
 
 def _variants(runs):
-    variants = (
-        ('GLU level with PReLU', 'Deep w/ GLU', DEEP, 'level'),
-        ('Dilation no better than PReLU', 'Deep w/ dilation', DEEP, 'not above'),
-        ('Big-Conv-TasNet no better than Conv-TasNet', 'Big-Conv-TasNet', PLAIN, 'not above'),
-    )
-    for on, (claim, first, second, kind) in itertools.product(runs.own, variants):
+    for on, (claim, first, second, kind) in itertools.product(runs.own, VARIANTS):
         number = published.TABLE_1[first][-1] - published.TABLE_1[second][-1]
         terms = _minus(runs.pick(on, first), runs.pick(on, second), [on])
         yield claim, f'{number:+.1f}', f'trained and tested on {on}', terms, kind
 
 
 def _table_2(runs):
-    """SDRi, where Table 2 has it."""
-    systems = (DEEP, PLAIN, 'above'), (DEEP, 'Yang et al.', 'level'), ('FurcaPy', DEEP, 'above')
-    for on, (first, second, kind), law in itertools.product(runs.own, systems, ('', LAW)):
-        number = published.TABLE_2[first][0] - published.TABLE_2[second][0]
-        words = 'level with' if kind == 'level' else 'above'
-        # Which objective its deep model had, the paper does not say.
-        names = [model + (law if model == DEEP else '') for model in (first, second)]
-        groups = [runs.pick(on, model, law if model == DEEP else '') for model in (first, second)]
-        claim = f'{names[0]} {words} {names[1]}, SDRi'
-        yield claim, f'{number:+.1f}', f'on {on}', _minus(*groups, [on]), kind
+    for on, (claim, *names, kind) in itertools.product(runs.own, SDRI_CLAIMS):
+        first, second = (published.TABLE_2[name.removesuffix(LAW)][0] for name in names)
+        terms = _minus(*(runs.pick(on, name) for name in names), [on])
+        yield claim, f'{first - second:+.1f}', f'on {on}', terms, kind
 
 
 def _drops(runs):
     """What the models of one training set lose on another's test set, each pair by itself."""
     for on, other in itertools.product(runs.own, runs.sets):
-        picked = [runs.pick(on, *model) for model in FIGURE_5]
+        picked = [runs.pick(on, model) for model in FIGURE_5]
         models = [
             model
             for model in picked
@@ -153,26 +162,18 @@ def _drops(runs):
                 for sign, name in ((1, on), (-1, other))
             ]
             where = f'trained on {on}, tested on {other}, mean of {counted(len(models), "model")}'
-            yield (
-                'Drop on another data set',
-                published.DROP.get((on, other), ''),
-                where,
-                terms,
-                'above',
-            )
+            number = published.DROP.get((on, other), '')
+            yield 'Drop on another data set', number, where, terms, 'above'
 
 
 def _power_law(runs):
-    for model, verb, kind, numbers in (
-        (DEEP, 'helps the deep encoder', 'above', published.POWER_LAW_DEEP),
-        (PLAIN, 'hurts the linear encoder', 'below', published.POWER_LAW_LINEAR),
-    ):
-        for (inside, name), number in zip(PLACES, numbers):
-            pairs = runs.pairs((model, LAW), (model,), inside)
+    for claim, model, kind, numbers in POWER_LAW:
+        for (name, inside), number in zip(PLACES.items(), numbers):
+            pairs = runs.pairs(model + LAW, model, inside)
             pairs = {on: pair for on, pair in pairs.items() if None not in pair}
-            yield f'Power law {verb}, {name}', number, *_mean(pairs), kind
+            yield f'{claim}, {name}', number, *_mean(pairs), kind
     claim = 'Deep with power law above Conv-TasNet with SI-SNR, all test sets'
-    mean = _mean(runs.pairs((DEEP, LAW), (PLAIN,), None))
+    mean = _mean(runs.pairs(DEEP + LAW, PLAIN, None))
     yield claim, published.POWER_LAW_DEEP_OVER_PLAIN, *mean, 'above'
 
 
@@ -180,7 +181,7 @@ def _diversity(runs):
     """More diverse training data, for each pair of training sets of which one has more speakers."""
     sets = sorted((on for on in runs.own if runs.speakers(on)), key=runs.speakers)
     for few, many in itertools.combinations(sets, 2):
-        models = [(runs.pick(few, *model), runs.pick(many, *model)) for model in FIGURE_5]
+        models = [(runs.pick(few, model), runs.pick(many, model)) for model in FIGURE_5]
         models = [pair for pair in models if None not in pair]
         if runs.speakers(few) == runs.speakers(many) or not models:
             continue
@@ -564,10 +565,10 @@ def stability_claims(results, preset):
     for on in runs.own:
         speakers = f' ({runs.speakers(on):,} speakers)' * bool(runs.speakers(on))
         for claim, second in (
-            ('Deep (PReLU) less stable than Conv-TasNet (linear), both with SI-SNR', (PLAIN,)),
-            ('Deep (PReLU) less stable with SI-SNR than with the power law', (DEEP, LAW)),
+            ('Deep (PReLU) less stable than Conv-TasNet (linear), both with SI-SNR', PLAIN),
+            ('Deep (PReLU) less stable with SI-SNR than with the power law', DEEP + LAW),
         ):
-            groups = runs.pick(on, DEEP), runs.pick(on, *second)
+            groups = runs.pick(on, DEEP), runs.pick(on, second)
             bad = [_unstable(runs.results, group) for group in groups]
             if any(bad_SK is None for bad_SK in bad):
                 continue
