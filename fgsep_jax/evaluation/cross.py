@@ -205,14 +205,13 @@ def _is_there(path, config, baselines, found, source):
         except runs_lib.ResultsError:
             return False
         summary = {**earlier, **result.summary}
-        if runs_lib.strange(result, system, config):
-            return False
         # The number is written once they are all there; earlier versions wrote none.
         heard = summary.get('listen_examples', settings.listen_examples)
-        if not system and (heard is None or heard < settings.listen_examples):
-            return False
-        if any(name not in summary['metrics'] for name in run_lib.quality(config)):
-            return False
-        if any(summary.get(key) != value for key, value in wanted.items()):
+        if (
+            runs_lib.strange(result, system, config)
+            or (not system and (heard is None or heard < settings.listen_examples))
+            or not {*run_lib.quality(config)} <= summary['metrics'].keys()
+            or any(summary.get(key) != value for key, value in wanted.items())
+        ):
             return False
     return True

@@ -97,20 +97,14 @@ def _sounds(source_ST, estimates, scores, source_names):
         path = f'reference_{sources[label]}.wav'
         about[path], sounds[path] = {'role': 'reference', 'source': label}, reference_ST[s]
         for system, estimate_ST in estimates.items():
-            values = scores[system]
-            path = f'estimate_{sources[label]}.wav'
-            path = f'{folders[system]}/{path}' if system else path
-            sounds[path] = estimate_ST[s]
-            about[path] = {
-                'role': 'estimate',
-                'source': label,
-                'system': system,
-                'scores': {
-                    metric: float(values[f'{metric}_S'][s])
-                    for metric in SCORES
-                    if f'{metric}_S' in values
-                },
+            path = os.path.join(folders[system] if system else '', f'estimate_{sources[label]}.wav')
+            values = {
+                metric: float(scores[system][f'{metric}_S'][s])
+                for metric in SCORES
+                if f'{metric}_S' in scores[system]
             }
+            about[path] = {'role': 'estimate', 'source': label, 'system': system, 'scores': values}
+            sounds[path] = estimate_ST[s]
     # One gain for all, so that nothing clips and levels can be compared.
     peak = max(np.abs(signal_T).max(initial=0.0) for signal_T in sounds.values())
     gain = 0.9 / max(peak, 0.9)

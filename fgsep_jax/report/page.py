@@ -101,10 +101,11 @@ def _speech(results):
     sets = results.data_sets()
     own = sorted({group.trained_on for group in results.groups} & set(sets))
     presets = list(dict.fromkeys(group.preset for group in results.groups))
-    stability = [speech.stability_claims(results, preset) for preset in presets]
+    makers = speech.claims, speech.stability_claims
+    claims = [make(results, preset) for make in makers for preset in presets]
     return _paper(
         'speech',
-        [*(speech.claims(results, preset) for preset in presets), *filter(None, stability)],
+        [*filter(None, claims)],
         (
             'speech',
             'Tables 1 and 2',

@@ -62,7 +62,6 @@ SYSTEMS = {
     'ideal_ratio_mask': 'IRM, STFT bins',
     'ideal_mel_mask': 'IRM, mel bands',
 }
-_ROLES = ('mixture', 'reference', 'estimate')
 RESULT = ('summary.json', 'examples.csv')  # files of one
 _FAR = 40.0  # dB, beyond which scores of one estimate differ from batch to batch
 
@@ -208,7 +207,8 @@ class Run:
         logged = saved[max(saved)].get('logged') if saved else None
         try:
             size, digest = logged
-            content = _without_mark(files.read_bytes(self._log, ResultsError, most=1 << 30))
+            content = files.read_bytes(self._log, ResultsError, most=1 << 30)
+            content = content.removeprefix(codecs.BOM_UTF8)  # which some editors put before a text
             return files.digest(content[:size])[:16] != digest
         except (TypeError, ValueError):  # of a version that did not say so
             return False
@@ -261,51 +261,46 @@ def open_run(path, name=''):
 def _open_run(path, name):
     content = files.read_json(os.path.join(path, 'config.json'), ResultsError, halves=True)
     task = content.get('task')
-    wrong, damaged, keys = [f'task = {task!r:.60}'], False, {}
-    if isinstance(task, str) and task in config_lib.TASKS:
-        damaged = files.is_damaged(content)
-        content.pop('digest', None)
-        content = config_lib.upgraded(content)
-        keys = config_lib.pattern(content, parts=False)
-        _, wrong = files.misfits(content, keys)
+    if not isinstance(task, str) or task not in config_lib.TASKS:
+        raise ResultsError(f'config.json has task = {task!r:.60}')
+    damaged = files.is_damaged(content)
+    content.pop('digest', None)
+    content = config_lib.upgraded(content)
+    keys = config_lib.pattern(content, parts=False)
+    _, wrong = files.misfits(content, keys)
     config = files.flatten(content)
     wrong += [f'{key} is missing' for key in IDENTITY if key not in config]
     if wrong:
         raise ResultsError(f'config.json has {"; ".join(wrong)}')
     config = files.flatten(config_lib.filled(content, keys))  # runs of before are as those of now
-    about, problems = os.path.join(path, 'training_data.json'), []
+    problems, called = [], name or path
     if damaged:
-        problems.append(f'{name or path}: config.json is damaged, its digest does not match.')
-    content = None
+        problems.append(f'{called}: config.json is damaged, its digest does not match.')
+    about, data = os.path.join(path, 'training_data.json'), None
     if os.path.lexists(about):
-        content = files.read_json(about, ResultsError, halves=True)
-    if content is not None and not files.is_damaged(content):
-        trained_on, training_data = content.get('name'), content.get('train', {})
-        if not (
-            trained_on
-            and isinstance(trained_on, str)
-            and trained_on == trained_on.encode(errors='ignore').decode()
-            and isinstance(training_data, dict)
-            and type(training_data.get('speakers', 0)) is int
-            and type(training_data.get('fingerprint')) in (str, type(None))
-        ):
-            raise ResultsError(f'{about} has {content!r:.100}; train again, or copy it back')
-    else:
-        trained_on = os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))
-        training_data = {}
+        data = files.read_json(about, ResultsError, halves=True)
+    if data is None or files.is_damaged(data):
+        why = 'missing' if data is None else 'damaged, its digest does not match'
+        data = {'name': os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))}
         problems.append(
-            f'{name or path}: training_data.json is'
-            f' {"missing" if content is None else "damaged, its digest does not match"};'
-            ' that it was trained on'
-            f' {trained_on} is taken from the name of its data.dir.'
+            f'{called}: training_data.json is {why}; that it was trained on {data["name"]} is'
+            ' taken from the name of its data.dir.'
         )
-    return Run(
-        path,
-        name or os.path.basename(os.path.normpath(path)),
-        config,
-        trained_on,
-        training_data,
-        problems,
+    elif not _is_training_data(data):
+        raise ResultsError(f'{about} has {data!r:.100}; train again, or copy it back')
+    name = name or os.path.basename(os.path.normpath(path))
+    return Run(path, name, config, data['name'], data.get('train', {}), problems)
+
+
+def _is_training_data(content):
+    name, train = content.get('name'), content.get('train', {})
+    return (
+        name
+        and isinstance(name, str)
+        and name == name.encode(errors='ignore').decode()
+        and isinstance(train, dict)
+        and type(train.get('speakers', 0)) is int
+        and type(train.get('fingerprint')) in (str, type(None))
     )
 
 
@@ -451,10 +446,9 @@ def _read_both(folder):
     """
     path = os.path.join(folder, 'summary.json')
     for _ in range(3):  # they may be replaced while they are read
-        examples = files.read_bytes(
-            os.path.join(folder, 'examples.csv'), ResultsError, most=1 << 30
-        )
-        examples = _without_mark(examples)
+        table = os.path.join(folder, 'examples.csv')
+        examples = files.read_bytes(table, ResultsError, most=1 << 30)
+        examples = examples.removeprefix(codecs.BOM_UTF8)
         summaries = [files.read_json(path, ResultsError, finite=False, halves=True)]
         with contextlib.suppress(ResultsError):
             partial = files.partial(path)
@@ -465,11 +459,6 @@ def _read_both(folder):
         if 'examples_digest' not in summaries[0]:  # of an earlier version
             return summaries[0], examples, True
     return summaries[0], examples, False
-
-
-def _without_mark(content):
-    """The bytes of a text without the mark that some editors put before it."""
-    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def _check_summary(summary):
@@ -751,30 +740,42 @@ def read_examples(folder, problems):
     return examples
 
 
-def _check_example(content, where):
-    """Raises ValueError for an unusable example: key, value and rule; SoundError for a sound."""
+# What a value must be: (whether it is, in words).
+_TEXT = (lambda value: isinstance(value, str), 'a text')
+_NUMBER = (files.is_number, 'a number')
+_OBJECT = (lambda value: isinstance(value, dict), 'an object')
+_SCORES = (
+    lambda value: isinstance(value, dict) and all(map(files.is_number, value.values())),
+    'an object of numbers',
+)
+_EXAMPLE = {'id': _TEXT, 'data_set': _TEXT, 'snr_db': _NUMBER, 'seconds': _NUMBER, 'files': _OBJECT}
+_OF_ROLE = {  # of a file
+    'mixture': {},
+    'reference': {'source': _TEXT},
+    'estimate': {'source': _TEXT, 'system': _TEXT, 'scores': _SCORES},
+}
+_FILE = {
+    'digest': _TEXT,
+    'role': (lambda role: role in [*_OF_ROLE], f'one of {", ".join(_OF_ROLE)}'),
+}
 
-    def check(fields, key, is_right, rule, prefix='example.json: '):
+
+def _check(fields, rules, prefix='example.json: '):
+    """Raises ValueError for a key that is missing, or is not as its rule has it."""
+    for key, (is_right, rule) in rules.items():
         if key not in fields:
             raise ValueError(f'{prefix}{key} is missing, must be {rule}')
         if not is_right(fields[key]):
             raise ValueError(f'{prefix}{key} = {fields[key]!r:.60}, must be {rule}')
 
-    for key in ('id', 'data_set'):
-        check(content, key, _is_text, 'a text')
-    for key in ('snr_db', 'seconds'):
-        check(content, key, files.is_number, 'a number')
-    check(content, 'files', lambda value: isinstance(value, dict), 'an object')
-    for name in content['files']:
-        check(content['files'], name, lambda value: isinstance(value, dict), 'an object')
-        about, prefix = content['files'][name], f'{name}: '
-        check({'digest': '', **about}, 'digest', _is_text, 'a text', prefix)
-        check(about, 'role', lambda value: value in _ROLES, f'one of {", ".join(_ROLES)}', prefix)
-        if about['role'] != 'mixture':
-            check(about, 'source', _is_text, 'a text', prefix)
-        if about['role'] == 'estimate':
-            check(about, 'system', _is_text, 'a text', prefix)
-            check(about, 'scores', _are_numbers, 'an object of numbers', prefix)
+
+def _check_example(content, where):
+    """Raises ValueError for an unusable example: key, value and rule; SoundError for a sound."""
+    _check(content, _EXAMPLE)
+    _check(content['files'], dict.fromkeys(content['files'], _OBJECT))
+    for name, about in content['files'].items():
+        _check({'digest': '', **about}, _FILE, f'{name}: ')
+        _check(about, _OF_ROLE[about['role']], f'{name}: ')
     roles = [about['role'] for about in content['files'].values()]
     if roles.count('mixture') != 1 or 'reference' not in roles:
         raise ValueError('a mixture and references are needed')
@@ -791,11 +792,3 @@ def _check_example(content, where):
                 f'{name} has {names.counted(len(signal_T), "sample")} at {rate} Hz, {first[2]}'
                 f' {first[0]:,} at {first[1]} Hz: they must be alike'
             )
-
-
-def _is_text(value):
-    return isinstance(value, str)
-
-
-def _are_numbers(value):
-    return isinstance(value, dict) and all(map(files.is_number, value.values()))

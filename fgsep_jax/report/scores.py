@@ -237,20 +237,21 @@ class Results:
             return None
         value, labels = {}, {}
         for name in {name: None for _, name in matrix}:
-            groups = [group for group, other in matrix if other == name]
-            scores = [matrix[group, name].loc[seeds[group]].dropna(axis=1) for group in groups]
-            common = scores[0].columns
-            for score in scores:  # sorted, and mostly the same
-                if not common.equals(score.columns):
-                    common = common.intersection(score.columns, sort=False)
+            scores = {
+                group: matrix[group, name].loc[seeds[group]].dropna(axis=1)
+                for group, other in matrix
+                if other == name
+            }
+            common, *others = (score.columns for score in scores.values())
+            for columns in others:  # sorted, and mostly the same
+                common = common.intersection(columns, sort=False)
             if not len(common):
                 return None
-            for group, score in zip(groups, scores):
-                whole = score.columns.equals(common)
-                value[group, name] = (score if whole else score[common]).to_numpy()
-            of_all = self.matrix(groups[0], name, metric, system).columns
-            at_N = slice(None) if of_all.equals(common) else of_all.get_indexer(common)
-            labels[name] = [label[at_N] for label in self._clusters(groups[0], name, system)]
+            for group, score in scores.items():
+                value[group, name] = score.reindex(columns=common).to_numpy()
+            first = next(iter(scores))
+            at_N = self.matrix(first, name, metric, system).columns.get_indexer(common)
+            labels[name] = [label[at_N] for label in self._clusters(first, name, system)]
         return intervals.contrast(
             [
                 intervals.Term(weight, value[group, name], group, name, labels[name])
