@@ -255,25 +255,21 @@ def mel_spectrograms(results, family):
     }
     if not examples:
         return None
-    models, mel_mask = slots(results), SYSTEMS['ideal_mel_mask']
-    columns = ['mixture', 'reference', *(group.label if group else '' for _, group in models)]
-    titles = ['Mixture', 'Ground truth', *(name for name, _ in models)]
+    columns, mel_mask = [('mixture', 'Mixture'), ('reference', 'Ground truth')], SYSTEMS[ORACLES[0]]
+    columns += [(group.label if group else '', name) for name, group in slots(results)]
     if any(track.system == mel_mask for example in examples.values() for track in example.tracks):
-        columns.append(mel_mask)
-        titles.append(mel_mask)
+        columns.append((mel_mask, mel_mask))
     figure, axes = figures.axes(
         len(examples), len(columns), width=1.55 * len(columns), height=1.55 * len(examples) + 0.5
     )
     for r, (row, (subset, example)) in enumerate(zip(axes, examples.items())):
-        mel_FK = {
-            track.system if track.role == 'estimate' else track.role: sound.mel_db(
-                *sound.read(track.path)
-            )
-            for track in example.tracks
-            if track.source in ('', 'foreground')
-        }
+        mel_FK = {}
+        for track in example.tracks:
+            if track.source in ('', 'foreground'):
+                shown = track.system if track.role == 'estimate' else track.role
+                mel_FK[shown] = sound.mel_db(*sound.read(track.path))
         top = mel_FK['reference'].max()
-        for ax, column, title in zip(row, columns, titles):
+        for ax, (column, title) in zip(row, columns):
             ax.set_xticks([])
             ax.set_yticks([])
             ax.grid(visible=False)

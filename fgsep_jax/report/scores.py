@@ -151,6 +151,7 @@ class Results:
         if place not in self._places():
             return None
         rows = self.table.iloc[self._places()[place]].set_index(['seed', *runs_lib.ID])
+        rows = rows[~rows.index.duplicated(keep='last')]  # ids that differed in half characters
         return rows.iloc[:, rows.columns.get_loc('skipped') + 1 :].unstack('source')
 
     @_once

@@ -246,6 +246,18 @@ def test_damaged_folders_are_named_and_passed_over(tmp_path):
     assert 'torn' in found[1].problems[0] and 'alpha' in found[1].problems[0]
 
 
+def test_ids_that_are_shown_alike_are_one_example(tmp_path):
+    """An id with half a character, and one that is written as that is shown."""
+    fabricate.run(tmp_path, 'convtasnet', sounds=False, oracle=False, test_sets=('alpha',))
+    where = tmp_path / 'evaluation' / 'alpha'
+    text = (where / 'examples.csv').read_text()
+    text = text.replace('alpha-003', 'a\udc80').replace('alpha-004', scores.utf8('a\udc80'))
+    (where / 'examples.csv').write_bytes(text.encode(errors='surrogatepass'))
+    results = results_in(tmp_path)
+    assert results.matrix(0, 'alpha', SI_SNRI).shape == (1, 11)
+    assert results.score(0, 'alpha', SI_SNRI).note == 'one seed'
+
+
 @pytest.mark.slow
 def test_load_runs_is_tidy(speech):
     frame = fgsep_jax.report.load_runs(str(speech))
