@@ -591,7 +591,7 @@ def _looked_into(
     made = engine.each(parts, do, argv, os.path.dirname(table), proof)
     changed = itertools.chain.from_iterable(made)
     return [
-        [dataclasses.replace(recording, **changes) for changes in forms]
+        [recordings.changed(recording, **changes) for changes in forms]
         for recording, forms in zip(job.utterances, changed, strict=True)
     ]
 

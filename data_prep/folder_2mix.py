@@ -30,8 +30,9 @@ def _prepare(args) -> dict:
     )
     read = functools.partial(folder.read, split_by=args.split_by, **how)
     job = options.pairs_of(args, read)
-    places = (posixpath.relpath(x.path, args.input_dir) for x in job['utterances'])
-    *_, warnings = folder.twins({printable(place.split('/')[0]) for place in places})
+    start = len(posixpath.join(args.input_dir, ''))
+    tops = {x.path[start:].partition('/')[0] for x in job['utterances']}
+    *_, warnings = folder.twins({*map(printable, tops)})
     more = {'fewer': True} if args.fewer else {}
     if args.split_by == 'recording':
         more['shares'] = shares

@@ -298,10 +298,19 @@ def _cells(rows: Sequence, row_type: type, roots: dict, count: int, end: str = '
             if not (always or default is None or default is dataclasses.MISSING):
                 contents = [None if x == default else x for x in contents]
             if cell := _cell_of(kind, roots):
-                contents = [None if x is None else cell(x) for x in contents]
+                contents = _each(cell, contents)
             if any(x not in (None, '') for x in contents):
                 cells[name + end] = contents
     return cells
+
+
+def _each(cell: Callable, contents: list) -> list:
+    """What stands in the cells of contents, which mostly are few different ones."""
+    different = {*contents} - {None}
+    if 2 * len(different) > len(contents):
+        return [None if x is None else names.as_cell(cell(x)) for x in contents]
+    made = {x: names.as_cell(cell(x)) for x in different} | {None: None}
+    return [made[x] for x in contents]
 
 
 def _cell_of(kind, roots: dict[str, str]) -> Callable | None:
@@ -334,7 +343,7 @@ def to_csv(
     file = io.BytesIO(names.csv_text([heads]).encode())
     file.seek(0, io.SEEK_END)
     while some := [*itertools.islice(lines, 10_000)]:  # the whole as a text, too, would be much
-        file.write(names.csv_text(some).encode())
+        file.write(names.csv_lines(some).encode())
     return file.getvalue()
 
 

@@ -170,12 +170,20 @@ def csv_text(rows):
 
     Numbers stay numbers, as text too; `from_cell` gives a text back.
     """
-    text, runs = _Lines(), _FORMULA.match
+    return csv_lines(map(as_cell, row) for row in rows)
+
+
+def as_cell(content):
+    """What stands in a cell: before a text that a spreadsheet would run, an apostrophe."""
+    runs = isinstance(content, str) and _FORMULA.match(content) and not _is_number(content)
+    return f"'{content}" if runs else content
+
+
+def csv_lines(rows):
+    """Rows of cells as CSV, as they are."""
+    text = _Lines()
     writer = csv.writer(text, lineterminator='\r\n')  # it quotes a '\r' only if that ends lines
-    writer.writerows(
-        [f"'{x}" if isinstance(x, str) and runs(x) and not _is_number(x) else x for x in row]
-        for row in rows
-    )
+    writer.writerows(rows)
     return text.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 import collections
 from collections.abc import Iterable
-import dataclasses
 import posixpath
 import re
 import unicodedata
@@ -82,7 +81,8 @@ def split_speakers(
 
 def _id(path: str, stems: collections.Counter) -> str:
     """The path without suffix (where its stem is no other file's), white space and `/`."""
-    name = stem(path) if stems[stem(path)] == 1 else path
+    name = stem(path)
+    name = name if stems[name] == 1 else path
     return printable(re.sub(r'\s', '_', name)).replace('/', '-')
 
 
@@ -159,12 +159,11 @@ def read(
     everybody = recordings.unique_ids(everybody, lambda path: (path[start:],))
     utterances = recordings.distinct(everybody, copies)
     if split_by == 'recording':
-        return [dataclasses.replace(recording, split='train') for recording in utterances]
+        return [recordings.changed(recording, split='train') for recording in utterances]
     how = dict(validation=validation, test=test, seed=seed, least=least)
     splits = _dealt({recording.source_id for recording in utterances}, groups, copies, how)
     return [
-        dataclasses.replace(recording, split=splits[recording.source_id])
-        for recording in utterances
+        recordings.changed(recording, split=splits[recording.source_id]) for recording in utterances
     ]
 
 
