@@ -476,12 +476,10 @@ def _live(words, args):
     try:
         stream = separator.stream(rate)
         with lock.held(args.output_dir, 'separation', flag='-o'):
-            behind, end = (
-                f'{1000 * stream.latency:g} ms behind',
-                '' if inputs else '; Ctrl-C ends it',
-            )
-            print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
             blocks = live.pipe(cut) if inputs else live.microphone(rate, lost)
+            behind = f'{1000 * stream.latency:g} ms behind'
+            end = '' if inputs else '; Ctrl-C ends it'
+            print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
             seconds, clipped = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
     except BadInput as bad:
         print(f'{"standard input" if inputs else "microphone"}: {reason_of(bad)}', file=sys.stderr)

@@ -49,7 +49,7 @@ def microphone(rate, lost):
       lost: list to which something is added each time that samples were lost before a block.
 
     Raises:
-      NoMicrophone: there is none, or the library that listens to it is missing.
+      NoMicrophone: at once, where there is none or the library that listens to it is missing.
     """
     try:
         import sounddevice
@@ -74,6 +74,11 @@ def microphone(rate, lost):
         )
     except Exception as error:  # PortAudio's, of many kinds
         raise NoMicrophone(f'--live: no microphone at {rate} Hz ({files.why(error)})') from error
+    return _heard(stream, heard)
+
+
+def _heard(stream, heard):
+    """What a stream puts into a queue until the program is asked to stop."""
     is_behind = False
     with stopping.deferred(answer='writes what was heard, and stops') as request:
         with stream:

@@ -28,6 +28,7 @@ NOT_NORMALISED = (
     'has no norms over all of a recording, or parts that cannot be computed one by one: leave it at'
     " 'window'"
 )
+WRITING = 0.15  # of the time that a long file takes, about
 
 
 class Network:
@@ -279,7 +280,7 @@ class Separator:
                 background=background,
                 stretch=span,
                 folder=scratch,
-                progress=progress,
+                progress=progress and (lambda done: progress((1 - WRITING) * done)),
             )
 
             def about_to_rename_it():
@@ -295,6 +296,7 @@ class Separator:
                 bits=bits,
                 labels=labels,
                 start=start,
+                progress=progress and (lambda share: progress(WRITING * share * made.seconds)),
                 about_to_rename=about_to_rename_it,
             )
         return writing.Written(

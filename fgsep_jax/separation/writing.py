@@ -209,7 +209,16 @@ def opened(path, *, rate, channels, subtype, kind='WAV', growing=False):
 
 
 def write(
-    made, sources, outputs, *, form='wav', bits='16', labels=False, start=0.0, about_to_rename=None
+    made,
+    sources,
+    outputs,
+    *,
+    form='wav',
+    bits='16',
+    labels=False,
+    start=0.0,
+    progress=None,
+    about_to_rename=None,
 ):
     """Writes parts of a recording: beside their names, and when all are there, renamed.
 
@@ -221,6 +230,7 @@ def write(
       bits: a key of `SUBTYPES`, of wav and flac.
       labels: whether to write where each part sounds, beside the first part.
       start: where in the recording, in seconds, they begin: labels are in its time.
+      progress: called with the share of the work that is done since the last call.
       about_to_rename: called once all is written and nothing renamed.
 
     Returns:
@@ -236,7 +246,8 @@ def write(
     with files.unfinished(outputs.values()) as partials:
         paths = {part: partials[os.fspath(path)] for part, path in outputs.items()}
         meters = {part: activity.Meter(made.rate) for part in (*sources, *paths) if labels}
-        gain, silenced = _write(made, sources, paths, meters, form=form, bits=bits)
+        how = dict(form=form, bits=bits, progress=progress)
+        gain, silenced = _write(made, sources, paths, meters, **how)
         texts = {}
         if labels:
             sounding = activity.stretches(
@@ -259,7 +270,7 @@ def write(
     )
 
 
-def _write(made, sources, paths, meters, *, form, bits):
+def _write(made, sources, paths, meters, *, form, bits, progress):
     """Writes parts to paths, and hands them and all sources to meters {part: `activity.Meter`};
     returns the gain, and which parts of a recording that is too faint for so many bits sound, and
     are silent there."""
@@ -274,6 +285,8 @@ def _write(made, sources, paths, meters, *, form, bits):
                 parts[RESIDUAL] = rest_TC
             for at in range(0, len(block_TSC), _PIECE):
                 yield {part: part_TC[at : at + _PIECE] for part, part_TC in parts.items()}
+            if progress is not None:
+                progress(len(block_TSC) / made.samples / (1 if bits == 'float' else 2))
 
     gain, silenced = 1.0, ()
     if bits != 'float':

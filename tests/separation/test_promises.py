@@ -10,6 +10,7 @@ import re
 import resource
 import shutil
 import tempfile
+import tracemalloc
 import types
 
 import jax
@@ -268,7 +269,7 @@ def test_what_a_form_cannot_hold_is_not_separated(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, 'separate', lambda *_, **__: pytest.fail())
     path = wave(tmp_path / 'a.wav', noise(80, 6))
     with pytest.raises(BadInput, match='6 channels .mp3 holds 2 at most'):
-        untrained('blstm_m2').separate_file(path, tmp_path, form='mp3')
+        models.separator('blstm_m2').separate_file(path, tmp_path, form='mp3')
 
 
 def test_what_libsndfile_does_not_read_goes_through_ffmpeg(tmp_path, monkeypatch):
@@ -755,6 +756,39 @@ def test_progress_counts_what_will_be_separated(tmp_path, monkeypatch, start, se
     args = types.SimpleNamespace(start=start, seconds=seconds, json=True)
     with pytest.raises(KeyboardInterrupt):
         separate._all(untrained('blstm_m2'), found, args, {}, None, None, print)
+
+
+@pytest.mark.parametrize('name', ['convtasnet_glu', 'blstm_m2'])
+def test_a_longer_file_takes_no_more_memory(tmp_path, monkeypatch, name):
+    """But for what is kept in memory as long as it is little."""
+    monkeypatch.setattr(engine, 'IN_MEMORY', 1 << 16)
+    separator, most = models.separator(name), []
+    for seconds in (10, 30, 90):  # the first one compiles
+        path = wave(tmp_path / 'in.wav', noise(seconds * 2 * RATE, 2), 2 * RATE)
+        with tracing() as peak:
+            separator.separate_file(path, tmp_path, segment=1.0, overlap=0.5, labels=True)
+            most.append(peak())
+    assert most[2] < most[1] + 200_000 < 8_000_000  # the third holds 11.5 MB, of both parts 23
+
+
+@contextlib.contextmanager
+def tracing():
+    """Yields a function that gives the most bytes that Python and NumPy had at once."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize('bits', ['16', 'float'])
+def test_progress_goes_on_while_parts_are_written(tmp_path, monkeypatch, bits):
+    told, began, write = [], [], writing.write
+    monkeypatch.setattr(writing, 'write', lambda *a, **k: began.append(sum(told)) or write(*a, **k))
+    path = wave(tmp_path / 'in.wav', noise(3 * RATE, 1))
+    models.separator('blstm_m2').separate_file(path, tmp_path, bits=bits, progress=told.append)
+    assert began[0] == pytest.approx(3 * (1 - model_lib.WRITING))
+    assert sum(told) == pytest.approx(3)
 
 
 # While it comes.
