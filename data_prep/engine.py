@@ -263,7 +263,7 @@ def _dask_runner():
         from apache_beam.runners.dask import dask_runner
         import distributed  # noqa: F401  by which it reaches the cluster
     except ImportError as error:
-        raise ImportError(f"{error}; pip install -e '.[dask]'") from error
+        raise ImportError(f"{error}; pip install 'fgsep_jax[dask]'") from error
     for name in (
         'distributed',
         *filter(re.compile('distributed').match, logging.root.manager.loggerDict),

@@ -118,7 +118,7 @@ def parse(
     check(job_parser, args)
     if importlib.util.find_spec('apache_beam') is None:
         job_parser.error(
-            "this needs Apache Beam, which is not installed: pip install -e '.[data-prep]'"
+            "this needs Apache Beam, which is not installed: pip install 'fgsep_jax[data-prep]'"
         )
     if rest:
         from apache_beam.options.pipeline_options import PipelineOptions

@@ -110,7 +110,17 @@ def test_every_extra_that_is_named_is_there(installed):
         for found in re.findall(r'fgsep_jax\[([\w,-]+)\]', path.read_text())
         for extra in found.split(',')
     }
-    assert {'demo', 'app', 'live', 'onnx'} <= named <= {*needs}
+    assert {'demo', 'app', 'live', 'onnx', 'data-prep', 'dask'} <= named <= {*needs}
+
+
+def test_what_is_missing_is_advised_for_those_without_a_clone_too():
+    advised = [
+        path
+        for name in ('fgsep_jax', 'data_prep')
+        for path in (ROOT / name).rglob('*.py')
+        if re.search(r"-e '?\.\[", path.read_text())
+    ]
+    assert not advised  # `pip install 'fgsep_jax[NAME]'` works beside a clone's install, too
 
 
 @pytest.mark.slow

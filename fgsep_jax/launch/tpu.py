@@ -107,7 +107,7 @@ def describe(name):
     if importlib.util.find_spec('libtpu') is None:
         raise ConfigError(
             'compiling for a TPU needs its compiler, libtpu, which is not installed: `pip install'
-            " -e '.[compile-ahead]'`, on Linux; no TPU is needed"
+            " 'fgsep_jax[compile-ahead]'`, on Linux; no TPU is needed"
         )
     from jax.experimental import topologies  # after set_environment
 

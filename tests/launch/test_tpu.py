@@ -72,5 +72,5 @@ def test_a_pod_is_read_off_its_name(topology, chip, chips):
 
 def test_a_missing_compiler_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install -e '\.\[compile-ahead\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'fgsep_jax\[compile-ahead\]'"):
         tpu.describe('v5e:4x4')
