@@ -129,11 +129,12 @@ def _opened(url):
 
 
 @contextlib.contextmanager
-def _said(url, *, of_bucket=False):
-    """Turns what goes wrong in a bucket into one line; what is missing stays FileNotFoundError,
-    but for the bucket, where a request can miss nothing else."""
+def _asked(url, *, of_bucket=False):
+    """Yields (fsspec's file system, path in it) of a URL, and turns what goes wrong there into one
+    line; what is missing stays FileNotFoundError, but for the bucket, where a request can miss
+    nothing else."""
     try:
-        yield
+        yield _opened(url)
     except (Unreachable, FileExistsError):
         raise
     except FileNotFoundError as error:  # its own words are of requests
@@ -221,8 +222,7 @@ def _reason(error):
 
 def listing(folder):
     """{name: bytes, None of a folder} of what is in a folder of a bucket; {} where nothing is."""
-    fs, path = _opened(folder)
-    with _said(folder):
+    with _asked(folder) as (fs, path):
         try:
             entries = fs.ls(path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -247,9 +247,8 @@ def find(folder):
     Raises:
       Unreachable: it cannot be read, or one has a name that would lead elsewhere.
     """
-    fs, root = _opened(folder)
-    root = root.rstrip('/')
-    with _said(folder, of_bucket=True):
+    with _asked(folder, of_bucket=True) as (fs, root):
+        root = root.rstrip('/')
         found = fs.find(root, detail=True)
     found = {
         path[len(root) + 1 :]: about['size']
@@ -279,9 +278,8 @@ def _folders_of(paths):
 def _paths(folder):
     """As `find`, whatever they are called; some end in `/`, those of folders made by hand, and ''
     is such a one of the folder itself."""
-    fs, root = _opened(folder)
-    root = root.rstrip('/')
-    with _said(folder):
+    with _asked(folder) as (fs, root):
+        root = root.rstrip('/')
         return [path[len(root) + 1 :] for path in fs.find(root) if path != root]
 
 
@@ -292,8 +290,7 @@ def read(file, start=None, end=None):
       FileNotFoundError: there is none.
       Unreachable: it cannot be read.
     """
-    fs, path = _opened(file)
-    with _said(file):
+    with _asked(file) as (fs, path):
         return fs.cat_file(path, start=start, end=end)
 
 
@@ -304,24 +301,21 @@ def write(file, content, *, new=False):
       FileExistsError: it is there, and must be `new`.
       Unreachable: it cannot be written.
     """
-    fs, path = _opened(file)
-    with _said(file, of_bucket=True):
+    with _asked(file, of_bucket=True) as (fs, path):
         fs.pipe_file(path, content, mode='create' if new else 'overwrite')
 
 
 def put(path, file):
     """Copies a file of this machine to one of a bucket, whole or not at all."""
     os.stat(path)  # what is missing here is no bucket
-    fs, there = _opened(file)
-    with _said(file, of_bucket=True):
+    with _asked(file, of_bucket=True) as (fs, there):
         fs.put_file(path, there)
 
 
 def modified(file):
     """When a file of a bucket was written, by the bucket's clock, in seconds; None if it is not
     there."""
-    fs, path = _opened(file)
-    with _said(file):
+    with _asked(file) as (fs, path):
         try:
             return fs.modified(path).timestamp()
         except FileNotFoundError:
@@ -330,8 +324,7 @@ def modified(file):
 
 def remove(file):
     """Removes a file of a bucket, if it is there."""
-    fs, path = _opened(file)
-    with _said(file), contextlib.suppress(FileNotFoundError):
+    with _asked(file) as (fs, path), contextlib.suppress(FileNotFoundError):
         fs.rm_file(path)
 
 
@@ -351,8 +344,7 @@ def rename(before, after, *, last='', check=None):
     names = sorted(_paths(before), key=lambda name: bool(last) and name == last)
     if _paths(after):
         raise FileExistsError(errno.EEXIST, 'is there already', after)
-    (fs, source), (_, target) = _opened(before), _opened(after)
-    with _said(before):
+    with _asked(after) as (_, target), _asked(before) as (fs, source):
         for name in names:
             if check:
                 check()
@@ -438,9 +430,8 @@ class _Copy:
             return
         incoming = tempfile.mkdtemp(dir=os.path.dirname(self.folder))
         try:
-            fs, root = _opened(self.url)
             files = {name: os.path.join(incoming, str(i)) for i, name in enumerate(names)}
-            with _said(self.url):
+            with _asked(self.url) as (fs, root):
                 fs.get([f'{root.rstrip("/")}/{name}' for name in names], [*files.values()])
             for name, file in files.items():
                 path = os.path.join(self.folder, name)

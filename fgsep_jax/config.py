@@ -7,6 +7,7 @@ data.pipeline and training; every leaf below takes keyword arguments.
 
 import ast
 import contextlib
+import copy
 import dataclasses
 import difflib
 import functools
@@ -18,7 +19,6 @@ import signal
 import sys
 import traceback
 import types
-from typing import Any
 
 from ml_collections import config_dict
 
@@ -148,30 +148,26 @@ def pattern(content, *, parts=True):
       ConfigError: a part has a name that is in no registry.
     """
     plain = defaults(content['task'])
-    made = {k: dict(v) if isinstance(v, dict) else v for k, v in plain.items()}
-    for path, registered in PARTS[content['task']].items():
-        *above, last = path.split('.')
-        parent, there, before = made, content, plain
-        for name in above:
-            parent, there, before = parent[name], there.get(name), before[name]
-            there = there if isinstance(there, dict) else {}
-        there, before = there.get(last), before[last]
-        name = there.get('name', before['name']) if isinstance(there, dict) else before['name']
+    made = copy.deepcopy(plain)
+    for path, (module, registered) in PARTS[content['task']].items():
+        sections = path.split('.')
+        given, before = _section(content, sections), _section(plain, sections)
+        name = given.get('name', before['name'])
         if name == before['name'] or not isinstance(name, str):
             continue
-        if not parts:
-            parent[last] = there
-            continue
-        named = getattr(importlib.import_module(registered[0]), registered[1])
-        theirs = [key for key, value in plain['model'].items() if not isinstance(value, dict)]
-        not_own = theirs if path.startswith('model.') else ['valid']
-        try:
-            keys = registry.keywords(registry.find(named, name), not_own)
-        except RuleError as error:
-            raise ConfigError(f'{path}.{error}') from None
-        of_before = registry.keywords(named[before['name']], not_own)
-        shared = {key: value for key, value in before.items() if key not in of_before}
-        parent[last] = {**shared, 'name': name, **keys}
+        part = given
+        if parts:
+            named = getattr(importlib.import_module(module), registered)
+            theirs = [key for key, value in plain['model'].items() if not isinstance(value, dict)]
+            not_own = theirs if path.startswith('model.') else ['valid']
+            try:
+                keys = registry.keywords(registry.find(named, name), not_own)
+            except RuleError as error:
+                raise ConfigError(f'{path}.{error}') from None
+            of_before = registry.keywords(named[before['name']], not_own)
+            shared = {key: value for key, value in before.items() if key not in of_before}
+            part = {**shared, 'name': name, **keys}
+        _section(made, sections[:-1])[sections[-1]] = part
     return made
 
 
@@ -256,8 +252,11 @@ def _set(config, tree):
 
 
 def _section(tree, names):
+    """A section of nested dicts, {} where there is none."""
     for name in names:
-        tree = tree[name]
+        tree = tree.get(name)
+        if not isinstance(tree, (dict, config_dict.ConfigDict)):
+            return {}
     return tree
 
 
@@ -390,27 +389,17 @@ def _by_name(path):
       ConfigError: there is none.
     """
     folder, name = os.path.split(path)
-    name = name.removesuffix('.py')
-    for found in files() if folder in ('', 'configs') else ():
-        if os.path.basename(found) == f'{name}.py':
-            return found
-    raise ConfigError(_no_file(path))
-
-
-def _no_file(path):
-    known = files()
-    near = difflib.get_close_matches(
-        os.path.splitext(os.path.basename(path))[0],
-        [os.path.splitext(os.path.basename(name))[0] for name in known],
-        n=3,
-    )
-    what = f'{path} is a folder' if os.path.isdir(path) else f'there is no file {path}'
+    known = {os.path.basename(found).removesuffix('.py'): found for found in files()}
+    if folder in ('', 'configs') and name.removesuffix('.py') in known:
+        return known[name.removesuffix('.py')]
+    near = difflib.get_close_matches(os.path.splitext(name)[0], known, n=3)
+    there = f'the configurations are {", ".join(known.values())}'
     if near:
-        names = {os.path.splitext(os.path.basename(name))[0]: name for name in known}
-        return f'{what}; did you mean {" or ".join(names[one] for one in near)}?'
-    if known:
-        return f'{what}; the configurations are {", ".join(known)}'
-    return f'{what}; the configurations are in the folder configs/ of the repository'
+        there = f'did you mean {" or ".join(known[one] for one in near)}?'
+    elif not known:
+        there = 'the configurations are in the folder configs/ of the repository'
+    what = f'{path} is a folder' if os.path.isdir(path) else f'there is no file {path}'
+    raise ConfigError(f'{what}; {there}')
 
 
 def split_overrides(argv):
@@ -446,35 +435,29 @@ def override(config, overrides):
     """
     for key, text in sorted(overrides.items(), key=lambda item: not item[0].endswith('.name')):
         *sections, name = key.split('.')
-        if '.'.join(sections) in PARTS[config.task] and name not in _section(config, sections):
+        is_of_part = '.'.join(sections) in PARTS[config.task]
+        if is_of_part and name not in _section(config, sections):
             complete(config)  # a key that the file left to the part
-        parent: Any = config
-        for section in sections:
-            parent = parent.get(section) if isinstance(parent, config_dict.ConfigDict) else None
-        if not isinstance(parent, config_dict.ConfigDict) or name not in parent:
-            where = '.'.join(sections)
-            if where in PARTS[config.task]:
+        parent = _section(config, sections)
+        if name not in parent:
+            where = _where_it_is(config, key)
+            if is_of_part:
                 has = _keys_of(config.to_dict(), config.to_dict(), key)
-                near = did_you_mean(name, parent).rstrip('.')
-                raise ConfigError(f'no configuration key {key}{near}{has}')
-            raise ConfigError(f'no configuration key {key}{_where_it_is(config, key)}')
+                where = did_you_mean(name, parent).rstrip('.') + has
+            raise ConfigError(f'no configuration key {key}{where}')
         if isinstance(parent[name], config_dict.ConfigDict):
             raise ConfigError(
                 f'--config.{key}={text}: {key} is a section; its keys are'
                 f' {", ".join(f"{key}.{below}" for below in parent[name])}'
             )
-        value = _value(key, text, type(parent[name]))
-        if name == 'name' and '.'.join(sections) in PARTS[config.task]:
+        try:
+            value = command_line.value(type(parent[name]), text)
+        except command_line.FlagError as error:
+            raise ConfigError(f'--config.{key}={text}: {error}') from None
+        if is_of_part and name == 'name':
             put(config, {key: value})
         else:
             parent[name] = value
-
-
-def _value(key, text, kind):
-    try:
-        return command_line.value(kind, text)
-    except command_line.FlagError as error:
-        raise ConfigError(f'--config.{key}={text}: {error}') from None
 
 
 def _where_it_is(config, key):

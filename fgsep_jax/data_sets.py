@@ -219,26 +219,21 @@ def open_data(config, directory='', *, splits=(), hosts=1, say=print):
                 f' `python -m data_prep.embedded --task={config.task} --output_dir=DIR`, and set'
                 ' FGSEP_DATA_DIR'
             )
-        _build(config.task, directory, say)
+        run_job(
+            'embedded',
+            [f'--task={config.task}', f'--output_dir={directory}'],
+            directory,
+            f'no embedded data in {directory} yet',
+            say=say,
+            otherwise=" it needs `pip install 'fgsep_jax[demo]'`. With data of your own give"
+            ' --config.data.dir=DIR.',
+        )
     metadata = _open(config, directory, splits)
     say(
         f'data               {shown(metadata["name"])} in {directory}, {metadata["sample_rate"]} Hz'
         + (f' (data.dir is unset: the embedded {EMBEDDED[config.task]})' if embedded else '')
     )
     return directory
-
-
-def _build(task, directory, say):
-    """Builds a task's embedded data set, or waits until another process has done so."""
-    run_job(
-        'embedded',
-        [f'--task={task}', f'--output_dir={directory}'],
-        directory,
-        f'no embedded data in {directory} yet',
-        say=say,
-        otherwise=" it needs `pip install -e '.[demo]'`. With data of your own give"
-        ' --config.data.dir=DIR.',
-    )
 
 
 def run_job(job, flags, directory, lacking, *, say=print, otherwise=''):

@@ -107,12 +107,18 @@ def check_folder(folder):
     Raises:
       OSError: it names that file.
     """
-    above = os.path.abspath(folder)
-    while not os.path.lexists(above):
-        above = os.path.dirname(above)
+    above = nearest(folder)
     if os.path.exists(above) and not os.path.isdir(above):
         above = folder if above == os.path.abspath(folder) else above
         raise OSError(f'{shown(above)} is a file, not a folder')
+
+
+def nearest(folder):
+    """The folder itself, or the lowest above it that is there: an absolute path."""
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    return above
 
 
 def partial(path):

@@ -6,7 +6,6 @@ makes the data set, the speed of this machine decides on the size of the model, 
 
 import collections
 import contextlib
-import functools
 import glob
 import importlib.util
 import json
@@ -136,6 +135,11 @@ def _by_name(survey, role=''):
     return dict(groups)
 
 
+def _by_role(survey):
+    """{role: {class: its recordings}} of a survey of sounds."""
+    return {role: _by_name(survey, role) for role in ('foreground', 'background')}
+
+
 def _time(recordings):
     seconds = sum(recording['seconds'] for recording in recordings)
     return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
@@ -189,9 +193,8 @@ def describe(survey, rate):
         what = '; '.join(
             f'{role}: {counted(len(groups), "class")},'
             f' {counted(sum(map(len, groups.values())), "recording")},'
-            f' {_time([recording for group in groups.values() for recording in group])}'
-            for role in ('foreground', 'background')
-            for groups in [_by_name(survey, role)]
+            f' {_time(sum(groups.values(), []))}'
+            for role, groups in _by_role(survey).items()
         )
         lines = [f'found              {what}; {at}']
     else:
@@ -207,12 +210,13 @@ def describe(survey, rate):
     lines.append(
         f'rate               {rate} Hz' + (f'; {below} below it are left out' if below else '')
     )
-    for count, what in (
-        *((count, kind) for kind, count in survey['unusable'].items()),
-        *((n, f'{name} is in both roles') for name, n in survey['left_out'].items()),
-        (survey['copies'], 'copies of others'),
-        (survey['elsewhere'], 'outside the folders of speakers or classes'),
-    ):  # fmt: skip
+    left_out = {
+        **survey['unusable'],
+        **{f'{name} is in both roles': count for name, count in survey['left_out'].items()},
+        'copies of others': survey['copies'],
+        'outside the folders of speakers or classes': survey['elsewhere'],
+    }
+    for what, count in left_out.items():
         lines += [f'note: {counted(count, "file")} left out: {shown(what)}'] * bool(count)
     return lines + [f'note: {line}' for line in _too_little(at_rate(survey, rate))]
 
@@ -226,8 +230,7 @@ def _too_little(survey):
                 ' sounds and do worse on others'
             )
         few = []
-        for role in ('foreground', 'background'):
-            groups = _by_name(survey, role)
+        for role, groups in _by_role(survey).items():
             small = sorted(name for name in groups if _recordings(groups[name]) < SPLITS)
             if small:
                 yield (
@@ -278,10 +281,8 @@ def check_enough(survey):
       ConfigError: what there is, and what would be needed.
     """
     if survey['kind'] == 'sounds':
-        for role in ('foreground', 'background'):
-            count = _recordings(
-                [recording for recording in survey['recordings'] if recording['role'] == role]
-            )
+        for role, groups in _by_role(survey).items():
+            count = _recordings(sum(groups.values(), []))
             if count < SPLITS:
                 raise config_lib.ConfigError(
                     f'{counted(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are'
@@ -311,8 +312,7 @@ def class_table(survey):
     """
     lines, unseen = ['role,class,set,names'], set()
     taken = {recording['name'] for recording in survey['recordings']}
-    for role in ('foreground', 'background'):
-        groups = _by_name(survey, role)
+    for role, groups in _by_role(survey).items():
         counts = {name: _recordings(some) for name, some in sorted(groups.items())}
         whole = sorted((name for name in counts if counts[name] >= SPLITS), key=counts.get)
         apart = whole[: len(whole) // 4] if len(whole) >= FEW['classes'] else []
@@ -397,10 +397,15 @@ def configurations(survey, *, rate, argument='', overrides=None, first=None):
         config_lib.override(config, overrides or {})
         return [config.lock()]
     words = {word.strip() for word in argument.partition(':')[2].split(',')}
-    presets = [base.preset] if words & {*config_lib.SIZES} else ENOUGH
+    sizes = [base]
+    if not words & {*config_lib.SIZES}:
+        sizes = [
+            base if preset == base.preset else config_lib.resized(base, preset) for preset in ENOUGH
+        ]
+        if None in sizes:  # a file of one's own, of one size
+            sizes = [base]
     made = []
-    for preset in presets:
-        config = base if preset == base.preset else config_lib.resized(base, preset)
+    for config in sizes:
         config = config.copy_and_resolve_references()
         full = config.data.sample_rate
         config.data.sample_rate = rate
@@ -481,8 +486,8 @@ def check_directory(folder, directory):
         return about.get('digest')
     if importlib.util.find_spec('apache_beam') is None:
         raise config_lib.ConfigError(
-            'making a data set needs Apache Beam, which is not installed: pip install -e'
-            " '.[data-prep]'"
+            'making a data set needs Apache Beam, which is not installed: pip install'
+            " 'fgsep_jax[data-prep]'"
         )
     return None
 
@@ -536,8 +541,9 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
 
     survey, directory = look(folder), data_folder(folder)
     if not argument and os.path.isfile(os.path.join(workdir, 'config.json')):
-        resume = functools.partial(_resumed, folder, survey, directory, workdir)
-        return resume(minutes=minutes, overrides=overrides, say=say)
+        run = _resumed(folder, survey, directory, workdir, minutes=minutes, say=say)
+        config_lib.override(run, overrides)
+        return run
     typed = config_lib.load(argument or MODELS[task_of(survey)])
     config_lib.override(typed, overrides)  # before anything is measured
     first = None
@@ -585,7 +591,7 @@ def _already(folder, directory, same):
     )
 
 
-def _resumed(folder, survey, directory, workdir, *, minutes, overrides, say):
+def _resumed(folder, survey, directory, workdir, *, minutes, say):
     """Configuration of the run in a folder that was begun on these recordings."""
     config = run_folder.read_config(workdir)
     config.data.dir = run_folder.data_dir(workdir, config)
@@ -606,7 +612,6 @@ def _resumed(folder, survey, directory, workdir, *, minutes, overrides, say):
     else:
         config.training.minutes = minutes
         config.training.epochs = max(config.training.epochs, MOST_EPOCHS)
-    config_lib.override(config, overrides)
     return config
 
 

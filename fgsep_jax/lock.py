@@ -287,18 +287,9 @@ class Lock:
                 if last:
                     raise
         folder = os.path.realpath(self.folder)
-        owner = {
-            **_here(),
-            'path': folder,
-            'inode': _inode(folder),
-            'pid': os.getpid(),
-            'born': _born(os.getpid()),
-            'doing': self._doing,
-            'since': datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
-        }
         path = os.path.join(self._private, self._name)
         with open(path, 'w') as file:
-            json.dump(owner, file)
+            json.dump(_owner_here(self._doing, path=folder, inode=_inode(folder)), file)
         return os.stat(path).st_mtime
 
     def _beat(self):
@@ -375,15 +366,7 @@ class _BucketLock:
             self._released = True
 
     def _content(self):
-        owner = {
-            **_here(),
-            'key': self.key,
-            'pid': os.getpid(),
-            'born': _born(os.getpid()),
-            'doing': self._doing,
-            'since': datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
-        }
-        return json.dumps(owner).encode()
+        return json.dumps(_owner_here(self._doing, key=self.key)).encode()
 
     def _beat(self):
         while not self._stopped.wait(BEAT):
@@ -398,6 +381,18 @@ class _BucketLock:
                 self.heard = time.monotonic()
             except OSError:
                 continue  # a server that does not answer now
+
+
+def _owner_here(doing, **more):
+    """What the file of a lock says of this process, which takes it."""
+    return {
+        **_here(),
+        **more,
+        'pid': os.getpid(),
+        'born': _born(os.getpid()),
+        'doing': doing,
+        'since': datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
+    }
 
 
 def _owner_of(folder):
@@ -432,21 +427,18 @@ def _owner(path):
 
 
 def _locked(folder, path, owner, flag):
-    locked = Locked(_refusal(folder, path, owner, flag))
-    locked.again = not _is_here(owner)
-    return locked
-
-
-def _refusal(folder, path, owner, flag):
+    """The Locked of a folder that an owner has, of whom the file at `path` tells."""
     text = f'{folder} is being written to by {_words(owner)}: wait for it'
     if flag:
         text += f', or give another {flag}'
-    if not _is_here(owner):
+    if elsewhere := not _is_here(owner):
         text += (
             f'. If that process is gone, start again {SILENCE:.0f} s after its end, or remove'
             f' {path if buckets.is_url(path) else os.path.dirname(path)}'
         )
-    return text
+    locked = Locked(text)
+    locked.again = elsewhere
+    return locked
 
 
 def _words(owner):

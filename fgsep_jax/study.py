@@ -141,19 +141,12 @@ def plan(study, directories, tests, *, size, seeds, output, overrides, only=''):
                     argument += f',{opened[directory]["name"]}'
                     values['data.name'] = ''
                 wanted[name] = argument, values
-    first = next(iter(wanted))
-    return [
-        _run(name, *wanted[name], opened, output, baselines=name == first)
-        for name in _matching(wanted, only)
-    ]
-
-
-def _matching(wanted, only):
     chosen = [name for name in wanted if fnmatch.fnmatchcase(name, only or '*')]
     if not chosen:
         known = ', '.join(wanted)
         raise config_lib.ConfigError(f'--only={only}: fits no run; there are {known}')
-    return chosen
+    first = next(iter(wanted))
+    return [_run(name, *wanted[name], opened, output, baselines=name == first) for name in chosen]
 
 
 def _run(name, argument, values, opened, output, *, baselines):
@@ -329,7 +322,8 @@ class _Work:
         self._mutex, self._told = threading.Lock(), set()
         self.failed = []
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
-        self._cores = [cores[i::jobs] for i in range(jobs)] if len(cores) >= jobs > 1 else []
+        # No cores are all of them.
+        self._cores = [cores[i::jobs] if len(cores) >= jobs > 1 else [] for i in range(jobs)]
 
     def all(self):
         """Does the runs; returns once none is left, those included that others began."""
@@ -383,7 +377,7 @@ class _Work:
         if self._jobs == 1:
             return {}
         memory = {'XLA_PYTHON_CLIENT_MEM_FRACTION': f'{0.9 / self._jobs:.2f}'}  # an accelerator's
-        return {'environment': {**memory, **os.environ}, 'cores': self._cores[job : job + 1]}
+        return {'environment': {**memory, **os.environ}, 'cores': self._cores[job]}
 
     def _fail(self, run, why):
         self.failed.append(run.name)
@@ -398,7 +392,7 @@ def call(module, words, *, log='', environment=None, cores=()):
       words: its command line.
       log: file that what it prints is added to; '': it prints.
       environment: of the process; None for this one's.
-      cores: [their numbers]; empty: all.
+      cores: their numbers; empty: all.
 
     Returns:
       Exit status.
@@ -409,8 +403,8 @@ def call(module, words, *, log='', environment=None, cores=()):
         kinds = {'stdin': subprocess.DEVNULL, 'stdout': said, 'stderr': said}
         process = subprocess.Popen(command, env=environment, **kinds)
         with contextlib.suppress(OSError):  # it has ended
-            for numbers in cores:
-                os.sched_setaffinity(process.pid, numbers)
+            if cores:
+                os.sched_setaffinity(process.pid, cores)
         return process.wait()
 
 

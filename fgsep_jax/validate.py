@@ -29,23 +29,17 @@ def validate(config, *, devices=1, hosts=1):
             f' of configs/ that has it ({", ".join(TASKS)})'
         )
     complete(config)
-    problems: list[tuple[str, str]] = []
-    checks = {'data': _data, 'training': _training, 'evaluation': _evaluation}
-    for name, check in checks.items():
-        rules = Rules(config[name])
-        check(rules, devices, hosts)
-        problems += [(f'{name}.{key}', text) for key, text in rules.problems]
-    parts, size = config.training.accumulate, config.data.batch_size
-    rules = Rules(config.training)
-    rules.rule(
-        parts < 1 or size < 1 or size % (parts * devices) == 0,
-        'accumulate',
-        f'parts of equal size on {devices} devices cannot be made of data.batch_size = {size}',
-    )
-    problems += [(f'training.{key}', text) for key, text in rules.problems]
-    rules = Rules(dict(seed=config.seed))
-    rules.rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
-    problems += rules.problems
+    checked = {'data.': Rules(config.data), 'training.': Rules(config.training)}
+    checked |= {'evaluation.': Rules(config.evaluation), '': Rules(config)}
+    _data(checked['data.'], devices, hosts)
+    _training(checked['training.'], devices, config.data.batch_size)
+    _evaluation(checked['evaluation.'])
+    checked[''].rule(0 <= config.seed < 2**32, 'seed', 'must not be negative, and below 2**32')
+    problems = [
+        (f'{prefix}{key}', text)
+        for prefix, rules in checked.items()
+        for key, text in rules.problems
+    ]
     with section('', problems):
         task = make_task(config)
         with section('data.', problems):
@@ -97,7 +91,7 @@ def _data(rules, devices, hosts):
     )
 
 
-def _training(rules, *_):
+def _training(rules, devices, batch_size):
     rules.at_least_one('epochs plateau_epochs max_nonfinite_steps')
     rules.at_least_one('checkpoint_steps keep_checkpoints log_steps accumulate')
     rules.positive('learning_rate clip_norm plateau_tolerance')
@@ -110,9 +104,16 @@ def _training(rules, *_):
         'needs the last step, which training.minutes leaves open: set training.minutes to 0',
     )
     rules.rule(0 < rules.value('plateau_factor') <= 1, 'plateau_factor', 'must be in (0, 1]')
+    parts = rules.value('accumulate')
+    rules.rule(
+        parts < 1 or batch_size < 1 or batch_size % (parts * devices) == 0,
+        'accumulate',
+        f'parts of equal size on {devices} devices cannot be made of data.batch_size ='
+        f' {batch_size}',
+    )
 
 
-def _evaluation(rules, *_):
+def _evaluation(rules):
     rules.at_least_one('batch_size filter_taps')
     rules.positive('bucket_seconds')
     rules.not_negative('max_examples listen_examples')
@@ -202,15 +203,13 @@ def check_sources(config, metadata, directory):
         check_kind(config.task, metadata, directory)
         if count != config.data.sources:
             wanted = config.data.sources
-            few = f'it takes data sets made with --speakers_a_mixture={wanted}'
-            some = ','.join((names or called)[:wanted])
+            way_out = f'it takes data sets made with --speakers_a_mixture={wanted}'
+            if count > wanted:
+                some = ','.join((names or called)[:wanted])
+                way_out = f'which of them, --config.data.targets={some} would say'
             raise ConfigError(
-                f'{directory} holds mixtures of {count} sources, the model separates {wanted}; '
-                + (
-                    few
-                    if count < wanted
-                    else f'which of them, --config.data.targets={some} would say'
-                )
+                f'{directory} holds mixtures of {count} sources, the model separates {wanted};'
+                f' {way_out}'
             )
         return ()
     rows = []
@@ -253,22 +252,19 @@ def check_data(config, metadata, directory, splits=()):
     """
     if not config.data.targets:
         check_kind(config.task, metadata, directory)
-    for key, found in (
-        ('name', metadata['name']),
-        ('sample_rate', metadata['sample_rate']),
-        ('sources', metadata['sources']),
-    ):
-        wanted = config.data[key]
-        if wanted not in ('', found) and (key != 'sources' or not config.data.targets):
-            of_sources = key == 'sources'
-            how = f' --speakers_a_mixture={wanted}' if of_sources and wanted > 1 else ''
-            raise ConfigError(
-                f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
-                f' --config.data.{key}={found}, or build another with `python -m'
-                f' data_prep.NAME{how}`.'
-                + ' Of more sources data.targets says which are meant.'
-                * (of_sources and found > wanted)
-            )
+    for key in ('name', 'sample_rate', *([] if config.data.targets else ['sources'])):
+        wanted, found = config.data[key], metadata[key]
+        if wanted in ('', found):
+            continue
+        how = more = ''
+        if key == 'sources':
+            how = f' --speakers_a_mixture={wanted}' if wanted > 1 else ''
+            more = ' Of more sources data.targets says which are meant.' if found > wanted else ''
+        raise ConfigError(
+            f'data.{key} = {wanted!r}, but the data set in {directory} has {found!r}. Set'
+            f' --config.data.{key}={found}, or build another with `python -m data_prep.NAME{how}`.'
+            f'{more}'
+        )
     check_sources(config, metadata, directory)
     check_adaptation(config, metadata, directory)
     for key in ('remix', 'speed') if 'train' in splits and metadata.get('reverberation') else ():

@@ -221,6 +221,18 @@ def test_the_largest_model_that_sees_enough_is_chosen(found, rates, size):
         validate.validate(one)
 
 
+def test_a_file_of_one_size_has_that_size(tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        'import fgsep_jax.config\n\n\ndef get_config():\n'
+        '    config = fgsep_jax.config.load("convtasnet:narrow").unlock()\n'
+        '    config.experiment = "mine"\n    return config\n'
+    )
+    argument = f'{tmp_path}/mine.py'
+    (config,) = folder.configurations(speech([9.0]), rate=16000, argument=argument)
+    assert (config.experiment, config.data.sample_rate) == ('mine', 16000)
+    assert config.model.encoder.basis == 64
+
+
 @pytest.mark.parametrize('found', [speech([9.0]), sounds(rate=16000)], ids=['speech', 'sounds'])
 def test_more_minutes_and_a_faster_machine_never_choose_a_smaller_model(found):
     configs = folder.configurations(found, rate=8000)

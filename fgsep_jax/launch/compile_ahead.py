@@ -152,18 +152,9 @@ def split(config, chips, *, per_chip=0):
     return config.data.batch_size // chips
 
 
-def _gradient_bytes(config):
-    """Bytes of a gradient of every parameter, in float32."""
-    import jax
-
-    from fgsep_jax.tasks import make_task
-    from fgsep_jax.training import state as state_lib
-
-    return 4 * state_lib.parameter_count(jax.eval_shape(make_task(config).init, jax.random.key(0)))
-
-
-def _optimizer_bytes(config, devices):
-    """Bytes of the optimiser's state that a chip holds."""
+def _sizes(config, devices):
+    """Bytes of a gradient of every parameter, in float32, and of the optimiser's state that a chip
+    holds."""
     import jax
 
     from fgsep_jax.tasks import make_task
@@ -173,7 +164,8 @@ def _optimizer_bytes(config, devices):
     state = jax.eval_shape(lambda: state_lib.init_state(task, config))
     shard = config.training.shard_optimizer
     shardings = mesh_lib.of_state(state, mesh_lib.make_mesh(devices), shard_optimizer=shard)
-    return mesh_lib.device_bytes(state.optimizer, shardings.optimizer)
+    gradients = 4 * state_lib.parameter_count(state.params)
+    return gradients, mesh_lib.device_bytes(state.optimizer, shardings.optimizer)
 
 
 def _find_largest(config, devices, chip, known, args):
@@ -224,9 +216,10 @@ def _run(args, config):
         print(_find_largest(config, devices, chip, {batch: _needed(error)}, args))
         return
     print(f'compiled in        {time.monotonic() - began:.0f} s')
-    found = analyse(compiled, chip, chips=len(devices), gradient_bytes=_gradient_bytes(config))
+    gradients, optimizer = _sizes(config, devices)
+    found = analyse(compiled, chip, chips=len(devices), gradient_bytes=gradients)
     print(report(found, chip, batch=batch, seconds_of_audio=config.data.segment_seconds))
-    print(f'optimiser          {_optimizer_bytes(config, devices) / 1e6:.4g} MB')
+    print(f'optimiser          {optimizer / 1e6:.4g} MB')
     if args.hlo:
         with open(args.hlo, 'w') as file:
             file.write(compiled.as_text())

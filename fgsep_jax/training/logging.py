@@ -47,6 +47,7 @@ class RunLog:
         logged=None,
     ):
         self._active = active
+        self._boards: list[Any] = []
         if not active:
             return
         path = os.path.join(workdir, 'metrics.jsonl')
@@ -57,7 +58,7 @@ class RunLog:
         self._lines = _Appended(path, self._cannot_write)
         folder = os.path.join(workdir, 'tensorboard')
         self._events = _Appended(tensorboard.path(folder), self._cannot_write)
-        self._boards: list[Any] = [tensorboard.EventWriter(self._events, purge_step=step + 1)]
+        self._boards.append(tensorboard.EventWriter(self._events, purge_step=step + 1))
         self._bar = tqdm.tqdm(
             total=total,
             initial=step,
@@ -89,20 +90,16 @@ class RunLog:
           values: {name: number}; a number that is not finite is written as null.
           kind: 'train', 'validation' or another heading.
         """
-        if not self._active:
-            return
         plain = {name: float(value) for name, value in values.items()}
         finite = {k: value if math.isfinite(value) else None for k, value in plain.items()}
-        self._line(step, kind, finite)
+        self.event(step, kind, **finite)
         for board in self._boards:
             board.scalars(step, {f'{kind}/{name}': value for name, value in plain.items()})
 
     def event(self, step, kind, **content):
         """Writes one line that is not a set of numbers, e.g. a skipped step and its ids."""
-        if self._active:
-            self._line(step, kind, content)
-
-    def _line(self, step, kind, content):
+        if not self._active:
+            return
         line = (json.dumps({'step': step, 'kind': kind, **content}) + '\n').encode()
         self._size += len(line)
         self._digest.update(line)
@@ -110,9 +107,8 @@ class RunLog:
 
     def text(self, step, name, markdown):
         """Writes text to TensorBoard."""
-        if self._active:
-            for board in self._boards:
-                board.text(step, name, markdown)
+        for board in self._boards:
+            board.text(step, name, markdown)
 
     def sounds(self, step, signals, sample_rate):
         """Writes the signals of one example and their spectrograms to TensorBoard, all at one gain

@@ -12,7 +12,8 @@ from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import part, shown
 
-# What may change between two starts of one run without making it another run.
+# What may change between two starts of one run without making it another run, besides how it is
+# evaluated.
 MAY_CHANGE = (
     'training.epochs',
     'training.minutes',
@@ -27,13 +28,6 @@ MAY_CHANGE = (
     'data.read_threads',
     'data.prefetch_batches',
     'data.dir',
-    'evaluation.batch_size',
-    'evaluation.bucket_seconds',
-    'evaluation.filter_taps',
-    'evaluation.quality',
-    'evaluation.max_examples',
-    'evaluation.splits',
-    'evaluation.listen_examples',
 )
 # What a run writes into its folder besides config.json; report and evaluation read no other.
 CONTENTS = (
@@ -61,7 +55,7 @@ _MOST_NAMED = 10  # runs, in one message
 def may_change(key, config):
     """Whether a key may change between two starts of a run without making it another run."""
     ends_schedule = key == 'training.epochs' and config.training.schedule == 'cosine'
-    return key in MAY_CHANGE and not ends_schedule
+    return key.startswith('evaluation.') or key in MAY_CHANGE and not ends_schedule
 
 
 def default(config):
@@ -85,9 +79,7 @@ def check(workdir, config):
       OSError: a part of the run is a link.
     """
     _check_path(workdir, flag='--workdir=')
-    above = os.path.abspath(workdir)
-    while not os.path.lexists(above):
-        above = os.path.dirname(above)
+    above = files.nearest(workdir)
     if not os.path.isdir(above):
         raise config_lib.ConfigError(f'--workdir={workdir}: {above} is a file, not a folder')
     if not os.access(above, os.W_OK | os.X_OK):
@@ -331,29 +323,26 @@ def _recorded(workdir, key):
 
 def training_data(workdir):
     """Content of a run's training_data.json, {} where there is none or it is damaged."""
-    try:
-        return _training_data(workdir)
-    except config_lib.ConfigError:
-        return {}
+    return _training_data(workdir)[0]
 
 
 def damage(workdir):
     """What is wrong with a run's training_data.json, as a sentence; '' of none at all, too."""
-    try:
-        _training_data(workdir)
-    except config_lib.ConfigError as error:
-        return str(error)
-    return ''
+    return _training_data(workdir)[1]
 
 
 def _training_data(workdir):
+    """(content, what is wrong with it)"""
     path = os.path.join(workdir, 'training_data.json')
     if not os.path.lexists(path):  # of an earlier version
-        return {}
-    content = files.read_json(path, config_lib.ConfigError, halves=True)
+        return {}, ''
+    try:
+        content = files.read_json(path, config_lib.ConfigError, halves=True)
+    except config_lib.ConfigError as error:
+        return {}, str(error)
     if files.is_damaged(content):
-        raise config_lib.ConfigError(f'{path} is damaged: its digest does not match')
-    return content
+        return {}, f'{path} is damaged: its digest does not match'
+    return content, ''
 
 
 def _absolute(folder):
