@@ -14,8 +14,9 @@ from fgsep_jax.launch import tpu
 MEMORY_GB = 3.75  # of a worker, a virtual core (n1-standard)
 # Hours of mixtures that a core makes in an hour, measured: docs/speed.md, docs/pods.md.
 SPEECH, SCENES = 243.0, 12.0
-# convtasnet:paper in bfloat16, of 16 segments of 4 s, by `launch.compile_ahead` for v5e:4x4.
-FLOPS, BYTES, GRADIENTS = 2.009e12, 46.11e9, 19.94e6
+# convtasnet:paper in bfloat16, of 16 segments of 4 s, by `launch.compile_ahead` for v5e:4x4; bytes
+# are those in HBM, without what stays in a core, by `benchmarks.hlo`.
+FLOPS, BYTES, GRADIENTS = 2.009e12, 23.8e9, 19.94e6
 # NVIDIA's data sheet of the H100 SXM: bfloat16 without sparsity, HBM3, NVLink one way.
 H100 = tpu.Chip(989e12, 3350e9, 80 * 2**30, 450e9, (8,))
 
@@ -101,8 +102,8 @@ def main(argv=None):
             if batch % chips == 0:
                 seconds = seconds_of_epoch(chip, chips, batch)
                 lines.append(
-                    f'| {name} | {batch} | {batch // chips} | {seconds:.1f} s |'
-                    f' {seconds * 100 / 60:.0f} min | {seconds / 36 * dollars:.2f} |'
+                    f'| {name} | {batch} | {batch // chips} | {seconds:.2f} s |'
+                    f' {seconds * 100 / 60:.1f} min | {seconds / 36 * dollars:.2f} |'
                 )
     print('\n'.join(lines))
 

@@ -24,6 +24,7 @@ _STARTED_BY = 'FGSEP_STARTED_BY'  # variable: numbers of programs of ours, above
 _is_started_by_ours = False
 _leaving = threading.Event()
 _request = None
+_lost = ''  # see `losing`
 _last = []  # functions of `finishing`
 
 
@@ -107,6 +108,17 @@ def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
 
 
 @contextlib.contextmanager
+def losing(what):
+    """Within, whoever stops this process at once is told what is not kept, and what helps."""
+    global _lost
+    before, _lost = _lost, what
+    try:
+        yield
+    finally:
+        _lost = before
+
+
+@contextlib.contextmanager
 def finishing(do):
     """Within, a process that is stopped at once calls `do` first; its other threads run on."""
     _last.append(do)
@@ -181,7 +193,8 @@ def _watch(read, numbers):
                     watch = threading.Thread(target=_do_not_outwait, args=(number,), daemon=True)
                     watch.start()
                     continue
-            line = '' if _is_started_by_ours else f'stopped by {NAMES[number]}'
+            line = f'stopped by {NAMES[number]}' + (f': {_lost}' if _lost else '')
+            line = '' if _is_started_by_ours else line
             leave(line, 128 + number)
 
 

@@ -79,10 +79,11 @@ def _data(rules, devices, hosts):
         'targets',
         f'must be as many as the model estimates, data.sources = {sources}',
     )
+    size = rules.value('batch_size')
+    divisors = [str(n) for n in range(1, size + 1) if size % n == 0] if 0 < size <= 4096 else []
+    on = f'; on {", ".join(divisors)} it can be split' if divisors else ''
     rules.rule(
-        rules.value('batch_size') % devices == 0,
-        'batch_size',
-        f'must be a multiple of the number of devices, {devices}',
+        size % devices == 0, 'batch_size', f'must be a multiple of the {devices} devices{on}'
     )
     rules.rule(
         devices % hosts == 0,
@@ -106,7 +107,7 @@ def _training(rules, devices, batch_size):
     rules.rule(0 < rules.value('plateau_factor') <= 1, 'plateau_factor', 'must be in (0, 1]')
     parts = rules.value('accumulate')
     rules.rule(
-        parts < 1 or batch_size < 1 or batch_size % (parts * devices) == 0,
+        parts < 1 or batch_size % devices or batch_size % (parts * devices) == 0,
         'accumulate',
         f'parts of equal size on {devices} devices cannot be made of data.batch_size ='
         f' {batch_size}',

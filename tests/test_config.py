@@ -137,7 +137,11 @@ def test_unknown_arguments_name_the_known(argument, part):
         ('model__kernel', 4, 'must be odd'),
         ('data__segment_seconds', 0.001, 'fewer than model.encoder.window'),
         ('data__segment_seconds', 0.5001, 'not a multiple of model.encoder.stride'),
-        ('data__batch_size', 3, 'multiple of the number of devices, 2'),
+        (
+            'data__batch_size',
+            3,
+            'batch_size = 3: must be a multiple of the 2 devices; on 1, 3 it can',
+        ),
         ('data__sources', 0, 'must be at least 1'),
         ('training__learning_rate', float('nan'), 'must be a finite number above 0'),
         ('loss__power_law_hop', 100, 'loss.power_law_hop = 100: must divide window = 256'),

@@ -24,6 +24,16 @@ with lock.held(sys.argv[1], 'test'):
     while True:
         ctypes.CDLL(None).sleep(60)
 """
+LOSING = """
+import time
+from fgsep_jax import stopping
+stopping.use()
+with stopping.losing('outer'):
+    with stopping.losing('inner'):
+        pass
+    print('ready', flush=True)
+    time.sleep(60)
+"""
 SAVING = """
 import sys, time
 from fgsep_jax import stopping
@@ -84,6 +94,12 @@ def test_a_program_leaves_at_once_with_all_that_is_its(tmp_path, number, name):
     while lock._born(int(child)) is not None and time.monotonic() < until:
         time.sleep(0.01)
     assert lock._born(int(child)) is None
+
+
+def test_what_is_not_kept_is_said():
+    process, _ = start(LOSING)
+    process.send_signal(signal.SIGTERM)
+    assert end(process, 143) == ['stopped by SIGTERM: outer']
 
 
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGINT])

@@ -142,20 +142,23 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buck
             compared['untrained'] = systems.ModelSystem(task, untrained)
             compared |= systems.oracle_systems(task)
         for source in sources:
-            if jax.process_index() == 0:
-                for system in compared:
-                    evaluate_lib.settle(_folder(config, workdir, source, system))
-            _evaluate_on(
-                config,
-                workdir,
-                source,
-                task,
-                compared,
-                step=step,
-                made=made,
-                say=say,
-                heard=run_folder.Heard.of([*about.speakers]) if model else None,
-            )
+            name = names.shown(result_name(source, config.evaluation.max_examples))
+            again = f'{name} is not evaluated to its end; the same command evaluates it'
+            with stopping.losing(again):
+                if jax.process_index() == 0:
+                    for system in compared:
+                        evaluate_lib.settle(_folder(config, workdir, source, system))
+                _evaluate_on(
+                    config,
+                    workdir,
+                    source,
+                    task,
+                    compared,
+                    step=step,
+                    made=made,
+                    say=say,
+                    heard=run_folder.Heard.of([*about.speakers]) if model else None,
+                )
 
 
 def quality(config):

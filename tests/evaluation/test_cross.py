@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from fgsep_jax import buckets, lock
+from fgsep_jax import buckets, lock, stopping
 from fgsep_jax.config import ConfigError
 from fgsep_jax.evaluation import cross, evaluate, listen, run as run_lib
 from fgsep_jax.interop import model_file
@@ -82,9 +82,17 @@ def test_stopped_before_its_sounds_are_whole_it_is_not_done(root, capsys, monkey
     shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
     overrides = {'evaluation': {'listen_examples': 2}}
     with monkeypatch.context() as patch:
-        patch.setattr(listen, '_write', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        lost = []
+
+        def stopped(*_):
+            lost.append(stopping._lost)
+            raise KeyboardInterrupt
+
+        patch.setattr(listen, '_write', stopped)
         with pytest.raises(KeyboardInterrupt):
             cross.cross_evaluate([str(runs)], sets, overrides=overrides)
+        assert lost == ['low is not evaluated to its end; the same command evaluates it']
+        assert not stopping._lost
     cross.cross_evaluate([str(runs)], sets, overrides=overrides)
     assert 'nothing to do' not in capsys.readouterr().out
     assert len(list((runs / 'a' / 'audio').rglob('example.json'))) == 2
