@@ -24,6 +24,7 @@ import tempfile
 import time
 
 from apache_beam.metrics import Metrics
+import google_crc32c
 import numpy as np
 
 from data_prep import (
@@ -42,6 +43,7 @@ from data_prep.output import (
     FILES,
     METADATA_FILES,
     STAGING,
+    Part,
     clear,
     listing,
     make_room,
@@ -91,7 +93,7 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[int]]:
     return work
 
 
-def write_parts(path: str, table: bytes, groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+def write_parts(path: str, table: bytes, groups: Iterable[Sequence[int]]) -> list[Part]:
     """Writes some lines of a table, group by group, so that a worker need read its own alone.
 
     Args:
@@ -99,15 +101,15 @@ def write_parts(path: str, table: bytes, groups: Iterable[Sequence[int]]) -> lis
         table: its contents.
         groups: numbers of the lines, the first below the head is 0.
     Returns:
-        Of each group the bytes in the file (start, stop) that are a table of its own.
+        Of each group the part of the file that is a table of its own.
     """
     ends = [match.end() for match in re.finditer(rb'\n', table)]
     file, lines, parts = io.BytesIO(), memoryview(table), []
     for group in groups:
         start = file.tell()
-        file.write(lines[: ends[0]])
-        file.writelines(lines[ends[i] : ends[i + 1]] for i in group)
-        parts.append((start, file.tell()))
+        made = b''.join([lines[: ends[0]], *(lines[ends[i] : ends[i + 1]] for i in group)])
+        file.write(made)
+        parts.append((start, file.tell(), google_crc32c.value(made)))
     write_whole(path, file.getvalue())
     return parts
 
@@ -130,7 +132,7 @@ def _with_refused(table: bytes, refused: dict, path: str, roots: dict[str, str])
 
 
 def inspect(
-    part: tuple[int, int], *, table: str, roots: dict[str, str], limits: dict, ticks: str
+    part: Part, *, table: str, roots: dict[str, str], limits: dict, ticks: str
 ) -> list[list[dict]]:
     """Of each recording in a part of a table its forms, looked into (`audio.inspect_forms`).
 
@@ -154,7 +156,7 @@ def _changes(before: Recording, after: Recording) -> dict:
 
 
 def write_shard(
-    task: tuple[tuple[str, int, int], tuple[int, int]],
+    task: tuple[tuple[str, int, int], Part],
     *,
     table: str,
     roots: dict[str, str],

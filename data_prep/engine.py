@@ -23,10 +23,11 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import create_runner
+import google_crc32c
 import grpc
 
 from data_prep import progress
-from data_prep.output import listing, read_whole, write_whole
+from data_prep.output import CHANGED, listing, read_whole, write_whole
 from data_prep.progress import EngineError
 from data_prep.tables import printable
 from fgsep_jax import buckets, lock
@@ -79,7 +80,18 @@ def each(
             logging.warning('%s; %s of work to be done again', lost, counted(len(left), 'piece'))
     with progress.uncollected():
         for i in range(len(tasks)):
-            yield pickle.loads(read_whole(buckets.join(folder, f'{name}-{i}')))
+            path = buckets.join(folder, f'{name}-{i}')
+            try:
+                content = read_whole(path)
+            except OSError as error:
+                raise EngineError(
+                    f'{path}, which a worker wrote, cannot be read ({reason(error)}); the same'
+                    ' command tries again'
+                ) from error
+            checksum, made = content[:4], content[4:]
+            if google_crc32c.value(made).to_bytes(4, 'big') != checksum:
+                raise EngineError(f'{path} {CHANGED}')
+            yield pickle.loads(made)
 
 
 def _run(tasks: list, do: Callable, argv: Sequence[str], place: str, proof) -> None:
@@ -167,7 +179,8 @@ def do_piece(work: bytes, number: int, task) -> None:
             raise audio_files.of_the_machine(error) or error from None
         finally:
             lock.check_proof(proof)  # once it is lost, all else that goes wrong is by that
-        write_whole(f'{place}-{number}', made)
+        checksum = google_crc32c.value(made).to_bytes(4, 'big')
+        write_whole(f'{place}-{number}', checksum + made)
     except OSError as error:
         if not counts:
             raise
@@ -175,8 +188,9 @@ def do_piece(work: bytes, number: int, task) -> None:
 
 
 def reason(error: OSError) -> str:
-    """What the system says, without the file."""
-    return printable((error.strerror if error.errno else None) or str(error))[:200]
+    """What the system says, without the file, and what Beam adds."""
+    said = (error.strerror if error.errno else None) or str(error)
+    return printable(said.partition(' [while running')[0])[:200]
 
 
 def _explained(error: Exception) -> EngineError | None:

@@ -13,6 +13,7 @@ import math
 import re
 
 from data_prep import tables
+from data_prep.output import Part
 from data_prep.recordings import AS_IT_IS, Recording, Take
 from data_prep.tables import PATH, PATHS, TreeError, column, printable
 from fgsep_jax import command_line
@@ -238,7 +239,7 @@ def from_csv(
     path: str,
     roots: dict[str, str],
     check: Callable[[Mixture, list[Mixture]], None] | None = None,
-    part: tuple[int, int] | None = None,
+    part: Part | None = None,
 ) -> list[Mixture]:
     """The rows of a table like mixtures.csv; split, id and path_1 are all that it must have.
 

@@ -9,6 +9,8 @@ import tempfile
 from typing import BinaryIO
 import uuid
 
+import google_crc32c
+
 from fgsep_jax import buckets, files, lock
 from fgsep_jax.data import records
 
@@ -16,11 +18,20 @@ from fgsep_jax.data import records
 TABLES = ('files.csv', 'mixtures.csv')
 METADATA_FILES = ('dataset_info.json', 'features.json', 'report.json', 'report.md', *TABLES)
 STAGING = '.fgsep_unfinished'  # a name that nobody gives a folder of their own
+CHANGED = 'came back as other bytes than were written; the same command tries again'
 FILES = 'files.json'  # in the staging folder: what in the output folder a data set's job wrote
+Part = tuple[int, int, int]  # where in a file some bytes begin and end, and their checksum
 
 
 class DatasetExistsError(ValueError):
     """The output folder holds a finished data set."""
+
+
+class Changed(RuntimeError):
+    """Storage, or what lies before it, gives back a file of ours as another."""
+
+    def __init__(self, path: str):
+        super().__init__(f'[[{path} {CHANGED}]]')  # as `engine` finds it in what Beam makes of it
 
 
 @contextlib.contextmanager
@@ -59,14 +70,22 @@ def write_whole(path: str, contents: bytes) -> None:
         files.write({path: contents})
 
 
-def read_whole(path: str, part: tuple[int, int] | None = None) -> bytes:
-    """The contents of a file, or its bytes from `part[0]` to before `part[1]`."""
-    start, end = part or (0, None)
+def read_whole(path: str, part: Part | None = None) -> bytes:
+    """The contents of a file, or a part of them.
+
+    Raises:
+        Changed: the part came back as other bytes than were written.
+    """
+    start, end, checksum = part or (0, None, None)
     if buckets.is_url(path):
-        return buckets.read(path, *(part or ()))
-    with open(path, 'rb') as file:
-        file.seek(start)
-        return file.read(-1 if end is None else end - start)
+        contents = buckets.read(path, *([start, end] if part else []))
+    else:
+        with open(path, 'rb') as file:
+            file.seek(start)
+            contents = file.read(-1 if end is None else end - start)
+    if part and google_crc32c.value(contents) != checksum:
+        raise Changed(path)
+    return contents
 
 
 def listing(folder: str) -> list[str]:

@@ -18,9 +18,9 @@ def cut(recording: Recording, *, sample_rate: int, max_seconds: float) -> list[R
     """The recording in equal segments, as few as keep within `max_seconds` (0: whole)."""
     samples = recording.samples
     parts = -(-samples // int(max_seconds * sample_rate)) if max_seconds else 1
-    edges = [samples * k // parts for k in range(parts + 1)]
     if parts == 1:
         return [recording]
+    edges = [samples * k // parts for k in range(parts + 1)]
     return [
         dataclasses.replace(recording, id=f'{recording.id}@{k}', start=start, samples=stop - start)
         for k, (start, stop) in enumerate(zip(edges, edges[1:]))
@@ -28,11 +28,11 @@ def cut(recording: Recording, *, sample_rate: int, max_seconds: float) -> list[R
 
 
 def _ids(group: Iterable[Recording]) -> tuple[str, ...]:
-    return tuple(segment.id for segment in group)
+    return tuple([segment.id for segment in group])
 
 
 def _shortest(group: Iterable[Recording]) -> int:
-    return min(segment.samples for segment in group)
+    return min([segment.samples for segment in group])
 
 
 def _pass(
@@ -250,8 +250,8 @@ def _drawn(
     name = '+'.join(_ids(group))
     samples = _shortest(group)
     # Of the first source over each other one; the levels' mean is 0.
-    purposes = ('snr', *(f'snr_{place}' for place in range(3, len(group) + 1)))
-    below_db = [0.0, *(-uniform(*snr_db, seed, name, purpose) for purpose in purposes)]
+    purposes = ['snr', *(f'snr_{place}' for place in range(3, len(group) + 1))]
+    below_db = [0.0, *[-uniform(*snr_db, seed, name, purpose) for purpose in purposes]]
     mean_db, sources = sum(below_db) / len(group), []
     for segment, level_db in zip(group, below_db):
         room = segment.samples - samples

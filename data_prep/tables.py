@@ -31,18 +31,18 @@ class TreeError(ValueError):
     """A tree or a table that is not what the job expects."""
 
 
-def _contents(path: str, part: tuple[int, int] | None) -> bytes:
+def _contents(path: str, part: output.Part | None) -> bytes:
     if '://' not in path and not part:
         return files.read_bytes(path, TreeError, most=MOST_BYTES)
     return output.read_whole(path, part)
 
 
-def read_lines(path: str, part: tuple[int, int] | None = None) -> list[str]:
+def read_lines(path: str, part: output.Part | None = None) -> list[str]:
     """The lines of a text file in UTF-8, or in UTF-16 with its mark, whatever ends them.
 
     Args:
         path: of the file.
-        part: the bytes (start, stop) to read, where that is not all.
+        part: of the file, where that is not all.
     Raises:
         TreeError: if it is no regular file, too large, or cannot be read as text.
     """
@@ -93,7 +93,7 @@ def read_rows(
     *,
     others: tuple[str, ...] = (),
     is_decimal: Callable[[str], bool] = lambda name: False,
-    part: tuple[int, int] | None = None,
+    part: output.Part | None = None,
 ) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a csv or tsv file with at least `columns`; `#` starts a comment.
 

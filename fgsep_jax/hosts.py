@@ -138,6 +138,11 @@ def join(args):
         joined.set()
     if jax.process_count() > 1:
         _hosts = _Hosts(way)
+        if args.processes not in (None, jax.process_count()):
+            raise config_lib.ConfigError(
+                f'--processes={args.processes}: process 0 was started with {jax.process_count()};'
+                ' all need the same command'
+            )
 
 
 @contextlib.contextmanager

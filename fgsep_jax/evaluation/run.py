@@ -134,6 +134,12 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buck
         else:
             step, digest, params, notes = checkpoint.load_best(workdir, config, task)
             made |= {'model_digest': digest} if digest else {}
+        mesh_lib.check_alike(
+            config,
+            systems=['model', *['baselines'] * baselines],
+            model=[step, made.get('model_digest')],
+            **{f'data_{k}': repr(source) for k, source in enumerate(sources, 1)},
+        )
         for note in notes:
             say(f'note: {note}')
         untrained = jax.jit(task.init)(jax.random.key(config.seed))

@@ -9,7 +9,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import numpy as np
 
-from fgsep_jax import buckets, lock
+from fgsep_jax import buckets, files, lock
+from fgsep_jax.config import ConfigError
+
+OWN = ('data.dir', 'data.read_threads', 'data.prefetch_batches')  # keys that are a host's own
 
 
 def make_mesh(devices=None):
@@ -102,6 +105,30 @@ def gather(content):
     padded = np.pad(data, (0, int(sizes.max()) - data.size))
     everyone = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
     return [json.loads(bytes(row[:size]).decode()) for row, size in zip(everyone, sizes)]
+
+
+def check_alike(config, **told):
+    """Refuses what hosts were not told alike: they would train, or score, a blend of it.
+
+    Args:
+      config: ConfigDict, of which each host may have its own `OWN`.
+      **told: further {what: JSON-able value} that must be equal on all hosts.
+
+    Raises:
+      ConfigError: on all hosts, naming one that differs from the first and in what.
+    """
+    flat = {k: v for k, v in files.flatten(config.to_dict()).items() if k not in OWN}
+    first, *others = gather({**flat, **told})
+    for number, other in enumerate(others, 1):
+        names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+        if names:
+            differs = '; '.join(
+                f'{name} = {other.get(name)!r}, on host 0 {first.get(name)!r}' for name in names[:3]
+            )
+            raise ConfigError(
+                f'host {number} of {len(others) + 1} was started with {differs}: all hosts of a run'
+                ' need the same command and the same data'
+            )
 
 
 @contextlib.contextmanager

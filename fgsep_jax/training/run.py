@@ -6,7 +6,7 @@ import jax
 
 from fgsep_jax import buckets, data_sets, validate
 from fgsep_jax.data.source import RecordSource, open_dataset
-from fgsep_jax.training import loop, wandb_board
+from fgsep_jax.training import loop, mesh as mesh_lib, wandb_board
 from fgsep_jax.training.gates import GateLog
 
 
@@ -37,10 +37,12 @@ def train(config, workdir, *, then=()):
     hooks = []
     if config.training.gates:
         hooks = [functools.partial(GateLog, source=RecordSource(directory, split, first))]
+    train_source = RecordSource(directory, 'train', first)
+    mesh_lib.check_alike(config, training_data=repr(train_source), validation_data=repr(source))
     return loop.train(
         config,
         workdir,
-        train_source=RecordSource(directory, 'train', first),
+        train_source=train_source,
         validation_source=source,
         hooks=hooks,
     )

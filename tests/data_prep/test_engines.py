@@ -231,6 +231,46 @@ def test_what_a_worker_makes_is_read_one_by_one(tmp_path):
     assert next(made) == '0' and [*made] == ['1', '2', '3', '4']
 
 
+def lies(content):
+    """Of bytes that were written others come back: fewer, or one bit is another."""
+    return [content[:-1], content[:3], bytes([content[0] ^ 1]) + content[1:], b'<html></html>']
+
+
+@pytest.mark.parametrize('which', range(4))
+def test_what_a_worker_made_is_not_believed_where_it_came_back_otherwise(tmp_path, which):
+    made = engine.each(range(2), json.dumps, (), str(tmp_path))
+    next(made)
+    (path,) = tmp_path.glob('*-1')
+    path.write_bytes(lies(path.read_bytes())[which])
+    with pytest.raises(engine.EngineError, match=f'{path} came back as other bytes'):
+        next(made)
+
+
+def test_a_result_that_is_gone_is_named(tmp_path):
+    made = engine.each(range(2), json.dumps, (), str(tmp_path))
+    next(made)
+    (path,) = tmp_path.glob('*-1')
+    path.unlink()
+    with pytest.raises(engine.EngineError, match=f'{path}, which a worker wrote, cannot be read'):
+        next(made)
+
+
+@pytest.mark.parametrize('table', ['inspect.csv', 'mix.csv'])
+@pytest.mark.parametrize('which', range(4))
+def test_a_table_is_not_believed_where_it_came_back_otherwise(
+    corpus, tmp_path, capfd, monkeypatch, table, which
+):
+    write = build.write_whole
+
+    def written(path, contents):
+        write(path, lies(contents)[which] if path.endswith(table) else contents)
+
+    monkeypatch.setattr(build, 'write_whole', written)
+    code, line = refused(corpus, tmp_path, capfd)
+    assert code == os.EX_UNAVAILABLE and f'{table} came back as other bytes than were' in line
+    assert not (tmp_path / 'out' / 'dataset.json').exists()
+
+
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
     with pytest.raises(engine.EngineError, match='does not see .*nowhere: give an --output_dir'):
         list(engine.each([1], str, (), str(tmp_path / 'nowhere')))

@@ -20,7 +20,7 @@ import pytest
 from fgsep_jax import compilation_cache, hosts, lock, main
 from fgsep_jax.report import runs
 from fgsep_jax.tasks import make_task
-from fgsep_jax.training import checkpoint, loop
+from fgsep_jax.training import checkpoint, loop, mesh
 from fgsep_jax.training.state import init_state
 import synthetic
 import tiny
@@ -90,12 +90,13 @@ def start(tmp_path_factory):
 def start_hosts(start):
     """Starts two processes of two devices each, that do one thing together."""
 
-    def start_hosts(flags):
+    def start_hosts(flags, *, second=()):
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
             port = probe.getsockname()[1]
         flags = [*flags, f'--coordinator=127.0.0.1:{port}', '--processes=2']
-        return [start([*flags, f'--process={k}'], devices=2) for k in range(2)]
+        own = [[], second]
+        return [start([*flags, f'--process={k}', *own[k]], devices=2) for k in range(2)]
 
     return start_hosts
 
@@ -251,6 +252,33 @@ def test_dealt_over_hosts_of_which_some_are_lost_a_run_is_the_same(
     main.main(['--mode=evaluate', f'--workdir={alone}', '--baselines', *how])
     written = [synthetic.files_in(of / 'evaluation') for of in (folder, alone)]
     assert written[0] == written[1] and len(written[0]) == 6
+
+
+def test_hosts_that_were_told_different_things_do_not_begin(start_hosts, data, tmp_path):
+    other = synthetic.write(tmp_path / 'tones', train=14, test=11)
+    folder, second = tmp_path / 'run', [f'--config.data.dir={other}', '--config.seed=3']
+    for process in start_hosts(train(data, folder), second=second):
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 2, output
+        assert 'host 1 of 2 was started with seed = 3, on host 0 0; training_data = ' in output
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize('what', ['training.learning_rate', 'validation_data', 'data_1', 'model'])
+def test_each_thing_that_hosts_must_have_in_common(
+    data, undisturbed, tmp_path, monkeypatch, capsys, what
+):
+    def gathered(mine):
+        return [mine, {**mine, what: 3}] if isinstance(mine, dict) and what in mine else [mine]
+
+    monkeypatch.setattr(mesh, 'gather', gathered)
+    flags = train(data, tmp_path / 'run')
+    if what in ('data_1', 'model'):
+        flags = ['--mode=evaluate', f'--workdir={undisturbed}']
+    with pytest.raises(SystemExit) as ended:
+        main.main(flags)
+    assert ended.value.code == 2
+    assert f'host 1 of 2 was started with {what} = 3, on host 0 ' in capsys.readouterr().err
 
 
 def test_a_host_that_is_to_stop_in_an_evaluation_does(start_hosts, undisturbed, data, tmp_path):
