@@ -70,8 +70,10 @@ def check_level(args: types.SimpleNamespace) -> None:
     """Refuse a level that nothing here can measure.
 
     Raises:
-        ValueError: with what to install.
+        ValueError: with what to install, or which there are.
     """
+    if args.level not in LEVELS:  # of a data set's metadata: a flag has been checked
+        raise ValueError(f'level {args.level!r}: must be one of {", ".join(sorted(LEVELS))}')
     if args.level == 'lufs' and importlib.util.find_spec('pyloudnorm') is None:
         raise ValueError('--level=lufs needs pyloudnorm: pip install pyloudnorm')
 

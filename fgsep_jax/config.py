@@ -209,6 +209,51 @@ def filled(content, keys):
     return made
 
 
+# Of keys by their first letters: whether anything reads them, by {key: value} of all, and what they
+# need else.
+_READ = (
+    (
+        ('training.plateau_factor', 'training.plateau_epochs'),
+        lambda flat: flat['training.schedule'] == 'plateau',
+        'training.schedule=plateau',
+    ),
+    (
+        'training.plateau_tolerance',
+        lambda flat: flat['training.schedule'] == 'plateau' or flat['training.patience_epochs'],
+        'training.schedule=plateau or patience_epochs',
+    ),
+    ('data.remix_db', lambda flat: flat['data.remix'], 'data.remix=True'),
+    (
+        'loss.power_law_',
+        lambda flat: flat.get('loss.power_law_weight'),
+        'loss.power_law_weight',
+    ),
+    ('features.pcen_', lambda flat: flat['features.name'] == 'pcen', 'features.name=pcen'),
+    ('features.log_', lambda flat: flat['features.name'] == 'log_mel', 'features.name=log_mel'),
+)
+
+
+def without_effect(flat):
+    """{key: what it needs} of those keys of a configuration, {key: value}, that nothing reads."""
+    return {
+        key: needs
+        for start, is_read, needs in _READ
+        for key in flat
+        if key.startswith(start) and not is_read(flat)
+    }
+
+
+def unread(config):
+    """Keys that somebody has set and that another one's value leaves without effect, as sentences.
+    A run with them goes on nevertheless, and is evaluated."""
+    usual, now = (files_lib.flatten(of) for of in (defaults(config.task), config.to_dict()))
+    return [
+        f'{key} = {now[key]!r} does nothing without {needs}'
+        for key, needs in without_effect(now).items()
+        if now[key] != usual.get(key, now[key])
+    ]
+
+
 def resized(config, preset):
     """The same experiment at another size, with all that was changed in it.
 

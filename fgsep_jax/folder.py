@@ -142,6 +142,8 @@ def _by_role(survey):
 
 def _time(recordings):
     seconds = sum(recording['seconds'] for recording in recordings)
+    if seconds < 60:
+        return counted(math.ceil(seconds), 'second')
     return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
 
 

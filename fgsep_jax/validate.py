@@ -3,7 +3,6 @@
 Those of a model, its features and its loss stand where the values act, and its task raises them.
 """
 
-from fgsep_jax import files
 from fgsep_jax.config import JOBS, SOURCE_NAMES, TASKS, ConfigError, complete, defaults
 from fgsep_jax.metrics import quality
 from fgsep_jax.rules import Rules, did_you_mean, section
@@ -131,37 +130,6 @@ def _evaluation(rules):
         'splits',
         'must be names of splits, separated by commas',
     )
-
-
-# Of keys by their first letters: whether anything reads them, and what they need else.
-_READ = (
-    (
-        ('training.plateau_factor', 'training.plateau_epochs'),
-        lambda c: c.training.schedule == 'plateau',
-        'schedule=plateau',
-    ),
-    (
-        'training.plateau_tolerance',
-        lambda c: c.training.schedule == 'plateau' or c.training.patience_epochs,
-        'schedule=plateau or patience_epochs',
-    ),
-    ('data.remix_db', lambda c: c.data.remix, 'remix=True'),
-    ('loss.power_law_', lambda c: c.loss.power_law_weight, 'power_law_weight'),
-    ('features.pcen_', lambda c: c.features.name == 'pcen', 'name=pcen'),
-    ('features.log_', lambda c: c.features.name == 'log_mel', 'name=log_mel'),
-)
-
-
-def unread(config):
-    """Keys that somebody has set and that another one's value leaves without effect, as sentences.
-    A run with them goes on nevertheless, and is evaluated."""
-    usual, now = (files.flatten(of) for of in (defaults(config.task), config.to_dict()))
-    return [
-        f'{key} = {value!r} does nothing without {key.partition(".")[0]}.{needs}'
-        for start, is_read, needs in _READ
-        for key, value in now.items()
-        if key.startswith(start) and value != usual.get(key, value) and not is_read(config)
-    ]
 
 
 def check_kind(task, metadata, directory):

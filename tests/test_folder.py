@@ -193,7 +193,7 @@ def test_what_is_too_little_is_said():
     found = sounds(foreground_dog=4, foreground_cat=1, background_rain=5)
     found |= {'unusable': {'needs ffmpeg': 2}, 'elsewhere': 1}
     lines = '\n'.join(folder.describe(found, 44100))
-    assert 'foreground: 2 classes, 5 recordings, 0.2 minutes; background: 1 class, 5' in lines
+    assert 'foreground: 2 classes, 5 recordings, 10 seconds; background: 1 class, 5' in lines
     assert 'of foreground cat there are fewer than 3 recordings each' in lines
     assert 'fewer than 6 foreground and background classes of 3 recordings: none is' in lines
     assert '10 sounds are few' in lines

@@ -116,11 +116,13 @@ def reached(results, terms):
         if ours := parameters(results, group.group):
             shares.append(published.FULL[group.model][0] / ours)
         paper, sized = _of_paper(group.config['experiment'])
+        said = {key for key in paper if not key.startswith(UNSAID)} - sized
+        said -= config_lib.without_effect({**paper, **group.config}).keys()
         for key, full in paper.items():
             has = group.config.get(key, full)
             if key in PARTS and isinstance(has, int) and has < full:
                 fewer.add(f'{has} of {full} {PARTS[key]}')
-            elif has != full and key not in sized and not key.startswith(UNSAID):
+            elif has != full and key in said:
                 recipe.add(RECIPE.get(key, f'{key}={has}'))
         steps += _trained(results, group.group)
         seconds = group.config.get('data.segment_seconds')

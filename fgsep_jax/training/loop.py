@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgsep_jax import buckets, config as config_lib, files, pcm, stopping, validate
+from fgsep_jax import buckets, config as config_lib, files, pcm, stopping
 from fgsep_jax.data import pipeline
 from fgsep_jax.metrics.aggregate import merge_all
 from fgsep_jax.metrics.improvement import as_references, finite
@@ -98,7 +98,7 @@ def train(config, workdir, *, train_source, validation_source, hooks=()):
                 )
             )
         )
-        for note in [*checkpoints.notes, *validate.unread(config)]:
+        for note in [*checkpoints.notes, *config_lib.unread(config)]:
             log.say(f'note: {note}')
         if trained:
             epochs = counted(step // epoch_steps, 'epoch')

@@ -257,6 +257,9 @@ def test_the_levels_of_events_are_those_of_the_data_set(tmp_path):
     (tmp_path / 'dataset.json').write_text('{"sample_rate": 16000, "config": {"level": "lufs"}}')
     with pytest.raises(SystemExit, match='--level=lufs(: a is of 4000| needs pyloudnorm)'):
         again(tmp_path, f'--input_dir={tmp_path}/in', table=table)
+    (tmp_path / 'dataset.json').write_text('{"sample_rate": 8000, "config": {"level": "loud"}}')
+    with pytest.raises(SystemExit, match="level 'loud': must be one of "):
+        again(tmp_path, f'--input_dir={tmp_path}/in', table=table)
 
 
 @pytest.mark.parametrize(

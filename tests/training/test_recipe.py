@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from fgsep_jax import validate
+from fgsep_jax import config as config_lib, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data.source import RecordSource
 from fgsep_jax.tasks import make_task
@@ -234,7 +234,9 @@ UNREAD = {
 def test_what_nothing_reads_is_said(key):
     value, *settings = UNREAD[key]
     name = 'blstm_m2' if key.startswith('features') else 'convtasnet_glu'
-    without, read = (validate.unread(tiny.config('', name, **{key: value, **x})) for x in settings)
+    without, read = (
+        config_lib.unread(tiny.config('', name, **{key: value, **x})) for x in settings
+    )
     assert [line.partition(' = ')[0] for line in without] == [key] and not read
 
 
