@@ -79,10 +79,7 @@ def assign_shards(rows: list[Mixture]) -> dict[tuple[str, int, int], list[int]]:
     work = {}
     wanted = (i for i, x in enumerate(rows) if not x.problem or x.problem in mixing.REFUSED)
     for split, members in sorted(grouped(wanted, lambda i: rows[i].split).items()):
-        sizes = (
-            2 * (len(row.targets) + row.noisy) * row.samples
-            for row in map(rows.__getitem__, members)
-        )
+        sizes = (2 * row.signals * row.samples for row in map(rows.__getitem__, members))
         most = -(-len(members) // EXAMPLES_A_SHARD)
         count = max(-(-sum(sizes) // SHARD_BYTES), min(MIN_SHARDS, most))
         shards = [[] for _ in range(count)]
@@ -356,7 +353,7 @@ def _fitting(row: Mixture, flags: Collection[str]) -> Mixture:
     room = records.MOST_BYTES // 2 - segment
     if row.problem or (len(row.sources) + 1) * row.samples <= room:  # as of millions nearly all are
         return row
-    parts = len(row.targets) + row.noisy
+    parts = row.signals
     if parts * row.samples <= room:
         return row
     most = max(room, 0) // parts

@@ -129,6 +129,13 @@ class Mixture:
         """Whether its example has noise."""
         return any(source.role == NOISE or source.heard for source in self.sources)
 
+    @property
+    def signals(self) -> int:
+        """How many its example has: of each target, and of the noise."""
+        if not any([source.role or source.heard for source in self.sources]):
+            return len(self.sources)
+        return len(self.targets) + self.noisy
+
 
 def part(recording: Recording, start: int, stop: int, level_db: float | None = None) -> Source:
     """A stretch of a recording that is good."""
