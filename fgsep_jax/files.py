@@ -47,9 +47,33 @@ def write(contents):
             put_in_place(partials[os.fspath(path)], path)
 
 
+@contextlib.contextmanager
+def located(path):
+    """Within, an error of the system's that names no file names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
+
+
+def refuse_special(path):
+    """Refuses to replace what is no file, as a device or a pipe is none.
+
+    Raises:
+      OSError: it is one.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        kind = stat.S_IFMT(os.lstat(path).st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+            raise OSError(errno.EEXIST, 'a device, a pipe or a socket: it is not replaced', path)
+
+
 def put_in_place(partial, path):
     """Renames a file, or folder, that was written beside its name; see `check_locks`."""
     check_locks(path)
+    refuse_special(path)
     os.replace(partial, path)
 
 

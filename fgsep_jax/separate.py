@@ -141,8 +141,8 @@ def _check(args):
             how[flag] = getattr(args, flag)
     _hold(engine.How, **how)
     if args.raw_rate:
-        _hold(engine.check_rate, 'raw_rate', args.raw_rate)
-    _hold(engine.check_span, args.start, args.seconds)
+        _hold(engine.checked_rate, 'raw_rate', args.raw_rate)
+    _hold(engine.checked_span, args.start, args.seconds)
     if args.rate not in ('input', 'model'):
         rate = int(args.rate) if args.rate.isascii() and args.rate.isdecimal() else 0
         need('rate', args.rate, engine.is_rate(rate), f"'input', 'model' or {engine.RATES}")
@@ -480,7 +480,13 @@ def _live(words, args):
             behind = f'{1000 * stream.latency:g} ms behind'
             end = '' if inputs else '; Ctrl-C ends it'
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
-            seconds, clipped = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
+            try:
+                seconds, clipped = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
+            except lock.Lost:
+                raise
+            except OSError as error:
+                print(f'error: {files.why(error)}', file=sys.stderr)
+                return 1
     except BadInput as bad:
         print(f'{"standard input" if inputs else "microphone"}: {reason_of(bad)}', file=sys.stderr)
         return 1

@@ -7,8 +7,14 @@ import numpy as np
 import soxr
 
 
+def plain(number):
+    """A number of NumPy as Python's own: products of small integers wrap."""
+    return number.item() if isinstance(number, np.generic) else number
+
+
 def length(samples, native_rate, sample_rate):
     """Samples that `resample` makes of so many."""
+    samples, native_rate, sample_rate = map(plain, (samples, native_rate, sample_rate))
     return int(-(-samples * sample_rate // native_rate))
 
 

@@ -15,7 +15,9 @@ import weakref
 
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.data.resample import plain
 from fgsep_jax.separation import windows
 from fgsep_jax.separation.order import MARGIN, Order, channels_in_order
 from fgsep_jax.separation.recording import Puller, length_at, resampled
@@ -49,6 +51,9 @@ class How:
     statistics: str = 'window'
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if _is_number(value):
+                object.__setattr__(self, name, plain(value))
         if self.overlap is None and _is_number(self.segment):
             object.__setattr__(self, 'overlap', self.segment / 2)
         _check(self)
@@ -58,13 +63,17 @@ def _is_number(value, kind=numbers.Real):
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _is_word(value, *words):
+    return isinstance(value, str) and value in words
+
+
 LONGEST = 1e9  # seconds that anything can take
 SECONDS = 'a number of seconds from 0 to 1e9'
 
 
 def is_seconds(value) -> bool:
     """Whether a value is one of `SECONDS`."""
-    return _is_number(value) and 0 <= value <= LONGEST
+    return _is_number(value) and 0 <= plain(value) <= LONGEST
 
 
 def is_stretch(start=None, stop=None, *more) -> bool:
@@ -77,20 +86,22 @@ RATES = 'a number of hertz from 1,000 to 768,000'
 
 def is_rate(value) -> bool:
     """Whether a value is one of `RATES`."""
-    return _is_number(value) and 1000 <= value <= 768_000
+    return _is_number(value) and 1000 <= plain(value) <= 768_000
 
 
-def check_rate(name: str, value) -> None:
-    """Raises ValueError where the argument of that name is no rate."""
+def checked_rate(name: str, value) -> float:
+    """A rate as Python's number; raises ValueError where the argument of that name is none."""
     if not is_rate(value):
         raise ValueError(f'{name} = {value!r}: must be {RATES}')
+    return plain(value)
 
 
-def check_span(start: float, seconds: float) -> None:
-    """Raises ValueError where these cut no part out of a recording."""
+def checked_span(start: float, seconds: float) -> tuple[float, float]:
+    """Both as Python's numbers; raises ValueError where they cut no part out of a recording."""
     for name, value in (('start', start), ('seconds', seconds)):
         if not is_seconds(value):
             raise ValueError(f'{name} = {value!r}: must be {SECONDS}')
+    return plain(start), plain(seconds)
 
 
 def _check(how: How) -> None:
@@ -101,15 +112,15 @@ def _check(how: How) -> None:
             raise ValueError(f'{name} = {getattr(how, name)!r}: must be {must}')
 
     number = _is_number(how.channels, numbers.Integral) and how.channels >= 1
-    need('channels', how.channels in ('each', 'mean') or number, "'each', 'mean' or 1, 2, ...")
+    need('channels', number or _is_word(how.channels, 'each', 'mean'), "'each', 'mean' or 1, ...")
     for name in ('segment', 'overlap'):
         need(name, is_seconds(getattr(how, name)), SECONDS)
     need('segment', not how.segment or how.segment >= 0.1, '0, or 0.1 s at least')
     half = how.segment / 2
     need('overlap', how.overlap <= half, f'half of the segment at most, {half:g} s')
     if how.rate != 0 or isinstance(how.rate, bool):
-        check_rate('rate', how.rate)
-    need('statistics', how.statistics in ('window', 'file'), "'window' or 'file'")
+        checked_rate('rate', how.rate)
+    need('statistics', _is_word(how.statistics, 'window', 'file'), "'window' or 'file'")
     whole = _is_number(how.batch, numbers.Integral) and how.batch >= 1
     need('batch', whole, 'a whole number, 1 or more')
 
@@ -151,7 +162,8 @@ class Tape:
     """
 
     def __init__(self, folder: str = '', arrays: Iterable[np.ndarray] = ()):
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder or None)
+        self._folder = folder or tempfile.gettempdir()
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=self._folder)
         weakref.finalize(self, self._file.close)
         self._shapes = []
         for array in arrays:
@@ -160,7 +172,8 @@ class Tape:
     def add(self, array: np.ndarray) -> None:
         """Writes one more."""
         self._shapes.append(array.shape)
-        self._file.write(np.ascontiguousarray(array, np.float32).tobytes())
+        with files.located(self._folder):
+            self._file.write(np.ascontiguousarray(array, np.float32).tobytes())
 
     def __iter__(self) -> Iterator[np.ndarray]:
         at = 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from fgsep_jax import buckets, config as config_lib, names
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.data.resample import plain
 from fgsep_jax.interop import model_file
 from fgsep_jax.models.conv_tasnet import ConvTasNet
 from fgsep_jax.rules import did_you_mean
@@ -171,9 +172,9 @@ class Separator:
         if not signal.size:
             raise ValueError(f'empty: signal is {list(signal.shape)}')
         _check_axes('signal', signal)
-        engine.check_rate('rate', rate)
+        rate = engine.checked_rate('rate', rate)
         if output_rate != 0 or isinstance(output_rate, bool):
-            engine.check_rate('output_rate', output_rate)
+            engine.checked_rate('output_rate', output_rate)
         how = self._how(channels=channels, rate=output_rate, **how)
         span, background = self._background(background, _is_sound, 'finite floats [T]')
         if background is not None:
@@ -246,13 +247,15 @@ class Separator:
         span, background = self._background(
             background, lambda value: isinstance(value, (str, os.PathLike)), 'the path of a file'
         )
-        began, path = time.monotonic(), os.path.expanduser(os.fspath(path))
-        bits = str(bits)
+        began, path = time.monotonic(), os.path.expanduser(os.fsdecode(path))
+        folder, bits = os.path.expanduser(os.fsdecode(folder)), str(bits)
+        if buckets.is_url(folder):
+            raise ValueError(f'folder = {folder!r}: must be on this machine, not a URL')
         writing.check(form, bits)
         how = self._how(**how)
-        engine.check_span(start, seconds)
+        start, seconds = engine.checked_span(start, seconds)
         if outputs is None:
-            stem = os.path.join(os.path.expanduser(folder), _stem(path))
+            stem = os.path.join(folder, _stem(path))
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
         inputs = [path, *filter(None, [background])]
         writing.check_outputs(outputs, self.sources, inputs, form)
@@ -352,7 +355,7 @@ class Separator:
         if not self.network.adaptation_seconds:
             raise ValueError(f'background: {self.name} has no auxiliary network that would hear it')
         if isinstance(background, (tuple, list)) and engine.is_stretch(*background[:3]):
-            return tuple(background), None
+            return tuple(map(plain, background)), None
         if not is_one(background):
             raise ValueError(f'background: must be (start, stop) in seconds, or {must}')
         return None, background
@@ -367,10 +370,11 @@ class Separator:
 
 
 def _is_sound(value):
-    """Whether it is an array of finite floats, [T] or [channels, T]."""
+    """Whether it is an array of finite floats, [T] or [channels, T], and no mere start and stop."""
     array = np.asarray(value) if hasattr(value, 'dtype') else np.zeros(0, int)
     is_whole = np.issubdtype(array.dtype, np.floating) and not np.ma.is_masked(value)
-    return is_whole and array.ndim in (1, 2) and np.isfinite(array).all()
+    is_long = array.ndim in (1, 2) and array.size > 2
+    return is_whole and is_long and np.isfinite(array).all()
 
 
 def _check_axes(name, signal):

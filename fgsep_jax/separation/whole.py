@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from fgsep_jax import files
 from fgsep_jax.models.encoders import Encoder, frame, frame_count
 from fgsep_jax.models.tcn import TCN
 from fgsep_jax.separation import windows
@@ -106,10 +107,11 @@ class Whole:
             if progress is not None:
                 progress(1 / (blocks + 2))
 
-        with tempfile.TemporaryFile(dir=folder or None) as file:
-            x_CKB, next_CKB, sum_CKD = _tapes(
-                file, channels, total, (tcn.bottleneck, tcn.bottleneck, tcn.skip)
-            )
+        folder = folder or tempfile.gettempdir()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            widths = (tcn.bottleneck, tcn.bottleneck, tcn.skip)
+            with files.located(folder):
+                x_CKB, next_CKB, sum_CKD = _tapes(file, channels, total, widths)
             enter = cut(sum(encoder.dilations))
             norms = len(encoder.dilations) if encoder.activation == 'glu' else 0
             run = self._run('enter', None, params, enter, lambda: ((f,) for f in frames(enter)))

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import soundfile
 
-from fgsep_jax import files
+from fgsep_jax import buckets, files
 from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.names import RESIDUAL
 from fgsep_jax.separation import activity
@@ -92,7 +92,7 @@ def label_paths(outputs):
 
 def check(form, bits):
     """Raises ValueError where there are no such files."""
-    if form not in FORMATS:
+    if not isinstance(form, str) or form not in FORMATS:
         raise ValueError(f'form = {form!r}: must be one of {", ".join(FORMATS)}')
     allowed = ('16',) if form in _LOSSY else tuple(SUBTYPES)[: 2 if form == 'flac' else 3]
     if bits not in allowed:
@@ -107,8 +107,12 @@ def check_outputs(outputs, sources, inputs, form):
         raise ValueError(f'outputs = {outputs!r:.80}: must be {{part: path}} of {", ".join(known)}')
     parts = {}
     for part, path in outputs.items():
-        if not isinstance(path, (str, os.PathLike)):
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise ValueError(f'outputs[{part!r}] = {path!r:.80}: must be a path')
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError(f'outputs[{part!r}]: {path} is there, and is no file to replace')
+        if buckets.is_url(path):
+            raise ValueError(f'outputs[{part!r}]: {path} must be on this machine, not a URL')
         if parts.setdefault(os.path.realpath(path), part) != part:
             raise ValueError(f'outputs: {parts[os.path.realpath(path)]} and {part} are both {path}')
         for source in filter(os.path.exists, inputs):

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fgsep_jax import names, separate
+from fgsep_jax import files, names, separate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
@@ -147,7 +148,7 @@ def test_seconds_of_background_may_be_a_list(tmp_path, monkeypatch):
 def test_seconds_are_no_more_than_can_be_counted(name):
     ways = {'start': 0.0, 'seconds': 0.0} | {name: 1e305}
     with pytest.raises(ValueError, match=f'{name} = 1e.305: must be a number of seconds from 0'):
-        engine.check_span(ways['start'], ways['seconds'])
+        engine.checked_span(ways['start'], ways['seconds'])
         engine.How(**{name: 1e305})
 
 
@@ -779,6 +780,61 @@ def tracing():
         yield lambda: tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize('kind', [np.int16, np.uint16, np.int32, np.float32, np.float16])
+def test_numbers_of_numpy_are_numbers(tmp_path, kind):
+    separator, signal_T = models.separator('blstm_m2'), noise(5 * 16000)
+    rate = 16000
+    made = separator.separate(signal_T, kind(rate), output_rate=kind(2 * 11025))
+    assert made['foreground'].shape == (5 * 22050 if kind != np.float16 else 5 * 22048,)
+    path = wave(tmp_path / 'in.wav', signal_T, rate)
+    part = dict(start=kind(3), seconds=kind(1), segment=kind(1), overlap=kind(0), rate=kind(8000))
+    written = separator.separate_file(path, tmp_path, **part)
+    foreground_T, at = soundfile.read(written.outputs['foreground'])
+    assert (len(foreground_T), at, written.seconds) == (8000, 8000, 1.0)
+
+
+@pytest.mark.parametrize(
+    'arguments, said',
+    [
+        (dict(outputs={'foreground': 'PIPE'}), 'PIPE is there, and is no file to replace'),
+        (dict(outputs={'foreground': ''}), "outputs.'foreground'. = '': must be a path"),
+        (dict(outputs={'foreground': 'gs://b/x.wav'}), 'must be on this machine, not a URL'),
+        (dict(folder='gs://bucket/x'), "folder = 'gs://bucket/x': must be on this machine"),
+        (dict(channels=np.array([1, 2])), r"channels = array\(.*: must be 'each', 'mean'"),
+        (dict(statistics=np.array(['file'])), "must be 'window' or 'file'"),
+        (dict(form=['wav']), 'must be one of wav, '),
+    ],
+)
+def test_what_a_call_cannot_mean_is_refused_by_name(tmp_path, arguments, said):
+    os.mkfifo(tmp_path / 'PIPE')
+    path = wave(tmp_path / 'in.wav', noise(RATE))
+    outputs = arguments.get('outputs', {})
+    for part in [part for part, place in outputs.items() if place == 'PIPE']:
+        outputs[part] = str(tmp_path / 'PIPE')
+    with pytest.raises(ValueError, match=said):
+        untrained('blstm_m2').separate_file(path, **{'folder': tmp_path, **arguments})
+    assert sorted(os.listdir(tmp_path)) == ['PIPE', 'in.wav']
+    with pytest.raises(OSError, match='a device, a pipe or a socket: it is not replaced'):
+        files.put_in_place(path, tmp_path / 'PIPE')
+
+
+def test_a_background_of_two_numbers_is_no_sound():
+    with pytest.raises(ValueError, match='background: must be .start, stop. in seconds, or finite'):
+        untrained('blstm_m2_plus').separate(noise(RATE), RATE, background=np.array([0.0, 1.0]))
+
+
+def test_no_room_for_what_lies_between_is_said_with_its_place(tmp_path, monkeypatch):
+    tape = engine.Tape(str(tmp_path))
+
+    def full(_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(tape, '_file', types.SimpleNamespace(write=full))
+    with pytest.raises(OSError, match='No space left on device: ') as error:
+        tape.add(noise(3))
+    assert error.value.filename == str(tmp_path)
 
 
 @pytest.mark.parametrize('bits', ['16', 'float'])

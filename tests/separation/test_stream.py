@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from fgsep_jax.models.norms import Norm
+from fgsep_jax.separation import stream as stream_lib
+from fgsep_jax.separation.recording import Resampler
 from fgsep_jax.separation.stream import Stream
 import models
 
@@ -88,6 +90,18 @@ def test_an_estimate_waits_for_one_window(stream):
         given += len(stream.push(noise(1))['speaker_1'])
         assert taken - given <= round(stream.latency * RATE)
     stream.flush()
+
+
+@pytest.mark.parametrize('rate', [1000, 6000, 48_000, 768_000])
+def test_what_resamplers_hold_back_is_known(rate):
+    there, back, taken, given, most = Resampler(rate, RATE, 1), Resampler(RATE, rate, 1), 0, 0, 0
+    step = max(rate // 1000, 1)
+    for _ in range(3000):
+        taken += step
+        given += len(back.take(there.take(np.zeros((step, 1), np.float32))))
+        most = max(most, taken - given)
+    bound = stream_lib.RESAMPLING / min(rate, RATE) * rate
+    assert bound / 2 < most <= bound
 
 
 def test_another_rate_comes_back_as_long():
