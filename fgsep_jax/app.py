@@ -2,6 +2,9 @@
 
 python -m fgsep_jax.app [MODEL...]
 python -m fgsep_jax.app runs/sounds clean.safetensors --port=8000
+
+MODEL is a run folder or a model file; without one, the small models `sounds` and `voices`, which
+are part of the package.
 """
 
 import asyncio

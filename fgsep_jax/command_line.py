@@ -214,11 +214,11 @@ class Parser:
             self.error(f'{" ".join(strange)} not understood: flags are written --NAME=VALUE')
         rest += behind
         args = types.SimpleNamespace(**self._values.flag_values_dict())
+        if self._words and not rest and not self._words.startswith('['):
+            self.error(f'{self._words} is needed')
         missing = [flag for flag in self._required if vars(args)[flag[2:]] is None]
         if missing:
             self.error(f'these flags are needed: {", ".join(missing)}')
-        if self._words and not rest and not self._words.startswith('['):
-            self.error(f'{self._words} is needed')
         return args, rest
 
     def _help(self):

@@ -579,8 +579,9 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     config.data.dir = directory
     _fit(config, metadata, minutes)
     config_lib.override(config, overrides)
+    time = f'{minutes:g} {"minute" if minutes == 1 else "minutes"}'
     say(
-        f'model              {config.experiment}:{config.preset}, {minutes:g} minutes of training'
+        f'model              {config.experiment}:{config.preset}, {time} of training'
         f' on {counted(metadata["splits"]["train"]["examples"], "mixture")}'
     )
     return config.lock()

@@ -1,7 +1,11 @@
-"""Takes recordings apart: a trained model, files or folders in, their parts out.
+"""Takes recordings apart: a trained model, recordings in, their parts out.
 
 python -m fgsep_jax.separate MODEL INPUT... [-o DIR]
-python -m fgsep_jax.separate runs/sounds recordings -o separated --page
+python -m fgsep_jax.separate sounds recordings -o separated --page
+
+MODEL is `sounds` or `voices`, small ones that are part of the package, a run folder, or a model
+file. INPUT are files, folders, patterns in quotes, @LIST.txt with a path a line, or - for standard
+input.
 """
 
 import contextlib
@@ -421,6 +425,10 @@ def separate(words, args):
                 f'{len(jobs) - len(waiting)} of {names.counted(len(jobs), "recording")}'
                 f' {"is" if len(jobs) == len(waiting) + 1 else "are"} done already'
             )
+        for job in [job for job in jobs if job not in waiting] if args.json else ():
+            outputs = [os.path.join(folder, path) for path in job.outputs.values()]
+            row = {'path': job.source, 'status': 'done already', 'outputs': outputs}
+            command_line.show(json.dumps(row))
         if args.dry_run:
             rate = about.sample_rate if args.rate == 'model' else 0
             return _dry_run(waiting, args, {'rate': rate, 'channels': about.channels, **how})

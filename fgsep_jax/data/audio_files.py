@@ -46,14 +46,16 @@ class BadInput(Exception):
     Attributes:
         kind: short name it is counted under.
         detail: what was found.
+        path: of the file, where nobody else says it.
     """
 
     def __init__(self, kind: str, detail: str = ''):
         super().__init__(kind, detail)
-        self.kind, self.detail = kind, detail
+        self.kind, self.detail, self.path = kind, detail, ''
 
     def __str__(self):
-        return f'{self.kind} ({self.detail})' if self.detail else self.kind
+        said = f'{self.kind} ({self.detail})' if self.detail else self.kind
+        return f'{shown(self.path)}: {said}' if self.path else said
 
 
 class StoppedError(OSError):

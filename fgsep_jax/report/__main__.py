@@ -6,6 +6,7 @@
 Reads result files only: no jax, no model, no data set.
 """
 
+import os
 import sys
 
 from fgsep_jax import buckets, command_line, lock
@@ -60,6 +61,9 @@ def main(argv=None, *, evaluated=False):
     if idle:
         mode = 'a report that is written, without --text' if options.text else '--text'
         parser.error(f'--{min(idle)} goes with {mode}')
+    for one in options.runs:  # before what may not be installed is missed
+        if not buckets.is_url(one) and not os.path.isdir(one):
+            return command_line.refusal(runs.no_runs(one)).code
     command_line.lend_caches()
     notes = []
     try:

@@ -90,7 +90,9 @@ def listed(words, within=()):
             inputs += inner
             passed += more
         else:
-            raise MistakeError(f'{shown(word)}: there is no such file or folder')
+            pattern = glob.has_magic(word)
+            what = 'no file fits this pattern' if pattern else 'there is no such file or folder'
+            raise MistakeError(f'{shown(word)}: {what}')
     seen, once = set(), []
     for path, folder in inputs:
         if (key := os.path.realpath(path) if path != '-' else '-') not in seen:

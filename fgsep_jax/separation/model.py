@@ -259,7 +259,7 @@ class Separator:
             outputs = {part: f'{stem}_{names.part(part)}.{form}' for part in self.sources}
         inputs = [path, *filter(None, [background])]
         writing.check_outputs(outputs, self.sources, inputs, form)
-        with contextlib.ExitStack() as stack:
+        with _of(path), contextlib.ExitStack() as stack:
             cut = set() if truncated else None
 
             def opened(path, **part):
@@ -367,6 +367,16 @@ class Separator:
         if how.statistics == 'file' and self.network.whole is None:
             raise ValueError(f"statistics = 'file': {self.name} {NOT_NORMALISED}")
         return how
+
+
+@contextlib.contextmanager
+def _of(path):
+    """Within, a BadInput says of which file it is."""
+    try:
+        yield
+    except BadInput as bad:
+        bad.path = bad.path or path
+        raise
 
 
 def _is_sound(value):

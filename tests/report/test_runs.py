@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -416,7 +417,7 @@ def test_a_home_is_meant_by_a_tilde_in_python_too(tmp_path, monkeypatch, capsys)
     assert text_of(capsys, '--runs=~/runs/a') == text_of(capsys, f'--runs={tmp_path}/runs/a')
 
 
-def test_a_comparison_says_which_runs_it_could_have(tmp_path, capsys):
+def test_a_comparison_says_which_runs_it_could_have(tmp_path, capsys, monkeypatch):
     (tmp_path / 'empty').mkdir()
     fabricate.run(tmp_path / 'a', 'convtasnet', sounds=False, test_sets=())
     fabricate.run(tmp_path / 'b', 'convtasnet', sounds=False)
@@ -430,6 +431,10 @@ def test_a_comparison_says_which_runs_it_could_have(tmp_path, capsys):
         assert command.main([*flags, '--text']) == 2
         error = capsys.readouterr().err
         assert said in error and error.count('\n') == 1, error
+    with monkeypatch.context() as patch:  # before what is missing, too
+        patch.setitem(sys.modules, 'fgsep_jax.report.page', None)
+        assert command.main(['--runs=nix']) == 2
+        assert capsys.readouterr().err == 'error: there is no folder nix\n'
     with pytest.raises(runs.ResultsError, match='^there is no folder nix$'):
         fgsep_jax.report.load_runs('nix')
 

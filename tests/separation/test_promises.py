@@ -679,7 +679,12 @@ def test_every_flag_that_changes_the_parts_is_another_setting(done, capsys, flag
 @pytest.mark.parametrize('flag', ['json', 'sources=foreground,background', 'rate=input'])
 def test_what_changes_nothing_is_the_same_setting(done, capsys, flag):
     assert run(*done, f'--{flag}') == 0
-    assert flag == 'json' or 'is done already' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    if flag == 'json':
+        row = json.loads(said)
+        assert row['status'] == 'done already' and all(map(os.path.isfile, row['outputs']))
+    else:
+        assert 'is done already' in said
 
 
 def test_parts_stand_in_the_order_of_the_model(done):
@@ -818,6 +823,13 @@ def test_what_a_call_cannot_mean_is_refused_by_name(tmp_path, arguments, said):
     assert sorted(os.listdir(tmp_path)) == ['PIPE', 'in.wav']
     with pytest.raises(OSError, match='a device, a pipe or a socket: it is not replaced'):
         files.put_in_place(path, tmp_path / 'PIPE')
+
+
+def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path):
+    (tmp_path / 'text.wav').write_text('no sound')
+    for name, why in (('text.wav', 'unreadable'), ('nope.wav', 'missing')):
+        with pytest.raises(BadInput, match=rf'^{tmp_path}/{name}: {why} '):
+            untrained('blstm_m2').separate_file(tmp_path / name, tmp_path)
 
 
 def test_a_background_of_two_numbers_is_no_sound():

@@ -384,7 +384,7 @@ def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, cap
         (['a.flac', '--live'], 'a.flac is a recording; the model comes first'),
         (['M', 'a.wav', '--background=0-1'], 'no auxiliary network'),
         (['M', 'b.wav'], 'b.wav: there is no such file'),
-        (['M', '*.mp3'], '*.mp3: there is no such file'),
+        (['M', '*.mp3'], '*.mp3: no file fits this pattern'),
         (['M', '@no.txt'], 'no.txt cannot be read'),
         (['M', 'bare'], 'no audio in this folder (1 .txt)'),
         (['M', 'a.wav', 'a.flac'], 'would both be written to a_foreground.wav'),
