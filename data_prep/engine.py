@@ -13,6 +13,7 @@ import os
 import pathlib
 import pickle
 import re
+import subprocess
 import threading
 import time
 import uuid
@@ -202,6 +203,17 @@ def _explained(error: Exception) -> EngineError | None:
         return error
     if type(error).__name__ == 'KilledWorker':  # Dask's, after several
         return _Lost(LOST)
+    # By what starts workers in containers, or as processes of a command of one's own.
+    if isinstance(error, FileNotFoundError) and os.sep not in str(error.filename or os.sep):
+        return EngineError(f'{error.filename}, by which workers are started, is not installed')
+    if isinstance(error, subprocess.CalledProcessError):
+        command = error.cmd if isinstance(error.cmd, str) else ' '.join(map(str, error.cmd))
+        return EngineError(
+            f'no worker could be started: `{printable(command)[:200]}` ended with status'
+            f' {error.returncode}'
+        )
+    if isinstance(error, KeyError) and 'beam:env:' in text:
+        return EngineError('the command of --environment_config ended before a worker was there')
     if isinstance(error, grpc.FutureTimeoutError):
         return EngineError('nothing answers at --job_endpoint')
     if match := re.search(r'details = "(failed to connect[^"]*)', text):

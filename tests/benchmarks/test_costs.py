@@ -23,9 +23,9 @@ def test_prices_are_flags(capsys):
 
 def test_an_epoch_by_hand():
     chip = tpu.Chip(1e12, 1e9, 1, 1e9, (1,))
-    # 16 segments move 46.11 GB, which decides; on two chips half of it.
-    assert costs.seconds_of_epoch(chip, 1, 16, 32) == pytest.approx(2 * 46.11)
-    assert costs.seconds_of_epoch(chip, 2, 16, 32) == pytest.approx(46.11)
+    # 16 segments move 23.8 GB, which decides; on two chips half of it.
+    assert costs.seconds_of_epoch(chip, 1, 16, 32) == pytest.approx(2 * 23.8)
+    assert costs.seconds_of_epoch(chip, 2, 16, 32) == pytest.approx(23.8)
     slow = tpu.Chip(1e9, 1e15, 1, 1e15, (1,))
     assert costs.seconds_of_epoch(slow, 1, 32, 32) == pytest.approx(2 * 2009)
     apart = tpu.Chip(1e15, 1e15, 1, 1e6, (1,))

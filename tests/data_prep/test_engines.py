@@ -276,6 +276,25 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
         list(engine.each([1], str, (), str(tmp_path / 'nowhere')))
 
 
+@pytest.mark.parametrize(
+    'error, said',
+    [
+        (FileNotFoundError(2, 'No such file or directory', 'docker'), 'docker, by which workers'),
+        (
+            subprocess.CalledProcessError(125, ['docker', 'run', 'no/image']),
+            'could be started: `docker run no/image` ended with status 125',
+        ),
+        (KeyError('beam:env:process:v1'), 'the command of --environment_config ended before'),
+        (FileNotFoundError(2, 'No such file or directory', '/data/x'), None),
+        (FileNotFoundError('gone'), None),
+        (KeyError('x'), None),
+    ],
+)
+def test_what_starts_no_worker_is_a_line(error, said):
+    explained = engine._explained(error)
+    assert explained is None if said is None else said in str(explained)
+
+
 def test_a_worker_needs_what_its_list_names_and_no_jax():
     root = pathlib.Path(engine.__file__).parent
     listed = re.findall(r'^[\w-]+', (root / 'worker_requirements.txt').read_text(), re.MULTILINE)

