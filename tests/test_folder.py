@@ -510,7 +510,7 @@ def test_a_folder_of_two_people_becomes_a_model(tmp_path, monkeypatch, capfd):
         assert (told + error).count(once) == 1, once
     report_md = (tmp_path / 'voices-data' / 'report.md').read_text()
     assert 'skipped 1 of 3 files: unreadable' in report_md and 'split by recording' in report_md
-    assert 'found              2 people, 2 recordings, 0.5 minutes; 16000 Hz' in told
+    assert 'found              2 people, 2 recordings, 28 seconds; 16000 Hz' in told
     assert 'called as some that this run was trained on' in told
     *_, page, following, _ = told.splitlines()
     assert '\nscores             voices_data: ' in told and page.endswith('index.html')
