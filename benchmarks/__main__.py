@@ -77,7 +77,10 @@ def main(arguments=None):
         except OSError as error:
             raise command_line.refusal(f'--results={flags.results}: {error}') from error
     if len(names) == 1:
-        _run(names[0], cases, flags)
+        try:
+            _run(names[0], cases, flags)
+        except ConfigError as error:
+            raise command_line.refusal(error) from error
         return
     # Each in a process of its own: what a benchmark leaves in threads and memory slows the next.
     given = [
