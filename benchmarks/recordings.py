@@ -19,9 +19,9 @@ from fgsep_jax.metrics.improvement import si_snr
 
 RATE = 16000
 SPEECH, SCENE = 'pocketsphinx==5.1.1', 'dcase_util==0.2.20'
+READER = 'librivox/sense_and_sensibility_01_austen_64kb-{}.wav'
 SENTENCES = (
-    *(f'librivox/sense_and_sensibility_01_austen_64kb-{n}.wav' for n in ('0870', '0880', '0890')),
-    *(f'librivox/sense_and_sensibility_01_austen_64kb-{n}.wav' for n in ('0920', '0930')),
+    *map(READER.format, ('0870', '0880', '0890', '0920', '0930')),
     *(f'forever/input_{n}_16k.wav' for n in (2, 4)),
     *(f'{name}.raw' for name in ('goforward', 'something', 'numbers')),
 )

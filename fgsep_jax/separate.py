@@ -425,7 +425,8 @@ def separate(words, args):
                 f'{len(jobs) - len(waiting)} of {names.counted(len(jobs), "recording")}'
                 f' {"is" if len(jobs) == len(waiting) + 1 else "are"} done already'
             )
-        for job in [job for job in jobs if job not in waiting] if args.json else ():
+        to_do = {id(job) for job in waiting}
+        for job in [job for job in jobs if id(job) not in to_do] if args.json else ():
             outputs = [os.path.join(folder, path) for path in job.outputs.values()]
             row = {'path': job.source, 'status': 'done already', 'outputs': outputs}
             command_line.show(json.dumps(row))

@@ -109,7 +109,11 @@ def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
 
 @contextlib.contextmanager
 def losing(what):
-    """Within, whoever stops this process at once is told what is not kept, and what helps."""
+    """Within, whoever stops this process at once is told what is not kept.
+
+    Args:
+      what: that, and what helps, in words.
+    """
     global _lost
     before, _lost = _lost, what
     try:

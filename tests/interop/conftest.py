@@ -15,7 +15,7 @@ from benchmarks import recordings
 from fgsep_jax.config import ConfigError
 from fgsep_jax.data import resample
 
-READER = 'test/data/librivox/sense_and_sensibility_01_austen_64kb-{}.wav'
+READER = f'test/data/{recordings.READER}'
 OTHERS = ('goforward.raw', 'something.raw', 'forever/input_2_16k.wav')
 
 

@@ -433,6 +433,7 @@ def test_a_comparison_says_which_runs_it_could_have(tmp_path, capsys, monkeypatc
         assert said in error and error.count('\n') == 1, error
     with monkeypatch.context() as patch:  # before what is missing, too
         patch.setitem(sys.modules, 'fgsep_jax.report.page', None)
+        patch.delattr(fgsep_jax.report, 'page', raising=False)
         assert command.main(['--runs=nix']) == 2
         assert capsys.readouterr().err == 'error: there is no folder nix\n'
     with pytest.raises(runs.ResultsError, match='^there is no folder nix$'):
