@@ -7,6 +7,7 @@ loop takes them, and checks every record's CRC; the peer gives float32 mixture a
 
 import contextlib
 import os
+import shutil
 import tempfile
 
 import jax
@@ -21,7 +22,7 @@ from fgsep_jax.data.source import RecordSource
 from fgsep_jax.training import mesh as mesh_lib
 
 
-def write(directory, config, *, mixtures, longest):
+def write(directory, config, *, mixtures, longest, splits=('train',)):
     """Writes mixtures of noise as a data set of records and as wav files.
 
     Args:
@@ -29,6 +30,7 @@ def write(directory, config, *, mixtures, longest):
       config: an experiment's ConfigDict.
       mixtures: how many.
       longest: seconds; the shortest is a segment.
+      splits: of the records; all of the same mixtures.
 
     Returns:
       The RecordSource of the split 'train'.
@@ -67,16 +69,21 @@ def write(directory, config, *, mixtures, longest):
             payload = records.encode(example)
             size = records.write_record(file, payload)
             index[i] = 0, offset, size, samples, records.checksum(payload)
-    with open(os.path.join(directory, records.index_name('train')), 'wb') as file:
-        file.write(records.write_index(index))
-    split = {'examples': mixtures, 'shards': 1, 'hours': 0.0, 'speakers': []}
+    shard = os.path.join(directory, records.shard_name('noise', 'train', 0, 1))
+    for split in splits:
+        there = os.path.join(directory, records.shard_name('noise', split, 0, 1))
+        if there != shard:
+            shutil.copyfile(shard, there)
+        with open(os.path.join(directory, records.index_name(split)), 'wb') as file:
+            file.write(records.write_index(index))
+    about = {'examples': mixtures, 'shards': 1, 'hours': 0.0, 'speakers': []}
     metadata = {
         'schema_version': records.SCHEMA_VERSION,
         'name': 'noise',
         'job': 'benchmark',
         'sample_rate': rate,
         'sources': 2,
-        'splits': {'train': split},
+        'splits': dict.fromkeys(splits, about),
         'adaptation': bool(adaptation),
     }
     with open(os.path.join(directory, records.DATASET_FILE), 'w') as file:

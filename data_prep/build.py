@@ -208,6 +208,9 @@ def write_shard(
     }
 
 
+_FULL = [*map(os.strerror, buckets.FULL)]
+
+
 def _full(output_dir: str, reason: str = '') -> str:
     """The folder that is out of space; the output's where none is.
 
@@ -217,7 +220,7 @@ def _full(output_dir: str, reason: str = '') -> str:
         output_dir: of the data set.
         reason: what the system says.
     """
-    is_temporary = buckets.is_url(output_dir) and reason in map(os.strerror, buckets.FULL)
+    is_temporary = buckets.is_url(output_dir) and reason in _FULL
     with contextlib.suppress(OSError):
         if not buckets.is_url(output_dir):
             place, least = tempfile.gettempdir(), 1 << 20
@@ -543,7 +546,9 @@ def run(
             if reason.startswith(audio_files.STOPPED):
                 raise OSError(f'{reason}{earlier()}') from error
             if reason:
-                raise OSError(
+                in_bucket = buckets.is_url(output_dir) and reason not in _FULL
+                kind = buckets.Unreachable if in_bucket else OSError
+                raise kind(
                     f'{_full(output_dir, reason)} {engine.UNWRITABLE} ({reason}){earlier()}'
                 ) from error
             raise

@@ -281,19 +281,24 @@ def show(text):
 
 
 class Refusal(SystemExit):
-    """The end of a program that cannot do what was asked: exit status 2, the line is printed."""
+    """The end of a program that cannot do what was asked; the line is printed.
 
-    def __init__(self, line):
+    Attributes:
+      code: exit status: 2; sysexits.h's EX_TEMPFAIL where a later start may succeed.
+    """
+
+    def __init__(self, line, *, again=False):
         super().__init__(line)
-        self.code = 2
+        self.code = os.EX_TEMPFAIL if again else 2
 
 
 def refusal(error):
     """Prints a mistake as one line for the person at the terminal; returns the Refusal to raise."""
+    again = isinstance(error, Exception) and buckets.may_pass(error)
     if isinstance(error, Exception):
         error = buckets.of_a_full_disk(error, in_copy=True) or error
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         error = f'{error.filename}: {error.strerror}'
     line = buckets.named(f'error: {error}')
     print(line, file=sys.stderr)
-    return Refusal(line)
+    return Refusal(line, again=again)

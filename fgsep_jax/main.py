@@ -386,10 +386,7 @@ def _run(argv):
         raise SystemExit(128 + notice.number) from notice
     except (config_lib.ConfigError, RecordError, OSError, TrainingError) as error:
         hosts.await_reason(error)
-        refused = command_line.refusal(error)
-        if buckets.may_pass(error):  # what is in the way may be gone at a later start
-            refused.code = hosts.LOST
-        raise refused from error
+        raise command_line.refusal(error) from error
 
 
 if __name__ == '__main__':

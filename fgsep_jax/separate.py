@@ -404,7 +404,10 @@ def separate(words, args):
 
     def manifest_of(identity):
         asked = (args.start, args.seconds, args.background, args.bits, args.rate)
-        content = [identity, *asked, _stamp(background), sorted(how.items(), key=str)]
+        usual = {'channels': about.channels, 'segment': about.segment}
+        usual['overlap'] = how.get('segment', about.segment) / 2
+        typed = [(flag, value) for flag, value in how.items() if usual.get(flag) != value]
+        content = [identity, *asked, _stamp(background), sorted(typed, key=str)]
         settings = hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
         return Manifest(folder, settings, args.labels, args.overwrite)
 

@@ -1,8 +1,9 @@
 """A Google Cloud Storage of this machine, as far as gcsfs and TensorStore speak to one.
 
-    python gcs_server.py PORT
+    python gcs_server.py PORT [SECONDS]
 
-Objects live in memory. Preconditions on generations hold, as they do there.
+SECONDS are those before each answer; port 0 is any that is free. Objects live in memory.
+Preconditions on generations hold, as they do there.
 """
 
 import base64
@@ -285,6 +286,7 @@ def _made(about):
 
 if __name__ == '__main__':
     server = Server(int(sys.argv[1]))
+    server.latency = float(sys.argv[2]) if sys.argv[2:] else 0.0
     print(' '.join(f'{key}={value}' for key, value in server.environment.items()), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

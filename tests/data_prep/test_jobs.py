@@ -607,7 +607,8 @@ def test_workers_of_a_job_that_lost_its_folder_add_nothing_to_its_line(
         run_folder(corpus, out, *flags, '--fewer')
     told = capfd.readouterr().err.splitlines()
     (error,) = [line for line in told if not re.search(r': \d+ of \d+, ', line)]
-    assert refused.value.code == 2 and error.startswith(f'error: the lock of {out} was removed')
+    assert refused.value.code == os.EX_TEMPFAIL
+    assert error.startswith(f'error: the lock of {out} was removed')
 
 
 @pytest.mark.parametrize('url', (False, True))

@@ -56,3 +56,34 @@ def test_a_bucket_that_does_not_answer_is_no_empty_one(memory, monkeypatch):
     monkeypatch.setattr(type(memory), 'cat_file', no_answer)
     with pytest.raises(buckets.Unreachable, match='no answer'):
         output.read_json('memory://b/out/dataset.json')
+
+
+class BusyError(Exception):
+    """As gcsfs and others raise them."""
+
+    code = 503
+
+
+@pytest.mark.parametrize('when', ['at the start', 'in the midst'])
+def test_a_bucket_that_is_overloaded_is_to_be_tried_again(
+    memory, tmp_path, monkeypatch, capsys, when
+):
+    recordings = tmp_path / 'recordings'
+    trees.folder(recordings)
+
+    def busy(write):
+        def busy(self, first, second, *args, **keys):
+            if when == 'at the start' or 'tfrecord' in f'{first} {second}':
+                raise BusyError('Service Unavailable')
+            return write(self, first, second, *args, **keys)
+
+        return busy
+
+    for name in ('pipe_file', 'put_file'):
+        monkeypatch.setattr(type(memory), name, busy(getattr(type(memory), name)))
+    monkeypatch.setitem(buckets._EXTRAS, 'memory', 'memory')
+    with pytest.raises(SystemExit) as refused:
+        folder_2mix.main([f'--input_dir={recordings}', '--output_dir=memory://b/out', '--fewer'])
+    error = capsys.readouterr().err
+    assert refused.value.code == os.EX_TEMPFAIL, error
+    assert error.count('error') == 1 and 'Service Unavailable' in error

@@ -101,6 +101,16 @@ def test_the_same_command_goes_on_where_it_stopped(sounds, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_what_is_typed_as_it_is_anyway_is_no_other_setting(sounds, tmp_path, capsys):
+    words = [sounds, wave(tmp_path / 'a.wav'), '-o', tmp_path / 'out']
+    assert run(*words) == 0
+    for usual in ('segment=4', 'overlap=2', 'channels=each', 'statistics=window'):
+        assert run(*words, f'--{usual}') == 0
+        assert 'is done already' in capsys.readouterr().out, usual
+    for other in ('segment=5', 'overlap=1', 'channels=mean'):
+        assert run(*words, f'--{other}') == 2, other
+
+
 def test_killed_at_any_rename_it_goes_on(sounds, tmp_path, monkeypatch):
     wave(tmp_path / 'a.wav')
     whole = tmp_path / 'whole'
