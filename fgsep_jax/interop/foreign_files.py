@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
@@ -83,20 +84,54 @@ def _safetensors(path):
 
     try:
         with safetensors.safe_open(path, 'numpy') as file:
-            said = file.metadata() or {}
-        if said.get('format') == 'fgsep_jax':
-            raise ConfigError(f'{shown(path)} is a model file of fgsep_jax already')
-        return safetensors.numpy.load_file(path), {}
-    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
+            if (file.metadata() or {}).get('format') == 'fgsep_jax':
+                raise ConfigError(f'{shown(path)} is a model file of fgsep_jax already')
+            state = {}
+            for name in file.keys():  # noqa: SIM118
+                try:
+                    state[name] = file.get_tensor(name)
+                except (AttributeError, TypeError) as error:  # numpy has none of the kind
+                    raise _no_array(path, name, file.get_slice(name).get_dtype()) from error
+        return state, {}
+    except (safetensors.SafetensorError, OSError) as error:
         raise ConfigError(f'{shown(path)} cannot be read: {files.why(error)}') from error
 
 
-def _torch(path):
+def _no_array(path, name, kind):
+    return ConfigError(
+        f'{shown(path)}: {shown(name)} is {kind}: must be plain floats of 16, 32 or 64 bits, all of'
+        ' them in the file'
+    )
+
+
+def _check_zip(path):
+    """Raises ConfigError where what PyTorch zipped is not what it was: `torch.load` does not look
+    at the checksums. What it saved before version 1.6 has none."""
+    if not _begins(path, b'PK'):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except Exception as error:  # of many kinds, by what is in the file
+        raise _damaged(path, 'PyTorch does not read it') from error
+    if damaged:
+        raise _damaged(path, f'the checksum of {shown(damaged)} does not match')
+
+
+def _damaged(path, how):
+    return ConfigError(f'{shown(path)} is cut short or damaged: {how}; copy it anew')
+
+
+def _begins(path, *beginnings):
     with open(path, 'rb') as file:
-        if not file.read(2).startswith((b'PK', b'\x80')):  # a zip archive, or a pickle
-            raise ConfigError(
-                f'{shown(path)} is no model: neither what PyTorch saved nor .safetensors or .onnx'
-            )
+        return file.read(2).startswith(beginnings)
+
+
+def _torch(path):
+    if not _begins(path, b'PK', b'\x80'):  # a zip archive, or a pickle
+        raise ConfigError(
+            f'{shown(path)} is no model: neither what PyTorch saved nor .safetensors or .onnx'
+        )
     try:
         import torch
     except ImportError as error:
@@ -104,6 +139,7 @@ def _torch(path):
             f'{shown(path)}: reading what PyTorch saved needs PyTorch: pip install torch; or save'
             ' the weights as .safetensors'
         ) from error
+    _check_zip(path)
     try:
         # asteroid writes down torch.__version__, which is a str of a class of its own.
         with (
@@ -113,11 +149,10 @@ def _torch(path):
             content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # of many kinds, by what is in the file
         if not isinstance(error, pickle.UnpicklingError) and 'TorchScript' not in str(error):
-            raise ConfigError(
-                f'{shown(path)} is cut short or damaged: PyTorch does not read it; copy it anew'
-            ) from error
-        held = re.search(r'GLOBAL (\S+) was not', str(error))
-        reason = f'it holds {held[1]}' if held else re.split(r'\n|\. ', str(error).strip())[0]
+            raise _damaged(path, 'PyTorch does not read it') from error
+        held = re.search(r'GLOBAL (\S+)', str(error))
+        said = re.search(r'Unsupported .*', str(error)) or re.search(r'.*?(?=\n|\. |$)', str(error))
+        reason = f'it holds {held[1]}' if held else said[0]
         raise ConfigError(
             f'{shown(path)} holds no weights that can be read safely ({shown(reason)[:200]}); of a'
             ' file with Python objects save the weights alone: torch.save(model.state_dict(), FILE)'
@@ -131,7 +166,15 @@ def _torch(path):
             raise ConfigError(
                 f'{shown(path)}: {shown(name)} is {type(tensor).__name__}, not a tensor'
             )
-        arrays[str(name)] = tensor.detach().to_dense().float().numpy()
+        try:
+            # One may say that it has more numbers than memory, all of them one in the file.
+            if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+                raise TypeError('more numbers than the file has')
+            dtype = torch.float32 if tensor.dtype == torch.bfloat16 else tensor.dtype
+            arrays[str(name)] = tensor.detach().to(dtype).numpy()
+        except (RuntimeError, TypeError) as error:
+            kind = f'{tensor.dtype} ({tensor.layout}, {tensor.device}; {tensor.numel():,} numbers)'
+            raise _no_array(path, name, kind) from error
     return arrays, _told(content, path)
 
 

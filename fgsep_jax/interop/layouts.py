@@ -429,7 +429,11 @@ class _Weights:
         array = self._state[name]
         if len(shape) == 1 and array.ndim == 3:  # kept as [1, N, 1] by some
             array = array.reshape(-1)
-        return check_array(name, array, shape, self.sizes).astype(np.float32)
+        with np.errstate(over='ignore'):  # to infinity, which is refused
+            array = check_array(name, array, shape, self.sizes).astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f'{name} holds nan or inf, or more than float32 can hold')
+        return array
 
     def layer(self, where, shape):
         """A convolution, its kernel in our order of axes; its bias is zero where none has one."""

@@ -8,6 +8,8 @@ in PyTorch.
 import functools
 import io
 import itertools
+import os
+import pickle
 import re
 import zipfile
 
@@ -15,6 +17,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 
@@ -530,6 +533,72 @@ def test_weights_that_are_cut_short_are_said_to_be(tmp_path, zipped):
         refused(tmp_path, whole.getvalue()[:-cut], 'is cut short or damaged', '.pt')
 
 
+def test_a_bit_that_fell_over_in_a_zip_is_seen(tmp_path):
+    """PyTorch reads another weight without a word."""
+    whole = io.BytesIO()
+    torch.save(asteroid(SHAPES), whole)
+    content = bytearray(whole.getvalue())
+    basis = SHAPES['encoder.filterbank._filters'].numpy().tobytes()
+    content[content.index(basis) + 2] ^= 1
+    refused(tmp_path, bytes(content), r'damaged: the checksum of .*data/\d+ does not match', '.pt')
+
+
+def kept(name, change):
+    return {**SHAPES, name: change(SHAPES[name])}
+
+
+BASES = 'encoder.filterbank._filters'
+NO_ARRAY = {
+    'int32': (lambda one: one.int(), 'is int32.* must be floats'),
+    'bool': (lambda one: one.bool(), 'is bool.* must be floats'),
+    'complex': (lambda one: one.to(torch.complex64), 'is complex64.* must be floats'),
+    'float8': (lambda one: one.to(torch.float8_e4m3fn), r'is torch.float8_e4m3fn .*: must be'),
+    'meta': (lambda one: one.to('meta'), r'is torch.float32 \(torch.strided, meta; 48 numbers\)'),
+    'quantised': (
+        lambda one: torch.quantize_per_tensor(one, 0.1, 0, torch.qint8), 'is torch.qint8 .*: must',
+    ),
+    'sparse': (
+        lambda one: torch.sparse_coo_tensor(
+            torch.zeros(3, 1, dtype=torch.long), torch.ones(1), (10**6, 1, 10**6)
+        ),
+        r'is torch.float32 \(torch.sparse_coo, .*: must be plain floats',
+    ),
+    'huge': (
+        lambda one: torch.zeros(1).expand(16, 1, 10**9),
+        r'is torch.float32 \(.*16,000,000,000 numbers\): .* all of them in the file',
+    ),
+    'nan': (lambda one: one * torch.nan, 'holds nan or inf'),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings('ignore:(torch.quantize|Sparse inv|TypedStorage)')
+@pytest.mark.parametrize('kind', NO_ARRAY)
+def test_weights_that_are_no_plain_floats_are_refused(tmp_path, kind):
+    change, message = NO_ARRAY[kind]
+    refused(tmp_path, asteroid(kept(BASES, change)), f'{BASES} {message}')
+
+
+@pytest.mark.parametrize('kind', [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_floats_of_other_sizes_are_read(tmp_path, kind, suffix):
+    path, output = tmp_path / f'theirs{suffix}', str(tmp_path / 'ours.safetensors')
+    state = kept(BASES, lambda one: one.to(kind))
+    (torch.save if suffix == '.pth' else safetensors.torch.save_file)(state, path)
+    import_model.import_model(path, output, **RATE, keys=TYPED)
+    kernel = model_file.read(output)[1]['encoder']['kernel']
+    np.testing.assert_array_equal(kernel, state[BASES][:, 0].T.float())
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda one: one.to(torch.float8_e4m3fn), f'{BASES} is F8_E4M3: must be plain floats'),
+    (lambda one: one.int(), f'{BASES} is int32.* must be floats'),
+    (lambda one: one.double() * 1e300, f'{BASES} holds nan or inf, or more'),
+])  # fmt: skip
+def test_safetensors_of_no_floats_are_refused(tmp_path, change, message):
+    content = safetensors.torch.save(kept(BASES, change))
+    refused(tmp_path, content, message, '.safetensors', **RATE, keys=TYPED)
+
+
 def test_a_script_of_torch_is_refused_in_our_words_alone(tmp_path, recwarn):
     with zipfile.ZipFile(tmp_path / 'script.pt', 'w') as file:
         file.writestr('script/constants.pkl', b'')
@@ -550,6 +619,20 @@ class Touch:
 
 def test_no_pickle_is_opened(tmp_path):
     refused(tmp_path, {'state_dict': Touch(tmp_path / 'touched')}, 'read safely .it holds .*open')
+    for protocol, reason in [(2, 'it holds .*open'), (4, 'Unsupported operand')]:
+        attack = pickle.dumps(Touch(tmp_path / 'touched'), protocol)
+        refused(tmp_path, attack, f'read safely .{reason}', '.ckpt')
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_a_command_in_a_pickle_is_named(tmp_path):
+    """Of modules that PyTorch takes never, it says so in other words."""
+
+    class Attack:
+        def __reduce__(self):
+            return os.system, (f'touch {tmp_path}/touched',)
+
+    refused(tmp_path, {'state_dict': Attack()}, r'read safely .it holds \w+\.system')
     assert not (tmp_path / 'touched').exists()
 
 
