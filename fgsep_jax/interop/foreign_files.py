@@ -30,8 +30,8 @@ def read(*paths):
       *paths: one file; those of the parts; or a folder with them in it, encoder.ckpt and so on.
 
     Returns:
-      ({name: array}, {key of a configuration's `model`, or 'sample_rate': value} as far as the file
-      says).
+      ({name: array}, {key of a configuration's `model`, or of 'sources' and 'sample_rate': value}
+      as far as the file says, {such a key: what the file calls it}).
 
     Raises:
       ConfigError: it cannot be read, or describes what `conv_tasnet` cannot be.
@@ -48,11 +48,11 @@ def read(*paths):
         raise ConfigError(f'{shown(path)}: there is no such file')
     suffix = os.path.splitext(path)[1].lower()
     kinds = {'.onnx': _onnx, '.safetensors': _safetensors}
-    state, told = kinds.get(suffix, _torch)(path)
+    state, *told = kinds.get(suffix, _torch)(path)
     state = _without_prefix(state)
     if any(name.startswith('separator.tcn.') for name in state):
         told = _espnet(path)
-    return state, told
+    return state, *told
 
 
 def _stem(path):
@@ -68,15 +68,15 @@ def _parts(paths, where):
         )
     state = {}
     for path in paths:
-        part, _ = read(path)
+        part = read(path)[0]
         state |= {f'{_stem(path)}.{name}': array for name, array in part.items()}
-    return state, {}
+    return state, {}, {}
 
 
 def _onnx(path):
     from fgsep_jax.interop import onnx_graph
 
-    return onnx_graph.read(path)
+    return *onnx_graph.read(path), {}
 
 
 def _safetensors(path):
@@ -92,7 +92,7 @@ def _safetensors(path):
                     state[name] = file.get_tensor(name)
                 except (AttributeError, TypeError) as error:  # numpy has none of the kind
                     raise _no_array(path, name, file.get_slice(name).get_dtype()) from error
-        return state, {}
+        return state, {}, {}
     except (safetensors.SafetensorError, OSError) as error:
         raise ConfigError(f'{shown(path)} cannot be read: {files.why(error)}') from error
 
@@ -175,7 +175,7 @@ def _torch(path):
         except (RuntimeError, TypeError) as error:
             kind = f'{tensor.dtype} ({tensor.layout}, {tensor.device}; {tensor.numel():,} numbers)'
             raise _no_array(path, name, kind) from error
-    return arrays, _told(content, path)
+    return arrays, *_told(content, path)
 
 
 def _without_prefix(state):
@@ -209,30 +209,39 @@ def _told(content, path):
     if args is not None:
         keys = dict(
             n_blocks='blocks', stride='stride', causal='causal', norm_type='norm', mask_act='mask',
-            encoder_activation='rectify', sample_rate='sample_rate',
+            encoder_activation='rectify', sample_rate='sample_rate', n_repeats='repeats',
+            n_src='sources', n_filters='basis', in_chan='basis', out_chan='basis',
+            kernel_size='window', bn_chan='bottleneck', hid_chan='hidden', skip_chan='skip',
+            conv_kernel_size='kernel',
         )  # fmt: skip
         filters = args.get('fb_name', 'free')
         if filters not in ('free', 'FreeFB'):
             raise ConfigError(
-                f'{shown(path)}: encoder.filterbank is {filters!r:.40}: only free bases are read'
+                f'{shown(path)}: encoder.filterbank is {_brief(filters)}: only free bases are read'
             )
     else:
         args = content
         keys = dict(X='blocks', causal='causal', norm_type='norm', mask_nonlinear='mask')
-    told = _as_ours(args, keys, path)
+        sizes = dict(
+            N='basis', L='window', B='bottleneck', H='hidden', P='kernel', R='repeats', C='sources',
+        )  # fmt: skip
+        keys |= sizes if sizes.keys() <= args.keys() else {}  # another's letters may be anything
+    told, called = _as_ours(args, keys, path)
     # asteroid alone replaces a norm that sees ahead in a causal model, and says so in a warning.
     if args is not content and told.get('causal') and told.get('norm') == 'gln':
         told['norm'] = 'frame'
-    return told
+    return told, called
 
 
 def _espnet(path):
     """What the `config.yaml` says that espnet writes beside its weights."""
     beside = os.path.join(os.path.dirname(path), 'config.yaml')
     if not os.path.isfile(beside):
-        return {}
+        return {}, {}
     keys = dict(
         layer='blocks', stride='stride', causal='causal', norm_type='norm', nonlinear='mask',
+        stack='repeats', channel='basis', kernel_size='window', bottleneck_dim='bottleneck',
+        hidden_dim='hidden', kernel='kernel', num_spk='sources',
     )  # fmt: skip
     text = files.read_bytes(beside, ConfigError).decode(errors='replace')
     words = '|'.join([*keys, 'masking', 'predict_noise'])
@@ -251,28 +260,37 @@ def _espnet(path):
 
 
 def _as_ours(args, keys, path):
-    """Arguments of another program as keys of a configuration, {theirs: ours}, as far as given."""
-    told = {}
+    """Arguments of another program, {theirs: ours}, as far as given: ({key of a configuration:
+    value}, {key: theirs})."""
+    told, called = {}, {}
     for theirs, ours in keys.items():
         value = args.get(theirs)
         if ours == 'norm' and value is not None:
-            if value not in NORMS:
-                raise ConfigError(
-                    f'{shown(path)}: its norms are {value!r:.40}; must be {", ".join(NORMS)}'
-                )
-            value = NORMS[value]
+            value = _one_of(NORMS, value, theirs, path)
         elif ours == 'rectify' and theirs in args:
-            kinds = {None: False, 'none': False, 'linear': False, 'relu': True}
-            if not (value is None or isinstance(value, str)) or value not in kinds:
-                raise ConfigError(
-                    f'{shown(path)}: its encoder_activation is {value!r:.40}; must be linear or'
-                    ' relu'
-                )
-            value = kinds[value]
+            kinds = {'linear': False, 'relu': True, 'none': False, None: False}
+            value = _one_of(kinds, value, theirs, path)
         elif ours == 'causal' and isinstance(value, int) and value in (0, 1):
             value = bool(value)  # kaituoxu's command line takes a number
-        elif ours == 'sample_rate' and isinstance(value, float):
-            value = round(value)
-        if value is not None:
-            told[ours] = value
-    return told
+        elif ours == 'sample_rate' and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if value is None:
+            continue
+        if ours in told and _brief(told[ours]) != _brief(value):
+            raise ConfigError(
+                f'{shown(path)}: its {theirs} is {_brief(value)}, and its {called[ours]}'
+                f' {_brief(told[ours])}: must be the same'
+            )
+        told[ours], called[ours] = value, theirs
+    return told, called
+
+
+def _one_of(kinds, value, theirs, path):
+    if not isinstance(value, str | None) or value not in kinds:
+        names = ', '.join(filter(None, kinds))
+        raise ConfigError(f'{shown(path)}: its {theirs} is {_brief(value)}; must be of {names}')
+    return kinds[value]
+
+
+def _brief(value):
+    return shown(f'{value!r:.40}')

@@ -12,6 +12,7 @@ printed.
 """
 
 import os
+import re
 import sys
 
 from fgsep_jax import command_line, config as config_lib, files, stopping, validate
@@ -64,19 +65,24 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     from fgsep_jax.interop import foreign_files, layouts, model_file
 
     paths = [path] if isinstance(path, (str, os.PathLike)) else path
-    state, told = foreign_files.read(*paths)
+    state, told, called = foreign_files.read(*paths)
     path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
-    its_own = told.pop('sample_rate', None)
-    rate = its_own if sample_rate is None else sample_rate
     typed, plain = _typed(keys or {}), _flat(config_lib.defaults('speech')['model'])
+    given = {*typed} if sample_rate is None else {*typed, 'sample_rate'}
+    told = {key: value for key, value in told.items() if key not in given}
+    called = {key: theirs for key, theirs in called.items() if key not in given}
     for key, value in told.items():
-        if type(value) is not type(plain[key]):
-            kind = type(plain[key]).__name__
-            raise ConfigError(f'{shown(path)}: its {key} is {value!r:.40}, must be of type {kind}')
+        kind = type(plain.get(key, 1))
+        if type(value) is not kind:
+            raise ConfigError(
+                f'{shown(path)}: its {called.get(key, key)} is {shown(f"{value!r:.40}")}, must be'
+                f' of type {kind.__name__}'
+            )
+    rate = told.pop('sample_rate', sample_rate)
     try:
         made = layouts.convert(state, {**told, **typed})
     except ValueError as error:
-        raise ConfigError(f'{shown(path)}: {error}') from error
+        raise _of(path, error, called) from error
     if rate is None:
         raise ConfigError(f'{shown(path)} does not say its sample rate: --sample_rate=HERTZ')
     name = os.path.splitext(os.path.basename(output))[0]
@@ -93,7 +99,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     try:
         validate.validate(config)
     except ConfigError as error:
-        raise ConfigError(f'{shown(path)}: {error}') from error
+        raise _of(path, error, called) from error
     model_file.write(
         output, config, made.parameters, sources=sources or model_file.usual_names(config),
         origin=origin or f'{made.layout.name}, {os.path.basename(os.path.abspath(path))}',
@@ -106,6 +112,13 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
         config,
         {key: taken[key] for key in guessed if key not in {*told, *typed}},
     )
+
+
+def _of(path, error, called):
+    """A ConfigError of a file, in whose words the keys of an error are named, too."""
+    keys = [key for key in re.findall(r'(\w+) = ', str(error)) if called.get(key, key) != key]
+    theirs = ', '.join(f'its {called[key]} is our {key}' for key in keys)
+    return ConfigError(f'{shown(path)}: {error}' + (f' ({theirs})' if theirs else ''))
 
 
 def _typed(keys):

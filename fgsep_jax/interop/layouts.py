@@ -300,7 +300,7 @@ def convert(state, told=None):
 
     Args:
       state: {name: array}.
-      told: {key, as of `Converted.model`: value}, as far as something says it.
+      told: {key, as of `Converted.model`, or 'sources': value}, as far as something says it.
 
     Returns:
       A Converted.
@@ -319,6 +319,7 @@ def convert(state, told=None):
     if layout.late and model['mask'] == 'softmax':
         raise ValueError(f"{layout.name}'s softmax is over the basis, not over the sources")
     last = 'S' if weights.has_skips else 'B'
+    weights.check_blocks()
     basis = weights.need('encoder/kernel', 'N1L')
     tcn = {'bottleneck': weights.layer('bottleneck', 'BN1')}
     if model.get('input_norm') != 'none':
@@ -357,8 +358,9 @@ def convert(state, told=None):
         raise ValueError(
             f'model.separator.blocks = {model["blocks"]}: must divide {weights.blocks} blocks'
         )
-    _agree(told, {'repeats': model['repeats']})
     sources = sizes['M'] // sizes['N']
+    _agree(told, {'repeats': model['repeats'], 'sources': sources})
+    model.pop('sources', None)
     is_base = layout is _TORCHAUDIO and sources == 2 and _BASE.items() <= model.items()
     if is_base and 'mask' not in told:
         layout, model['mask'] = layout._replace(name="torchaudio's conv_tasnet_base"), 'relu'
@@ -414,6 +416,15 @@ class _Weights:
         for number in self._places[int(block[1])] if block else ():
             name = name.replace('#', str(number), 1)
         return name
+
+    def check_blocks(self):
+        """Raises ValueError where one is not there, though later ones are."""
+        for place in np.ndindex(*np.max(self._places, axis=0) + 1):
+            if place not in self._places:
+                name = self.layout.block
+                for number in place:
+                    name = name.replace('#', str(number), 1)
+                raise ValueError(f'{name} is missing, a block before {self.blocks} others')
 
     def repeats(self):
         """{'blocks': X} where the names or the usual number say how many make a repeat."""
@@ -492,6 +503,8 @@ class _Weights:
 def _recognise(state):
     """The _Weights of a state dict; ValueError names the layer that no known layout has."""
     names = list(state)
+    if not names:
+        raise ValueError('it holds no weights')
     for pattern, what in FOREIGN.items():
         if layer := next((name for name in names if re.search(pattern, name)), None):
             raise ValueError(f'{shown(layer)}: {what}')

@@ -336,8 +336,13 @@ SHAPES = state_dict('asteroid')
 @pytest.mark.parametrize(
     'state, message',
     [
-        ({}, 'in none of asteroid, torchaudio, naplab, kaituoxu, espnet, speechbrain'),
-        ({'fc.weight': torch.ones(2, 2)}, r'its weights \(fc.weight, ...\)'),
+        ({}, 'it holds no weights'),
+        ({'state_dict': {}}, 'it holds no weights'),
+        (
+            {'fc.weight': torch.ones(2, 2)},
+            r'its weights \(fc.weight, ...\) are called as in none of asteroid, torchaudio, naplab,'
+            ' kaituoxu, espnet, speechbrain',
+        ),
         (without('masker.TCN.2.res_conv.weight')(SHAPES), 'TCN.2.res_conv.weight is missing'),
         (without('masker.TCN.0.res_conv.bias')(SHAPES), 'masker.TCN.0.res_conv.bias is missing'),
         (without('masker.mask_net.0.weight')(SHAPES), 'masker.mask_net.0.weight is missing'),
@@ -366,20 +371,86 @@ SHAPES = state_dict('asteroid')
         ({'masker.dense_skip.0.weight': torch.ones(2)}, r'TDCN\+\+'),
         ({'TCN_enc.0.weight': torch.ones(2)}, 'TCN_enc.0.weight: an early version of naplab'),
         (SHAPES, r'nothing says how many of the 4 blocks'),
-        (asteroid(SHAPES, norm_type='fgLN'), "its norms are 'fgLN'"),
+        (asteroid(SHAPES, norm_type='fgLN'), "its norm_type is 'fgLN'; must be of gLN, cLN"),
+        (asteroid(SHAPES, norm_type=['gLN']), r"its norm_type is \['gLN'\]; must"),
+        (asteroid(SHAPES, norm_type={}), 'its norm_type is {}; must'),
+        (asteroid(SHAPES, norm_type=torch.ones(2, 2)), r'its norm_type is tensor.*; must'),
         (asteroid(SHAPES, fb_name='stft'), "encoder.filterbank is 'stft'"),
-        (asteroid(SHAPES, mask_act='tanh'), "model.separator.mask = 'tanh'"),
+        (
+            asteroid(SHAPES, mask_act='tanh'),
+            r"model.separator.mask = 'tanh': .* \(its mask_act is our mask\)",
+        ),
+        (asteroid(SHAPES, mask_act=['relu']), r"its mask_act is \['relu'\], must be of type str"),
         (asteroid(SHAPES, encoder_activation='prelu'), "its encoder_activation is 'prelu'; must"),
         (asteroid(SHAPES, n_blocks=3), 'model.separator.blocks = 3: must divide 4 blocks'),
-        (asteroid(SHAPES, n_blocks='2'), "its blocks is '2', must be of type int"),
+        (asteroid(SHAPES, n_blocks='2'), "its n_blocks is '2', must be of type int"),
         (asteroid(SHAPES, stride=3), 'model.encoder.window = 8: must be a multiple of stride'),
         (asteroid(SHAPES, sample_rate=None), 'does not say its sample rate'),
+        (asteroid(SHAPES, sample_rate=np.nan), 'its sample_rate is nan, must be of type int'),
+        (asteroid(SHAPES, sample_rate=np.inf), 'its sample_rate is inf, must be of type int'),
+        (asteroid(SHAPES, sample_rate='8k'), "its sample_rate is '8k', must be of type int"),
+        (asteroid(SHAPES, sample_rate=8000.4), 'its sample_rate is 8000.4, must be of type int'),
         ({'state_dict': {'a': 3}}, 'a is int, not a tensor'),
         ([1, 2], 'holds list, not a dict'),
     ],
 )  # fmt: skip
 def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message):
     refused(tmp_path, state, message)
+
+
+@pytest.mark.parametrize('gone, message', [
+    ([2, 3], r'masker.TCN.2 is missing, a block before 4 others'),
+    ([0, 1], r'masker.TCN.0 is missing'),
+    ([4], r'masker.TCN.4 is missing'),
+    ([5], r'must divide 5 blocks'),
+    ([4, 5], r'repeats = 3: its weights have 2 \(its n_repeats is our repeats\)'),
+])  # fmt: skip
+def test_a_block_that_is_missing_is_named(tmp_path, gone, message):
+    state = {
+        name.replace('TCN.1', f'TCN.{number}'): one
+        for number in {*range(6)} - {*gone}
+        for name, one in SHAPES.items()
+        if not re.search(r'TCN\.[023]', name)
+    }
+    refused(tmp_path, asteroid(state, n_repeats=3), message)
+
+
+def test_a_block_of_a_repeat_that_is_missing_is_named(tmp_path):
+    state = {n: one for n, one in state_dict('kaituoxu').items() if '2.0.1.' not in n}
+    refused(tmp_path, package(state), r'separator.network.2.0.1 is missing', **RATE)
+
+
+SAID = dict(n_repeats='repeats', n_src='sources', n_filters='basis', kernel_size='window',
+            bn_chan='bottleneck', hid_chan='hidden', skip_chan='skip', conv_kernel_size='kernel',
+            in_chan='basis', out_chan='basis')  # fmt: skip
+LETTERS = dict(N=6, L=8, B=5, H=7, P=3, C=2)
+
+
+@pytest.mark.parametrize('theirs', SAID)
+def test_what_a_file_says_against_its_weights_is_refused(tmp_path, theirs):
+    ours = SAID[theirs]
+    words = rf'{ours} = 99: its weights have \d+ \(its {theirs} is our {ours}\)'
+    refused(tmp_path, asteroid(SHAPES, **{theirs: 99}), words)
+
+
+def test_what_a_file_says_against_itself_is_refused(tmp_path):
+    said = asteroid(SHAPES, n_filters=6, in_chan=5)
+    refused(tmp_path, said, 'its in_chan is 5, and its n_filters 6: must be the same')
+
+
+@pytest.mark.parametrize('letter', [*LETTERS, 'R'])
+def test_what_kaituoxus_package_says_against_its_weights_is_refused(tmp_path, letter):
+    said = package(state_dict('kaituoxu'), **LETTERS) | {letter: 99}
+    refused(tmp_path, said, rf'= 99: its weights have \d+ \(its {letter} is our', **RATE)
+
+
+@pytest.mark.parametrize('theirs', ['channel', 'kernel_size', 'num_spk', 'stack', 'hidden_dim'])
+def test_what_espnets_config_says_against_its_weights_is_refused(tmp_path, theirs):
+    text = re.sub(rf'{theirs}: .*', f'{theirs}: 99', f'{ESPNET}')
+    text += '' if theirs in ESPNET else f'separator_conf:\n    {theirs}: 99\n'
+    (tmp_path / 'config.yaml').write_text(text)
+    words = rf'= 99: its weights have \d+ \(its {theirs} is our'
+    refused(tmp_path, state_dict('espnet'), words, **RATE)
 
 
 @pytest.mark.parametrize('causal', [0, 1])
@@ -499,9 +570,11 @@ def test_what_asteroids_trainer_writes_down_is_read(tmp_path, said):
     assert (config.model.encoder.stride, config.model.separator.blocks) == (2, BLOCKS)
 
 
-@pytest.mark.parametrize('given, rate', [(None, 16000), (8000, 8000)])
-def test_the_rate_that_is_given_wins_over_the_files(tmp_path, given, rate):
-    torch.save(asteroid(SHAPES, sample_rate=16000.0), tmp_path / 'theirs.pth')
+@pytest.mark.parametrize('its, given, rate', [
+    (16000.0, None, 16000), (16000.0, 8000, 8000), (np.nan, 8000, 8000),
+])  # fmt: skip
+def test_the_rate_that_is_given_wins_over_the_files(tmp_path, its, given, rate):
+    torch.save(asteroid(SHAPES, sample_rate=its), tmp_path / 'theirs.pth')
     output = str(tmp_path / 'ours.safetensors')
     _, config, _ = import_model.import_model(tmp_path / 'theirs.pth', output, sample_rate=given)
     assert config.data.sample_rate == model_file.read_about(output).config.data.sample_rate == rate
