@@ -12,7 +12,6 @@ from data_prep.recordings import AS_IT_IS, Recording, Take
 from fgsep_jax import files
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.audio_files import BadInput
-from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.data.resample import length as resampled_length, resample
 from fgsep_jax.names import counted
 
@@ -153,8 +152,9 @@ class _Statistics:
         return self._clipped_C / self.count
 
 
-def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, bool]:
-    """(what is in the file, its rate, whether it says its own length), decoded to its end.
+def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, bool, bool]:
+    """(what is in the file, its rate, whether it says its own length, whether ffmpeg decoded it),
+    decoded to its end.
 
     Raises:
         BadInput: also where the length that it says is not the one that it has.
@@ -163,7 +163,7 @@ def _measure(path: str, *, full_scale: float = 1.0) -> tuple[_Statistics, int, b
         statistics = _Statistics(sound.channels, clip=0.999 * full_scale)
         for block_TC in sound.blocks:
             statistics.add(block_TC)
-        return statistics, sound.rate, sound.declared
+        return statistics, sound.rate, sound.declared, readable != path
 
 
 def inspect_forms(recording: Recording, **limits) -> list[Recording]:
@@ -212,7 +212,7 @@ def inspect(
             0.999 of) full scale are `clipped`.
     """
     try:
-        statistics, native_rate, declared = _measure(recording.path)
+        statistics, native_rate, declared, by_ffmpeg = _measure(recording.path)
         if not statistics.count:
             raise BadInput('empty', 'no samples')
         if native_rate < sample_rate:
@@ -258,9 +258,7 @@ def inspect(
         'first channel taken': len(power_C) > 1 and not channel,
         'loudest channel taken, the first is quieter': channel > 0,
         'offset taken off (in ready mixtures left, and no part of a level)': bool(offset),
-        'decoded by ffmpeg: that it is whole is its word': recording.path.lower().endswith(
-            BY_FFMPEG
-        ),
+        'decoded by ffmpeg: that it is whole is its word': by_ffmpeg,
         'scaled, float samples were above full scale': scale != 1.0,
         f'clipped in more than {100 * CLIPPED:g} % of its samples, and kept': clipped > CLIPPED,
         'taken as it is: whether it is whole cannot be told in its format': not declared,

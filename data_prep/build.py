@@ -42,6 +42,7 @@ from data_prep.mixtures import Mixture
 from data_prep.output import (
     FILES,
     METADATA_FILES,
+    STAGED,
     STAGING,
     Part,
     clear,
@@ -491,7 +492,7 @@ def run(
     replacing = prepare(output_dir, job.name, overwrite)
     staging = buckets.join(output_dir, STAGING)
     earlier = functools.partial(_earlier, output_dir, replacing)
-    tables = [buckets.join(staging, name) for name in ('inspect.csv', 'mix.csv')]
+    tables = [buckets.join(staging, name) for name in STAGED]
     roots = roots or {}
     with progress.Reporter() as reporter:
         try:

@@ -17,7 +17,8 @@ from fgsep_jax.data import records
 # Beside shards, indices and the completeness marker.
 TABLES = ('files.csv', 'mixtures.csv')
 METADATA_FILES = ('dataset_info.json', 'features.json', 'report.json', 'report.md', *TABLES)
-STAGING = '.fgsep_unfinished'  # a name that nobody gives a folder of their own
+STAGING = '.fgsep_unfinished'
+STAGED = ('inspect.csv', 'mix.csv')  # tables in it, for workers
 CHANGED = 'came back as other bytes than were written; the same command tries again'
 FILES = 'files.json'  # in the staging folder: what in the output folder a data set's job wrote
 Part = tuple[int, int, int]  # where in a file some bytes begin and end, and their checksum
@@ -166,6 +167,12 @@ def check_free(output_dir: str, name: str, overwrite: bool) -> bool:
     if not buckets.is_url(output_dir):
         written = [entry for entry in entries if entry in earlier or is_written(entry)]
         files.refuse_links(output_dir, STAGING, *written)
+        inside = os.listdir(output_dir) if os.path.lexists(output_dir) else ()
+        if folders := sorted(filter(is_written, {*inside} - {*entries})):
+            raise DatasetExistsError(
+                f'{os.path.join(output_dir, folders[0])} is a folder, and a file of the data set '
+                'would be called so: move it away, or give another --output_dir'
+            )
     foreign = sorted(entry for entry in {*entries} - {*earlier} if is_written(entry))
     if foreign:
         raise DatasetExistsError(
@@ -207,10 +214,14 @@ def make_room(output_dir: str, names: list[str]) -> None:
 
 
 def clear(output_dir: str, *, all: bool = False) -> None:
-    """Empties the staging folder but for the list of files; with `all` removes it."""
+    """Empties the staging folder of what is ours, but for the list of files; with `all` of that
+    too, and removes it if nothing is left."""
     staging = buckets.join(output_dir, STAGING)
+    results, unfinished = r'[0-9a-f]{32}-\d+', r'.*\.tmp-[0-9a-f]{32}'
     for name in listing(staging):
-        if all or name != FILES:
+        ours = name.removeprefix(files.PARTIAL)
+        is_ours = ours in (*STAGED, FILES) or re.fullmatch(f'{results}|{unfinished}', ours)
+        if is_ours and (all or name != FILES):
             delete(staging, name)
     if all and not buckets.is_url(staging):
         with contextlib.suppress(OSError):  # something in it is not ours

@@ -247,6 +247,10 @@ class Lock:
                     os.rename(self._private, self._path)
                     break
                 except OSError as error:
+                    if error.errno == errno.ENOTDIR and os.path.lexists(self._path):
+                        raise Locked(
+                            f'{self._path} is no folder, and in the way: remove it'
+                        ) from error
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
                 owned = _owner(self._path)

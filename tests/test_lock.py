@@ -266,6 +266,15 @@ def test_what_is_in_the_way_is_named(tmp_path):
         pass
     assert sorted(os.listdir(tmp_path)) == [lock.NAME, 'file']
     assert os.listdir(tmp_path / lock.NAME) == ['foreign']
+    (tmp_path / 'other').mkdir()
+    for make in (pathlib.Path.touch, os.mkfifo):
+        make(tmp_path / 'other' / lock.NAME)
+        with (
+            pytest.raises(lock.Locked, match=f'{lock.NAME} is no folder, and in the way'),
+            lock.held(tmp_path / 'other', 'training'),
+        ):
+            pass
+        os.unlink(tmp_path / 'other' / lock.NAME)
 
 
 def test_a_folder_that_its_maker_removes_meanwhile_is_made_again(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import io
 import math
 import os
@@ -74,7 +75,9 @@ def of_the_machine(error: BaseException) -> StoppedError | None:
 
 # What libmpg123, by which libsndfile decodes MPEG audio, prints by itself, of whole files, too.
 _OF_MPG123 = re.compile(
-    rb'^(?:\[[^]\s]+\.c:[^]\n]*\] (?:error|warning): |Warning: Xing ).*\n?', re.MULTILINE
+    rb'^(?:\[[^]\s]+\.c:[^]\n]*\] (?:error|warning): |Warning: Xing |Note: |Trying to resync'
+    rb'|Skipped \d+ bytes).*\n?',
+    re.MULTILINE,
 )
 
 
@@ -238,7 +241,8 @@ def _check_ended(status: int, lines: list[str], path: str, target: str) -> None:
 @contextlib.contextmanager
 def for_libsndfile(path: str) -> Iterator[str]:
     """A path that libsndfile reads: the file's own or, where its suffix is one of
-    `containers.BY_FFMPEG`, that of a temporary file with its sound.
+    `containers.BY_FFMPEG` and its contents are no form of libsndfile's, that of a temporary file
+    with its sound.
 
     Raises:
         BadInput: whatever is wrong with the file.
@@ -250,9 +254,13 @@ def for_libsndfile(path: str) -> Iterator[str]:
     if '://' in path:
         raise BadInput('needs ffmpeg', 'which reads local files: copy it here, or convert it')
     raw, size = _bytes_of(path)
-    raw.close()
-    if not size:
-        raise BadInput('empty', '0 bytes')
+    with raw:
+        is_read = containers.is_of_libsndfile(raw)
+        if not is_read:
+            _without_fault(containers.length(raw, size), None)
+    if is_read:
+        yield path
+        return
     with files.temporary('.wav') as target:
         by_ffmpeg(path, target.name, whole=True)
         yield target.name
@@ -358,10 +366,12 @@ def _checked(
     # In a WAV, too, it estimates it, but its header says where the frames end.
     tolerance = length.tolerance or (4 * 1152 if file.subtype.startswith('MPEG') else 0)
     exact = promised is not None and not tolerance
-    decoded = 0
+    decoded, digest = 0, hashlib.md5(usedforsecurity=False)
     try:
         for block_TC in blocks(file, promised if exact else None):
             decoded += len(block_TC)
+            if length.md5:
+                digest.update(_as_coded(block_TC, file.subtype))
             yield block_TC
     except BadInput:  # of a FLAC: damaged within, or cut within a frame
         if not (file.format == 'FLAC' and isinstance(file.name, containers.Rewritten) and decoded):
@@ -388,3 +398,13 @@ def _checked(
         there = counted(min(decoded, promised), 'sample')
         there = f'more than {there}' if decoded > promised else there
         _refuse(kind, f'{there}, its header counts {promised:,}', cut)
+    elif length.md5 and digest.digest() != length.md5:
+        # Whole frames are missing, for which the decoder gives silence, or changed places.
+        raise BadInput('damaged', 'its samples are not those that its header has the MD5 of')
+
+
+def _as_coded(block_TC: np.ndarray, subtype: str) -> bytes:
+    """Samples as the whole numbers that a FLAC's MD5 is of, little-endian."""
+    size = {'PCM_S8': 1, 'PCM_16': 2}.get(subtype, 3)
+    whole_TC = np.rint(block_TC.astype(np.float64) * (1 << 8 * size - 1)).astype('<i4')
+    return whole_TC.view(np.uint8).reshape(*whole_TC.shape, 4)[..., :size].tobytes()

@@ -4,7 +4,7 @@ libsndfile believes a header that counts too little, and reads what is left of m
 were cut. So the length is checked here, format by format, before and beside the decoding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import dataclasses
 import re
 import struct
@@ -35,6 +35,7 @@ class Length:
         declared: whether the file says how long it is.
         samples: that the decoder must give; None: as many as it says itself.
         tolerance: of `samples`.
+        md5: of all samples as whole numbers of their subtype's size; empty where none is told.
     """
 
     fault: str = ''
@@ -42,6 +43,7 @@ class Length:
     declared: bool = True
     samples: int | None = None
     tolerance: int = 0
+    md5: bytes = b''
 
 
 _UNDECLARED = Length(declared=False)
@@ -56,35 +58,45 @@ def length(file: BinaryIO, size: int) -> Length:
     """
     if not size:
         return Length('empty', '0 bytes')
+    if look := _of_libsndfile(file) or _of_ffmpeg(file):
+        return look(file, size)
+    end, padding = _rare(file, size, _read(file, 0, 16))
+    if end > size:
+        return Length('truncated', f'{size} bytes of the {end} that its header promises')
+    if end and not _nothing_follows(file, end + padding, size):
+        return Length('longer than its header', f'{size - end} bytes behind its sound')
+    return Length() if end else _UNDECLARED
+
+
+def is_of_libsndfile(file: BinaryIO) -> bool:
+    """Whether a file is, by its first bytes, of a form that libsndfile reads."""
+    return _of_libsndfile(file) is not None
+
+
+def _of_libsndfile(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
+    """What looks through a file of one of libsndfile's usual forms; None of any other."""
     start = _id3_bytes(file)
     head = _read(file, start, 16)
     if head[:4] == b'fLaC':
-        return _flac(file, start)
-    # No tag stands before any other form.
-    if start or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0):
-        return mpeg(file, size, start)
+        return _flac
+    if _mpeg_frame(head):
+        return mpeg
     if head[:4] in (b'RIFF', b'RIFX', b'RF64', b'BW64') and head[8:12] == b'WAVE':
-        return _riff(file, size, head)
-    if head[:4] == b'FORM':
-        return _form(file, size, head)
+        return _riff
     if head[:4] == b'riff' and head[4:16] == bytes.fromhex('2e91cf11a5d628db04c10000'):
-        return _w64(file, size)
-    if head[:4] == b'caff':
-        return _caf(file, size)
-    if head[:4] in (b'.snd', b'dns.'):
-        order = 'big' if head[:4] == b'.snd' else 'little'
-        first, promised = (int.from_bytes(head[at : at + 4], order) for at in (4, 8))
-        if promised == 0xFFFFFFFF:
-            return _UNDECLARED
-        return _compare(file, size, first, promised)
+        return _w64
     if head[:7] == b'NIST_1A':
-        return _nist(file, size)
-    if head[:4] == b'OggS':
-        return _ogg(file, size)
-    end = _rare(file, size, head)
-    if end > size:
-        return Length('truncated', f'{size} bytes of the {end} that its header promises')
-    return Length() if end else _UNDECLARED
+        return _nist
+    forms = {b'FORM': _form, b'caff': _caf, b'.snd': _au, b'dns.': _au, b'OggS': _ogg}
+    return forms.get(head[:4])
+
+
+def _of_ffmpeg(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
+    """As `_of_libsndfile`, of two forms that ffmpeg reads, cut ones without a word."""
+    head = _read(file, 0, 12)
+    if head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'styp'):
+        return _boxes
+    return _avi if head[:4] == b'RIFF' and head[8:] == b'AVI ' else None
 
 
 def is_flac(file: BinaryIO) -> bool:
@@ -179,7 +191,8 @@ def _is_unknown(count: int, *, frame: int, whole: int) -> bool:
     return count == 0 or marked or (whole == _ALL_ONES and count >= _LONG)
 
 
-def _riff(file: BinaryIO, size: int, head: bytes) -> Length:
+def _riff(file: BinaryIO, size: int) -> Length:
+    head = _read(file, 0, 8)
     order = 'big' if head[:4] == b'RIFX' else 'little'
     whole = int.from_bytes(head[4:8], order)
     promised, wide_data, frame = whole + 8, None, 1
@@ -209,8 +222,9 @@ def _is_wide(count: int) -> bool:
     return 0 < count < 1 << 62 and count != _ALL_ONES
 
 
-def _form(file: BinaryIO, size: int, head: bytes) -> Length:
+def _form(file: BinaryIO, size: int) -> Length:
     """AIFF, AIFC, 8SVX: big-endian chunks; the sound is SSND or BODY."""
+    head = _read(file, 0, 12)
     whole = int.from_bytes(head[4:8], 'big')
     promised, frames, bytes_a_frame = whole + 8, None, 0
     found = Length()
@@ -273,6 +287,56 @@ def _caf(file: BinaryIO, size: int) -> Length:
     return _UNDECLARED
 
 
+def _au(file: BinaryIO, size: int) -> Length:
+    head = _read(file, 0, 12)
+    order = 'big' if head[:4] == b'.snd' else 'little'
+    first, promised = (int.from_bytes(head[at : at + 4], order) for at in (4, 8))
+    return _UNDECLARED if promised == _ALL_ONES else _compare(file, size, first, promised)
+
+
+def _boxes(file: BinaryIO, size: int) -> Length:
+    """MPEG-4, QuickTime, 3GPP: boxes to the end, of which the last may go on to it."""
+    at = 0
+    while at + 8 <= size:
+        head = _read(file, at, 16)
+        name, count = head[4:8], int.from_bytes(head[:4], 'big')
+        if count == 1:
+            count = int.from_bytes(head[8:], 'big')
+        if not count:
+            return _UNDECLARED
+        if count < 8 or not re.fullmatch(rb'[ -~\xa9]{4}', name):
+            break
+        if at + count > size:
+            return Length('truncated', f'its part {name.decode("latin-1")} at byte {at} is cut')
+        at += count
+    if not _nothing_follows(file, at, size):
+        return Length('damaged', f'no part of it begins at byte {at}, where one must follow')
+    return Length()
+
+
+def _avi(file: BinaryIO, size: int) -> Length:
+    """Lists of chunks; a long file is several."""
+    at = 0
+    while _read(file, at, 4) == b'RIFF':
+        count = int.from_bytes(_read(file, at + 4, 4), 'little')
+        if count in (0, _ALL_ONES):
+            return _UNDECLARED
+        end = at + 8 + count
+        if end > size + 1:
+            return Length('truncated', f'{size} bytes of the {end} that its header promises')
+        lists = [(at + 12, min(end, size))]
+        for start, stop in lists:
+            last = start
+            for name, first, count in _chunks(file, start, stop, order='little'):
+                last = first + count
+                if name == b'LIST' and _read(file, first, 4) == b'movi':
+                    lists.append((first + 4, last))
+            if not stop - 1 <= last <= stop:
+                return Length('damaged', f'its chunks end at byte {last}, not at {stop}')
+        at = end + (end & 1)
+    return Length()
+
+
 def _nist(file: BinaryIO, size: int) -> Length:
     head = _read(file, 0, 1024)
     fields = dict(re.findall(rb'^(\w+) -i (\d+)\s*$', head, re.M))
@@ -284,20 +348,20 @@ def _nist(file: BinaryIO, size: int) -> Length:
     return _compare(file, size, first, count * channels * width)
 
 
-def _rare(file: BinaryIO, size: int, head: bytes) -> int:
-    """Where at least the sound ends by the header of AVR, WVE, SDS, VOC, MAT4 or MAT5; 0 if it
-    does not tell. (IRCAM, PAF, PVF and XI never do.)"""
+def _rare(file: BinaryIO, size: int, head: bytes) -> tuple[int, int]:
+    """Where at least the sound ends by the header of AVR, WVE, SDS, VOC, MAT4 or MAT5, 0 if it does
+    not tell, and how many bytes more may be its own. (IRCAM, PAF, PVF and XI never tell.)"""
     if head[:4] == b'2BIT':
         stereo, bits = struct.unpack('>HH', _read(file, 12, 4))
         frames = int.from_bytes(_read(file, 26, 4), 'big')
-        return 128 + frames * (2 if stereo else 1) * bits // 8 if frames else 0
+        return 128 + frames * (2 if stereo else 1) * bits // 8 if frames else 0, 0
     if head == b'ALawSoundFile**\0':
         count = int.from_bytes(_read(file, 18, 4), 'big')
-        return 32 + count if count else 0
+        return 32 + count if count else 0, 0
     if head[:2] == b'\xf0\x7e' and head[3:4] == b'\x01':
         samples = sum(byte << shift for byte, shift in zip(head[10:13], (0, 7, 14)))
         a_packet = 120 // max(-(-head[6] // 7), 1)  # of 127 bytes
-        return 21 + 127 * -(-samples // a_packet) if samples else 0
+        return 21 + 127 * -(-samples // a_packet) if samples else 0, 0
     if head == b'Creative Voice F':
         at = int.from_bytes(_read(file, 20, 2), 'little')
         kind = 0
@@ -305,7 +369,7 @@ def _rare(file: BinaryIO, size: int, head: bytes) -> int:
         while at + 4 <= size and kind not in (1, 9):
             kind, count = _read(file, at, 1)[0], _read(file, at + 1, 3)
             at += 4 + int.from_bytes(count, 'little')
-        return at
+        return at, size - at if size - at >= 1 << 24 else 0
     for order, kind in (('<', 0), ('>', 1000)):
         if head == struct.pack(f'{order}4I', kind, 1, 1, 0):
             at = 0
@@ -315,17 +379,19 @@ def _rare(file: BinaryIO, size: int, head: bytes) -> int:
                     break
                 kind, rows, columns, _, name = struct.unpack(f'{order}5I', matrix)
                 at += 20 + name + rows * columns * (8, 4, 4, 2, 2, 1)[min(kind % 100 // 10, 5)]
-            return at
+            return at, 0
     if head == b'MATLAB 5.0 MAT-f':
         order, at = 'big' if _read(file, 126, 2) == b'MI' else 'little', 128
         while at + 8 <= size and _read(file, at, 4) == (14).to_bytes(4, order):
             at += 8 + int.from_bytes(_read(file, at + 4, 4), order)
-        return at - 16  # libsndfile counts up to that more than it writes
-    return 0
+        return at - 16, 16  # libsndfile counts up to that more than it writes
+    return 0, 0
 
 
-def _flac(file: BinaryIO, start: int) -> Length:
+def _flac(file: BinaryIO, size: int) -> Length:
+    start = _id3_bytes(file)
     samples = int.from_bytes(_read(file, start + 21, 5), 'big') & ((1 << 36) - 1)
+    md5 = file.read(16).strip(b'\0') and _read(file, start + 26, 16)
     # Two files joined: the decoder stops at the second one's header.
     file.seek(start + 4)
     kept = b''
@@ -333,7 +399,7 @@ def _flac(file: BinaryIO, start: int) -> Length:
         if b'fLaC\0\0\0"' in kept + block:
             return Length('longer than its header', 'a second FLAC stream follows')
         kept = block[-8:]
-    return Length(samples=samples) if samples else _UNDECLARED
+    return Length(declared=bool(samples), samples=samples or None, md5=md5)
 
 
 class Rewritten:
@@ -372,13 +438,16 @@ def endless_flac(file: BinaryIO) -> Rewritten:
 
 
 def whole(file: BinaryIO, size: int) -> Rewritten | None:
-    """A CAF or RF64 that is cut, or says no length, of which libsndfile reads nothing, as one whose
-    sound is what is there; None of every other file."""
+    """A CAF, RF64 or WAV that is cut, or says no length, of which libsndfile reads nothing, as one
+    whose sound is what is there; None of every other file."""
     head = _read(file, 0, 4)
-    if head == b'caff':
-        for name, first, count in _chunks(file, 8, size, order='big', wide=8):
-            if name == b'data' and first + count > size:
-                return Rewritten(file, first - 8, (size - first).to_bytes(8, 'big'))
+    if head in (b'caff', b'RIFF'):
+        at, wide, order = (8, 8, 'big') if head == b'caff' else (12, 4, 'little')
+        for name, first, count in _chunks(file, at, size, order=order, wide=wide):
+            lacks = first + count > size if wide == 8 else not count
+            if name == b'data' and lacks and not _only_chunks(file, first, size, order=order):
+                most = min(size - first, (1 << 8 * wide) - 1)
+                return Rewritten(file, first - wide, most.to_bytes(wide, order))
     elif head in (b'RF64', b'BW64'):
         sizes = 0
         for name, first, _ in _chunks(file, 12, size, order='little'):
@@ -540,13 +609,14 @@ def _next_mpeg_frame(file: BinaryIO, at: int, end: int, form: tuple | None) -> i
     return None
 
 
-def mpeg(file: BinaryIO, size: int, start: int = 0) -> Length:
-    """As `length`, of MPEG audio, which begins at byte `start` or soon after it.
+def mpeg(file: BinaryIO, size: int) -> Length:
+    """As `length`, of MPEG audio, which begins behind the tags or soon after them.
 
     Frames to the end, each where the one before ends: the decoder goes on behind a damaged one
     without a word. A first frame named Xing, Info or VBRI counts the others.
     """
-    at, frames, samples, counted, form, begun = start, 0, 0, 0, None, False
+    at = start = _id3_bytes(file)
+    frames, samples, counted, form, begun = 0, 0, 0, None, False
     if not _mpeg_frame(_read(file, at, 4)):
         at = _next_mpeg_frame(file, at, min(size, at + _LEAD), None)
         if at is None:  # free format, or another form: the decoder's to judge

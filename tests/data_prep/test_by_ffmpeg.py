@@ -1,5 +1,6 @@
 """What libsndfile does not read: decoded by ffmpeg where it is installed, and counted where not."""
 
+import io
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which('ffmpeg'), reason='no ffmpeg'
 
 @pytest.fixture
 def ffmpeg(tmp_path, monkeypatch):
-    """A program of that name, which gives the bytes of its input: WAVs under other suffixes."""
+    """A program of that name, which gives what is in a box of its input: a WAV."""
     program = tmp_path / 'bin' / 'ffmpeg'
     program.parent.mkdir()
     program.write_text(
@@ -32,7 +33,7 @@ def ffmpeg(tmp_path, monkeypatch):
         'case "$source" in */full.*) echo "trailer: No space left on device" >&2; exit 1;; esac\n'
         'case "$source" in */killed.*) kill -9 $$;; */crashes.*) kill -11 $$;; esac\n'
         'case "$source" in *fails*) exit 1;; esac\n'
-        'shift $(($# - 1)); cp "$source" "$1"\n'
+        'shift $(($# - 1)); tail -c +9 "$source" > "$1"\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv('PATH', f'{program.parent}:/usr/bin:/bin')
@@ -49,9 +50,14 @@ def inspect(path):
 
 
 def sound(path, seed=0):
-    """A WAV under another name."""
+    """A WAV, in a box where it is not called one."""
+    file = io.BytesIO()
+    soundfile.write(file, trees.speechlike(1.2, seed=seed), 8000, format='WAV')
+    content = file.getvalue()
+    if path.suffix != '.wav':
+        content = (len(content) + 8).to_bytes(4, 'big') + b'free' + content
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, trees.speechlike(1.2, seed=seed), 8000, format='WAV')
+    path.write_bytes(content)
     return path
 
 
@@ -157,7 +163,8 @@ def test_without_ffmpeg_a_tree_of_such_files_alone_says_so(tmp_path, no_ffmpeg):
 def test_without_ffmpeg_a_class_of_such_files_is_told(tmp_path, no_ffmpeg, capsys):
     sounds = sound_trees.general(tmp_path / 'in', files=3)
     for path in (sounds / 'foreground' / 'bell').iterdir():
-        path.rename(path.with_suffix('.m4a'))
+        sound(path.with_suffix('.m4a'), seed=ord(path.stem[-1]))
+        path.unlink()
     flags = [f'--classes={sound_trees.write_classes(tmp_path / "c.csv")}', '--sample_rate=8000']
     fgbg.main([f'--input_dir={sounds}', f'--output_dir={tmp_path}/out', *flags, '--dry_run'])
     told = json.loads(capsys.readouterr().out)['notes']['Warnings']
@@ -183,7 +190,53 @@ def test_ffmpeg_itself(tmp_path, form):
     cut = tmp_path / f'cut.{form}'
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     # Of a row of packets that ends between two, ffmpeg cannot tell.
-    assert inspect(cut).problem == 'unreadable' or form in ('wma', 'ac3')
+    assert inspect(cut).problem in ('unreadable', 'truncated') or form in ('wma', 'ac3')
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    'form, codec, flags',
+    [
+        ('m4a', 'aac', '+faststart'),
+        ('m4a', 'aac', '+dash+delay_moov'),
+        ('mov', 'pcm_s16le', '+faststart'),
+        ('avi', 'libmp3lame', ''),
+        ('avi', 'pcm_s16le', ''),
+    ],
+)
+def test_what_is_cut_between_two_packets_is_not_whole(tmp_path, form, codec, flags):
+    """ffmpeg decodes the packets that are there, without a word."""
+    sound(tmp_path / 'x.wav')
+    path = tmp_path / f'x.{form}'
+    command = ['ffmpeg', '-v', 'error', '-i', tmp_path / 'x.wav', '-c:a', codec]
+    how = ['-movflags', flags] if flags else []
+    how += ['-frag_duration', '200000'] if 'dash' in flags else []
+    subprocess.run([*command, *how, path], check=True)
+    probe = ['ffprobe', '-v', 'error', '-show_entries', 'packet=pos,size', '-of', 'json', path]
+    packets = json.loads(subprocess.run(probe, check=True, capture_output=True).stdout)['packets']
+    whole = path.read_bytes()
+    found = inspect(path)
+    assert not found.problem and found.samples == pytest.approx(9600, abs=2000)
+    for packet in packets[1:-1]:
+        end = int(packet['pos']) + int(packet['size'])
+        path.write_bytes(whole[:end])
+        # Nothing counts the parts of a stream that is made as it is sent.
+        at_a_part = whole[end + 4 : end + 8] in (b'sidx', b'moof', b'styp')
+        assert inspect(path).problem == 'truncated' or at_a_part
+    at = int(packets[len(packets) // 2]['pos']) - 8
+    path.write_bytes(whole[:at] + whole[at + 4000 :])
+    assert inspect(path).problem in ('truncated', 'damaged', 'unreadable')
+
+
+@pytest.mark.parametrize('form', ['WAV', 'FLAC', 'OGG', 'MP3', 'AIFF', 'CAF', 'W64'])
+def test_what_libsndfile_reads_is_its_whatever_it_is_called(tmp_path, no_ffmpeg, form):
+    path = tmp_path / 'x.m4a'
+    soundfile.write(path, trees.speechlike(1.2, seed=0), 8000, format=form)
+    found = inspect(path)
+    assert not found.problem and found.samples == pytest.approx(9600, abs=600)
+    assert not any('ffmpeg' in note for note in found.converted)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert inspect(path).problem == 'truncated'
 
 
 @needs_ffmpeg

@@ -370,10 +370,13 @@ def test_other_peoples_files_survive(corpus, tmp_path):
     (tmp_path / 'clips').mkdir()
     (tmp_path / 'unfinished').mkdir()
     (tmp_path / 'unfinished' / 'novel.txt').write_text('mine')
+    (tmp_path / output.STAGING).mkdir()
+    (tmp_path / output.STAGING / 'novel.txt').write_text('mine')
     run_folder(corpus, tmp_path, '--train_pairs=5')
     run_folder(corpus, tmp_path, '--train_pairs=6', '--overwrite')
     assert (tmp_path / 'notes.txt').read_text() == 'mine' and (tmp_path / 'clips').is_dir()
-    assert (tmp_path / 'unfinished' / 'novel.txt').read_text() == 'mine'
+    for folder in ('unfinished', output.STAGING):
+        assert (tmp_path / folder / 'novel.txt').read_text() == 'mine'
 
 
 def test_dry_run_writes_nothing(corpus, tmp_path, capsys):
@@ -540,6 +543,17 @@ def test_a_file_in_the_way_is_not_replaced(corpus, tmp_path, name):
     assert (tmp_path / name).read_text() == 'mine'
 
 
+def test_a_folder_in_the_way_is_named_before_anything_is_gone(corpus, tmp_path):
+    run_folder(corpus, tmp_path, '--train_pairs=2', '--name=mine')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    folder = tmp_path / 'mine-train.tfrecord-00000-of-00002'
+    folder.mkdir()
+    with pytest.raises(SystemExit, match=f'{folder.name} is a folder, and a file of the data set'):
+        run_folder(corpus, tmp_path, '--train_pairs=64', '--fewer', '--name=mine', '--overwrite')
+    folder.rmdir()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     'metadata',
     [
@@ -582,7 +596,7 @@ def test_a_job_whose_folder_is_another_s_by_now_ends(corpus, tmp_path, monkeypat
     with pytest.raises(SystemExit) as refused:
         run_folder(corpus, out, '--train_pairs=4', '--fewer')
     error = [x for x in capsys.readouterr().err.splitlines() if x.startswith('error')]
-    assert refused.value.code == 2
+    assert refused.value.code == os.EX_TEMPFAIL
     assert len(error) == 1 and f'the lock of {out} was removed, or taken by another' in error[0]
     there = {path.suffix for path in out.iterdir()}
     assert '.json' not in there and (stage == 'finish' or not shard_bytes(out))

@@ -108,6 +108,9 @@ def test_a_rare_form_whose_header_tells_its_length_is_whole_or_refused(place, na
     assert not found.problem and found.samples == pytest.approx(SAMPLES, abs=1), found
     for count in (len(contents) // 2, len(contents) - 200):
         assert inspect(place, contents[:count]).problem in ('truncated', 'unreadable')
+    for more in (b'Hello world\n' * 300, contents):
+        found = inspect(place, contents + more)
+        assert found.problem == 'longer than its header' or found.samples == SAMPLES, found
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,9 @@ def flac(samples):
         (wav(riff=0), ''),
         (wav(riff=0)[:9000], 'truncated'),
         (wav(riff=8, data=0), ''),  # a recorder that was switched off
-        (wav(riff=0, data=0), 'empty'),
+        (wav(riff=0, data=0), ''),
+        (wav(data=0), ''),
+        (wav(riff=36, data=0)[:44], 'empty'),
         *((wav(riff=size + 36, data=size), '') for size in (0x7FFFF000, 0x7FFFFFFF, 0x80000000)),
         (wav(riff=0xFFFFFFFF, data=0xFFFFFFFF), ''),
         (wav(riff=0xFFFFFFFF, data=0xFFFFFFFF - 100), ''),
@@ -541,6 +546,32 @@ def test_a_hole_never_shortens_what_passes_for_whole(place, form, at, size, valu
         assert bool(found.problem) == (holed != contents)
     elif not found.problem and not any('taken as it is' in why for why in found.converted):
         assert found.samples == SAMPLES
+
+
+def test_a_flac_without_some_of_its_frames_is_damaged(place):
+    """The decoder gives silence for them, and as many samples as the header counts."""
+    contents = written('FLAC', 'PCM_16', np.tile(SOUND_T, 3))
+    starts = [at for at in range(len(contents)) if contents.startswith(b'\xff\xf8', at)]
+    frames = [at for n, at in enumerate(starts) if containers._flac_number(contents[at:])[1]]
+    a, b, c, d = frames[2:6]
+    assert not inspect(place, contents).problem
+    wrong_md5 = contents[:30] + bytes([contents[30] ^ 1]) + contents[31:]
+    without = contents[:a] + contents[b:], contents[:a] + contents[c:]
+    moved = contents[:a] + contents[b:c] + contents[a:b] + contents[c:]
+    for other in (*without, moved, wrong_md5):
+        found = inspect(place, other)
+        assert found.problem in ('damaged', 'truncated', 'longer than its header'), found
+    unknown = bytearray(contents)  # written to a pipe
+    unknown[21:26] = bytes([unknown[21] & 0xF0, 0, 0, 0, 0])
+    assert inspect(place, bytes(unknown[:26] + bytes(16) + unknown[42:])).problem == ''
+
+
+@pytest.mark.parametrize('subtype', ['PCM_S8', 'PCM_16', 'PCM_24'])
+def test_a_whole_flac_has_the_samples_of_its_md5(place, subtype):
+    sound_TC = np.random.default_rng(0).uniform(-1, 1, (10_000, 3))
+    sound_TC[:9] = -1.0
+    soundfile.write(place, sound_TC, RATE, format='FLAC', subtype=subtype)
+    assert not inspect(place, max_clipped=1.0).problem
 
 
 def test_frames_of_another_rate_are_no_part_of_the_sound(place):

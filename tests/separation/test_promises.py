@@ -275,7 +275,7 @@ def test_what_a_form_cannot_hold_is_not_separated(tmp_path, monkeypatch):
 
 def test_what_libsndfile_does_not_read_goes_through_ffmpeg(tmp_path, monkeypatch):
     path, signal_TC = tmp_path / 'film.mp4', noise(900, 2)
-    path.write_bytes(b'\0\0\0\x18ftypmp42')
+    path.write_bytes(b'\0\0\0\x0cftypmp42')
     monkeypatch.setattr(shutil, 'which', lambda program: None)
     with pytest.raises(BadInput, match='needs ffmpeg'):
         FileRecording(str(path))
