@@ -147,7 +147,7 @@ class Attractor(nn.Module):
             x_BKC += residual_BKC
         embed = Pointwise(basis * self.embedding, self.dtype, name='embedding')
         shape = (self.anchors, self.embedding)
-        anchor_AD = self.param('anchors', nn.initializers.normal(1.0), shape)
+        anchor_AD = self.param('anchors', nn.initializers.normal(1.0), shape, jnp.float32)
 
         def masks(embedding_BKE, anchor_AD):
             embedding_BKND = embedding_BKE.reshape(*embedding_BKE.shape[:2], basis, -1)

@@ -40,7 +40,7 @@ class Layer(nn.Module):
         split = (*qkv_QLD.shape[:2], 3, self.heads, channels // self.heads)
         query, key, value = jnp.moveaxis(qkv_QLD.reshape(split), 2, 0)
         score = jnp.einsum('qlhd,qmhd->qhlm', query, key, preferred_element_type=jnp.float32)
-        score /= np.sqrt(channels // self.heads)
+        score /= float(np.sqrt(channels // self.heads))
         if valid_QL is not None:
             score = jnp.where(valid_QL[:, None, None, :], score, -1e30)
         share = nn.softmax(score, axis=-1).astype(self.dtype)

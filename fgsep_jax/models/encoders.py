@@ -282,7 +282,7 @@ class Decoder(Coder):
         estimate_BT = overlap_add(frame_BKW, **how)
         if not self.offset:
             return estimate_BT
-        offset = self.param('bias', nn.initializers.zeros, ())
+        offset = self.param('bias', nn.initializers.zeros, (), jnp.float32)
         some_BKW = zero_padding(jnp.ones_like(frame_BKW), valid_BK)
         return jnp.where(overlap_add(some_BKW, **how) > 0, estimate_BT + offset, estimate_BT)
 

@@ -167,7 +167,7 @@ class PReLU(nn.Module):
     @nn.compact
     def __call__(self, x_BKN: jax.Array) -> jax.Array:
         shape = x_BKN.shape[-1:] if self.by_channel else ()
-        slope = self.param('slope', nn.initializers.constant(0.25), shape)
+        slope = self.param('slope', nn.initializers.constant(0.25), shape, jnp.float32)
         slope = slope.reshape((1,) * (x_BKN.ndim - 1) + shape) if shape else slope
         return jnp.where(x_BKN >= 0, x_BKN, slope * x_BKN).astype(x_BKN.dtype)
 

@@ -76,7 +76,7 @@ class Recurrence(nn.Module):
             split_rngs={'params': False},
             in_axes=(nn.broadcast, 0),
         )
-        zero_BH = jnp.zeros((input_KBD[0].shape[1], self.hidden))
+        zero_BH = jnp.zeros((input_KBD[0].shape[1], self.hidden), jnp.float32)
         # Taken apart here, not once a frame.
         kernels_HD = tuple(kernel_GHD[direction] for direction in range(DIRECTIONS))
         return scan(self, ((zero_BH, zero_BH),) * DIRECTIONS, kernels_HD, input_KBD)[1]
@@ -227,7 +227,9 @@ class BLSTM(nn.Module):
         if valid_KB1 is not None:
             # where(), not a product: whatever stands there, even nan, must not come through.
             x_KBN = jnp.where(valid_KB1, x_KBN, 0)
-        shut_KB1 = jnp.zeros((1, 1, 1)) if valid_KB1 is None else jnp.where(valid_KB1, 0, CLOSED)
+        shut_KB1 = jnp.float32(0).reshape(1, 1, 1)
+        if valid_KB1 is not None:
+            shut_KB1 = jnp.where(valid_KB1, shut_KB1, CLOSED)
         x_KBN = x_KBN.astype(self.dtype)
 
         def preactivation(direction, order):

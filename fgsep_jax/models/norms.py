@@ -114,8 +114,8 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x_BKN: jax.Array, valid_BK: jax.Array | None = None) -> jax.Array:
         channels = x_BKN.shape[-1]
-        scale_N = self.param('scale', nn.initializers.ones, (channels,))
-        bias_N = self.param('bias', nn.initializers.zeros, (channels,))
+        scale_N = self.param('scale', nn.initializers.ones, (channels,), jnp.float32)
+        bias_N = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
         if self.kind == 'gln' and takes_moments(self):
             return self._given(x_BKN, {'scale': scale_N, 'bias': bias_N})
         how = dict(eps=self.eps, valid_BK=valid_BK)
@@ -146,7 +146,7 @@ class Norm(nn.Module):
         Of each what rounding takes off is kept beside it, so that hours add up.
         """
         batch, frames = x_BKN.shape[:2]
-        totals = self.variable('stream', 'totals', jnp.zeros, (3, 2, batch))
+        totals = self.variable('stream', 'totals', jnp.zeros, (3, 2, batch), jnp.float32)
         before_3B, x32_BKN = totals.value[:, 0], x_BKN.astype(jnp.float32)
         number_B = jnp.full(batch, frames, jnp.float32)
         more_3B = jnp.stack(

@@ -59,7 +59,7 @@ class Stream:
             self.latency += RESAMPLING / min(rate, separator.sample_rate)
         self._offset = float(self._params['decoder']['bias']) if model.decoder.offset else 0.0
         self._step = jax.jit(self._separate)
-        zero_1KW = jnp.zeros((1, 1, encoder.window))
+        zero_1KW = jnp.zeros((1, 1, encoder.window), jnp.float32)
         _, shapes = jax.eval_shape(
             lambda params: model.apply(
                 {'params': params}, zero_1KW, method='separate_frames', mutable=['stream']

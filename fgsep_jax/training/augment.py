@@ -48,12 +48,13 @@ def augment(batch, rng, *, samples, remix=False, remix_db=0.0, speed=0.0):
         columns_S = jnp.arange(sources)[None]
         source_BST = source_BST[dealt_BS, columns_S]
         length_BS = length_BS[dealt_BS, columns_S]
-        change_BS = jax.random.uniform(leveling, (size, sources), minval=-1, maxval=1)[row_B]
+        change_BS = jax.random.uniform(leveling, (size, sources), jnp.float32, -1, 1)[row_B]
         gain_BS = 10 ** (remix_db / 20 * change_BS.at[:, -1].set(0.0))
         source_BST = source_BST * gain_BS[..., None]
     if speed:
         most = math.floor(speed * STEPS)
-        faster_BS = jax.random.randint(speeding, (size, sources), -most, most + 1)[row_B]
+        faster_BS = jax.random.randint(speeding, (size, sources), -most, most + 1, jnp.int32)
+        faster_BS = faster_BS[row_B]
         if 'adaptation_BT' in batch:
             faster_BS = faster_BS.at[:, -1].set(0)
         play = jax.vmap(jax.vmap(functools.partial(resample, samples=samples)))
@@ -82,7 +83,7 @@ def deal(rng, name_BS):
     """
     name_BS = jnp.asarray(name_BS)
     size, sources = name_BS.shape
-    own_B = jnp.arange(size)
+    own_B = jnp.arange(size, dtype=jnp.int32)
     free, dealt, taken = True, [own_B], [name_BS[:, -1]]
     for column, key in zip(range(sources - 2, -1, -1), jax.random.split(rng, sources)):
         name_B = name_BS[:, column]
@@ -101,9 +102,9 @@ def deal(rng, name_BS):
 def _order(rng, refused_BB):
     """A random order [B] that takes nothing from where it is refused, [to, from]; whether it is."""
     size = len(refused_BB)
-    own_B = jnp.arange(size)
+    own_B = jnp.arange(size, dtype=jnp.int32)
     ordering, choosing = jax.random.split(rng)
-    luck_BB = jax.random.uniform(choosing, (size, size))
+    luck_BB = jax.random.uniform(choosing, (size, size), jnp.float32)
 
     def swap(turn, from_B):
         row = turn % size
@@ -113,7 +114,7 @@ def _order(rng, refused_BB):
         swapped_B = from_B.at[row].set(from_B[other]).at[other].set(from_B[row])
         return jnp.where(wanted, swapped_B, from_B)
 
-    from_B = jax.lax.fori_loop(0, 2 * size, swap, jax.random.permutation(ordering, size))
+    from_B = jax.lax.fori_loop(0, 2 * size, swap, jax.random.permutation(ordering, own_B))
     return from_B, ~refused_BB[own_B, from_B].any()
 
 
@@ -129,14 +130,14 @@ def resample(signal_T, faster, length, *, samples):
     Returns:
       (signal [samples], its length).
     """
-    number_T = jnp.arange(samples)
+    number_T = jnp.arange(samples, dtype=jnp.int32)
     # Parts of a sample, over the number: exact, and by turns of STEPS no product is too large.
     turns_T, parts_T = number_T // STEPS * faster, number_T % STEPS * faster
     first_T = number_T + turns_T + parts_T // STEPS
-    between_T = (parts_T % STEPS) / STEPS
+    between_T = (parts_T % STEPS).astype(jnp.float32) / STEPS
     width = jnp.minimum(1.0, STEPS / (STEPS + faster))  # of what the new rate can hold
     padded_T = jnp.pad(signal_T, (TAPS // 2 - 1, TAPS // 2))
-    made_T = jnp.zeros(samples)
+    made_T = jnp.zeros(samples, jnp.float32)
     for tap in range(1 - TAPS // 2, TAPS // 2 + 1):
         away_T = tap - between_T
         weight_T = width * jnp.sinc(width * away_T) * jnp.cos(jnp.pi * away_T / TAPS) ** 2

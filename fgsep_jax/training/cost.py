@@ -86,10 +86,10 @@ def forecast(config, task, params, *, steps, examples, most=math.inf):
     """
     if jax.default_backend() != 'cpu' or _work(config, examples) < WORTH_A_FORECAST:
         return None
-    mixture_BT = jnp.zeros((1, config.data.sample_rate))
+    mixture_BT = jnp.zeros((1, config.data.sample_rate), jnp.float32)
     adaptation_BT = None
     if config.data.adaptation_seconds:
-        adaptation_BT = jnp.zeros((1, config_lib.adaptation_samples(config)))
+        adaptation_BT = jnp.zeros((1, config_lib.adaptation_samples(config)), jnp.float32)
     arguments = params, mixture_BT, None, adaptation_BT
     separate = jax.jit(task.separate).lower(*arguments).compile()
     times = []
