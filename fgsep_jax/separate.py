@@ -10,6 +10,7 @@ input.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -414,9 +415,11 @@ def separate(words, args):
     files.check_folder(folder)
     if args.page and not args.overwrite:
         _check_page(folder)
+    files.refuse_links(folder, PAGE, MANIFEST)
     for job in jobs:  # before hours of work
-        for path in (*job.outputs.values(), PAGE, MANIFEST):
-            files.refuse_links(*os.path.split(os.path.join(folder, path)))
+        beside = writing.label_paths(job.outputs) if args.labels else []
+        for path in (*job.outputs.values(), *beside):
+            _check_place(folder, path)
     writing_now = not args.dry_run
     with lock.held(folder, 'separation', flag='-o') if writing_now else contextlib.nullcontext():
         manifest = manifest_of(about.identity)
@@ -562,6 +565,17 @@ def _stamp(background):
     return about.st_size, about.st_mtime_ns
 
 
+def _check_place(folder, path):
+    """Raises OSError where something is, or will be, in the way of a part, or of labels."""
+    place, first = os.path.join(folder, path), path.partition(os.sep)[0]
+    if names.folded(first) in (MANIFEST, PAGE, lock.NAME):
+        raise OSError(f'{shown(place)}: {first} is a file that this command writes: another --name')
+    files.refuse_links(*os.path.split(place))
+    if os.path.exists(place) and not os.path.isfile(place):
+        raise OSError(errno.EEXIST, 'is there, and is no file to replace: move it away', place)
+    files.check_folder(os.path.dirname(place))
+
+
 def _clean(folder, below):
     """Removes what killed processes left half written, wherever no other one is at work."""
     top = pathlib.Path(os.path.abspath(folder))
@@ -587,7 +601,7 @@ def _waiting(jobs, manifest, folder, *, overwrite, labels):
         beside = writing.label_paths(job.outputs) if labels else []
         if not overwrite and manifest.is_done(job, folder, beside):
             continue
-        foreign = [] if manifest.is_ours(job) else [*job.outputs.values()]
+        foreign = manifest.changed(job) if manifest.is_ours(job) else [*job.outputs.values()]
         foreign += [] if manifest.is_ours(job, labels=True) else beside
         there = [path for path in foreign if os.path.lexists(os.path.join(folder, path))]
         if there and not overwrite:

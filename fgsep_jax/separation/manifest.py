@@ -17,6 +17,7 @@ COLUMNS = (
 )  # fmt: skip
 PATIENCE = 5.0  # seconds that the end of a process waits for a line that is being written
 
+_PARTS = ' -> '  # between the bytes of a recording and those of its parts
 _LABELS = ' labels'  # behind the settings of a line whose labels were written, too
 
 
@@ -113,6 +114,11 @@ def _is_of(row, source):
     return named and os.path.realpath(before) == _printable(os.path.realpath(source))
 
 
+def _size(path):
+    """Bytes of a file; 0 where there is none."""
+    return os.path.getsize(path) if os.path.isfile(path) else 0
+
+
 def _printable(text):
     """A text that UTF-8 can hold: bytes of a name that are none are shown by their numbers."""
     return os.fsencode(text).decode(errors='backslashreplace')
@@ -135,7 +141,8 @@ class Manifest:
     """
 
     def __init__(self, folder, settings, labels=False, overwrite=False):
-        self._path, self._settings = os.path.join(folder, MANIFEST), settings
+        self._folder, self._path = folder, os.path.join(folder, MANIFEST)
+        self._settings = settings
         self._labels = _LABELS if labels else ''
         self.rows, self._is_whole = _Rows(), False
         self._mutex = threading.RLock()  # of the file and the rows
@@ -162,10 +169,20 @@ class Manifest:
             about = os.stat(job.source)
         except OSError:  # what is wrong with it is said where it is read
             return False
-        same = (row['bytes'], row['modified']) == (str(about.st_size), str(about.st_mtime_ns))
+        before = row['bytes'].partition(_PARTS)[0], row['modified']
+        same = before == (str(about.st_size), str(about.st_mtime_ns))
         paths = [os.path.join(folder, path) for path in (*job.outputs.values(), *beside)]
-        there = all(map(os.path.isfile, paths))
-        return same and there and all(map(os.path.getsize, paths[: len(job.outputs)]))
+        there = all(map(os.path.isfile, paths)) and all(map(_size, paths[: len(job.outputs)]))
+        return same and there and not self.changed(job)
+
+    def changed(self, job):
+        """Parts that have another number of bytes than were written, but for empty ones."""
+        sizes = self.rows.get(self.key(job), {}).get('bytes', '').partition(_PARTS)[2].split()
+        return [
+            path
+            for path, size in zip(job.outputs.values(), sizes)
+            if str(_size(os.path.join(self._folder, path))) not in ('0', size)
+        ]
 
     def says_done(self, job):
         """Whether the last line of a recording says that it is done."""
@@ -185,6 +202,8 @@ class Manifest:
     def whose(self, path, job):
         """Words on a file that is there and not ours (`is_ours`), and what helps."""
         row = self.rows.of(path)
+        if path in self.changed(job):
+            return 'and was changed since it was written: move it away, or --overwrite'
         if row and not _is_of(row, job.source):
             before = 'standard input' if row['path'] == '-' else row['path']
             return f'made of {shown(before)}: give another -o or --name, or --overwrite'
@@ -204,6 +223,9 @@ class Manifest:
         row |= {'path': path, 'outputs': self.key(job), 'settings': settings}
         if about is not None:
             row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
+            if status.startswith('done'):
+                paths = [os.path.join(self._folder, path) for path in job.outputs.values()]
+                row['bytes'] = f'{about.st_size}{_PARTS}{" ".join(str(_size(p)) for p in paths)}'
         row |= {'status': status, **values}
         row = {key: '' if row[key] is None else _printable(str(row[key])) for key in COLUMNS}
         with self._mutex:

@@ -612,6 +612,33 @@ def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
         assert file.read_bytes() == content
 
 
+@pytest.mark.parametrize('size', ['cut', 'grown', 'empty', 'of a list of before'])
+def test_a_part_that_was_changed_is_neither_done_nor_lost(tmp_path, size):
+    path, out = tmp_path / 'a.wav', tmp_path / 'out'
+    path.write_bytes(b'1234')
+    (job,) = jobs(tmp_path, path)
+    out.mkdir()
+    part = out / job.outputs['b']
+    for name in job.outputs.values():
+        (out / name).write_bytes(b'12345678')
+    Manifest(out, 'settings').add(job, 'done: truncated (x)', path.stat())
+    if size == 'of a list of before':
+        listed = (out / 'manifest.csv').read_text()
+        assert ',4 -> 8 8,' in listed
+        (out / 'manifest.csv').write_text(listed.replace(',4 -> 8 8,', ',4,'))
+    part.write_bytes({'grown': b'123456789', 'empty': b''}.get(size, b'123'))
+    manifest, how = Manifest(out, 'settings'), dict(overwrite=False, labels=False)
+    if size in ('empty', 'of a list of before'):
+        assert manifest.is_done(job, out) == (size != 'empty')
+        assert separate._waiting([job], manifest, out, **how) == [job] * (size == 'empty')
+    else:
+        with pytest.raises(MistakeError, match=f'{part} is there, and was changed since'):
+            separate._waiting([job], manifest, out, **how)
+        part.write_bytes(b'87654321')
+        assert separate._waiting([job], manifest, out, **how) == []
+    assert separate._waiting([job], manifest, out, **{**how, 'overwrite': True}) == [job]
+
+
 @pytest.mark.parametrize(
     'what',
     ['nothing', 'a link to it', 'its bytes', 'its time', 'a part', 'all of a part', 'the labels',

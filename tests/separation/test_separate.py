@@ -404,6 +404,11 @@ def test_what_is_damaged_within_is_not_taken_for_truncated(sounds, tmp_path, cap
         (['M', 'a.wav', '--name=../{source}'], 'outside the output folder'),
         (['M', 'a.wav', '--name=/x/{file}_{source}'], '/x/a_foreground.wav is absolute'),
         (['M', 'a.wav', '--name=//{source}', '--dry_run'], '//foreground.wav is absolute'),
+        (['M', 'a.wav', '--name=manifest.csv/{source}{file}'], 'manifest.csv is a file that this'),
+        (
+            ['M', 'a.wav', '--name=Index.HTML/{source}', '--dry_run'],
+            'Index.HTML is a file that this',
+        ),
         (['M', '@list.txt'], '@list.txt, line 3: b.wav: there is no such file'),
         (['M', '@lists.txt'], '@lists.txt, line 1: @list.txt, line 3: b.wav: there is no such'),
         (['M', '@remarks.txt'], '@remarks.txt: this list is empty'),
@@ -699,6 +704,28 @@ def test_samples_are_rounded_to_the_nearest(tmp_path):
         soundfile.write(tmp_path / 'x.wav', writing.rounded(signal_T, bits), RATE, f'PCM_{bits}')
         error_T = soundfile.read(tmp_path / 'x.wav')[0][:-1] - signal_T[:-1]
         assert np.abs(error_T).max() <= 0.5001 * step
+
+
+@pytest.mark.parametrize(
+    'name, make, said',
+    [
+        ('a_background.wav', os.mkdir, 'is there, and is no file to replace'),
+        ('a_background.wav', os.mkfifo, 'is there, and is no file to replace'),
+        ('a_labels.txt', os.mkdir, 'is there, and is no file to replace'),
+        ('below', lambda path: path.write_text('mine'), 'is a file, not a folder'),
+    ],
+)
+def test_what_is_in_the_way_of_a_part_is_refused_before(sounds, tmp_path, capsys, name, make, said):
+    wave(tmp_path / 'in/a.wav')
+    wave(tmp_path / 'in/below/b.wav')
+    out, words = tmp_path / 'out', [sounds, tmp_path / 'in', '-o', tmp_path / 'out', '--labels']
+    out.mkdir()
+    make(out / name)
+    for more in ([], ['--overwrite'], ['--dry_run']):
+        assert run(*words, *more) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f'error: {out}/{name}') and said in line and line.count('\n') == 1
+    assert os.listdir(out) == [name]
 
 
 def test_labels_of_others_stay(sounds, tmp_path, capsys):
