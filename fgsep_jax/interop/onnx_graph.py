@@ -1,14 +1,18 @@
 """Reads an ONNX file of a Conv-TasNet: weights by their names, the rest from its operations."""
 
+import os
+
 import numpy as np
 
 from fgsep_jax import files
 from fgsep_jax.config import ConfigError
-from fgsep_jax.names import shown
+from fgsep_jax.names import counted, is_below, shown
 
 # Operations that compute nothing, between a layer and its activation.
 _SHAPING = {'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Identity', 'Cast'}
 _ACTIVATIONS = {'Relu', 'Sigmoid', 'Softmax', 'Tanh', 'LeakyRelu', 'Elu', 'Gelu', 'Softplus'}
+# Inputs that operations cannot do without.
+_INPUTS = {'Conv': 2, 'ConvTranspose': 2, 'PRelu': 2, 'ReduceMean': 1, 'Sqrt': 1}
 _MASKS = {'Relu': 'relu', 'Sigmoid': 'sigmoid', 'Softmax': 'softmax'}
 
 
@@ -28,32 +32,82 @@ def read(path):
         raise ConfigError(
             f"{shown(path)}: reading ONNX needs the package onnx: pip install 'fgsep_jax[interop]'"
         ) from error
+    folder = os.path.dirname(os.path.abspath(path))
     try:
-        graph = _Graph(onnx.load(path, load_external_data=False), onnx)
+        graph = _Graph(onnx.load(path, load_external_data=False), onnx, folder)
     except Exception as error:  # of protobuf and of onnx's conversions
         raise ConfigError(f'{shown(path)} cannot be read as ONNX: {files.why(error)}') from error
     try:
         return graph.state(), graph.told()
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(f'{shown(path)}: {files.why(error)}') from error
+    except Exception as error:  # of operations that nobody would think of
+        why = files.why(error)
+        raise ConfigError(
+            f'{shown(path)}: its operations are not as ONNX has them: {why}'
+        ) from error
 
 
 class _Graph:
-    def __init__(self, model, onnx):
-        self._nodes = list(model.graph.node)
-        to_array, value = onnx.numpy_helper.to_array, onnx.helper.get_attribute_value
-        self._arrays = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+    def __init__(self, model, onnx, folder):
+        """
+        Args:
+          model: ModelProto.
+          onnx: the package.
+          folder: that of the file, in which other files may hold its weights.
+        """
+        self._nodes, self._onnx, self._folder = list(model.graph.node), onnx, folder
+        value = onnx.helper.get_attribute_value
+        self._arrays = {tensor.name: self._array(tensor) for tensor in model.graph.initializer}
         self._attributes = {
             id(node): {item.name: value(item) for item in node.attribute} for node in self._nodes
         }
         for node in self._nodes:
+            if len(node.input) < _INPUTS.get(node.op_type, 0) or not node.output:
+                raise ValueError(
+                    f'{self._called(node)} has {counted(len(node.input), "input")} and'
+                    f' {counted(len(node.output), "output")}, too few'
+                )
             if node.op_type == 'Constant' and 'value' in self._attributes[id(node)]:
-                self._arrays[node.output[0]] = to_array(self._attributes[id(node)]['value'])
+                self._arrays[node.output[0]] = self._array(self._attributes[id(node)]['value'])
         self._readers, self._makers = {}, {}
         for node in self._nodes:
             self._makers |= dict.fromkeys(node.output, node)
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
+
+    def _array(self, tensor):
+        if not isinstance(tensor, self._onnx.TensorProto):
+            raise ValueError(f'a Constant is {tensor!r:.40}, must be a tensor')
+        if self._onnx.external_data_helper.uses_external_data(tensor):
+            place = {item.key: item.value for item in tensor.external_data}.get('location', '')
+            there = os.path.isfile(os.path.join(self._folder, place))
+            if not there or not is_below(place, self._folder):
+                raise ValueError(
+                    f'{shown(tensor.name)} is kept in {shown(place)}, which is no file in the'
+                    ' folder of the ONNX file'
+                )
+        return self._onnx.numpy_helper.to_array(tensor, self._folder)
+
+    def _called(self, node):
+        """What a node is called in messages: by its weights, if it has any."""
+        weights = [name for name in node.input if name in self._arrays]
+        return f'its {shown(node.op_type)} {shown((weights or [node.name])[0])}'.rstrip()
+
+    def _numbers(self, node, key, default, least, count=1):
+        """An attribute of a node: whole numbers, `count` of them; one or more where that is 0."""
+        value = self._attributes[id(node)].get(key, default)
+        if (
+            not isinstance(value, list)
+            or (len(value) != count if count else not value)
+            or not all(isinstance(one, int) and one >= least for one in value)
+        ):
+            some = counted(count, 'whole number') if count else 'whole numbers'
+            raise ValueError(
+                f'{self._called(node)}: its {key} are {shown(f"{value!r:.40}")}, must be {some} from'
+                f' {least} on'
+            )
+        return value
 
     def state(self):
         """{name: array}; slopes, whose names are lost, by the names of asteroid's layers."""
@@ -71,6 +125,8 @@ class _Graph:
             raise ValueError(
                 f'its {len(slopes)} PReLUs have lost their names, and {len(places)} are needed'
             )
+        if strange := [name for name in slopes if name not in self._arrays]:
+            raise ValueError(f'the slope {shown(strange[0])} of a PRelu is none of its weights')
         # As many as there are, and in the order that they are computed in.
         called = [f'masker.{place}.weight' for place in places] if lost else slopes
         return named | {
@@ -79,11 +135,16 @@ class _Graph:
 
     def _layers(self, kind):
         """[(node, name of its weights)] in the order of computation."""
-        return [
+        layers = [
             (node, node.input[1])
             for node in self._nodes
             if node.op_type == kind and node.input[1] in self._arrays
         ]
+        for _, name in layers:
+            if self._arrays[name].ndim != 3:
+                axes = self._arrays[name].ndim
+                raise ValueError(f'{shown(name)}, of a {kind}, has {axes} axes: must be 3')
+        return layers
 
     def told(self):
         """The keys of a configuration that the operations say."""
@@ -94,8 +155,9 @@ class _Graph:
                 ' fewer than a Conv-TasNet'
             )
         first, last = convolutions[0][0], convolutions[-1][0]
-        stride = self._only('strides', [first, transposed[-1][0]], [1])[0]
-        pads = tuple(self._only('pads', [first, transposed[-1][0]], [0, 0]))
+        both = [first, transposed[-1][0]]
+        (stride,) = self._only('strides', both, [1], 1)
+        pads = tuple(self._only('pads', both, [0, 0], 0))
         framings = {(0, 0): 'plain', (stride, stride): 'aligned'}
         if pads not in framings:
             raise ValueError(f'{shown(first.input[1])} pads by {pads}: must be 0, or the stride')
@@ -112,9 +174,9 @@ class _Graph:
             raise ValueError(f'{shown(last.input[1])}: its softmax is not over the sources')
         return {**told, **self._dilations(convolutions), **self._norms(convolutions)}
 
-    def _only(self, key, nodes, default):
+    def _only(self, key, nodes, default, least):
         """An attribute that nodes share."""
-        values = [self._attributes[id(node)].get(key, default) for node in nodes]
+        values = [self._numbers(node, key, default, least, len(default)) for node in nodes]
         if any(value != values[0] for value in values):
             raise ValueError(f'its encoder and its decoder have {key} {values[0]} and {values[-1]}')
         return values[0]
@@ -136,11 +198,16 @@ class _Graph:
         """Blocks of a repeat, and causality, from the depthwise convolutions."""
         dilations, pads = [], set()
         for node, name in convolutions:
-            about = self._attributes[id(node)]
-            if about.get('group', 1) > 1:
-                dilation, taps = about.get('dilations', [1])[0], self._arrays[name].shape[-1]
+            group = self._attributes[id(node)].get('group', 1)
+            if not isinstance(group, int):
+                raise ValueError(
+                    f'{self._called(node)}: its group is {group!r:.40}, must be a number'
+                )
+            if group > 1:
+                (dilation,) = self._numbers(node, 'dilations', [1], 1)
+                taps = self._arrays[name].shape[-1]
                 dilations.append(dilation)
-                left, right = about.get('pads', [0, 0])
+                left, right = self._numbers(node, 'pads', [0, 0], 0, 2)
                 pads.add((left / dilation / max(taps - 1, 1), right / dilation / max(taps - 1, 1)))
         blocks = dilations.index(1, 1) if dilations.count(1) > 1 else len(dilations)
         if dilations != [2 ** (index % blocks) for index in range(len(dilations))]:
@@ -159,10 +226,9 @@ class _Graph:
         for at, node in enumerate(self._nodes):
             kind = 'cln' if node.op_type == 'CumSum' else ''
             if node.op_type == 'ReduceMean':
-                axes = self._attributes[id(node)].get('axes')
-                if axes is None:
-                    axes = self._arrays[node.input[1]].tolist()
-                axes = {axis % 3 for axis in axes}
+                given = [self._arrays[name] for name in node.input[1:] if name in self._arrays]
+                given = given[0].reshape(-1).tolist() if given else []
+                axes = {axis % 3 for axis in self._numbers(node, 'axes', given, -3, 0)}
                 kind = {(1, 2): 'gln', (1,): 'frame'}.get(tuple(sorted(axes)), f'of axes {axes}')
             if kind:
                 kinds[at > bottleneck][kind] = True
@@ -170,7 +236,7 @@ class _Graph:
                 eps |= {
                     float(self._arrays[name].reshape(-1)[0])
                     for name in maker.input
-                    if maker.op_type == 'Add' and name in self._arrays
+                    if maker.op_type == 'Add' and name in self._arrays and self._arrays[name].size
                 }
         if len(kinds[1]) != 1 or len(kinds[0]) > 1 or len(eps) != 1:
             raise ValueError(
