@@ -73,7 +73,7 @@ def _plan(args):
             )
     paths = {name: f'{stem}.{name}' for name in FORMATS if name in (formats or FORMATS)}
     folder = os.path.dirname(os.path.abspath(stem))
-    if not os.path.isdir(folder) or not os.path.basename(stem):
+    if not os.path.isdir(folder) or os.path.basename(stem) in ('', os.curdir, os.pardir):
         raise ConfigError(
             f'--output={shown(args.output)}: must be a NAME in a folder that is there'
         )

@@ -64,6 +64,8 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     """
     from fgsep_jax.interop import foreign_files, layouts, model_file
 
+    model_file.check_path(os.fspath(output))
+    model_file.check_texts(origin=origin or '', licence=licence)
     paths = [path] if isinstance(path, (str, os.PathLike)) else path
     state, told, called = foreign_files.read(*paths)
     path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
@@ -102,7 +104,7 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
         raise _of(path, error, called) from error
     model_file.write(
         output, config, made.parameters, sources=sources or model_file.usual_names(config),
-        origin=origin or f'{made.layout.name}, {os.path.basename(os.path.abspath(path))}',
+        origin=origin or f'{made.layout.name}, {shown(os.path.basename(os.path.abspath(path)))}',
         licence=licence,
     )  # fmt: skip
     taken = _flat(config.model.to_dict())

@@ -142,11 +142,26 @@ def check_fit(config, tensors, *, where):
     )
 
 
+def check_texts(**texts):
+    """Raises ConfigError for a text, by its flag's name, that holds bytes that are no UTF-8."""
+    for flag, text in texts.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f'{flag} = {shown(text)[:80]}: must be UTF-8; --{flag}=TEXT says it'
+            ) from error
+
+
 def header(config, *, sources, step=0, origin='', licence='', scores=None, speakers=()):
     """{key: text} of what a model file says of its model; arguments: see `About`.
 
     Where the data lie is nobody's business who gets the file: `origin` says what they are.
+
+    Raises:
+      ConfigError: see `check_texts`.
     """
+    check_texts(origin=origin, licence=licence)
     config = config.copy_and_resolve_references().unlock()
     config.data.dir = config.training.init_from = ''
     return {
@@ -188,6 +203,15 @@ def pack(config, parameters, *, where, **said):
     return safetensors.numpy.save(tensors, metadata)
 
 
+def check_path(path):
+    """Raises ConfigError where a model file cannot be called so, or there is no folder for it."""
+    if not path.endswith(SUFFIX):
+        raise ConfigError(f'{shown(path)}: the name of a model file ends in {SUFFIX}')
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError(f'{shown(path)} cannot be written: there is no folder {shown(folder)}')
+
+
 def write(path, config, parameters, **said):
     """Writes a model file, whole or not at all.
 
@@ -196,11 +220,10 @@ def write(path, config, parameters, **said):
       config, parameters, **said: as in `pack`.
 
     Raises:
-      ConfigError: another suffix, or see `pack`.
+      ConfigError: see `check_path` and `pack`.
     """
     path = os.fspath(path)
-    if not path.endswith(SUFFIX):
-        raise ConfigError(f'{shown(path)}: the name of a model file ends in {SUFFIX}')
+    check_path(path)
     content = pack(config, parameters, where=shown(path), **said)
     try:
         files.write({path: content})
@@ -290,7 +313,7 @@ def _about(metadata, where):
         where=f'the header of {where}',
         halves=True,
     )
-    sources, step = listed['sources'], listed['step']
+    sources, speakers = listed['sources'], listed['speakers']
     if (
         not isinstance(sources, list)
         or not all(isinstance(name, str) and name for name in sources)
@@ -307,15 +330,17 @@ def _about(metadata, where):
             f'{where}: sample_rate = {listed["sample_rate"]!r:.20}, and its configuration has'
             f' {config.data.sample_rate}'
         )
-    if not isinstance(step, int) or step < 0 or not isinstance(listed['scores'], dict):
-        raise ConfigError(f'{where} is damaged: step = {step!r:.20}')
-    speakers = listed['speakers']
-    if not isinstance(speakers, list) or not all(isinstance(one, str) for one in speakers):
-        raise ConfigError(f'{where} is damaged: speakers = {speakers!r:.80}')
+    for key, fits in (
+        ('step', type(listed['step']) is int and listed['step'] >= 0),
+        ('scores', isinstance(listed['scores'], dict)),
+        ('speakers', isinstance(speakers, list) and all(isinstance(one, str) for one in speakers)),
+    ):
+        if not fits:
+            raise ConfigError(f'{where} is damaged: {key} = {listed[key]!r:.80}')
     return About(
         config,
         tuple(sources),
-        step,
+        listed['step'],
         metadata.get('origin', ''),
         metadata.get('licence', ''),
         listed['scores'],

@@ -104,8 +104,8 @@ class _Graph:
         ):
             some = counted(count, 'whole number') if count else 'whole numbers'
             raise ValueError(
-                f'{self._called(node)}: its {key} are {shown(f"{value!r:.40}")}, must be {some} from'
-                f' {least} on'
+                f'{self._called(node)}: its {key} are {shown(f"{value!r:.40}")}, must be {some}'
+                f' from {least} on'
             )
         return value
 

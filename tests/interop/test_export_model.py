@@ -242,6 +242,18 @@ def test_a_model_file_hands_on_what_it_says(tmp_path):
     assert about._replace(digest='') == before._replace(digest='', origin='sines')
 
 
+@pytest.mark.parametrize('flag', ['origin', 'licence'])
+def test_a_text_that_is_no_utf_8_is_refused(tmp_path, capsys, flag):
+    first, model = tmp_path / 'a.safetensors', separator()
+    model_file.write(first, model.config, model.parameters, sources=('low', 'high'))
+    with pytest.raises(SystemExit) as left:
+        export_model.main([str(first), f'--output={tmp_path}/b.safetensors', f'--{flag}=a\udcff'])
+    line = capsys.readouterr().err
+    assert left.value.code == 2 and line.count('\n') == 1
+    assert rf'{flag} = a\xff: must be UTF-8; --{flag}=' in line
+    assert [path.name for path in tmp_path.iterdir()] == ['a.safetensors']
+
+
 @pytest.mark.parametrize(
     'words, said',
     [
@@ -249,6 +261,8 @@ def test_a_model_file_hands_on_what_it_says(tmp_path):
         ('{run} --output={tmp}/m.onnx --formats=stablehlo', 'others: leave .onnx out'),
         ('{run} --output={tmp}/gone/m', 'must be a NAME in a folder that is there'),
         ('{run} --output={tmp}/', 'must be a NAME in a folder that is there'),
+        ('{run} --output={tmp}/.', 'must be a NAME in a folder that is there'),
+        ('{run} --output=..', 'must be a NAME in a folder that is there'),
         ('{run} --output={tmp}/there', 'there.stablehlo is there already: --overwrite'),
         ('{run} --output={tmp}/folder.onnx --overwrite', 'folder.onnx is there already'),
         ('{run} {run} --output={tmp}/m', 'not understood: give one RUN'),

@@ -522,7 +522,8 @@ def test_other_parts_than_weights_have_are_refused(tmp_path, part, name):
     torch.save(asteroid(SHAPES), tmp_path / 'theirs.pth')
     keys = {**TYPED, f'model.{part}.name': name}
     with pytest.raises(ConfigError, match=f"{part}.name = '{name}'.* 'linear' encoder and a 'tcn'"):
-        import_model.import_model(tmp_path / 'theirs.pth', str(tmp_path / 'o'), **RATE, keys=keys)
+        output = str(tmp_path / 'ours.safetensors')
+        import_model.import_model(tmp_path / 'theirs.pth', output, **RATE, keys=keys)
 
 
 def test_speechbrains_softmax_is_refused(tmp_path):
@@ -749,6 +750,26 @@ def test_the_command_does_not_replace_what_it_reads(tmp_path, capsys):
             import_model.main([str(theirs), f'--output={output}', '--overwrite'])
         assert left.value.code == 2 and 'is what is imported' in capsys.readouterr().err
     assert theirs.read_bytes() == b'foreign weights'
+
+
+@pytest.mark.parametrize('flags, said', [
+    ('--output={tmp}/m.pth', 'm.pth: the name of a model file ends in .safetensors'),
+    ('--output={tmp}/gone/m.safetensors', 'cannot be written: there is no folder {tmp}/gone'),
+    ('--output={tmp}/m.safetensors --licence=\udcff', r'licence = \xff: must be UTF-8; --licence='),
+    ('--output={tmp}/m.safetensors --origin=\udcff', r'origin = \xff: must be UTF-8; --origin='),
+])  # fmt: skip
+def test_what_cannot_be_written_is_said_before_anything_is_read(tmp_path, capsys, flags, said):
+    (tmp_path / 'theirs.pth').write_text('what is no model')
+    with pytest.raises(SystemExit) as left:
+        import_model.main([str(tmp_path / 'theirs.pth'), *flags.format(tmp=tmp_path).split()])
+    assert left.value.code == 2 and said.format(tmp=tmp_path) in capsys.readouterr().err
+
+
+def test_a_file_whose_name_is_no_utf_8_is_named_as_it_is_shown(tmp_path):
+    torch.save(asteroid(SHAPES), tmp_path / 'a\udcff.pth')
+    output = str(tmp_path / 'ours.safetensors')
+    import_model.import_model(tmp_path / 'a\udcff.pth', output)
+    assert model_file.read_about(output).origin == r'asteroid, a\xff.pth'
 
 
 def test_every_length_is_torchaudios(torchaudio_model):

@@ -118,7 +118,10 @@ ONES = np.ones((2, 3), np.float32)
         (dict(sources='["a", "b"'), 'the header of .* is no valid JSON'),
         (dict(sample_rate='16000'), 'sample_rate = 16000, and its configuration has 8000'),
         (dict(step='-1'), 'step = -1'),
-        (dict(scores='[]'), 'damaged'),
+        (dict(step='true'), 'damaged: step = True'),
+        (dict(scores='[]'), r'damaged: scores = \[\]'),
+        (dict(scores='null'), 'damaged: scores = None'),
+        (dict(speakers='[3]'), r'damaged: speakers = \[3\]'),
         (dict(format_version='2'), "has format '2'"),
         (dict(format='pt'), 'import_model'),
         (dict(drop=['config']), 'its header has no config'),
@@ -159,7 +162,8 @@ def test_keys_that_came_later_get_their_default(whole, tmp_path):
     [
         (dict(sources=('a',)), '2 different names'),
         (dict(sources=('a', 'b'), path='m.npz'), 'ends in .safetensors'),
-        (dict(sources=('a', 'b'), path='gone/m.safetensors'), 'cannot be written'),
+        (dict(sources=('a', 'b'), path='gone/m.safetensors'), 'there is no folder .*gone'),
+        (dict(sources=('a', 'b'), origin='\udcff'), r'origin = \\xff: must be UTF-8; --origin='),
     ],
 )
 def test_what_cannot_be_written(whole, tmp_path, options, message):
