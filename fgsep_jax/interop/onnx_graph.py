@@ -58,7 +58,11 @@ class _Graph:
         """
         self._nodes, self._onnx, self._folder = list(model.graph.node), onnx, folder
         value = onnx.helper.get_attribute_value
-        self._arrays = {tensor.name: self._array(tensor) for tensor in model.graph.initializer}
+        self._arrays = {}
+        for tensor in model.graph.initializer:
+            if tensor.name in self._arrays:
+                raise ValueError(f'{shown(tensor.name)} is in it twice')
+            self._arrays[tensor.name] = self._array(tensor)
         self._attributes = {
             id(node): {item.name: value(item) for item in node.attribute} for node in self._nodes
         }
@@ -87,7 +91,10 @@ class _Graph:
                     f'{shown(tensor.name)} is kept in {shown(place)}, which is no file in the'
                     ' folder of the ONNX file'
                 )
-        return self._onnx.numpy_helper.to_array(tensor, self._folder)
+        try:
+            return self._onnx.numpy_helper.to_array(tensor, self._folder)
+        except Exception as error:  # of many kinds, by what is in it
+            raise ValueError(f'{shown(tensor.name)}: {files.why(error)}') from error
 
     def _called(self, node):
         """What a node is called in messages: by its weights, if it has any."""

@@ -164,6 +164,15 @@ def test_a_constant_that_is_none_is_named(tmp_path):
     refused(model, tmp_path, 'a Constant is 3, must be a tensor')
 
 
+@pytest.mark.parametrize('message', ['w: cannot reshape array of size 3', 'v is in it twice'])
+def test_weights_that_are_none_are_named(tmp_path, message):
+    model, array = onnx.ModelProto(), np.ones(3, np.float32)
+    tensors = [onnx.numpy_helper.from_array(array, name) for name in ('w', 'v', 'v')]
+    tensors[0].dims[0] = 4 if message.startswith('w') else 3
+    model.graph.initializer.extend(tensors)
+    refused(model, tmp_path, message)
+
+
 KEPT = 'masker.TCN.0.shared_block.0.weight'
 
 
