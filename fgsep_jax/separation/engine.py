@@ -20,10 +20,10 @@ from fgsep_jax.data.audio_files import BadInput
 from fgsep_jax.data.resample import plain
 from fgsep_jax.separation import windows
 from fgsep_jax.separation.order import MARGIN, Order, channels_in_order
-from fgsep_jax.separation.recording import Puller, length_at, resampled
+from fgsep_jax.separation.recording import LOUDEST, Puller, length_at, resampled, too_loud
 
 PEAK = 0.9  # that a recording is brought to before the network sees it
-FAINTEST, LOUDEST = 1e-30, 2e37  # peaks between which float32 has room for the gain and back
+FAINTEST = 1e-30  # peak from which on float32 has room for the gain and back
 IN_MEMORY = 64 << 20  # bytes of a tape, before it becomes a file
 _LARGEST = 1e37  # scale that float32 holds
 PADDED = 30.0  # seconds of the longest window that shorter recordings are filled up to
@@ -221,7 +221,7 @@ def scan(recording, *, channels, quiet_seconds: float = 0.0) -> _Scan:
         start = getattr(recording, 'start', 0.0)
         raise empty(start)
     if peak > LOUDEST:
-        raise BadInput('too loud', f'a peak of {peak:.0e}; full scale is 1')
+        raise too_loud(peak)
     quiet = 0.0
     if quiet_seconds:
         width = max(min(round(quiet_seconds / QUIET_STEP), samples // step), 1)

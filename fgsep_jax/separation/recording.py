@@ -13,6 +13,7 @@ from fgsep_jax.data import audio_files, resample as resample_lib
 from fgsep_jax.data.audio_files import BadInput
 
 BLOCK = 1 << 16  # samples of an array handed on at a time
+LOUDEST = 2e37  # peak up to which float32 has room for what is done with a signal
 _CHANGED = ('changed', 'something wrote to it while it was read')
 
 
@@ -29,11 +30,19 @@ def floats(name, signal, forms):
         signal = signal.astype(np.float32)
     signal = np.asarray(signal)
     if not 1 <= signal.ndim <= len(forms) or not np.issubdtype(signal.dtype, np.floating):
+        what, kind = f'{signal.dtype}{list(signal.shape)}', signal.dtype.kind
+        if kind not in 'biufc':
+            what = ' '.join(f'{signal.tolist()!r:.80}'.split())
+        helps = {'i': '; divide 16-bit integers by 32768', 'U': '; separate_file reads files'}
         raise ValueError(
-            f'{name} is {signal.dtype}{list(signal.shape)}: must be floats {" or ".join(forms)};'
-            ' divide 16-bit integers by 32768'
+            f'{name} is {what}: must be floats {" or ".join(forms)}{helps.get(kind, "")}'
         )
     return signal
+
+
+def too_loud(peak):
+    """What is wrong with a recording of a peak above `LOUDEST`."""
+    return BadInput('too loud', f'a peak of {peak:.0e}; full scale is 1')
 
 
 class ArrayRecording:
@@ -48,9 +57,18 @@ class ArrayRecording:
         self._signal_CT, self.rate, self.channels = signal_CT, rate, len(signal_CT)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """float32 [samples, channels] from the start to the end."""
+        """float32 [samples, channels] from the start to the end.
+
+        Raises:
+          BadInput: a sample is too loud, for float32 too.
+        """
         for at in range(0, self._signal_CT.shape[1], BLOCK):
-            yield np.asarray(self._signal_CT[:, at : at + BLOCK].T, np.float32)
+            block_TC = self._signal_CT[:, at : at + BLOCK].T
+            size_TC = np.abs(block_TC)
+            loud_TC = (size_TC > np.float64(LOUDEST)) & np.isfinite(size_TC)
+            if loud_TC.any():
+                raise too_loud(size_TC[loud_TC].max())
+            yield np.asarray(block_TC, np.float32)
 
 
 class FileRecording:

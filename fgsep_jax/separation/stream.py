@@ -7,7 +7,7 @@ import numpy as np
 from fgsep_jax.models.encoders import Encoder, frame_count
 from fgsep_jax.models.tcn import TCN
 from fgsep_jax.separation import engine, windows
-from fgsep_jax.separation.recording import Resampler, floats
+from fgsep_jax.separation.recording import LOUDEST, Resampler, floats
 
 # Samples of the lower rate that soxr's two streams hold back at most: 2,576 were measured, of
 # models of 8 to 44.1 kHz and signals of 1 to 768 kHz.
@@ -101,7 +101,7 @@ class Stream:
           ValueError: they are no finite floats [T]; the stream is as before.
         """
         samples_T = floats('samples', samples, ['[T]'])
-        good_T = np.abs(samples_T) <= np.float64(engine.LOUDEST)
+        good_T = np.abs(samples_T) <= np.float64(LOUDEST)
         if not good_T.all():
             at = (self._raw_taken + int(np.argmin(good_T))) / self._rate
             raise ValueError(
