@@ -12,6 +12,7 @@ import os
 from data_prep.readers import folder, sounds as banks
 from data_prep.readers.sounds import ROLES, SoundClass, label
 from data_prep.recordings import list_files
+from data_prep.tables import TreeError
 from fgsep_jax import command_line
 from fgsep_jax.data import audio_files
 
@@ -57,6 +58,10 @@ def _sounds(root: str, left_out: collections.Counter, copies: list) -> list[tupl
     ]
 
 
+def _are_roles(tops: set[str]) -> bool:
+    return tops >= {*ROLES} or bool(tops) and tops <= {*ROLES}
+
+
 def survey(root: str) -> dict:
     """What lies in a local folder.
 
@@ -68,11 +73,17 @@ def survey(root: str) -> dict:
         others; `left_out`: {folder: files} that are in both roles; `elsewhere`: audio files outside
         the folders of speakers and classes; `digest`: of names, sizes and times of all of them.
     Raises:
-        TreeError: if it is not a folder.
+        TreeError: if it is not a folder, or its roles are written with capital letters.
     """
     files = list_files(root)
     tops = {path.split('/')[0] for path in files if '/' in path}
-    sounds = tops >= {*ROLES} or bool(tops) and tops <= {*ROLES}
+    sounds = _are_roles(tops)
+    if not sounds and _are_roles({top.lower() for top in tops}):
+        named = ' and '.join(sorted(top for top in tops if top.lower() in ROLES))
+        raise TreeError(
+            f'{root}: {named} would be taken for people: call the folders of sounds'
+            f' {" and ".join(ROLES)}, in small letters'
+        )
     left_out, copies, unusable = collections.Counter(), [], collections.Counter()
     if sounds:
         entries = _sounds(root, left_out, copies)

@@ -178,12 +178,9 @@ def rate_of(survey, first=None):
 
 def at_rate(survey, rate):
     """A survey without the recordings of lower rates, which no data set of this one is made of."""
-    return {
-        **survey,
-        'recordings': [
-            recording for recording in survey['recordings'] if recording['rate'] >= rate
-        ],
-    }
+    kept = [recording for recording in survey['recordings'] if recording['rate'] >= rate]
+    below = {f'below {rate} Hz': len(survey['recordings']) - len(kept)}
+    return {**survey, 'recordings': kept, 'unusable': {**survey['unusable'], **below}}
 
 
 def describe(survey, rate):
@@ -212,15 +209,27 @@ def describe(survey, rate):
     lines.append(
         f'rate               {rate} Hz' + (f'; {below} below it are left out' if below else '')
     )
+    return lines + [
+        f'note: {line}' for line in (*_left_out(survey), *_too_little(at_rate(survey, rate)))
+    ]
+
+
+def _left_out(survey):
+    """Words on the files of which nothing is made, and why."""
     left_out = {
         **survey['unusable'],
-        **{f'{name} is in both roles': count for name, count in survey['left_out'].items()},
+        **{
+            f'{name} is in both roles, and a class has one': count
+            for name, count in survey['left_out'].items()
+        },
         'copies of others': survey['copies'],
         'outside the folders of speakers or classes': survey['elsewhere'],
     }
-    for what, count in left_out.items():
-        lines += [f'note: {counted(count, "file")} left out: {shown(what)}'] * bool(count)
-    return lines + [f'note: {line}' for line in _too_little(at_rate(survey, rate))]
+    return [
+        f'{counted(count, "file")} left out: {shown(what)}'
+        for what, count in left_out.items()
+        if count
+    ]
 
 
 def _too_little(survey):
@@ -286,10 +295,11 @@ def check_enough(survey):
         for role, groups in _by_role(survey).items():
             count = _recordings(sum(groups.values(), []))
             if count < SPLITS:
-                raise config_lib.ConfigError(
+                needed = (
                     f'{counted(count, "recording")} in {role}/CLASS/*: {SPLITS} at least are'
                     ' needed, one each for training, validation and test'
                 )
+                raise config_lib.ConfigError('; '.join([needed, *_left_out(survey)]))
         return
     people = _by_name(survey)
     enough = [
@@ -300,10 +310,11 @@ def check_enough(survey):
     if len(enough) < 2:
         listed = ', '.join(f'{name} ({counted(len(some), "recording")}, {_time(some)})'
                            for name, some in sorted(people.items()))  # fmt: skip
-        raise config_lib.ConfigError(
+        needed = (
             f'found {shown(listed)}: two people are needed, a folder each, with {SPLITS} recordings'
             f' or {SPLITS * SECONDS:g} seconds of each'
         )
+        raise config_lib.ConfigError('; '.join([needed, *_left_out(survey)]))
 
 
 def class_table(survey):
@@ -705,7 +716,7 @@ def verdict(run):
             )
     if not run.config.get('training.init_from'):
         helps += (
-            ', and --config.training.init_from=MODEL with another --workdir, which starts from a'
-            f' trained model, e.g. the shipped {SHIPPED[run.task]}'
+            '. A training that starts from a trained model, e.g. the shipped one, may gain more:'
+            f' --config.training.init_from={SHIPPED[run.task]} with another --workdir'
         )
     yield f'note: {said}; {helps}'

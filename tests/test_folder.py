@@ -155,12 +155,21 @@ def test_a_class_table_is_made_of_which_its_subsets_can_be(tmp_path, found, subs
         (speech([5.0], [60.0]), 'two people are needed, a folder each, with 3 recordings or 12 s'),
         (sounds(foreground_dog=9), '0 recordings in background/CLASS/*: 3 at least'),
         (sounds(foreground_dog=2, background_rain=5), '2 recordings in foreground/CLASS/*'),
+        (
+            sounds(background_c=4) | {'left_out': {'foreground/c': 4}},
+            'test; 4 files left out: foreground/c is in both roles, and a class has one',
+        ),
+        (
+            folder.at_rate(sounds(foreground_dog=3, rate=8000), 16000),
+            'test; 3 files left out: below 16000 Hz',
+        ),
+        (speech([9.0]) | {'unusable': {'damaged': 2}}, 'of each; 2 files left out: damaged'),
     ],
 )
 def test_too_little_is_refused(found, said):
     with pytest.raises(config_lib.ConfigError) as refused:
         folder.check_enough(found)
-    assert said in str(refused.value)
+    assert said in str(refused.value) and '0 files' not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -322,8 +331,10 @@ def a_run(gain, best, last=10, of='', **config):
         (a_run(-0.4, 9), 'no better than doing nothing: do not use it; it was still', 'hardly'),
         (a_run(0.0, 10), 'the same command with --minutes=60 goes on', 'more recordings'),
         (a_run(-2.0, 3), 'best after 30% of the training: more minutes will not help', 'goes on'),
-        (a_run(1.0, 3), 'help, more recordings would, and --config.training.init_from=MO', 'goes'),
-        (a_run(1.0, 3, of='_foreground'), 'e.g. the shipped sounds', 'voices.'),
+        (a_run(1.0, 3), 'help, more recordings would. A training that starts from a', 'goes'),
+        (a_run(1.0, 10), '--minutes=60 goes on. A training that starts from', 'recordings'),
+        (a_run(1.0, 3), ' more: --config.training.init_from=voices with another --work', 'goes'),
+        (a_run(1.0, 3, of='_foreground'), '--config.training.init_from=sounds with', '=voices'),
         (a_run(1.0, 3, **{'training.init_from': 'voices'}), 'recordings would', 'init_from'),
         (a_run(1.0, 10, **{'training.minutes': 0.0}), '--minutes=60 goes on', 'recordings'),
     ],
@@ -409,6 +420,26 @@ def test_a_folder_is_surveyed(tmp_path):
     trees.write(root / 'rejected' / 'y.wav', sound_trees.ground(8))
     found = survey.survey(str(root))
     assert found['kind'] == 'sounds' and found['elsewhere'] == 1
+
+
+@pytest.mark.parametrize(
+    'tops, named',
+    [
+        ('Foreground Background', 'Background and Foreground'),
+        ('BACKGROUND foreground rejected', 'BACKGROUND and foreground'),
+        ('Background', 'Background'),
+        ('foreground Foreground background', ''),
+        ('Background Ann', ''),
+    ],
+)
+def test_roles_in_capitals_are_not_taken_for_people(tmp_path, tops, named):
+    for seed, top in enumerate(tops.split()):
+        trees.write(tmp_path / top / 'dog' / f'{seed}.wav', sound_trees.ground(seed))
+    if named:
+        with pytest.raises(ValueError, match=f'{named} would be taken for people: call the folde'):
+            survey.survey(str(tmp_path))
+    else:
+        assert survey.survey(str(tmp_path))['recordings']
 
 
 def test_what_no_data_set_can_use_is_not_counted(tmp_path, monkeypatch):
