@@ -405,6 +405,8 @@ def _checked(
 
 def _as_coded(block_TC: np.ndarray, subtype: str) -> bytes:
     """Samples as the whole numbers that a FLAC's MD5 is of, little-endian."""
-    size = {'PCM_S8': 1, 'PCM_16': 2}.get(subtype, 3)
-    whole_TC = np.rint(block_TC.astype(np.float64) * (1 << 8 * size - 1)).astype('<i4')
+    size, kind = {'PCM_S8': (1, 'i1'), 'PCM_16': (2, '<i2')}.get(subtype, (3, '<i4'))
+    whole_TC = (block_TC * np.float32(1 << 8 * size - 1)).astype(kind)  # float32 holds them exactly
+    if size < 3:
+        return whole_TC.tobytes()
     return whole_TC.view(np.uint8).reshape(*whole_TC.shape, 4)[..., :size].tobytes()
