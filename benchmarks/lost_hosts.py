@@ -20,8 +20,8 @@ import jax
 import numpy as np
 
 from benchmarks import input as input_lib
-import fgsep_jax
 from fgsep_jax import command_line, config as config_lib
+from fgsep_jax.separation import model as model_lib
 
 TRAIN = (
     '--config=convtasnet:demo',
@@ -121,12 +121,12 @@ def main(arguments=None):
         whole, lost = os.path.join(folder, 'whole'), os.path.join(folder, 'lost')
         train(whole, 2)
         lose(lost, 2, 1, signal.SIGKILL, checkpoints=2)
-        expected = jax.tree.leaves(fgsep_jax.load(whole).parameters)
+        expected = jax.tree.leaves(model_lib.load(whole).parameters)
         print('\n| two hosts, one lost, then | parameters differ by at most |\n|---|---|')
         for hosts in (2, 1, 4):
             run = shutil.copytree(lost, os.path.join(folder, f'on{hosts}'))
             train(run, hosts)
-            found = jax.tree.leaves(fgsep_jax.load(run).parameters)
+            found = jax.tree.leaves(model_lib.load(run).parameters)
             apart = max(float(np.abs(x - y).max()) for x, y in zip(expected, found, strict=True))
             print(f'| {hosts} | {apart:.2g} |', flush=True)
 
