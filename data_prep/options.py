@@ -404,7 +404,7 @@ def pairs_of(args: types.SimpleNamespace, read: Callable[..., list[Recording]]) 
         args: of `pair_flags`, and of `speakers_flag` where the job has it.
         read: `read(input_dir, copies=)`, see `recordings.distinct`.
     """
-    copies = []
+    copies = recordings.LeftOut()
     utterances = read(args.input_dir, copies=copies)
     metadata, warnings = sexes(args, utterances)
     return dict(

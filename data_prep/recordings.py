@@ -308,6 +308,18 @@ def in_forms(
     }
 
 
+class LeftOut(list):
+    """Of what a reader leaves out: pairs of `distinct`, and what it gives no split.
+
+    Attributes:
+        of_no_split: full paths, of `read_named`.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.of_no_split: list[str] = []
+
+
 def read_named(
     root: str,
     pattern: str,
@@ -320,20 +332,24 @@ def read_named(
 
     Args:
         root: the folder.
-        pattern: of a relative path, with the groups `speaker` and `name`, of the recording, which
-            its other forms share; names that two speakers have get the speaker's in front.
-        split_of: the split of a path that matches; None: it is not taken.
+        pattern: of a relative path, with the groups `speaker` and `name`, of the recording: no
+            other one of the speaker has it, and its forms, of other suffixes, share it; names that
+            two speakers have get the speaker's in front.
+        split_of: the split of a path that matches; None: it is not taken, which a `LeftOut` counts.
         layout: what a tree of this corpus looks like, for the error.
         copies: see `distinct`.
     Raises:
-        TreeError: nothing in the tree is named so.
+        TreeError: nothing in the tree is named so, or two files of one suffix have one name.
     """
     files = list_files(root)
     matches = {path: match for path in files if (match := re.fullmatch(pattern, path))}
     splits = {path: split for path, match in matches.items() if (split := split_of(match))}
     if not splits:
         raise wrong_tree(root, layout, list(files))
+    if isinstance(copies, LeftOut):
+        copies.of_no_split += [posixpath.join(root, path) for path in matches.keys() - splits]
     called = {path: matches[path].group('speaker', 'name') for path in splits}
+    _refuse_one_name(root, called)
     uses = collections.Counter(name for _, name in set(called.values()))
     forms = in_forms(root, files, called)
     utterances = [
@@ -347,6 +363,22 @@ def read_named(
         for path, others in forms.items()
     ]
     return distinct(utterances, copies)
+
+
+def _refuse_one_name(root: str, called: dict[str, tuple[str, str]]) -> None:
+    """Raises TreeError where files of one suffix have one speaker's one name: no forms of it."""
+    alike = grouped(called, lambda path: (*called[path], posixpath.splitext(path)[1].lower()))
+    again = [paths for paths in alike.values() if paths[1:]]
+    if again:
+        first, second = sorted(map(printable, again[0]))[:2]
+        speaker, name = map(printable, called[again[0][0]])
+        more = sum(map(len, again)) - 2
+        raise TreeError(
+            f'{root}: {first} and {second} are both called {name} of speaker {speaker}'
+            f'{f", and {more:,} more files are of one name" * (more > 0)}: two files of one suffix '
+            'are no forms of one recording. Leave one of them out; or the `name` in the pattern of '
+            'its reader must tell them apart'
+        )
 
 
 def copies_of(paths: Iterable[str]) -> dict[str, str]:
@@ -501,14 +533,16 @@ def unused(
         copies: see `distinct`.
     Returns:
         `other`: {suffix: files that are no audio}; `audio`: {suffix: audio files that the job
-        does not take}; `example`: one of these; `companions`: how many; `problems`: [{name, path,
-        kind, detail}].
+        does not take}; `example`: one of these; `of_no_split`: how many files a reader gives none,
+        if any, and `no_split_example`; `companions`: how many; `problems`: [{name, path, kind,
+        detail}].
     """
 
     def plain(path: str) -> str:
         return path if '://' in path else os.path.normpath(path)
 
-    used = {plain(path) for path in (*used, *(copy.path for copy, _ in copies))}
+    of_no_split = sorted(getattr(copies, 'of_no_split', ()))
+    used = {plain(path) for path in (*used, *(copy.path for copy, _ in copies), *of_no_split)}
     counts = {'other': collections.Counter(), 'audio': collections.Counter()}
     companions, examples = 0, []
     problems = [
@@ -541,9 +575,16 @@ def unused(
     return {
         **{kind: dict(sorted(counter.items())) for kind, counter in counts.items()},
         'example': printable(min(examples, default='')),
+        **_counted_apart(of_no_split),
         'companions': companions,
         'problems': sorted(problems, key=lambda problem: problem['path']),
     }
+
+
+def _counted_apart(of_no_split: list[str]) -> dict:
+    if not of_no_split:
+        return {}
+    return {'of_no_split': len(of_no_split), 'no_split_example': printable(of_no_split[0])}
 
 
 def stem(path: str) -> str:

@@ -91,12 +91,21 @@ def beside(about: dict) -> list[str]:
         f'expects, e.g. {markdown(about["example"])}'
         for suffix, count in about.get('audio', {}).items()
     ]
+    if about.get('of_no_split'):
+        lines.append(f'- {markdown(_of_no_split(about))}')
     if about.get('companions'):
         lines.append(
             f'- {counted(about["companions"], "companion")} (hidden, system and thumbnail files '
             'and folders), not looked into'
         )
     return lines
+
+
+def _of_no_split(about: dict) -> str:
+    return (
+        f'{counted(about["of_no_split"], "file")} of no split, as this job reads the corpus: left '
+        f'out, e.g. {about["no_split_example"]}'
+    )
 
 
 def to_markdown(report: dict) -> str:
@@ -214,6 +223,8 @@ def warnings(
     for kind, (bad, *more) in by_fault.items():
         rest = f'; and {len(more)} more of this kind, see report.json' if more else ''
         lines.append(f'{bad["path"]} is skipped: {kind} ({bad["detail"]}){rest}')
+    if beside.get('of_no_split'):
+        lines.append(_of_no_split(beside))
     # A sound's recording is mostly one file: its class is what matters.
     groups = grouped(inspected, lambda x: x.owner)
     lost = {key: files for key, files in groups.items() if all(x.problem for x in files)}

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from data_prep import mixtures, recordings
+from data_prep import mixtures, recordings, report
 from data_prep.readers import folder as people, librimix, libritts, mixed, vctk, wsj0
 from fgsep_jax.separation import manifest
 import trees
@@ -38,6 +38,38 @@ def test_names_that_two_speakers_have_are_two_recordings(tmp_path):
         *((f'b_utt{i}', 'b', 1) for i in range(3)),
         ('only', 'b', 0),
     ]
+
+
+def test_two_files_of_one_suffix_are_no_forms_of_one_recording(tmp_path):
+    """Of a reader that calls utterances by the stem alone, every other session would be lost."""
+    files = [
+        f'{who}/s{n}/utt{i}.{form}'
+        for who in 'ab'
+        for n in (1, 2)
+        for i in (0, 1)
+        for form in FORMS
+    ]
+    root = touch(tmp_path, *files)
+    pattern = r'(?P<speaker>\w)/s\d/(?P<name>\w+)\.\w+'
+    said = 'a/s1/utt0.flac and a/s2/utt0.flac are both called utt0 of speaker a, and 14 more files'
+    with pytest.raises(recordings.TreeError, match=said):
+        recordings.read_named(root, pattern, lambda match: 'test', layout='')
+    pattern = r'(?P<speaker>\w)/(?P<name>s\d/\w+)\.\w+'
+    made = recordings.read_named(root, pattern, lambda match: 'test', layout='')
+    assert len(made) == 8 and all(len(one.others) == 1 for one in made)
+
+
+def test_files_that_a_reader_gives_no_split_are_counted_apart(tmp_path):
+    inside = ('test-clean/1/2/1_2_3_4.wav', *(f'train-other-500/5/6/5_6_7_{i}.wav' for i in '89'))
+    root, left = touch(tmp_path, *inside, 'else.wav'), recordings.LeftOut()
+    (one,) = libritts.read(root, copies=left)
+    beside = recordings.unused([root], [one.path], left)
+    assert (beside['of_no_split'], beside['audio']) == (2, {'.wav': 1})
+    said = f'2 files of no split, as this job reads the corpus: left out, e.g. {root}/{inside[1]}'
+    assert any(said in line for line in report.beside(beside))
+    how = dict(sample_rate=8000, flags={}, unit='speakers')
+    assert said in report.warnings([one], [], beside=beside, **how)
+    assert 'of_no_split' not in recordings.unused([root], [one.path])
 
 
 def test_folder_splits_by_speaker(tmp_path):
