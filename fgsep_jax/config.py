@@ -6,7 +6,6 @@ data.pipeline and training; every leaf below takes keyword arguments.
 """
 
 import ast
-import contextlib
 import copy
 import dataclasses
 import difflib
@@ -16,7 +15,6 @@ import importlib.machinery
 import json
 import os
 import signal
-import sys
 import traceback
 import types
 
@@ -120,7 +118,7 @@ def make(**sections):
 
 def base(task, **sections):
     """The paper's plain configuration of a task, with {section: {key: value}} laid over it."""
-    path = os.path.join(_shipped(), f'base_{task}.py')
+    path = os.path.join(shipped_folder(), f'base_{task}.py')
     config, _ = _module(path).base()
     config.update(sections)
     return config.lock()
@@ -130,25 +128,26 @@ def base(task, **sections):
 def defaults(task):
     """The paper's plain configuration as nested dicts, not to be changed: which keys there are, of
     which types, but for the parts of `PARTS` that another name chooses."""
-    return _module(os.path.join(_shipped(), f'base_{task}.py')).base()[0].to_dict()
+    return _module(os.path.join(shipped_folder(), f'base_{task}.py')).base()[0].to_dict()
 
 
-def pattern(content, *, parts=True):
+def pattern(content, *, parts=True, trained=False):
     """Which keys a configuration has, of which types, by what its parts are.
 
     Args:
       content: of the configuration, nested dicts.
       parts: whether parts that the base does not have are looked up, which brings JAX along; else
         their sections are taken as they are.
+      trained: whether a loss that there is not is taken as it is, too: only training needs one.
 
     Returns:
       Nested dicts with a default for each key.
 
     Raises:
-      ConfigError: a part has a name that is in no registry.
+      ConfigError: parts have names that are in no registry.
     """
     plain = defaults(content['task'])
-    made = copy.deepcopy(plain)
+    made, unknown = copy.deepcopy(plain), []
     for path, (module, registered) in PARTS[content['task']].items():
         sections = path.split('.')
         given, before = _section(content, sections), _section(plain, sections)
@@ -159,26 +158,37 @@ def pattern(content, *, parts=True):
         if parts:
             named = getattr(importlib.import_module(module), registered)
             theirs = [key for key, value in plain['model'].items() if not isinstance(value, dict)]
-            not_own = theirs if path.startswith('model.') else ['valid']
+            not_own = theirs if path.startswith('model.') else ['valid', 'sample_rate']
             try:
                 keys = registry.keywords(registry.find(named, name), not_own)
+                of_before = registry.keywords(named[before['name']], not_own)
+                shared = {key: value for key, value in before.items() if key not in of_before}
+                part = {**shared, 'name': name, **keys}
             except RuleError as error:
-                raise ConfigError(f'{path}.{error}') from None
-            of_before = registry.keywords(named[before['name']], not_own)
-            shared = {key: value for key, value in before.items() if key not in of_before}
-            part = {**shared, 'name': name, **keys}
+                unknown += [] if trained and path == 'loss' else [f'{path}.{error}']
         _section(made, sections[:-1])[sections[-1]] = part
+    if unknown:
+        raise ConfigError('; '.join(unknown))
     return made
 
 
-def complete(config):
-    """Gives a ConfigDict the keys that its parts have and their sections lack.
+def modules(config):
+    """Files outside of the package that registered parts of a configuration, as far as known."""
+    found = []
+    for path, (module, registered) in PARTS[config.task].items():
+        named = getattr(importlib.import_module(module), registered)
+        found.append(named.files.get(_section(config, path.split('.')).get('name')))
+    return [*dict.fromkeys(filter(None, found))]
+
+
+def complete(config, *, trained=False):
+    """Gives a ConfigDict the keys that its parts have and their sections lack; see `pattern`.
 
     Raises:
       ConfigError: a part that there is not, a key that none has, a value of another type.
     """
     content = config.to_dict()
-    keys = pattern(content)
+    keys = pattern(content, trained=trained)
     unknown, wrong = files_lib.misfits(content, keys)
     wrong += [f'there is no key {key}{_keys_of(content, keys, key)}' for key in unknown]
     if wrong:
@@ -311,7 +321,7 @@ def _folders():
     return [os.path.join(top, 'configs') for top in ('', os.path.dirname(package), package)]
 
 
-def _shipped():
+def shipped_folder():
     """The folder of the project's own configurations."""
     return next(filter(os.path.isdir, _folders()[1:]), _folders()[-1])
 
@@ -321,22 +331,12 @@ _LOADED = {}  # {experiment: file that made its configuration}
 
 def _module(path):
     """Runs a configuration's file, which may import others of its folder, or ours, by name."""
-    folders, before = [os.path.dirname(os.path.abspath(path)), _shipped()], {*sys.modules}
+    folders = [os.path.dirname(os.path.abspath(path)), shipped_folder()]
     loader = importlib.machinery.SourceFileLoader('fgsep_jax_config', path)
     module = types.ModuleType(loader.name)
     module.__file__ = path
-    added = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
-    sys.path += added
-    try:
+    with registry.importing_from(folders):
         loader.exec_module(module)
-    finally:
-        for folder in added:
-            with contextlib.suppress(ValueError):
-                sys.path.remove(folder)
-        # Another folder's file of the same name is another file.
-        for name in {*sys.modules} - before:
-            if os.path.dirname(getattr(sys.modules[name], '__file__', None) or '') in folders:
-                del sys.modules[name]
     return module
 
 

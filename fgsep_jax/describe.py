@@ -40,6 +40,7 @@ def describe(config, params=None, *, step=0, sources=()):
         ('MACs', f'{separator.task.multiply_accumulates() / 1e9:.3g} G per second of audio'),
         ('hears', _hears(separator, rate)),
         ('latency', _latency(separator, rate)),
+        ('padding', _padding(separator, rate)),
     ]
     seconds, memory = _cost(separator, how)
     window = how.batch * how.segment
@@ -85,14 +86,20 @@ def _hears(separator, rate):
     if not isinstance(model, conv_tasnet.ConvTasNet):
         return 'the whole window: recurrent in both directions'
     samples = conv_tasnet.receptive_field(model)
-    if getattr(model.separator, 'reach', 0) is None:
+    parts = model.encoder, model.separator
+    if any(getattr(part, 'reach', 0) is None for part in parts):
         return 'the whole window'
     if samples is None:
-        return 'as far as its encoder and its separator reach, which they do not say'
+        silent = [called for part, called in zip(parts, model.called) if not hasattr(part, 'reach')]
+        return f'as far as its parts reach, which is not said by {" and ".join(silent)}'
     norms = {'gln': '; its norms the whole window', 'cln': '; its norms all before'}
-    return f'{counted(samples, "sample")} ({samples / rate:.2f} s)' + norms.get(
-        separator.config.model.norm, ''
-    )
+    norm = separator.config.model.norm if _has_norms(*parts) else ''
+    return f'{counted(samples, "sample")} ({samples / rate:.2f} s){norms.get(norm, "")}'
+
+
+def _has_norms(encoder, separator):
+    gated = getattr(encoder, 'activation', 'glu') == 'glu' and getattr(encoder, 'dilations', True)
+    return hasattr(separator, 'norm') or bool(gated and hasattr(encoder, 'norm'))
 
 
 def _latency(separator, rate):
@@ -100,6 +107,37 @@ def _latency(separator, rate):
         return 'sees ahead: a whole window'
     window = separator.task.model.encoder.window
     return f'{window / rate * 1000:g} ms, one frame ({window} samples)'
+
+
+def _padding(separator, rate):
+    """Whether an example is the same with zeros behind it: `base.Task.separate` promises it."""
+    samples, parts = rate // 4 + 3, []
+    noise_T = 0.1 + 0.1 * np.random.default_rng(0).standard_normal(samples)
+    length_B = np.full(1, samples, np.int32)
+    adaptation_BT = _background(separator, noise_T[None])
+    separate = jax.jit(separator.task.separate)
+    for more in (0, samples):
+        mixture_BT = np.pad(noise_T, (0, more))[None].astype(np.float32)
+        made = separate(separator.parameters, mixture_BT, length_B, adaptation_BT)
+        parts.append(np.asarray(made, np.float64)[..., :samples])
+    alone, padded = parts
+    error = np.abs(alone - padded).max() / max(np.abs(alone).max(), 1e-30)
+    few_bits = getattr(separator.config.model, 'dtype', '') == 'bfloat16'
+    if error < (0.1 if few_bits else 1e-3):
+        return 'changes nothing'
+    return (
+        f'CHANGES the estimates, by {error:.1g} of their peak: scores depend on what a batch is'
+        ' padded to; a part looks beyond valid_BK'
+    )
+
+
+def _background(separator, mixture_BT):
+    """Background for mixtures, where the model takes it: the first one's sound."""
+    seconds = separator.network.adaptation_seconds
+    if not seconds:
+        return None
+    shape = len(mixture_BT), round(seconds * separator.sample_rate)
+    return np.resize(mixture_BT[:1], shape).astype(np.float32)
 
 
 def _gain(how):
@@ -112,13 +150,7 @@ def _cost(separator, how):
     mixture_BT = np.zeros((how.batch, samples), np.float32)
     mixture_BT += 0.1 * np.random.default_rng(0).standard_normal(samples).astype(np.float32)[None]
     length_B = np.full(how.batch, samples, np.int32)
-    seconds = separator.network.adaptation_seconds
-    adaptation_BT = None
-    if seconds:
-        adaptation_BT = np.resize(
-            mixture_BT[:1], (how.batch, round(seconds * separator.sample_rate))
-        )
-    given = (separator.parameters, mixture_BT, length_B, adaptation_BT)
+    given = (separator.parameters, mixture_BT, length_B, _background(separator, mixture_BT))
     compiled = jax.jit(task.separate).lower(*given).compile()
     about = compiled.memory_analysis()
     memory = about.temp_size_in_bytes + about.argument_size_in_bytes + about.output_size_in_bytes

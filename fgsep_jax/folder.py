@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 
-from fgsep_jax import config as config_lib, data_sets, files, lock
+from fgsep_jax import config as config_lib, data_sets, files, lock, registry
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import counted, identifier, shown
@@ -662,8 +662,9 @@ def finish(workdir):
     )
     audio = os.path.join(glob.escape(workdir), 'audio', '*', '*', 'mixture.wav')
     mixture = next(iter(sorted(glob.glob(audio))), 'RECORDING.wav')
+    before = registry.prefix(run_folder.modules(workdir))
     print(
-        f'next               fgsep-separate {shlex.quote(workdir)} {shlex.quote(mixture)}'
+        f'next               {before}fgsep-separate {shlex.quote(workdir)} {shlex.quote(mixture)}'
         '\n                   (or any recording of yours, or a folder of them)'
     )
 

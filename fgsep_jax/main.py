@@ -21,6 +21,7 @@ from fgsep_jax import (
     hosts,
     huge_pages,
     lock,
+    registry,
     stopping,
     validate,
 )
@@ -168,7 +169,8 @@ def _train(args, config):
     if evaluating:
         evaluation.evaluate(config, workdir, splits=splits, baselines=True, announce=False)
     elif jax.process_index() == 0:
-        command = f'python -m fgsep_jax.main --mode=evaluate --workdir={shlex.quote(workdir)}'
+        command = registry.prefix(run_folder.modules(workdir))
+        command += f'python -m fgsep_jax.main --mode=evaluate --workdir={shlex.quote(workdir)}'
         there = open_dataset(config_lib.data_dir(config))['splits']
         if not there.keys() >= set(splits):
             command += f' --splits={",".join(split for split in there if split != "train")}'
@@ -192,7 +194,7 @@ def _evaluate(args, settings):
     else:
         config = run_folder.read_config(workdir)
     config.update(settings)
-    validate.validate(config)
+    validate.validate(config, trained=True)
     directories = args.data_dirs
     if not directories:
         directories = [run_folder.data_dir(workdir, config)]
@@ -250,7 +252,8 @@ def _describe(args, config):
     if trained:
         model, workdir = data_sets.model_of(args.workdir)
     if not model:
-        validate.validate(run_folder.read_config(workdir) if trained else config)
+        config = run_folder.read_config(workdir) if trained else config
+        validate.validate(config, trained=trained)
     _begin(args)
     from fgsep_jax.describe import describe
     from fgsep_jax.training import checkpoint

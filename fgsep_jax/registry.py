@@ -8,16 +8,20 @@ that a trained run is found to be made of them wherever it is used, $FGSEP_MODUL
 files.
 """
 
+import contextlib
 import functools
 import importlib.machinery
 import inspect
 import os
+import shlex
 import sys
 import types
 
+from fgsep_jax.names import shown
 from fgsep_jax.rules import ConfigError, RuleError, Rules
 
 NAME = 'FGSEP_MODULES'
+_UNKNOWN = f'{NAME}=FILE.py'
 
 
 class Registry(dict):
@@ -25,13 +29,21 @@ class Registry(dict):
 
     A run says by names what it is made of; were one of them to mean something else elsewhere, the
     run would be another model there.
+
+    Attributes:
+      files: {name: file that registered it}, of parts that came later.
     """
+
+    def __init__(self, *args, **parts):
+        super().__init__(*args, **parts)
+        self.files: dict[str, str] = {}
 
     def __setitem__(self, name, part):
         """Registers a part; the same one anew, as a file that is run twice does, is no other."""
         if name in self and _origin(self[name]) != _origin(part):
             raise ValueError(f'{name!r} is registered already: give this part another name')
         super().__setitem__(name, part)
+        self.files[name] = os.path.abspath(inspect.currentframe().f_back.f_code.co_filename)
 
 
 def _origin(part):
@@ -50,8 +62,36 @@ def find(parts, name):
         rules = Rules(dict(name=name))
         rules.one_of('name', parts)
         (key, text) = rules.problems[0]
-        raise RuleError([(key, f'{text} One of your own: {NAME}=FILE.py, which registers it.')])
+        raise RuleError([(key, f'{text} One of your own: {_UNKNOWN}, which registers it')])
     return parts[name]
+
+
+def prefix(files):
+    """What stands before a command that is to find what files registered; '' without any."""
+    return f'{NAME}={shlex.quote(os.pathsep.join(files))} ' if files else ''
+
+
+def with_files(message, files):
+    """The message of `find`, with the files that registered the parts where that is known."""
+    return message.replace(_UNKNOWN, shown(prefix(files).rstrip())) if files else message
+
+
+@contextlib.contextmanager
+def importing_from(folders):
+    """Within, files of some folders are imported by name; afterwards none of them stays."""
+    before = {*sys.modules}
+    added = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    sys.path += added
+    try:
+        yield
+    finally:
+        for folder in added:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)
+        # Another folder's file of the same name is another file.
+        for name in {*sys.modules} - before:
+            if os.path.dirname(getattr(sys.modules[name], '__file__', None) or '') in folders:
+                del sys.modules[name]
 
 
 def keywords(part, but=()):
@@ -111,9 +151,17 @@ def _load():
         try:
             if name not in sys.modules:  # another module of that name stays what it is
                 sys.modules[name] = module
-            loader.exec_module(module)
+            with importing_from(_folders(path)):
+                loader.exec_module(module)
         except Exception as error:
             if sys.modules.get(name) is module:
                 del sys.modules[name]
             said = ' '.join(str(error).split())
             raise ConfigError(f'{NAME} = {path}: {type(error).__name__}: {said}') from error
+
+
+def _folders(path):
+    """Where a file finds what it imports: beside it, and a configuration its base."""
+    from fgsep_jax.config import shipped_folder  # which imports this module
+
+    return [os.path.dirname(os.path.abspath(path)), shipped_folder()]

@@ -8,7 +8,7 @@ from fgsep_jax.metrics import quality
 from fgsep_jax.rules import Rules, did_you_mean, section
 
 
-def validate(config, *, devices=1, hosts=1):
+def validate(config, *, devices=1, hosts=1, trained=False):
     """Checks everything that can be known before anything is compiled or written.
 
     Args:
@@ -16,6 +16,7 @@ def validate(config, *, devices=1, hosts=1):
         `config.complete`.
       devices: number of devices over all hosts.
       hosts: number of processes.
+      trained: whether it is of a model that is trained, which needs no loss.
 
     Raises:
       ConfigError: all that cannot work, one line each.
@@ -27,7 +28,7 @@ def validate(config, *, devices=1, hosts=1):
             f'task = {config.task!r}: is not the one this configuration was made for; use a file'
             f' of configs/ that has it ({", ".join(TASKS)})'
         )
-    complete(config)
+    complete(config, trained=trained)
     checked = {'data.': Rules(config.data), 'training.': Rules(config.training)}
     checked |= {'evaluation.': Rules(config.evaluation), '': Rules(config)}
     _data(checked['data.'], devices, hosts)

@@ -3,12 +3,14 @@
 import re
 import types
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
-from fgsep_jax import buckets, data_sets, describe, main
+from fgsep_jax import buckets, config as config_lib, data_sets, describe, main, registry
 from fgsep_jax.interop import model_file
+from fgsep_jax.models import encoders, tcn
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import checkpoint
 import tiny
@@ -73,6 +75,44 @@ def test_what_it_hears_and_needs(monkeypatch, window, stride, blocks, repeats):
     outside = 4 * cut * (1 + 2)  # the mixtures and two estimates of each
     inside = 4 * cut // stride * 64  # what the encoder gives
     assert outside + inside < memory * 2**20 < outside + 20 * inside
+
+
+class Leaky(nn.Module):
+    """Takes a mean over all frames off, those of padding too."""
+
+    encoder: nn.Module
+    window: int
+    stride: int
+    basis: int
+
+    def __call__(self, mixture_BT, valid_BK=None):
+        code_BKN = self.encoder(mixture_BT, valid_BK)
+        return code_BKN - code_BKN.mean(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize('leaks', [False, True])
+def test_padding_that_changes_an_example_is_told(monkeypatch, leaks):
+    def made(*, basis=8, window=16, stride=8):
+        encoder, decoder = encoders.linear(basis=basis, window=window, stride=stride)
+        return Leaky(encoder, window, stride, basis) if leaks else encoder, decoder
+
+    monkeypatch.setattr(registry, '_load', lambda: None)
+    monkeypatch.setitem(encoders.ENCODERS, 'mine', made)
+    monkeypatch.setattr(describe, '_cost', lambda model, how: (1.0, 0))
+    config = tiny.config('', 'convtasnet')
+    config_lib.override(config, {'model.encoder.name': 'mine'})
+    said = table('\n'.join(describe.describe(config)))
+    assert said['padding'].startswith('CHANGES the estimates, by ' if leaks else 'changes nothing')
+    of_tcn = 'as far as its parts reach, which is not said by encoder mine'
+    assert (said['hears'] == of_tcn) == leaks
+
+
+def test_norms_are_said_to_hear_where_there_are_some():
+    linear, prelu, glu = (encoders.ENCODERS[name]()[0] for name in ('linear', 'prelu', 'glu'))
+    assert describe._has_norms(linear, tcn.TCN())
+    without = types.SimpleNamespace()
+    assert not describe._has_norms(linear, without) and not describe._has_norms(prelu, without)
+    assert describe._has_norms(glu, without)
 
 
 def test_a_model_file_is_described_by_what_is_in_it(tmp_path, monkeypatch, capsys):

@@ -35,6 +35,7 @@ ALLOWED = {
     'fgsep_jax/data': {'config', 'data', 'files', 'streams'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'registry', 'tasks'},
     'fgsep_jax/training': {
+        'registry',
         'tasks',
         'data',
         'dsp',

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from fgsep_jax import config as config_lib, describe, main, registry, rules, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.losses.si_snr import LOSSES
+from fgsep_jax.models import conv_tasnet
 from fgsep_jax.models.encoders import ENCODERS
 from fgsep_jax.models.separators import SEPARATORS
 from fgsep_jax.separation.model import load
+from fgsep_jax.tasks import check, make_task
 from fgsep_jax.training import run_folder
 import synthetic
 from test_config import load as load_config
@@ -54,12 +57,18 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
     said = capsys.readouterr().out
     assert 'MACs' in said and 'l1' in said
     lines = describe.describe(run_folder.read_config(run))
-    assert any('which they do not say' in line for line in lines)
+    assert any('not said by encoder rectified and separator framewise' in line for line in lines)
+    assert any(line.split() == ['padding', 'changes', 'nothing'] for line in lines)
+    parts = str(tmp_path / 'parts.py')
+    assert run_folder.modules(run) == [parts]
 
     forget()
-    with pytest.raises(ConfigError, match="encoder.name = 'rectified'.*FGSEP_MODULES=FILE.py"):
+    both = "encoder.name = 'rectified'.*separator.name = 'framewise'"
+    with pytest.raises(ConfigError, match=f'{both}.*FGSEP_MODULES={parts},'):
         load(run)
-    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'parts.py'))
+    # What was only trained by is not needed any more.
+    (tmp_path / 'parts.py').write_text(PARTS.replace("LOSSES['l1']", 'l1'))
+    monkeypatch.setenv('FGSEP_MODULES', parts)
     registry._load.cache_clear()
     model = load(run)
     assert model.config.model.separator.width == 7 and model.config.loss.scale == 10.0
@@ -90,8 +99,21 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
             'encoder: its function must give a pair of modules',
         ),
         (('return -scale * (', 'return -scal * ('), "line .*: NameError: .*'scal'"),
-        (('.mean(axis=-1)', '.mean()'), 'loss.name: its function makes|pit.py'),
-        (('valid=None, scale', 'scale'), 'TypeError'),
+        (('.mean(axis=-1)', '.mean()'), r'loss l1 gave \(\) of signals .2, 800.: must be .2,.,'),
+        (('.mean(axis=-1)', ''), r'loss l1 gave .2, 800. of signals .2, 800.: must be .2,.'),
+        (('valid=None, scale', 'scale'), "loss.name = 'l1': must take `valid`, which is False"),
+        (
+            ("name='basis')(frame_BKW))", "name='basis')(frame_BKW))[:, 1:]"),
+            'encoder rectified gave 501 frames of 4,000 samples: 502 with framing = padded, see',
+        ),
+        (
+            ("name='basis')(frame_BKW))", "name='basis')(frame_BKW))[0]"),
+            r'encoder rectified gave shape .502, 64. of mixtures .1, 4000.: must be .1, 502, width',
+        ),
+        (
+            ('jnp.stack(jnp.split(mask_BKD, self.sources, axis=-1), axis=1)', 'mask_BKD'),
+            r'separator framewise gave masks of shape .1, 502, 128.: must be .1, 2, 502, 64.',
+        ),
         (('self.width', 'self.wdith'), 'line .*: AttributeError: .*"wdith"'),
     ],
 )
@@ -109,6 +131,30 @@ def test_a_part_that_does_not_work_is_said_before_anything_is_written(
         assert left.value.code == 2 and not (tmp_path / 'run').exists()
         text = capsys.readouterr().err
         assert re.search(words, text) and text.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'part, stated, words',
+    [
+        ('encoder', {'reach': (1, 1)}, 'encoder e: its `reach` is .1, 1.: must be a whole number'),
+        ('separator', {'reach': 1.5}, 'separator s: its `reach` is 1.5: must be a whole number'),
+        ('encoder', {'multiply_accumulates': 3}, r'encoder e: multiply_accumulates.. must be a m'),
+        (
+            'separator',
+            {'multiply_accumulates': lambda basis: None},
+            'separator s: multiply_accumulates.basis. gave None, must be a number',
+        ),
+    ],
+)
+def test_what_a_part_states_of_itself_has_the_right_type(part, stated, words):
+    made = {'window': 16, 'stride': 8, 'basis': 4, 'reach': 0}
+    made['multiply_accumulates'] = lambda *basis: 1
+    parts = {name: types.SimpleNamespace(**made) for name in ('encoder', 'separator')}
+    vars(parts[part]).update(stated)
+    model = types.SimpleNamespace(**parts, sources=2, called=('encoder e', 'separator s'))
+    with pytest.raises(ConfigError, match=words):
+        conv_tasnet.receptive_field(model)
+        conv_tasnet.multiply_accumulates(model, sample_rate=8000)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +190,9 @@ def test_the_base_says_every_key_of_its_parts(path, parts):
     for name in path.split('.'):
         section = section[name]
     both = {key for key, value in config.model.items() if not hasattr(value, 'keys')}
-    keywords = registry.keywords(parts[section.name], both if 'model' in path else ['valid'])
+    keywords = registry.keywords(
+        parts[section.name], both if 'model' in path else ['valid', 'sample_rate']
+    )
     of_the_task = ('power_law_', 'clip_db')  # what it adds to a loss, and where it ends one
     own = {key: value for key, value in section.items() if not key.startswith(of_the_task)}
     assert own == {'name': section.name, **keywords}
@@ -208,6 +256,46 @@ def test_a_name_stays_what_it_is(mine, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="over.py: ValueError: 'linear' is registered already"):
         validate.validate(load_config('convtasnet', 'demo'))
     registry._load.cache_clear()
+
+
+def test_a_trained_model_needs_no_loss():
+    config = load_config('convtasnet', 'demo')
+    with config.unlocked():
+        config.loss = {**config.loss, 'name': 'sd_sdr', 'own': 1.5}
+    for_training = config.copy_and_resolve_references()
+    validate.validate(config, trained=True)
+    assert config.loss.own == 1.5 and make_task(config).model
+    with pytest.raises(ConfigError, match="loss.name = 'sd_sdr': must be one of si_snr, snr"):
+        validate.validate(for_training)
+    with pytest.raises(ConfigError, match="loss.name = 'sd_sdr': must be one of si_snr, snr"):
+        check(config)
+
+
+def test_a_loss_that_takes_the_sample_rate_has_the_data_sets(monkeypatch):
+    def spectral(estimate, reference, *, valid=None, sample_rate=8000, bands=4):
+        given.append(sample_rate)
+        return -abs(estimate - reference).mean(axis=-1)
+
+    given = []
+    monkeypatch.setattr(registry, '_load', lambda: None)
+    monkeypatch.setitem(LOSSES, 'spectral', spectral)
+    config = load_config('convtasnet', 'demo')
+    config_lib.override(config, {'loss.name': 'spectral', 'data.sample_rate': '16000'})
+    assert config.loss.bands == 4 and 'sample_rate' not in config.loss
+    check(config)
+    assert {*given} == {16000}
+
+
+@pytest.mark.parametrize('first', ['', 'from base_speech import base\n'])
+def test_a_file_of_parts_imports_what_lies_beside_it(tmp_path, monkeypatch, first):
+    (tmp_path / 'of_parts.py').write_text(PARTS)
+    (tmp_path / 'parts.py').write_text(f'{first}import of_parts\n')
+    monkeypatch.setenv('FGSEP_MODULES', str(tmp_path / 'parts.py'))
+    registry._load.cache_clear()
+    assert registry.find(ENCODERS, 'rectified').__module__ == 'of_parts'
+    assert ENCODERS.files['rectified'] == str(tmp_path / 'of_parts.py')
+    assert str(tmp_path) not in sys.path and 'of_parts' not in sys.modules
+    forget()
 
 
 def test_a_key_that_a_part_has_not_is_answered_with_those_it_has():

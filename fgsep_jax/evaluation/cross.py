@@ -105,7 +105,7 @@ def _plan(folders, data_dirs, splits, baselines, overrides):
             if model:
                 run_folder.check(run.path, config)
             config.update(overrides or {})
-            validate.validate(config)
+            validate.validate(config, trained=True)
         except config_lib.ConfigError as error:
             problems.append(f'{run.name}: {error}')
             continue

@@ -4,6 +4,8 @@ Luo and Mesgarani, "Conv-TasNet", 2019; deep and gated encoders after Kadioglu e
 Empirical Study of Conv-TasNet", 2020.
 """
 
+import numbers
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ import jax.numpy as jnp
 from fgsep_jax import registry
 from fgsep_jax.models.encoders import ENCODERS, frame_count
 from fgsep_jax.models.separators import SEPARATORS
-from fgsep_jax.rules import RuleError, Rules, section
+from fgsep_jax.names import shown
+from fgsep_jax.rules import ConfigError, RuleError, Rules, section
 
 
 class ConvTasNet(nn.Module):
@@ -24,12 +27,14 @@ class ConvTasNet(nn.Module):
       decoder: `coded_BKN, samples, valid_BK -> estimate_BT`; without samples it leaves the frames
         as they are before they are overlapped and added.
       sources: S, waveforms to estimate.
+      called: what encoder and separator are called where their shapes are refused.
     """
 
     encoder: nn.Module
     separator: nn.Module
     decoder: nn.Module
     sources: int = 2
+    called: tuple[str, str] = ('encoder', 'separator')
 
     @property
     def framing(self) -> dict:
@@ -59,6 +64,7 @@ class ConvTasNet(nn.Module):
 
         Raises:
           ValueError: the mixture is not [batch, samples] with at least one sample.
+          ConfigError: a part gives another shape than it must.
         """
         if mixture_BT.ndim != 2 or not mixture_BT.shape[1]:
             raise ValueError(
@@ -72,18 +78,44 @@ class ConvTasNet(nn.Module):
             valid_BT = jnp.arange(samples)[None] < length_B[:, None]
             mixture_BT = jnp.where(valid_BT, mixture_BT, 0)
         code_BKN, feature_BKF, more = self._encode(mixture_BT, valid_BK)
+        self._check_frames(code_BKN, mixture_BT)
+        self._check_frames(feature_BKF, mixture_BT)
         mask_BSKN = self.separator(feature_BKF, valid_BK, **more)
+        wanted = (batch, self.sources, *code_BKN.shape[1:])
+        if mask_BSKN.shape != wanted:
+            raise ConfigError(
+                f'{self.called[1]} gave masks of shape {mask_BSKN.shape}: must be {wanted}, [batch,'
+                ' sources, frames, width of the code]'
+            )
         coded_BSKN = mask_BSKN * code_BKN[:, None]
         # The decoder takes every source of every example as an example (Q = B * S).
         coded_QKN = coded_BSKN.reshape(-1, *coded_BSKN.shape[2:])
         estimate_QT = self.decoder(coded_QKN, samples, valid_QK)
-        if estimate_QT.shape != (batch * mask_BSKN.shape[1], samples):
-            raise ValueError(
+        if estimate_QT.shape != (batch * self.sources, samples):
+            raise ConfigError(
                 f'the decoder gave {estimate_QT.shape} of {coded_QKN.shape[0]} codes for'
-                f' {samples} samples: must be [batch, samples]'
+                f' {samples} samples: must be {(batch * self.sources, samples)}, [batch, samples];'
+                f' it is the one of {self.called[0]}'
             )
         estimate_BST = estimate_QT.reshape(batch, -1, samples)
         return estimate_BST if length_B is None else jnp.where(valid_BT[:, None], estimate_BST, 0)
+
+    def _check_frames(self, code_BKN, mixture_BT):
+        """Raises ConfigError unless there are as many as must be; free ones are not told."""
+        batch, samples = mixture_BT.shape
+        if not isinstance(samples, int):
+            return
+        frames, kind = frame_count(samples, **self.framing), self.framing['framing']
+        if code_BKN.ndim != 3 or code_BKN.shape[0] != batch:
+            raise ConfigError(
+                f'{self.called[0]} gave shape {code_BKN.shape} of mixtures {mixture_BT.shape}: must'
+                f' be [{batch}, {frames}, width], [batch, frames, width]'
+            )
+        if code_BKN.shape[1] != frames:
+            raise ConfigError(
+                f'{self.called[0]} gave {code_BKN.shape[1]:,} frames of {samples:,} samples:'
+                f' {frames:,} with framing = {kind}, see models.encoders.frame_count'
+            )
 
     def _encode(self, mixture_BT, valid_BK=None):
         """The code, what the separator reads, and the code's width where that is another."""
@@ -163,17 +195,22 @@ def conv_tasnet(
         with section('', problems):
             _check_pair(pair)
     if pair is not None and built is not None:
-        takes = {*registry.keywords(SEPARATORS[separator['name']])}
-        if 'norm' in registry.keywords(ENCODERS[encoder['name']]):  # an encoder's gates
-            takes.add('norm')
-        for key, usual in (('norm', 'gln'), ('causal', False)):
-            if both[key] != usual and key not in takes:
-                text = f' = {both[key]!r}: the separator {separator["name"]} knows no such thing'
+        taken = {
+            f'separator {separator["name"]}': registry.keywords(SEPARATORS[separator['name']]),
+            f'encoder {encoder["name"]}': registry.keywords(ENCODERS[encoder['name']]),
+        }
+        for key, usual, needed in (('norm', 'gln', any), ('causal', False, all)):
+            without = [part for part, keywords in taken.items() if key not in keywords]
+            if both[key] != usual and not needed(key in keywords for keywords in taken.values()):
+                text = f' = {both[key]!r}: the {without[0]} knows no such thing'
                 problems.append((key, text))
     if problems:  # of what is in neither section, but of both, once
         at = {f'{part}.{key}': key for part in ('encoder', 'separator') for key in both}
         raise RuleError(dict.fromkeys((at.get(key, key), text) for key, text in problems))
-    return ConvTasNet(encoder=pair[0], separator=built, decoder=pair[1], sources=sources)
+    called = f'encoder {encoder["name"]}', f'separator {separator["name"]}'
+    return ConvTasNet(
+        encoder=pair[0], separator=built, decoder=pair[1], sources=sources, called=called
+    )
 
 
 def _check_pair(pair):
@@ -186,6 +223,21 @@ def _check_pair(pair):
         raise RuleError([('encoder', f': {type(pair[0]).__name__} needs a field {missing[0]}')])
 
 
+def reach(part: nn.Module, called: str) -> int | None:
+    """What an encoder or a separator states as its `reach`, in frames; None: nothing, or all.
+
+    Raises:
+      ConfigError: it is no whole number.
+    """
+    found = getattr(part, 'reach', None)
+    if found is not None and (not isinstance(found, numbers.Integral) or found < 0):
+        raise ConfigError(
+            f'{called}: its `reach` is {shown(repr(found))}: must be a whole number of frames, a'
+            ' property, or None for all of them'
+        )
+    return found
+
+
 def receptive_field(model: ConvTasNet) -> int | None:
     """Input samples that one output sample sees through the convolutions of a `conv_tasnet`.
 
@@ -193,7 +245,7 @@ def receptive_field(model: ConvTasNet) -> int | None:
     not say what it reaches, or sees all.
     """
     encoder = model.encoder
-    deep, inner = getattr(encoder, 'reach', None), getattr(model.separator, 'reach', None)
+    deep, inner = reach(encoder, model.called[0]), reach(model.separator, model.called[1])
     if deep is None or inner is None:
         return None
     frames = 1 + 4 * deep + inner  # three taps a layer, in the encoder and in the decoder
@@ -206,14 +258,29 @@ def multiply_accumulates(model: ConvTasNet, *, sample_rate: int) -> int:
 
     Convolutions only, at `sample_rate` in Hz; norms and activations are a few per cent more. Where
     a module does not say its own, half of all operations by XLA's count.
+
+    Raises:
+      ConfigError: what a module says is no number.
     """
-    encoder, sources = model.encoder, model.sources
+    encoder, separator = model.encoder, model.separator
+    own = hasattr(separator, 'multiply_accumulates') and hasattr(encoder, 'basis')
+    if own and hasattr(encoder, 'multiply_accumulates'):
+        frame = (1 + model.sources) * _count(encoder, model.called[0])
+        frame += _count(separator, model.called[1], encoder.basis)
+        return round(frame * sample_rate / encoder.stride)
+    second_BT = jax.ShapeDtypeStruct((1, sample_rate), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), second_BT)
+    apply = jax.jit(lambda params, mixture_BT: model.apply({'params': params}, mixture_BT))
+    return round(apply.lower(variables['params'], second_BT).cost_analysis()['flops'] / 2)
+
+
+def _count(part, called, *basis):
+    """What a part states as its `multiply_accumulates`."""
+    form = f'multiply_accumulates({"basis" * len(basis)})'
     try:
-        coding = (1 + sources) * encoder.multiply_accumulates()
-        frame = coding + model.separator.multiply_accumulates(encoder.basis)
-    except AttributeError:
-        second_BT = jax.ShapeDtypeStruct((1, sample_rate), jnp.float32)
-        variables = jax.eval_shape(model.init, jax.random.key(0), second_BT)
-        apply = jax.jit(lambda params, mixture_BT: model.apply({'params': params}, mixture_BT))
-        return round(apply.lower(variables['params'], second_BT).cost_analysis()['flops'] / 2)
-    return round(frame * sample_rate / encoder.stride)
+        count = part.multiply_accumulates(*basis)
+    except TypeError as error:
+        raise ConfigError(f'{called}: {form} must be a method: {error}') from error
+    if not isinstance(count, numbers.Real):
+        raise ConfigError(f'{called}: {form} gave {shown(repr(count))}, must be a number')
+    return count

@@ -353,12 +353,14 @@ def linear(
     strided_bias: bool = False,
     spectrum: bool = False,
     decoder_bias: bool = False,
+    causal: bool = False,
     dtype: str = 'float32',
 ) -> tuple[Encoder, Decoder]:
     """The linear pair of Luo and Mesgarani: one strided layer; arguments as of `deep`."""
     both = dict(
-        window=window, stride=stride, framing=framing, strided_bias=strided_bias, dtype=dtype
-    )
+        window=window, stride=stride, framing=framing, strided_bias=strided_bias, causal=causal,
+        dtype=dtype,
+    )  # fmt: skip
     encoder = Encoder(basis=basis, rectify=rectify, spectrum=spectrum, **both)
     return encoder, Decoder(offset=decoder_bias, **both)
 

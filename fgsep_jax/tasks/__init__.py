@@ -41,6 +41,8 @@ def check(config):
         if adaptation_BT is not None:
             batch['adaptation_BT'] = jax.ShapeDtypeStruct(adaptation_BT.shape, jnp.int16)
         loss, _ = jax.eval_shape(task.loss, params, batch, jax.random.key(0))
+    except ConfigError:  # which says what is wrong
+        raise
     except Exception as error:  # whatever a part of somebody's own may raise
         first = (str(error).strip() or 'no reason is given').splitlines()[0]
         steps = traceback.extract_tb(error.__traceback__)

@@ -1,5 +1,7 @@
 """Speech separation in the waveform domain with permutation-invariant training (paper 2)."""
 
+import functools
+import inspect
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from fgsep_jax.losses.si_snr import LOSSES
 from fgsep_jax.losses.spectral import check, power_law
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates
 from fgsep_jax.pcm import to_float
-from fgsep_jax.rules import RuleError, Rules, section
+from fgsep_jax.rules import ConfigError, RuleError, Rules, section
 from fgsep_jax.tasks.base import sounding
 
 POWER_LAW = ('weight', 'exponent', 'window', 'hop', 'reduction')  # keys of `loss`, with power_law_
@@ -30,10 +32,45 @@ class SpeechTask:
             sources = max(config.data.sources, 1)  # fewer are refused of the data
             self.model: Any = conv_tasnet(sources=sources, **model)
         with section('loss.', problems):
-            self._name, self._measure, self._clip, self._weight, self._power_law = _measures(loss)
+            self._loss, self._clip, self._weight, self._power_law = _measures(loss)
         if problems:
             raise RuleError(problems)
         self._sample_rate, self._sources = config.data.sample_rate, config.data.sources
+
+    @functools.cached_property
+    def _measure(self):
+        """What training makes large; nothing else needs it, and may be without its file.
+
+        Raises:
+          RuleError: it is not there, or cannot be asked.
+        """
+        problems: list[tuple[str, str]] = []
+        name, given = self._loss['name'], {}
+        with section('loss.', problems):
+            takes = inspect.signature(registry.find(LOSSES, name)).parameters
+            if 'valid' not in takes:
+                text = f' = {name!r}: must take `valid`, which is False where a sample is padding'
+                raise RuleError([('name', text)])
+            if 'sample_rate' in takes:
+                given = {'sample_rate': self._sample_rate}
+            measure = functools.partial(registry.bind(LOSSES, self._loss), **given)
+        if problems:
+            raise RuleError(problems)
+
+        def measured(estimate, reference, *, valid):
+            try:
+                value = measure(estimate, reference, valid=valid)
+            except RuleError as error:
+                own = [(f'loss.{key}', text) for key, text in error.problems]
+                raise RuleError(own) from error
+            if jnp.shape(value) != estimate.shape[:-1]:
+                raise ConfigError(
+                    f'loss {name} gave {jnp.shape(value)} of signals {estimate.shape}: must be'
+                    f' {estimate.shape[:-1]}, a number each'
+                )
+            return value
+
+        return measured
 
     def init(self, rng):
         """Returns the initial parameters; they depend on no signal length."""
@@ -115,7 +152,7 @@ class SpeechTask:
         estimate_BET = self.separate(params, source_BST.sum(axis=1), length_B)
 
         loss_B, permutation_BS = pit_of(self._measure, estimate_BET, reference_BRT, valid=valid_BT)
-        values = {self._name: -loss_B}
+        values = {self._loss['name']: -loss_B}
         if self._clip:
             loss_B = jnp.maximum(loss_B, self._clip)
         if self._weight:
@@ -134,8 +171,8 @@ def _measures(loss):
     """What a section `loss` says.
 
     Returns:
-      (the name of the measure, a function of it, the least that its loss may be (0: anything),
-      weight of the power-law term, its keywords).
+      (the section of the measure alone, the least that its loss may be (0: anything), weight of the
+      power-law term, its keywords).
     """
     own, law = dict(loss), {}
     for key in POWER_LAW:
@@ -147,10 +184,7 @@ def _measures(loss):
     if 'eps' in own:
         rules.positive('eps')
     weight, law['alpha'] = law.pop('weight'), law.pop('exponent')
-    measure = None
-    with section('', rules.problems):
-        measure = registry.bind(LOSSES, own)
     with section('power_law_', rules.problems, alpha='exponent'):
         check(**law)
     rules.check()
-    return loss['name'], measure, loss['clip_db'], weight, law
+    return own, loss['clip_db'], weight, law

@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import NamedTuple
 
-from fgsep_jax import buckets, config as config_lib, files, validate
+from fgsep_jax import buckets, config as config_lib, files, registry, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import part, shown
@@ -240,6 +240,8 @@ def claim(workdir, config, train_source, *, before=None):
             'fingerprint': metadata['splits'][train_source.split].get('fingerprint'),
         },
     }
+    if modules := config_lib.modules(config):
+        about['modules'] = modules
     if before is not None:
         about['before'] = {
             'speaker_digests': sorted(before.digests),
@@ -326,6 +328,13 @@ def training_data(workdir):
     return _training_data(workdir)[0]
 
 
+def modules(workdir):
+    """Files outside of the package that registered the parts of a run where it was trained."""
+    found = training_data(workdir).get('modules')
+    is_list = isinstance(found, list) and all(isinstance(file, str) for file in found)
+    return found if is_list else []
+
+
 def damage(workdir):
     """What is wrong with a run's training_data.json, as a sentence; '' of none at all, too."""
     return _training_data(workdir)[1]
@@ -374,7 +383,8 @@ def read_config(workdir):
     data = files.read_bytes(path, config_lib.ConfigError)
     config = config_lib.from_json(data, where=path)
     try:
-        validate.validate(config)
+        validate.validate(config, trained=True)
     except config_lib.ConfigError as error:
-        raise config_lib.ConfigError(f'{path}: {error}') from error
+        said = registry.with_files(str(error), modules(workdir))
+        raise config_lib.ConfigError(f'{path}: {said}') from error
     return config

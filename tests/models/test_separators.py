@@ -9,7 +9,7 @@ import pytest
 from test_conv_tasnet import normal, parameters, shapes
 
 from fgsep_jax import registry
-from fgsep_jax.models import attractor, pyramid, tcn
+from fgsep_jax.models import attractor, encoders, pyramid, tcn
 from fgsep_jax.models.conv_tasnet import conv_tasnet, multiply_accumulates, receptive_field
 from fgsep_jax.models.separators import SEPARATORS
 from fgsep_jax.rules import RuleError
@@ -212,6 +212,19 @@ def test_a_separator_that_knows_nothing_of_causality_makes_no_causal_model(monke
     assert conv_tasnet(separator={'name': 'ahead'})
     with pytest.raises(RuleError, match='^causal = True: the separator ahead knows no such thing'):
         conv_tasnet(separator={'name': 'ahead'}, causal=True)
+
+
+def test_nor_does_such_an_encoder(monkeypatch):
+    def ahead(*, basis=64):
+        return encoders.linear(basis=basis)
+
+    monkeypatch.setattr(registry, '_load', lambda: None)
+    monkeypatch.setitem(encoders.ENCODERS, 'ahead', ahead)
+    assert conv_tasnet(encoder={'name': 'ahead'})
+    with pytest.raises(RuleError, match='^causal = True: the encoder ahead knows no such thing'):
+        conv_tasnet(encoder={'name': 'ahead'}, norm='cln', causal=True)
+    for name in ('linear', 'prelu', 'glu'):
+        assert conv_tasnet(encoder={'name': name}, norm='cln', causal=True)
 
 
 def test_receptive_fields():
