@@ -181,6 +181,20 @@ def modules(config):
     return [*dict.fromkeys(filter(None, found))]
 
 
+def check_parts(config, files, *, where):
+    """Raises ConfigError where parts of a trained model are in no registry.
+
+    Args:
+      config: ConfigDict.
+      files: that registered them where it was trained, as far as known.
+      where: what holds the model, for the message.
+    """
+    try:
+        pattern(config.to_dict(), trained=True)
+    except ConfigError as error:
+        raise ConfigError(f'{where}: {registry.with_files(str(error), files)}') from error
+
+
 def complete(config, *, trained=False):
     """Gives a ConfigDict the keys that its parts have and their sections lack; see `pattern`.
 
@@ -393,7 +407,13 @@ def load(argument):
     if not os.path.isfile(path):
         path = _by_name(path)
     try:
-        config = _module(path).get_config(*([rest] if rest else []))
+        module = _module(path)
+        if not hasattr(module, 'get_config'):
+            raise ConfigError(
+                f'{path} has no function get_config, which makes a configuration; a file of parts'
+                f' is imported by one, or named by {registry.NAME}={path}'
+            )
+        config = module.get_config(*([rest] if rest else []))
     except ConfigError:
         raise
     except BaseException as error:  # whatever a file of a user's own may raise, or leave by
@@ -438,7 +458,7 @@ def _by_name(path):
     if folder in ('', 'configs') and name.removesuffix('.py') in known:
         return known[name.removesuffix('.py')]
     near = difflib.get_close_matches(os.path.splitext(name)[0], known, n=3)
-    there = f'the configurations are {", ".join(known.values())}'
+    there = f'the configurations are {", ".join(known)}'
     if near:
         there = f'did you mean {" or ".join(known[one] for one in near)}?'
     elif not known:

@@ -229,7 +229,7 @@ def get_config():
         ('import nowhere_at_all\n', 'mine.py, line 1: ModuleNotFoundError'),
         ('x = (\n', 'mine.py, line 1: SyntaxError'),
         ('def get_config():\n    return {"task": "speech"}\n', 'mine.py: get_config must return'),
-        ('x = 1\n', "has no attribute 'get_config'"),
+        ('x = 1\n', 'mine.py has no function get_config, which makes a configuration; a file of'),
         ('\nraise KeyboardInterrupt\n', 'mine.py, line 2: KeyboardInterrupt'),
         ('import sys\nsys.exit(0)\n', 'mine.py, line 2: SystemExit: 0'),
         ('exit()\n', 'mine.py, line 1: SystemExit'),

@@ -313,3 +313,8 @@ def test_a_file_leaves_the_places_of_modules_as_they_were(monkeypatch):
     before = [*sys.path]
     config_lib.load(f'{FOLDER}/convtasnet.py')
     assert sys.path == before
+
+
+def test_a_file_that_there_is_not_is_answered_with_names_alone():
+    with pytest.raises(ConfigError, match='no file mine/x9.py; the configurations are blstm_m1, '):
+        config_lib.load('mine/x9.py:demo')

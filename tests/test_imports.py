@@ -35,7 +35,6 @@ ALLOWED = {
     'fgsep_jax/data': {'config', 'data', 'files', 'streams'},
     'fgsep_jax/tasks': {'models', 'losses', 'dsp', 'config', 'registry', 'tasks'},
     'fgsep_jax/training': {
-        'registry',
         'tasks',
         'data',
         'dsp',

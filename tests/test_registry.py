@@ -11,11 +11,12 @@ import pytest
 
 from fgsep_jax import config as config_lib, describe, main, registry, rules, validate
 from fgsep_jax.config import ConfigError
+from fgsep_jax.interop import model_file
 from fgsep_jax.losses.si_snr import LOSSES
 from fgsep_jax.models import conv_tasnet
 from fgsep_jax.models.encoders import ENCODERS
 from fgsep_jax.models.separators import SEPARATORS
-from fgsep_jax.separation.model import load
+from fgsep_jax.separation.model import about, load
 from fgsep_jax.tasks import check, make_task
 from fgsep_jax.training import run_folder
 import synthetic
@@ -61,6 +62,9 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
     assert any(line.split() == ['padding', 'changes', 'nothing'] for line in lines)
     parts = str(tmp_path / 'parts.py')
     assert run_folder.modules(run) == [parts]
+    main.main(['--mode=train', f'--config={mine}:demo', f'--workdir={run}', *flags])  # is finished
+    said = capsys.readouterr().out
+    assert f' FGSEP_MODULES={parts} python -m fgsep_jax.main --mode=evaluate' in said
 
     forget()
     both = "encoder.name = 'rectified'.*separator.name = 'framewise'"
@@ -76,6 +80,14 @@ def test_parts_of_ones_own_are_trained_and_used(mine, tmp_path, monkeypatch, cap
     parts = model.separate(signal_T, model.sample_rate)
     assert list(parts) == list(model.sources) and {p.shape for p in parts.values()} == {(3001,)}
     assert model.config.model.encoder.window == 16
+
+    file = str(tmp_path / 'm.safetensors')
+    model_file.write(file, model.config, model.parameters, sources=model.sources)
+    forget()
+    monkeypatch.delenv('FGSEP_MODULES')
+    for opened in (load, about):
+        with pytest.raises(ConfigError, match=f'^{file}: model.{both}.*FGSEP_MODULES=parts.py,'):
+            opened(file)
 
 
 @pytest.mark.parametrize(

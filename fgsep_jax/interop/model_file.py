@@ -36,6 +36,7 @@ class About(NamedTuple):
       digest: of all the file says and holds, or of the arrays of a run's checkpoint; empty in a
         file that another program made.
       speakers: digests of those that it was trained on; empty where unknown.
+      modules: names of the files that registered its parts, where they are not the package's.
     """
 
     config: config_dict.ConfigDict
@@ -46,6 +47,7 @@ class About(NamedTuple):
     scores: Mapping = {}
     digest: str = ''
     speakers: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 def shipped():
@@ -164,6 +166,7 @@ def header(config, *, sources, step=0, origin='', licence='', scores=None, speak
     check_texts(origin=origin, licence=licence)
     config = config.copy_and_resolve_references().unlock()
     config.data.dir = config.training.init_from = ''
+    modules = [*map(os.path.basename, config_lib.modules(config))]
     return {
         'format': FORMAT,
         'format_version': VERSION,
@@ -176,6 +179,7 @@ def header(config, *, sources, step=0, origin='', licence='', scores=None, speak
         'licence': licence,
         'scores': json.dumps(scores or {}),
         **({'speakers': json.dumps(sorted(speakers))} if speakers else {}),
+        **({'modules': os.pathsep.join(modules)} if modules else {}),
     }
 
 
@@ -258,6 +262,7 @@ def read(path):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if about.digest and _digest(metadata, tensors) != about.digest:
         raise ConfigError(f'{where} is damaged: its digest does not match')
+    config_lib.check_parts(about.config, about.modules, where=where)
     names = check_fit(about.config, tensors, where=where)
     _check_values(tensors, where=where)
     return about, jax.tree.map(tensors.get, names)
@@ -346,6 +351,7 @@ def _about(metadata, where):
         listed['scores'],
         metadata.get('digest', ''),
         tuple(speakers),
+        tuple(filter(None, metadata.get('modules', '').split(os.pathsep))),
     )
 
 

@@ -488,6 +488,7 @@ def _about(model):
     path = model_file.located(model)
     if model_file.is_model_file(path):
         described = model_file.read_about(path)
+        config_lib.check_parts(described.config, described.modules, where=path)
     else:
         config, best = run_folder.read_config(path), checkpoint.find_best(path)
         names = model_file.usual_names(config)

@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import NamedTuple
 
-from fgsep_jax import buckets, config as config_lib, files, registry, validate
+from fgsep_jax import buckets, config as config_lib, files, validate
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import part, shown
@@ -382,9 +382,9 @@ def read_config(workdir):
         )
     data = files.read_bytes(path, config_lib.ConfigError)
     config = config_lib.from_json(data, where=path)
+    config_lib.check_parts(config, modules(workdir), where=path)
     try:
         validate.validate(config, trained=True)
     except config_lib.ConfigError as error:
-        said = registry.with_files(str(error), modules(workdir))
-        raise config_lib.ConfigError(f'{path}: {said}') from error
+        raise config_lib.ConfigError(f'{path}: {error}') from error
     return config
