@@ -366,9 +366,10 @@ def read_named(
 
 
 def _refuse_one_name(root: str, called: dict[str, tuple[str, str]]) -> None:
-    """Raises TreeError where files of one suffix have one speaker's one name: no forms of it."""
+    """Raises TreeError where files of one suffix have one speaker's one name, and are no copies of
+    one another: no forms of it."""
     alike = grouped(called, lambda path: (*called[path], posixpath.splitext(path)[1].lower()))
-    again = [paths for paths in alike.values() if paths[1:]]
+    again = [paths for paths in alike.values() if paths[1:] and not _are_copies(root, paths)]
     if again:
         first, second = sorted(map(printable, again[0]))[:2]
         speaker, name = map(printable, called[again[0][0]])
@@ -379,6 +380,11 @@ def _refuse_one_name(root: str, called: dict[str, tuple[str, str]]) -> None:
             'are no forms of one recording. Leave one of them out; or the `name` in the pattern of '
             'its reader must tell them apart'
         )
+
+
+def _are_copies(root: str, paths: list[str]) -> bool:
+    full = [posixpath.join(root, path) for path in paths]
+    return len(copies_of(full)) == len(full) - 1
 
 
 def copies_of(paths: Iterable[str]) -> dict[str, str]:

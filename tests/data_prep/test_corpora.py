@@ -54,7 +54,12 @@ def test_two_files_of_one_suffix_are_no_forms_of_one_recording(tmp_path):
     said = 'a/s1/utt0.flac and a/s2/utt0.flac are both called utt0 of speaker a, and 14 more files'
     with pytest.raises(recordings.TreeError, match=said):
         recordings.read_named(root, pattern, lambda match: 'test', layout='')
+    for path in files:  # copies of one another
+        (tmp_path / path).write_text(path.replace('s2', 's1'))
+    assert len(recordings.read_named(root, pattern, lambda match: 'test', layout='')) == 4
     pattern = r'(?P<speaker>\w)/(?P<name>s\d/\w+)\.\w+'
+    for path in files:
+        (tmp_path / path).write_text(path)
     made = recordings.read_named(root, pattern, lambda match: 'test', layout='')
     assert len(made) == 8 and all(len(one.others) == 1 for one in made)
 
