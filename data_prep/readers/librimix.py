@@ -52,7 +52,8 @@ def read(
     ]
     base = mixed.find_base(root, tuple(inner), PARTS, layout)
     if not splits:
-        mini = any(os.path.isdir(os.path.join(base, part)) for part in ('train', 'val'))
+        here = {part for part in PARTS if os.path.isdir(os.path.join(base, part))}
+        mini = bool(here & {'train', 'val'}) and 'test' not in here
         splits = mixed.SPLITS[:2] if mini else mixed.SPLITS
     parts = {
         part: split

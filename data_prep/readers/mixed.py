@@ -100,9 +100,9 @@ def folders_of(speakers: int) -> tuple[str, ...]:
 
 
 def by_stem(folder: str) -> dict[str, list[str]]:
-    """{name without suffix: paths of its forms} of the audio files in a folder."""
+    """{name without suffix: paths of its forms} of the audio files in a folder itself."""
     files = recordings.list_files(folder)
-    stems = {name: os.path.splitext(name)[0] for name in files}
+    stems = {name: os.path.splitext(name)[0] for name in files if '/' not in name}
     forms = recordings.in_forms(folder, files, stems)
     return {stems[name]: [os.path.join(folder, name), *others] for name, others in forms.items()}
 

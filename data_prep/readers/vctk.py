@@ -7,7 +7,7 @@ _LAYOUT = (
     'wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or '
     '[VCTK-Corpus/]wav48/p225/p225_001.wav (release 0.80), or .wav, .flac, ... of these names'
 )
-_PATTERN = r'(?:(?P<above>.*)/)?(?P<speaker>[ps]\d+)/(?P<name>(?P=speaker)_\d+)(?:_mic1)?\.\w+'
+_PATTERN = r'(?i:(?:(?P<above>.*)/)?(?P<speaker>[ps]\d+)/(?P<name>(?P=speaker)_\d+)(?:_mic1)?\.\w+)'
 
 
 def read(root: str, *, copies: list | None = None) -> list[Recording]:
@@ -25,9 +25,13 @@ def read(root: str, *, copies: list | None = None) -> list[Recording]:
     places = {}
 
     def split_of(match):
-        first = places.setdefault(match['name'], match['above'])
-        if first != match['above']:
-            both = ' and '.join(sorted(place or '.' for place in (first, match['above'])))
+        # Of an utterance that is there twice in one place, however written, one is a form.
+        there = (match['above'] or '.', match['speaker'])
+        first = places.setdefault(match['name'].lower(), there)
+        if first != there:
+            both = [above for above, _ in sorted((first, there))]
+            both = both if both[0] != both[1] else ['/'.join(x) for x in sorted((first, there))]
+            both = ' and '.join(both)
             raise TreeError(
                 f'{root} holds both releases of VCTK, or one twice: {both}; give the folder of '
                 'one of them'

@@ -27,7 +27,8 @@ def _named(stem: str, *, speakers: int, levels: bool) -> tuple[tuple, tuple] | N
     if not re.fullmatch('_'.join([rf'[^_]+_{_NUMBER}'] * speakers), stem):
         return None
     utterances, numbers = stem.split('_')[::2], stem.split('_')[1::2]
-    return tuple(name[:3] for name in utterances), _levels(*numbers) if levels else ()
+    speakers_told = tuple(name[:3].lower() for name in utterances)
+    return speakers_told, _levels(*numbers) if levels else ()
 
 
 def _levels(*texts: str) -> tuple[float, ...]:

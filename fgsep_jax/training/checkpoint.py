@@ -44,6 +44,20 @@ class DamagedCheckpoint(ConfigError):
     """A checkpoint that is not what was saved."""
 
 
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+def _read_json(path, **how):
+    """As `files.read_json`; what may not be read now, or not be reached, is no damage."""
+    try:
+        return files.read_json(path, DamagedCheckpoint, **how)
+    except DamagedCheckpoint as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, _GONE):
+            raise ConfigError(str(error)) from cause
+        raise
+
+
 def _loss(metrics):
     return metrics['loss']
 
@@ -169,7 +183,7 @@ class Checkpoints:
         if buckets.is_url(folder) and _WHOLE not in _names(folder):
             raise DamagedCheckpoint(f'{folder} was not saved to its end')
         path = buckets.join(folder, 'metrics', 'metrics')
-        loss = files.read_json(path, DamagedCheckpoint, finite=False).get('loss')
+        loss = _read_json(path, finite=False).get('loss')
         if not isinstance(loss, (int, float)):
             raise DamagedCheckpoint(f'{path} holds no loss')
         loss = loss if math.isfinite(loss) else None
@@ -179,7 +193,7 @@ class Checkpoints:
 
     def _read_position(self, name):
         path = buckets.join(self._folder, str(name), 'position', 'metadata')
-        position = files.read_json(path, DamagedCheckpoint, halves=True)
+        position = _read_json(path, halves=True)
         if 'digest' in position or 'arrays' in position:
             content = {key: value for key, value in position.items() if key != 'digest'}
             if position.get('digest') != _digest_of_json(content):
@@ -232,9 +246,8 @@ class Checkpoints:
             raise
         except Exception as error:  # whatever Orbax meets in damaged files
             reason = ' '.join(str(error).split())[:200]
-            gone = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
             if _NOT_DAMAGE.match(reason) or (
-                isinstance(error, OSError) and not isinstance(error, gone)
+                isinstance(error, OSError) and not isinstance(error, _GONE)
             ):
                 raise ConfigError(f'{path} cannot be read: {reason}') from error
             if saved is None and isinstance(error, ValueError):

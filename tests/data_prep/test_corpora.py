@@ -170,6 +170,15 @@ def test_vctk_twice_is_refused_with_both_places(tmp_path):
         vctk.read(root)
 
 
+def test_vctk_in_other_letters_is_vctk(tmp_path):
+    names = ('wav48/P225/p225_001_MIC1.FLAC', 'wav48/p280/P280_001_mic1.wav')
+    found = vctk.read(touch(tmp_path, *names, 'wav48/p280/p280_001_MIC2.flac'))
+    assert [u.source_id for u in found] == ['P225', 'p280']
+    touch(tmp_path, 'wav48/p225/p225_001_mic1.flac')
+    with pytest.raises(recordings.TreeError, match='or one twice: wav48/P225 and wav48/p225'):
+        vctk.read(str(tmp_path))
+
+
 @pytest.mark.parametrize('walk', [libritts.read, vctk.read])
 def test_other_trees_are_named(tmp_path, walk):
     root = touch(tmp_path, 'somebody/recording.wav')
@@ -192,6 +201,23 @@ def test_wsj0_tree(tmp_path, inside):
     assert {*speakers.values()} > {x.source_id for x in first.sources}
     assert [x.source_id for x in first.sources] == ['01t', '029']
     assert {line.split for line in listed} == {'train', 'validation', 'test'}
+
+
+def test_of_a_mixed_tree_no_folder_within_is_taken(tmp_path):
+    """Of a copy there the speakers would be others, called as the folder."""
+    name = trees.WSJ0_NAMES['tr'][0]
+    touch(tmp_path, *(f'tr/{f}/{name}.wav' for f in ('mix', 's1', 's2', 's1/old', 's2/old')))
+    utterances, listed = wsj0.read(str(tmp_path), splits=('train',))
+    assert len(utterances) == 2 and [line.id for line in listed] == [name]
+    beside = recordings.unused([str(tmp_path)], [u.path for u in utterances], [])
+    assert beside['audio'] == {'.wav': 3}  # with the mixture, which the job names itself
+
+
+def test_wsj0_speakers_are_who_they_are_in_capitals_too(tmp_path):
+    for part, name in (('tr', '01to030v_0.5_029o0311_-0.5'), ('tt', '01TO030V_0.5_029O0311_-0.5')):
+        touch(tmp_path, *(f'{part}/{f}/{name}.wav' for f in ('mix', 's1', 's2')))
+    with pytest.raises(recordings.TreeError, match="in more than one split: '01t' in test, train"):
+        wsj0.read(str(tmp_path), splits=('train', 'test'))
 
 
 def test_wsj0_tree_refuses_others(tmp_path):
@@ -232,6 +258,7 @@ def test_a_name_that_is_refused_is_not_of_the_pattern_shown(tmp_path, walk, part
     [
         ('Libri2Mix/wav8k/min', ['train-100', 'train-360', 'dev', 'test']),
         ('MiniLibriMix', ['train', 'val']),
+        ('', ['train-100', 'val', 'test']),
         ('', ['test']),
     ],
 )

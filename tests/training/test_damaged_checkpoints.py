@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgsep_jax import command_line
+from fgsep_jax import command_line, files
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import checkpoint
 from fgsep_jax.training.endings import TrainingError
@@ -239,6 +239,21 @@ def test_a_torn_newest_checkpoint_is_set_aside_and_training_goes_on(workdir, tea
     _empty(workdir / 'checkpoints' / '3')
     latest(workdir)
     assert names(workdir) == ['1', '2', '3.torn', '3.torn-2']
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_torn(workdir, monkeypatch):
+    stat, kept = os.stat, str(workdir / 'checkpoints' / '3')
+
+    def refused(path, *args, **keys):
+        if str(path).startswith(f'{kept}/'):
+            raise PermissionError(errno.EACCES, 'Permission denied', path)
+        return stat(path, *args, **keys)
+
+    monkeypatch.setattr(files.os, 'stat', refused)
+    for read in (best, latest):
+        with pytest.raises(ConfigError, match=f'{kept}/.* cannot be read: Permission denied'):
+            read(workdir)
+    assert names(workdir) == ['1', '2', '3']
 
 
 @pytest.mark.parametrize('tear', TEARS)
