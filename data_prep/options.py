@@ -489,8 +489,12 @@ def _refuse_removed(args: types.SimpleNamespace) -> None:
 
 def _refuse_missing(job_parser: command_line.Parser, args: types.SimpleNamespace) -> None:
     for flag, folder in folders(args).items():
-        if '://' not in folder and not os.path.isdir(folder):
-            what = 'is not a folder' if os.path.lexists(folder) else 'there is no such folder'
+        if '://' in folder:
+            continue
+        what = 'is not a folder' if os.path.lexists(folder) else 'there is no such folder'
+        if os.path.isdir(folder):
+            what = '' if os.access(folder, os.R_OK | os.X_OK) else 'you may not read this folder'
+        if what:
             raise ValueError(
                 f'--{flag}={names.shown(folder)}: {what}; looked for: {job_parser.about(flag)}'
             )

@@ -59,6 +59,8 @@ def check(folder):
             f'{shown(folder)}: {what}. A folder of recordings is needed, with a folder for each'
             ' speaker, or foreground/CLASS and background/CLASS; all else is written --NAME=VALUE'
         )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise config_lib.ConfigError(f'{shown(folder)}: you may not read this folder')
     quoted = shlex.quote(folder)
     for name, keys, ways in (
         (

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import types
 
@@ -105,13 +106,17 @@ def test_a_corpus_without_one_of_its_parts_is_refused(tmp_path):
         ('fgbg', 'audioset_dir', 'AudioSet clips'),
     ],
 )
-def test_a_folder_that_is_not_there_is_named_by_its_flag(tmp_path, job, flag, wanted):
+def test_a_folder_that_is_not_there_is_named_by_its_flag(tmp_path, monkeypatch, job, flag, wanted):
     run = importlib.import_module(f'data_prep.{job}').main
     (tmp_path / 'file').touch()
     for path, what in (('nowhere', 'there is no such folder'), ('file', 'is not a folder')):
         said = f'^error: --{flag}={tmp_path}/{path}: {what}; looked for: {wanted}'
         with pytest.raises(SystemExit, match=said):
             run([f'--{flag}={tmp_path}/{path}', f'--output_dir={tmp_path}/out'])
+    (tmp_path / 'shut').mkdir()
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    with pytest.raises(SystemExit, match=f'--{flag}={tmp_path}/shut: you may not read this folder'):
+        run([f'--{flag}={tmp_path}/shut', f'--output_dir={tmp_path}/out'])
 
 
 def test_without_a_job_the_jobs_are_listed(capsys):
