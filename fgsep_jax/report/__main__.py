@@ -71,8 +71,9 @@ def main(argv=None, *, evaluated=False):
 
         with buckets.copies():
             folder = buckets.local('' if options.text else options.output_dir, write.READ)
-            results = scores.read([buckets.local(one, runs.READ) for one in options.runs], notes)
-            notes = [*map(buckets.named, notes)]
+            met = []
+            results = scores.read([buckets.local(one, runs.READ) for one in options.runs], met)
+            notes = [*map(buckets.named, met)]
             if options.text:
                 done = text.compare(results, data_sets=options.data_sets, metrics=options.metrics)
             else:
@@ -85,12 +86,17 @@ def main(argv=None, *, evaluated=False):
         line = f"{error.name} is not installed: pip install 'fgsep_jax[report]'"
         return command_line.refusal(line).code
     except (runs.ResultsError, OSError) as error:
+        _say(notes)  # what was left out may be why
         return command_line.refusal(error).code
     said = scores.seen_in_training(results.runs.folder) if evaluated else []
-    for note in (note for note in notes if note not in said):
-        print(f'note: {shown(note)}', file=sys.stderr)
+    _say(note for note in notes if note not in said)
     command_line.show(done)
     return 0
+
+
+def _say(notes):
+    for note in notes:
+        print(f'note: {shown(note)}', file=sys.stderr)
 
 
 if __name__ == '__main__':

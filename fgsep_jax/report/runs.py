@@ -136,18 +136,25 @@ class Run:
     @functools.cached_property
     def results(self):
         """{data set: {system: Result}}; the run's own system is ''."""
-        root, results = os.path.join(self.path, 'evaluation'), {}
+        root, read, results = os.path.join(self.path, 'evaluation'), {}, {}
         written = (path for name in RESULT for path in files.find(root, name))
         for path in sorted({os.path.dirname(path) for path in written}):
             folder, _, system = os.path.relpath(path, root).partition(os.sep)
             try:
-                result = read_result(self.path, folder, system)
-                if others := strange(result, system, self.config):
-                    raise ResultsError(
-                        f'{path} is not of this run: {others}; evaluate again, or move it away'
-                    )
+                read[path] = folder, system, read_result(self.path, folder, system)
             except ResultsError as error:
                 self.problems.append(f'{self.name}: {error}')
+        taken = {names.part(self.trained_on)}.union(*(_made_in(each[2]) for each in read.values()))
+        for path, (folder, system, result) in read.items():
+            others = strange(result, system, self.config)
+            wrong = others and f'is not of this run: {others}'
+            if folder in taken - _made_in(result):  # a copy has a name that nothing else has
+                said = result.summary.get('results', result.summary['data_set'])
+                wrong = f'has results on {names.shown(said)}, not {folder}'
+            if wrong:
+                self.problems.append(
+                    f'{self.name}: {path} {wrong}; evaluate again, or move it away'
+                )
                 continue
             results.setdefault(result.data_set, {})[result.system] = result
         return results
@@ -431,6 +438,13 @@ def read_result(run, data_set, system=''):
         summary,
         columns,
     )
+
+
+def _made_in(result):
+    """What the folder may be called that a Result was written to; earlier versions did not say."""
+    summary = result.summary
+    said = [summary['data_set'], f'{summary["data_set"]}-{summary["split"]}']
+    return {names.part(name) for name in ([summary['results']] if 'results' in summary else said)}
 
 
 def _called(name, folder):

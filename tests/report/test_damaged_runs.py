@@ -319,6 +319,28 @@ def test_results_of_others_are_named(folder):
     (note,) = [note for note in read(folder)[1] if 'summary.json is missing' in note]
 
 
+@pytest.mark.parametrize('says', [False, True])
+def test_results_under_the_name_of_another_data_set_are_named(tmp_path, capsys, says):
+    fabricate.run(tmp_path, 'convtasnet', sounds=False, test_sets=('alpha', 'beta'), oracle=False)
+    there = tmp_path / 'evaluation'
+    for path in there.glob('**/summary.json') if says else ():  # as earlier versions did not
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {'results': content['data_set']}))
+    shutil.copytree(there / 'beta', there / 'beta-old')
+    run = runs.open_run(str(tmp_path))
+    assert [*run.results] == ['alpha', 'beta', 'beta-old'] and not run.problems
+    for name in ('beta-old', 'beta'):  # whether or not those of the name are there, too
+        shutil.rmtree(there / 'alpha')
+        os.rename(there / name, there / 'alpha')
+        run = runs.open_run(str(tmp_path))
+        assert 'alpha' not in run.results and len(run.problems) == 2  # of a baseline, too
+        said = f'{there}/alpha has results on beta, not alpha; evaluate again, or move it away'
+        assert said in run.problems[0]
+    assert command.main([f'--runs={tmp_path}', '--text', '--data_sets=alpha']) == 2
+    *notes, error = capsys.readouterr().err.splitlines()
+    assert error.startswith('error: ') and said in notes[0] and len(notes) == 2
+
+
 def test_sounds_of_another_evaluation_are_not_heard(folder):
     assert not [note for note in read(folder)[1] if 'sounds' in note]
     (path,) = (folder / 'whole' / 'audio' / 'alpha').glob('*/example.json')
