@@ -453,11 +453,11 @@ def walked(folder, refused=None):
         yield parent, folders, entries
 
 
-def find(folder, name):
+def find(folder, name, refused=None):
     """Paths below `folder` of all files called `name`, sorted; see `walked`."""
     return sorted(
         os.path.join(parent, name)
-        for parent, folders, entries in walked(folder)
+        for parent, folders, entries in walked(folder, refused)
         # A folder in place of the file is named by whoever reads it.
         if name in entries or name in folders
     )

@@ -316,27 +316,36 @@ def find(folder, problems=None):
 
     Args:
       folder: to search.
-      problems: list to which a sentence is added for each folder that is no readable run; None
-        refuses them.
+      problems: list to which a sentence is added for each folder that is no readable run, or may
+        not be entered; None refuses them.
 
     Raises:
       ResultsError: there are none, or one is unreadable.
     """
     if not folder:
         raise ResultsError('the name of a folder with runs is empty')
-    runs, folder = [], os.path.expanduser(folder)
-    for path in map(os.path.dirname, files.find(folder, 'config.json')):
+    runs, met, folder = [], [], os.path.expanduser(folder)
+
+    def refused(error):
+        gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        if not gone and os.path.basename(error.filename) != 'lost+found':  # of the file system
+            reason = f'{error.filename} cannot be read: {files.why(error)}'
+            met.append(f'{reason}. Runs, results and sounds in it are left out.')
+
+    for path in map(os.path.dirname, files.find(folder, 'config.json', refused)):
         try:
             name = os.path.relpath(path, folder)  # '.' of a folder that is a run itself
             runs.append(open_run(path, '' if name == os.curdir else name))
         except ResultsError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-    if not runs and problems:
-        raise ResultsError(f'{folder} holds no readable run: {"; ".join(problems)}')
+            met.append(str(error))
+    if met and problems is None:
+        raise ResultsError('; '.join(met))
+    if met and not runs:
+        raise ResultsError(f'{folder} holds no readable run: {"; ".join(met)}')
     if not runs:
         raise no_runs(folder)
+    if problems is not None:
+        problems += met
     return runs
 
 

@@ -352,6 +352,33 @@ def test_sounds_of_another_evaluation_are_not_heard(folder):
     assert not runs.open_run(folder / 'whole').examples
 
 
+UNLISTED = ('', 'evaluation', 'evaluation/alpha', 'audio', 'audio/alpha', 'gates', 'checkpoints')
+
+
+@pytest.mark.parametrize('name', UNLISTED)
+def test_a_folder_that_may_not_be_listed_is_named(folder, name, monkeypatch, capsys):
+    (folder / 'damaged' / 'checkpoints').mkdir()
+    (folder / 'lost+found').mkdir()  # which only the system may
+    place, scandir = os.path.join(folder, 'damaged', name).rstrip('/'), os.scandir
+
+    def refuse(path):
+        if os.fspath(path) in (place, str(folder / 'lost+found')):
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    said = f'{place} cannot be read: Permission denied. Runs, results and sounds in it are left out'
+    assert command.main([f'--runs={folder}', '--text', '--data_sets=alpha']) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith(f'note: {said}')
+    with pytest.raises(runs.ResultsError, match=f'^{re.escape(said)}'):
+        runs.find(str(folder))
+    if not name:
+        assert command.main([f'--runs={place}', '--text']) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f'error: {place} holds no readable run: {said}')
+
+
 def test_loops_of_links_end(folder):
     for path in (folder / 'damaged', folder / 'damaged' / 'evaluation', folder):
         for i in range(3):
