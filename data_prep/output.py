@@ -167,6 +167,9 @@ def check_free(output_dir: str, name: str, overwrite: bool) -> bool:
     if not buckets.is_url(output_dir):
         written = [entry for entry in entries if entry in earlier or is_written(entry)]
         files.refuse_links(output_dir, STAGING, *written)
+        staging = os.path.join(output_dir, STAGING)
+        if os.path.lexists(staging) and not os.path.isdir(staging):
+            raise DatasetExistsError(f'{staging} is no folder, and in the way: move it away')
         inside = os.listdir(output_dir) if os.path.lexists(output_dir) else ()
         if folders := sorted(filter(is_written, {*inside} - {*entries})):
             raise DatasetExistsError(

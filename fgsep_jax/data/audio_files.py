@@ -168,6 +168,8 @@ def opened(
         with raw:
             length = containers.length(raw, size) if check else containers.Length()
             length = _without_fault(length, cut)
+            if check and containers.is_for_ffmpeg(raw):
+                raise BadInput('unreadable', 'it is for ffmpeg, and not called so, e.g. .m4a')
             source = raw if '://' in path else os.fsencode(path)
             if endless and containers.is_flac(raw):
                 source = containers.endless_flac(raw)
@@ -240,25 +242,24 @@ def _check_ended(status: int, lines: list[str], path: str, target: str) -> None:
 
 @contextlib.contextmanager
 def for_libsndfile(path: str) -> Iterator[str]:
-    """A path that libsndfile reads: the file's own or, where its suffix is one of
-    `containers.BY_FFMPEG` and its contents are no form of libsndfile's, that of a temporary file
-    with its sound.
+    """A path that libsndfile reads: the file's own or, of one for ffmpeg by its contents or its
+    suffix (`containers.is_for_ffmpeg`), that of a temporary file with its sound.
 
     Raises:
         BadInput: whatever is wrong with the file.
         StoppedError: see `by_ffmpeg`.
     """
-    if not path.lower().endswith(containers.BY_FFMPEG):
+    if '://' in path:
+        if path.lower().endswith(containers.BY_FFMPEG):
+            raise BadInput('needs ffmpeg', 'which reads local files: copy it here, or convert it')
         yield path
         return
-    if '://' in path:
-        raise BadInput('needs ffmpeg', 'which reads local files: copy it here, or convert it')
     raw, size = _bytes_of(path)
     with raw:
-        is_read = containers.is_of_libsndfile(raw)
-        if not is_read:
+        for_ffmpeg = containers.is_for_ffmpeg(raw, path)
+        if for_ffmpeg:
             _without_fault(containers.length(raw, size), None)
-    if is_read:
+    if not for_ffmpeg:
         yield path
         return
     with files.temporary('.wav') as target:

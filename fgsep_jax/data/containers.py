@@ -68,9 +68,10 @@ def length(file: BinaryIO, size: int) -> Length:
     return Length() if end else _UNDECLARED
 
 
-def is_of_libsndfile(file: BinaryIO) -> bool:
-    """Whether a file is, by its first bytes, of a form that libsndfile reads."""
-    return _of_libsndfile(file) is not None
+def is_for_ffmpeg(file: BinaryIO, name: str = '') -> bool:
+    """Whether ffmpeg is to read a file, by its first bytes, or else by its name."""
+    by_name = name.lower().endswith(BY_FFMPEG) and not _of_libsndfile(file)
+    return by_name or _of_ffmpeg(file) is not None
 
 
 def _of_libsndfile(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
@@ -81,6 +82,8 @@ def _of_libsndfile(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
         return _flac
     if _mpeg_frame(head):
         return mpeg
+    if start:  # no tag stands before any other form
+        return None
     if head[:4] in (b'RIFF', b'RIFX', b'RF64', b'BW64') and head[8:12] == b'WAVE':
         return _riff
     if head[:4] == b'riff' and head[4:16] == bytes.fromhex('2e91cf11a5d628db04c10000'):
@@ -92,16 +95,28 @@ def _of_libsndfile(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
 
 
 def _of_ffmpeg(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
-    """As `_of_libsndfile`, of two forms that ffmpeg reads, cut ones without a word."""
-    head = _read(file, 0, 12)
+    """As `_of_libsndfile`, of forms that ffmpeg reads: cut ones without a word, and libsndfile,
+    where they are called .mp3, as noise."""
+    head = _read(file, 0, 16)
     if head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'styp'):
         return _boxes
-    return _avi if head[:4] == b'RIFF' and head[8:] == b'AVI ' else None
+    if head[:4] == b'RIFF' and head[8:12] == b'AVI ':
+        return _avi
+    if head == _ASF:
+        return _asf
+    adts = int.from_bytes(_read(file, _id3_bytes(file), 2), 'big') & 0xFFF6 == 0xFFF0
+    return (lambda file, size: _UNDECLARED) if adts else None
 
 
 def is_flac(file: BinaryIO) -> bool:
     """Whether the file is a native FLAC."""
     return _read(file, _id3_bytes(file), 4) == b'fLaC'
+
+
+# Boxes that a file ends with, or goes on with.
+_BOXES = {b'ftyp', b'moov', b'mdat', b'moof', b'mfra', b'sidx', b'styp', b'free', b'skip', b'wide'}
+_ASF = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
+_ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:
@@ -295,22 +310,38 @@ def _au(file: BinaryIO, size: int) -> Length:
 
 
 def _boxes(file: BinaryIO, size: int) -> Length:
-    """MPEG-4, QuickTime, 3GPP: boxes to the end, of which the last may go on to it."""
-    at = 0
+    """MPEG-4, QuickTime, 3GPP: boxes to the end; behind the last one whatever players append."""
+    at, seen = 0, set()
     while at + 8 <= size:
         head = _read(file, at, 16)
         name, count = head[4:8], int.from_bytes(head[:4], 'big')
         if count == 1:
             count = int.from_bytes(head[8:], 'big')
-        if not count:
+        if not count and name in _BOXES:  # to the end
             return _UNDECLARED
-        if count < 8 or not re.fullmatch(rb'[ -~\xa9]{4}', name):
+        if count < 8 or (name not in _BOXES and at + count > size):
             break
         if at + count > size:
-            return Length('truncated', f'its part {name.decode("latin-1")} at byte {at} is cut')
+            return Length('truncated', f'its part {name.decode()} at byte {at} is cut')
+        seen.add(name)
         at += count
-    if not _nothing_follows(file, at, size):
-        return Length('damaged', f'no part of it begins at byte {at}, where one must follow')
+    if seen >= {b'moov', b'mdat'} or _nothing_follows(file, at, size):
+        return Length()
+    return Length('damaged', f'no part of it begins at byte {at}, where one must follow')
+
+
+def _asf(file: BinaryIO, size: int) -> Length:
+    """ASF (wma): its header has the size of the file, but of one that was made as it was sent."""
+    count, at = int.from_bytes(_read(file, 24, 4), 'little'), 30
+    for _ in range(min(count, 100)):
+        head = _read(file, at, 92)
+        if head[:16] == _ASF_PROPERTIES and not head[88] & 1:  # no broadcast
+            promised = int.from_bytes(head[40:48], 'little')
+            if promised > size:
+                return Length(
+                    'truncated', f'{size} bytes of the {promised} that its header promises'
+                )
+        at += max(int.from_bytes(head[16:24], 'little'), 24)
     return Length()
 
 

@@ -113,7 +113,7 @@ class FileRecording:
                 raise BadInput('empty', '0 bytes') from bad
             with contextlib.ExitStack() as stack:
                 self._path = stack.enter_context(files.temporary('.wav', folder)).name
-                audio_files.by_ffmpeg(path, self._path, whole=True)
+                audio_files.by_ffmpeg(path, self._path, whole=not cut)  # damage is no cut
                 with audio_files.opened(self._path, check=False) as (file, _):
                     self.rate, self.channels = file.samplerate, file.channels
                 self._temporary = stack.pop_all()

@@ -14,6 +14,7 @@ from data_prep import audio, fgbg, folder_2mix, recordings
 from data_prep.recordings import Recording
 from fgsep_jax.data import audio_files
 from fgsep_jax.data.containers import BY_FFMPEG
+from fgsep_jax.separation.recording import FileRecording
 import sound_trees
 import trees
 
@@ -202,6 +203,7 @@ def test_ffmpeg_itself(tmp_path, form):
         ('mov', 'pcm_s16le', '+faststart'),
         ('avi', 'libmp3lame', ''),
         ('avi', 'pcm_s16le', ''),
+        ('wma', 'wmav2', ''),
     ],
 )
 def test_what_is_cut_between_two_packets_is_not_whole(tmp_path, form, codec, flags):
@@ -223,9 +225,45 @@ def test_what_is_cut_between_two_packets_is_not_whole(tmp_path, form, codec, fla
         # Nothing counts the parts of a stream that is made as it is sent.
         at_a_part = whole[end + 4 : end + 8] in (b'sidx', b'moof', b'styp')
         assert inspect(path).problem == 'truncated' or at_a_part
+    path.write_bytes(whole[: int(packets[len(packets) // 2]['pos']) + 9])  # within a packet
+    recording = FileRecording(str(path), folder=str(tmp_path), cut=(cut := set()))
+    assert 1000 < sum(map(len, recording.blocks())) < 9600 and cut
+    recording.close()
     at = int(packets[len(packets) // 2]['pos']) - 8
     path.write_bytes(whole[:at] + whole[at + 4000 :])
     assert inspect(path).problem in ('truncated', 'damaged', 'unreadable')
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('suffix', ['.mp3', '.wav'])
+@pytest.mark.parametrize('form', ['m4a', 'aac', 'avi', 'wma'])
+def test_what_ffmpeg_reads_is_its_whatever_it_is_called(tmp_path, form, suffix):
+    """libsndfile takes anything that is called .mp3 for MPEG audio, from some two bytes on."""
+    sound(tmp_path / 'x.wav')
+    subprocess.run(['ffmpeg', '-v', 'error', '-i', tmp_path / 'x.wav', tmp_path / f'x.{form}'])
+    path = (tmp_path / f'x.{form}').rename(tmp_path / f'y{suffix}')
+    found = inspect(path)
+    assert not found.problem and found.samples == pytest.approx(9600, abs=2500)
+    recording = FileRecording(str(path), folder=str(tmp_path))
+    assert sum(map(len, recording.blocks())) == pytest.approx(9600, abs=2500)
+    recording.close()
+
+
+@needs_ffmpeg
+def test_what_players_append_to_an_m4a_is_no_damage(tmp_path):
+    sound(tmp_path / 'x.wav')
+    path = tmp_path / 'x.m4a'
+    subprocess.run(['ffmpeg', '-v', 'error', '-i', tmp_path / 'x.wav', path])
+    whole, odd = path.read_bytes(), np.random.default_rng(0).bytes(300)
+    for tail in (
+        b'TAGMy Song'.ljust(128, b'\0'),
+        b'LYRICSBEGIN...',
+        b'APETAGEX...',
+        odd,
+        b'\xff' * 64,
+    ):
+        path.write_bytes(whole + tail)
+        assert not inspect(path).problem, tail[:8]
 
 
 @pytest.mark.parametrize('form', ['WAV', 'FLAC', 'OGG', 'MP3', 'AIFF', 'CAF', 'W64'])
