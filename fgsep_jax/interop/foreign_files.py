@@ -178,12 +178,17 @@ def _torch(path):
     return arrays, *_told(content, path)
 
 
+_PREFIXES = ('module.', 'model.', 'separation_model.', 'mods.', '_orig_mod.')
+
+
 def _without_prefix(state):
-    """Without what trainers put in front of all names."""
-    for prefix in ('module.', 'model.', 'separation_model.', 'mods.'):
+    """Without what trainers put in front of all names, and what Lightning keeps beside `model.`:
+    buffers of losses, averages."""
+    for prefix in 2 * _PREFIXES:  # one may stand before another, in either order
         if state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): array for name, array in state.items()}
-    return state
+    inside = {name: array for name, array in state.items() if name.startswith('model.')}
+    return _without_prefix(inside) if inside else state
 
 
 def _trained(content):

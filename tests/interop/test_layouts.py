@@ -538,10 +538,23 @@ def test_speechbrains_softmax_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'prefix', ['module.', 'model.', 'separation_model.', 'mods.', 'module.mods.']
+    'prefix',
+    [
+        'module.',
+        'model.',
+        'separation_model.',
+        'mods.',
+        'module.mods.',
+        'model.module.',
+        '_orig_mod.',
+    ],
 )
 def test_what_trainers_put_before_all_names_is_left_out(tmp_path, prefix):
-    torch.save({f'{prefix}{name}': one for name, one in SHAPES.items()}, tmp_path / 'theirs.pth')
+    state = {f'{prefix}{name}': one for name, one in SHAPES.items()}
+    if prefix == 'model.':  # as Lightning keeps a model
+        state |= {'loss_func.window': torch.ones(3)}
+        state |= {f'ema_model.{name}': 2 * one for name, one in SHAPES.items()}
+    torch.save(state, tmp_path / 'theirs.pth')
     output = str(tmp_path / 'ours.safetensors')
     import_model.import_model(tmp_path / 'theirs.pth', output, **RATE, keys=TYPED)
     kernel = model_file.read(output)[1]['encoder']['kernel']
