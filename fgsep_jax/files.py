@@ -257,6 +257,13 @@ def digest(content):
     return hashlib.sha256(content).hexdigest()
 
 
+def checksum(content):
+    """CRC-32C of what JSON holds, as a checkpoint is known by."""
+    import google_crc32c  # a library of its own
+
+    return f'{google_crc32c.value(json.dumps(content, sort_keys=True).encode()):08x}'
+
+
 def to_json(content):
     """Canonical JSON: sorted keys, so that equal contents are equal bytes."""
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + '\n'

@@ -146,7 +146,7 @@ class Run:
                 self.problems.append(f'{self.name}: {error}')
         taken = {names.part(self.trained_on)}.union(*(_made_in(each[2]) for each in read.values()))
         for path, (folder, system, result) in read.items():
-            others = strange(result, system, self.config)
+            others = strange(result, system, self.config) or self._other_weights(result.summary)
             wrong = others and f'is not of this run: {others}'
             if folder in taken - _made_in(result):  # a copy has a name that nothing else has
                 said = result.summary.get('results', result.summary['data_set'])
@@ -158,6 +158,20 @@ class Run:
                 continue
             results.setdefault(result.data_set, {})[result.system] = result
         return results
+
+    def _other_weights(self, summary):
+        """In what a summary is of other weights than the run's, in words; '' where nothing says."""
+        said, place = summary.get('model_digest'), self.config.get('data.dir')
+        position = dict(self._saved.get(summary['step'], {}))
+        whole = position.pop('digest', '') == files.checksum(position)
+        if said and whole and 'arrays' in position:  # earlier versions wrote none
+            own = files.checksum(position['arrays'])
+            return '' if said == own else f'model_digest is {said!r:.40}, not {own!r}'
+        said = summary.get('trained_on')
+        if not self.training_data or not place or not isinstance(said, str):  # of a model file
+            return ''
+        own = {_last(place), self.trained_on}
+        return '' if _last(said) in own else f'trained_on is {said!r:.100}, not {place!r:.100}'
 
     @functools.cached_property
     def curves(self):
@@ -179,7 +193,7 @@ class Run:
     def _log(self):
         return os.path.join(self.path, 'metrics.jsonl')
 
-    @property
+    @functools.cached_property
     def _saved(self):
         """{step: position} of the checkpoints; {} for one that cannot be read."""
         folder, saved = os.path.join(self.path, 'checkpoints'), {}
@@ -222,7 +236,9 @@ class Run:
 
     @functools.cached_property
     def _gates(self):
-        return read_gates(self.path, self.problems, self.config)
+        # Without a training_data.json the name of its data set is a guess.
+        trained_on = self.trained_on if self.training_data else None
+        return read_gates(self.path, self.problems, self.config, trained_on)
 
     @property
     def gates(self):
@@ -286,9 +302,9 @@ def _open_run(path, name):
     about, data = os.path.join(path, 'training_data.json'), None
     if os.path.lexists(about):
         data = files.read_json(about, ResultsError, halves=True)
-    if data is None or files.is_damaged(data):
-        why = 'missing' if data is None else 'damaged, its digest does not match'
-        data = {'name': os.path.basename(os.path.normpath(config['data.dir'] or 'embedded'))}
+    why = _wrong_data(data, config['data.dir'])
+    if why:
+        data = {'name': _last(config['data.dir'] or 'embedded')}
         problems.append(
             f'{called}: training_data.json is {why}; that it was trained on {data["name"]} is'
             ' taken from the name of its data.dir.'
@@ -297,6 +313,23 @@ def _open_run(path, name):
         raise ResultsError(f'{about} has {data!r:.100}; train again, or copy it back')
     name = name or os.path.basename(os.path.normpath(path))
     return Run(path, name, config, data['name'], data.get('train', {}), problems)
+
+
+def _wrong_data(content, place):
+    """Why a training_data.json does not count, '' where it does; `place` is the run's data.dir."""
+    if content is None:
+        return 'missing'
+    if files.is_damaged(content):
+        return 'damaged, its digest does not match'
+    said = content.get('dir')  # '.', '..' and '~' have no name
+    if isinstance(said, str) and _last(place).strip('.~') and _last(said) != _last(place):
+        return f"another run's, which was trained on {said!r:.100}"
+    return ''
+
+
+def _last(folder):
+    """Name of a folder, whatever stands before it."""
+    return os.path.basename(os.path.normpath(folder))
 
 
 def _is_training_data(content):
@@ -669,13 +702,14 @@ def read_curves(folder, problems):
     return {key: tuple(map(np.array, value)) for key, value in points.items()}
 
 
-def read_gates(folder, problems, config):
+def read_gates(folder, problems, config, trained_on=None):
     """({step: gate_KN in 0..1}, words for the utterance they are of, {step: (mean_N over a whole
     split, its name)}) of a run's files.
 
     Args:
       folder, problems: as in `read_curves`.
       config: the run's, with its experiment, preset and seed.
+      trained_on: name of the data set that the run was trained on; None where it is unknown.
     """
     unnamed = probe = 'an utterance that its files do not name'
     gates, means = {}, {}
@@ -691,6 +725,8 @@ def read_gates(folder, problems, config):
             of = f'{run}, step {int(step)}'
             if (said := str(content.get('of', of))) != of:  # earlier versions wrote none
                 raise ValueError(f'it is of {said}')
+            if trained_on and (said := str(content.get('trained_on', trained_on))) != trained_on:
+                raise ValueError(f'it is of a run trained on {said}, not on {trained_on}')
             named = f'{content["split"]} utterance {content["id"]}' if 'id' in content else unnamed
             if gates and unnamed != probe != named:
                 raise ValueError(f'it is of {named}, those before it are of {probe}')

@@ -141,7 +141,7 @@ class Checkpoints:
                 metrics={'loss': math.inf if loss is None else loss},
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(_stored(state)),
-                    position=ocp.args.JsonSave({**position, 'digest': _digest_of_json(position)}),
+                    position=ocp.args.JsonSave({**position, 'digest': files.checksum(position)}),
                 ),
             )
             if replace:
@@ -196,7 +196,7 @@ class Checkpoints:
         position = _read_json(path, halves=True)
         if 'digest' in position or 'arrays' in position:
             content = {key: value for key, value in position.items() if key != 'digest'}
-            if position.get('digest') != _digest_of_json(content):
+            if position.get('digest') != files.checksum(content):
                 raise DamagedCheckpoint(f'{path}: its digest does not match, it is damaged')
             if str(position['step']) != str(name):
                 raise DamagedCheckpoint(f'{path} is of step {position["step"]}, not of {name}')
@@ -606,13 +606,9 @@ def _digests(state):
     }
 
 
-def _digest_of_json(content):
-    return f'{google_crc32c.value(json.dumps(content, sort_keys=True).encode()):08x}'
-
-
 def _digest_of_arrays(position):
     """What tells the arrays of a checkpoint from others; '' of a version without digests."""
-    return _digest_of_json(position['arrays']) if 'arrays' in position else ''
+    return files.checksum(position['arrays']) if 'arrays' in position else ''
 
 
 def _check_fit(path, saved, abstract_state):

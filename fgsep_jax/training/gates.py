@@ -23,7 +23,8 @@ class GateLog:
       workdir: run folder.
       task: the run's task.
       config: its ConfigDict.
-      source: RecordSource whose first example is the utterance; of each the first segment counts.
+      source: RecordSource, of the data set that is trained on, whose first example is the
+        utterance; of each the first segment counts.
       total: steps of the run.
       say: called with the line that says that a file could not be written.
     """
@@ -37,7 +38,8 @@ class GateLog:
         example = source[0]
         batch = pipeline.first_segments([example], config)
         self._heard = pcm.to_float(batch['source_BST']).sum(axis=1), batch['length_B']
-        self._origin: Any = dict(id=np.array(example.id), split=np.array(source.split))
+        origin = dict(id=example.id, split=source.split, trained_on=source.metadata['name'])
+        self._origin: Any = {key: np.array(value) for key, value in origin.items()}
         self._run = f'{config.experiment}:{config.preset}, seed {config.seed}'
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         self._active = bool(jax.eval_shape(task.probe, shapes, *self._heard))

@@ -319,6 +319,51 @@ def test_results_of_others_are_named(folder):
     (note,) = [note for note in read(folder)[1] if 'summary.json is missing' in note]
 
 
+@pytest.mark.parametrize(
+    'name, said',
+    [
+        ('evaluation', "is not of this run: trained_on is '/nowhere/beta', not '/nowhere/alpha'"),
+        ('training_data.json', "is another run's, which was trained on '/nowhere/beta'; that it"),
+        ('gates', '000000001.npz cannot be read (it is of a run trained on beta, not on alpha)'),
+    ],
+)
+def test_what_is_of_a_run_on_other_data_is_named(tmp_path, name, said):
+    """Two runs of one preset and seed, of which something was exchanged."""
+    for on in ('alpha', 'beta'):
+        fabricate.run(tmp_path / on, 'convtasnet_glu', trained_on=on, sounds=False, oracle=False)
+        for path in (tmp_path / on / 'gates').glob('*.npz'):
+            with np.load(path) as content:
+                content = dict(content)
+            np.savez_compressed(path, **content, trained_on=on)
+    for on in ('alpha', 'beta'):
+        run = runs.open_run(tmp_path / on)
+        assert run.results and run.gates and not run.problems
+    os.rename(tmp_path / 'alpha' / name, tmp_path / 'other')
+    os.rename(tmp_path / 'beta' / name, tmp_path / 'alpha' / name)
+    run = runs.open_run(tmp_path / 'alpha')
+    assert bool(run.results) == (name != 'evaluation') and bool(run.gates) == (name != 'gates')
+    assert run.trained_on == 'alpha'
+    assert any(said in problem for problem in run.problems)
+
+
+def test_results_of_other_weights_are_named(tmp_path):
+    """As of a run on the same data of which one key differs, or that was trained once more."""
+    arrays = {'params/kernel': ['float32[3]', '2bea5f7d']}
+    a_saved_run(tmp_path, checkpoints=[40], arrays=arrays)
+    (path,) = tmp_path.glob('checkpoints/40/position/metadata')
+    position = json.loads(path.read_text())
+    path.write_text(json.dumps({**position, 'digest': files.checksum(position)}))
+    for digest, there in ((files.checksum(arrays), True), ('0' * 8, False)):
+        for summary in tmp_path.glob('evaluation/*/**/summary.json'):
+            content = {**json.loads(summary.read_text()), 'model_digest': digest}
+            summary.write_text(json.dumps(content))
+        run = runs.open_run(str(tmp_path))
+        assert bool(run.results) == there
+        assert all(f"not of this run: model_digest is '{digest}', not" in p for p in run.problems)
+    path.write_text(path.read_text().replace('2bea', '2beb'))  # nor is what is damaged believed
+    assert runs.open_run(str(tmp_path)).results
+
+
 @pytest.mark.parametrize('says', [False, True])
 def test_results_under_the_name_of_another_data_set_are_named(tmp_path, capsys, says):
     fabricate.run(tmp_path, 'convtasnet', sounds=False, test_sets=('alpha', 'beta'), oracle=False)

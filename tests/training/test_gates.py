@@ -78,7 +78,7 @@ def test_means_are_over_all_frames_of_the_whole_split(run, tmp_path):
         kept.append(probed(task, state, batch))
     with np.load(tmp_path / 'gates' / '000000001.npz') as content:
         np.testing.assert_allclose(content['mean_N'], np.concatenate(kept).mean(0), rtol=1e-5)
-        assert content['examples'] == 9
+        assert content['examples'] == 9 and content['trained_on'] == source.metadata['name']
 
 
 def test_long_utterances_are_averaged_in_blocks(run, tmp_path):
