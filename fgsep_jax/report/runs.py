@@ -384,7 +384,11 @@ def find(folder, problems=None):
 
 def no_runs(folder):
     """The ResultsError of a folder without a run in it or below."""
-    if not os.path.isdir(folder):
+    try:
+        os.listdir(folder)
+    except PermissionError as error:  # of one above it, too
+        return ResultsError(f'{folder} cannot be read: {files.why(error)}')
+    except (OSError, ValueError):
         return ResultsError(f'there is no folder {folder}')
     return ResultsError(
         f'{folder} holds no runs: no config.json in it or below. Train one with'

@@ -424,6 +424,15 @@ def test_a_folder_that_may_not_be_listed_is_named(folder, name, monkeypatch, cap
         assert error.startswith(f'error: {place} holds no readable run: {said}')
 
 
+def test_a_folder_below_one_that_may_not_be_entered_is_not_said_to_be_missing(monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', path)
+
+    monkeypatch.setattr(os, 'listdir', refuse)
+    assert command.main(['--runs=/closed/run']) == 2
+    assert capsys.readouterr().err == 'error: /closed/run cannot be read: Permission denied\n'
+
+
 def test_loops_of_links_end(folder):
     for path in (folder / 'damaged', folder / 'damaged' / 'evaluation', folder):
         for i in range(3):
