@@ -162,18 +162,22 @@ class Manifest:
 
     def is_done(self, job, folder, beside=()):
         """Whether a recording is unchanged since its parts, all there, were written this way."""
-        row = self.rows.get(self.key(job), {})
         if not self.says_done(job) or not self.is_ours(job, labels=bool(beside)):
             return False
         try:
             about = os.stat(job.source)
         except OSError:  # what is wrong with it is said where it is read
             return False
-        before = row['bytes'].partition(_PARTS)[0], row['modified']
-        same = before == (str(about.st_size), str(about.st_mtime_ns))
         paths = [os.path.join(folder, path) for path in (*job.outputs.values(), *beside)]
         there = all(map(os.path.isfile, paths)) and all(map(_size, paths[: len(job.outputs)]))
-        return same and there and not self.changed(job)
+        return self._is_unchanged(job, about) and there and not self.changed(job)
+
+    def _is_unchanged(self, job, about):
+        row = self.rows.get(self.key(job), {})
+        if about is None or not row:
+            return False
+        before = row['bytes'].partition(_PARTS)[0], row['modified']
+        return before == (str(about.st_size), str(about.st_mtime_ns))
 
     def changed(self, job):
         """Parts that have another number of bytes than were written, but for empty ones."""
@@ -217,8 +221,9 @@ class Manifest:
 
     def add(self, job, status, about=None, **values):
         """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
-        row = dict.fromkeys(COLUMNS, '')
-        settings = self._settings + self._labels
+        row, stays = dict.fromkeys(COLUMNS, ''), self._is_unchanged(job, about)
+        labels = self._labels or _LABELS * (stays and self.is_ours(job, labels=True))
+        settings = self._settings + labels
         path = job.source if job.source == '-' else os.path.abspath(job.source)
         row |= {'path': path, 'outputs': self.key(job), 'settings': settings}
         if about is not None:

@@ -728,6 +728,20 @@ def test_what_is_in_the_way_of_a_part_is_refused_before(sounds, tmp_path, capsys
     assert os.listdir(out) == [name]
 
 
+def test_labels_stay_ours_where_a_part_is_made_anew(sounds, tmp_path, capsys):
+    path, out = wave(tmp_path / 'a.wav'), tmp_path / 'out'
+    words = [sounds, path, '-o', out]
+    assert run(*words, '--labels') == 0
+    (out / 'a_foreground.wav').unlink()
+    assert run(*words) == 0
+    capsys.readouterr()
+    assert run(*words, '--labels') == 0
+    assert 'is done already' in capsys.readouterr().out
+    wave(tmp_path / 'a.wav', noise(seed=1))  # of another recording they are others
+    assert run(*words) == 0
+    assert run(*words, '--labels') == 2
+
+
 def test_labels_of_others_stay(sounds, tmp_path, capsys):
     wave(tmp_path / 'a.wav')
     (tmp_path / 'out').mkdir()
