@@ -387,7 +387,7 @@ def test_a_data_set_called_as_the_beginning_of_another_is_another(tmp_path):
     fabricate.run(tmp_path / 'one', 'blstm_m1', test_sets=('near',), sounds=False)
     fabricate.run(tmp_path / 'two', 'blstm_m2', test_sets=(), sounds=False)
     config = fabricate.load('blstm_m2', 'demo')
-    config.data.dir = '/nowhere/near'
+    config.data.dir = '/nowhere/alpha'
     fabricate.result(tmp_path / 'two', config, 'near-far-c1', '', 1.0, 6, 0)
     for path, changed in (
         ('config.json', {'preset': 'small'}),

@@ -801,7 +801,7 @@ def test_a_longer_file_takes_no_more_memory(tmp_path, monkeypatch, name):
         with tracing() as peak:
             separator.separate_file(path, tmp_path, segment=1.0, overlap=0.5, labels=True)
             most.append(peak())
-    assert most[2] < most[1] + 200_000 < 8_000_000  # the third holds 11.5 MB, of both parts 23
+    assert most[2] < most[1] + 500_000 < 8_000_000  # the third holds 11.5 MB, of both parts 23
 
 
 @contextlib.contextmanager
