@@ -98,7 +98,7 @@ def _of_ffmpeg(file: BinaryIO) -> Callable[[BinaryIO, int], Length] | None:
     """As `_of_libsndfile`, of forms that ffmpeg reads: cut ones without a word, and libsndfile,
     where they are called .mp3, as noise."""
     head = _read(file, 0, 16)
-    if head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'styp'):
+    if head[4:8] in _BOXES:
         return _boxes
     if head[:4] == b'RIFF' and head[8:12] == b'AVI ':
         return _avi
@@ -335,7 +335,8 @@ def _asf(file: BinaryIO, size: int) -> Length:
     count, at = int.from_bytes(_read(file, 24, 4), 'little'), 30
     for _ in range(min(count, 100)):
         head = _read(file, at, 92)
-        if head[:16] == _ASF_PROPERTIES and not head[88] & 1:  # no broadcast
+        # The flags of a broadcast say that its size is unknown.
+        if head[:16] == _ASF_PROPERTIES and len(head) > 88 and not head[88] & 1:
             promised = int.from_bytes(head[40:48], 'little')
             if promised > size:
                 return Length(

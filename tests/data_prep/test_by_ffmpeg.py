@@ -225,6 +225,10 @@ def test_what_is_cut_between_two_packets_is_not_whole(tmp_path, form, codec, fla
         # Nothing counts the parts of a stream that is made as it is sent.
         at_a_part = whole[end + 4 : end + 8] in (b'sidx', b'moof', b'styp')
         assert inspect(path).problem == 'truncated' or at_a_part
+    for size in range(0, 150, 7):  # within a header
+        path.write_bytes(whole[:size])
+        with pytest.raises(audio_files.BadInput), audio_files.for_libsndfile(str(path)):
+            pass
     path.write_bytes(whole[: int(packets[len(packets) // 2]['pos']) + 9])  # within a packet
     recording = FileRecording(str(path), folder=str(tmp_path), cut=(cut := set()))
     assert 1000 < sum(map(len, recording.blocks())) < 9600 and cut
