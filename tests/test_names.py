@@ -207,6 +207,23 @@ def test_cells_of_ordinary_rows_are_as_ever():
     assert names.csv_text([['=1', "'=1", '-rf']]) == "'=1,''=1,'-rf\n"
 
 
+odd = st.sampled_from(('', ',', '"', '\n', '\r', 'a', 'a b', 'é', None, 1, -0.5, float('nan')))
+
+
+@given(st.lists(st.lists(odd, max_size=3), max_size=4))
+@example([[None], ['a']])
+@example([[], ['a']])
+@example([['\n', '"'], []])
+@settings(max_examples=500, deadline=None)
+def test_lines_without_and_with_quotes_are_the_writers(rows):
+    expected = ''
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator='\r\n').writerow(row)
+        expected += line.getvalue()[:-2] + '\n'
+    assert names.csv_lines(iter(rows)) == expected
+
+
 @pytest.mark.parametrize('name', HOSTILE)
 @pytest.mark.parametrize('cell', [False, True])
 def test_markdown_shows_the_name(name, cell):
