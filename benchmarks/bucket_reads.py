@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from unittest import mock
 
 from benchmarks import input as input_lib
 from fgsep_jax import command_line, config as config_lib
@@ -29,8 +30,9 @@ def served(seconds):
     command = [sys.executable, SERVER, '0', str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
-            os.environ.update(pair.split('=', 1) for pair in server.stdout.readline().split())
-            yield
+            place = dict(pair.split('=', 1) for pair in server.stdout.readline().split())
+            with mock.patch.dict(os.environ, place):
+                yield
         finally:
             server.kill()
 

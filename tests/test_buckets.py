@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import bucket_reads
 from data_prep import folder_2mix
 from fgsep_jax import (
     buckets,
@@ -506,6 +508,19 @@ def test_records_are_fetched_by_their_very_bytes_and_many_at_once(server, tmp_pa
     with ThreadPoolExecutor(8) as pool:
         assert len([*pool.map(there.__getitem__, range(8))]) == 8
     assert server.most == 8
+
+
+@needs('gcsfs')
+def test_what_threads_are_worth_at_a_bucket_is_measured(server, monkeypatch, capsys):
+    monkeypatch.setattr(bucket_reads, 'RECORDS', 8)
+    monkeypatch.setattr(bucket_reads, 'TURNS', 1)
+    server.latency = 0.1
+    bucket_reads.measure('short', config_lib.load('convtasnet'), 4)
+    name, one, times = re.fullmatch(
+        r'(\w+): records of \d+ kB, (\d+) a second by one thread, \d+ by 4: ([\d.]+) times\n',
+        capsys.readouterr().out,
+    ).groups()
+    assert name == 'short' and int(one) <= 10 and float(times) > 1
 
 
 STATE = {'kernel': np.arange(6.0, dtype=np.float32)}
