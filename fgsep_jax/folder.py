@@ -41,7 +41,8 @@ SCORED = {'speech': 100, 'foreground': 50}  # mixtures of a split that is evalua
 SPLITS = 3  # training, validation, test: each needs something of its own
 FEW = {'people': 30, 'recordings': 100, 'hours': 1.0, 'classes': 6}
 ENOUGH_DB = 3.0  # below it one hardly hears that anything was done
-LATE = 0.8  # share of a training after which its best validation says that it was too short
+LATE = 0.8  # share of a training after which its best validation says that it was too short,
+SINCE = 3  # if not as many came after it, which halve the learning rate
 RECORD = 'folder.json'
 CLASSES = 'classes.csv'
 _FASTER = 4  # at most, that CPUs are with the operations of a large model than of a small one
@@ -145,7 +146,7 @@ def _by_role(survey):
 def _time(recordings):
     seconds = sum(recording['seconds'] for recording in recordings)
     if seconds < 60:
-        return counted(math.ceil(seconds), 'second')
+        return counted(max(1, round(seconds)), 'second')
     return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
 
 
@@ -246,9 +247,10 @@ def _too_little(survey):
         for role, groups in _by_role(survey).items():
             small = sorted(name for name in groups if _recordings(groups[name]) < SPLITS)
             if small:
+                each, taken = (' each', 'taken together') if small[1:] else ('', 'kept')
                 yield (
-                    f'of {role} {", ".join(small)} there are fewer than {SPLITS} recordings each,'
-                    ' too few for training, validation and test: taken together as one class'
+                    f'of {role} {", ".join(small)} there are fewer than {SPLITS} recordings{each},'
+                    f' too few for training, validation and test: {taken} as one class'
                 )
             if len(groups) - len(small) < FEW['classes']:
                 few.append(role)
@@ -706,8 +708,8 @@ def verdict(run):
     steps_N, losses_N = run.curves.get(('validation', 'loss'), ((), ()))
     helps = 'more recordings would help, or a larger --minutes'
     if len(losses_N):
-        best = steps_N[losses_N.argmin()]
-        if best > LATE * steps_N[-1]:
+        best, since = steps_N[losses_N.argmin()], len(losses_N) - 1 - losses_N.argmin()
+        if best > LATE * steps_N[-1] and since < SINCE:
             helps = (
                 'it was still getting better in the end: the same command with'
                 f' --minutes={2 * minutes:g} goes on'

@@ -451,21 +451,20 @@ def separate(words, args):
                 manifest = manifest_of(separator.identity)
                 look = dict(overwrite=args.overwrite, labels=args.labels)
                 waiting = _waiting(jobs, manifest, folder, **look)
+            step = f', step {separator.step}' if separator.step else ''  # a model from elsewhere
             say(
-                f'{names.counted(len(waiting), "recording")}; {separator.name}, step'
-                f' {separator.step}, {separator.sample_rate:,} Hz: {" + ".join(parts)}'
+                f'{names.counted(len(waiting), "recording")}; {separator.name}{step},'
+                f' {separator.sample_rate:,} Hz: {" + ".join(parts)}'
             )
             with stopping.finishing(manifest.leave):
                 status = _all(separator, waiting, args, how, background, manifest, say)
         manifest.settle()
         if args.page:
             try:
-                _page(jobs[: args.page], args, about.name, say, manifest)
+                _page(jobs, args, about.name, say, manifest)
             except OSError as error:  # a full disk: what is done is done
                 status = 1
                 print(f'error: {folder}/{PAGE}: {files.why(error)}', file=sys.stderr)
-            if len(jobs) > args.page:
-                say(f'(the first {args.page} of {len(jobs)}; --page={len(jobs)} shows all)')
     return status
 
 
@@ -518,7 +517,7 @@ def _live(words, args):
 
 
 def _page(jobs, args, model, say, manifest):
-    """Writes index.html with the recordings that are done."""
+    """Writes index.html with the first recordings that are done, as many as asked for."""
     from fgsep_jax.separation import page
 
     shown_jobs = []
@@ -529,8 +528,10 @@ def _page(jobs, args, model, say, manifest):
             shown_jobs.append((job.label, source, paths, args.start))
     if shown_jobs:
         path = os.path.join(args.output_dir, PAGE)
-        files.write({path: page.render(shown_jobs, model=model, say=say)})
+        files.write({path: page.render(shown_jobs[: args.page], model=model, say=say)})
         say(f'listen: {path}')
+        if len(shown_jobs) > args.page:
+            say(f'(the first {args.page} of {len(shown_jobs)}; --page={len(shown_jobs)} shows all)')
 
 
 def _check_page(folder):

@@ -625,10 +625,12 @@ def test_the_shortest_label_is_one_wherever_it_stands(start):
 @pytest.mark.slow
 def test_a_page_to_listen_to(sounds, tmp_path, capsys):
     wave(tmp_path / 'a<b>.wav', noise(9000, 2))
+    wave(tmp_path / 'c.wav')
     (tmp_path / 'b.wav').write_text('x')
-    out = tmp_path / 'out'
-    words = [sounds, tmp_path / 'a<b>.wav', tmp_path / 'b.wav', '-o', out, '--page=5']
+    out, files = tmp_path / 'out', [tmp_path / name for name in ('b.wav', 'a<b>.wav', 'c.wav')]
+    words = [sounds, *files, '-o', out, '--page=1']
     assert run(*words) == 1
+    assert '(the first 1 of 2; --page=2 shows all)' in capsys.readouterr().out
     html = (out / 'index.html').read_text()
     assert html.count('<audio') == 3 and 'a&lt;b&gt;.wav' in html and 'a<b>' not in html
     assert run(*words) == 1  # its own page may be replaced
