@@ -330,7 +330,7 @@ def a_run(gain, best, last=10, of='', **config):
         ),
         (a_run(-0.4, 9), 'no better than doing nothing: do not use it; it was still', 'hardly'),
         (a_run(0.0, 10), 'the same command with --minutes=60 goes on', 'more recordings'),
-        (a_run(1.0, 26, last=32), 'best after 81% of the training: more minutes will not', 'goes on'),
+        (a_run(1.0, 26, last=32), 'best after 81% of the training: more', 'goes on'),
         (a_run(1.0, 30, last=32), 'it was still getting better', 'best after'),
         (a_run(-2.0, 3), 'best after 30% of the training: more minutes will not help', 'goes on'),
         (a_run(1.0, 3), 'help, more recordings would. A training that starts from a', 'goes'),
