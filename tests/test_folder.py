@@ -203,7 +203,7 @@ def test_what_is_too_little_is_said():
     found |= {'unusable': {'needs ffmpeg': 2}, 'elsewhere': 1}
     lines = '\n'.join(folder.describe(found, 44100))
     assert 'foreground: 2 classes, 5 recordings, 10 seconds; background: 1 class, 5' in lines
-    assert 'of foreground cat there are fewer than 3 recordings each' in lines
+    assert 'of foreground cat there are fewer than 3 recordings, too few' in lines
     assert 'fewer than 6 foreground and background classes of 3 recordings: none is' in lines
     assert '10 sounds are few' in lines
     assert '2 files left out: needs ffmpeg' in lines and '1 file left out: outside the' in lines

@@ -21,14 +21,17 @@ def floats(name, signal, forms):
     """A signal that somebody gives as an array of floats, whatever library it is of.
 
     Raises:
-      ValueError: the argument of that `name` has other numbers, some that are masked, or none of
-        the `forms`' shapes.
+      ValueError: the argument of that `name` has other numbers, some that are masked, rows of
+        several lengths, or none of the `forms`' shapes.
     """
-    if np.ma.is_masked(signal):
+    if _is_masked(signal):
         raise ValueError(f'{name} has masked samples: fill them in, or leave them out')
     if str(getattr(signal, 'dtype', '')) == 'bfloat16':  # no float to NumPy
         signal = signal.astype(np.float32)
-    signal = np.asarray(signal)
+    try:
+        signal = np.asarray(signal)
+    except ValueError as error:  # its words are on setting an element with a sequence
+        raise ValueError(f'{name} has rows of several lengths: must be an array') from error
     if not 1 <= signal.ndim <= len(forms) or not np.issubdtype(signal.dtype, np.floating):
         what, kind = f'{signal.dtype}{list(signal.shape)}', signal.dtype.kind
         if kind not in 'biufc':
@@ -38,6 +41,13 @@ def floats(name, signal, forms):
             f'{name} is {what}: must be floats {" or ".join(forms)}{helps.get(kind, "")}'
         )
     return signal
+
+
+def _is_masked(signal):
+    """Whether samples are masked, of an array or of one in a list."""
+    if isinstance(signal, list | tuple):
+        return any(_is_masked(x) for x in signal if isinstance(x, list | tuple | np.ndarray))
+    return np.ma.is_masked(signal)
 
 
 def too_loud(peak):

@@ -7,7 +7,7 @@ import numpy as np
 from fgsep_jax.models.encoders import Encoder, frame_count
 from fgsep_jax.models.tcn import TCN
 from fgsep_jax.separation import engine, windows
-from fgsep_jax.separation.recording import LOUDEST, Resampler, floats
+from fgsep_jax.separation.recording import LOUDEST, Resampler, floats, length_at
 
 # Samples of the lower rate that soxr's two streams hold back at most: 2,576 were measured, of
 # models of 8 to 44.1 kHz and signals of 1 to 768 kHz.
@@ -119,6 +119,8 @@ class Stream:
         made = [np.zeros((len(self._names), 0), np.float32)]
         if self._resamplers:
             rest_T = self._resamplers[0].take(np.zeros((0, 1), np.float32), last=True)[:, 0]
+            whole = length_at(self._raw_taken, self._rate, self._own_rate)
+            rest_T = _of_length(rest_T[None], whole - self._taken)[0]
             self._taken += len(rest_T)
             made.append(self._advance(rest_T))
         if self._taken:

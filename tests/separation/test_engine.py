@@ -121,6 +121,8 @@ def test_jax_arrays_are_taken(sounds):
         (np.zeros(0, np.float32), 'empty'),
         (np.array([0.0, np.nan]), 'not finite'),
         (np.ma.masked_greater([0.0, 0.5], 0.2), 'signal has masked samples'),
+        ([np.ma.masked_greater([0.0, 0.5], 0.2), np.zeros(2)], 'signal has masked samples'),
+        ([[0.0, 0.5], [0.0]], 'signal has rows of several lengths'),
         (np.array([0.0, np.inf, 1e36]), 'not finite: nan or inf'),
         (np.full(9, 1e300), r'too loud: a peak of 1e.300; full scale is 1$'),
         (np.full((2, 9), 3e38, np.float32), r'too loud: a peak of 3e.38'),
