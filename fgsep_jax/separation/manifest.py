@@ -1,10 +1,12 @@
 """The list of what was separated into a folder: a line a recording."""
 
+import codecs
 import contextlib
 import csv
 import io
 import json
 import os
+import re
 import threading
 
 from fgsep_jax import config as config_lib, files, names
@@ -19,6 +21,10 @@ PATIENCE = 5.0  # seconds that the end of a process waits for a line that is bei
 
 _PARTS = ' -> '  # between the bytes of a recording and those of its parts
 _LABELS = ' labels'  # behind the settings of a line whose labels were written, too
+# Beside what a spreadsheet would take for a number, and round; manifests of before lack them.
+_NS, _DIGEST = ' ns', 'digest '
+_NO_UTF8 = re.compile('[\udc80-\udcff]')
+_DAMAGED = 'is damaged, or of another version'
 
 
 class MistakeError(config_lib.ConfigError):
@@ -29,41 +35,63 @@ class _DamagedError(MistakeError):
     """A manifest of ours that cannot be read any more."""
 
 
-def _read_manifest(path):
-    """Text of a manifest of ours, a spreadsheet may have saved it.
+def _read_manifest(path, helps):
+    """What is in a manifest of ours; a spreadsheet may have saved it, by its own separator, quotes
+    and coding.
+
+    Args:
+      path: of the file.
+      helps: what to do about one of ours that is damaged.
+
+    Returns:
+      Its _Rows, and whether another line can be put behind it.
 
     Raises:
-      MistakeError: it cannot be read, is damaged, or somebody else's.
+      MistakeError: it cannot be read, is damaged (_DamagedError), or somebody else's.
     """
     content = files.read_bytes(path, MistakeError, most=1 << 30)
-    text = content.decode('utf-8-sig', 'surrogateescape')
-    first, end, _ = text.partition('\n')
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode('utf-16', 'replace')
+    else:
+        text = content.decode('utf-8-sig', 'surrogateescape')
+    first = re.match(r'[^\r\n]*', text)[0]
+    separator = max(',;\t', key=first.count)
     header = ','.join(COLUMNS)
-    if first.removesuffix('\r') == header or (not end and header.startswith(first)):  # full disk
-        return text
+    if first == text and header.startswith(first):  # a disk was full
+        return _Rows(), False
+    if first.replace('"', '').split(separator) == [*COLUMNS]:
+        is_as_written = content.startswith(f'{header}\n'.encode()) and content.endswith(b'\n')
+        rows, fault = _rows(text, separator)
     # Most of its columns, or the names of parts as they are written here.
-    is_ours = sum(column in first for column in COLUMNS) > len(COLUMNS) // 2
-    if is_ours or '"[""' in text:
-        raise _DamagedError(
-            f'{shown(path)} is damaged, or of another version: move it away, or --overwrite'
+    elif sum(column in first for column in COLUMNS) > len(COLUMNS) // 2 or '"[""' in text:
+        fault = _DAMAGED
+    else:
+        raise MistakeError(
+            f'{shown(path)} is there, and not from this command: move it away, or give another -o'
         )
-    raise MistakeError(
-        f'{shown(path)} is there, and not from this command: move it away, or give another -o'
-    )
+    if fault:
+        raise _DamagedError(f'{shown(path)} {fault}: {helps}')
+    return rows, is_as_written
 
 
-def _rows(text):
-    """Its lines {outputs: {column: text}}, without those that a killed process cut."""
+def _rows(text, separator):
+    """Its lines {outputs: {column: text}}, without those that a killed process cut; what is wrong
+    with another one."""
     before = csv.field_size_limit(1 << 30)  # a damaged line is one that does not count
     try:
-        lines = list(csv.DictReader(io.StringIO(text, newline='')))
+        lines = list(csv.DictReader(io.StringIO(text, newline=''), delimiter=separator))
     finally:
         csv.field_size_limit(before)
-    rows = _Rows()
+    rows, fault = _Rows(), ''
     for row in lines:
         if None not in row and None not in row.values():
-            rows.put({key: names.from_cell(value) for key, value in row.items()})
-    return rows
+            row = {key: names.from_cell(value) for key, value in row.items()}
+            if _NO_UTF8.search(row['path'] + row['outputs']):
+                fault = 'is not UTF-8 any more (a spreadsheet can save it so)'
+            elif not _paths(row['outputs']):
+                fault = _DAMAGED
+            rows.put(row)
+    return rows, fault
 
 
 class _Rows(dict):
@@ -86,12 +114,19 @@ class _Rows(dict):
 
 
 def written_into(folder):
-    """Paths of the parts that a manifest in a folder lists; none where it is somebody else's."""
+    """Paths of the parts that a manifest in a folder lists; none where it is somebody else's.
+
+    Raises:
+      MistakeError: it is ours, and damaged: nothing says which are parts.
+    """
+    helps = 'move it away with the parts that it listed, or name the recordings alone'
     try:
-        rows = _rows(_read_manifest(os.path.join(folder, MANIFEST)))
-        return {os.path.join(folder, path) for key in rows for path in _paths(key)}
+        rows, _ = _read_manifest(os.path.join(folder, MANIFEST), helps)
+    except _DamagedError:
+        raise
     except MistakeError:
         return set()
+    return {os.path.join(folder, path) for key in rows for path in _paths(key)}
 
 
 def _text(paths):
@@ -148,13 +183,12 @@ class Manifest:
         self._mutex = threading.RLock()  # of the file and the rows
         if os.path.lexists(self._path):
             try:
-                text = _read_manifest(self._path)
+                self.rows, self._is_whole = _read_manifest(
+                    self._path, 'move it away, or --overwrite'
+                )
             except _DamagedError:
                 if not overwrite:
                     raise
-                text = ''
-            self.rows = _rows(text)
-            self._is_whole = text.endswith('\n')
 
     @staticmethod
     def key(job):
@@ -176,7 +210,7 @@ class Manifest:
         row = self.rows.get(self.key(job), {})
         if about is None or not row:
             return False
-        before = row['bytes'].partition(_PARTS)[0], row['modified']
+        before = row['bytes'].partition(_PARTS)[0], row['modified'].removesuffix(_NS)
         return before == (str(about.st_size), str(about.st_mtime_ns))
 
     def changed(self, job):
@@ -201,7 +235,8 @@ class Manifest:
         return row['settings'].endswith(_LABELS) or not labels
 
     def _is_same(self, row):
-        return row.get('settings', '').removesuffix(_LABELS) == self._settings
+        settings = row.get('settings', '').removeprefix(_DIGEST).removesuffix(_LABELS)
+        return settings == self._settings
 
     def whose(self, path, job):
         """Words on a file that is there and not ours (`is_ours`), and what helps."""
@@ -223,11 +258,11 @@ class Manifest:
         """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
         row, stays = dict.fromkeys(COLUMNS, ''), self._is_unchanged(job, about)
         labels = self._labels or _LABELS * (stays and self.is_ours(job, labels=True))
-        settings = self._settings + labels
+        settings = _DIGEST + self._settings + labels
         path = job.source if job.source == '-' else os.path.abspath(job.source)
         row |= {'path': path, 'outputs': self.key(job), 'settings': settings}
         if about is not None:
-            row |= {'bytes': about.st_size, 'modified': about.st_mtime_ns}
+            row |= {'bytes': about.st_size, 'modified': f'{about.st_mtime_ns}{_NS}'}
             if status.startswith('done'):
                 paths = [os.path.join(self._folder, path) for path in job.outputs.values()]
                 row['bytes'] = f'{about.st_size}{_PARTS}{" ".join(str(_size(p)) for p in paths)}'

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
@@ -570,6 +571,19 @@ def test_a_rate_of_standard_input_needs_standard_input(sounds, tmp_path, capsys)
     assert '--raw_rate=8000: is of standard input, and there is no -' in capsys.readouterr().err
 
 
+def saved(coding='utf-8-sig', **how):
+    """What a spreadsheet makes of a manifest: numbers have six digits."""
+
+    def change(data):
+        text = io.StringIO()
+        for row in csv.reader(io.StringIO(data.decode(), newline='')):
+            cells = [f'{float(cell):.6G}' if names._is_number(cell) else cell for cell in row]
+            csv.writer(text, **how).writerow(cells)
+        return text.getvalue().encode(coding)
+
+    return change
+
+
 MANIFESTS = {
     'carriage returns': (lambda data: data.replace(b'\n', b'\r\n'), ''),
     'a byte-order mark': (lambda data: b'\xef\xbb\xbf' + data, ''),
@@ -577,6 +591,11 @@ MANIFESTS = {
         lambda data: b'\xef\xbb\xbf' + data.replace(b'\n', b'\r\n'),
         '',
     ),
+    'between semicolons': (saved(delimiter=';'), ''),
+    'between tabs, in UTF-16': (saved('utf-16', delimiter='\t'), ''),
+    'all cells quoted': (saved(quoting=csv.QUOTE_ALL), ''),
+    'of an earlier version': (lambda data: re.sub(b' ns|digest ', b'', data), ''),
+    'in Latin-1': (saved('latin-1'), 'is not UTF-8'),
     'a flipped bit': (lambda data: bytes([data[0] ^ 1]) + data[1:], 'damaged'),
     'semicolons': (lambda data: data.replace(b',', b';'), 'damaged'),
     'without its first bytes': (lambda data: data[100:], 'damaged'),
@@ -587,28 +606,38 @@ MANIFESTS = {
 
 @pytest.mark.parametrize('change, fault', MANIFESTS.values(), ids=MANIFESTS)
 def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
-    path = tmp_path / 'a.wav'
+    path, settings = tmp_path / 'ä.wav', '1234567890123e45'  # a digest, and a number
     path.touch()
     (job,) = jobs(tmp_path, path)
     for name in job.outputs.values():
         (tmp_path / name).write_text('x')
-    Manifest(tmp_path, 'settings').add(job, 'done', path.stat())
+    Manifest(tmp_path, settings).add(job, 'done', path.stat())
     file = tmp_path / 'manifest.csv'
     file.write_bytes(content := change(file.read_bytes()))
     if not fault:
-        assert Manifest(tmp_path, 'settings').is_done(job, tmp_path)
+        assert Manifest(tmp_path, settings).is_done(job, tmp_path)
+        assert inputs.listed([str(tmp_path)])[0] == [(str(path), '.')]
+        Manifest(tmp_path, settings).add(job, 'failed')  # behind what there is
+        assert [row['status'] for row in rows(tmp_path)][-1] == 'failed'
         return
+    if fault == 'not from this command':
+        assert len(inputs.listed([str(tmp_path)])[0]) == 3
+    else:
+        with pytest.raises(MistakeError, match=f'{fault}.*: move it away with .* parts') as refused:
+            inputs.listed([str(tmp_path)])
+        assert 'overwrite' not in str(refused.value)
+        assert inputs.listed([str(path)])[0] == [(str(path), '')]
     with pytest.raises(MistakeError, match=fault) as refused:
-        Manifest(tmp_path, 'settings')
+        Manifest(tmp_path, settings)
     assert 'move it away' in str(refused.value)
-    assert ('--overwrite' in str(refused.value)) == (fault == 'damaged')
-    if fault == 'damaged':
-        manifest = Manifest(tmp_path, 'settings', overwrite=True)
+    assert ('--overwrite' in str(refused.value)) == (fault != 'not from this command')
+    if fault != 'not from this command':
+        manifest = Manifest(tmp_path, settings, overwrite=True)
         manifest.add(job, 'done', path.stat())
-        assert Manifest(tmp_path, 'settings').is_done(job, tmp_path)
+        assert Manifest(tmp_path, settings).is_done(job, tmp_path)
     else:
         with pytest.raises(MistakeError, match=fault):
-            Manifest(tmp_path, 'settings', overwrite=True)
+            Manifest(tmp_path, settings, overwrite=True)
         assert file.read_bytes() == content
 
 
