@@ -1,7 +1,6 @@
 """All metrics of one separated example, and their improvement over the mixture."""
 
 import numpy as np
-import scipy.optimize
 
 from fgsep_jax.metrics import bss_eval
 from fgsep_jax.metrics.quality import MEASURES, WORST
@@ -194,6 +193,8 @@ def finite(estimate_ST: np.ndarray) -> np.ndarray:
 
 
 def _best_order(si_snr_RE):
+    import scipy.optimize  # not before something is scored: it takes a sixth of a start
+
     return scipy.optimize.linear_sum_assignment(si_snr_RE, maximize=True)
 
 
