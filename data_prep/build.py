@@ -45,6 +45,7 @@ from data_prep.output import (
     STAGED,
     STAGING,
     Part,
+    check_name,
     clear,
     listing,
     make_room,
@@ -54,7 +55,7 @@ from data_prep.output import (
     written,
 )
 from data_prep.recordings import Recording, grouped
-from fgsep_jax import buckets, files, lock, names
+from fgsep_jax import buckets, files, lock
 from fgsep_jax.data import audio_files, records
 from fgsep_jax.names import counted
 
@@ -471,11 +472,10 @@ def run(
         OSError: if `output_dir` cannot be written.
     """
     job = Job(**what)
-    if not job.name.isidentifier() or not job.name.islower() or names.part(job.name) != job.name:
-        raise ValueError(
-            f'name {job.name!r}: use small letters, digits and _, first a letter, at most '
-            f'{names.LONGEST} bytes'
-        )
+    try:
+        check_name(job.name)
+    except ValueError as error:
+        raise ValueError(f'name {job.name!r}: {error}') from None
     check_unique([x.id for x in job.utterances], 'utterance')
     if dry_run:
         return _dry_run(job)

@@ -18,7 +18,7 @@ import unicodedata
 
 from data_prep import mixtures, pairing, progress, recordings, report as reports, tables
 from data_prep.mixtures import Mixture
-from data_prep.output import check_free, own_files
+from data_prep.output import check_free, check_name, own_files
 from data_prep.recordings import Recording
 from fgsep_jax import buckets, command_line, lock, names
 from fgsep_jax.names import counted
@@ -82,7 +82,9 @@ def parser(
         required='output_dir' not in defaults,
         help='folder of the data set',
     )
-    result.add_argument('--name', default=None, help="of the data set; default: its folder's name")
+    result.add_argument(
+        '--name', type=check_name, help="of the data set; default: its folder's name"
+    )
     result.add_argument(
         '--sample_rate', type=within(1000, 768_000, 'Hz', kind=int), default=8000, help='in hertz'
     )

@@ -11,7 +11,7 @@ import uuid
 
 import google_crc32c
 
-from fgsep_jax import buckets, files, lock
+from fgsep_jax import buckets, files, lock, names
 from fgsep_jax.data import records
 
 # Beside shards, indices and the completeness marker.
@@ -33,6 +33,20 @@ class Changed(RuntimeError):
 
     def __init__(self, path: str):
         super().__init__(f'[[{path} {CHANGED}]]')  # as `engine` finds it in what Beam makes of it
+
+
+def check_name(name: str) -> str:
+    """The name of a data set; shards and TFDS's class are called by it, so few texts can be one.
+
+    Raises:
+        ValueError: with the rule.
+    """
+    if not (name.isidentifier() and name.islower() and names.part(name) == name):
+        raise ValueError(
+            f'must be small letters, digits and _, first a letter, at most {names.LONGEST} bytes, '
+            "and no device's name"
+        )
+    return name
 
 
 @contextlib.contextmanager

@@ -100,9 +100,14 @@ def test_a_split_without_mixtures_is_one_line(corpus, tmp_path, caplog):
         (['--snr_db=-inf,5'], '--snr_db=-inf,5: must be two numbers from'),
         (['--snr_db=nan,nan'], '--snr_db=nan,nan: must be two numbers from'),
         (['--snr_db=5'], '--snr_db=5: must be two numbers'),
+        (['--name=+3'], '--name=+3: must be small letters, digits and _'),
+        (['--name=a('], '--name=a(: must be small letters'),
+        (['--name=Not-a-name'], '--name=Not-a-name: must be small letters'),
+        (['--name=con'], '--name=con: must be small letters'),
+        (['--name='], '--name=: must be small letters'),
     ],
 )
-def test_nonsense_numbers_are_refused_before_anything_is_read(tmp_path, capsys, flags, message):
+def test_nonsense_is_refused_before_anything_is_read(tmp_path, capsys, flags, message):
     with pytest.raises(SystemExit) as stop:
         run_folder(tmp_path / 'nowhere', tmp_path / 'out', *flags)
     assert stop.value.code == 2
