@@ -131,7 +131,8 @@ def read(
 ) -> tuple[list[Recording], list[Mixture]]:
     """The recordings and ready mixtures of each part.
 
-    A mixture whose name breaks a rule has a problem, and no sources.
+    A mixture whose name breaks a rule, or none of whose sources is there, has a problem and no
+    sources.
 
     Args:
         root: the folder that was given, for a refusal.
@@ -147,7 +148,8 @@ def read(
         noise: that of the noise; empty: there is none in the mixture.
         together: see `refuse_shared`.
     Raises:
-        TreeError: if one of `splits` has none, or `refuse_shared` refuses them.
+        TreeError: if one of `splits` has none, one is in two parts of a split, or `refuse_shared`
+            refuses them.
     """
     utterances, listed, strays = [], [], []
     for part, split in parts.items():
@@ -165,14 +167,15 @@ def read(
                 f'{len(sources) + 1} takes its mixtures'
             )
         by_folder = {name: by_stem(os.path.join(base, part, name)) for name in called}
-        names = {stem: paths for name in sources for stem, paths in by_folder[name].items()}
+        wanted = (mixture, *sources)
+        names = {stem: paths for name in wanted for stem, paths in by_folder[name].items()}
         for stem, paths in sorted(names.items()):
             name = os.path.basename(paths[0])
 
             def paths_in(folder):
                 return by_folder[folder].get(stem, [os.path.join(base, part, folder, name)])
 
-            ready = tuple(paths_in(mixture))
+            ready, kind, detail = tuple(paths_in(mixture)), '', ''
             try:
                 told = named(stem)
                 if told is None:  # not one of the mixtures; the report counts it
@@ -180,9 +183,14 @@ def read(
                     continue
                 speakers, levels = told
                 refuse_one_speaker(*speakers)
+                if not any(stem in by_folder[source] for source in sources):
+                    gone = (f'{part}/{printable(stem)}/{x}' for x in folders_of(len(sources)))
+                    kind, detail = 'source skipped', f'without {" and ".join(gone)}'
             except ValueError as error:
-                problem = {'problem': 'name breaks a rule', 'detail': str(error)}
-                listed.append(Mixture(printable(stem), split, ready=ready, **problem))
+                kind, detail = 'name breaks a rule', str(error)
+            if kind:
+                row = Mixture(printable(stem), split, ready=ready, problem=kind, detail=detail)
+                listed.append(row)
                 continue
 
             def stretch(folder, place, speaker='', **about):
@@ -219,5 +227,16 @@ def read(
             raise TreeError(
                 f'{base} has no mixtures for the split {split} (folder {folders}){bad}; {way}'
             )
+    groups = recordings.grouped(listed, lambda row: (row.split, row.id))
+    twice = [rows for rows in groups.values() if rows[1:]]
+    if twice:
+        places = [row.ready[0] for row in twice[0][:2]]
+        part = os.path.relpath(places[0], base).split(os.sep)[0]
+        raise TreeError(
+            f'{root}: {len(twice)} of {counted(len(groups), "mixture")} '
+            f'{"is" if len(twice) == 1 else "are"} in two parts of one split, e.g. '
+            f'{" and ".join(map(printable, places))}; leave one of them out, or '
+            f'--train_parts={part} takes one part alone'
+        )
     refuse_shared(root, utterances, listed, together=together)
     return utterances, listed

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import re
 import types
 
@@ -277,6 +278,21 @@ def test_librimix(tmp_path, inside, parts):
         assert [line.id[0] for line in chosen if line.split == 'train'] == ['1']
         with pytest.raises(recordings.TreeError, match='train-9'):
             librimix.read(str(tmp_path), train_parts=('train-9',))
+
+
+@pytest.mark.parametrize('there', [(), ('s1',), ('s2',)])
+def test_a_mixture_without_its_sources_is_a_mixture_skipped(tmp_path, there):
+    whole, half = '1-1-1_2-1-1', '1-1-2_2-1-2'
+    touch(tmp_path, *(f'dev/{folder}/{whole}.wav' for folder in ('mix_clean', 's1', 's2')))
+    touch(tmp_path, *(f'dev/{folder}/{half}.wav' for folder in ('mix_clean', *there)))
+    utterances, listed = librimix.read(str(tmp_path), splits=('validation',))
+    good = [dataclasses.replace(x, samples=9) for x in utterances if os.path.exists(x.path)]
+    rows = mixtures.listed(good, rows=listed)
+    lost = [f'dev/{half}/{x}' for x in ('s1', 's2') if x not in there]
+    assert [(row.id, row.problem) for row in rows] == [(whole, ''), (half, 'source skipped')]
+    if not there:
+        assert rows[1].detail == f'without {" and ".join(lost)}'
+    assert listed[1].ready == (f'{tmp_path}/dev/mix_clean/{half}.wav',)
 
 
 LINE = 'wsj0/si_tr_s/01t/01to030v.wav 0.44979 wsj0/si_tr_s/029/029o0311.wav -0.44979'

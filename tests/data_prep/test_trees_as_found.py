@@ -80,8 +80,16 @@ def test_librimix_refuses_a_speaker_in_two_splits_and_wsj0_takes_those_of_tr_in_
     with pytest.raises(recordings.TreeError, match="2 of 2 speakers.*'103' in test, train"):
         librimix.read(libri, splits=('train', 'test'))
     # The same speaker in two training parts is in one split.
-    one_split = make(tmp_path / 'one', ['train-100', 'train-360'], 'mix_clean', '103-1-1_104-1-1')
+    one_split = make(tmp_path / 'one', ['train-100'], 'mix_clean', '103-1-1_104-1-1')
+    make(tmp_path / 'one', ['train-360'], 'mix_clean', '103-1-1_104-1-2')
     assert len(librimix.read(one_split, splits=('train',))[1]) == 2
+    make(tmp_path / 'one', ['train-360'], 'mix_clean', '103-1-1_104-1-1')
+    said = '1 of 2 mixtures is.* one/train-100/mix_clean/(.*) and one/train-360/mix_clean/\\1; '
+    with pytest.raises(recordings.TreeError, match=said.replace('one/', f'{one_split}/')) as stop:
+        librimix.read(one_split, splits=('train',))
+    assert str(stop.value).endswith('--train_parts=train-100 takes one part alone')
+    part = librimix.read(one_split, splits=('train',), train_parts=('train-360',))
+    assert len(part[1]) == 2
     merl = make(tmp_path / 'wsj0', ['tr'], 'mix', '01to030v_0.4_029o0311_-0.4')
     make(tmp_path / 'wsj0', ['cv'], 'mix', '01to030x_0.4_029o0312_-0.4')
     assert len(wsj0.read(merl, splits=('train', 'validation'))[1]) == 2
