@@ -477,14 +477,16 @@ def resolved(name: str, roots: dict[str, str]) -> str:
         ValueError: it is below the folder of a flag that is not given, or leaves its folder.
     """
     match = re.fullmatch(r'\{(\w+)\}/(.*)', name, re.DOTALL)
-    if not match and (name.startswith('/') or '://' in name):
+    if not match and '://' in name:
         return name
+    if not match and name.startswith('/'):
+        return os.path.abspath(name)  # one file has one name
     flag, rest = match.groups() if match else ('input_dir', name)
     if flag not in roots:
         raise ValueError(f'--{flag} must name its folder')
     parts = rest.split('/')
-    if '.' in parts and '://' not in roots[flag]:  # as `find` writes them: one file has one name
-        parts = [part for part in parts if part != '.']
+    if '.' in parts and '://' not in roots[flag]:  # as `find` writes them
+        parts = [part for part in parts if part != '.'] or ['']
         rest = '/'.join(parts)
     if '..' in parts or '\0' in rest or ('' in parts and '://' not in roots[flag]):
         raise ValueError('must stay below its folder, without empty parts, `..` and NUL')

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from data_prep import listed, mixtures
+from data_prep import listed, mixtures, tables
 import trees
 
 PAIR = dict(split='test', id='a', path_1='spk0/u0.wav', path_2='spk1/u0.wav')
@@ -110,6 +110,10 @@ def table(*rows):
         (PAIR, {'path_1': '{input_dir}//etc/passwd'}, 'must stay below its folder, without empty'),
         (PAIR, {'path_1': 'x//y.wav'}, "path_1 is 'x//y.wav': must stay below its folder, without"),
         (PAIR, {'path_1': 'x%00.wav'}, "path_1 is 'x%00.wav': must stay below its folder, without"),
+        (PAIR, {'path_1': './'}, "path_1 is './': must stay below its folder, without"),
+        (PAIR, {'path_1': '.'}, "path_1 is '.': must stay below its folder, without"),
+        (PAIR, {'path_2': './.'}, "path_2 is './.': must stay below its folder, without"),
+        (READY, {'ready': '{input_dir}/.'}, "ready is '{input_dir}/.': must stay below its folder"),
     ],
 )
 def test_a_bad_cell_is_refused_in_one_line(tmp_path, row, cells, said):
@@ -139,6 +143,23 @@ def test_what_spreadsheets_write_is_taken(tmp_path):
     first, second = mixtures.from_csv(str(tmp_path / 't.csv'), {'input_dir': '/in'})
     assert (first.samples, first.sources[1].stop, first.anywhere) == (20665, 20665, True)
     assert (second.samples, second.anywhere, second.sources[0].path) == (1, False, '/in/x')
+
+
+@pytest.mark.parametrize(
+    'path', ['x.wav', './x.wav', '/in/x.wav', '/in//x.wav', '/in/./x.wav', '/in/a/../x.wav']
+)
+def test_a_file_has_one_name(path):
+    roots = {'input_dir': '/in'}
+    assert tables.resolved(path, roots) == '/in/x.wav'
+    assert tables.below('/in/x.wav', roots) == 'x.wav'
+
+
+def test_a_folder_where_a_file_should_be_is_a_file_skipped(tmp_path, capsys):
+    root = trees.folder(tmp_path / 'in', speakers=2, files=1)
+    (tmp_path / 't.csv').write_text(table(PAIR, PAIR | {'id': 'b', 'path_1': f'{root}/'}))
+    flags = [f'--mixtures={tmp_path}/t.csv', f'--input_dir={root}']
+    listed.main([*flags, f'--output_dir={tmp_path}/out'])
+    assert 'skipped 1 file and 1 mixture' in capsys.readouterr().out
 
 
 def test_what_lies_beyond_a_file_is_not_blamed_on_its_sound(tmp_path):
