@@ -192,3 +192,9 @@ def _at(tree, path):
     for key in path:
         tree = tree[key]
     return tree
+
+
+def test_a_folder_that_cannot_be_entered_is_not_said_to_be_empty(tmp_path):
+    (tmp_path / 'run').symlink_to('run')
+    with pytest.raises(config_lib.ConfigError, match='run/config.json cannot be read: Too many'):
+        run_folder.read_config(str(tmp_path / 'run'))

@@ -367,7 +367,14 @@ def read_config(workdir):
     """
     _check_path(workdir)
     path = os.path.join(workdir, 'config.json')
-    if not os.path.lexists(path):  # what else is in its place is named by who reads it
+    try:
+        os.lstat(path)  # what else is in its place is named by who reads it
+        there = True
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:  # a folder that may not be entered, links in a circle
+        raise config_lib.ConfigError(f'{path} cannot be read: {files.why(error)}') from error
+    if not there:
         below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
         if below:
             first = ''.join(f'\n  --workdir={shlex.quote(one)}' for one in below[:_MOST_NAMED])
