@@ -621,6 +621,9 @@ def _all(separator, jobs, args, how, background, manifest, say):
         say(f'note: {note}')
     most = args.seconds or math.inf
     lengths = [max(min(length - args.start, most), 0.0) for length in lengths]
+    if 'batch' in how and len(lengths) == len(jobs) and math.isfinite(sum(lengths)):
+        cut = engine.How(**{'segment': separator.how.segment, **how})
+        how = {**how, 'batch': min(cut.batch, engine.windows_in(max(lengths), cut))}
     progress = _Progress(sum(lengths, 0.0 if lengths else math.nan), args.json)
     failed = truncated = 0
     for job in jobs:
@@ -667,7 +670,8 @@ def _refusal(error):
     """Why a recording was not separated, and the flag that would have it."""
     reason = reason_of(error)
     if isinstance(error, BadInput):
-        reason = re.sub(r'\b(rate|channels)=', r'--\1=', reason)  # a keyword of the library's
+        keywords = r'\b(rate|channels|batch|segment)='  # of the library's
+        reason = re.sub(keywords, r'--\1=', reason)
         reason += '; --truncated takes what is there' if error.kind == 'truncated' else ''
     return reason
 

@@ -27,6 +27,7 @@ FAINTEST = 1e-30  # peak from which on float32 has room for the gain and back
 IN_MEMORY = 64 << 20  # bytes of a tape, before it becomes a file
 _LARGEST = 1e37  # scale that float32 holds
 PADDED = 30.0  # seconds of the longest window that shorter recordings are filled up to
+FILLED = 4096  # windows of the largest batch that is filled up: more are as many as there are
 QUIET_STEP = 0.25  # seconds between the stretches that are compared for the quietest
 
 
@@ -123,6 +124,13 @@ def _check(how: How) -> None:
     need('statistics', _is_word(how.statistics, 'window', 'file'), "'window' or 'file'")
     whole = _is_number(how.batch, numbers.Integral) and how.batch >= 1
     need('batch', whole, 'a whole number, 1 or more')
+
+
+def windows_in(seconds: float, how: How) -> int:
+    """Windows that a recording of so many seconds is cut into, to one or so."""
+    if not how.segment:
+        return 1
+    return 1 + math.ceil(max(seconds - how.segment, 0) / (how.segment - how.overlap))
 
 
 @dataclasses.dataclass
@@ -322,7 +330,7 @@ def separate(
         overlap = min(round(how.overlap * rate), window // 2) if window < samples else 0
         starts = windows.positions(samples, window, max(window - overlap, 1))
         cut = windows.cut(mixture(rate, samples), starts, window)
-        batch = min(how.batch, len(starts)) if fitted else how.batch
+        batch = min(how.batch, len(starts)) if fitted or how.batch > FILLED else how.batch
         made = network.run(cut, window=window, batch=batch, gain=gain, adaptation_T=adaptation_T)
         made = _counted(made, starts, samples, rate, progress)
         if not network.ordered:

@@ -186,9 +186,7 @@ class Separator:
         for signal_CT in batch_BCT:
             recording = ArrayRecording(signal_CT, rate)
             try:
-                made = engine.separate(
-                    self.network, recording, how, background=background, stretch=span
-                )
+                made = self._made(recording, how, background=background, stretch=span)
             except BadInput as bad:
                 raise ValueError(f'{bad.kind}: {bad.detail}') from bad
             rows.append(np.concatenate(list(made.blocks())).transpose(1, 2, 0))
@@ -276,8 +274,7 @@ class Separator:
                 background = self.hear(background, how.channels, folder=scratch, cut=cut)
             elif span:  # of all of it, wherever its part begins
                 background = opened(path)
-            made = engine.separate(
-                self.network,
+            made = self._made(
                 recording,
                 how,
                 background=background,
@@ -316,6 +313,21 @@ class Separator:
             truncated=', '.join(cut or ()),
             faint=faint,
         )
+
+    def _made(self, recording, how, **more):
+        """`engine.separate` by this model.
+
+        Raises:
+          BadInput: there is no memory for so much at once, or whatever is wrong with the recording.
+        """
+        try:
+            return engine.separate(self.network, recording, how, **more)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not isinstance(error, MemoryError) and 'RESOURCE_EXHAUSTED' not in str(error):
+                raise
+            at_once = f'batch={how.batch}, segment={how.segment:g}'
+            helps = 'fewer or shorter windows take less'
+            raise BadInput('out of memory', f'{at_once}: {helps}') from error
 
     def hear(self, path, channels='mean', *, folder='', cut=None):
         """What the auxiliary network hears of a file with background alone.

@@ -98,15 +98,19 @@ def test_one_shape_is_compiled_whatever_the_recordings():
     assert speech.network._separate._cache_size() == 2
 
 
-def test_a_window_longer_than_a_recording_costs_no_more(sounds):
+@pytest.mark.parametrize(
+    'how, shape',
+    [(dict(segment=3600.0), (1, 4000, 1)), (dict(segment=0.5, batch=10**20), (1, 4000, 1))],
+)
+def test_more_than_a_recording_has_costs_no_more(sounds, how, shape):
     """An hour's window takes 1 GB a batch of what stands here in a second."""
     shapes, batch = [], sounds.network._batch
     sounds.network._batch = lambda w, *a: shapes.append((len(w), *a[:2])) or batch(w, *a)
     try:
-        sounds.separate(noise(4000), RATE, segment=3600.0)
+        sounds.separate(noise(4000), RATE, **how)
     finally:
         del sounds.network._batch
-    assert shapes == [(1, 4000, 1)]
+    assert shapes == [shape]
 
 
 def test_jax_arrays_are_taken(sounds):

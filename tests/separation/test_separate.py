@@ -9,13 +9,14 @@ import subprocess
 import threading
 import types
 
+import jax
 import numpy as np
 import pytest
 import soundfile
 
 from fgsep_jax import files, lock, separate, stopping
 from fgsep_jax.data import audio_files
-from fgsep_jax.separation import activity, engine, inputs, manifest, writing
+from fgsep_jax.separation import activity, engine, inputs, manifest, model, writing
 from fgsep_jax.separation.recording import FileRecording
 import models
 from models import command as run
@@ -346,6 +347,45 @@ def test_one_bad_file_costs_its_line_and_no_other(sounds, tmp_path, capsys):
     assert all(f'{name}: ' in said.err for name in bad)
     assert '4 done, 6 failed' in said.out
     assert not [name for name in tree(out) if files.PARTIAL in name]
+
+
+@pytest.mark.parametrize(
+    'error',
+    [MemoryError('29.1 TiB'), jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')],
+    ids=['to NumPy', 'to XLA'],
+)
+def test_what_no_memory_holds_costs_its_line(sounds, tmp_path, monkeypatch, capsys, error):
+    paths = [wave(tmp_path / f'{name}.wav') for name in 'ab']
+    errors, batch = iter([error]), model.Network._batch
+
+    def made(*args):
+        for error in errors:
+            raise error
+        return batch(*args)
+
+    monkeypatch.setattr(model.Network, '_batch', made)
+    assert run(sounds, *paths, '-o', tmp_path / 'out') == 1
+    said = 'out of memory (--batch=8, --segment=4: fewer or shorter windows take less)'
+    assert f'a.wav: {said}\n' in capsys.readouterr().err
+    found = {os.path.basename(path): row['status'] for path, row in rows(tmp_path / 'out').items()}
+    assert found == {'a.wav': f'failed: {said}', 'b.wav': 'done'}
+
+
+@pytest.mark.parametrize('batch, wanted', [(10**9, 5), (1000, 5), (3, 3)])
+def test_no_more_windows_go_together_than_the_longest_recording_has(
+    sounds, tmp_path, monkeypatch, batch, wanted
+):
+    """Of all recordings the same number, which is compiled once."""
+    paths = [wave(tmp_path / f'{n}.wav', noise(n)) for n in (900, 2400, 1600, 100)]
+    seen = set()
+
+    def known(self, cut, *, window, batch, **_):
+        seen.add((window, batch))
+        return (np.zeros((self.outputs, *one.shape), np.float32) for one in cut)
+
+    monkeypatch.setattr(model.Network, 'run', known)
+    words = [sounds, *paths, '-o', tmp_path / 'out', '--segment=0.1', f'--batch={batch}']
+    assert run(*words) == 0 and seen == {(800, wanted)}
 
 
 @pytest.mark.few(3)
