@@ -23,6 +23,12 @@ from fgsep_jax.config import ConfigError
 from fgsep_jax.names import part, shown
 
 FORMATS = ('safetensors', 'stablehlo', 'onnx')
+# Suffixes of files that hold models elsewhere: who gives one wants a file of that kind.
+OTHERS = frozenset([
+    'bin', 'ckpt', 'gguf', 'h5', 'hdf5', 'joblib', 'keras', 'mlir', 'mlmodel', 'mlpackage',
+    'msgpack', 'npy', 'npz', 'orbax', 'ort', 'pb', 'pickle', 'pkl', 'pt', 'pte', 'pth', 'ptl',
+    'safetensor', 'tar', 'tflite', 'torchscript', 'trt', 'zip', *FORMATS,
+])  # fmt: skip
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 TOLERANCE = 1e-4  # of the largest estimate, between a model and what was exported
 
@@ -63,6 +69,11 @@ def _plan(args):
                 f'--output={shown(args.output)} names a file, and --formats='
                 f'{",".join(formats)} others: leave {suffix} out'
             )
+    elif suffix[1:].lower() in OTHERS:
+        raise ConfigError(
+            f'--output={shown(args.output)}: {suffix} is none of .{", .".join(FORMATS)}, which are'
+            f' written: leave {suffix} out, or give one of them'
+        )
     else:
         stem = args.output
     for name in formats or ():

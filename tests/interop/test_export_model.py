@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 import wave
 
 import jax
@@ -259,6 +260,10 @@ def test_a_text_that_is_no_utf_8_is_refused(tmp_path, capsys, flag):
     [
         ('{run} --output={tmp}/m --formats=onxn', "stablehlo, onnx; did you mean 'onnx'?"),
         ('{run} --output={tmp}/m.onnx --formats=stablehlo', 'others: leave .onnx out'),
+        ('{run} --output={tmp}/v2.tflite', '/v2.tflite: .tflite is none of .safetensors, .stableh'),
+        ('{run} --output={tmp}/m.PTH --formats=onnx', '.onnx, which are written: leave .PTH out'),
+        ('{run} --output={tmp}/m.ONNX', 'leave .ONNX out, or give one of them'),
+        ('{run} --output={tmp}/m.safetensor', 'm.safetensor: .safetensor is none of'),
         ('{run} --output={tmp}/gone/m', 'must be a NAME in a folder that is there'),
         ('{run} --output={tmp}/', 'must be a NAME in a folder that is there'),
         ('{run} --output={tmp}/.', 'must be a NAME in a folder that is there'),
@@ -279,6 +284,13 @@ def test_a_mistake_is_one_line(tmp_path, capsys, words, said):
     line = capsys.readouterr().err
     assert left.value.code == 2 and said in line and line.count('\n') == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ['folder.onnx', 'there.stablehlo']
+
+
+@pytest.mark.parametrize('name', ['run.v2', 'a.2026-11-28', 'lr0.001', 'pt', '.pt'])
+def test_a_name_may_have_points(tmp_path, name):
+    args = types.SimpleNamespace(output=f'{tmp_path}/{name}', formats=None, overwrite=False)
+    paths, _ = export_model._plan(args)
+    assert [*paths.values()] == [f'{tmp_path}/{name}.{one}' for one in export_model.FORMATS]
 
 
 def test_what_cannot_be_made_is_said(run, tmp_path, capsys, monkeypatch):
