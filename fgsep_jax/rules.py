@@ -58,8 +58,11 @@ class Rules:
 
     def at_least_one(self, keys: str):
         """Counts that JAX takes, under keys with spaces between: from 1 to below 2**31."""
-        self._each(keys, lambda value: value >= 1, 'must be at least 1')
-        self._each(keys, lambda value: value < 2**31, 'must be below 2**31')
+        self._counts(keys, 1)
+
+    def none_or_more(self, keys: str):
+        """Counts as of `at_least_one`, or 0."""
+        self._counts(keys, 0)
 
     def at_most(self, **limits):
         """Values must not be above limits; NaN is for another rule."""
@@ -83,6 +86,10 @@ class Rules:
         """Raises RuleError of all that is broken, if anything is."""
         if self.problems:
             raise RuleError(self.problems)
+
+    def _counts(self, keys, least):
+        self._each(keys, lambda value: value >= least, f'must be at least {least}')
+        self._each(keys, lambda value: value < 2**31, 'must be below 2**31')
 
     def _each(self, keys, holds, text):
         for key in keys.split():

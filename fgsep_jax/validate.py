@@ -96,7 +96,8 @@ def _training(rules, devices, batch_size):
     rules.at_least_one('epochs plateau_epochs max_nonfinite_steps')
     rules.at_least_one('checkpoint_steps keep_checkpoints log_steps accumulate')
     rules.positive('learning_rate clip_norm plateau_tolerance')
-    rules.not_negative('audio_examples minutes weight_decay ema warmup_steps patience_epochs')
+    rules.none_or_more('audio_examples warmup_steps patience_epochs')
+    rules.not_negative('minutes weight_decay ema')
     rules.one_of('schedule', ('plateau', 'cosine'))
     rules.rule(rules.value('ema') < 1, 'ema', 'must be below 1')
     rules.rule(

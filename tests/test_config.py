@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fgsep_jax import config as config_lib, validate
+from fgsep_jax import config as config_lib, files, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.training import augment
 
@@ -181,6 +181,20 @@ def test_what_cannot_work_of_the_mask_models(key, value, part):
     with pytest.raises(ConfigError) as error:
         validate.validate(changed('demo', 'blstm_m2_plus', **{key: value}))
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize('value', [-1, 10**20])
+def test_every_whole_number_has_bounds(value):
+    seen = set()
+    for path in CONFIGS:
+        has = files.flatten(load(path.stem, 'demo').to_dict())
+        for key in [key for key in has if type(has[key]) is int]:
+            part = has.get(f'{key.rpartition(".")[0]}.name')
+            if (key, part) not in seen:
+                seen.add((key, part))
+                with pytest.raises(ConfigError, match=f'{key} = {value}: '):
+                    validate.validate(changed('demo', path.stem, **{key: value}))
+    assert len(seen) > 50
 
 
 def test_the_task_is_that_of_the_file():

@@ -158,7 +158,7 @@ class TCN(nn.Module):
     def __post_init__(self):
         rules = Rules(self)
         rules.at_least_one('sources bottleneck hidden kernel blocks repeats')
-        rules.rule(self.skip >= 0, 'skip', 'must be at least 0 (no skip connections)')
+        rules.none_or_more('skip')
         check_choices(rules)
         check_norms(rules, 'norm')
         check_norms(rules, 'input_norm', more=('same', 'none'))

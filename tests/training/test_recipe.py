@@ -196,7 +196,7 @@ def test_a_loss_counts_no_further_than_its_threshold():
         ('training.ema', 1.0, 'must be below 1'),
         ('training.accumulate', 3, 'parts of equal size on 1 devices cannot be made of'),
         ('training.schedule', 'cosin', "did you mean 'cosine'?"),
-        ('training.warmup_steps', -1, 'not negative'),
+        ('training.warmup_steps', -1, 'must be at least 0'),
         ('data.speed', 0.7, 'must be at most 0.5'),
         ('data.remix_db', -1.0, 'not negative'),
         ('data.remix', True, 'data.batch_size = 1 has one row'),
