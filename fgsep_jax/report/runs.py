@@ -63,6 +63,7 @@ SYSTEMS = {
     'ideal_mel_mask': 'IRM, mel bands',
 }
 RESULT = ('summary.json', 'examples.csv')  # files of one
+_MARKS = ('training_data.json',), ('checkpoints', 'metrics.jsonl')  # of a run, besides config.json
 _FAR = 40.0  # dB, beyond which scores of one estimate differ from batch to batch
 
 
@@ -349,8 +350,8 @@ def find(folder, problems=None):
 
     Args:
       folder: to search.
-      problems: list to which a sentence is added for each folder that is no readable run, or may
-        not be entered; None refuses them.
+      problems: list to which a sentence is added for each folder that is no readable run, lost its
+        config.json, or may not be entered; None refuses them.
 
     Raises:
       ResultsError: there are none, or one is unreadable.
@@ -365,7 +366,17 @@ def find(folder, problems=None):
             reason = f'{error.filename} cannot be read: {files.why(error)}'
             met.append(f'{reason}. Runs, results and sounds in it are left out.')
 
-    for path in map(os.path.dirname, files.find(folder, 'config.json', refused)):
+    paths = []
+    for parent, folders, entries in files.walked(folder, refused):
+        there = {*folders, *entries}  # a folder in place of the file is named by whoever reads it
+        if 'config.json' in there:
+            paths.append(parent)
+        elif marks := next((marks for marks in _MARKS if {*marks} <= there), ()):
+            met.append(
+                f'{parent} holds {" and ".join(marks)} and no config.json: copy it back, or the run'
+                ' is left out'
+            )
+    for path in sorted(paths):
         try:
             name = os.path.relpath(path, folder)  # '.' of a folder that is a run itself
             runs.append(open_run(path, '' if name == os.curdir else name))

@@ -424,6 +424,23 @@ def test_a_folder_that_may_not_be_listed_is_named(folder, name, monkeypatch, cap
         assert error.startswith(f'error: {place} holds no readable run: {said}')
 
 
+@pytest.mark.parametrize('left', [('checkpoints', 'metrics.jsonl'), ('training_data.json',)])
+def test_a_run_without_its_config_json_is_named(folder, left, capsys):
+    place = folder / 'damaged'
+    (place / 'checkpoints').mkdir()
+    (place / 'config.json').unlink()
+    for name in {'checkpoints', 'metrics.jsonl', 'training_data.json'}.difference(left):
+        shutil.move(place / name, place / f'my {name}')
+    said = f'{place} holds {" and ".join(left)} and no config.json: copy it back'
+    found, notes = read(folder)
+    assert [run.name for run in found] == ['whole']
+    assert [said in note for note in notes if 'config.json' in note] == [True]
+    with pytest.raises(runs.ResultsError, match=f'^{re.escape(said)}'):
+        runs.find(str(folder))
+    assert command.main([f'--runs={place}', '--text']) == 2
+    assert f'{place} holds no readable run: {said}' in capsys.readouterr().err
+
+
 def test_a_folder_below_one_that_may_not_be_entered_is_not_said_to_be_missing(monkeypatch, capsys):
     def refuse(path):
         raise PermissionError(13, 'Permission denied', path)
