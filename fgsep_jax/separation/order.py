@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 import itertools
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 BANDS = 24  # of a window's spectrum, equally wide on a logarithmic axis
 OVERLAP_WEIGHT = 1.0  # of the correlation of overlaps, times their share of the usual energy
@@ -111,7 +110,7 @@ def _one_by_one(link_WSR, spectra_WSB, weight_WS):
         mean_SB = sum_SB / np.maximum(weight_S, 1e-9)[:, None]
         distance_SR = np.square(mean_SB[:, None] - spectrum_SB[None]).mean(axis=2) * share_S
         value_SR = OVERLAP_WEIGHT * link_SR[kept_S] - SPECTRUM_WEIGHT * distance_SR
-        sources, order_S = linear_sum_assignment(-value_SR)
+        sources, order_S = _matched(value_SR)
         gained = (value_SR[sources, order_S] - value_SR[sources, kept_S]).sum() - SWAP_COST
         if gained <= 0:
             order_S = kept_S
@@ -148,6 +147,13 @@ def _best(unary_WP, link_WPQ, change_PQS):
     return path_W, margin_W
 
 
+def _matched(value_SR):
+    """(rows, their columns), one each, of the largest sum."""
+    from scipy.optimize import linear_sum_assignment  # a seventh of a start, and of no use to most
+
+    return linear_sum_assignment(value_SR, maximize=True)
+
+
 def channels_in_order(blocks: Collection[np.ndarray]) -> Iterator[np.ndarray]:
     """Brings the sources of every channel into the order of the first, one order for all blocks.
 
@@ -158,5 +164,5 @@ def channels_in_order(blocks: Collection[np.ndarray]) -> Iterator[np.ndarray]:
       The same, in that order.
     """
     like_CSS = sum(np.einsum('st,rct->csr', block_SCT[:, 0], block_SCT) for block_SCT in blocks)
-    order_CS = np.stack([linear_sum_assignment(-np.abs(like_SS))[1] for like_SS in like_CSS])
+    order_CS = np.stack([_matched(np.abs(like_SS))[1] for like_SS in like_CSS])
     return (np.take_along_axis(block_SCT, order_CS.T[..., None], axis=0) for block_SCT in blocks)
