@@ -425,7 +425,7 @@ def test_a_folder_of_runs_names_them(project, capsys, mode):
     for name in ('a b', 'c'):
         claim(project, project.path / 'runs' / name, 'data/tones')
     said = refused(capsys, f'--mode={mode}', '--workdir=runs')
-    assert "some below:\n  --workdir='runs/a b'\n  --workdir=runs/c\n" in said
+    assert "some below:\n  'runs/a b'\n  runs/c\n" in said
     assert '--config=' not in said
 
 

@@ -377,7 +377,7 @@ def read_config(workdir):
     if not there:
         below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
         if below:
-            first = ''.join(f'\n  --workdir={shlex.quote(one)}' for one in below[:_MOST_NAMED])
+            first = ''.join(f'\n  {shlex.quote(one)}' for one in below[:_MOST_NAMED])
             rest = len(below) - _MOST_NAMED
             raise config_lib.ConfigError(
                 f'{workdir} holds no run itself, there are some below:{first}'
