@@ -178,7 +178,9 @@ def jobs_of(inputs, args, parts, model, also=()):
         for name in paths:
             where = os.path.join(args.output_dir, name)
             if _identity(where) in originals:
-                raise MistakeError(f'{shown(where)} is an input, and would be replaced: another -o')
+                raise MistakeError(
+                    f'{shown(where)} is an input, and would be replaced: leave it out, another -o'
+                )
         if met or len({*paths}) < len(paths):
             name, other, same = met[0] if met else (paths[0], path, None)
             helps = "--name='{path}/{file}_{suffix}_{source}' tells them apart"
