@@ -799,7 +799,7 @@ def test_a_page_shows_no_old_parts_of_what_failed(tmp_path, monkeypatch):
         found.append(job)
     seen = []
     monkeypatch.setattr(page, 'render', lambda shown, **_: seen.extend(shown) or '')
-    args = types.SimpleNamespace(output_dir=str(tmp_path), start=0.0)
+    args = types.SimpleNamespace(output_dir=str(tmp_path), start=0.0, page=5)
     separate._page(found, args, 'm', print, listed)
     assert [name for name, *_ in seen] == ['a.wav', 'c.wav']
 
