@@ -207,9 +207,14 @@ class Run:
                         saved[int(name)] = files.read_json(path, ResultsError, halves=True)
         return saved
 
+    @property
+    def _scored(self):
+        """Steps that the model's results are of."""
+        return [systems[''].summary['step'] for systems in self.results.values() if '' in systems]
+
     def _gone(self, curves, saved):
         """What the log does not hold although the run was there, in words; '' where it is whole."""
-        scored = [systems[''].summary['step'] for systems in self.results.values() if '' in systems]
+        scored = self._scored
         last = max((int(step_N[-1]) for step_N, _ in curves.values()), default=0)
         every = max(self.config.get('training.log_steps', 1), 1)
         reached = max((*scored, *saved), default=0)
@@ -239,7 +244,17 @@ class Run:
     def _gates(self):
         # Without a training_data.json the name of its data set is a guess.
         trained_on = self.trained_on if self.training_data else None
-        return read_gates(self.path, self.problems, self.config, trained_on)
+        read = read_gates(self.path, self.problems, self.config, trained_on)
+        # They are saved at powers of two; where the run was to end, nothing tells.
+        reached = max((*self._scored, *self._saved), default=0)
+        steps = [0, *(1 << n for n in range(reached.bit_length()))]
+        paths = {step: f'{self.path}/gates/{step:09d}.npz' for step in steps if step < reached}
+        lost = ', '.join(str(step) for step in paths if not os.path.lexists(paths[step]))
+        if lost and read[0] and self.config.get('training.gates'):
+            self.problems.append(
+                f'{self.path}/gates lacks the gates of step {lost}: they were lost, or not saved.'
+            )
+        return read
 
     @property
     def gates(self):

@@ -633,6 +633,19 @@ def test_what_is_wrong_with_gates_is_said_once(folder, change, said):
     assert 'pickle' not in problem and not PYTHONS.search(problem)
 
 
+@pytest.mark.parametrize('gone', [(4,), (0, 32), (40,)])
+def test_gates_that_are_gone_are_named(folder, gone):
+    place = folder / 'damaged' / 'gates'
+    for step in gone:
+        (place / f'{step:09d}.npz').unlink()
+    (place / '000000002.npz').write_text('')  # named as what it is
+    notes = [note for note in read(folder)[1] if str(place) in note]
+    lost = ', '.join(map(str, gone))
+    lacks = [f'{place} lacks the gates of step {lost}: they were lost, or not saved.']
+    assert notes[1:] == lacks * (gone != (40,))  # where a run was to end, nothing tells
+    assert '000000002.npz cannot be read' in notes[0]
+
+
 def altered(path, **arrays):
     """A file of gates in which some arrays are others."""
     with np.load(path) as content:
