@@ -21,7 +21,7 @@ PATIENCE = 5.0  # seconds that the end of a process waits for a line that is bei
 
 _PARTS = ' -> '  # between the bytes of a recording and those of its parts
 _LABELS = ' labels'  # behind the settings of a line whose labels were written, too
-# Beside what a spreadsheet would take for a number, and round; manifests of before lack them.
+# Beside what a spreadsheet would take for a number, and round.
 _NS, _DIGEST = ' ns', 'digest '
 _NO_UTF8 = re.compile('[\udc80-\udcff]')
 _DAMAGED = 'is damaged, or of another version'
@@ -90,6 +90,9 @@ def _rows(text, separator):
                 fault = 'is not UTF-8 any more (a spreadsheet can save it so)'
             elif not _paths(row['outputs']):
                 fault = _DAMAGED
+            # Neither was there in an earlier version.
+            row['settings'] = _DIGEST + row['settings'].removeprefix(_DIGEST)
+            row['modified'] = row['modified'] and row['modified'].removesuffix(_NS) + _NS
             rows.put(row)
     return rows, fault
 
@@ -177,7 +180,7 @@ class Manifest:
 
     def __init__(self, folder, settings, labels=False, overwrite=False):
         self._folder, self._path = folder, os.path.join(folder, MANIFEST)
-        self._settings = settings
+        self._settings = _DIGEST + settings
         self._labels = _LABELS if labels else ''
         self.rows, self._is_whole = _Rows(), False
         self._mutex = threading.RLock()  # of the file and the rows
@@ -210,8 +213,8 @@ class Manifest:
         row = self.rows.get(self.key(job), {})
         if about is None or not row:
             return False
-        before = row['bytes'].partition(_PARTS)[0], row['modified'].removesuffix(_NS)
-        return before == (str(about.st_size), str(about.st_mtime_ns))
+        before = row['bytes'].partition(_PARTS)[0], row['modified']
+        return before == (str(about.st_size), f'{about.st_mtime_ns}{_NS}')
 
     def changed(self, job):
         """Parts that have another number of bytes than were written, but for empty ones."""
@@ -235,8 +238,7 @@ class Manifest:
         return row['settings'].endswith(_LABELS) or not labels
 
     def _is_same(self, row):
-        settings = row.get('settings', '').removeprefix(_DIGEST).removesuffix(_LABELS)
-        return settings == self._settings
+        return row.get('settings', '').removesuffix(_LABELS) == self._settings
 
     def whose(self, path, job):
         """Words on a file that is there and not ours (`is_ours`), and what helps."""
@@ -258,7 +260,7 @@ class Manifest:
         """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
         row, stays = dict.fromkeys(COLUMNS, ''), self._is_unchanged(job, about)
         labels = self._labels or _LABELS * (stays and self.is_ours(job, labels=True))
-        settings = _DIGEST + self._settings + labels
+        settings = self._settings + labels
         path = job.source if job.source == '-' else os.path.abspath(job.source)
         row |= {'path': path, 'outputs': self.key(job), 'settings': settings}
         if about is not None:

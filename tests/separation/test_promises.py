@@ -615,7 +615,12 @@ def test_a_manifest_is_ours_damaged_or_foreign(tmp_path, change, fault):
     file = tmp_path / 'manifest.csv'
     file.write_bytes(content := change(file.read_bytes()))
     if not fault:
-        assert Manifest(tmp_path, settings).is_done(job, tmp_path)
+        manifest = Manifest(tmp_path, settings)
+        assert manifest.is_done(job, tmp_path)
+        manifest.settle()
+        (row,) = rows(tmp_path)
+        assert row['modified'] == f'{path.stat().st_mtime_ns} ns'
+        assert row['settings'] == f'digest {settings}'
         assert inputs.listed([str(tmp_path)])[0] == [(str(path), '.')]
         Manifest(tmp_path, settings).add(job, 'failed')  # behind what there is
         assert [row['status'] for row in rows(tmp_path)][-1] == 'failed'
