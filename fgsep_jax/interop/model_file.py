@@ -5,8 +5,10 @@ the configuration, the sources' names, where the model comes from, and a digest 
 """
 
 from collections.abc import Mapping
+import contextlib
 import json
 import os
+import types
 from typing import NamedTuple
 
 import jax
@@ -130,7 +132,7 @@ def check_fit(config, tensors, *, where):
         if name not in tensors:
             raise ConfigError(f'{where} does not fit its configuration: {name} is missing')
         found = tensors[name]
-        if tuple(found.shape) != leaf.shape or found.dtype != leaf.dtype:
+        if tuple(found.shape) != leaf.shape or str(found.dtype) != str(leaf.dtype):
             raise ConfigError(
                 f'{where} does not fit its configuration: {name} is'
                 f' {found.dtype}{list(found.shape)}, must be {leaf.dtype}{list(leaf.shape)}'
@@ -232,7 +234,7 @@ def write(path, config, parameters, **said):
     try:
         files.write({path: content})
     except OSError as error:
-        raise ConfigError(f'{shown(path)} cannot be written: {error.strerror}') from error
+        raise ConfigError(f'{shown(path)} cannot be written: {files.why(error)}') from error
 
 
 def read_about(path):
@@ -259,13 +261,20 @@ def read(path):
     with _opened(path) as file:
         metadata = file.metadata()
         about = _about(metadata, where)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if about.digest and _digest(metadata, tensors) != about.digest:
-        raise ConfigError(f'{where} is damaged: its digest does not match')
-    config_lib.check_parts(about.config, about.modules, where=where)
-    names = check_fit(about.config, tensors, where=where)
+        config_lib.check_parts(about.config, about.modules, where=where)
+        stored = {name: _stored(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+        names = check_fit(about.config, stored, where=where)
+        tensors = {name: file.get_tensor(name) for name in stored}
     _check_values(tensors, where=where)
+    if about.digest and _digest(metadata, tensors) != about.digest:  # which names nothing: the last
+        raise ConfigError(f'{where} is damaged: its digest does not match')
     return about, jax.tree.map(tensors.get, names)
+
+
+def _stored(tensor):
+    """Shape and kind of a tensor of a file, which is not read: numpy has not all kinds."""
+    kind = tensor.get_dtype().replace('F', 'float').lower()
+    return types.SimpleNamespace(shape=tuple(tensor.get_shape()), dtype=kind)
 
 
 def _opened(path):
@@ -310,49 +319,55 @@ def _about(metadata, where):
     if missing := {'config', 'sample_rate', 'sources'} - set(metadata):
         raise ConfigError(f'{where} is damaged: its header has no {", ".join(sorted(missing))}')
     config = config_lib.from_json(metadata['config'], where=f'the configuration in {where}')
-    listed = files.parse_json(
-        f'{{"sources": {metadata["sources"]}, "scores": {metadata.get("scores", "{}")},'
-        f' "step": {metadata.get("step", 0)}, "speakers": {metadata.get("speakers", "[]")},'
-        f' "sample_rate": {metadata["sample_rate"]}}}'.encode(),
-        ConfigError,
-        where=f'the header of {where}',
-        halves=True,
+    count = config.data.sources
+    said = {'step': '0', 'scores': '{}', 'speakers': '[]', **metadata}
+    sources, step, scores, speakers, rate = (
+        _parsed(said[key]) for key in ('sources', 'step', 'scores', 'speakers', 'sample_rate')
     )
-    sources, speakers = listed['sources'], listed['speakers']
-    if (
-        not isinstance(sources, list)
-        or not all(isinstance(name, str) and name for name in sources)
-        or len({*sources}) != len(sources)
-        or len(sources) != config.data.sources
-        or RESIDUAL in sources
-    ):
-        raise ConfigError(
-            f'{where}: sources = {sources!r:.80}: must be {config.data.sources} different names,'
-            f' none of them {RESIDUAL!r}'
-        )
-    if listed['sample_rate'] != config.data.sample_rate:
-        raise ConfigError(
-            f'{where}: sample_rate = {listed["sample_rate"]!r:.20}, and its configuration has'
-            f' {config.data.sample_rate}'
-        )
-    for key, fits in (
-        ('step', type(listed['step']) is int and listed['step'] >= 0),
-        ('scores', isinstance(listed['scores'], dict)),
-        ('speakers', isinstance(speakers, list) and all(isinstance(one, str) for one in speakers)),
+    for key, fits, must in (
+        (
+            'sources',
+            _is_texts(sources)
+            and all(sources)
+            and len({*sources}) == len(sources) == count
+            and RESIDUAL not in sources,
+            f'{count} different names, none of them {RESIDUAL!r}',
+        ),
+        (
+            'sample_rate',
+            rate == config.data.sample_rate,
+            f'{config.data.sample_rate}, as its configuration says',
+        ),
+        ('step', type(step) is int and step >= 0, 'a whole number, 0 or more'),
+        ('scores', isinstance(scores, dict), 'a JSON object'),
+        ('speakers', _is_texts(speakers), 'a JSON list of texts'),
     ):
         if not fits:
-            raise ConfigError(f'{where} is damaged: {key} = {listed[key]!r:.80}')
+            raise ConfigError(f'{where}: {key} = {shown(said[key])[:80]}: must be {must}')
     return About(
         config,
         tuple(sources),
-        listed['step'],
+        step,
         metadata.get('origin', ''),
         metadata.get('licence', ''),
-        listed['scores'],
+        scores,
         metadata.get('digest', ''),
         tuple(speakers),
         tuple(filter(None, metadata.get('modules', '').split(os.pathsep))),
     )
+
+
+def _parsed(text):
+    """What a field of a header holds; None, which is none of them, where that is no JSON."""
+    with contextlib.suppress(ValueError):
+        content = f'{{"": {text}}}'.encode()
+        (value,) = files.parse_json(content, ValueError, where='', halves=True).values()
+        return value
+    return None
+
+
+def _is_texts(value):
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _check_values(tensors, *, where):

@@ -82,12 +82,12 @@ def test_another_model_has_another_identity(whole, tmp_path):
     assert model_lib.about(path).identity != model_lib.about(other).identity
 
 
-def changed(path, to, *, tensors=None, drop=(), **header):
-    """Writes a copy of a model file, without a digest, in which some things are others."""
+def changed(path, to, *, tensors=None, drop=('digest',), **header):
+    """Writes a copy of a model file in which some things are others, or `drop`ped."""
     with safetensors.safe_open(path, 'numpy') as file:
         metadata = file.metadata() | header
         kept = {name: file.get_tensor(name) for name in file.keys() if name not in drop}  # noqa: SIM118
-    metadata = {key: value for key, value in metadata.items() if key not in (*drop, 'digest')}
+    metadata = {key: value for key, value in metadata.items() if key not in drop}
     to.write_bytes(safetensors.numpy.save(kept | (tensors or {}), metadata))
     return to
 
@@ -99,6 +99,7 @@ ONES = np.ones((2, 3), np.float32)
     'change, message',
     [
         (dict(drop=['decoder/kernel']), 'decoder/kernel is missing'),
+        (dict(drop=['decoder/kernel'], tensors={'decoder/core': ONES}), 'decoder/kernel is miss'),
         (
             dict(tensors={'encoder/kernel': ONES}),
             r'encoder/kernel is float32\[2, 3\], must be float32\[16, 8\]',
@@ -115,13 +116,19 @@ ONES = np.ones((2, 3), np.float32)
         (dict(sources='["a"]'), 'must be 2 different names'),
         (dict(sources='["a", "a"]'), 'must be 2 different names'),
         (dict(sources='["a", 3]'), 'must be 2 different names'),
-        (dict(sources='["a", "b"'), 'the header of .* is no valid JSON'),
-        (dict(sample_rate='16000'), 'sample_rate = 16000, and its configuration has 8000'),
-        (dict(step='-1'), 'step = -1'),
-        (dict(step='true'), 'damaged: step = True'),
-        (dict(scores='[]'), r'damaged: scores = \[\]'),
-        (dict(scores='null'), 'damaged: scores = None'),
-        (dict(speakers='[3]'), r'damaged: speakers = \[3\]'),
+        (dict(sources='["a", "b"'), r'sources = \["a", "b": must be 2 different names'),
+        (dict(sources='a'), 'sources = a: must be 2 different names'),
+        (dict(sample_rate='16000'), 'sample_rate = 16000: must be 8000, as its configuration says'),
+        (dict(sample_rate='x'), 'sample_rate = x: must be 8000'),
+        (dict(step='-1'), 'step = -1: must be a whole number, 0 or more'),
+        (dict(step='true'), 'step = true: must be a whole number'),
+        (dict(step='x'), 'step = x: must be a whole number'),
+        (dict(step='1, "scores": {}'), 'step = 1, "scores": {}: must be a whole number'),
+        (dict(scores='[]'), r'scores = \[\]: must be a JSON object'),
+        (dict(scores='null'), 'scores = null: must be a JSON object'),
+        (dict(scores='x'), 'scores = x: must be a JSON object'),
+        (dict(speakers='[3]'), r'speakers = \[3\]: must be a JSON list of texts'),
+        (dict(speakers='x'), 'speakers = x: must be a JSON list of texts'),
         (dict(format_version='2'), "has format '2'"),
         (dict(format='pt'), 'import_model'),
         (dict(drop=['config']), 'its header has no config'),
@@ -129,10 +136,36 @@ ONES = np.ones((2, 3), np.float32)
     ],
 )
 def test_what_does_not_fit_is_named(whole, tmp_path, change, message):
-    path = changed(whole[0], tmp_path / 'x.safetensors', **change)
-    with pytest.raises(ConfigError, match=message) as error:
-        model_lib.load(path)
-    assert '\n' not in str(error.value)
+    drop = change.pop('drop', [])
+    for with_digest in ((), ('digest',)):
+        path = changed(whole[0], tmp_path / 'x.safetensors', drop=(*drop, *with_digest), **change)
+        with pytest.raises(ConfigError, match=message) as error:
+            model_lib.load(path)
+        assert '\n' not in str(error.value) and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('kind, said', [('F16', 'float16'), ('BF16', 'bfloat16'), ('F8_E5M2', '')])
+def test_a_tensor_of_a_kind_that_numpy_has_not_is_named(whole, tmp_path, kind, said):
+    with open(whole[0], 'rb') as file:
+        data = file.read()
+    count = int.from_bytes(data[:8], 'little')
+    header = json.loads(data[8 : 8 + count])
+    name, size = 'encoder/kernel', {'F8_E5M2': 1}.get(kind, 2)
+    about = header[name]
+    start, stop = about['data_offsets']
+    about |= {'dtype': kind, 'shape': [(stop - start) // size]}
+    text = json.dumps(header).encode()
+    path = tmp_path / 'x.safetensors'
+    path.write_bytes(len(text).to_bytes(8, 'little') + text + data[8 + count :])
+    with pytest.raises(ConfigError, match=rf'encoder/kernel is {said}.*, must be float32\[16, 8'):
+        model_file.read(path)
+
+
+def test_another_number_is_found_by_the_digest(whole, tmp_path):
+    slope = {'separator/prelu/slope': np.array(0.5, np.float32)}
+    path = changed(whole[0], tmp_path / 'x.safetensors', tensors=slope, drop=())
+    with pytest.raises(ConfigError, match='is damaged: its digest does not match'):
+        model_file.read(path)
 
 
 @pytest.mark.parametrize(
