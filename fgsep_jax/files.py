@@ -174,7 +174,8 @@ def unfinished(contents):
         yield partials
     except OSError as error:
         called = {where: path for path, where in partials.items()}
-        error.filename = called.get(error.filename, error.filename)
+        if error.filename in called:  # to set it, if to None, would take a bare text's words
+            error.filename = called[error.filename]
         raise
     finally:
         for where in filter(os.path.lexists, partials.values()):

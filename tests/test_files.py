@@ -22,6 +22,27 @@ def test_what_an_exception_says_is_one_line_of_words(error, said):
     assert files.why(error) == said
 
 
+@pytest.mark.parametrize(
+    'error, said',
+    [
+        (OSError('the lock of x was removed'), 'the lock of x was removed'),
+        (OSError(28, 'No space left on device'), '[Errno 28] No space left on device'),
+        (OSError(28, 'No space left on device', 'y'), "[Errno 28] No space left on device: 'y'"),
+    ],
+)
+def test_what_ends_a_writing_keeps_its_words(tmp_path, error, said):
+    with pytest.raises(OSError) as raised, files.unfinished([tmp_path / 'x']):
+        raise error
+    assert str(raised.value) == said
+
+
+def test_of_what_cannot_be_written_its_readers_name_is_said(tmp_path):
+    path = str(tmp_path / 'x')
+    with pytest.raises(OSError) as raised, files.unfinished([path]) as partials:
+        raise OSError(28, 'No space left on device', partials[path])
+    assert raised.value.filename == path
+
+
 def test_no_flipped_bit_changes_what_a_file_with_a_digest_says():
     content = {
         'names': ['ann', 'b\udce9'],
