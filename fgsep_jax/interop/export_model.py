@@ -404,8 +404,16 @@ def _checked(name, separator, convert, run):
             content = convert()
             difference = _difference(separator, run, content)
     except Exception as error:  # whatever another package raises where it cannot
-        why = files.why(error)
-        raise ConfigError(f'no {name} file can be made of this model: {why}') from error
+        config, why, parts = separator.config, files.why(error), ''
+        if config.task == 'speech':
+            parts = (
+                f' (encoder {config.model.encoder.name}, separator {config.model.separator.name})'
+            )
+        others = ','.join(form for form in FORMATS if form != name)
+        raise ConfigError(
+            f'no {name} file can be made of this model{parts}: {why}; --formats={others} does'
+            ' without'
+        ) from error
     if not difference <= TOLERANCE:
         raise ConfigError(
             f'the {name} file made of this model differs from it by {difference:.1e} of its largest'
@@ -455,7 +463,7 @@ def export_model(path, args):
         try:
             contents[target], about = _make(name, separator, said, shown(target))
         except ConfigError as error:
-            if asked or name != 'onnx':
+            if asked or name == 'safetensors':
                 raise
             print(f'note: {error}', file=sys.stderr)
         else:

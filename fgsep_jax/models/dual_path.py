@@ -5,6 +5,7 @@ Subakan, Ravanelli, Cornell, Bronzi, Zhong, "Attention is all you need in speech
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,12 +16,15 @@ from fgsep_jax.models.tcn import MASKS, by_source, check_choices
 from fgsep_jax.rules import Rules
 
 
-def positions(length: int, channels: int) -> np.ndarray:
-    """Sines and cosines of each place, even and odd channels [length, channels]."""
-    angle = np.arange(length)[:, None] * np.exp(
-        np.arange(0, channels, 2) * -(np.log(10000.0) / channels)
-    )
-    pairs = np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+def positions(length: int, channels: int) -> np.ndarray | jax.Array:
+    """Sines and cosines of each place, even and odd channels [length, channels].
+
+    Of a symbolic length, as `jax.export` has them, they are computed on the device, in float32.
+    """
+    numpy = np if isinstance(length, int) else jnp
+    rate_C = np.exp(np.arange(0, channels, 2) * -(np.log(10000.0) / channels))
+    angle = numpy.arange(length)[:, None] * rate_C[None]
+    pairs = numpy.stack([numpy.sin(angle), numpy.cos(angle)], axis=-1)
     return pairs.reshape(length, -1)[:, :channels].astype(np.float32)
 
 

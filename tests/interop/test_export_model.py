@@ -51,7 +51,11 @@ MODELS = {
     'M1': ('blstm_m1', {}),
     'M2+': ('blstm_m2_plus', {}),
     'mirrored': ('convtasnet_glu', {'model.padding': 'reflect', 'model.blocks': 3}),
+    'attractor': ('yang', {}),
+    'pyramid': ('furcapy', {}),
+    'dual path': ('sepformer_glu', {}),
 }
+WITHOUT_ONNX = ('M1', 'M2+', 'mirrored', 'attractor', 'pyramid', 'dual path')
 
 
 def separator(name='linear', **changes):
@@ -84,7 +88,7 @@ def check(model, given, made):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['gated', 'causal', 'plain', 'aligned', 'M2+', 'mirrored'])
+@pytest.mark.parametrize('name', ['gated', 'causal', 'plain', 'aligned', *WITHOUT_ONNX[1:]])
 def test_stablehlo_gives_what_the_model_gives(name):
     model = separator(name)
     exported = export.deserialize(bytearray(export_model.to_stablehlo(model)))
@@ -96,7 +100,7 @@ def test_stablehlo_gives_what_the_model_gives(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', list(MODELS)[:-3])
+@pytest.mark.parametrize('name', [name for name in MODELS if name not in WITHOUT_ONNX])
 @pytest.mark.filterwarnings('ignore:Explicitly requested dtype')
 def test_onnx_gives_what_the_model_gives(name):
     pytest.importorskip('jax2onnx')
@@ -318,15 +322,23 @@ def test_what_cannot_be_made_is_said(run, tmp_path, capsys, monkeypatch):
     'convert, said',
     [
         (lambda separator: b'something else', 'no stablehlo file can be made of this model'),
-        (lambda separator: 1 / 0, 'no stablehlo file can be made of this model: division by zero'),
+        (
+            lambda separator: 1 / 0,
+            'no stablehlo file can be made of this model (encoder linear, separator tcn): division by'
+            ' zero; --formats=safetensors,onnx does without',
+        ),
     ],
 )
 def test_nothing_is_written_that_does_not_run(run, tmp_path, capsys, monkeypatch, convert, said):
     monkeypatch.setattr(export_model, 'to_stablehlo', convert)
+    monkeypatch.setattr(export_model, '_there', lambda name: False)
     with pytest.raises(SystemExit):
-        export_model.main([str(run), f'--output={tmp_path}/m'])
+        export_model.main([str(run), f'--output={tmp_path}/m', '--formats=safetensors,stablehlo'])
     line = capsys.readouterr().err.splitlines()[-1]
     assert said in line and not [*tmp_path.glob('m*')]
+    export_model.main([str(run), f'--output={tmp_path}/m'])
+    assert f'note: {said}' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob('m*')] == ['m.safetensors']
 
 
 @pytest.mark.parametrize('off, passes', [(0.5e-4, True), (2e-4, False), (np.nan, False)])
