@@ -324,8 +324,8 @@ def test_what_cannot_be_made_is_said(run, tmp_path, capsys, monkeypatch):
         (lambda separator: b'something else', 'no stablehlo file can be made of this model'),
         (
             lambda separator: 1 / 0,
-            'no stablehlo file can be made of this model (encoder linear, separator tcn): division by'
-            ' zero; --formats=safetensors,onnx does without',
+            'no stablehlo file can be made of this model (encoder linear, separator tcn): division'
+            ' by zero; --formats=safetensors,onnx does without',
         ),
     ],
 )
