@@ -463,6 +463,7 @@ def separate(words, args):
             try:
                 _page(jobs, args, about.name, say, manifest)
             except OSError as error:  # a full disk: what is done is done
+                files.check_locks(folder)
                 status = 1
                 print(f'error: {folder}/{PAGE}: {files.why(error)}', file=sys.stderr)
     return status
@@ -496,9 +497,8 @@ def _live(words, args):
             print(f'{separator.name}: {", ".join(paths.values())}, {behind}{end}')
             try:
                 seconds, clipped = live.separate(stream, blocks, paths, rate=rate, bits=args.bits)
-            except lock.Lost:
-                raise
             except OSError as error:
+                files.check_locks(args.output_dir)
                 print(f'error: {files.why(error)}', file=sys.stderr)
                 return 1
     except BadInput as bad:
@@ -632,6 +632,7 @@ def _all(separator, jobs, args, how, background, manifest, say):
                 separator, job, args, how, background, manifest, progress.add
             )
         except (BadInput, OSError) as error:
+            files.check_locks(args.output_dir)  # without it, no recording is at fault
             reason = _refusal(error)
             failed += 1
             progress.say(f'{job.label}: {reason}')

@@ -112,7 +112,7 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
 
     Raises:
       BadInput: nothing comes; nothing is written.
-      OSError: the disk is full.
+      OSError: the disk is full, or the folder's lock is lost.
     """
     samples, clipped, blocks = 0, 0, filter(len, blocks)
     first_T = next(blocks, None)
@@ -128,6 +128,8 @@ def separate(stream, blocks, outputs, *, rate, bits='16'):
 
         def write(parts):
             nonlocal clipped
+            for path in outputs.values():
+                files.check_locks(path)
             for source, (sound, output) in sounds.items():
                 sound.write(rounded(parts[source], bits))
                 clipped += int((np.abs(parts[source]) > 1).sum()) if bits != 'float' else 0

@@ -257,7 +257,11 @@ class Manifest:
         return 'and not from this model with these settings: give another -o, or --overwrite'
 
     def add(self, job, status, about=None, **values):
-        """Writes a line; `about` is what `os.stat` said of the recording before it was read."""
+        """Writes a line; `about` is what `os.stat` said of the recording before it was read.
+
+        Raises:
+          OSError: it cannot be written, or the folder is another process's, or gone, by now.
+        """
         row, stays = dict.fromkeys(COLUMNS, ''), self._is_unchanged(job, about)
         labels = self._labels or _LABELS * (stays and self.is_ours(job, labels=True))
         settings = self._settings + labels
@@ -277,6 +281,7 @@ class Manifest:
                 return
             text = names.csv_text([row.values()])
             files.refuse_links(*os.path.split(self._path))
+            files.check_locks(self._path)
             with open(self._path, 'ab') as file:
                 file.write(text.encode())
                 file.flush()

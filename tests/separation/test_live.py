@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import queue
+import shutil
 import sys
 import types
 
@@ -171,6 +173,21 @@ def test_a_full_disk_is_said(causal, tmp_path, monkeypatch, capsys):
     assert run(causal, '-', '--live', f'--raw_rate={RATE}', '-o', tmp_path) == 1
     error = capsys.readouterr().err
     assert 'No space left on device' in error and error.count('\n') == 1
+
+
+def test_a_lock_that_is_lost_ends_it(causal, tmp_path, monkeypatch, capsys):
+    seen, out = [], tmp_path / 'out'
+
+    def pipe(cut):
+        for _ in range(9):
+            yield np.zeros(800, np.float32)
+            seen.append(shutil.rmtree(out, ignore_errors=True))
+
+    monkeypatch.setattr(live, 'pipe', pipe)
+    assert run(causal, '-', '--live', f'--raw_rate={RATE}', '-o', out) == os.EX_TEMPFAIL
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: the lock of {out} was') and error.count('\n') == 1
+    assert len(seen) == 1
 
 
 def _full(self, data):

@@ -16,7 +16,7 @@ import soundfile
 
 from fgsep_jax import files, lock, separate, stopping
 from fgsep_jax.data import audio_files
-from fgsep_jax.separation import activity, engine, inputs, manifest, model, writing
+from fgsep_jax.separation import activity, engine, inputs, manifest, model, page, writing
 from fgsep_jax.separation.recording import FileRecording
 import models
 from models import command as run
@@ -627,6 +627,41 @@ def test_a_full_disk_costs_its_line(sounds, tmp_path, monkeypatch, capsys):
     assert run(sounds, tmp_path / 'a.wav', tmp_path / 'b.wav', '-o', out) == 1
     assert 'No space left on device' in capsys.readouterr().err
     assert tree(out) == ['b_background.wav', 'b_foreground.wav', 'manifest.csv']
+
+
+@pytest.mark.parametrize('gone', ['', lock.NAME])  # all of the folder, its lock
+@pytest.mark.parametrize('where', ['separate', 'length_at'])  # after a recording, or within one
+def test_a_lock_that_is_lost_ends_it_and_costs_no_recording_its_line(
+    sounds, tmp_path, monkeypatch, capsys, where, gone
+):
+    for name in 'abc':
+        wave(tmp_path / f'in/{name}.wav')
+    out, seen, original = tmp_path / 'out', [], getattr(engine, where)
+
+    def lose(*words, **flags):
+        seen.append(words)
+        if not seen[1:]:
+            shutil.rmtree(out / gone)
+            if where == 'length_at':
+                raise FileNotFoundError(2, 'No such file or directory', f'{out}/temporary')
+        return original(*words, **flags)
+
+    monkeypatch.setattr(engine, where, lose)
+    assert run(sounds, tmp_path / 'in', '-o', out) == os.EX_TEMPFAIL
+    said = capsys.readouterr().err
+    assert said.startswith(f'error: the lock of {out} was removed, or') and said.count('\n') == 1
+    assert len(seen) == 1 and not [name for name in tree(out) if name.endswith('wav')]
+    monkeypatch.setattr(engine, where, original)
+    assert run(sounds, tmp_path / 'in', '-o', out) == 0  # what is left is ours
+
+
+def test_a_lock_that_is_lost_under_a_page_is_said_once(sounds, tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'out'
+    monkeypatch.setattr(page, 'render', lambda *_, **__: shutil.rmtree(out / lock.NAME) or '')
+    words = [sounds, wave(tmp_path / 'a.wav'), '-o', out, '--page']
+    assert run(*words) == os.EX_TEMPFAIL
+    said = capsys.readouterr().err
+    assert said.startswith(f'error: the lock of {out} was') and said.count('\n') == 1
 
 
 def test_labels_say_where_a_part_sounds(sounds, tmp_path):
