@@ -27,6 +27,7 @@ from fgsep_jax.data.containers import BY_FFMPEG
 from fgsep_jax.names import shown
 from fgsep_jax.separation import engine, inputs as inputs_lib, writing
 from fgsep_jax.separation.manifest import MANIFEST, Manifest, MistakeError
+from fgsep_jax.separation.recording import check_length
 
 PAGE = 'index.html'
 # Flags that mean something where recordings come as they are made.
@@ -341,6 +342,7 @@ def _dry_run(jobs, args, how):
             seconds, rate = math.nan, 0
             if not unknown:
                 seconds, rate, channels = _header(job.source, check=True, truncated=args.truncated)
+                check_length(args.seconds, rate)
                 if seconds <= args.start:
                     raise engine.empty(args.start)
                 if args.channels.isdecimal():
@@ -446,7 +448,7 @@ def separate(words, args):
             for note in separator.notes:
                 say(f'note: {note}')
             if isinstance(background, str):
-                _check_background(separator, background, args, how)
+                _check_background(separator, background, args, how, say)
             if separator.identity != about.identity:  # the best is damaged, or there is a better
                 manifest = manifest_of(separator.identity)
                 look = dict(overwrite=args.overwrite, labels=args.labels)
@@ -548,14 +550,17 @@ def _check_page(folder):
         )
 
 
-def _check_background(separator, path, args, how):
-    """Raises MistakeError where a file of background alone cannot be heard."""
+def _check_background(separator, path, args, how, say):
+    """Raises MistakeError where a file of background alone cannot be heard; says if it is short."""
     channels = how.get('channels', separator.how.channels)
     cut = set() if args.truncated else None
     try:
-        separator.hear(path, channels, folder=args.output_dir, cut=cut)
+        heard = separator.hear(path, channels, folder=args.output_dir, cut=cut)
     except BadInput as bad:
         raise MistakeError(f'--background: {bad.detail}') from bad
+    seconds = sum(map(len, heard.blocks())) / heard.rate
+    if note := engine.little(seconds, separator.network.adaptation_seconds):
+        say(f'note: {note}')
 
 
 def _stamp(background):
@@ -671,7 +676,7 @@ def _refusal(error):
     """Why a recording was not separated, and the flag that would have it."""
     reason = reason_of(error)
     if isinstance(error, BadInput):
-        keywords = r'\b(rate|channels|batch|segment)='  # of the library's
+        keywords = r'\b(rate|channels|batch|segment|seconds)='  # of the library's
         reason = re.sub(keywords, r'--\1=', reason)
         reason += '; --truncated takes what is there' if error.kind == 'truncated' else ''
     return reason

@@ -69,6 +69,7 @@ def _is_word(value, *words):
 
 
 LONGEST = 1e9  # seconds that anything can take
+_CHANNELS = "'each', 'mean' or the number of one, from 1 on"
 SECONDS = 'a number of seconds from 0 to 1e9'
 
 
@@ -113,7 +114,7 @@ def _check(how: How) -> None:
             raise ValueError(f'{name} = {getattr(how, name)!r}: must be {must}')
 
     number = _is_number(how.channels, numbers.Integral) and how.channels >= 1
-    need('channels', number or _is_word(how.channels, 'each', 'mean'), "'each', 'mean' or 1, ...")
+    need('channels', number or _is_word(how.channels, 'each', 'mean'), _CHANNELS)
     for name in ('segment', 'overlap'):
         need(name, is_seconds(getattr(how, name)), SECONDS)
     need('segment', not how.segment or how.segment >= 0.1, '0, or 0.1 s at least')
@@ -302,10 +303,11 @@ def separate(
 
     adaptation_T, span = None, None
     if adaptation:
+        least = 0.0 if background is None and stretch is None else network.least_seconds
         if background is None:
             stretch = stretch or (about.quiet, about.quiet + adaptation)
             background = recording
-        heard_T, span = heard(background, stretch, adaptation, how.channels)
+        heard_T, span = heard(background, stretch, adaptation, how.channels, least=least)
         length = length_at(len(heard_T), background.rate, rate)
         heard_T1 = [*resampled(iter([heard_T[:, None]]), background.rate, rate, samples=length)]
         adaptation_T = np.resize(np.concatenate(heard_T1)[:, 0], round(adaptation * rate))
@@ -390,7 +392,9 @@ def _counted(made, starts, samples, rate, progress):
         yield estimate_SCW
 
 
-def heard(recording, stretch, seconds: float, channels='mean') -> tuple[np.ndarray, tuple]:
+def heard(
+    recording, stretch, seconds: float, channels='mean', *, least: float = 0.0
+) -> tuple[np.ndarray, tuple]:
     """What an auxiliary network hears of a recording.
 
     Args:
@@ -398,12 +402,13 @@ def heard(recording, stretch, seconds: float, channels='mean') -> tuple[np.ndarr
       stretch: (start, stop) in seconds; None: from the start on.
       seconds: that are heard of it at most.
       channels: as in `How`; the mean of 'each', and of a recording that has no such channel.
+      least: seconds that there must be, and of which something must sound; 0: whatever there is.
 
     Returns:
       (float32 [samples] at the recording's rate, their (start, stop) in seconds).
 
     Raises:
-      BadInput: there is nothing, or it is not finite.
+      BadInput: there is nothing, or less than that, or it is not finite.
     """
     start, asked = stretch or (0.0, seconds)
     stop = min(asked, start + seconds)
@@ -421,7 +426,23 @@ def heard(recording, stretch, seconds: float, channels='mean') -> tuple[np.ndarr
         raise BadInput('too short', f'no background in {start:g}-{asked:g} s: it has {end:g} s')
     if not np.isfinite(heard_T).all():
         raise BadInput('not finite', 'nan or inf in the background')
+    if len(heard_T) < round(least * recording.rate):
+        found = f'{len(heard_T) / recording.rate:g} s of background'
+        needs = f'the model needs {least:g} s at least, and was trained with {seconds:g} s'
+        raise BadInput('too short', f'{found}: {needs}')
+    if least and not heard_T.any():
+        span = f'{start:g}-{min(stop, end):g} s'
+        raise BadInput('silent', f'nothing sounds in {span} of the background')
     return heard_T, (start, min(stop, end))
+
+
+def little(heard_seconds: float, seconds: float) -> str:
+    """A sentence where an auxiliary network heard less than half of the `seconds` that its model
+    was trained with; else ''."""
+    if heard_seconds >= seconds / 2:
+        return ''
+    trained = f'the model was trained with {seconds:g} s'
+    return f'only {heard_seconds:g} s of background are heard; {trained}'
 
 
 class Level:

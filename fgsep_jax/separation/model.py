@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import math
 import os
 import time
 from typing import NamedTuple
@@ -41,12 +42,15 @@ class Network:
       ordered: whether each is always the same source.
       rest: whether one more source is what the others leave of the mixture.
       adaptation_seconds: of the background that it is given; 0 for none.
+      least_seconds: of which it can make something: a window of its STFT; 0 for none.
     """
 
     def __init__(self, task, params, config):
         self._task, self._params = task, params
         self.sample_rate = config.data.sample_rate
         self.adaptation_seconds = config.data.adaptation_seconds if task.source_names else 0.0
+        window = config.features.window if self.adaptation_seconds else 0
+        self.least_seconds = window / self.sample_rate
         self.rest = bool(task.source_names)
         self.ordered = bool(task.source_names) or config.data.sources == 1
         self.outputs = 1 if self.rest else config.data.sources
@@ -299,6 +303,7 @@ class Separator:
                 progress=progress and (lambda share: progress(WRITING * share * made.seconds)),
                 about_to_rename=about_to_rename_it,
             )
+        first, last = made.background if span else (0.0, math.inf)
         return writing.Written(
             outputs=outputs,
             seconds=made.seconds,
@@ -312,6 +317,7 @@ class Separator:
             real_time_factor=made.seconds / (time.monotonic() - began),
             truncated=', '.join(cut or ()),
             faint=faint,
+            little=engine.little(last - first, self.network.adaptation_seconds),
         )
 
     def _made(self, recording, how, **more):
@@ -347,9 +353,8 @@ class Separator:
             with contextlib.closing(
                 FileRecording(os.fspath(path), folder=folder, cut=cut)
             ) as recording:
-                heard_T, _ = engine.heard(
-                    recording, None, self.network.adaptation_seconds, channels
-                )
+                seconds, least = self.network.adaptation_seconds, self.network.least_seconds
+                heard_T, _ = engine.heard(recording, None, seconds, channels, least=least)
                 return ArrayRecording(heard_T[None], recording.rate)
         except BadInput as bad:
             raise BadInput('background', f'{path}: {bad}') from bad

@@ -55,6 +55,12 @@ def too_loud(peak):
     return BadInput('too loud', f'a peak of {peak:.0e}; full scale is 1')
 
 
+def check_length(seconds: float, rate: float) -> None:
+    """Raises BadInput where a part of so many seconds, 0: to the end, has no sample."""
+    if seconds and not round(seconds * rate):
+        raise BadInput('empty', f'seconds={seconds:g} is less than a sample at {rate:g} Hz')
+
+
 class ArrayRecording:
     """A signal [channels, T] in memory.
 
@@ -139,6 +145,7 @@ class FileRecording:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """float32 [samples, channels] from the start to the end; see `audio_files.decoded`."""
+        check_length(self._seconds, self.rate)
         first = round(self.start * self.rate)
         last = first + round(self._seconds * self.rate) if self._seconds else math.inf
         at = 0

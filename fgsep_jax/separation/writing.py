@@ -47,6 +47,7 @@ class Written:
       real_time_factor: seconds of audio done in a second.
       truncated: how the recording was cut short, if it was.
       faint: a sentence on parts that sound and were rounded to silence, if some were.
+      little: a sentence on a stretch of background that was too short, if it was.
     """
 
     outputs: dict
@@ -60,6 +61,7 @@ class Written:
     real_time_factor: float
     truncated: str = ''
     faint: str = ''
+    little: str = ''
 
     def notes(self):
         """Sentences on what was done to the recording that one may not expect."""
@@ -72,6 +74,8 @@ class Written:
         if self.background:
             start, stop = self.background
             yield f'{start:.2f}-{stop:.2f} s taken for background alone'
+        if self.little:
+            yield self.little
         if self.low_margin_seconds > 0:
             yield (
                 f'who is who was decided by little in {self.low_margin_seconds:.1f} s: listen'

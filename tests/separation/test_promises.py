@@ -92,7 +92,7 @@ def test_from_window_to_window_it_fades():
 
 
 class Adapted(Known):
-    adaptation_seconds = 2.0
+    adaptation_seconds, least_seconds = 2.0, 0.1
 
     def __init__(self):
         super().__init__(lambda index, mixture_CW: 0 * mixture_CW[None], rest=True)
@@ -115,6 +115,50 @@ def test_of_a_background_behind_the_end_its_span_and_that_are_said(tmp_path):
     model, path = untrained('blstm_m2_plus'), wave(tmp_path / 'a.wav', noise(RATE // 2))
     with pytest.raises(BadInput, match='no background in 3-4 s: it has 0.5 s'):
         model.separate_file(path, tmp_path, background=(3.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ('background', 'said'),
+    [
+        (
+            (0.0, 1e-4),
+            'too short .*0.000125 s of background: the model needs 0.016 s at least, and',
+        ),
+        (
+            (0.49, 1.0),
+            'too short .*0.01 s of background: the model needs 0.016 s at least, and was',
+        ),
+        (5, 'too short .*0.000625 s of background: the model needs 0.016 s at least, and was trai'),
+        ((0.2, 0.3), 'silent .*nothing sounds in 0.2-0.25 s of the background'),
+        (np.zeros(4000), 'silent .*nothing sounds in 0-0.05 s of the background'),
+    ],
+)
+@pytest.mark.parametrize('of', ['signal', 'file'])
+def test_a_background_of_nothing_is_refused(tmp_path, of, background, said):
+    model, signal_T = untrained('blstm_m2_plus'), noise(RATE // 2)
+    signal_T[RATE // 10 :][: RATE // 4] = 0
+    if not isinstance(background, tuple):
+        background = signal_T[:background] if isinstance(background, int) else background
+    if of == 'file':
+        path = wave(tmp_path / 'a.wav', signal_T)
+        if not isinstance(background, tuple):
+            background = wave(tmp_path / 'rain.wav', background)
+        with pytest.raises(BadInput, match=said.replace(' .*', r' .*\(.*')):
+            model.separate_file(path, tmp_path, background=background)
+    else:
+        with pytest.raises(ValueError, match=said.replace(' .*', ': ')):
+            model.separate(signal_T, RATE, background=background)
+
+
+def test_of_silence_the_quietest_stretch_is_silent():
+    recording = ArrayRecording(0 * noise(1, RATE // 2), RATE)
+    assert engine.separate(Adapted(), recording, engine.How()).background == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(('seconds', 'is_said'), [(0.99, True), (1.0, False), (2.0, False)])
+def test_of_less_than_half_the_background_that_it_knows_there_is_a_note(seconds, is_said):
+    said = engine.little(seconds, 2.0)
+    assert said == is_said * 'only 0.99 s of background are heard; the model was trained with 2 s'
 
 
 @pytest.mark.parametrize(
