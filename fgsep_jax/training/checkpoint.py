@@ -33,8 +33,15 @@ SAME_MODEL = ('model.separator.depthwise', 'model.separator.remat', 'model.dtype
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
 # What is being saved, or was when its process ended.
-_UNFINISHED = re.compile(rf'(0|[1-9]\d*){re.escape(ocp.path.atomicity.TMP_DIR_SUFFIX)}(-\w+)?')
-_REPLACED = '.replaced'  # behind the name of one that is saved again, until the new one is whole
+_TEMPORARY = re.escape(ocp.path.atomicity.TMP_DIR_SUFFIX)
+_UNFINISHED = re.compile(rf'(0|[1-9]\d*){_TEMPORARY}-[0-9a-f]{{32}}')
+# One that is saved again, until the new one is whole.
+_REPLACED = re.compile(r'(0|[1-9]\d*)\.replaced-[0-9a-f]{32}')
+# Names of all that a save writes, at any depth. What else lies in a checkpoint is somebody's.
+_SAVED = re.compile(
+    r'(state|position|metrics|metadata|array_metadatas|d|[0-9a-f]{32}|(ocdbt\.)?process_\d+'
+    rf'|manifest\.ocdbt|_sharding|_[A-Z_]+|commit_success\.txt)(\.__lock|{_TEMPORARY}.*)?'
+)
 _WHOLE = ocp.path.atomicity.COMMIT_SUCCESS_FILE  # of a checkpoint in a bucket, written at last
 # The machine's trouble, which says nothing about what was saved, as TensorStore words it.
 _NOT_DAMAGE = re.compile(r'^(PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED)')
@@ -84,25 +91,44 @@ class Checkpoints:
             sys.unraisablehook = functools.partial(_ignore_late_answers, sys.unraisablehook)
 
     @functools.cached_property
+    def _key(self):
+        """In the names of folders that come and go: what all hosts of this start have in common."""
+        return mesh_lib.gather(uuid.uuid4().hex)[0]
+
+    def _path(self, name):
+        return buckets.join(self._folder, str(name))
+
+    def _clear(self, name):
+        """Removes a folder that a save has left; returns whether nothing is there any more."""
+        if others := _foreign(self._path(name)):
+            self.notes.append(f'{self._path(name)} is kept: {others} is in it, not of a save')
+        else:
+            _remove(self._path(name))
+        return not others
+
+    @functools.cached_property
     def _manager(self):
         """What saves and keeps. It reads the losses of all that is there, so it is opened once what
         is damaged has been set aside. Orbax itself would remove, in a bucket, all folders that are
         no checkpoints, whosever they are."""
-        key = mesh_lib.gather(uuid.uuid4().hex)[0]
         if jax.process_index() == 0:
-            for name in filter(_UNFINISHED.fullmatch, _names(self._folder)):
-                _remove(buckets.join(self._folder, name))
+            for name in _names(self._folder):
+                if _UNFINISHED.fullmatch(name):
+                    self._clear(name)
+                elif _STEP.fullmatch(name) and (others := _foreign(self._path(name))):
+                    self.notes.append(f'{self._path(name)} is kept for good: {others} is in it')
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(self._keep),
                 checkpoint_managers.BestN(get_metric_fn=_loss, reverse=True, n=1),
+                _WithForeign(self._path),
             ]
         )
         return ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
-                temporary_path_class=_unfinished(self._folder, self._workdir, key),
+                temporary_path_class=_unfinished(self._folder, self._workdir, self._key),
                 best_fn=_loss,  # without it Orbax drops the metrics
                 best_mode='min',
             ),
@@ -129,11 +155,11 @@ class Checkpoints:
         position = json.loads(json.dumps(position))  # as it will be read
         # Not where Orbax makes the folder: its threads would wait for that, and the end for them.
         files.check_locks(self._workdir)
-        aside = buckets.join(self._folder, f'{step}{_REPLACED}')
+        aside = f'{step}.replaced-{self._key}'
         with self._writing():
             if replace:
                 if jax.process_index() == 0:
-                    _rename(buckets.join(self._folder, str(step)), aside)
+                    _rename(self._path(step), self._path(aside))
                 mesh_lib.gather(None)
                 self._manager.reload()
             saved = self._manager.save(
@@ -147,7 +173,7 @@ class Checkpoints:
             if replace:
                 self._manager.wait_until_finished()
                 if jax.process_index() == 0:
-                    _remove(aside)
+                    self._clear(aside)
         if not saved:
             raise RuntimeError(f'checkpoint {step} was refused: it exists already')
 
@@ -298,14 +324,14 @@ class Checkpoints:
     def _put_back(self):
         """Takes back what was to be replaced, where its process did not live to see that."""
         for name in _names(self._folder):
-            step = name.removesuffix(_REPLACED)
-            if name != step and _STEP.fullmatch(step):
-                place, aside = (buckets.join(self._folder, each) for each in (step, name))
+            if match := _REPLACED.fullmatch(name):
+                step = match[1]
                 if self._is_whole(step):
-                    _remove(aside)
-                else:
-                    _remove(place)
-                    _rename(aside, place)
+                    self._clear(name)
+                    continue
+                if _names(self._path(step)) and not self._clear(step):
+                    _rename(self._path(step), _free_name(self._folder, f'{step}.torn'))
+                _rename(self._path(name), self._path(step))
 
     def _is_whole(self, name):
         """Whether a checkpoint was put in place to its end."""
@@ -392,6 +418,16 @@ class Checkpoints:
                 ' whole ones before it are kept; once it can be written the same command resumes',
                 again=buckets.is_url(self._folder),
             ) from error
+
+
+class _WithForeign:
+    """Orbax's policy that keeps what somebody has put something into."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def should_preserve(self, checkpoints, *, context):
+        return [bool(_foreign(self._path(checkpoint.step))) for checkpoint in checkpoints]
 
 
 class Best(NamedTuple):
@@ -633,6 +669,23 @@ def _names(folder):
     if buckets.is_url(folder):
         return [*buckets.listing(folder)]
     return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _foreign(folder):
+    """The first path in a folder of what no save has written there; '' where there is none."""
+    if buckets.is_url(folder):
+        paths = [*buckets.find(folder)]
+    else:
+        paths = [
+            os.path.relpath(os.path.join(parent, name), folder)
+            for parent, folders, names in os.walk(folder)
+            for name in (*folders, *names)
+        ]
+    for path in sorted(paths):
+        link = not buckets.is_url(folder) and os.path.islink(os.path.join(folder, path))
+        if link or not all(map(_SAVED.fullmatch, path.split('/'))):
+            return shown(path)
+    return ''
 
 
 def _rename(before, after):

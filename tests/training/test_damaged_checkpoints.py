@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import random
+import re
 import shutil
 
 import jax
@@ -25,6 +26,7 @@ STATE = {
     'half': jnp.linspace(-1, 1, 300, dtype=jnp.bfloat16),
 }
 POSITION = {'data': 'tones', 'hosts': 1, 'iterator': {'next_index': 12}, 'config': {'seed': 7}}
+KEY = '0a' * 16  # in the names of folders that come and go
 ABSTRACT = checkpoint.abstract(STATE, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
 
 
@@ -279,15 +281,43 @@ def test_without_a_whole_one_nothing_is_touched_and_all_are_named(workdir):
 
 def test_strays_are_no_checkpoints(workdir):
     folder = workdir / 'checkpoints'
-    for name in ('3 (copy)', 'best', '3.orbax-checkpoint-tmp', '-5', '007', '٣'):
+    unfinished = f'3.orbax-checkpoint-tmp-{KEY}'
+    for name in ('3 (copy)', 'best', unfinished, '-5', '007', '٣', '3.orbax-checkpoint-tmp-mine'):
         (folder / name).mkdir()
+    shutil.copytree(folder / '2', folder / '2.replaced')
     (folder / 'notes.txt').write_text('')
     os.symlink('nowhere', folder / 'link')
-    before = set(names(workdir)) - {'3.orbax-checkpoint-tmp'}
+    before = set(names(workdir)) - {unfinished}
     assert_whole(best(workdir)[0], 2)
-    position, notes = latest(workdir)
-    assert position['step'] == 3 and not notes
-    assert before <= set(names(workdir))
+    with contextlib.closing(checkpoint.Checkpoints(workdir)) as checkpoints:
+        assert checkpoints.restore_latest(ABSTRACT)[1]['step'] == 3
+        checkpoints.open()
+        assert not checkpoints.notes
+    assert set(names(workdir)) == before
+
+
+def test_what_somebody_put_into_a_checkpoint_keeps_it(workdir):
+    folder, mine = workdir / 'checkpoints', []
+    for step, below in (('1', '.'), ('3', 'state'), (f'4.orbax-checkpoint-tmp-{KEY}', 'state')):
+        (folder / step / below).mkdir(parents=True, exist_ok=True)
+        mine.append(folder / step / below / 'notes.md')
+        mine[-1].write_text('mine')
+    shutil.copytree(folder / '3', folder / f'3.replaced-{KEY}')  # killed when the new one was whole
+    mine.append(folder / f'3.replaced-{KEY}' / 'state' / 'notes.md')
+    os.symlink(workdir, folder / '2' / 'metrics' / 'd')  # of a name that a save writes
+    with contextlib.closing(checkpoint.Checkpoints(workdir, keep=1)) as checkpoints:
+        checkpoints.restore_latest(ABSTRACT)
+        checkpoints.open()
+        for path, what in (
+            *zip(mine, ('notes.md', *['state/notes.md'] * 3)),
+            (folder, 'metrics/d'),
+        ):
+            assert any(what in note and ' is kept' in note for note in checkpoints.notes), path
+        for step in (5, 6, 7):
+            checkpoints.save(step, _state(step), POSITION, loss=0.1 * step)
+        checkpoints.wait()
+        assert set(names(workdir)) >= {'1', '2', '3', '5', '7'} and '6' not in names(workdir)
+    assert all(path.read_text() == 'mine' for path in mine)
 
 
 def test_a_stray_folder_of_a_later_step_does_not_block_saving(workdir):
@@ -326,13 +356,14 @@ def test_what_is_saved_again_is_there_until_the_new_one_is(tmp_path, monkeypatch
             full = OSError(errno.ENOSPC, 'No space left on device')
             patch.setattr(checkpoints._manager, 'save', lambda *_, **__: raised(full))
             checkpoints.save(1, _state(1), POSITION, loss=1.0, replace=True)
-    assert os.listdir(tmp_path / 'checkpoints') == ['1.replaced']
+    (aside,) = os.listdir(tmp_path / 'checkpoints')
+    assert re.fullmatch('1[.]replaced-[0-9a-f]{32}', aside)
     assert latest(tmp_path)[0]['loss'] is None
     with contextlib.closing(checkpoint.Checkpoints(tmp_path)) as checkpoints:
         checkpoints.restore_latest(ABSTRACT)
         checkpoints.save(1, _state(1), POSITION, loss=1.0, replace=True)
         assert os.listdir(tmp_path / 'checkpoints') == ['1']
-    shutil.copytree(tmp_path / 'checkpoints' / '1', tmp_path / 'checkpoints' / '1.replaced')
+    shutil.copytree(tmp_path / 'checkpoints' / '1', tmp_path / 'checkpoints' / aside)
     assert latest(tmp_path)[0]['loss'] == 1.0  # killed when the new one was whole
     assert os.listdir(tmp_path / 'checkpoints') == ['1']
 
