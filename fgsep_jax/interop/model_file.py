@@ -66,9 +66,15 @@ def located(model):
         path = buckets.address(os.path.expanduser(os.fspath(model)))
     except buckets.Unreachable as error:
         raise ConfigError(f'{shown(os.fspath(model))}: {error}') from error
+    known = shipped()
+    no_run = os.path.isdir(path) and not os.path.lexists(os.path.join(path, 'config.json'))
+    if path in known and no_run:
+        raise ConfigError(
+            f'{path}: a folder of this name is here, no run, and hides the shipped model: give'
+            f' that by its path, {shown(known[path])}'
+        )
     if os.path.lexists(path) or path.endswith(SUFFIX):
         return path
-    known = shipped()
     if path not in known:
         names = f', or one of {", ".join(known)}, which are shipped' if known else ''
         raise ConfigError(

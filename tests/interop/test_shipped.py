@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fgsep_jax
+from fgsep_jax.config import ConfigError
 from fgsep_jax.data import resample
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import evaluate_example, si_snr
@@ -75,3 +76,16 @@ def test_sounds_tells_an_event_from_where_it_is(scene):
 
 def _leaves(tree):
     return [x for v in tree.values() for x in (_leaves(v) if isinstance(v, dict) else [v])]
+
+
+def test_a_folder_of_a_shipped_models_name_is_said_to_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'sounds').mkdir()
+    path = model_file.shipped()['sounds']
+    with pytest.raises(
+        ConfigError, match='sounds: a folder .* hides the shipped model: .*'
+    ) as error:
+        model_file.located('sounds')
+    assert path in str(error.value) and model_file.located(path) == path
+    (tmp_path / 'sounds' / 'config.json').write_text('{}')
+    assert model_file.located('sounds') == 'sounds'  # a run of that name is meant
