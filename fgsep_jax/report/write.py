@@ -109,7 +109,7 @@ def _reasons(output_dir):
         yield
     except OSError as error:
         raise ResultsError(
-            f'--output_dir={output_dir} cannot be written to ({error.strerror}); give another'
+            f'--output_dir={output_dir} cannot be written to ({files_lib.why(error)}); give another'
         ) from error
 
 

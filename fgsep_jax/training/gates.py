@@ -74,7 +74,7 @@ class GateLog:
         except lock.Lost:
             raise
         except OSError as error:  # a training does not end for want of a picture
-            self._say(f'{path} could not be written ({error.strerror}); the training goes on')
+            self._say(f'{path} could not be written ({files.why(error)}); the training goes on')
 
     def _means(self, params):
         """Each channel's mean over the first segments of the whole split [N], float32."""

@@ -164,8 +164,8 @@ class RunLog:
         if not self._complained:
             self._complained = True
             self.say(
-                f'{path}: logging stopped ({error.strerror}); the training goes on, and what is to'
-                ' be logged waits for room'
+                f'{path}: logging stopped ({files.why(error)}); the training goes on, and what is'
+                ' to be logged waits for room'
             )
 
     def close(self):
