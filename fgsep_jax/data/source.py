@@ -147,9 +147,9 @@ class RecordSource:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
-    def __del__(self) -> None:
+    def __del__(self, close=os.close) -> None:  # `os` may be gone before it, at the very end
         for handle in getattr(self, '_open', {}).values():
-            os.close(handle)
+            close(handle)
 
     def __getitem__(self, i: int) -> records.Example:
         """Example `i`.
