@@ -274,6 +274,8 @@ class Job:
         resplit: `resplit(good recordings) -> {source_id: split}`, by which splits are dealt anew
             where the plan is refused: before the files are looked into nobody knows who has none
             that can be used.
+        dealt: `dealt(recordings that were looked into) -> {path: split}`, where it is the plan that
+            deals them; see `pairing.splits_dealt`.
         mix: `mix(mixture, sample_rate=) -> records.Example`, e.g. `mix.mix`.
         min_seconds: shorter files are skipped.
         max_clipped: files with a larger share of clipped samples are skipped.
@@ -291,6 +293,7 @@ class Job:
     sample_rate: int = 8000
     plan: Callable = pairing.random_pairs
     resplit: Callable | None = None
+    dealt: Callable | None = None
     mix: Callable = mixing.mix
     min_seconds: float = 0.0
     max_clipped: float = audio.CLIPPED
@@ -380,7 +383,14 @@ def _planned(
     """
     inspected = [recording[-1] for recording in forms]
     try:
-        return forms, _plan(job, inspected), []
+        rows = _plan(job, inspected)
+        if job.dealt:
+            splits = job.dealt(inspected)
+            forms = [
+                [recordings.changed(x, split=splits.get(x.path, '')) for x in recording]
+                for recording in forms
+            ]
+        return forms, rows, []
     except ValueError as error:
         if not job.resplit:
             raise
@@ -388,7 +398,7 @@ def _planned(
     try:
         splits = job.resplit([x for x in inspected if not x.problem])
         dealt = [
-            [dataclasses.replace(x, split=splits.get(x.source_id, x.split)) for x in recording]
+            [recordings.changed(x, split=splits.get(x.source_id, '')) for x in recording]
             for recording in forms
         ]
         rows = _plan(job, [recording[-1] for recording in dealt])

@@ -6,7 +6,7 @@ python -m data_prep.folder_2mix --input_dir=recordings --output_dir=data/mine
 import functools
 import posixpath
 
-from data_prep import options
+from data_prep import options, pairing
 from data_prep.readers import folder
 from data_prep.tables import printable
 
@@ -36,6 +36,13 @@ def _prepare(args) -> dict:
     more = {'fewer': True} if args.fewer else {}
     if args.split_by == 'recording':
         more['shares'] = shares
+        job['dealt'] = functools.partial(
+            pairing.splits_dealt,
+            sample_rate=args.sample_rate,
+            max_seconds=args.max_seconds,
+            shares=shares,
+            seed=args.seed,
+        )
         warnings.append(
             'split by recording: who is heard in one split is heard in the others, so that scores '
             'say nothing about voices that were not trained on'

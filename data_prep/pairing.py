@@ -121,6 +121,37 @@ def deal(
     return dealt
 
 
+def _dealt(
+    inspected: Iterable[Recording],
+    *,
+    sample_rate: int,
+    max_seconds: float,
+    shares: dict[str, float],
+    seed: int,
+) -> dict[str, list[Recording]]:
+    """{split: segments} of good recordings, see `deal`."""
+    whole = {}
+    for recording in inspected:
+        if not recording.problem:
+            parts = cut(recording, sample_rate=sample_rate, max_seconds=max_seconds)
+            whole.setdefault(recording.source_id, []).append(parts)
+    return deal(whole, shares, seed)
+
+
+def splits_dealt(inspected: Iterable[Recording], **how) -> dict[str, str]:
+    """{path: the splits that a recording's segments are dealt to, joined by `+`}; none of bad ones.
+
+    Args:
+        inspected: recordings, good and bad.
+        **how: `sample_rate`, `max_seconds`, `shares` and `seed` of `random_pairs`.
+    """
+    splits = {}
+    for split, segments in reversed(_dealt(inspected, **how).items()):  # training's come first
+        for segment in segments:
+            splits.setdefault(segment.path, {})[split] = None
+    return {path: '+'.join(names) for path, names in splits.items()}
+
+
 def random_pairs(
     inspected: Iterable[Recording],
     *,
@@ -149,7 +180,8 @@ def random_pairs(
             passes at most; 0 or absent: one pass.
         snr_db: lowest and highest level of the first source over the second.
         max_seconds: longer utterances are cut into equal segments (0: not cut).
-        shares: see `deal`; None: the utterances say which split they are of.
+        shares: see `deal`; None: the utterances say which split they are of. What is dealt,
+            `splits_dealt` says.
         fewer: whether all the pairs there are will do where more are asked for.
         speakers: of a mixture.
         seed: of the job.
@@ -157,13 +189,11 @@ def random_pairs(
         ValueError: if a split has fewer speakers than a mixture or too few different pairs, or a
             speaker is in two splits.
     """
-    segments, split_of, whole = {}, {}, {}
+    segments, split_of, how = {}, {}, dict(sample_rate=sample_rate, max_seconds=max_seconds)
+    if shares:
+        segments, inspected = _dealt(inspected, **how, shares=shares, seed=seed), []
     for recording in inspected:
         if recording.problem:
-            continue
-        parts = cut(recording, sample_rate=sample_rate, max_seconds=max_seconds)
-        if shares:
-            whole.setdefault(recording.source_id, []).append(parts)
             continue
         split = split_of.setdefault(recording.source_id, recording.split)
         if split != recording.split:
@@ -171,8 +201,7 @@ def random_pairs(
                 f'speaker {recording.source_id!r} is in {split!r} and in {recording.split!r}; '
                 'a speaker must not cross splits'
             )
-        segments.setdefault(split, []).extend(parts)
-    segments = deal(whole, shares, seed) if shares else segments
+        segments.setdefault(split, []).extend(cut(recording, **how))
     pairs, rows = pairs or {}, []
     if pairs and not any(count != 0 for count in pairs.values()):
         flags = ', '.join(f'--{split}_pairs' for split in pairs)

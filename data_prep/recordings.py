@@ -65,7 +65,8 @@ class Recording:
         source_id: who speaks, or the recording that a sound is cut from: no mixture pairs it with
             itself, and it never crosses splits.
         path: of the file; local, or any URL that Beam's file systems read.
-        split: train, validation, test, ...
+        split: train, validation, test, ...; of several, to which its segments are dealt, all,
+            joined by `+`; empty where it is dealt to none.
         source_class: `speech`, or the class of the sound.
         role: `foreground` or `background` for a sound, `noise` for what is no target; empty for
             speech.

@@ -8,7 +8,6 @@ import posixpath
 
 import numpy as np
 
-from data_prep import pairing
 from data_prep.mixtures import NOISE, Mixture
 from data_prep.recordings import Recording, grouped
 from data_prep.scenes import TEST_SUBSETS, sounds_of
@@ -244,7 +243,7 @@ def warnings(
         _few(split, by_split[split], sources[split], flags, unit, sample_rate)
         for split in sorted(by_split)
     ]
-    usable = _usable([x for x in inspected if not x.problem], flags, sample_rate)
+    usable = _usable([x for x in inspected if not x.problem])
     return [*lines, *also, *filter(None, few), *_hardly_drawn(usable, sources, flags, unit)]
 
 
@@ -281,23 +280,16 @@ def _counts(split: str, flags: dict) -> list[str]:
     return [flag for flag in (f'{place}_pairs', f'{place}_mixtures') if flag in flags]
 
 
-def _usable(good: list[Recording], flags: dict, sample_rate: int) -> dict[str, set[str]]:
-    """{split: who has usable files there}, of subsets of test sounds and dealt recordings, too."""
-    by_split = grouped((x for x in good if x.role != NOISE), lambda x: x.split)
-    usable = {split: {x.source_id for x in members} for split, members in by_split.items()}
+def _usable(good: list[Recording]) -> dict[str, set[str]]:
+    """{split: who has usable files there}, of subsets of test sounds, too."""
+    usable = collections.defaultdict(set)
+    for x in good:
+        for split in x.split.split('+') if x.role != NOISE else ():
+            usable[split].add(x.source_id)
     sounds = [x for x in good if x.seen is not None]
     for split in TEST_SUBSETS:
         of_roles = itertools.chain.from_iterable(sounds_of(sounds, split).values())
         usable.setdefault(split, {sound.source_id for sound in of_roles})
-    if flags.get('split_by') == 'recording':  # all are of training until they are dealt
-        segments = collections.Counter()
-        how = {'sample_rate': sample_rate, 'max_seconds': flags['max_seconds']}
-        for x in good:
-            segments[x.source_id] += len(pairing.cut(x, **how))
-        shares = flags['validation_fraction'], flags['test_fraction']
-        splits = sum(share > 0 for share in (*shares, 1 - sum(shares)))
-        everywhere = {name for name, count in segments.items() if count >= splits}
-        usable |= dict.fromkeys(('validation', 'test'), everywhere)
     return usable
 
 

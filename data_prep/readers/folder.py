@@ -125,7 +125,7 @@ def read(
         seed: of the job.
         copies: see `recordings.distinct`.
         split_by: `speaker`; or `recording`, which `pairing.deal` does later, all of them being of
-            training until then, and one of a recording's forms and microphones is taken.
+            all splits until then, and one of a recording's forms and microphones is taken.
         least: speakers of a mixture.
     Raises:
         TreeError: no audio file lies in a folder.
@@ -159,7 +159,9 @@ def read(
     everybody = recordings.unique_ids(everybody, lambda path: (path[start:],))
     utterances = recordings.distinct(everybody, copies)
     if split_by == 'recording':
-        return [recordings.changed(recording, split='train') for recording in utterances]
+        shares = {'train': validation + test < 1, 'validation': validation, 'test': test}
+        every = '+'.join(name for name, share in shares.items() if share)
+        return [recordings.changed(recording, split=every) for recording in utterances]
     how = dict(validation=validation, test=test, seed=seed, least=least)
     splits = _dealt({recording.source_id for recording in utterances}, groups, copies, how)
     return [

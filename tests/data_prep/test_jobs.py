@@ -294,6 +294,7 @@ def test_who_has_no_usable_file_takes_no_part_in_the_dealing(tmp_path):
     )
     splits = {x.source_id: x.split for x in files if not x.problem}
     assert {(x.source_id, row.split) for row in rows for x in row.sources} == {*splits.items()}
+    assert [x.split for x in files if x.source_id == 'stray'] == ['']
     # Another seed's stray harms nobody, and all is as it was dealt.
     seed = next(seed for seed, splits in dealt.items() if splits['stray'] == 'train')
     run_folder(root, tmp_path / 'other', f'--seed={seed}')

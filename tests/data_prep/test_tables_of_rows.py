@@ -146,6 +146,27 @@ def test_what_a_job_leaves_can_be_read(tmp_path):
     assert again == (tmp_path / 'out' / 'mixtures.csv').read_bytes() and about['mixtures']
 
 
+def test_files_of_people_split_by_recording_say_the_splits_they_were_dealt_to(tmp_path):
+    root = tmp_path / 'in'
+    for i, (name, seconds) in enumerate(
+        {'Ann': [14], 'Bob': [3, 2, 2.5], 'Cy': [1.5], 'Di': [6, 7]}.items()
+    ):
+        for j, length in enumerate(seconds):
+            trees.write(root / name / f'{j}.wav', trees.speechlike(length, seed=10 * i + j))
+    (root / 'Bob' / 'bad.wav').write_bytes(b'no sound')
+    test_jobs.run_folder(root, tmp_path / 'out', '--split_by=recording', '--max_seconds=2')
+    files, rows = (
+        read(str(tmp_path / 'out' / f'{name}.csv'), {'input_dir': str(root)})
+        for name, read in (('files', recordings.from_csv), ('mixtures', mixtures.from_csv))
+    )
+    heard = {(source.path, row.split) for row in rows for source in row.sources}
+    assert {(x.path, split) for x in files for split in x.split.split('+') if split} == heard
+    split_of = {x.path.removeprefix(f'{root}/'): x.split for x in files}
+    assert split_of['Ann/0.wav'] == 'train+validation+test' and split_of['Cy/0.wav'] == 'train'
+    assert {split_of[f'Bob/{j}.wav'] for j in range(3)} == {'train', 'validation', 'test'}
+    assert split_of['Bob/bad.wav'] == ''
+
+
 def test_columns_with_nothing_in_them_are_left_out():
     row = Mixture('m', 'train', (Source('/in/x.wav', 's', level_db=0.0, stop=9),), 9, 0.0)
     assert mixtures.to_csv([row], ROOTS).splitlines()[0] == (
