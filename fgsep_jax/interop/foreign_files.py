@@ -23,11 +23,12 @@ _SECTIONS = ('data', 'filterbank', 'masknet')
 NORMS = {'gLN': 'gln', 'cLN': 'frame', 'cgLN': 'cln'}
 
 
-def read(*paths):
+def read(*paths, given=()):
     """Reads a file by its suffix: .onnx, .safetensors, else PyTorch's; or a model's `PARTS`.
 
     Args:
       *paths: one file; those of the parts; or a folder with them in it, encoder.ckpt and so on.
+      given: such keys as are returned, of which a file of PyTorch's is not asked.
 
     Returns:
       ({name: array}, {key of a configuration's `model`, or of 'sources' and 'sample_rate': value}
@@ -48,10 +49,10 @@ def read(*paths):
         raise ConfigError(f'{shown(path)}: there is no such file')
     suffix = os.path.splitext(path)[1].lower()
     kinds = {'.onnx': _onnx, '.safetensors': _safetensors}
-    state, *told = kinds.get(suffix, _torch)(path)
+    state, *told = kinds[suffix](path) if suffix in kinds else _torch(path, given)
     state = _without_prefix(state)
     if any(name.startswith('separator.tcn.') for name in state):
-        told = _espnet(path)
+        told = _espnet(path, given)
     return state, *told
 
 
@@ -127,7 +128,7 @@ def _begins(path, *beginnings):
         return file.read(2).startswith(beginnings)
 
 
-def _torch(path):
+def _torch(path, given):
     if not _begins(path, b'PK', b'\x80'):  # a zip archive, or a pickle
         raise ConfigError(
             f'{shown(path)} is no model: neither what PyTorch saved nor .safetensors or .onnx'
@@ -175,7 +176,7 @@ def _torch(path):
         except (RuntimeError, TypeError) as error:
             kind = f'{tensor.dtype} ({tensor.layout}, {tensor.device}; {tensor.numel():,} numbers)'
             raise _no_array(path, name, kind) from error
-    return arrays, *_told(content, path)
+    return arrays, *_told(content, given, path)
 
 
 _PREFIXES = ('module.', 'model.', 'separation_model.', 'mods.', '_orig_mod.')
@@ -206,7 +207,7 @@ def _trained(content):
     return args or None
 
 
-def _told(content, path):
+def _told(content, given, path):
     """What a file's dict says beside its weights: asteroid's `model_args`, or what its trainer was
     told; kaituoxu's package."""
     args = content.get('model_args')
@@ -231,14 +232,12 @@ def _told(content, path):
             N='basis', L='window', B='bottleneck', H='hidden', P='kernel', R='repeats', C='sources',
         )  # fmt: skip
         keys |= sizes if sizes.keys() <= args.keys() else {}  # another's letters may be anything
-    told, called = _as_ours(args, keys, path)
-    # asteroid alone replaces a norm that sees ahead in a causal model, and says so in a warning.
-    if args is not content and told.get('causal') and told.get('norm') == 'gln':
-        told['norm'] = 'frame'
-    return told, called
+    top = 'sample_rate at the top'
+    args, keys = {**args, top: content.get('sample_rate')}, {**keys, top: 'sample_rate'}
+    return _as_ours(args, keys, given, path)
 
 
-def _espnet(path):
+def _espnet(path, given):
     """What the `config.yaml` says that espnet writes beside its weights."""
     beside = os.path.join(os.path.dirname(path), 'config.yaml')
     if not os.path.isfile(beside):
@@ -261,14 +260,16 @@ def _espnet(path):
                 f'{shown(path)}: its config.yaml says {key}: {str(args[key]).lower()}, and what'
                 ' conv_tasnet gives are masks, one for each source'
             )
-    return _as_ours(args, keys, path)
+    return _as_ours(args, keys, given, path)
 
 
-def _as_ours(args, keys, path):
-    """Arguments of another program, {theirs: ours}, as far as given: ({key of a configuration:
-    value}, {key: theirs})."""
+def _as_ours(args, keys, given, path):
+    """Arguments of another program, {theirs: ours}, as far as they are there and ours not given:
+    ({key of a configuration: value}, {key: theirs})."""
     told, called = {}, {}
     for theirs, ours in keys.items():
+        if ours in given:
+            continue
         value = args.get(theirs)
         if ours == 'norm' and value is not None:
             value = _one_of(NORMS, value, theirs, path)

@@ -18,6 +18,7 @@ import sys
 from fgsep_jax import command_line, config as config_lib, files, stopping, validate
 from fgsep_jax.config import ConfigError
 from fgsep_jax.names import shown
+from fgsep_jax.rules import Rules
 
 SEGMENT = 4.0  # seconds, for a training that starts from it
 
@@ -67,12 +68,10 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
     model_file.check_path(os.fspath(output))
     model_file.check_texts(origin=origin or '', licence=licence)
     paths = [path] if isinstance(path, (str, os.PathLike)) else path
-    state, told, called = foreign_files.read(*paths)
-    path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
     typed, plain = _typed(keys or {}), _flat(config_lib.defaults('speech')['model'])
     given = {*typed} if sample_rate is None else {*typed, 'sample_rate'}
-    told = {key: value for key, value in told.items() if key not in given}
-    called = {key: theirs for key, theirs in called.items() if key not in given}
+    state, told, called = foreign_files.read(*paths, given=given)
+    path = paths[0] if len(paths) == 1 else os.path.dirname(paths[0]) or os.curdir
     for key, value in told.items():
         kind = type(plain.get(key, 1))
         if type(value) is not kind:
@@ -81,8 +80,12 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
                 f' of type {kind.__name__}'
             )
     rate = told.pop('sample_rate', sample_rate)
+    rules = Rules({'sample_rate': rate})
     try:
-        made = layouts.convert(state, {**told, **typed})
+        made = layouts.convert(state, {**told, **typed}, claimed=called)
+        if rate is not None:
+            rules.at_least_one('sample_rate')
+        rules.check()
     except ValueError as error:
         raise _of(path, error, called) from error
     if rate is None:
@@ -96,8 +99,8 @@ def import_model(path, output, *, sample_rate=None, sources=(), origin='', licen
         model['input_norm'] = 'same'
     config.model.update(config_lib.nested_model(model))
     stride = max(config.model.encoder.stride, 1)
-    frames = max(round(SEGMENT * config.data.sample_rate / stride), config.model.encoder.window)
-    config.data.segment_seconds = frames * stride / max(config.data.sample_rate, 1)
+    frames = max(round(SEGMENT * rate / stride), config.model.encoder.window)
+    config.data.segment_seconds = frames * stride / rate
     try:
         validate.validate(config)
     except ConfigError as error:

@@ -22,7 +22,8 @@ class Layout(NamedTuple):
       skip: another, where there are skip connections.
       prelu: before the masks; '' where there is none.
       affine: names of a norm's gain and offset.
-      model: keys of the configuration, as this implementation is unless something says otherwise.
+      model: keys of the configuration, as this implementation is unless something says otherwise;
+        `causal` where its names are of causal models alone, or of others alone.
       biases: whether the separator's convolutions have them.
       late: whether its causal convolutions end half their span before the frame they are for.
     """
@@ -98,7 +99,10 @@ _ASTEROID = Layout(
     prelu='masker.mask_net.0',
     mask='masker.mask_net.1',
     affine=('gamma', 'beta'),
-    model=dict(framing='plain', mask='sigmoid'),
+    model=dict(framing='plain', mask='sigmoid', causal=False),
+)
+_ASTEROID_CAUSAL = _ASTEROID._replace(
+    depthwise='shared_block.3.0', model={**_ASTEROID.model, 'causal': True, 'norm': 'frame'}
 )
 _TORCHAUDIO = Layout(
     name='torchaudio',
@@ -142,7 +146,7 @@ _NAPLAB = Layout(
     prelu='TCN.output.0',
     mask='TCN.output.1',
     affine=('weight', 'bias'),
-    model=dict(framing='padded', mask='sigmoid'),
+    model=dict(framing='padded', mask='sigmoid', causal=False),
 )
 _KAITUOXU = Layout(
     name='kaituoxu',
@@ -162,7 +166,7 @@ _KAITUOXU = Layout(
     prelu='',
     mask='separator.network.3',
     affine=('gamma', 'beta'),
-    model=dict(framing='plain', mask='relu', rectify=True, input_norm='frame'),
+    model=dict(framing='plain', mask='relu', rectify=True, input_norm='frame', causal=False),
     biases=False,
 )
 
@@ -206,16 +210,14 @@ _SPEECHBRAIN = Layout(
     prelu='',
     mask='masknet.mask_conv1x1.conv',
     affine=('gamma', 'beta'),
-    model={**_KAITUOXU.model, 'padding': 'reflect'},
+    model=dict(framing='plain', mask='relu', rectify=True, input_norm='frame', padding='reflect'),
     biases=False,
     late=True,
 )
 _ESPNET_PRELU = _ESPNET._replace(prelu='separator.tcn.network.3', mask='separator.tcn.network.4')
 LAYOUTS = (
     _ASTEROID,
-    _ASTEROID._replace(
-        depthwise='shared_block.3.0', model={**_ASTEROID.model, 'causal': True, 'norm': 'frame'}
-    ),
+    _ASTEROID_CAUSAL,
     _TORCHAUDIO,
     _NAPLAB,
     _NAPLAB._replace(
@@ -295,12 +297,13 @@ class Converted(NamedTuple):
     parameters: dict
 
 
-def convert(state, told=None):
+def convert(state, told=None, claimed=()):
     """Makes weights of another program ours.
 
     Args:
       state: {name: array}.
       told: {key, as of `Converted.model`, or 'sources': value}, as far as something says it.
+      claimed: those of these keys that the file of the weights says, beside them.
 
     Returns:
       A Converted.
@@ -309,9 +312,12 @@ def convert(state, told=None):
       ValueError: names the layer that is missing, left over, of another shape, or does what
         `conv_tasnet` does not.
     """
-    told = told or {}
+    told = dict(told or {})
     weights = _recognise({str(name): _array(name, value) for name, value in state.items()})
     layout, sizes = weights.layout, weights.sizes
+    # asteroid alone replaces a norm that sees ahead in a causal model, and says so in a warning.
+    if layout is _ASTEROID_CAUSAL and 'norm' in claimed and told['norm'] == 'gln':
+        told['norm'] = layout.model['norm']
     model = {**weights.repeats(), **layout.model, **told}
     late = layout.late and model.get('causal', False)
     if late:  # only what looks both ways mirrors
@@ -347,17 +353,20 @@ def convert(state, told=None):
         prelu='channel' if weights.by_channel else 'shared',
     )
     _agree(told, decided)
+    if 'causal' in claimed and 'causal' in layout.model:
+        _agree(told, {'causal': layout.model['causal']})
     model |= decided
-    if not model.get('blocks'):
+    if 'blocks' not in model:
         raise ValueError(
             f'nothing says how many of the {weights.blocks} blocks make a repeat, with dilations'
             ' 1, 2, 4, ...: --config.model.separator.blocks=N does'
         )
-    model['repeats'], rest = divmod(weights.blocks, model['blocks'])
-    if rest:
+    if model['blocks'] < 1 or weights.blocks % model['blocks']:
         raise ValueError(
-            f'model.separator.blocks = {model["blocks"]}: must divide {weights.blocks} blocks'
+            f'model.separator.blocks = {model["blocks"]}: must be at least 1 and divide'
+            f' {weights.blocks} blocks'
         )
+    model['repeats'] = weights.blocks // model['blocks']
     sources = sizes['M'] // sizes['N']
     _agree(told, {'repeats': model['repeats'], 'sources': sources})
     model.pop('sources', None)
@@ -511,7 +520,7 @@ def _recognise(state):
     best = max(
         (_Weights(state, layout) for layout in LAYOUTS), key=lambda weights: len(weights.theirs)
     )
-    if 'separator/bottleneck/kernel' not in best.theirs or not best.blocks:
+    if not best.blocks:
         some = ', '.join(map(shown, itertools.islice(names, 3)))
         programs = ', '.join(dict.fromkeys(layout.name for layout in LAYOUTS))
         raise ValueError(f'its weights ({some}, ...) are called as in none of {programs}')

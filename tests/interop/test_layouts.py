@@ -205,6 +205,16 @@ def chomped(text):
     return text
 
 
+def sequential(text):
+    """asteroid has the depthwise convolution of a causal model in a layer of its own."""
+    return text.replace('shared_block.3.', 'shared_block.3.0.')
+
+
+def gained(text):
+    """naplab's cumulative norms, of causal models, call their scale a gain."""
+    return re.sub(r'(LN|reg[12])\.weight (\w)', r'\1.gain 1\g<2>1', text)
+
+
 RATE, TYPED = dict(sample_rate=8000), {'model.separator.blocks': '2'}
 RELU, SOFTMAX = torch.relu, lambda x: torch.softmax(x, 1)
 # what is saved, from the state dict; how it is made; what is said; how the other program computes
@@ -215,8 +225,8 @@ CASES = {
     ),
     'naplab causal': (
         lambda s: s,
-        dict(edit=lambda t: re.sub(r'(LN|reg[12])\.weight (\w)', r'\1.gain 1\g<2>1', t)),
-        dict(**RATE, keys=TYPED), dict(padded=True, causal=True, norm='cln'),
+        dict(edit=gained), dict(**RATE, keys=TYPED),
+        dict(padded=True, causal=True, norm='cln'),
     ),
     'kaituoxu': (
         package, {}, RATE, dict(mask=RELU, rectify=True, input_norm='frame'),
@@ -382,7 +392,10 @@ SHAPES = state_dict('asteroid')
         ),
         (asteroid(SHAPES, mask_act=['relu']), r"its mask_act is \['relu'\], must be of type str"),
         (asteroid(SHAPES, encoder_activation='prelu'), "its encoder_activation is 'prelu'; must"),
-        (asteroid(SHAPES, n_blocks=3), 'model.separator.blocks = 3: must divide 4 blocks'),
+        *(
+            (asteroid(SHAPES, n_blocks=n), f'blocks = {n}: must be at least 1 and divide 4 blocks')
+            for n in (3, 0, -2)
+        ),
         (asteroid(SHAPES, n_blocks='2'), "its n_blocks is '2', must be of type int"),
         (asteroid(SHAPES, stride=3), 'model.encoder.window = 8: must be a multiple of stride'),
         (asteroid(SHAPES, sample_rate=None), 'does not say its sample rate'),
@@ -390,6 +403,12 @@ SHAPES = state_dict('asteroid')
         (asteroid(SHAPES, sample_rate=np.inf), 'its sample_rate is inf, must be of type int'),
         (asteroid(SHAPES, sample_rate='8k'), "its sample_rate is '8k', must be of type int"),
         (asteroid(SHAPES, sample_rate=8000.4), 'its sample_rate is 8000.4, must be of type int'),
+        (asteroid(SHAPES, sample_rate=0), 'pth: sample_rate = 0: must be at least 1$'),
+        (asteroid(SHAPES, sample_rate=-8000), 'pth: sample_rate = -8000: must be at least 1$'),
+        (
+            asteroid(SHAPES) | {'sample_rate': 16000},
+            'its sample_rate at the top is 16000, and its sample_rate 8000: must be the same',
+        ),
         ({'state_dict': {'a': 3}}, 'a is int, not a tensor'),
         ([1, 2], 'holds list, not a dict'),
     ],
@@ -402,7 +421,7 @@ def test_what_cannot_be_represented_is_refused_by_name(tmp_path, state, message)
     ([2, 3], r'masker.TCN.2 is missing, a block before 4 others'),
     ([0, 1], r'masker.TCN.0 is missing'),
     ([4], r'masker.TCN.4 is missing'),
-    ([5], r'must divide 5 blocks'),
+    ([5], r'blocks = 2: must be at least 1 and divide 5 blocks'),
     ([4, 5], r'repeats = 3: its weights have 2 \(its n_repeats is our repeats\)'),
 ])  # fmt: skip
 def test_a_block_that_is_missing_is_named(tmp_path, gone, message):
@@ -431,6 +450,67 @@ def test_what_a_file_says_against_its_weights_is_refused(tmp_path, theirs):
     ours = SAID[theirs]
     words = rf'{ours} = 99: its weights have \d+ \(its {theirs} is our {ours}\)'
     refused(tmp_path, asteroid(SHAPES, **{theirs: 99}), words)
+
+
+PLAIN = dict(asteroid=asteroid, naplab=package, kaituoxu=package)
+AS_CAUSAL = dict(asteroid=sequential, naplab=gained, kaituoxu=chomped, espnet=chomped)
+
+
+def imported(tmp_path, content, **said):
+    torch.save(content, tmp_path / 'theirs.pth')
+    output = str(tmp_path / 'ours.safetensors')
+    return import_model.import_model(tmp_path / 'theirs.pth', output, **said)
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('program', AS_CAUSAL)
+def test_what_a_file_says_of_causality_is_as_its_layers_are_called(tmp_path, program, causal):
+    state = state_dict(program, edit=AS_CAUSAL[program] if causal else lambda text: text)
+    for told in (causal, not causal):
+        content = PLAIN.get(program, lambda s, **_: s)(state, causal=told, norm_type='cLN')
+        text = ESPNET.replace('causal: false', f'causal: {told}')
+        (tmp_path / 'config.yaml').write_text(text)
+        if told == causal:
+            assert imported(tmp_path, content, **RATE)[1].model.causal is causal
+            os.remove(tmp_path / 'ours.safetensors')
+        else:
+            refused(tmp_path, content, f'causal = {told}: its weights have {causal}', **RATE)
+
+
+def test_causality_that_is_typed_stands_above_what_layers_are_called(tmp_path):
+    said = dict(keys={'model.causal': 'True', 'model.norm': 'cln'})
+    for told in (False, True):
+        _, config, _ = imported(tmp_path, asteroid(SHAPES, causal=told), **said)
+        assert config.model.causal and config.model.norm == 'cln'
+
+
+def test_causality_that_no_layer_is_called_by_is_as_told(torchaudio_model, tmp_path):
+    state = torchaudio_model(enc_num_feats=6, enc_kernel_size=8).state_dict()
+    _, config, _ = imported(tmp_path, package(state, X=8, causal=True, norm_type='cLN'), **RATE)
+    assert config.model.causal and config.model.norm == 'frame'
+
+
+@pytest.mark.parametrize('told', [{}, {'causal': True}, {'causal': None}], ids=str)
+def test_a_causal_model_of_asteroid_has_no_norm_that_sees_ahead(tmp_path, told):
+    content = asteroid(state_dict('asteroid', edit=sequential), norm_type='gLN', **told)
+    refused(tmp_path, content, "norm = 'gln': sees the whole", keys={'model.norm': 'gln'})
+    _, config, guessed = imported(tmp_path, content)
+    assert (config.model.causal, config.model.norm) == (True, 'frame') and 'norm' not in guessed
+
+
+@pytest.mark.parametrize('save', [
+    lambda: asteroid(SHAPES, sample_rate=None), lambda: asteroid(SHAPES, sample_rate=16000),
+    lambda: {'state_dict': SHAPES, 'X': BLOCKS},
+], ids=['not in the arguments', 'there too', 'without arguments'])  # fmt: skip
+def test_a_rate_beside_the_weights_is_read(tmp_path, save):
+    _, config, _ = imported(tmp_path, save() | {'sample_rate': 16000.0})
+    assert config.data.sample_rate == 16000
+
+
+def test_what_is_given_ends_what_a_file_says_against_itself(tmp_path):
+    content = asteroid(SHAPES, n_filters=6, in_chan=5, norm_type='fgLN') | {'sample_rate': 16000}
+    keys = {'model.encoder.basis': '6', 'model.norm': 'gln'}
+    assert imported(tmp_path, content, **RATE, keys=keys)[1].data.sample_rate == 8000
 
 
 def test_what_a_file_says_against_itself_is_refused(tmp_path):
@@ -805,6 +885,18 @@ def test_every_length_is_torchaudios(torchaudio_model):
         # As if alone, padded to the longest: one compilation for all.
         estimate = np.asarray(separate(longest, np.array([samples])))[..., :samples]
         np.testing.assert_allclose(estimate, expected, atol=1e-5, err_msg=f'{samples} samples')
+
+
+def test_a_layer_that_torchaudios_weights_lack_is_named(torchaudio_model):
+    """Whichever of them it is."""
+    peer = torchaudio_model(
+        enc_kernel_size=8, enc_num_feats=6, msk_num_feats=5, msk_num_hidden_feats=7,
+        msk_num_layers=2, msk_num_stacks=1,
+    )  # fmt: skip
+    state = {name: one.numpy() for name, one in peer.state_dict().items()}
+    for gone in state:
+        with pytest.raises(ValueError, match=f'^{re.escape(gone)} is missing'):
+            layouts.convert(without(gone)(state), {'blocks': 2})
 
 
 @pytest.mark.parametrize('sources, told, mask', [
