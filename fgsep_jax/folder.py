@@ -501,6 +501,13 @@ def check_directory(folder, directory):
         )
     if os.path.isfile(os.path.join(directory, records.DATASET_FILE)):
         return about.get('digest')
+    above = files.nearest(directory)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise config_lib.ConfigError(
+            f'{shown(above)} cannot be written to, and the data set of {shown(folder)} is to lie in'
+            f' {shown(directory)}: change that, or start the command in a folder that can be, with'
+            f' the whole path of {shown(folder)}'
+        )
     if importlib.util.find_spec('apache_beam') is None:
         raise config_lib.ConfigError(
             'making a data set needs Apache Beam, which is not installed: pip install'
@@ -571,6 +578,8 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     else:
         rate = rate_of(survey, None if first is None else first.data.sample_rate)
     digest = check_directory(folder, directory)
+    if not os.path.isfile(os.path.join(workdir, 'config.json')):
+        run_folder.check(workdir, typed)  # of another run only the whole configuration tells
     if digest:
         rate = open_dataset(directory)['sample_rate']
     kept = at_rate(survey, rate)
@@ -584,7 +593,7 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     seconds = 60 * minutes
     config, speed = choose(configs, seconds, say=say)
     if digest:
-        say(_already(folder, directory, digest == survey['digest']))
+        say(_already(folder, directory, workdir, digest == survey['digest']))
     else:
         mixtures = max(int(speed * seconds / PASSES), FEWEST_MIXTURES)
         mixtures = min(mixtures, MOST_MIXTURES[config.task])
@@ -602,10 +611,12 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
     return config.lock()
 
 
-def _already(folder, directory, same):
-    changed = f'\nnote: {shown(folder)} has changed since; remove {shown(directory)} and the run to'
+def _already(folder, directory, workdir, same):
+    both = shown(directory)
+    if os.path.isfile(os.path.join(workdir, 'config.json')):
+        both += f' and {shown(workdir)}'
     return f'mixtures           in {shown(directory)} already' + (
-        '' if same else f'{changed} begin anew'
+        '' if same else f'\nnote: {shown(folder)} has changed since; remove {both} to begin anew'
     )
 
 
@@ -618,10 +629,16 @@ def _resumed(folder, survey, directory, workdir, *, minutes, say):
             f'--workdir={workdir} holds a run on {shown(config.data.dir)}, not on {shown(folder)}:'
             ' give another --workdir'
         )
+    if not os.path.isfile(os.path.join(directory, records.DATASET_FILE)):
+        raise config_lib.ConfigError(
+            f'{shown(workdir)} holds a run on {shown(directory)}, which is not there: bring it'
+            f' back; or remove {shown(workdir)}, or give another --workdir, and the same command'
+            ' makes both anew'
+        )
+    digest = check_directory(folder, directory)
     for line in describe(survey, config.data.sample_rate):
         say(line)
-    if digest := check_directory(folder, directory):  # without it the caller says what is missing
-        say(_already(folder, directory, digest == survey['digest']))
+    say(_already(folder, directory, workdir, digest == survey['digest']))
     if minutes is None:
         say(
             f'note: the run in {shown(workdir)} goes on as it was begun; --minutes=N makes it N'

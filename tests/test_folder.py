@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import shlex
 import shutil
@@ -515,6 +516,76 @@ def test_the_data_set_lies_beside_the_folder_and_never_in_it(tmp_path, monkeypat
     (tmp_path / 'data' / 'mine' / 'letter.txt').write_text('')
     with pytest.raises(config_lib.ConfigError, match='was not made of mine: move one of them'):
         folder.check_directory('mine', 'data/mine')
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A folder F2 whose data set is in F2-data, with a run in runs/F2 on it."""
+    monkeypatch.chdir(tmp_path)
+    config = config_lib.load('convtasnet_glu:demo').unlock()
+    config.data.dir = 'F2-data'
+    for path, text in (
+        ('runs/F2/config.json', config_lib.to_json(config, digest=True)),
+        ('F2-data/dataset.json', '{}'),
+        ('F2-data/folder.json', json.dumps({'folder': f'{tmp_path}/F2', 'digest': 'before'})),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    monkeypatch.setattr(folder, 'look', lambda _: speech([15.0], [15.0]))
+    return lambda: folder.prepare('F2', 'runs/F2', argument='', overrides={})
+
+
+def test_a_run_whose_data_set_is_gone_is_begun_anew(begun, tmp_path, capsys):
+    (tmp_path / 'F2-data').rename(tmp_path / 'elsewhere')
+    said = (
+        'runs/F2 holds a run on F2-data, which is not there: bring it back; or remove runs/F2, or'
+        ' give another --workdir, and the same command makes both anew'
+    )
+    with pytest.raises(config_lib.ConfigError, match=said):
+        begun()
+    assert not capsys.readouterr().out
+
+
+def test_what_to_remove_is_named_where_recordings_have_changed(
+    begun, tmp_path, capsys, monkeypatch
+):
+    begun()
+    said = 'note: F2 has changed since; remove F2-data and runs/F2 to begin anew\n'
+    assert said in capsys.readouterr().out
+    shutil.rmtree(tmp_path / 'runs')
+    monkeypatch.setattr(folder, 'open_dataset', lambda _: {'sample_rate': 8000})
+    monkeypatch.setattr(folder, 'choose', lambda configs, *_, **__: (configs[0], 9.0))
+    with pytest.raises(KeyError, match='splits'):  # the data set of this test has none
+        begun()
+    said = 'note: F2 has changed since; remove F2-data to begin anew\n'
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'writable, said',
+    [
+        (
+            '',
+            '{} cannot be written to, and the data set of F2 is to lie in data/F2: change that, or'
+            ' start the command in a folder that can be, with the whole path of F2',
+        ),
+        ('F2-data', '--workdir=runs/F2: {} cannot be written to; give another --workdir'),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_said_before_anything_is_measured(
+    begun, tmp_path, monkeypatch, writable, said
+):
+    shutil.rmtree(tmp_path / 'runs')
+    shutil.rmtree(tmp_path / 'F2-data')
+    may = os.access
+    monkeypatch.setattr(os, 'access', lambda path, mode: not mode & os.W_OK and may(path, mode))
+    if writable:
+        monkeypatch.setattr(folder, 'data_folder', lambda _: writable)
+        monkeypatch.setattr(folder, 'check_directory', lambda *_: None)
+    monkeypatch.setattr(folder, 'choose', lambda *_, **__: pytest.fail('measured'))
+    with pytest.raises(config_lib.ConfigError) as refused:
+        begun()
+    assert str(refused.value) == said.format(tmp_path)
 
 
 TINY = [
