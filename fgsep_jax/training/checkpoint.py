@@ -32,8 +32,8 @@ from fgsep_jax.training.state import init_state
 SAME_MODEL = ('model.separator.depthwise', 'model.separator.remat', 'model.dtype')
 # What Orbax takes for a checkpoint, by its name alone.
 _STEP = re.compile(r'0|[1-9]\d*')
-# What is being saved, or was when its process ended.
 _TEMPORARY = re.escape(ocp.path.atomicity.TMP_DIR_SUFFIX)
+# What is being saved, or was when its process ended.
 _UNFINISHED = re.compile(rf'(0|[1-9]\d*){_TEMPORARY}-[0-9a-f]{{32}}')
 # One that is saved again, until the new one is whole.
 _REPLACED = re.compile(r'(0|[1-9]\d*)\.replaced-[0-9a-f]{32}')
@@ -42,6 +42,8 @@ _SAVED = re.compile(
     r'(state|position|metrics|metadata|array_metadatas|d|[0-9a-f]{32}|(ocdbt\.)?process_\d+'
     rf'|manifest\.ocdbt|_sharding|_[A-Z_]+|commit_success\.txt)(\.__lock|{_TEMPORARY}.*)?'
 )
+# But for what file managers and servers add to any folder by themselves.
+_ADDED = re.compile(r'\.DS_Store|\._.+|\.nfs\w+|@eaDir|Thumbs\.db|desktop\.ini', re.IGNORECASE)
 _WHOLE = ocp.path.atomicity.COMMIT_SUCCESS_FILE  # of a checkpoint in a bucket, written at last
 # The machine's trouble, which says nothing about what was saved, as TensorStore words it.
 _NOT_DAMAGE = re.compile(r'^(PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED)')
@@ -682,8 +684,11 @@ def _foreign(folder):
             for name in (*folders, *names)
         ]
     for path in sorted(paths):
+        parts = path.split('/')
         link = not buckets.is_url(folder) and os.path.islink(os.path.join(folder, path))
-        if link or not all(map(_SAVED.fullmatch, path.split('/'))):
+        if not any(map(_ADDED.fullmatch, parts)) and (
+            link or not all(map(_SAVED.fullmatch, parts))
+        ):
             return shown(path)
     return ''
 

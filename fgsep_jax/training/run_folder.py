@@ -358,6 +358,22 @@ def _absolute(folder):
     return folder if '://' in folder else os.path.abspath(folder)
 
 
+def _no_run(workdir, path):
+    """The ConfigError on a folder without the configuration of a run, with those that are below."""
+    below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
+    if below:
+        first = ''.join(f'\n  {shlex.quote(one)}' for one in below[:_MOST_NAMED])
+        rest = len(below) - _MOST_NAMED
+        return config_lib.ConfigError(
+            f'{workdir} holds no run itself, there are some below:{first}'
+            + (f'\n  and {rest} more' if rest > 0 else '')
+        )
+    return config_lib.ConfigError(
+        f'{workdir} holds no run: {path} is missing. Train one with `python -m fgsep_jax.main'
+        f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'
+    )
+
+
 def read_config(workdir):
     """Configuration of the run in a folder, validated.
 
@@ -369,24 +385,10 @@ def read_config(workdir):
     path = os.path.join(workdir, 'config.json')
     try:
         os.lstat(path)  # what else is in its place is named by who reads it
-        there = True
     except (FileNotFoundError, NotADirectoryError):
-        there = False
+        raise _no_run(workdir, path) from None
     except OSError as error:  # a folder that may not be entered, links in a circle
         raise config_lib.ConfigError(f'{path} cannot be read: {files.why(error)}') from error
-    if not there:
-        below = [os.path.dirname(found) for found in files.find(workdir, 'config.json')]
-        if below:
-            first = ''.join(f'\n  {shlex.quote(one)}' for one in below[:_MOST_NAMED])
-            rest = len(below) - _MOST_NAMED
-            raise config_lib.ConfigError(
-                f'{workdir} holds no run itself, there are some below:{first}'
-                + (f'\n  and {rest} more' if rest > 0 else '')
-            )
-        raise config_lib.ConfigError(
-            f'{workdir} holds no run: {path} is missing. Train one with `python -m fgsep_jax.main'
-            f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'
-        )
     data = files.read_bytes(path, config_lib.ConfigError)
     config = config_lib.from_json(data, where=path)
     config_lib.check_parts(config, modules(workdir), where=path)

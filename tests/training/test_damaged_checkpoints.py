@@ -315,7 +315,9 @@ def test_what_somebody_put_into_a_checkpoint_keeps_it(workdir):
             assert any(what in note and ' is kept' in note for note in checkpoints.notes), path
         for step in (5, 6, 7):
             checkpoints.save(step, _state(step), POSITION, loss=0.1 * step)
-        checkpoints.wait()
+            checkpoints.wait()
+            (folder / f'{step}/@eaDir').mkdir()  # as a file server adds to any folder
+            (folder / f'{step}/@eaDir/metrics@x').write_text('')
         assert set(names(workdir)) >= {'1', '2', '3', '5', '7'} and '6' not in names(workdir)
     assert all(path.read_text() == 'mine' for path in mine)
 
