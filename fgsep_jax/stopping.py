@@ -22,7 +22,8 @@ _mutex = threading.Lock()
 _listening = False
 _STARTED_BY = 'FGSEP_STARTED_BY'  # variable: numbers of programs of ours, above one another
 _is_started_by_ours = False
-_leaving = threading.Event()
+_leaving, _heard = threading.Event(), threading.Event()
+_END, _ANSWER = b'\0', b'\xff'  # what is no signal's number, to the thread that waits for them
 _request = None
 _lost = ''  # see `losing`
 _last = []  # functions of `finishing`
@@ -66,10 +67,10 @@ def use():
     # It may have started itself again (`huge_pages`), which changes no number.
     _is_started_by_ours = numbers == [above, mine] or last == above
     os.environ[_STARTED_BY] = f'{above} {mine}' if _is_started_by_ours else mine
-    _listen(NAMES.keys() - {signal.SIGINT} if _is_started_by_ours else NAMES)
+    pipe, _ = _listen(NAMES.keys() - {signal.SIGINT} if _is_started_by_ours else NAMES)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.register_at_fork(after_in_child=_forget)
-    atexit.register(_wait_for_leave)
+    atexit.register(_hear_out, pipe)
 
 
 def hear():
@@ -96,7 +97,7 @@ def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
     global _request
     with contextlib.ExitStack() as stack:
         if not _listening and threading.current_thread() is threading.main_thread():
-            stack.callback(_listen(numbers))
+            stack.callback(_listen(numbers)[1])
         with _mutex:
             before, _request = _request, Request(answer)
             mine = _request
@@ -163,7 +164,7 @@ def say(text):
 
 
 def _listen(numbers):
-    """Starts to listen; returns what stops it."""
+    """Starts to listen; returns the end of a pipe that is written to, and what stops it."""
     global _listening
     numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     read, write = os.pipe()
@@ -179,19 +180,21 @@ def _listen(numbers):
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: it was not Python's
         signal.set_wakeup_fd(wakeup)
-        os.write(write, b'\0')
+        os.write(write, _END)
         thread.join()
         for end in (read, write):
             os.close(end)
         _listening = False
 
-    return stop
+    return write, stop
 
 
 def _watch(read, numbers):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    while number := os.read(read, 1)[0]:
-        if number in numbers:
+    while (byte := os.read(read, 1)) != _END:
+        if byte == _ANSWER:
+            _heard.set()
+        elif (number := byte[0]) in numbers:
             with _mutex:
                 if _request is not None and _request.take(number):
                     watch = threading.Thread(target=_do_not_outwait, args=(number,), daemon=True)
@@ -232,8 +235,13 @@ def leave(line, status):
     os._exit(status)
 
 
-def _wait_for_leave():
-    """Lets `leave` end this process where its main thread is through, too."""
+def _hear_out(pipe):
+    """Lets a signal that has come, and `leave`, end this process where its main thread is through:
+    the thread that waits for signals may not have run since."""
+    for _ in range(2):  # a signal that finds that thread itself comes behind the first question
+        _heard.clear()
+        os.write(pipe, _ANSWER)
+        _heard.wait(10)
     while _leaving.is_set():
         time.sleep(1)
 

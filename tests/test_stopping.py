@@ -176,15 +176,22 @@ def test_programs_of_ours_alone_listen_from_their_first_line(tmp_path, program, 
         assert done.returncode == (0 if said else 130)
 
 
-def test_a_stop_at_the_end_is_no_success():
+@pytest.mark.parametrize(
+    'before, after',
+    [
+        ('', '    time.sleep(0.3)'),  # the process ends while it is being stopped
+        ('sys.setswitchinterval(60)\n', ''),  # and before any other thread has run
+        ('sys.setswitchinterval(60)\n', '    sys.exit(3)'),
+    ],
+)
+def test_a_stop_at_the_end_is_no_success(before, after):
     """Whoever reads that it was stopped does not find the status of one that was not."""
     program = (
-        'import os, time\n'
+        'import os, sys, time\n'
         'from fgsep_jax import stopping\n'
-        'stopping.use()\n'
+        f'stopping.use()\n{before}'
         'with stopping.finishing(lambda: time.sleep(1)):\n'
-        '    os.kill(os.getpid(), 2)\n'
-        '    time.sleep(0.3)'
+        f'    os.kill(os.getpid(), 15)\n{after}'
     )
     process = subprocess.run(
         [sys.executable, '-c', program],
@@ -193,7 +200,7 @@ def test_a_stop_at_the_end_is_no_success():
         text=True,
         timeout=60,
     )
-    assert (process.returncode, process.stderr) == (130, 'stopped by Ctrl-C\n')
+    assert (process.returncode, process.stderr) == (143, 'stopped by SIGTERM\n')
 
 
 # A program of ours starts another, as a study does, or a job its workers.
