@@ -698,10 +698,10 @@ def verdict(run):
     """
     middle, of = ('median', '_foreground') if run.task == 'foreground' else ('mean', '')
     gains = []
-    for name, systems in run.results.items():
-        if '' not in systems:
+    for (name, system), result in run.results.items():
+        if system:
             continue
-        summary = systems[''].summary
+        summary = result.summary
 
         def score(metric, whose='metrics', summary=summary):
             return summary[whose][metric + of][middle]

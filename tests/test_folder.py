@@ -310,7 +310,10 @@ def a_run(gain, best, last=10, of='', **config):
     return types.SimpleNamespace(
         task='foreground' if of else 'speech',
         config={'training.minutes': 30.0, **config},
-        results={'voices': {'': types.SimpleNamespace(summary=summary), 'untrained': None}},
+        results={
+            ('voices', ''): types.SimpleNamespace(summary=summary),
+            ('voices', 'untrained'): None,
+        },
         curves={('validation', 'loss'): (np.arange(1, last + 1), losses_N)},
     )
 

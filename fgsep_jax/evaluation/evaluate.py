@@ -335,6 +335,14 @@ def _statistics(rows, metrics, sources):
     return statistics
 
 
+def read_summary(folder):
+    """What the summary.json in a folder says, {} where none can be read."""
+    with contextlib.suppress(ValueError):
+        path = os.path.join(folder, 'summary.json')
+        return files.read_json(path, ValueError, finite=False, halves=True)
+    return {}
+
+
 def check_folder(folder, data_set, split, targets=''):
     """Holds results that are in a folder against those to come.
 
@@ -342,15 +350,13 @@ def check_folder(folder, data_set, split, targets=''):
       ConfigError: they are of a data set, or a split, of another name, or of other sources
         (`data.targets`), and would be lost.
     """
-    try:
-        path = os.path.join(folder, 'summary.json')
-        content = files.read_json(path, ValueError, finite=False, halves=True)
-        there = content['data_set'], content['split'], content.get('targets', '')
-    except (ValueError, KeyError):
-        return
-    now = data_set, split, targets
-    if there != now:
-        before, after = (' '.join(map(names.shown, filter(None, named))) for named in (there, now))
+    now = {'data_set': data_set, 'split': split, 'targets': targets}
+    content = {'targets': '', **read_summary(folder)}
+    there = {key: content[key] for key in now if key in content}
+    if there.keys() == now.keys() and there != now:
+        before, after = (
+            ' '.join(map(names.shown, filter(None, each.values()))) for each in (there, now)
+        )
         raise config_lib.ConfigError(
             f'{folder} holds results on {before}, which those on {after} would replace: move it'
             ' away, or evaluate in another run folder'

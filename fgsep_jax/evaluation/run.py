@@ -12,7 +12,7 @@ from fgsep_jax.data.source import RecordSource, open_dataset
 from fgsep_jax.evaluation import evaluate as evaluate_lib, listen, systems, table
 from fgsep_jax.interop import model_file
 from fgsep_jax.metrics.improvement import LIMIT
-from fgsep_jax.report.runs import SYSTEMS
+from fgsep_jax.report import runs
 from fgsep_jax.tasks import make_task
 from fgsep_jax.training import (
     checkpoint,
@@ -95,10 +95,8 @@ def check_file(config, workdir, sources, model):
     replaced = {_folder(config, workdir, source) for source in sources}
     there = os.path.join(glob.escape(os.fspath(workdir)), 'evaluation', '*', 'summary.json')
     for path in sorted(glob.glob(there)):
-        folder, before = os.path.dirname(path), digest
-        with contextlib.suppress(ValueError):
-            summary = files.read_json(path, ValueError, finite=False, halves=True)
-            before = summary.get('model_digest', digest)  # earlier versions wrote none
+        folder = os.path.dirname(path)  # earlier versions wrote no digest
+        before = evaluate_lib.read_summary(folder).get('model_digest', digest)
         if before != digest and folder not in replaced:
             raise config_lib.ConfigError(
                 f'{folder} holds results of a {os.path.basename(model)} of another content: move'
@@ -115,8 +113,10 @@ def evaluate_on(config, workdir, sources, *, model='', baselines=False, say=buck
     with contextlib.ExitStack() as stack:
         for source in sources:  # all at once, so that none is refused after hours
             folder = _folder(config, workdir, source)
-            written = [*_written(config, workdir, source), *(['config.json'] if model else [])]
-            files.refuse_links(workdir, *written)
+            name = os.path.basename(folder)
+            written = [os.path.join('evaluation', name, each) for each in runs.RESULT]
+            written.append(os.path.join('audio', name, listen.WRITTEN))
+            files.refuse_links(workdir, *written, *['config.json'] * bool(model))
             stack.enter_context(mesh_lib.hold(folder, 'evaluation'))
             evaluate_lib.check_folder(
                 folder, source.metadata['name'], source.split, config.data.targets
@@ -181,17 +181,6 @@ def _folder(config, workdir, source, system=''):
     """Folder that an evaluation writes a system's results to; the model's own system is ''."""
     name = result_name(source, config.evaluation.max_examples)
     return run_folder.results(workdir, name, system)
-
-
-def _written(config, workdir, source):
-    """Paths, below the run folder, of what an evaluation writes."""
-    results = os.path.relpath(_folder(config, workdir, source), workdir)
-    name = names.part(result_name(source, config.evaluation.max_examples))
-    return (
-        os.path.join(results, 'examples.csv'),
-        os.path.join(results, 'summary.json'),
-        os.path.join('audio', name, listen.WRITTEN),
-    )
 
 
 def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, heard=None):
@@ -269,7 +258,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
         if jax.process_index() == 0:
             evaluate_lib.write(_folder(config, workdir, source, system_name), rows, content)
         label = {'': f'{config.experiment}:{config.preset}, step {step}'}.get(
-            system_name, SYSTEMS.get(system_name, system_name)
+            system_name, runs.SYSTEMS.get(system_name, system_name)
         )
         own = content if not system_name else own
         rows_of_table[label] = content['metrics']
@@ -312,20 +301,11 @@ def _seen(heard, source, folder):
     if tested and (heard.complete or both):
         return {'speakers': len(tested), 'speakers_trained_on': both}
     seen = {'speakers': len(tested)} if tested else {}
-    with contextlib.suppress(ValueError):
-        path = os.path.join(folder, 'summary.json')
-        before = files.read_json(path, ValueError, finite=False, halves=True)
-        fingerprint = source.metadata['splits'][source.split].get('fingerprint')
-        if (
-            fingerprint
-            and before.get('data_fingerprint') == fingerprint
-            and not files.is_damaged(before)
-        ):
-            seen |= {
-                key: before[key]
-                for key in ('speakers', 'speakers_trained_on')
-                if type(before.get(key)) is int
-            }
+    before = evaluate_lib.read_summary(folder)
+    fingerprint = source.metadata['splits'][source.split].get('fingerprint')
+    known = fingerprint and before.get('data_fingerprint') == fingerprint
+    if known and not files.is_damaged(before):
+        seen |= {key: before[key] for key in runs.SEEN if type(before.get(key)) is int}
     return seen
 
 

@@ -66,14 +66,13 @@ def runs_table(results):
     columns |= heads('steps evaluated_at trained_on evaluated_on')
     rows = []
     for group in results.groups:
-        runs = results.runs[results.runs.group == group.group]
         scores = results.each[results.each.group == group.group]
         rows.append(
             [
                 group.label,
                 group.preset,
                 parameters(results, group.group),
-                ', '.join(map(str, runs.seed)),
+                ', '.join(str(run.seed) for run in results.runs_of(group.group)),
                 _range(_trained(results, group.group)),
                 _range([int(step) for step in scores[scores.system == 'model'].step.unique()]),
                 group.trained_on,
@@ -159,7 +158,7 @@ def _trained(results, group):
     """Steps that each run of a group was trained, where its log tells."""
     return [
         int(max(step_N[-1] for step_N, _ in run.curves.values()))
-        for run in results.runs[results.runs.group == group].folder
+        for run in results.runs_of(group)
         if run.curves
     ]
 
@@ -289,22 +288,19 @@ def worst_ten(results, data_set):
 def curves(results):
     """Training and validation over steps, a column a training set; None without any log."""
     logs = {
-        group.group: [run.curves for run in results.runs[results.runs.group == group.group].folder]
+        group.group: [run.curves for run in results.runs_of(group.group)]
         for group in results.groups
     }
-    logs = {
-        group: curves
-        for group, curves in logs.items()
-        if any(name in MEASURES for curve in curves for _, name in curve)
+    measured = {
+        group: {name for curves in each for _, name in curves if name in MEASURES}
+        for group, each in logs.items()
     }
-    if not logs:
-        return None
-    results = results.where(results.runs.group.isin(logs))
+    measured = {group: names for group, names in measured.items() if names}
     # What all of them have, so that an axis is one thing.
-    each = [{name for curve in curves for _, name in curve} for curves in logs.values()]
-    common = set.intersection(*each) & MEASURES.keys()
+    common = set.intersection(*measured.values()) if measured else ()
     if not common:
         return None
+    results = results.where(results.runs.group.isin(measured))
     name = next(name for name in MEASURES if name in common)
     measure = MEASURES[name]
     sets = sorted(results.runs.trained_on.unique())
@@ -332,7 +328,7 @@ def curves(results):
         f'curves_{results.task}',
         'Training curves',
         f'{measure} of training batches and of the validation set over steps, for'
-        f' {counted(len(logs), "group")} of runs.',
+        f' {counted(len(measured), "group")} of runs.',
         figure,
         'Lines are means over seeds, bands reach from the lowest seed to the highest.',
     )

@@ -137,20 +137,21 @@ def medians(results, family):
       family: data set, without the subset.
     """
     names, tables = [f'{family}-{subset}' for subset in SUBSETS], []
+    baselines = {system: (label, group) for label, group, system in systems_on(results, names)}
     for metric in METRICS:
-        rows, baselines = [], {}
-        for model, group in slots(results):
-            cells = [None] * 5
-            if group:
-                present = [name for name in names if results.part(group.group, name) is not None]
-                cells = [seeds_on(results, group.group, present)]
-                cells += [results.score(group.group, name, metric) for name in names]
-            rows.append([model, *cells])
-        for label, group, system in systems_on(results, names):
-            if system != 'model':
-                cells = [results.score(group, name, metric, system=system) for name in names]
-                baselines[system] = [label, '', *cells]
-        rows += [baselines[name] for name in (*ORACLES, 'untrained') if name in baselines]
+
+        def cells(group, system, metric=metric):
+            return [results.score(group, name, metric, system=system) for name in names]
+
+        rows = []
+        for model, row in slots(results):
+            group = row and row.group
+            present = [name for name in names if results.part(group, name) is not None]
+            rows.append([model, seeds_on(results, group, present), *cells(group, 'model')])
+        for system in (*ORACLES, 'untrained'):
+            if system in baselines:
+                label, group = baselines[system]
+                rows.append([label, '', *cells(group, system)])
         tables.append(
             Table(
                 f'{key(metric)}-{family}',

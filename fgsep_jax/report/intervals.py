@@ -256,11 +256,8 @@ def _drawn_medians(by_data, clusters):
     quick and a million weights in another order are not.
     """
     sizes = [group[0].value_SN.shape[1] for group in by_data]
-    numbers, draws = _grouped(sum(sizes), clusters)
-    most = [
-        int(drawn_RG.max()) ** number_NS.shape[1] for number_NS, drawn_RG in zip(numbers, draws)
-    ]
-    kind = np.min_scalar_type(math.prod(most))
+    columns = _grouped(sum(sizes), clusters)
+    kind = np.min_scalar_type(math.prod(int(drawn_RG.max()) for drawn_RG, _ in columns))
     drawn_R, first = 0.0, 0
     for group, size in zip(by_data, sizes):
         those = slice(first, first := first + size)
@@ -268,15 +265,9 @@ def _drawn_medians(by_data, clusters):
             median_SR = np.empty((len(term.value_SN), RESAMPLINGS))
             for value_N, median_R in zip(term.value_SN, median_SR):
                 order_N = np.argsort(value_N)
-                columns = [
-                    (drawn_RG, number_N[those][order_N])
-                    for number_NS, drawn_RG in zip(numbers, draws)
-                    for number_N in number_NS.T
-                ]
+                ordered = [(drawn_RG, number_N[those][order_N]) for drawn_RG, number_N in columns]
                 for some in _blocks(RESAMPLINGS, size):
-                    weight_RN = 1
-                    for drawn_RG, number_N in columns:
-                        weight_RN *= np.take(drawn_RG[some].astype(kind), number_N, axis=1)
+                    weight_RN = _weights(ordered, some, kind)
                     median_R[some] = weighted_median(value_N[order_N], weight_RN)
             drawn_R = drawn_R + term.weight * np.mean(median_SR, axis=0)
     return drawn_R[~np.isnan(drawn_R)]
@@ -297,31 +288,38 @@ def resampled(count, clusters, most=MOST_CELLS):
       weight_RN: how often each example counts, for some of the RESAMPLINGS at a time; its memory
         is that of the next.
     """
-    numbers, draws = _grouped(count, clusters)
+    columns = _grouped(count, clusters)
     rows = max(most // count // 4, 1) * 4  # products with a matrix take four rows at a time
     weight_RN = np.empty((min(rows, RESAMPLINGS), count))  # one for all: new memory costs more
     for first in range(0, RESAMPLINGS, rows):
         weight_RN = weight_RN[: RESAMPLINGS - first]
         for some in _blocks(*weight_RN.shape):
-            weight_RN[some] = 1.0
-            for number_NS, drawn_RG in zip(numbers, draws):
-                part_RG = drawn_RG[first : first + rows][some].astype(float)
-                for number_N in number_NS.T:
-                    weight_RN[some] *= np.take(part_RG, number_N, axis=1)
+            at = slice(first + some.start, first + some.stop)
+            weight_RN[some] = _weights(columns, at, float)
         yield weight_RN
 
 
+def _weights(columns, some, kind):
+    """How often each example counts in some of the resamplings; `columns` as of `_grouped`."""
+    weight_RN = 1
+    for drawn_RG, number_N in columns:
+        weight_RN *= np.take(drawn_RG[some].astype(kind), number_N, axis=1)
+    return weight_RN
+
+
 def _grouped(count, clusters):
-    """Numbers of the groups that examples belong to, [N, S] of each kind, and `_draws` of them."""
-    numbers = []
+    """[(how often each group is drawn, [RESAMPLINGS, groups], the group's number of each example)],
+    of each column of each kind of group."""
+    columns, numbers = [], []
     for labels in clusters or (np.arange(count),):
         names, number_N = np.unique(labels, return_inverse=True)
         numbers.append(number_N.reshape(count, -1) - (names[0] == NOBODY))
     draws = _draws(tuple(int(number_NS.max()) + 1 for number_NS in numbers))
-    return numbers, [  # nobody, whose number is that of the last, is drawn once each time
-        np.pad(drawn_RG, ((0, 0), (0, 1)), constant_values=1) if number_NS.min() < 0 else drawn_RG
-        for number_NS, drawn_RG in zip(numbers, draws)
-    ]
+    for number_NS, drawn_RG in zip(numbers, draws):
+        if number_NS.min() < 0:  # nobody, whose number is that of the last, is drawn once each time
+            drawn_RG = np.pad(drawn_RG, ((0, 0), (0, 1)), constant_values=1)
+        columns += [(drawn_RG, number_N) for number_N in number_NS.T]
+    return columns
 
 
 def _blocks(rows, columns):

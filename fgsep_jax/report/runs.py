@@ -43,15 +43,6 @@ READ = buckets.beside(  # of runs in a bucket
 )
 IDENTITY = ('task', 'experiment', 'preset', 'seed', 'data.dir')  # keys that every config.json has
 SEEN = ('speakers', 'speakers_trained_on')  # of the split; how many of them training data have
-# Types of what a report reads of a summary.json, as examples; the first eight must be there.
-SUMMARY = {
-    **dict.fromkeys(('system', 'preset', 'data_set', 'split'), ''),
-    **dict.fromkeys(('step', 'parameters', 'examples'), 0),
-    **dict.fromkeys(('metrics', 'mixture', 'skipped'), {}),
-    **dict.fromkeys(SEEN, 0),
-    'results': '',
-}
-REQUIRED = [*SUMMARY][:8]
 # What results must have in common to stand beside one another.
 MADE_BY = ('data_fingerprint', 'filter_taps', 'sample_rate', 'resampled_from', 'rules', 'targets')
 ID, NUMBERS = ('id', 'source'), ('seconds', 'snr_db')  # columns that every result has
@@ -65,6 +56,49 @@ SYSTEMS = {
 RESULT = ('summary.json', 'examples.csv')  # files of one
 _MARKS = ('training_data.json',), ('checkpoints', 'metrics.jsonl')  # of a run, besides config.json
 _FAR = 40.0  # dB, beyond which scores of one estimate differ from batch to batch
+
+
+def _all(is_right):
+    return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
+
+
+# What a value of a JSON file must be: (whether it is, in words).
+_TEXT = (lambda value: isinstance(value, str), 'a text')
+_NUMBER = (files.is_number, 'a number')
+_COUNT = (lambda value: type(value) is int and value >= 0, 'a whole number from 0 on')
+_OBJECT = (lambda value: isinstance(value, dict), 'an object')
+_MARK = (lambda value: type(value) in (int, str, type(None)), 'a whole number, a text or null')
+_NAME = (  # half characters of a folder's name are none
+    lambda value: _TEXT[0](value) and '' != value == value.encode(errors='ignore').decode(),
+    'a name',
+)
+# What a report reads of the JSON files beside config.json; what ends in '?' may be missing.
+_SUMMARY = {
+    **dict.fromkeys(('system', 'preset', 'data_set', 'split', 'results?'), _TEXT),
+    **dict.fromkeys(('step', 'parameters', 'examples', *(f'{key}?' for key in SEEN)), _COUNT),
+    **dict.fromkeys(('metrics', 'mixture?'), _OBJECT),
+    **dict.fromkeys((f'{key}?' for key in MADE_BY), _MARK),
+    'skipped?': (_all(_COUNT[0]), 'an object of whole numbers from 0 on'),
+}
+_TRAINING_DATA = {'name': _NAME, 'train?': _OBJECT}
+_TRAINED_ON = {'speakers?': _COUNT, 'fingerprint?': _MARK}
+_EXAMPLE = {
+    **dict.fromkeys(('id', 'data_set'), _TEXT),
+    **dict.fromkeys(('snr_db', 'seconds'), _NUMBER),
+    'files': _OBJECT,
+}
+_ROLES = {  # of a file of an example
+    'mixture': {},
+    'reference': {'source': _TEXT},
+    'estimate': {
+        **dict.fromkeys(('source', 'system'), _TEXT),
+        'scores': (_all(_NUMBER[0]), 'an object of numbers'),
+    },
+}
+_FILE = {
+    'role': (lambda role: role in [*_ROLES], f'one of {", ".join(_ROLES)}'),
+    'digest?': _TEXT,
+}
 
 
 class ResultsError(ValueError):
@@ -85,6 +119,20 @@ class Result(NamedTuple):
     system: str
     summary: dict
     columns: dict
+
+
+class Gates(NamedTuple):
+    """What a run saved of its first gated layer over training.
+
+    Attributes:
+      frames: {step: gate_KN in 0..1} of one utterance; {} without any.
+      of: the utterance, e.g. 'test utterance 1234_0.5_77_-0.5'.
+      means: {step: mean_N in 0..1 of each channel over a whole split}.
+    """
+
+    frames: dict
+    of: str
+    means: dict
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +184,7 @@ class Run:
 
     @functools.cached_property
     def results(self):
-        """{data set: {system: Result}}; the run's own system is ''."""
+        """{(data set, system): Result}; the run's own system is ''."""
         root, read, results = os.path.join(self.path, 'evaluation'), {}, {}
         written = (path for name in RESULT for path in files.find(root, name))
         for path in sorted({os.path.dirname(path) for path in written}):
@@ -157,7 +205,7 @@ class Run:
                     f'{self.name}: {path} {wrong}; evaluate again, or move it away'
                 )
                 continue
-            results.setdefault(result.data_set, {})[result.system] = result
+            results[result.data_set, result.system] = result
         return results
 
     def _other_weights(self, summary):
@@ -210,7 +258,9 @@ class Run:
     @property
     def _scored(self):
         """Steps that the model's results are of."""
-        return [systems[''].summary['step'] for systems in self.results.values() if '' in systems]
+        return [
+            result.summary['step'] for (_, system), result in self.results.items() if not system
+        ]
 
     def _gone(self, curves, saved):
         """What the log does not hold although the run was there, in words; '' where it is whole."""
@@ -241,7 +291,8 @@ class Run:
             return False
 
     @functools.cached_property
-    def _gates(self):
+    def gates(self):
+        """Gates of the run."""
         # Without a training_data.json the name of its data set is a guess.
         trained_on = self.trained_on if self.training_data else None
         read = read_gates(self.path, self.problems, self.config, trained_on)
@@ -250,38 +301,24 @@ class Run:
         steps = [0, *(1 << n for n in range(reached.bit_length()))]
         paths = {step: f'{self.path}/gates/{step:09d}.npz' for step in steps if step < reached}
         lost = ', '.join(str(step) for step in paths if not os.path.lexists(paths[step]))
-        if lost and read[0] and self.config.get('training.gates'):
+        if lost and read.frames and self.config.get('training.gates'):
             self.problems.append(
                 f'{self.path}/gates lacks the gates of step {lost}: they were lost, or not saved.'
             )
         return read
 
-    @property
-    def gates(self):
-        """{step: gate_KN in 0..1} of the first gated layer for one utterance; {} without."""
-        return self._gates[0]
-
-    @property
-    def probe(self):
-        """The utterance that the gates are of, e.g. 'test utterance 1234_0.5_77_-0.5'."""
-        return self._gates[1]
-
-    @property
-    def gate_means(self):
-        """{step: (mean_N in 0..1 of each channel over a whole split, name of the split)}."""
-        return self._gates[2]
-
     @functools.cached_property
     def examples(self):
-        """{data set: {example id: content of example.json, its folder under 'folder'}} of those
+        """{(data set, example id): content of example.json, its folder under 'folder'} of those
         that were scored as the results say."""
-        examples = read_examples(self.path, self.problems)
-        for data_set, those in examples.items():
-            result = self.results.get(data_set, {}).get('')
-            for name, why in (_unlike_results(those, result) if result else {}).items():
-                where = those.pop(name)['folder']
-                self.problems.append(f'{where}: its sounds are left out ({why})')
-        return {data_set: those for data_set, those in examples.items() if those}
+        examples = {}
+        for place, content in read_examples(self.path, self.problems).items():
+            result = self.results.get((content['data_set'], ''))
+            if why := result and _unlike_results(content, result):
+                self.problems.append(f'{content["folder"]}: its sounds are left out ({why})')
+            else:
+                examples[place] = content
+        return examples
 
 
 def open_run(path, name=''):
@@ -325,8 +362,12 @@ def _open_run(path, name):
             f'{called}: training_data.json is {why}; that it was trained on {data["name"]} is'
             ' taken from the name of its data.dir.'
         )
-    elif not _is_training_data(data):
-        raise ResultsError(f'{about} has {data!r:.100}; train again, or copy it back')
+    else:
+        try:
+            _check(data, _TRAINING_DATA, f'{about}: ')
+            _check(data.get('train', {}), _TRAINED_ON, f'{about}: train.')
+        except ValueError as error:
+            raise ResultsError(f'{error}; train again, or copy it back') from error
     name = name or os.path.basename(os.path.normpath(path))
     return Run(path, name, config, data['name'], data.get('train', {}), problems)
 
@@ -346,18 +387,6 @@ def _wrong_data(content, place):
 def _last(folder):
     """Name of a folder, whatever stands before it."""
     return os.path.basename(os.path.normpath(folder))
-
-
-def _is_training_data(content):
-    name, train = content.get('name'), content.get('train', {})
-    return (
-        name
-        and isinstance(name, str)
-        and name == name.encode(errors='ignore').decode()
-        and isinstance(train, dict)
-        and type(train.get('speakers', 0)) is int
-        and type(train.get('fingerprint')) in (str, type(None))
-    )
 
 
 def find(folder, problems=None):
@@ -440,31 +469,28 @@ def strange(result, system, config):
     )
 
 
-def _unlike_results(examples, result):
-    """{id: why} of the examples whose estimates by the model have other scores than its results.
+def _unlike_results(example, result):
+    """Why an example's estimates by the model are not those that were scored; '' where they are.
 
     Args:
-      examples: {id: content of example.json} of a data set.
-      result: the model's Result on it.
+      example: content of example.json.
+      result: the model's Result on its data set.
     """
-    columns, unlike = result.columns, {}
+    columns = result.columns
     metrics = [name for name in columns if name in result.summary['metrics']]
-    rows = zip(columns['id'], columns['source'])
-    at = {row: n for n, row in enumerate(rows) if row[0] in examples}
-    for name, content in examples.items():
-        for about in content['files'].values():
-            row = at.get((name, about.get('source')))
-            if about.get('system') != '' or row is None:
-                continue
-            for metric in metrics:
-                scored = columns[metric][row]
-                value = about['scores'].get(metric, scored)
-                if abs(scored) < _FAR and not np.isclose(value, scored, rtol=0.01, atol=0.1):
-                    unlike[name] = (
-                        f'{metric} of {about["source"]} is {value:.2f} dB there and {scored:.2f}'
-                        ' dB in examples.csv; evaluate again'
-                    )
-    return unlike
+    rows = [n for n, name in enumerate(columns['id']) if name == example['id']]
+    scored = {(columns['source'][row], ''): row for row in rows}
+    for about in example['files'].values():
+        row = scored.get((about.get('source'), about.get('system')))
+        for metric in metrics if row is not None else ():
+            own = columns[metric][row]
+            value = about['scores'].get(metric, own)
+            if abs(own) < _FAR and not np.isclose(value, own, rtol=0.01, atol=0.1):
+                return (
+                    f'{metric} of {about["source"]} is {value:.2f} dB there and {own:.2f} dB in'
+                    ' examples.csv; evaluate again'
+                )
+    return ''
 
 
 def read_result(run, data_set, system=''):
@@ -486,7 +512,9 @@ def read_result(run, data_set, system=''):
     # Bytes that an evaluation vouches for need no looking at each cell.
     quick = together and 'examples_digest' in summary
     try:
-        _check_summary(summary)
+        _check(summary, _SUMMARY, 'summary.json: ')
+        if files.is_damaged(summary):
+            raise ValueError('summary.json is damaged: its digest does not match')
         columns = (_read_columns if quick else read_examples_csv)(examples, summary['metrics'])
     except (ValueError, csv.Error) as error:
         raise ResultsError(
@@ -545,27 +573,6 @@ def _read_both(folder):
         if 'examples_digest' not in summaries[0]:  # of an earlier version
             return summaries[0], examples, True
     return summaries[0], examples, False
-
-
-def _check_summary(summary):
-    """Raises ValueError where something that a report reads is missing or of another type."""
-    missing = [key for key in REQUIRED if key not in summary]
-    if missing:
-        raise ValueError(f'summary.json lacks {", ".join(missing)}')
-    _, wrong = files.misfits(summary, SUMMARY)
-    if not wrong:
-        counts = {**summary.get('skipped', {}), 'examples': summary['examples']}
-        wrong = [f'{key} = {n!r:.60}' for key, n in counts.items() if type(n) is not int or n < 0]
-    made = {key: summary.get(key) for key in MADE_BY}
-    wrong += [
-        f'{key} = {how!r:.60}'
-        for key, how in made.items()
-        if type(how) not in (int, str, type(None))
-    ]
-    if wrong:
-        raise ValueError(f'summary.json has {"; ".join(wrong)}')
-    if files.is_damaged(summary):
-        raise ValueError('summary.json is damaged: its digest does not match')
 
 
 def read_examples_csv(content, metrics):
@@ -733,8 +740,7 @@ def read_curves(folder, problems):
 
 
 def read_gates(folder, problems, config, trained_on=None):
-    """({step: gate_KN in 0..1}, words for the utterance they are of, {step: (mean_N over a whole
-    split, its name)}) of a run's files.
+    """Gates of a run's files.
 
     Args:
       folder, problems: as in `read_curves`.
@@ -776,12 +782,12 @@ def read_gates(folder, problems, config, trained_on=None):
                 mean_N = content['mean_N']
                 if mean_N.dtype != np.float32 or mean_N.shape != gate_KN.shape[1:]:
                     raise ValueError('mean_N must be a number for each unit of gate_KN')
-                means[int(step)] = (mean_N, str(content['split']))
+                means[int(step)] = mean_N
         except ResultsError as error:
             problems.append(f'{error}; it is left out')
         except ValueError as error:
             problems.append(f'{path} cannot be read ({files.why(error)}) and is left out')
-    return gates, probe, means
+    return Gates(gates, probe, means)
 
 
 def _read_npz(path):
@@ -809,7 +815,7 @@ def _read_npz(path):
 
 
 def read_examples(folder, problems):
-    """{data set: {example id: content of example.json, with its folder under 'folder'}}.
+    """{(data set, example id): content of example.json, with its folder under 'folder'}.
 
     Args:
       folder, problems: as in `read_curves`.
@@ -825,46 +831,27 @@ def read_examples(folder, problems):
             reason = names.shown(str(error).removeprefix(os.path.join(where, '')))
             problems.append(f'{where}: its sounds are left out ({reason})')
             continue
-        examples.setdefault(content['data_set'], {})[content['id']] = {**content, 'folder': where}
+        examples[content['data_set'], content['id']] = {**content, 'folder': where}
     return examples
 
 
-# What a value must be: (whether it is, in words).
-_TEXT = (lambda value: isinstance(value, str), 'a text')
-_NUMBER = (files.is_number, 'a number')
-_OBJECT = (lambda value: isinstance(value, dict), 'an object')
-_SCORES = (
-    lambda value: isinstance(value, dict) and all(map(files.is_number, value.values())),
-    'an object of numbers',
-)
-_EXAMPLE = {'id': _TEXT, 'data_set': _TEXT, 'snr_db': _NUMBER, 'seconds': _NUMBER, 'files': _OBJECT}
-_OF_ROLE = {  # of a file
-    'mixture': {},
-    'reference': {'source': _TEXT},
-    'estimate': {'source': _TEXT, 'system': _TEXT, 'scores': _SCORES},
-}
-_FILE = {
-    'digest': _TEXT,
-    'role': (lambda role: role in [*_OF_ROLE], f'one of {", ".join(_OF_ROLE)}'),
-}
-
-
-def _check(fields, rules, prefix='example.json: '):
+def _check(content, rules, where):
     """Raises ValueError for a key that is missing, or is not as its rule has it."""
     for key, (is_right, rule) in rules.items():
-        if key not in fields:
-            raise ValueError(f'{prefix}{key} is missing, must be {rule}')
-        if not is_right(fields[key]):
-            raise ValueError(f'{prefix}{key} = {fields[key]!r:.60}, must be {rule}')
+        name = key.removesuffix('?')
+        if name not in content and name == key:
+            raise ValueError(f'{where}{name} is missing, must be {rule}')
+        if name in content and not is_right(content[name]):
+            raise ValueError(f'{where}{name} = {content[name]!r:.60}, must be {rule}')
 
 
 def _check_example(content, where):
     """Raises ValueError for an unusable example: key, value and rule; SoundError for a sound."""
-    _check(content, _EXAMPLE)
-    _check(content['files'], dict.fromkeys(content['files'], _OBJECT))
+    _check(content, _EXAMPLE, 'example.json: ')
+    _check(content['files'], dict.fromkeys(content['files'], _OBJECT), 'example.json: ')
     for name, about in content['files'].items():
-        _check({'digest': '', **about}, _FILE, f'{name}: ')
-        _check(about, _OF_ROLE[about['role']], f'{name}: ')
+        _check(about, _FILE, f'{name}: ')
+        _check(about, _ROLES[about['role']], f'{name}: ')
     roles = [about['role'] for about in content['files'].values()]
     if roles.count('mixture') != 1 or 'reference' not in roles:
         raise ValueError('a mixture and references are needed')

@@ -99,6 +99,10 @@ class Results:
             if all(getattr(group, key) == value for key, value in values.items())
         ]
 
+    def runs_of(self, group):
+        """The Runs of a group, by seed."""
+        return [*self.runs[self.runs.group == group].folder]
+
     def where(self, chosen):
         """The Results of the chosen rows of `runs`, an array of bools."""
         return Results(self.runs[chosen], self.table, self.made)
@@ -216,43 +220,34 @@ class Results:
         """
         if not terms or any(group is None for _, group, _ in terms):
             return None
-        statistic = statistic or STATISTIC[self.task]
-        of = tuple(terms), metric, statistic, system
-        return self._whole_difference(*of) if ids is None else self._difference(*of, ids)
+        ids = ids if ids is None else tuple(ids)
+        return self._difference(
+            tuple(terms), metric, statistic or STATISTIC[self.task], system, ids
+        )
 
     @_once
-    def _whole_difference(self, *of):
-        return self._difference(*of, None)
-
     def _difference(self, terms, metric, statistic, system, ids):
-        matrix, seeds = {}, {}
+        import pandas
+
+        matrix, seeds, value, labels = {}, {}, {}, {}
         for _, group, name in terms:
-            value = self.matrix(group, name, metric, system)
-            value = value if system == 'model' else value[:1]
-            if ids is not None:
-                at_N = value.columns.get_indexer(ids)
-                value = value.iloc[:, np.sort(at_N[at_N >= 0])]
-            matrix[group, name] = value
-            seeds[group] = value.index.intersection(seeds.get(group, value.index))
+            scores = self.matrix(group, name, metric, system)
+            matrix[group, name] = scores if system == 'model' else scores[:1]
+            there = matrix[group, name].index
+            seeds[group] = there.intersection(seeds.get(group, there))
         if not all(map(len, seeds.values())):
             return None
-        value, labels = {}, {}
-        for name in {name: None for _, name in matrix}:
-            scores = {
-                group: matrix[group, name].loc[seeds[group]].dropna(axis=1)
-                for group, other in matrix
-                if other == name
-            }
-            common, *others = (score.columns for score in scores.values())
-            for columns in others:  # sorted, and mostly the same
-                common = common.intersection(columns, sort=False)
-            if not len(common):
+        for name in dict.fromkeys(name for _, name in matrix):
+            groups = [group for group, other in matrix if other == name]
+            scores = {group: matrix[group, name].loc[seeds[group]] for group in groups}
+            common = pandas.concat(scores, join='inner').dropna(axis=1)  # examples that all have
+            if ids is not None:
+                common = common[common.columns.intersection(ids)]
+            if not common.size:
                 return None
-            for group, score in scores.items():
-                value[group, name] = score.reindex(columns=common).to_numpy()
-            first = next(iter(scores))
-            at_N = self.matrix(first, name, metric, system).columns.get_indexer(common)
-            labels[name] = [label[at_N] for label in self._clusters(first, name, system)]
+            value |= {(group, name): common.loc[group].to_numpy() for group in groups}
+            at_N = matrix[groups[0], name].columns.get_indexer(common.columns)
+            labels[name] = [label[at_N] for label in self._clusters(groups[0], name, system)]
         return intervals.contrast(
             [
                 intervals.Term(weight, value[group, name], group, name, labels[name])
@@ -365,7 +360,7 @@ def _scores(number):
     for run, group in number.items():
         about = _about(run)
         del about['config'], about['folder']
-        for result in (result for systems in run.results.values() for result in systems.values()):
+        for result in run.results.values():
             summary, columns = result.summary, {}
             for name, column in result.columns.items():
                 if name in runs_lib.TEXTS + runs_lib.ID:
@@ -413,10 +408,9 @@ def reconcile(runs):
     """
     made, stale, notes = {}, {}, {}
     for run in runs:
-        for data_set, systems in run.results.items():
-            for system, result in systems.items():
-                member = runs_lib.made_by(result.summary), run, system
-                made.setdefault((run.task, data_set), []).append(member)
+        for (data_set, system), result in run.results.items():
+            member = runs_lib.made_by(result.summary), run, system
+            made.setdefault((run.task, data_set), []).append(member)
     for (_, data_set), members in made.items():
         models = [(how, run) for how, run, system in members if not system]
         ways = [how for how, _ in models] or [how for how, *_ in members]
@@ -426,9 +420,7 @@ def reconcile(runs):
         for how, run, system in members:
             if how == chosen:
                 continue
-            del run.results[data_set][system]
-            if not run.results[data_set]:
-                del run.results[data_set]
+            del run.results[data_set, system]
             reason = runs_lib.unlike(how, chosen)
             if run in staying:
                 stale.setdefault(reason, []).append((run.name, data_set, system))
@@ -463,15 +455,11 @@ def seen_in_training(runs):
     """Sentences on the results whose speakers or recordings a run was trained on."""
     runs_of = {}
     for run in runs:
-        for data_set, systems in run.results.items():
-            for count, seen in {
-                tuple(result.summary.get(key) for key in runs_lib.SEEN)
-                for system, result in systems.items()
-                if not system
-            }:
-                if seen or (count and seen is None):
-                    which = data_set, count, seen, run.trained_on, run.task
-                    runs_of.setdefault(which, []).append(run.name)
+        for (data_set, system), result in run.results.items():
+            count, seen = map(result.summary.get, runs_lib.SEEN)
+            if not system and (seen or (count and seen is None)):
+                which = data_set, count, seen, run.trained_on, run.task
+                runs_of.setdefault(which, []).append(run.name)
     sentences = []
     for (data_set, count, seen, trained_on, task), those in sorted(runs_of.items(), key=str):
         kind = 'speakers' if task == 'speech' else 'recordings'
@@ -495,7 +483,7 @@ def _groups(runs):
             [run.trained_on, run.training_data.get('fingerprint'), fixed], sort_keys=True
         )
         seeds = groups.setdefault(key, {})
-        if run.seed not in seeds or _scored(run) > _scored(seeds[run.seed]):
+        if run.seed not in seeds or len(run.results) > len(seeds[run.seed].results):
             seeds[run.seed] = run
     order = list(runs_lib.NAMES.values())
     return sorted(
@@ -508,11 +496,6 @@ def _groups(runs):
             group[0].name,
         ),
     )
-
-
-def _scored(run):
-    """How many results a run holds; a copy of its configuration may be an empty folder."""
-    return sum(len(systems) for systems in run.results.values())
 
 
 def short_labels(groups, *, panels=False):

@@ -33,9 +33,8 @@ def _sounds(results, row, data_set):
     """{id: example.json} of a run's sounds that belong to its results on a data set."""
     there = {
         utf8(name): about
-        for key, examples in row.folder.examples.items()
-        if utf8(key) == data_set
-        for name, about in examples.items()
+        for (where, name), about in row.folder.examples.items()
+        if utf8(where) == data_set
     }
     if not there:
         return {}

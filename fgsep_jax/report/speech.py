@@ -528,7 +528,7 @@ def stability(results):
     """
     rows = []
     for group in results.groups:
-        runs = results.runs[results.runs.group == group.group].folder
+        runs = results.runs_of(group.group)
         logs = [run.curves for run in runs if ('train', 'gradient_norm') in run.curves]
         if not logs:
             continue
@@ -602,7 +602,7 @@ def _unstable(results, group):
     """Which epochs of each seed's training were unstable, bool [seeds, epochs], as many as all
     seeds have, but those that diverged; None without logs."""
     epochs = []
-    for run in results.runs[results.runs.group == group].folder:
+    for run in results.runs_of(group):
         if not {('train', 'skipped'), ('skipped', '')} & run.curves.keys():
             return None
         steps = {kind: step_N for kind, (step_N, _) in run.curves.items()}
@@ -632,14 +632,14 @@ def gates(results):
     Args:
       results: Results of speech runs; of each gated group its first seed is shown.
     """
-    gated = results.where([bool(run.gates) for run in results.runs.folder])
+    gated = results.where([bool(run.gates.frames) for run in results.runs.folder])
     if not gated.groups:
         return None
     labels = short_labels(results.where(results.runs.group.isin(gated.runs.group)))
     count = len(gated.groups)
     figure, axes = figures.axes(2 * count, STEPS_SHOWN, width=9.0, height=4.6 * count)
     for r, group in enumerate(gated.groups):
-        gate_KN = group.folder.gates
+        gate_KN = group.folder.gates.frames
         steps = sorted(gate_KN)
         chosen = [
             steps[i]
@@ -666,7 +666,7 @@ def gates(results):
         figure,
         'The same utterance at every step: '
         + '; '.join(
-            f'{group.run or group.label}, the {group.folder.probe}' for group in gated.groups
+            f'{group.run or group.label}, the {group.folder.gates.of}' for group in gated.groups
         )
         + '. Above: channels, sorted by how open they are in the end, over the first segment of the'
         ' utterance in at most 256 equal parts, of which the mean is shown. Below: the mean over'
@@ -685,10 +685,9 @@ def gates_table(results):
     """
     rows = []
     for group in results.groups:
-        runs = results.runs[results.runs.group == group.group].folder
-        means = [run.gate_means for run in runs if run.gate_means]
+        means = [run.gates.means for run in results.runs_of(group.group) if run.gates.means]
         for step in sorted(set.intersection(*map(set, means))) if means else ():
-            mean_SN = np.stack([of_run[step][0] for of_run in means])
+            mean_SN = np.stack([of_run[step] for of_run in means])
             shares = (mean_SN < CLOSED).mean(), (mean_SN > OPEN).mean()
             numbers = [f'{100 * share:.1f}' for share in shares]
             rows.append([group.label, len(means), step, *numbers, f'{mean_SN.mean():.3f}'])

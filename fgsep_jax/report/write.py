@@ -13,6 +13,7 @@ from fgsep_jax.report.runs import ResultsError
 
 FOLDERS = ('tables', 'figures')
 LIST = 'report_files.json'  # names of the files that reports wrote in the folder
+OURS = r'index\.html|report\.md|tables/[^/]*\.(md|csv)|figures/[^/]*\.(svg|png)'
 READ = buckets.beside(LIST, '')  # of a report in a bucket
 
 
@@ -125,12 +126,7 @@ def _read_list(path):
             return {
                 name
                 for name in listed
-                if isinstance(name, str)
-                and re.fullmatch(
-                    r'index\.html|report\.md|tables/.*\.(md|csv)|figures/.*\.(svg|png)', name
-                )
-                and names.is_path(name)
-                and name.count('/') < 2
+                if isinstance(name, str) and re.fullmatch(OURS, name) and names.is_path(name)
             }
     return set()
 

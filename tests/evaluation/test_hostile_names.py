@@ -155,18 +155,18 @@ def test_ids_classes_and_recordings(tree):
         )
         check(tree)
         found = the_run(tree)
-        assert not found.problems and found.examples['tones'].keys() == set(wanted)
-        result = found.results['tones']['']
+        assert not found.problems and {one for _, one in found.examples} == set(wanted)
+        result = found.results['tones', '']
         for one, pair in zip(wanted, rows):
             i = result.columns['id'].index(one)
             assert result.columns['source'][i : i + 2] == ['foreground', 'background']
             assert (result.columns['class'][i], result.columns['recording'][i + 1]) == pair
             (mixture,) = [
                 path
-                for path, about in found.examples['tones'][one]['files'].items()
+                for path, about in found.examples['tones', one]['files'].items()
                 if about['role'] == 'mixture'
             ]
-            folder = pathlib.Path(found.examples['tones'][one]['folder'])
+            folder = pathlib.Path(found.examples['tones', one]['folder'])
             assert folder.parent == tree.run / 'audio' / 'tones' and (folder / mixture).is_file()
         assert result.summary['classes']['foreground'].keys() == {pair[0] for pair in rows}
     # Ours are replaced whole: nothing of the evaluations before is left.
@@ -184,12 +184,10 @@ def test_data_sets_and_splits(tree, field):
     found = the_run(tree)
     assert not found.problems
     called = wanted if field == 'data set' else [f'tones-{name}' for name in wanted]
-    assert found.results.keys() == found.examples.keys() == set(called)
-    assert {
-        one.summary[field.replace(' ', '_')]
-        for systems in found.results.values()
-        for one in systems.values()
-    } == set(wanted)
+    assert (
+        {name for name, _ in found.results} == {name for name, _ in found.examples} == set(called)
+    )
+    assert {one.summary[field.replace(' ', '_')] for one in found.results.values()} == set(wanted)
 
 
 def test_systems(tree):
@@ -197,8 +195,8 @@ def test_systems(tree):
     evaluate(tree, Source(['x']), systems=wanted)
     check(tree)
     found = the_run(tree)
-    assert not found.problems and found.results['tones'].keys() == {'', *wanted}
-    files = found.examples['tones']['x']['files'].values()
+    assert not found.problems and {system for _, system in found.results} == {'', *wanted}
+    files = found.examples['tones', 'x']['files'].values()
     assert {about['system'] for about in files if 'system' in about} == {'', *wanted}
 
 
@@ -206,15 +204,15 @@ def test_sources(tree):
     wanted = hostile(tree.root)
     for pair in zip(wanted[::2], wanted[1::2] + ['x']):
         evaluate(tree, Source(['x']), source_names=pair)
-        files = the_run(tree).examples['tones']['x']['files'].values()
+        files = the_run(tree).examples['tones', 'x']['files'].values()
         assert {about['source'] for about in files if 'source' in about} == set(pair)
     check(tree)
 
 
 def ours(tree):
     """{example's id: its folder} of what the report would play."""
-    found = the_run(tree).examples.get('tones', {})
-    return {one: pathlib.Path(about['folder']).name for one, about in found.items()}
+    found = the_run(tree).examples.items()
+    return {one: pathlib.Path(about['folder']).name for (_, one), about in found}
 
 
 def test_two_ids_alike_in_their_first_bytes(tree):
@@ -353,7 +351,7 @@ def test_a_report_plays_nothing_from_outside(tree, path):
     content['files'][path.format(tree=tree.root)] = content['files'].pop('mixture.wav')
     (folder / 'example.json').write_text(json.dumps(files.with_digest(content)))
     found = the_run(tree)
-    assert list(found.examples['tones']) == ['two']
+    assert list(found.examples) == [('tones', 'two')]
     (problem,) = found.problems
     assert 'its sounds are left out' in problem and 'no file in its folder' in problem
 

@@ -82,7 +82,7 @@ def test_unstable_trainings_are_counted(speech, monkeypatch):
     for (name, _), (skipped, spike, rose) in rows.items():
         deep = name == 'Deep w/ PReLU'
         assert (spike, rose) == ('35.0' if deep else '1.0', '0') and skipped == '0'
-    (folder,) = [run for run in speech.runs.folder if run.gates]
+    (folder,) = [run for run in speech.runs.folder if run.gates.frames]
     steps = np.arange(5.0)
     curves = {
         ('train', 'gradient_norm'): (steps, np.ones(5)),
@@ -110,14 +110,14 @@ def test_closing_gates_are_counted_over_the_whole_test_set(speech):
 @pytest.mark.slow
 def test_figure_4_shows_the_gates_of_every_channel(speech):
     item = speech_lib.gates(speech)
-    (run,) = [run for run in speech.runs.folder if run.gates]
+    (run,) = [run for run in speech.runs.folder if run.gates.frames]
     images = [ax.images[0].get_array() for ax in item.figure.axes if ax.images]
     shown = [ax.get_title(loc='left') for ax in item.figure.axes if ax.images]
     assert shown == ['step 0', 'step 2', 'step 8', 'step 16', 'step 40']
-    last = run.gates[40]
+    last = run.gates.frames[40]
     order = np.argsort(last.mean(axis=0))
     for title, image in zip(shown, images):
-        np.testing.assert_array_equal(image, run.gates[int(title.split()[1])][:, order].T)
+        np.testing.assert_array_equal(image, run.gates.frames[int(title.split()[1])][:, order].T)
     (means,) = [ax for ax in item.figure.axes if ax.get_ylabel() == 'mean gate']
     assert len(means.lines) == last.shape[1] + 1
     np.testing.assert_allclose(means.lines[-1].get_ydata()[-1], last.mean(), rtol=1e-5)

@@ -130,7 +130,7 @@ def one_channel_less(folder):
 EXAMPLE = 'audio/alpha/alpha-003/example.json'
 DAMAGES = {
     'torn summary': (lambda run: (run / 'evaluation/alpha/summary.json').write_text('{'), 'alpha'),
-    'no parameters': (summary_without('parameters'), 'summary.json lacks parameters'),
+    'no parameters': (summary_without('parameters'), 'summary.json: parameters is missing'),
     'torn rows': (torn_rows, '22 rows in examples.csv'),
     'an extra cell': (
         replaced('evaluation/alpha/examples.csv', 'alpha-003,', 'alpha-003,,'),

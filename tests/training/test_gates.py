@@ -52,15 +52,15 @@ def probed(task, state, batch):
 def test_gates_are_saved_at_powers_of_two_and_at_the_end(run):
     config, folder, source, state, _ = run
     found = runs.open_run(str(folder))
-    assert sorted(found.gates) == [0, 1, 2, 4, 8, 12]
-    assert found.probe == f'test utterance {source[0].id}'
+    assert sorted(found.gates.frames) == [0, 1, 2, 4, 8, 12]
+    assert found.gates.of == f'test utterance {source[0].id}'
     task = make_task(config)
     batch = pipeline.first_segments([source[0]], config)
     gate_KN = probed(task, state, batch)
     assert gate_KN.shape[0] < gates.FRAMES  # short enough to be kept whole
-    np.testing.assert_allclose(found.gates[12], gate_KN, atol=0.5 / 255 + 1e-6)
-    assert found.gates[0].shape == gate_KN.shape and 0 < gate_KN.min() < gate_KN.max() < 1
-    assert np.abs(found.gates[0] - found.gates[12]).max() > 2 / 255
+    np.testing.assert_allclose(found.gates.frames[12], gate_KN, atol=0.5 / 255 + 1e-6)
+    assert found.gates.frames[0].shape == gate_KN.shape and 0 < gate_KN.min() < gate_KN.max() < 1
+    assert np.abs(found.gates.frames[0] - found.gates.frames[12]).max() > 2 / 255
 
 
 def test_means_are_over_all_frames_of_the_whole_split(run, tmp_path):

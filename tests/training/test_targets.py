@@ -92,7 +92,7 @@ def test_a_run_of_one_source(data, tmp_path, capsys):
     made = json.loads((tmp_path / 'm-results/evaluation/tones/summary.json').read_text())
     kept = json.loads((folder / 'summary.json').read_text())
     one, other = (runs_lib.open_run(str(tmp_path / name)) for name in ('run', 'm-results'))
-    one, other = (runs_lib.made_by(run.results['tones'][''].summary) for run in (one, other))
+    one, other = (runs_lib.made_by(run.results['tones', ''].summary) for run in (one, other))
     assert not runs_lib.unlike(one, other)
     assert made['metrics'] == kept['metrics'] and made['targets'] == '2'
     # Again, found by the file and beside it: once, and nothing to do.
