@@ -240,7 +240,7 @@ def _evaluate_on(config, workdir, source, task, compared, *, step, made, say, he
             preset=config.preset,
             step=step,
             seed=config.seed,
-            parameters=_count(task),
+            parameters=state_lib.parameter_count(jax.eval_shape(task.init, jax.random.key(0))),
             results=name,
             split=split,
             data_set=metadata['name'],
@@ -307,7 +307,3 @@ def _seen(heard, source, folder):
     if known and not files.is_damaged(before):
         seen |= {key: before[key] for key in runs.SEEN if type(before.get(key)) is int}
     return seen
-
-
-def _count(task):
-    return state_lib.parameter_count(jax.eval_shape(task.init, jax.random.key(0)))

@@ -44,8 +44,7 @@ def key(metric):
 def seeds_on(results, group, data_sets):
     """How many seeds of a group have results on some data sets: a number, or '2 to 3'; None for no
     data set."""
-    parts = [results.part(group, name) for name in data_sets]
-    return _range([0 if part is None else part.seed.nunique() for part in parts])
+    return _range([results.part(group, name).seed.nunique() for name in data_sets])
 
 
 def parameters(results, group):
@@ -94,6 +93,21 @@ def judged(results, claim, number, where, terms, kind, metric):
     estimate = results.difference(terms, metric)
     verdict = published.verdict(estimate, kind, reached(results, terms))
     return [claim, number, where, estimate, verdict]
+
+
+def claims_table(name, title, columns, rows, note, several=()):
+    """A Table of claims.
+
+    Args:
+      name, title, note: of the table.
+      columns: {key: heading} between the claim and the verdict.
+      rows: as of `judged`.
+      several: labels of groups that are not compared, since more than one fits.
+    """
+    if several:
+        note += f' Not compared, since several fit: {"; ".join(sorted(several))}.'
+    columns = heads('claim', columns) | heads('verdict')
+    return Table(name, title, columns, rows, published.NOTE + note)
 
 
 def reached(results, terms):

@@ -233,4 +233,6 @@ def inline(item):
     )
     text = re.sub(r'(href="#|url\(#)', rf'\g<1>{item.name}-', text)
     size = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', text)
-    return text.replace(f' width="{size[1]}pt" height="{size[2]}pt"', '', 1), float(size[1])
+    text = text.replace(f' width="{size[1]}pt" height="{size[2]}pt"', '', 1)
+    # What it shows is said beside it.
+    return text.replace('<svg', '<svg aria-hidden="true" focusable="false"', 1), float(size[1])

@@ -3,10 +3,10 @@
 import numpy as np
 
 from fgsep_jax.report import figures, published, sound, sounds
-from fgsep_jax.report.common import judged, key, owners, seeds_on, systems_on
+from fgsep_jax.report.common import claims_table, judged, key, owners, seeds_on, systems_on
 from fgsep_jax.report.parts import Figure, Table, heads
 from fgsep_jax.report.runs import SYSTEMS
-from fgsep_jax.report.scores import SUBSETS, short_labels
+from fgsep_jax.report.scores import SUBSETS, place, short_labels
 
 MODELS = ('M1', 'M1+', 'M2', 'M2+')
 ORACLES = ('ideal_mel_mask', 'ideal_ratio_mask')
@@ -99,18 +99,15 @@ def claims(results, family, preset):
             for subset in SUBSETS
         ]
         rows.append(row)
-    several = '; '.join(sorted(group.label for group in fits if group.model not in models))
-    return Table(
+    columns = {'published': 'claim', **UPPER, 'where': 'Claimed of'}
+    return claims_table(
         f'claims_foreground-{family}-{preset}',
         f'Claims of the foreground-background study on {family}, {preset} models: differences of'
         ' medians (dB)',
-        heads('claim', {'published': 'claim'} | UPPER)
-        | {'where': 'Claimed of', 'difference': 'Mean of these'}
-        | heads('verdict'),
+        columns | {'difference': 'Mean of these'},
         rows,
-        published.NOTE
-        + ' The verdict is on the mean over the subsets that the claim names.'
-        + (several and f' Not compared, since several fit: {several}.'),
+        ' The verdict is on the mean over the subsets that the claim names.',
+        [group.label for group in fits if group.model not in models],
     )
 
 
@@ -125,7 +122,7 @@ def slots(results):
     present = [(labels[group.group], group, group.model) for group in results.groups]
     models = {model for *_, model in present}
     present += [(model, None, model) for model in MODELS if model not in models]
-    present.sort(key=lambda slot: MODELS.index(slot[2]) if slot[2] in MODELS else len(MODELS))
+    present.sort(key=lambda slot: place(slot[2], MODELS))
     return [slot[:2] for slot in present]
 
 
@@ -146,7 +143,7 @@ def medians(results, family):
         rows = []
         for model, row in slots(results):
             group = row and row.group
-            present = [name for name in names if results.part(group, name) is not None]
+            present = [name for name in names if len(results.part(group, name))]
             rows.append([model, seeds_on(results, group, present), *cells(group, 'model')])
         for system in (*ORACLES, 'untrained'):
             if system in baselines:

@@ -174,7 +174,7 @@ def render(sections, *, title):
         'number': lambda value, key: cell_text(float(value), key).replace('-', '\N{MINUS SIGN}'),
         'sorted_by': _sorted_by,
         'kinds': lambda table: ['number' if number else 'words' for number in numeric(table)],
-        'inline': _inline,
+        'inline': figures.inline,
         'listening': players.listening,
     }
     template = (importlib.resources.files('fgsep_jax.report') / 'page.html').read_text()
@@ -194,9 +194,3 @@ def _sorted_by(cell):
         return repr(cell)
     span = re.fullmatch(r'[\d,]+ to ([\d,]+)', str(cell))  # by its upper end
     return span and span[1].replace(',', '')
-
-
-def _inline(item):
-    svg, width = figures.inline(item)
-    svg = svg.replace('<svg', '<svg aria-hidden="true" focusable="false"', 1)
-    return {'svg': svg, 'width': width}

@@ -2,6 +2,7 @@
 
 import array
 import codecs
+import collections
 import contextlib
 import csv
 import dataclasses
@@ -705,7 +706,8 @@ def read_curves(folder, problems):
       folder: of the run.
       problems: list to which a sentence is added for a file that cannot be read.
     """
-    path, points = os.path.join(folder, 'metrics.jsonl'), {}
+    path = os.path.join(folder, 'metrics.jsonl')
+    points = collections.defaultdict(lambda: (array.array('d'), array.array('d')))
     if not os.path.lexists(path):
         return {}
     try:
@@ -728,10 +730,9 @@ def read_curves(folder, problems):
             if value is None or name == 'ids':  # not finite; what an event is of
                 name, value = f'no {name}' if value is None else '', 1
             if name not in ('kind', 'step') and files.is_number(value) and abs(value) < 1e30:
-                if (row['kind'], name) not in points:
-                    points[row['kind'], name] = array.array('d'), array.array('d')
-                for numbers, number in zip(points[row['kind'], name], (row['step'], value)):
-                    numbers.append(number)
+                steps, values = points[row['kind'], name]
+                steps.append(row['step'])
+                values.append(value)
     if bad:
         problems.append(
             f'{path}: {bad} of {names.counted(len(lines), "line")} cannot be read and are left out'

@@ -142,10 +142,9 @@ class Results:
         return self.table.groupby(['group', 'data_set', 'system']).indices
 
     def part(self, group, data_set, system='model'):
-        """Rows of `each` of one system of a group on one data set, by seed; None without any."""
+        """Rows of `each` of one system of a group on one data set, by seed."""
         each = self.each
-        found = (each.group == group) & (each.data_set == data_set) & (each.system == system)
-        return each[found] if found.any() else None
+        return each[(each.group == group) & (each.data_set == data_set) & (each.system == system)]
 
     @_once
     def _wide(self, group, data_set, system):
@@ -485,17 +484,21 @@ def _groups(runs):
         seeds = groups.setdefault(key, {})
         if run.seed not in seeds or len(run.results) > len(seeds[run.seed].results):
             seeds[run.seed] = run
-    order = list(runs_lib.NAMES.values())
     return sorted(
         (sorted(group.values(), key=lambda run: run.seed) for group in groups.values()),
         key=lambda group: (
             group[0].task != 'speech',
-            order.index(group[0].model) if group[0].model in order else len(order),
+            place(group[0].model, [*runs_lib.NAMES.values()]),
             group[0].objective,
             group[0].trained_on,
             group[0].name,
         ),
     )
+
+
+def place(name, order):
+    """Where a name stands in an order: behind it if it does not."""
+    return order.index(name) if name in order else len(order)
 
 
 def short_labels(groups, *, panels=False):

@@ -6,10 +6,10 @@ import numpy as np
 
 from fgsep_jax.names import counted
 from fgsep_jax.report import figures, intervals, published
-from fgsep_jax.report.common import judged, parameters, reached, seeds_on
+from fgsep_jax.report.common import claims_table, judged, parameters, reached, seeds_on
 from fgsep_jax.report.parts import Figure, Table, cell_text, heads
 from fgsep_jax.report.runs import SYSTEMS
-from fgsep_jax.report.scores import short_labels
+from fgsep_jax.report.scores import place, short_labels
 
 DEEP, PLAIN = 'Deep w/ PReLU', 'Conv-TasNet'
 SI_SNR, SI_SNRI, SDRI = 'SI-SNR', ('si_snri', ''), ('sdri', '')  # the plain objective; metrics
@@ -55,22 +55,22 @@ def claims(results, preset):
       Table.
     """
     runs = _Runs(results.of(preset=preset))
-    rows = [
-        judged(runs.results, *claim, SDRI if make is _table_2 else SI_SNRI)
-        for make in (_deep, _variants, _table_2, _power_law, _diversity, _drops)
-        for claim in make(runs)
-    ]
-    more = {'published': 'difference (dB)', 'where': 'Here', 'difference': 'Difference (dB)'}
-    several = '; '.join(sorted(runs.several))
-    return Table(
+    table_1 = {model: numbers[-1] for model, numbers in published.TABLE_1.items()}
+    table_2 = {model: numbers[0] for model, numbers in published.TABLE_2.items()}
+    made = (
+        (SI_SNRI, _deep(runs)),
+        (SI_SNRI, _on_own_set(runs, VARIANTS, table_1, 'trained and tested on')),
+        (SDRI, _on_own_set(runs, SDRI_CLAIMS, table_2, 'on')),
+        (SI_SNRI, itertools.chain(_power_law(runs), _diversity(runs), _drops(runs))),
+    )
+    return claims_table(
         f'claims_speech-{preset}',
         f'Claims of the Conv-TasNet study, {preset} models: SI-SNRi where no other is named',
-        heads('claim', more) | heads('verdict'),
-        rows,
-        published.NOTE
-        + ' A drop holds how hard the test sets are; for the row on data sets that neither was'
-        ' trained on that does not matter.'
-        + (several and f' Not compared, since several fit: {several}.'),
+        {'published': 'difference (dB)', 'where': 'Here', 'difference': 'Difference (dB)'},
+        [judged(runs.results, *claim, metric) for metric, claims in made for claim in claims],
+        ' A drop holds how hard the test sets are; for the row on data sets that neither was'
+        ' trained on that does not matter.',
+        runs.several,
     )
 
 
@@ -132,18 +132,19 @@ def _deep(runs):
                 yield claim, each.get(on, ''), f'trained on {on}', _minus(*pair), 'above'
 
 
-def _variants(runs):
-    for on, (claim, first, second, kind) in itertools.product(runs.own, VARIANTS):
-        number = published.TABLE_1[first][-1] - published.TABLE_1[second][-1]
-        terms = _minus(runs.pick(on, first), runs.pick(on, second), [on])
-        yield claim, f'{number:+.1f}', f'trained and tested on {on}', terms, kind
+def _on_own_set(runs, claims, numbers, where):
+    """Claims on models that are trained and tested on one data set, each of them by itself.
 
-
-def _table_2(runs):
-    for on, (claim, *names, kind) in itertools.product(runs.own, SDRI_CLAIMS):
-        first, second = (published.TABLE_2[name.removesuffix(LAW)][0] for name in names)
+    Args:
+      runs: _Runs.
+      claims: as VARIANTS.
+      numbers: {model: the paper's}.
+      where: what is said before the name of the data set.
+    """
+    for on, (claim, *names, kind) in itertools.product(runs.own, claims):
+        first, second = (numbers[name.removesuffix(LAW)] for name in names)
         terms = _minus(*(runs.pick(on, name) for name in names), [on])
-        yield claim, f'{first - second:+.1f}', f'on {on}', terms, kind
+        yield claim, f'{first - second:+.1f}', f'{where} {on}', terms, kind
 
 
 def _drops(runs):
@@ -153,7 +154,7 @@ def _drops(runs):
         models = [
             model
             for model in picked
-            if all(runs.results.part(model, name) is not None for name in (on, other))
+            if all(len(runs.results.part(model, name)) for name in (on, other))
         ]
         if models and on != other:
             terms = [
@@ -312,7 +313,7 @@ def cross_table(results, data_sets):
     for on in sorted({group.trained_on for group in results.groups}):
         for model, objective in _missing(results, on):
             rows.append([model, objective, on] + [None] * (len(data_sets) + 4))
-    rows.sort(key=lambda row: (_place(row[0]), *row[1:3]))
+    rows.sort(key=lambda row: (place(row[0], ORDER), *row[1:3]))
     oracle = []
     for name in data_sets:
         masked = (results.score(g.group, name, SI_SNRI, system=MASK) for g in results.groups)
@@ -347,15 +348,11 @@ def _kind(group):
     return [group.model, group.objective, group.trained_on]
 
 
-def _place(model):
-    return ORDER.index(model) if model in ORDER else len(ORDER)
-
-
 def _size(results, data_set):
     """'libri: 150 mixtures of 31 speakers'."""
     mixtures = speakers = 0
     for group in results.groups:
-        if results.part(group.group, data_set) is not None:
+        if len(results.part(group.group, data_set)):
             examples = results.examples(group.group, data_set)
             mixtures = len(examples)
             speakers = examples['speaker'].stack().nunique() if 'speaker' in examples else 0
@@ -513,7 +510,7 @@ def _bars(results):
     if not several:
         for model, objective in published.FIGURE_5:
             bars.setdefault(f'{model}, {objective}', (model, {}))
-    return dict(sorted(bars.items(), key=lambda bar: (_place(bar[1][0]), bar[0])))
+    return dict(sorted(bars.items(), key=lambda bar: (place(bar[1][0], ORDER), bar[0])))
 
 
 ROSE = 1.0  # dB of validation loss that a stable training does not lose from epoch to epoch
@@ -583,13 +580,12 @@ def stability_claims(results, preset):
             rows.append([claim, 'yes', f'trained on {on}{speakers}', estimate, verdict])
     if not rows:
         return None
-    more = {'published': 'claim', 'where': 'Here', 'difference': 'Difference (%)'}
-    return Table(
+    return claims_table(
         f'claims_stability-{preset}',
         f'Claims of the Conv-TasNet study, {preset} models: unstable epochs in training',
-        heads('claim', more) | heads('verdict'),
+        {'published': 'claim', 'where': 'Here', 'difference': 'Difference (%)'},
         rows,
-        f'{published.NOTE} The paper notes "some stability issues during training on very large'
+        ' The paper notes "some stability issues during training on very large'
         ' datasets that were specific to the deep encoder/decoder when it is optimized solely with'
         ' SI-SNR", which the power-law term resolved, and gives no measure of them. Ours: the share'
         f' of epochs in which a step was skipped or the validation loss rose by {ROSE:g} dB and'
