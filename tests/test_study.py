@@ -134,7 +134,11 @@ def test_a_folder_that_cannot_be_made_is_said_once(data, capfd):
 
 def write_result(folder, **about):
     row = {'id': 'a', 'source': '1', 'seconds': 1.0, 'snr_db': 0.0, 'sdr': 1.0}
-    summary = dict.fromkeys(runs_lib.REQUIRED, 'x') | {'step': 1, 'parameters': 1, 'examples': 1}
+    summary = dict.fromkeys(('system', 'preset', 'data_set', 'split'), 'x') | {
+        'step': 1,
+        'parameters': 1,
+        'examples': 1,
+    }
     evaluate.write(folder, [row], summary | {'metrics': {'sdr': {}}, **about})
 
 

@@ -188,7 +188,8 @@ class Run:
         """{(data set, system): Result}; the run's own system is ''."""
         root, read, results = os.path.join(self.path, 'evaluation'), {}, {}
         written = (path for name in RESULT for path in files.find(root, name))
-        for path in sorted({os.path.dirname(path) for path in written}):
+        places = {os.path.dirname(path) for path in written}
+        for path in sorted(places, key=lambda path: path.split(os.sep)):  # a data set's together
             folder, _, system = os.path.relpath(path, root).partition(os.sep)
             try:
                 read[path] = folder, system, read_result(self.path, folder, system)

@@ -271,16 +271,14 @@ def _our_heads(data_set, **metrics):
 def table_2(results, data_set):
     """Table 2: SDR improvement and parameters, published numbers beside ours."""
     rows = []
-    for model, numbers in published.TABLE_2.items():
+    models = {**published.TABLE_2, **dict.fromkeys(published.NEXT_STEP, (None, None))}
+    for model, numbers in models.items():
         for law in ('', LAW) if model == DEEP else ('',):
             fits = dict(model=model, objective=SI_SNR + law, trained_on=data_set)
-            for group in results.groups_of(**fits) or [None]:
+            empty = [None] * (model in published.TABLE_2)  # a row without a run
+            for group in results.groups_of(**fits) or empty:
                 ours = group and [group.preset, *_ours(results, group, data_set, SDRI)]
                 rows.append([model + law, *numbers, *(ours or [None] * 4)])
-    for model in published.NEXT_STEP:
-        for group in _plain(results, model, data_set):
-            ours = [group.preset, *_ours(results, group, data_set, SDRI)]
-            rows.append([model, None, None, *ours])
     paper = {'published_sdri': 'SDRi, WSJ0-2mix (dB)', 'published_parameters': 'Parameters'}
     return Table(
         f'table_2-{data_set}',

@@ -18,7 +18,7 @@ def content(value, *, count=3):
         {'id': f'{i}', 'source': '1', 'seconds': 1.0, 'snr_db': 0.0, 'sdr': value}
         for i in range(count)
     ]
-    summary = dict.fromkeys(runs.REQUIRED, 'x') | {
+    summary = dict.fromkeys(('system', 'preset', 'data_set', 'split'), 'x') | {
         'step': 1,
         'parameters': 1,
         'metrics': {'sdr': {'median': 0, 'q25': 0, 'q75': 0}},
