@@ -103,6 +103,12 @@ def read_first(paths: Sequence[str], *, sample_rate: int) -> np.ndarray:
     raise faults[0]
 
 
+def rms_db(audio_T: np.ndarray) -> float:
+    """RMS level in dB re full scale 1; of digital silence minus infinity."""
+    power = float(np.mean(np.square(audio_T, dtype=np.float64)))
+    return 10.0 * math.log10(power) if power else -math.inf
+
+
 def shown_db(level_db: float) -> str:
     """`-50 dB`, or what a person calls minus infinity."""
     return f'{level_db:.0f} dB' if math.isfinite(level_db) else 'digital silence'

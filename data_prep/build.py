@@ -9,6 +9,7 @@ runner, the number of workers nor the order in which anything arrives. Only name
 between workers: what to do stands in the two tables, audio goes from source file to shard.
 """
 
+import collections
 from collections.abc import Callable, Collection, Iterable, Sequence
 import contextlib
 import dataclasses
@@ -55,7 +56,7 @@ from data_prep.output import (
     written,
 )
 from data_prep.recordings import Recording, grouped
-from fgsep_jax import buckets, files, lock
+from fgsep_jax import buckets, files, lock, pcm
 from fgsep_jax.data import audio_files, records
 from fgsep_jax.names import counted
 
@@ -193,12 +194,12 @@ def write_shard(
             speakers.update(source.source_id for source in row.wanted)
             stats['snr_db'].append(example.snr_db)
             stats['seconds'].append(samples / example.sample_rate)
-            stats['source_rms_db'] += [reports.rms_db(source_T) for source_T in example.sources_ST]
-            stats['mixture_rms_db'].append(reports.rms_db(example.mixture_T))
+            stats['source_rms_db'] += map(level, example.sources_ST)
+            stats['mixture_rms_db'].append(level(example.mixture_T))
             if example.adaptation_overlap is not None:
                 stats['adaptation_overlap'].append(example.adaptation_overlap)
             if example.noise_T is not None:
-                stats['noise_rms_db'].append(reports.rms_db(example.noise_T))
+                stats['noise_rms_db'].append(level(example.noise_T))
     return {
         'split': split,
         'shard': shard,
@@ -252,11 +253,15 @@ def _why_unwritable(error: Exception) -> str:
     return next((match[1].strip() for match in matches if match), '')
 
 
+def level(pcm_T: np.ndarray) -> float:
+    """RMS level of int16 PCM in dB re full scale."""
+    return audio.rms_db(pcm.to_float(pcm_T, np.float64))
+
+
 def check_unique(ids: Sequence[str], what: str) -> None:
     """Refuse ids of which one stands there twice."""
-    if len(set(ids)) < len(ids):
-        seen = set()
-        twice = sorted({name for name in ids if name in seen or seen.add(name)})
+    twice = sorted(name for name, count in collections.Counter(ids).items() if count > 1)
+    if twice:
         raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
 
 
@@ -358,11 +363,8 @@ def _plan(job: Job, recordings: list[Recording]) -> list[Mixture]:
 def _fitting(row: Mixture, flags: Collection[str]) -> Mixture:
     """The mixture; one that is too long for a record has a problem."""
     segment = (row.adaptation_stop or 0) - (row.adaptation_start or 0)
-    room = records.MOST_BYTES // 2 - segment
-    if row.problem or (len(row.sources) + 1) * row.samples <= room:  # as of millions nearly all are
-        return row
-    parts = row.signals
-    if parts * row.samples <= room:
+    room, parts = records.MOST_BYTES // 2 - segment, row.signals
+    if row.problem or parts * row.samples <= room:
         return row
     most = max(room, 0) // parts
     ways = (
@@ -387,7 +389,7 @@ def _planned(
         if job.dealt:
             splits = job.dealt(inspected)
             forms = [
-                [recordings.changed(x, split=splits.get(x.path, '')) for x in recording]
+                [dataclasses.replace(x, split=splits.get(x.path, '')) for x in recording]
                 for recording in forms
             ]
         return forms, rows, []
@@ -398,7 +400,7 @@ def _planned(
     try:
         splits = job.resplit([x for x in inspected if not x.problem])
         dealt = [
-            [recordings.changed(x, split=splits.get(x.source_id, '')) for x in recording]
+            [dataclasses.replace(x, split=splits.get(x.source_id, '')) for x in recording]
             for recording in forms
         ]
         rows = _plan(job, [recording[-1] for recording in dealt])
@@ -448,8 +450,8 @@ def _dry_run(job: Job) -> dict:
             'row': dataclasses.asdict(row),
             'samples': example.sources_ST.shape[1],
             'snr_db': example.snr_db,
-            'source_rms_db': [round(reports.rms_db(x_T), 2) for x_T in example.sources_ST],
-            'mixture_rms_db': round(reports.rms_db(example.mixture_T), 2),
+            'source_rms_db': [round(level(x_T), 2) for x_T in example.sources_ST],
+            'mixture_rms_db': round(level(example.mixture_T), 2),
             'mixture_peak': int(np.abs(example.mixture_T.astype(np.int32)).max()),
         }
         break
@@ -606,7 +608,7 @@ def _looked_into(
     made = engine.each(parts, do, argv, os.path.dirname(table), proof)
     changed = itertools.chain.from_iterable(made)
     return [
-        [recordings.changed(recording, **changes) for changes in forms]
+        [dataclasses.replace(recording, **changes) for changes in forms]
         for recording, forms in zip(job.utterances, changed, strict=True)
     ]
 

@@ -121,7 +121,7 @@ def add_flags(parser: command_line.Parser) -> None:
     )
     parser.add_argument(
         '--events',
-        type=options.numbers(1, 9),
+        type=options.wholes(1, 9),
         default=(1, 1),
         help='of a scene: --events=1..3, uniform; they are brought to one level, and their sum is '
         'the foreground',
@@ -150,13 +150,13 @@ def add_flags(parser: command_line.Parser) -> None:
     )
     parser.add_argument(
         '--augment_pitch',
-        type=options.span(-48, 48, 'semitones'),
+        type=options.reals(-48, 48, 'semitones'),
         default=(-2.0, 2.0),
         help='of training events, in semitones; 0,0: off',
     )
     parser.add_argument(
         '--augment_stretch',
-        type=options.span(0.1, 10, 'times the length'),
+        type=options.reals(0.1, 10, 'times the length'),
         default=(0.8, 1.2),
         help='new over old length of training events; 1,1: off',
     )

@@ -12,10 +12,10 @@ import math
 import os
 import types
 
-from data_prep import fgbg, mix, mixtures, options, scenes, tables
+from data_prep import fgbg, mix, mixtures, options, recordings, scenes, tables
 from data_prep.mixtures import EVENT, NOISE, Mixture, snr_of
 from data_prep.readers.sounds import ROLES
-from data_prep.recordings import Recording, unique_ids
+from data_prep.recordings import Recording
 from data_prep.tables import TreeError, printable
 from fgsep_jax import command_line, files
 from fgsep_jax.data import records
@@ -208,7 +208,7 @@ def recordings_of(rows: list[Mixture], roots: dict[str, str]) -> list[Recording]
                 add(row, source.heard, source)
         if row.ready[1:]:  # which one is good is found out, and the bad ones are counted
             add(row, row.ready[0], row.sources[0], others=row.ready[1:])
-    return unique_ids([*files.values()], lambda path: (tables.below(path, roots),))
+    return recordings.unique_ids([*files.values()], lambda path: (tables.below(path, roots),))
 
 
 @functools.cache
@@ -225,20 +225,18 @@ def shared(rows: list[Mixture], roots: dict[str, str], *, unit: str) -> list[str
         roots: {flag: folder}.
         unit: what a source is, e.g. `speaker`.
     """
-    splits_of = {unit: {}, 'file': {}, 'mixture id': {}}
-    for row in rows:
+    places = {unit: [], 'file': [], 'mixture id': []}
+    for row in (row for row in rows if not row.problem):
         split = 'test' if row.split in scenes.TEST_SUBSETS else row.split
         paths = [_real(path) for x in row.sources for path in (x.path, x.heard) if path]
         ids = [x.source_id for x in row.wanted if x.source_id != tables.below(x.path, roots)]
-        for kind, found in zip(splits_of, (ids, [*paths, *row.ready[:1]], [row.id])):
-            for name in () if row.problem else found:
-                splits_of[kind].setdefault(name, set()).add(split)
+        for kind, found in zip(places, (ids, [*paths, *row.ready[:1]], [row.id])):
+            places[kind] += [(name, split) for name in found]
     parts = []
-    for kind, among in splits_of.items():
-        crossing = [name for name, splits in among.items() if len(splits) > 1]
-        if crossing:
-            example = min(crossing)
-            where = ' and '.join(split for split in SPLITS if split in among[example])
+    for kind, pairs in places.items():
+        if crossing := recordings.crossing(pairs):
+            example = next(iter(crossing))
+            where = ' and '.join(split for split in SPLITS if split in crossing[example])
             example = tables.below(example, roots) if kind == 'file' else example
             parts.append(f'{counted(len(crossing), kind)} (e.g. {printable(example)} in {where})')
     listing = ' and '.join(filter(None, [', '.join(parts[:-1]), *parts[-1:]]))

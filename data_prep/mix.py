@@ -74,12 +74,9 @@ def active_speech_level(
     return level, energy / audio_T.size / 10.0 ** (level / 10.0)
 
 
-def scale_to_levels(
-    sources_ST: np.ndarray, level_db_S: list[float], wanted_db_S: list[float]
-) -> np.ndarray:
-    """Sources scaled from their measured levels to the wanted ones; only differences matter."""
-    gain_S = 10.0 ** ((np.asarray(wanted_db_S) - np.asarray(level_db_S)) / 20.0)
-    return sources_ST * gain_S[:, None]
+def gains(level_db_S: list[float], wanted_db_S: list[float]) -> np.ndarray:
+    """Factors that bring measured levels to the wanted ones; only their ratios matter."""
+    return 10.0 ** ((np.asarray(wanted_db_S) - np.asarray(level_db_S)) / 20.0)
 
 
 def scale_to_peak(sources_ST: np.ndarray, *, peak: float = 0.9) -> np.ndarray:
@@ -186,7 +183,7 @@ def mix_at_levels(row: Mixture, *, sample_rate: int) -> Example:
         pieces.append(piece_T[: row.samples])
         level_db_S.append(level_db)
     wanted_db_S = [source.level_db or 0.0 for source in row.sources]
-    sources_ST = scale_to_levels(np.stack(pieces), level_db_S, wanted_db_S)
+    sources_ST = np.stack(pieces) * gains(level_db_S, wanted_db_S)[:, None]
     snr_db = row.snr_db
     if snr_db is None:
         snr_db = snr_of(wanted_db_S[: len(row.targets)])
@@ -339,11 +336,6 @@ def _looped(source: Source, start: int, stop: int, *, sample_rate: int) -> np.nd
     return np.resize(np.roll(whole_T, -start), stop - start)
 
 
-def _rms_db(audio_T: np.ndarray) -> float:
-    power = float(np.mean(np.square(audio_T, dtype=np.float64)))
-    return 10.0 * math.log10(power) if power else -math.inf
-
-
 def level_db(audio_T: np.ndarray, *, sample_rate: int, rule: str = 'rms') -> float:
     """Level over the whole window: RMS re full scale [dB], or loudness after ITU-R BS.1770 [LUFS].
 
@@ -351,7 +343,7 @@ def level_db(audio_T: np.ndarray, *, sample_rate: int, rule: str = 'rms') -> flo
         ValueError: if `rule` is neither `rms` nor `lufs`.
     """
     if rule == 'rms':
-        return _rms_db(audio_T)
+        return audio.rms_db(audio_T)
     if rule == 'lufs':
         import pyloudnorm
 
@@ -374,7 +366,7 @@ def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
     event, ground = row.targets
 
     def measured(path, piece_T):
-        heard_db = _rms_db(piece_T - np.mean(piece_T, dtype=np.float64))
+        heard_db = audio.rms_db(piece_T - np.mean(piece_T, dtype=np.float64))
         found = level_db(piece_T, sample_rate=sample_rate, rule=level)
         if heard_db < SILENCE_DB or not math.isfinite(found):
             raise BadInput(
@@ -402,9 +394,7 @@ def mix_scene(row: Mixture, *, sample_rate: int, level: str = 'rms') -> Example:
     )
     pieces = ((event.path, event_T), (ground.path, ground_T), (ground.path, adaptation_T))
     level_S = [measured(path, piece_T) for path, piece_T in pieces]
-    gain_S = 10.0 ** (
-        (np.asarray([event.level_db or 0.0, ground.level_db or 0.0]) - level_S[:2]) / 20.0
-    )
+    gain_S = gains(level_S[:2], [event.level_db or 0.0, ground.level_db or 0.0])
     sources_ST = np.stack([event_T, ground_T]) * gain_S[:, None]
     scaled_ST = scale_to_peak(sources_ST)
     scale = np.abs(scaled_ST).max() / np.abs(sources_ST).max()

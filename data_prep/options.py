@@ -185,15 +185,21 @@ def within(low: float, high: float, unit: str = '', *, kind: type = float) -> Ca
     return parse
 
 
-def span(low: float, high: float, unit: str) -> Callable:
-    """A kind of flag: `-5,5` -> (-5.0, 5.0), the second not below the first; see `within`."""
-    number = within(low, high, unit)
+def span(number: Callable, mark: str, rule: str, *, may_be_one: bool = False) -> Callable:
+    """A kind of flag: two numbers, the second not below the first.
+
+    Args:
+        number: kind of each, see `within`.
+        mark: between them.
+        rule: for the refusal.
+        may_be_one: whether one number will do, which is both.
+    """
 
     def parse(text: str) -> tuple[float, float]:
+        parts = text.split(mark)
         try:
-            first, second = map(number, text.split(','))
+            first, second = map(number, parts * 2 if may_be_one and len(parts) == 1 else parts)
         except ValueError:
-            rule = f'must be two numbers from {low:g} to {high:g} {unit}, --FLAG=low,high'
             raise command_line.FlagError(rule) from None
         if first > second:
             raise command_line.FlagError('the first must not exceed the second')
@@ -202,26 +208,19 @@ def span(low: float, high: float, unit: str) -> Callable:
     return parse
 
 
-def numbers(low: int, high: int) -> Callable:
-    """A kind of flag: `1..3` -> (1, 3), `2` -> (2, 2), of whole numbers from `low` to `high`."""
-    number = within(low, high, kind=int)
-
-    def parse(text: str) -> tuple[int, int]:
-        first, dots, second = text.partition('..')
-        try:
-            fewest = number(first)
-            most = number(second) if dots else fewest
-        except ValueError:
-            rule = f'must be a number from {low} to {high}, or two of them, as {low}..{high}'
-            raise command_line.FlagError(rule) from None
-        if fewest > most:
-            raise command_line.FlagError('the first must not exceed the second')
-        return fewest, most
-
-    return parse
+def reals(low: float, high: float, unit: str) -> Callable:
+    """A kind of flag: `-5,5` -> (-5.0, 5.0)."""
+    rule = f'must be two numbers from {low:g} to {high:g} {unit}, --FLAG=low,high'
+    return span(within(low, high, unit), ',', rule)
 
 
-SNR_DB = span(-100, 100, 'dB')
+def wholes(low: int, high: int) -> Callable:
+    """A kind of flag: `1..3` -> (1, 3), `2` -> (2, 2)."""
+    rule = f'must be a number from {low} to {high}, or two of them, as {low}..{high}'
+    return span(within(low, high, kind=int), '..', rule, may_be_one=True)
+
+
+SNR_DB = reals(-100, 100, 'dB')
 SECONDS = within(0, LONGEST, 's')
 SHARE = within(0, 1)
 

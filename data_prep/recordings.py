@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import heapq
 import math
-import operator
 import os
 import posixpath
 import re
@@ -113,20 +112,6 @@ class Recording:
         return f'speaker {self.source_id}'
 
 
-_PUT = {name: getattr(Recording, name).__set__ for name in Recording.__slots__}
-_all_of = operator.attrgetter(*_PUT)
-
-
-def changed(recording: Recording, **values) -> Recording:
-    """As `dataclasses.replace` of values that need no check: that takes 10 s of a million."""
-    made = object.__new__(Recording)
-    for put, value in zip(_PUT.values(), _all_of(recording)):
-        put(made, value)
-    for name, value in values.items():
-        _PUT[name](made, value)
-    return made
-
-
 @dataclasses.dataclass
 class Walked:
     """What lies in a tree.
@@ -150,6 +135,18 @@ def grouped(items: Iterable, key: Callable) -> dict[object, list]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def crossing(places: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """{name: its splits} of names that are in several, sorted.
+
+    Args:
+        places: (name, split) of everything.
+    """
+    splits = {}
+    for name, split in places:
+        splits.setdefault(name, set()).add(split)
+    return {name: splits[name] for name in sorted(splits) if len(splits[name]) > 1}
 
 
 def unique_ids(found: list[Recording], place: Callable[[str], tuple]) -> list[Recording]:
@@ -579,19 +576,16 @@ def unused(
             counts[kind][suffix if plausible else 'no suffix'] += 1
             if kind == 'audio':
                 examples.append(path)
+    apart = {}
+    if of_no_split:
+        apart = {'of_no_split': len(of_no_split), 'no_split_example': printable(of_no_split[0])}
     return {
         **{kind: dict(sorted(counter.items())) for kind, counter in counts.items()},
         'example': printable(min(examples, default='')),
-        **_counted_apart(of_no_split),
+        **apart,
         'companions': companions,
         'problems': sorted(problems, key=lambda problem: problem['path']),
     }
-
-
-def _counted_apart(of_no_split: list[str]) -> dict:
-    if not of_no_split:
-        return {}
-    return {'of_no_split': len(of_no_split), 'no_split_example': printable(of_no_split[0])}
 
 
 def stem(path: str) -> str:

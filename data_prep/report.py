@@ -6,13 +6,10 @@ import itertools
 import math
 import posixpath
 
-import numpy as np
-
 from data_prep.mixtures import NOISE, Mixture
 from data_prep.recordings import Recording, grouped
 from data_prep.scenes import TEST_SUBSETS, sounds_of
 from data_prep.tables import printable
-from fgsep_jax import pcm
 from fgsep_jax.names import counted, markdown, markdown_table
 
 SHOWN = 20  # skipped files of a kind listed in report.md; report.json lists all
@@ -46,12 +43,6 @@ def duration(hours: float) -> str:
         return f'{hours:.2f} hours'
     seconds = 3600 * hours
     return f'{seconds / 60:.1f} minutes' if seconds >= 60 else counted(round(seconds), 'second')
-
-
-def rms_db(pcm_T: np.ndarray) -> float:
-    """RMS level of int16 PCM in dB re full scale."""
-    power = float(np.mean(np.square(pcm_T, dtype=np.float64))) / pcm.FULL_SCALE**2
-    return 10.0 * math.log10(power) if power else -math.inf
 
 
 def by_kind(skipped: list[dict]) -> dict[str, int]:

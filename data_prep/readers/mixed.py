@@ -40,18 +40,13 @@ def refuse_shared(
     """
 
     def refuse(noun: str, pairs: list[tuple[str, str]], together: tuple[str, ...] = ()) -> None:
-        splits = {}
-        for name, split in pairs:
-            splits.setdefault(name, set()).add(split)
-        shared = sorted(
-            name for name, of in splits.items() if len(of) > 1 and not of <= set(together)
-        )
+        crossing = recordings.crossing(pairs).items()
+        shared = [(name, sorted(splits)) for name, splits in crossing if not splits <= {*together}]
         if shared:
-            shown = '; '.join(
-                f'{name!r} in {", ".join(sorted(splits[name]))}' for name in shared[:5]
-            )
+            shown = '; '.join(f'{name!r} in {", ".join(splits)}' for name, splits in shared[:5])
+            total = len({name for name, _ in pairs})
             raise TreeError(
-                f'{root}: {len(shared)} of {counted(len(splits), noun)} in more than one split: '
+                f'{root}: {len(shared)} of {counted(total, noun)} in more than one split: '
                 f'{shown}. A {noun} must not cross splits; take '
                 f'{"their mixtures" if noun == "speaker" else "them"} out of all but one of them'
             )
@@ -88,10 +83,7 @@ def find_base(
             places = (os.path.join(base, part, first) for part in parts for first in firsts)
             if any(map(os.path.isdir, places)):
                 return base
-    raise TreeError(
-        f'{root} is not the tree expected.\n  expected: {layout}\n'
-        f'  found: {", ".join(map(printable, names_seen[:8])) or "nothing (is it a folder?)"}'
-    )
+    raise recordings.wrong_tree(root, layout, names_seen)
 
 
 def folders_of(speakers: int) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def test_scaled_sources_have_the_wanted_difference(snr_db):
     def levels(array_ST):
         return [mix.active_speech_level(x_T, sample_rate=8000)[0] for x_T in array_ST]
 
-    scaled_ST = mix.scale_to_levels(sources_ST, levels(sources_ST), [snr_db / 2, -snr_db / 2])
+    scaled_ST = sources_ST * mix.gains(levels(sources_ST), [snr_db / 2, -snr_db / 2])[:, None]
     first, second = levels(mix.scale_to_peak(scaled_ST))
     # Thresholds are octaves apart: the interpolated level moves a little with the gain.
     assert first - second == pytest.approx(snr_db, abs=0.3)
@@ -114,8 +114,6 @@ def test_quantise_rounds_and_refuses_what_does_not_fit():
 def test_hash_is_the_same_everywhere():
     assert draws.stable_hash(0, 'a+b', 'snr') == 11801180413855302298
     assert draws.stable_hash('ab', 'c') != draws.stable_hash('a', 'bc')
-    for parts in ((0, 'a+b', 'snr'), ('é', '\udce9'), ('alone',)):
-        assert draws.stable_hashes(*parts[:-1])(parts[-1]) == draws.stable_hash(*parts)
     drawn = [draws.uniform(-5, 5, 0, i) for i in range(2000)]
     assert -5 <= min(drawn) < -4.9 and 4.9 < max(drawn) < 5
     assert abs(np.mean(drawn)) < 0.3
