@@ -387,11 +387,7 @@ def _planned(
     try:
         rows = _plan(job, inspected)
         if job.dealt:
-            splits = job.dealt(inspected)
-            forms = [
-                [dataclasses.replace(x, split=splits.get(x.path, '')) for x in recording]
-                for recording in forms
-            ]
+            forms = _dealt(forms, job.dealt(inspected), lambda x: x.path)
         return forms, rows, []
     except ValueError as error:
         if not job.resplit:
@@ -399,16 +395,23 @@ def _planned(
         refused = error
     try:
         splits = job.resplit([x for x in inspected if not x.problem])
-        dealt = [
-            [dataclasses.replace(x, split=splits.get(x.source_id, '')) for x in recording]
-            for recording in forms
-        ]
+        dealt = _dealt(forms, splits, lambda x: x.source_id)
         rows = _plan(job, [recording[-1] for recording in dealt])
     except ValueError:
         raise refused from None
     without = str(refused).partition(';')[0]
     line = f'splits are dealt among the {job.unit} with usable files alone: among all, {without}'
     return dealt, rows, [line]
+
+
+def _dealt(
+    forms: list[list[Recording]], splits: dict[str, str], key: Callable
+) -> list[list[Recording]]:
+    """What was looked into, of other splits; of none where its key has none."""
+    return [
+        [dataclasses.replace(x, split=splits.get(key(x), '')) for x in recording]
+        for recording in forms
+    ]
 
 
 def _dry_run(job: Job) -> dict:

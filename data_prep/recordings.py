@@ -245,7 +245,12 @@ def walk(root: str) -> Walked:
     Raises:
         TreeError: if `root` is not a folder.
     """
-    tree = _walk_url(root) if '://' in root else _walk(root)
+    if '://' in root:
+        paths = buckets.find(root)
+        chosen = [path for path in paths if not any(map(is_companion, path.split('/')))]
+        tree = Walked(chosen, len(paths) - len(chosen))
+    else:
+        tree = _walk(root)
     others = sorted(path for path in tree.files if path.lower().endswith(BY_FFMPEG))
     readable = [path for path in tree.files if others and path.lower().endswith(_OF_LIBSNDFILE)]
     converted = {stem(path): path for path in sorted(readable)}
@@ -260,13 +265,6 @@ def walk(root: str) -> Walked:
     for path, made in again.items():
         tree.originals[made] = (*tree.originals.get(made, ()), path)
     return tree
-
-
-def _walk_url(root: str) -> Walked:
-    """All below a URL."""
-    paths = buckets.find(root)
-    chosen = [path for path in paths if not any(map(is_companion, path.split('/')))]
-    return Walked(chosen, len(paths) - len(chosen))
 
 
 def list_files(root: str, suffixes: tuple[str, ...] = AUDIO) -> dict[str, tuple[str, ...]]:

@@ -301,11 +301,10 @@ def _cells(rows: Sequence, row_type: type, roots: dict, count: int, end: str = '
 
 def _cell_of(kind, roots: dict[str, str]) -> Callable | None:
     """A function of what a row holds, which is not empty: its cell; None for numbers."""
-    bases = _bases(tuple(roots.items()))
     return {
         str: _encoded,
-        PATH: lambda path: _encoded(_below(path, bases)),
-        PATHS: lambda paths: '|'.join(_encoded(_below(path, bases), also='|') for path in paths),
+        PATH: lambda path: _encoded(below(path, roots)),
+        PATHS: lambda paths: '|'.join(_encoded(below(path, roots), also='|') for path in paths),
         tuple: lambda texts: '|'.join(_encoded(text, also='|') for text in texts),
         bool: lambda content: 'true' if content else 'false',
     }.get(kind)
@@ -426,11 +425,7 @@ def below(path: str, roots: dict[str, str]) -> str:
         path: of the file.
         roots: {flag: folder}.
     """
-    return _below(path, _bases(tuple(roots.items())))
-
-
-def _below(path: str, bases: list[tuple[str, str]]) -> str:
-    for flag, base in bases:
+    for flag, base in _bases(tuple(roots.items())):
         if path.startswith(base):
             rest = path[len(base) :]
             plain = flag == 'input_dir' and rest[:1] not in '{/' and '://' not in rest

@@ -83,7 +83,16 @@ def find_base(
             places = (os.path.join(base, part, first) for part in parts for first in firsts)
             if any(map(os.path.isdir, places)):
                 return base
-    raise recordings.wrong_tree(root, layout, names_seen)
+    raise TreeError(
+        f'{root} is not the tree expected.\n  expected: {layout}\n'
+        f'  found: {", ".join(map(printable, names_seen[:8])) or "nothing (is it a folder?)"}'
+    )
+
+
+def without(splits: tuple[str, ...], made: set[str]) -> str:
+    """How to do without the splits that cannot be made; empty where there is no other."""
+    left = ','.join(name for name in splits if name in made)
+    return f'--splits={left} does without it' if left else ''
 
 
 def folders_of(speakers: int) -> tuple[str, ...]:
@@ -212,8 +221,7 @@ def read(
     for split in splits:
         if split not in present:
             folders = ' or '.join(part for part, name in parts.items() if name == split)
-            left = ','.join(name for name in splits if name in present)
-            way = f'--splits={left} does without it' if left else f'expected: {layout}'
+            way = without(splits, present) or f'expected: {layout}'
             bad = next((line for line in listed if line.split == split), None)
             bad = f'; {bad.id}: {bad.detail}' if bad else ''
             raise TreeError(

@@ -250,10 +250,9 @@ def read_lists(
         if split not in made:
             paths = (x.path for x in utterances.values() if x.split == split)
             absent = next((path for path in paths if path not in present), '')
-            left = ','.join(name for name in splits if name in made)
             raise TreeError(
                 f'{wsj0_dir}: no mixture of the split {split} has its files, e.g. {absent} is '
                 f'missing (expected: {layout}); '
-                + (f'--splits={left} does without it' if left else 'look at --wsj0_dir')
+                f'{mixed.without(splits, made) or "look at --wsj0_dir"}'
             )
     return list(utterances.values()), listed
