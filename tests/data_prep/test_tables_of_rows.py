@@ -5,7 +5,7 @@ import dataclasses
 import json
 import tracemalloc
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 import pytest
 
 from data_prep import mixtures, recordings, tables
@@ -30,6 +30,7 @@ NUMBERS = st.floats(-200, 200) | st.integers(-9, 9).map(float)
 TAKES = st.builds(Take, st.integers(0, 3), NUMBERS, st.sampled_from([1.0, 0.5]))
 
 
+@settings(deadline=None)  # on a busy machine one may take long
 @given(
     st.lists(
         st.builds(
@@ -78,6 +79,7 @@ SOURCES = st.builds(
 )
 
 
+@settings(deadline=None)  # on a busy machine one may take long
 @given(
     st.lists(
         st.builds(
