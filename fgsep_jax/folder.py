@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 
-from fgsep_jax import config as config_lib, data_sets, files, lock, registry
+from fgsep_jax import buckets, config as config_lib, data_sets, files, lock, registry
 from fgsep_jax.data import records
 from fgsep_jax.data.source import open_dataset
 from fgsep_jax.names import counted, identifier, shown
@@ -672,20 +672,20 @@ def finish(workdir):
     """
     from fgsep_jax.report import __main__ as report, runs
 
-    workdir = os.path.normpath(workdir)
+    place = buckets.url_of(workdir) or os.path.normpath(workdir)
     print()
     for run in runs.find(workdir):
         for line in verdict(run):
             print(line)
     report.main(
-        [f'--runs={workdir}', f'--output_dir={workdir}-report', f'--title={shown(workdir)}'],
+        [f'--runs={place}', f'--output_dir={place}-report', f'--title={shown(place)}'],
         evaluated=True,
     )
-    audio = os.path.join(glob.escape(workdir), 'audio', '*', '*', 'mixture.wav')
+    audio = os.path.join(glob.escape(place), 'audio', '*', '*', 'mixture.wav')
     mixture = next(iter(sorted(glob.glob(audio))), 'RECORDING.wav')
     before = registry.prefix(run_folder.modules(workdir))
     print(
-        f'next               {before}fgsep-separate {shlex.quote(workdir)} {shlex.quote(mixture)}'
+        f'next               {before}fgsep-separate {shlex.quote(place)} {shlex.quote(mixture)}'
         '\n                   (or any recording of yours, or a folder of them)'
     )
 

@@ -144,11 +144,6 @@ def _train(args, config):
     _refuse(args, 'data_dirs', 'runs')
     validate.validate(config)
     workdir = args.workdir or run_folder.default(config)
-    if (url := buckets.url_of(workdir)) and not buckets.at_orbax(url):
-        raise config_lib.ConfigError(
-            f'--workdir={url}: Orbax saves checkpoints to gs:// and to file systems, and not there;'
-            ' train in a folder and copy it: it is evaluated and reported from there'
-        )
     evaluating = args.mode == 'train_and_evaluate'
     splits = args.splits or config.evaluation.splits.split(',')
     run_folder.check(workdir, config)
@@ -299,6 +294,15 @@ def _of_run(workdir):
     return config
 
 
+def _refuse_bucket(workdir):
+    """Raises ConfigError where no checkpoint can be saved, before that bucket is asked."""
+    if buckets.is_url(workdir) and not buckets.at_orbax(workdir):
+        raise config_lib.ConfigError(
+            f'--workdir={workdir}: Orbax saves checkpoints to gs:// and to file systems, and not'
+            ' there; train in a folder and copy it: it is evaluated and reported from there'
+        )
+
+
 def _refuse(args, *names):
     """Raises ConfigError where a flag is given that the mode has no use for."""
     modes = {
@@ -377,6 +381,8 @@ def _run(argv):
     args, folder = parser.parse(words)
     args.restart = argv is None
     try:
+        if args.mode.startswith('train') and not args.show_config:
+            _refuse_bucket(args.workdir or '')
         args.several = hosts.check(args)
         if args.restart and any(map(buckets.is_url, [args.workdir or '', *args.runs])):
             huge_pages.use()  # now, or all is brought twice

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -803,6 +804,28 @@ def test_a_run_on_s3_is_evaluated_and_reported(s3, trained, tmp_path, monkeypatc
     output = capsys.readouterr().err
     assert refused.value.code == 2 and output.count('\n') == 1 and 's3://' in output, output
     assert not s3.find('bucket/runs/b')
+
+
+@pytest.mark.parametrize('flags', [SETTINGS, ['--mode=train'], ['tones', '--minutes=1']])
+def test_a_training_where_orbax_does_not_save_asks_no_bucket(monkeypatch, capsys, flags):
+    monkeypatch.setattr(buckets, '_opened', lambda url: pytest.fail(f'{url} was asked'))
+    with pytest.raises(SystemExit) as refused:
+        main_program.main([*flags, '--workdir=s3://bucket/runs/b'])
+    line = capsys.readouterr().err
+    assert refused.value.code == 2 and line.count('\n') == 1, line
+    assert line.startswith('error: --workdir=s3://bucket/runs/b: Orbax saves checkpoints to gs://')
+
+
+@pytest.mark.parametrize('orbax', [('memory',), ('gs',)])
+def test_a_training_is_advised_where_orbax_saves(memory, monkeypatch, capsys, orbax):
+    monkeypatch.setattr(buckets, 'ORBAX', orbax)
+    with pytest.raises(SystemExit) as refused:
+        main_program.main(['--mode=evaluate', '--workdir=memory://b/runs/not yet'])
+    line = capsys.readouterr().err
+    assert refused.value.code == 2 and 'memory://b/runs/not yet holds no run' in line, line
+    place = 'memory://b/runs/not yet' if 'memory' in orbax else 'not yet'
+    advised = shlex.split(line.split('`')[1])
+    assert advised[-1] == f'--workdir={place}' and ('copy it there' in line) != ('memory' in orbax)
 
 
 @needs('s3fs', 'moto')

@@ -368,9 +368,12 @@ def _no_run(workdir, path):
             f'{workdir} holds no run itself, there are some below:{first}'
             + (f'\n  and {rest} more' if rest > 0 else '')
         )
+    url, place, then = buckets.url_of(workdir), workdir, ''
+    if url and not buckets.at_orbax(url):
+        place, then = os.path.basename(workdir), ' and copy it there'
     return config_lib.ConfigError(
         f'{workdir} holds no run: {path} is missing. Train one with `python -m fgsep_jax.main'
-        f' --config=configs/convtasnet_glu.py --workdir={workdir}`.'
+        f' --config=configs/convtasnet_glu.py --workdir={shlex.quote(place)}`{then}.'
     )
 
 

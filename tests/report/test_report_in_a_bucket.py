@@ -5,7 +5,9 @@ import os
 import pytest
 
 import fabricate
+from fgsep_jax import buckets, folder
 from fgsep_jax.report import __main__ as report_command
+from fgsep_jax.training import run_folder
 import synthetic
 
 
@@ -29,3 +31,13 @@ def test_a_report_of_a_bucket_is_that_of_a_folder(memory, tmp_path, monkeypatch,
     error = capsys.readouterr().err
     assert 'memory://b/other/mine.txt is there, and no report wrote it' in error
     assert memory.find('/b/other') == ['/b/other/mine.txt']
+
+
+def test_the_page_of_a_model_of_a_folder_lies_beside_its_run(memory, tmp_path, capsys):
+    fabricate.run(tmp_path / 'run', 'convtasnet')
+    memory.put(f'{tmp_path}/run/', '/b/run/', recursive=True)
+    with buckets.copies():
+        folder.finish(buckets.local('memory://b/run', run_folder.OWN))
+    said = capsys.readouterr().out
+    assert memory.exists('/b/run-report/index.html') and 'memory://b/run-report/index' in said
+    assert 'fgsep-separate memory://b/run RECORDING.wav\n' in said, said
