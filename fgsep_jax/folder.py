@@ -99,9 +99,12 @@ def look(folder):
 
     Raises:
       ConfigError: it cannot be looked into, or nothing can be made of what lies there.
+      SystemExit: that was said already.
     """
     command = [sys.executable, '-m', 'data_prep.survey', f'--input_dir={folder}']
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode == 2:  # with one line that says why
+        raise SystemExit(2)
     if done.returncode:
         raise config_lib.ConfigError(
             f'{shown(folder)} could not be looked into; the message stands above'
@@ -579,7 +582,13 @@ def prepare(folder, workdir, *, minutes=None, argument, overrides, say=print):
         rate = rate_of(survey, None if first is None else first.data.sample_rate)
     digest = check_directory(folder, directory)
     if not os.path.isfile(os.path.join(workdir, 'config.json')):
-        run_folder.check(workdir, typed)  # of another run only the whole configuration tells
+        run_folder.check(workdir, typed)
+    # The rest of its configuration is known once the speed is.
+    elif (begun := run_folder.read_config(workdir).experiment) != typed.experiment:
+        raise config_lib.ConfigError(
+            f'--workdir={workdir} holds a run of {begun}, not of {typed.experiment}: give another'
+            ' --workdir'
+        )
     if digest:
         rate = open_dataset(directory)['sample_rate']
     kept = at_rate(survey, rate)

@@ -465,6 +465,15 @@ def test_what_no_data_set_can_use_is_not_counted(tmp_path, monkeypatch):
         folder.look(str(tmp_path))
 
 
+def test_what_the_survey_has_refused_is_said_once(tmp_path, capfd):
+    (tmp_path / 'Foreground/dog').mkdir(parents=True)
+    (tmp_path / 'Foreground/dog/a.wav').write_bytes(b'')
+    with pytest.raises(SystemExit) as end:
+        folder.look(str(tmp_path))
+    said = capfd.readouterr().err
+    assert end.value.code == 2 and said.count('\n') == 1 and 'taken for people' in said
+
+
 def in_process(command, **_):
     *_, argument = command
     found = survey.survey(argument.partition('=')[2])
@@ -535,7 +544,7 @@ def begun(tmp_path, monkeypatch):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     monkeypatch.setattr(folder, 'look', lambda _: speech([15.0], [15.0]))
-    return lambda: folder.prepare('F2', 'runs/F2', argument='', overrides={})
+    return lambda argument='': folder.prepare('F2', 'runs/F2', argument=argument, overrides={})
 
 
 def test_a_run_whose_data_set_is_gone_is_begun_anew(begun, tmp_path, capsys):
@@ -546,6 +555,15 @@ def test_a_run_whose_data_set_is_gone_is_begun_anew(begun, tmp_path, capsys):
     )
     with pytest.raises(config_lib.ConfigError, match=said):
         begun()
+    assert not capsys.readouterr().out
+
+
+def test_another_configuration_of_a_run_is_refused_before_anything_is_measured(
+    begun, capsys, monkeypatch
+):
+    monkeypatch.setattr(folder, 'choose', lambda *_, **__: pytest.fail('measured'))
+    with pytest.raises(config_lib.ConfigError, match='a run of convtasnet_glu, not of convtasnet:'):
+        begun('convtasnet')
     assert not capsys.readouterr().out
 
 

@@ -147,6 +147,11 @@ class Separator:
         self.sources = tuple(sources) or model_file.usual_names(config)
         self.how = _default(self.network, config)
 
+    def __reduce__(self):  # what is compiled stays behind
+        names = ('step', 'name', 'sources', 'notes', 'identity')
+        more = {name: getattr(self, name) for name in names}
+        return functools.partial(Separator, **more), (self.config, self.parameters)
+
     def __repr__(self):
         return f'<Separator {self.name}: {", ".join(self.sources)} at {self.sample_rate:,} Hz>'
 

@@ -11,6 +11,7 @@ import soxr
 from fgsep_jax import files
 from fgsep_jax.data import audio_files, resample as resample_lib
 from fgsep_jax.data.audio_files import BadInput
+from fgsep_jax.names import shown
 
 BLOCK = 1 << 16  # samples of an array handed on at a time
 LOUDEST = 2e37  # peak up to which float32 has room for what is done with a signal
@@ -22,7 +23,7 @@ def floats(name, signal, forms):
 
     Raises:
       ValueError: the argument of that `name` has other numbers, some that are masked, rows of
-        several lengths, or none of the `forms`' shapes.
+        several lengths, or none of the `forms`' shapes, or its library gives none away.
     """
     if _is_masked(signal):
         raise ValueError(f'{name} has masked samples: fill them in, or leave them out')
@@ -32,6 +33,9 @@ def floats(name, signal, forms):
         signal = np.asarray(signal)
     except ValueError as error:  # its words are on setting an element with a sequence
         raise ValueError(f'{name} has rows of several lengths: must be an array') from error
+    except Exception as error:  # of a tensor that has a gradient, of a value that is being traced
+        why = shown(str(error).partition('\n')[0])
+        raise ValueError(f'{name} is no array of numbers to NumPy: {why}') from error
     if not 1 <= signal.ndim <= len(forms) or not np.issubdtype(signal.dtype, np.floating):
         what, kind = f'{signal.dtype}{list(signal.shape)}', signal.dtype.kind
         if kind not in 'biufc':

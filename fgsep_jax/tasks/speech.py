@@ -86,9 +86,11 @@ class SpeechTask:
             'must be 0: Conv-TasNet has no auxiliary network',
         )
         window, stride = encoder.window, encoder.stride
-        if 0 < data.segment_seconds <= 86_400:
+        if (
+            data.sample_rate > 0 and 0 < data.segment_seconds <= 86_400
+        ):  # others are refused as such
             length = segment_samples(config)
-            nearest = round(length / stride) * stride / max(data.sample_rate, 1)
+            nearest = round(length / stride) * stride / data.sample_rate
             rules.rule(
                 length >= window,
                 'segment_seconds',

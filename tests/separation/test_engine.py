@@ -1,8 +1,10 @@
 """What a model makes of signals of every shape, level, length and rate."""
 
 import os
+import pickle
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -143,6 +145,21 @@ def test_jax_arrays_are_taken(sounds):
 def test_what_cannot_be_separated_is_said(speech, signal, said):
     with pytest.raises(ValueError, match=said):
         speech.separate(signal, RATE)
+
+
+def test_what_its_library_does_not_give_away_is_said(speech):
+    with pytest.raises(ValueError, match='signal is no array of numbers to NumPy: .*traced'):
+        jax.jit(lambda signal_T: speech.separate(signal_T, RATE))(noise(8000))
+
+
+def test_a_copy_by_pickle_separates_alike(sounds):
+    signal_T = noise(8000)
+    parts = sounds.separate(signal_T, RATE)  # compiled by now
+    copy = pickle.loads(pickle.dumps(sounds))
+    same = copy.separate(signal_T, RATE)
+    for name in parts:
+        np.testing.assert_array_equal(parts[name], same[name])
+    assert (copy.name, copy.step) == (sounds.name, sounds.step)
 
 
 def test_least_squares_finds_scale_and_sign():
