@@ -260,8 +260,8 @@ def level(pcm_T: np.ndarray) -> float:
 
 def check_unique(ids: Sequence[str], what: str) -> None:
     """Refuse ids of which one stands there twice."""
-    twice = sorted(name for name, count in collections.Counter(ids).items() if count > 1)
-    if twice:
+    if len(set(ids)) < len(ids):
+        twice = sorted(name for name, count in collections.Counter(ids).items() if count > 1)
         raise ValueError(f'{what} ids must be unique; repeated: {len(twice)}, e.g. {twice[:3]}')
 
 
@@ -363,8 +363,11 @@ def _plan(job: Job, recordings: list[Recording]) -> list[Mixture]:
 def _fitting(row: Mixture, flags: Collection[str]) -> Mixture:
     """The mixture; one that is too long for a record has a problem."""
     segment = (row.adaptation_stop or 0) - (row.adaptation_start or 0)
-    room, parts = records.MOST_BYTES // 2 - segment, row.signals
-    if row.problem or parts * row.samples <= room:
+    room = records.MOST_BYTES // 2 - segment
+    if row.problem or (len(row.sources) + 1) * row.samples <= room:  # as of millions nearly all are
+        return row
+    parts = row.signals
+    if parts * row.samples <= room:
         return row
     most = max(room, 0) // parts
     ways = (
@@ -409,7 +412,7 @@ def _dealt(
 ) -> list[list[Recording]]:
     """What was looked into, of other splits; of none where its key has none."""
     return [
-        [dataclasses.replace(x, split=splits.get(key(x), '')) for x in recording]
+        [recordings.changed(x, split=splits.get(key(x), '')) for x in recording]
         for recording in forms
     ]
 
@@ -611,7 +614,7 @@ def _looked_into(
     made = engine.each(parts, do, argv, os.path.dirname(table), proof)
     changed = itertools.chain.from_iterable(made)
     return [
-        [dataclasses.replace(recording, **changes) for changes in forms]
+        [recordings.changed(recording, **changes) for changes in forms]
         for recording, forms in zip(job.utterances, changed, strict=True)
     ]
 

@@ -1,5 +1,6 @@
 """Random numbers drawn from hashes: the same on every machine, in any order."""
 
+from collections.abc import Callable
 import hashlib
 
 
@@ -9,6 +10,19 @@ def stable_hash(*parts) -> int:
     return int.from_bytes(
         hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'big'
     )
+
+
+def stable_hashes(*parts) -> Callable[[str], int]:
+    """A function of a text: `stable_hash` of the parts and it, in half the time."""
+    text = '\x1f'.join([*map(str, parts), ''])
+    begun = hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8)
+
+    def of(text: str) -> int:
+        whole = begun.copy()
+        whole.update(text.encode('utf-8', 'surrogatepass'))
+        return int.from_bytes(whole.digest(), 'big')
+
+    return of
 
 
 def uniform(low: float, high: float, *parts) -> float:

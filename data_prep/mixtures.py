@@ -132,6 +132,8 @@ class Mixture:
     @property
     def signals(self) -> int:
         """How many its example has: of each target, and of the noise."""
+        if not any(source.role or source.heard for source in self.sources):
+            return len(self.sources)
         return len(self.targets) + self.noisy
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 import contextlib
 import functools
-import io
 import os
 import re
+import tempfile
+from typing import BinaryIO
+import uuid
 
 import google_crc32c
 
@@ -48,15 +50,30 @@ def check_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def written(folder: str, name: str, proof: tuple | None = None) -> Iterator[io.BytesIO]:
+def written(folder: str, name: str, proof: tuple | None = None) -> Iterator[BinaryIO]:
     """A file to write, which is in the output folder, under its name, once it is whole.
 
     `proof` is the job's, that it still holds the folder (`lock.proof`): another process writes.
     """
-    file = io.BytesIO()
-    yield file
-    lock.check_proof(proof)
-    write_whole(buckets.join(folder, name), file.getvalue())
+    path = buckets.join(folder, name)
+    if buckets.is_url(folder):
+        with tempfile.TemporaryDirectory() as scratch:
+            temporary = os.path.join(scratch, 'file')
+            with open(temporary, 'wb') as file:
+                yield file
+            lock.check_proof(proof)
+            buckets.put(temporary, path)
+        return
+    temporary = os.path.join(folder, STAGING, f'{name}.tmp-{uuid.uuid4().hex}')
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+        files.refuse_links(folder, name)
+        lock.check_proof(proof)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def write_whole(path: str, contents: bytes) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 
 from data_prep import progress
-from data_prep.draws import stable_hash, uniform
+from data_prep.draws import stable_hash, stable_hashes, uniform
 from data_prep.mixtures import Mixture, counted_out, part, snr_of
 from data_prep.recordings import Recording, grouped
 from fgsep_jax.names import counted
@@ -50,10 +50,8 @@ def _pass(
         size: sources of a mixture.
     """
     places = 'first', 'second', *range(3, size + 1)
-    first, *others = (
-        sorted(segments, key=lambda segment: stable_hash(seed, split, turn, place, segment.id))
-        for place in places
-    )
+    hashes = (stable_hashes(seed, split, turn, place) for place in places)
+    first, *others = (sorted(segments, key=lambda x: hashed(x.id)) for hashed in hashes)
     count, groups = len(segments), [(segment,) for segment in first]
     for order in others:
         heard = [[segment.source_id for segment in group] for group in groups]

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import heapq
 import math
+import operator
 import os
 import posixpath
 import re
@@ -110,6 +111,20 @@ class Recording:
         if self.role:
             return f'class {self.role} {self.source_class}'
         return f'speaker {self.source_id}'
+
+
+_PUT = {name: getattr(Recording, name).__set__ for name in Recording.__slots__}
+_all_of = operator.attrgetter(*_PUT)
+
+
+def changed(recording: Recording, **values) -> Recording:
+    """As `dataclasses.replace` of values that need no check: that takes 10 s of a million."""
+    made = object.__new__(Recording)
+    for put, value in zip(_PUT.values(), _all_of(recording)):
+        put(made, value)
+    for name, value in values.items():
+        _PUT[name](made, value)
+    return made
 
 
 @dataclasses.dataclass

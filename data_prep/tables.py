@@ -12,6 +12,7 @@ import functools
 import io
 import itertools
 import math
+import operator
 import os
 import posixpath
 import re
@@ -278,9 +279,13 @@ def _cells(rows: Sequence, row_type: type, roots: dict, count: int, end: str = '
         row_type, count, end: see `columns`.
         roots: {flag: folder}, see `below`.
     """
-    cells = {}
+    cells, some = {}, all(rows)
     for name, kind, is_row, default, always in _fields(row_type):
-        contents = [None if row is None else getattr(row, name) for row in rows]
+        get = operator.attrgetter(name)
+        if some:
+            contents = [*map(get, rows)]
+        else:
+            contents = [None if row is None else get(row) for row in rows]
         if not always and contents.count(default) == len(contents):
             continue  # a row that is the default has no cells, either
         if isinstance(kind, list):
@@ -293,18 +298,46 @@ def _cells(rows: Sequence, row_type: type, roots: dict, count: int, end: str = '
             if not (always or default is None or default is dataclasses.MISSING):
                 contents = [None if x == default else x for x in contents]
             if cell := _cell_of(kind, roots):
-                contents = [None if x is None else names.as_cell(cell(x)) for x in contents]
+                contents = _as_they_are(kind, contents, roots) or _each(cell, contents)
             if any(x not in (None, '') for x in contents):
                 cells[name + end] = contents
     return cells
 
 
+_NOT_PLAIN = re.compile(r'[^0-9A-Za-z_./+@-]')
+
+
+def _as_they_are(kind, contents: list, roots: dict[str, str]) -> list[str] | None:
+    """Cells of texts, or of paths below --input_dir, in none of which anything is to be changed, as
+    mostly: of millions to look into each takes seconds. None where something may be."""
+    if kind not in (str, PATH) or None in contents:
+        return None
+    if kind == PATH:
+        (flag, base), *_ = _bases(tuple(roots.items())) or [('', '')]
+        if flag != 'input_dir' or not all(x.startswith(base) for x in contents):
+            return None
+        contents = [x[len(base) :] for x in contents]
+    begins = ''.join({x[:1] for x in contents})  # with a sign a spreadsheet would run it
+    plain = all(contents) and begins.isalnum() and not _NOT_PLAIN.search(''.join(contents))
+    return contents if plain else None
+
+
+def _each(cell: Callable, contents: list) -> list:
+    """What stands in the cells of contents, which mostly are few different ones."""
+    different = {*contents} - {None}
+    if 2 * len(different) > len(contents):
+        return [None if x is None else names.as_cell(cell(x)) for x in contents]
+    made = {x: names.as_cell(cell(x)) for x in different} | {None: None}
+    return [made[x] for x in contents]
+
+
 def _cell_of(kind, roots: dict[str, str]) -> Callable | None:
     """A function of what a row holds, which is not empty: its cell; None for numbers."""
+    bases = _bases(tuple(roots.items()))
     return {
         str: _encoded,
-        PATH: lambda path: _encoded(below(path, roots)),
-        PATHS: lambda paths: '|'.join(_encoded(below(path, roots), also='|') for path in paths),
+        PATH: lambda path: _encoded(_below(path, bases)),
+        PATHS: lambda paths: '|'.join(_encoded(_below(path, bases), also='|') for path in paths),
         tuple: lambda texts: '|'.join(_encoded(text, also='|') for text in texts),
         bool: lambda content: 'true' if content else 'false',
     }.get(kind)
@@ -425,7 +458,11 @@ def below(path: str, roots: dict[str, str]) -> str:
         path: of the file.
         roots: {flag: folder}.
     """
-    for flag, base in _bases(tuple(roots.items())):
+    return _below(path, _bases(tuple(roots.items())))
+
+
+def _below(path: str, bases: list[tuple[str, str]]) -> str:
+    for flag, base in bases:
         if path.startswith(base):
             rest = path[len(base) :]
             plain = flag == 'input_dir' and rest[:1] not in '{/' and '://' not in rest

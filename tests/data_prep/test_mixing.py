@@ -114,6 +114,8 @@ def test_quantise_rounds_and_refuses_what_does_not_fit():
 def test_hash_is_the_same_everywhere():
     assert draws.stable_hash(0, 'a+b', 'snr') == 11801180413855302298
     assert draws.stable_hash('ab', 'c') != draws.stable_hash('a', 'bc')
+    for parts in ((0, 'a+b', 'snr'), ('é', '\udce9'), ('alone',)):
+        assert draws.stable_hashes(*parts[:-1])(parts[-1]) == draws.stable_hash(*parts)
     drawn = [draws.uniform(-5, 5, 0, i) for i in range(2000)]
     assert -5 <= min(drawn) < -4.9 and 4.9 < max(drawn) < 5
     assert abs(np.mean(drawn)) < 0.3

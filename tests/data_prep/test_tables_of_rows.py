@@ -189,3 +189,22 @@ def test_a_table_of_many_rows_takes_little_more_than_its_bytes():
     table = mixtures.to_csv(rows, ROOTS)
     (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
     assert table.count(b'\n') == 1 + len(rows) and peak < 6 * len(table)
+
+
+@pytest.mark.parametrize('kind', [str, tables.PATH])
+@pytest.mark.parametrize(
+    'text, plain',
+    [
+        *((text, True) for text in ('b+c', 'Z/9.wav', 'x_-@')),
+        *((text, False) for text in ('', '-1', '=a', '+a', '@a', '/a', '.a', '{b}', 'a b', 'a%41')),
+        *((text, False) for text in ('a\nb', 'é', 'a:b', 'a://b', 'a|b', "'a", 'a\r', 'a\udc80')),
+    ],
+)
+def test_cells_of_texts_that_need_nothing_are_those_texts(kind, text, plain):
+    roots = {'input_dir': '/in'}
+    contents = [f'/in/{text}', '/in/a'] if kind == tables.PATH else [text, 'a']
+    fast = tables._as_they_are(kind, contents, roots)
+    slow = tables._each(tables._cell_of(kind, roots), contents)
+    assert fast == (slow if plain else None)
+    assert tables._as_they_are(kind, [*contents, None], roots) is None
+    assert kind is str or tables._as_they_are(kind, [*contents, '/out/x'], roots) is None
