@@ -21,7 +21,7 @@ import pytest
 from data_prep import build, engine, folder_2mix, mix, mixtures, output, pairing, recordings
 from data_prep.readers import folder as people
 from fgsep_jax import buckets, lock
-from fgsep_jax.data import records, source
+from fgsep_jax.data import audio_files, records, source
 import trees
 
 
@@ -257,6 +257,27 @@ def test_whatever_ends_a_writing_is_one_line(corpus, tmp_path, monkeypatch, wher
     with pytest.raises(SystemExit, match=rf'^error: .*/out cannot be written to \({said}') as stop:
         run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
     assert stop.value.code == 2 and '\n' not in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    'error, said',
+    [
+        (MemoryError('256 GiB'), 'Cannot allocate memory'),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), 'Too many open files'),
+        (buckets.Unreachable('gs://b/x cannot be reached (gone)'), r'gs://b/x .* \(gone\)'),
+    ],
+)
+def test_what_is_lacking_to_read_a_recording_ends_the_job(
+    corpus, tmp_path, monkeypatch, error, said
+):
+    def fail(*args, **keywords):
+        raise error
+
+    monkeypatch.setattr(audio_files._Stream, 'read', fail)
+    with pytest.raises(SystemExit, match=f'^error: the machine cannot read on: {said}') as stop:
+        run_folder(corpus, tmp_path / 'out', '--train_pairs=4')
+    assert stop.value.code == 2 and '\n' not in str(stop.value)
+    assert not (tmp_path / 'out' / 'dataset.json').exists()
 
 
 @pytest.mark.parametrize('gone', [False, True])
