@@ -1,11 +1,13 @@
 """Seconds and memory of a report of very many rows and steps, each report in a process of its own.
 
     python -m benchmarks.large_report [--config=convtasnet] [--rows=1000000] [--runs=1]
-        [--steps=1000000]
+        [--steps=1000000] [--events]
 
-Makes run folders of random numbers, a row an example and speaker, and deletes them.
+Makes run folders of random numbers, a row an example and speaker, and deletes them. With --events
+it is TensorBoard, which must be installed, that reads one log.
 """
 
+import importlib.util
 import itertools
 import json
 import os
@@ -19,8 +21,20 @@ import numpy as np
 
 from fgsep_jax import command_line, config as config_lib, files
 from fgsep_jax.evaluation import evaluate
+from fgsep_jax.training import tensorboard
 
 RECORDINGS = 2000  # or speakers
+REPORT = """
+from fgsep_jax.report import __main__ as report
+assert not report.main(['--runs=runs', '--output_dir=report'])
+"""
+READ = """
+from tensorboard.backend.event_processing import event_accumulator
+event_accumulator.EventAccumulator('.').Reload()
+"""
+PEAK = """
+print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
+"""
 
 
 def make(folder, rows, *, system='convtasnet', seed=0, steps=0):
@@ -79,6 +93,26 @@ def make(folder, rows, *, system='convtasnet', seed=0, steps=0):
     )
 
 
+def make_events(folder, steps):
+    """Writes a log of so many steps for TensorBoard, two numbers each; returns its bytes."""
+    with open(tensorboard.path(folder), 'wb') as file:
+        writer = tensorboard.EventWriter(file, purge_step=1)
+        for step in range(1, steps + 1):
+            writer.scalars(step, {'train/loss': -5 * np.log(step), 'train/gradient_norm': 2.5})
+        return file.tell()
+
+
+def _timed(code, folder):
+    """What a process of Python takes, in words."""
+    command = [sys.executable, '-c', code + PEAK]
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - began
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # whose memory would count ours, too
+    busy, most = usage.ru_utime + usage.ru_stime, int(done.stdout.split()[-1])
+    return f'{seconds:.0f} s ({busy:.0f} s of a core), {most / 1e6:.2f} GB'
+
+
 def main(arguments=None):
     """Prints what a report takes."""
     parser = command_line.Parser('benchmarks.large_report', __doc__)
@@ -89,21 +123,21 @@ def main(arguments=None):
     ):
         parser.add_argument(f'--{name}', type=command_line.count, default=default, help=words)
     parser.add_argument('--config', default='convtasnet', help='of the runs, as configs/ name it')
+    parser.switch('--events', 'time TensorBoard, which reads one such log, and no report')
     flags, _ = parser.parse(arguments)
+    if flags.events and not importlib.util.find_spec('tensorboard'):
+        parser.error('--events: pip install tensorboard')
     with tempfile.TemporaryDirectory() as folder:
+        if flags.events:
+            size = make_events(folder, flags.steps)
+            print(f'{_timed(READ, folder)}, events {size / 1e6:.0f} MB')
+            return
         for seed in range(flags.runs):
             where = os.path.join(folder, 'runs', str(seed))
             make(where, flags.rows // flags.runs, system=flags.config, seed=seed, steps=flags.steps)
-        command = ['--runs=runs', '--output_dir=report']
-        began = time.perf_counter()
-        subprocess.run([sys.executable, '-m', 'fgsep_jax.report', *command], cwd=folder, check=True)
-        seconds = time.perf_counter() - began
+        taken = _timed(REPORT, folder)
         page = os.path.getsize(os.path.join(folder, 'report', 'index.html'))
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    busy, most = usage.ru_utime + usage.ru_stime, usage.ru_maxrss
-    print(
-        f'{seconds:.0f} s ({busy:.0f} s of a core), {most / 1e6:.2f} GB, page {page / 1e3:.0f} kB'
-    )
+    print(f'{taken}, page {page / 1e3:.0f} kB')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,8 @@
 """What a report of many rows and steps costs beside one of few: no more a row."""
 
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -18,6 +20,27 @@ for name in ('few', 'many'):
     found.append((time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 print(json.dumps(found))
 """
+
+
+def test_what_tensorboard_takes_is_printed(tmp_path, monkeypatch, capsys):
+    """By one of that name, which is not installed here."""
+    package = tmp_path / 'tensorboard' / 'backend' / 'event_processing'
+    package.mkdir(parents=True)
+    (package / 'event_accumulator.py').write_text(
+        'import os\n'
+        'class EventAccumulator:\n'
+        '    def __init__(self, folder): [self.file] = os.listdir(folder)\n'
+        '    def Reload(self): assert self.file.startswith("events.out.tfevents."), self.file\n'
+    )
+    with pytest.raises(SystemExit), monkeypatch.context() as patch:
+        patch.setattr(importlib.util, 'find_spec', lambda name: None)
+        large_report.main(['--events'])
+    assert 'pip install tensorboard' in capsys.readouterr().err
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    large_report.main(['--events', '--steps=10000'])
+    took = r'\d+ s \(\d+ s of a core\), \d\.\d\d GB, events 1 MB\n'
+    assert re.fullmatch(took, capsys.readouterr().out)
 
 
 @pytest.mark.slow

@@ -363,6 +363,19 @@ def test_a_validation_is_left_at_once_and_made_up_for(data, tmp_path, monkeypatc
     assert best[0] == best[1]
 
 
+@pytest.mark.parametrize('number', [None, signal.SIGTERM, signal.SIGHUP])
+def test_a_host_stops_at_the_step_that_jax_names(monkeypatch, number):
+    """Whichever host the signal came to: one that has it tells JAX, which knows SIGTERM alone."""
+    told = []
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    monkeypatch.setattr(os, 'kill', lambda pid, number: told.append((pid, number)))
+    checkpoints = types.SimpleNamespace(reached_preemption=lambda step: step == 7)
+    stop = loop._Stop(types.SimpleNamespace(number=number), checkpoints)
+    assert [stop.requested(step) for step in (5, 6, 7, 8)] == [False, False, True, True]
+    assert stop.number == (number or signal.SIGTERM) and not stop.at_once
+    assert {*told} == ({(os.getpid(), signal.SIGTERM)} if number else set())
+
+
 def test_another_configuration_in_the_same_folder_is_refused(data, tmp_path):
     run_folder.claim(tmp_path, tiny.config(data), RecordSource(data, 'train'))
     run_folder.check(tmp_path, tiny.config(data, **{'training.epochs': 9}))
