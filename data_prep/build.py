@@ -131,9 +131,7 @@ def _with_refused(table: bytes, refused: dict, path: str, roots: dict[str, str])
     return mixtures.to_csv(rows, roots)
 
 
-def inspect(
-    part: Part, *, table: str, roots: dict[str, str], limits: dict, ticks: str
-) -> list[list[dict]]:
+def inspect(part: Part, *, table: str, roots: dict[str, str], limits: dict) -> list[list[dict]]:
     """Of each recording in a part of a table its forms, looked into (`audio.inspect_forms`).
 
     Returns:
@@ -143,7 +141,6 @@ def inspect(
     for recording in recordings.from_csv(table, roots, part):
         forms = audio.inspect_forms(recording, **limits)
         Metrics.counter('inspect', forms[-1].problem or 'good').inc()
-        progress.tick(ticks, 'inspect')
         made.append([_changes(recording, form) for form in forms])
     return made
 
@@ -164,7 +161,6 @@ def write_shard(
     name: str,
     output_dir: str,
     proof: tuple | None,
-    ticks: str,
 ) -> dict:
     """Makes a shard, (split, shard, shards), from its part of a table.
 
@@ -178,7 +174,6 @@ def write_shard(
     digest, offset = hashlib.sha256(), 0
     with written(output_dir, shard_name, proof) as file:
         for row in mixtures.from_csv(table, roots, part=part):
-            progress.tick(ticks, 'mix')
             try:
                 example = mix(row)
             except audio.BadInput as bad:
@@ -512,65 +507,62 @@ def run(
     earlier = functools.partial(_earlier, output_dir, replacing)
     tables = [buckets.join(staging, name) for name in STAGED]
     roots = roots or {}
-    with progress.Reporter() as reporter:
-        try:
-            proof = lock.proof(output_dir)
-            forms = _looked_into(job, tables[0], roots, argv, reporter, proof)
+    try:
+        proof = lock.proof(output_dir)
+        forms = _looked_into(job, tables[0], roots, argv, proof)
+        with progress.uncollected():
+            forms, rows, lines = _planned(job, forms)
+            contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
+            metadata['mixtures'] = records.digest(contents['mixtures.csv'])
+            if any(source.heard for row in rows for source in row.sources):
+                metadata['reverberation'] = True  # of the sources, in the noise
+            work = assign_shards(rows)
+            parts = write_parts(tables[1], contents['mixtures.csv'], work.values())
+            written = [records.shard_name(job.name, *place) for place in work]
+            written += [records.DATASET_FILE, *METADATA_FILES]
+            written += map(records.index_name, sorted({place[0] for place in work}))
+            make_room(output_dir, written)
+            do = functools.partial(
+                write_shard,
+                table=tables[1],
+                roots=roots,
+                mix=functools.partial(job.mix, sample_rate=job.sample_rate),
+                name=job.name,
+                output_dir=output_dir,
+                proof=proof,
+            )
+            made = [row for row in rows if not row.problem]
+            about = _first_report(job, forms, made, lines)
+            lost = [row for row in rows if row.problem]
+            del rows, made  # most of what is held, and in the tables by now
+        shards = list(engine.each(list(zip(work, parts)), do, argv, staging, proof, 'mix'))
+        bad = {(x['split'], one['name']): one for x in shards for one in x['skipped']}
+        if bad:
             with progress.uncollected():
-                forms, rows, lines = _planned(job, forms)
-                contents = {'mixtures.csv': mixtures.to_csv(rows, roots)}
-                metadata['mixtures'] = records.digest(contents['mixtures.csv'])
-                if any(source.heard for row in rows for source in row.sources):
-                    metadata['reverberation'] = True  # of the sources, in the noise
-                work = assign_shards(rows)
-                parts = write_parts(tables[1], contents['mixtures.csv'], work.values())
-                written = [records.shard_name(job.name, *place) for place in work]
-                written += [records.DATASET_FILE, *METADATA_FILES]
-                written += map(records.index_name, sorted({place[0] for place in work}))
-                make_room(output_dir, written)
-                reporter.totals['mix'] = sum(not row.problem for row in rows)
-                do = functools.partial(
-                    write_shard,
-                    table=tables[1],
-                    roots=roots,
-                    mix=functools.partial(job.mix, sample_rate=job.sample_rate),
-                    name=job.name,
-                    output_dir=output_dir,
-                    proof=proof,
-                    ticks=reporter.folder,
-                )
-                made = [row for row in rows if not row.problem]
-                about = _first_report(job, forms, made, lines)
-                lost = [row for row in rows if row.problem]
-                del rows, made  # most of what is held, and in the tables by now
-            shards = list(engine.each(list(zip(work, parts)), do, argv, staging, proof))
-            bad = {(x['split'], one['name']): one for x in shards for one in x['skipped']}
-            if bad:
-                with progress.uncollected():
-                    table = _with_refused(contents['mixtures.csv'], bad, tables[1], roots)
-                contents['mixtures.csv'], metadata['mixtures'] = table, records.digest(table)
-            looked_into = (form for recording in forms for form in recording)
-            contents['files.csv'] = recordings.to_csv(looked_into, roots)
-            result = finish(output_dir, shards, lost, metadata, about, contents)
-        except ValueError as error:
-            # What an earlier job left unfinished must stay known as ours.
-            clear(output_dir, all=not read_json(buckets.join(staging, FILES)))
-            raise ValueError(f'{error}{earlier()}') from error
-        except (RuntimeError, OSError) as error:
-            if isinstance(error, lock.Lost):
-                raise
-            if isinstance(error, engine.EngineError):
-                raise engine.EngineError(f'{error}{earlier()}') from error
-            reason = _why_unwritable(error)
-            if reason.startswith(audio_files.STOPPED):
-                raise OSError(f'{reason}{earlier()}') from error
-            if reason:
-                in_bucket = buckets.is_url(output_dir) and reason not in _FULL
-                kind = buckets.Unreachable if in_bucket else OSError
-                raise kind(
-                    f'{_full(output_dir, reason)} {engine.UNWRITABLE} ({reason}){earlier()}'
-                ) from error
+                table = _with_refused(contents['mixtures.csv'], bad, tables[1], roots)
+            contents['mixtures.csv'], metadata['mixtures'] = table, records.digest(table)
+        looked_into = (form for recording in forms for form in recording)
+        contents['files.csv'] = recordings.to_csv(looked_into, roots)
+        result = finish(output_dir, shards, lost, metadata, about, contents)
+    except ValueError as error:
+        # What an earlier job left unfinished must stay known as ours.
+        clear(output_dir, all=not read_json(buckets.join(staging, FILES)))
+        raise ValueError(f'{error}{earlier()}') from error
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, lock.Lost):
             raise
+        if isinstance(error, engine.EngineError):
+            raise engine.EngineError(f'{error}{earlier()}') from error
+        reason = _why_unwritable(error)
+        if reason.startswith(audio_files.STOPPED):
+            raise OSError(f'{reason}{earlier()}') from error
+        if reason:
+            in_bucket = buckets.is_url(output_dir) and reason not in _FULL
+            kind = buckets.Unreachable if in_bucket else OSError
+            raise kind(
+                f'{_full(output_dir, reason)} {engine.UNWRITABLE} ({reason}){earlier()}'
+            ) from error
+        raise
     clear(output_dir, all=True)
     result['seconds'] = time.monotonic() - began
     hours = sum(split['hours'] for split in result['splits'].values())
@@ -598,7 +590,6 @@ def _looked_into(
     table: str,
     roots: dict[str, str],
     argv: Sequence[str],
-    reporter: progress.Reporter,
     proof: tuple | None,
 ) -> list[list[Recording]]:
     """Of each recording the forms that are bad, and the one that counts."""
@@ -608,10 +599,9 @@ def _looked_into(
     step = max(1, min(count // PIECES, MOST_FILES))
     groups = [range(start, min(start + step, count)) for start in range(0, count, step)]
     parts = write_parts(table, recordings.to_csv(job.utterances, roots), groups)
-    reporter.totals['inspect'] = count
-    how = dict(table=table, roots=roots, limits=job.limits, ticks=reporter.folder)
+    how = dict(table=table, roots=roots, limits=job.limits)
     do = functools.partial(inspect, **how)
-    made = engine.each(parts, do, argv, os.path.dirname(table), proof)
+    made = engine.each(parts, do, argv, os.path.dirname(table), proof, 'inspect')
     changed = itertools.chain.from_iterable(made)
     return [
         [recordings.changed(recording, **changes) for changes in forms]

@@ -45,7 +45,12 @@ class _Lost(EngineError):
 
 
 def each(
-    tasks: Sequence, do: Callable, argv: Sequence[str], folder: str, proof: tuple | None = None
+    tasks: Sequence,
+    do: Callable,
+    argv: Sequence[str],
+    folder: str,
+    proof: tuple | None = None,
+    stage: str = 'work',
 ) -> Iterator:
     """What a function makes of each task, in their order, on the engine of the flags.
 
@@ -55,30 +60,38 @@ def each(
         argv: Beam's flags.
         folder: that the workers share, for what they make.
         proof: that this process holds the data set's folder, `lock.proof`.
+        stage: what the log calls it. How far it is, is what is in the folder, whoever works where.
     Raises:
         EngineError: workers are lost, or were never there.
         OSError: a worker cannot write.
     """
     name = uuid.uuid4().hex
     left, in_vain = dict(enumerate(tasks)), 0
-    while left:
-        before, lost = len(left), None
-        try:
-            _run(list(left.items()), do, argv, buckets.join(folder, name), proof)
-        except _Lost as error:
-            lost = error
-        there = set(listing(folder))
-        left = {i: task for i, task in left.items() if f'{name}-{i}' not in there}
-        if left and lost is None:
-            raise EngineError(
-                f'of {counted(before, "piece")} of work {len(left)} came back without a result: '
-                f'every worker must see {folder}'
-            )
-        in_vain = 0 if len(left) < before else in_vain + 1
-        if in_vain == 2:
-            raise EngineError(f'{lost}, and again, before a piece of work was done')
-        if left:
-            logging.warning('%s; %s of work to be done again', lost, counted(len(left), 'piece'))
+
+    def done() -> int:
+        return sum(entry.startswith(name) for entry in listing(folder))
+
+    with progress.watched(done, len(tasks), stage):
+        while left:
+            before, lost = len(left), None
+            try:
+                _run(list(left.items()), do, argv, buckets.join(folder, name), proof)
+            except _Lost as error:
+                lost = error
+            there = set(listing(folder))
+            left = {i: task for i, task in left.items() if f'{name}-{i}' not in there}
+            if left and lost is None:
+                raise EngineError(
+                    f'of {counted(before, "piece")} of work {len(left)} came back without a '
+                    f'result: every worker must see {folder}'
+                )
+            in_vain = 0 if len(left) < before else in_vain + 1
+            if in_vain == 2:
+                raise EngineError(f'{lost}, and again, before a piece of work was done')
+            if left:
+                logging.warning(
+                    '%s; %s of work to be done again', lost, counted(len(left), 'piece')
+                )
     with progress.uncollected():
         for i in range(len(tasks)):
             path = buckets.join(folder, f'{name}-{i}')

@@ -1,4 +1,4 @@
-"""Work in many processes, and its progress: a byte for each element, in one file a stage."""
+"""Work in many processes, and what the log says of how far it is."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
@@ -7,31 +7,24 @@ import gc
 import logging
 import multiprocessing
 from multiprocessing import resource_tracker
-import os
 import signal
-import tempfile
 import threading
 import time
+
+SECONDS = 5.0  # between two lines of the log
 
 
 class EngineError(RuntimeError):
     """The work cannot be done where it was sent to, or workers are lost again and again."""
 
 
-def tick(folder: str, stage: str) -> None:
-    """Count one more element of a stage as done; silent where there is no such folder."""
-    # A full disk ends whatever writes the data.
-    with contextlib.suppress(OSError), open(os.path.join(folder, stage), 'ab') as file:
-        file.write(b'.')
-
-
-def often(stage: str, total: int = 0, *, every: float = 5.0) -> Callable[[int], None]:
+def often(stage: str, total: int = 0) -> Callable[[int], None]:
     """A function of how many elements of a stage are done, which logs it every few seconds."""
     last = time.monotonic()
 
     def say(done: int) -> None:
         nonlocal last
-        if (now := time.monotonic()) - last >= every:
+        if (now := time.monotonic()) - last >= SECONDS:
             last = now
             logging.info('%s: %d%s', stage, done, f' of {total}' if total else '')
 
@@ -59,44 +52,28 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class Reporter(threading.Thread):
-    """Logs how much of each stage is done, and the rate, every few seconds while it is entered.
+@contextlib.contextmanager
+def watched(done: Callable[[], int], total: int, stage: str) -> Iterator[None]:
+    """Within, the log says every few seconds how many pieces are done, where that is news; and
+    afterwards that all are, if it had said anything."""
+    left, said = threading.Event(), []
 
-    Attributes:
-        folder: for `tick`; of this machine, so that the workers of others count for nobody.
-        totals: {stage: elements it will have}, once it begins.
-    """
+    def watch():
+        while not left.wait(SECONDS):
+            with contextlib.suppress(OSError):  # which ends whatever writes there
+                if (count := done()) not in said:
+                    said.append(count)
+                    logging.info('%s: %d of %d pieces', stage, count, total)
 
-    def __init__(self, *, every: float = 5.0):
-        super().__init__(daemon=True)
-        self.totals, self._every, self._left = {}, every, threading.Event()
-        self._folder = tempfile.TemporaryDirectory(prefix='fgsep-progress-')
-        self.folder = self._folder.name
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._left.set()
-        self.join()
-        self._folder.cleanup()
-
-    def _done(self, stage: str) -> int:
-        path = os.path.join(self.folder, stage)
-        return os.path.getsize(path) if os.path.exists(path) else 0
-
-    def run(self) -> None:
-        """Logs until it is left."""
-        last, since = {}, time.monotonic()
-        while not self._left.wait(self._every):
-            done, now = {stage: self._done(stage) for stage in self.totals}, time.monotonic()
-            for stage, count in done.items():
-                before, total = last.get(stage, 0), self.totals[stage]
-                if count != before or (count < total and stage in last):
-                    rate = (count - before) / (now - since)
-                    logging.info('%s: %d of %d, %.0f a second', stage, count, total, rate)
-            last, since = done, now
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
+    if said and total not in said:
+        logging.info('%s: %d of %d pieces', stage, total, total)
 
 
 def in_processes(work: Callable, *columns: Sequence, stage: str, unit: str) -> Iterator:

@@ -151,7 +151,7 @@ def refused(corpus, tmp_path, capfd, *flags):
     capfd.readouterr()
     with pytest.raises(SystemExit) as stop:
         folder_2mix.main([f'--input_dir={corpus}', f'--output_dir={tmp_path}/out', *flags])
-    said = re.sub(r'.*: \d+ of \d+, \d+ a second\n', '', capfd.readouterr().err)
+    said = re.sub(r'.*: \d+ of \d+ pieces\n', '', capfd.readouterr().err)
     assert said.count('\n') == 1, said
     line = said.strip()
     assert not (tmp_path / 'out' / 'dataset.json').exists()

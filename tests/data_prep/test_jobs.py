@@ -435,13 +435,16 @@ def test_wrong_tree_stops_at_once(tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
-def test_progress_is_logged(corpus, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(build.progress.Reporter.__init__, '__kwdefaults__', {'every': 0.02})
+def test_progress_is_of_pieces_that_are_there_and_ends_with_all_of_them(
+    corpus, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(build.progress, 'SECONDS', 0.01)
     caplog.set_level(logging.INFO)
     utterances = people.read(str(corpus))
     build.run(name='x', utterances=utterances, output_dir=str(tmp_path / 'out'))
-    lines = [record.getMessage() for record in caplog.records]
-    assert any(line.startswith('mix: ') and ' of 27, ' in line for line in lines)
+    said = re.findall(r'(inspect|mix): (\d+) of (\d+)', caplog.text)
+    assert said == sorted(set(said), key=lambda x: (x[0], int(x[1])))  # none again, none late
+    assert {stage for stage, done, total in said if done == total} == {'inspect', 'mix'}
 
 
 def adaptation_plan(inspected):
@@ -642,7 +645,7 @@ def test_workers_of_a_job_that_lost_its_folder_add_nothing_to_its_line(
         flags = [f'--direct_running_mode={mode}', '--direct_num_workers=2', '--train_pairs=4']
         run_folder(corpus, out, *flags, '--fewer')
     told = capfd.readouterr().err.splitlines()
-    (error,) = [line for line in told if not re.search(r': \d+ of \d+, ', line)]
+    (error,) = [line for line in told if not re.search(r': \d+ of \d+ pieces', line)]
     assert refused.value.code == os.EX_TEMPFAIL
     assert error.startswith(f'error: the lock of {out} was removed')
 
