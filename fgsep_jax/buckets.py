@@ -59,7 +59,7 @@ def address(path):
     if path.startswith('gcs://'):
         return f'gs{path.removeprefix("gcs")}'
     found = re.fullmatch(r'([a-z][a-z0-9]+):(?!//)/?(.*)', path, re.IGNORECASE | re.DOTALL)
-    if found and _is_known(found[1].lower()):
+    if found and is_known(found[1].lower()):
         meant = f'{found[1].lower()}://{found[2] or "BUCKET/PATH"}'
         raise Unreachable(f'did you mean {meant}? A folder of this machine is written ./{path}')
     check_name(path)
@@ -80,7 +80,8 @@ def check_name(path):
         )
 
 
-def _is_known(protocol):
+def is_known(protocol):
+    """Whether a protocol is one that fsspec opens."""
     if protocol in _EXTRAS:
         return True
     try:
@@ -155,8 +156,8 @@ def _asked(url, *, of_bucket=False):
 def _unreachable(url, error):
     """The Unreachable of what a library raised."""
     unreachable = Unreachable(f'{url} cannot be reached ({_reason(error)})')
-    is_known = url.partition('://')[0] in _EXTRAS  # another's host may be misspelt
-    unreachable.again = is_known and any(
+    is_ours = url.partition('://')[0] in _EXTRAS  # another's host may be misspelt
+    unreachable.again = is_ours and any(
         isinstance(one, (ConnectionError, TimeoutError, socket.gaierror)) or _status(one) in _BUSY
         for one in _causes(error)
     )

@@ -296,7 +296,8 @@ def _of_run(workdir):
 
 def _refuse_bucket(workdir):
     """Raises ConfigError where no checkpoint can be saved, before that bucket is asked."""
-    if buckets.is_url(workdir) and not buckets.at_orbax(workdir):
+    is_bucket = buckets.is_url(workdir) and buckets.is_known(workdir.partition('://')[0])
+    if is_bucket and not buckets.at_orbax(workdir):
         raise config_lib.ConfigError(
             f'--workdir={workdir}: Orbax saves checkpoints to gs:// and to file systems, and not'
             ' there; train in a folder and copy it: it is evaluated and reported from there'
