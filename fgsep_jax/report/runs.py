@@ -69,6 +69,7 @@ _NUMBER = (files.is_number, 'a number')
 _COUNT = (lambda value: type(value) is int and value >= 0, 'a whole number from 0 on')
 _OBJECT = (lambda value: isinstance(value, dict), 'an object')
 _MARK = (lambda value: type(value) in (int, str, type(None)), 'a whole number, a text or null')
+_TEXT_OR_NULL = (lambda value: isinstance(value, str | None), 'a text or null')
 _NAME = (  # half characters of a folder's name are none
     lambda value: _TEXT[0](value) and '' != value == value.encode(errors='ignore').decode(),
     'a name',
@@ -82,7 +83,7 @@ _SUMMARY = {
     'skipped?': (_all(_COUNT[0]), 'an object of whole numbers from 0 on'),
 }
 _TRAINING_DATA = {'name': _NAME, 'train?': _OBJECT}
-_TRAINED_ON = {'speakers?': _COUNT, 'fingerprint?': _MARK}
+_TRAINED_ON = {'speakers?': _COUNT, 'fingerprint?': _TEXT_OR_NULL}
 _EXAMPLE = {
     **dict.fromkeys(('id', 'data_set'), _TEXT),
     **dict.fromkeys(('snr_db', 'seconds'), _NUMBER),
@@ -98,7 +99,7 @@ _ROLES = {  # of a file of an example
 }
 _FILE = {
     'role': (lambda role: role in [*_ROLES], f'one of {", ".join(_ROLES)}'),
-    'digest?': _TEXT,
+    **dict.fromkeys(('digest?', 'source?', 'system?'), _TEXT),
 }
 
 
@@ -483,7 +484,8 @@ def _unlike_results(example, result):
     rows = [n for n, name in enumerate(columns['id']) if name == example['id']]
     scored = {(columns['source'][row], ''): row for row in rows}
     for about in example['files'].values():
-        row = scored.get((about.get('source'), about.get('system')))
+        is_one = about['role'] == 'estimate'
+        row = scored.get((about['source'], about['system'])) if is_one else None
         for metric in metrics if row is not None else ():
             own = columns[metric][row]
             value = about['scores'].get(metric, own)

@@ -82,6 +82,8 @@ PYTHONS = re.compile(r'\w(Error|Exception)\b|object has no|object is not|NoneTyp
         (lambda x: x['files']['reference_1.wav'].pop('source'), 'reference_1.wav: source is miss'),
         (lambda x: x['files'].pop('mixture.wav'), 'a mixture and references are needed'),
         (lambda x: x['files']['mixture.wav'].update(digest=3), 'mixture.wav: digest = 3, must be'),
+        (lambda x: x['files']['mixture.wav'].update(source=[]), 'mixture.wav: source = [], must'),
+        (lambda x: x['files']['reference_1.wav'].update(system={}), 'system = {}, must be a text'),
         (lambda x: x.update(digest='0' * 16), 'example.json is damaged: its digest does not match'),
     ],
 )
@@ -92,6 +94,26 @@ def test_what_is_wrong_with_an_example_is_a_sentence(folder, change, said):
     path.write_text(json.dumps(content))
     (note,) = [note for note in read(folder)[1] if 'sounds are left out' in note]
     assert said in note
+
+
+def test_estimates_alone_are_held_against_the_scores(folder):
+    path = next((folder / 'damaged').glob('audio/*/*/example.json'))
+    content = json.loads(path.read_text())
+    content.pop('digest', None)
+    content['files']['reference_1.wav']['system'] = ''
+    path.write_text(json.dumps(content))
+    assert not [note for note in read(folder)[1] if 'sounds are left out' in note]
+
+
+@pytest.mark.parametrize('key, value', [('fingerprint', 0), ('speakers', -1)])
+def test_what_is_wrong_with_training_data_is_a_sentence(folder, key, value):
+    path = folder / 'damaged' / 'training_data.json'
+    content = json.loads(path.read_text())
+    content.pop('digest', None)
+    content.setdefault('train', {})[key] = value
+    path.write_text(json.dumps(content))
+    (note,) = [note for note in read(folder)[1] if f'train.{key} = {value}, must be' in note]
+    assert 'no readable run folder' in note
 
 
 def flip(path):
