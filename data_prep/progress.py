@@ -55,7 +55,13 @@ def uncollected() -> Iterator[None]:
 @contextlib.contextmanager
 def watched(done: Callable[[], int], total: int, stage: str) -> Iterator[None]:
     """Within, the log says every few seconds how many pieces are done, where that is news; and
-    afterwards that all are, if it had said anything."""
+    afterwards that all are, if it had said anything.
+
+    Args:
+        done: counts those that are, in another thread; what it raises of OSError says nothing.
+        total: how many there are.
+        stage: what the log calls the work.
+    """
     left, said = threading.Event(), []
 
     def watch():

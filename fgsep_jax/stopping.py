@@ -97,7 +97,8 @@ def deferred(numbers=tuple(NAMES), answer='saves after this step and stops'):
     global _request
     with contextlib.ExitStack() as stack:
         if not _listening and threading.current_thread() is threading.main_thread():
-            stack.callback(_listen(numbers)[1])
+            _, stop = _listen(numbers)
+            stack.callback(stop)
         with _mutex:
             before, _request = _request, Request(answer)
             mine = _request

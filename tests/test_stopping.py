@@ -176,6 +176,7 @@ def test_programs_of_ours_alone_listen_from_their_first_line(tmp_path, program, 
         assert done.returncode == (0 if said else 130)
 
 
+@pytest.mark.parametrize('number, name', stopping.NAMES.items())
 @pytest.mark.parametrize(
     'before, after',
     [
@@ -184,14 +185,14 @@ def test_programs_of_ours_alone_listen_from_their_first_line(tmp_path, program, 
         ('sys.setswitchinterval(60)\n', '    sys.exit(3)'),
     ],
 )
-def test_a_stop_at_the_end_is_no_success(before, after):
+def test_a_stop_at_the_end_is_no_success(before, after, number, name):
     """Whoever reads that it was stopped does not find the status of one that was not."""
     program = (
         'import os, sys, time\n'
         'from fgsep_jax import stopping\n'
         f'stopping.use()\n{before}'
         'with stopping.finishing(lambda: time.sleep(1)):\n'
-        f'    os.kill(os.getpid(), 15)\n{after}'
+        f'    os.kill(os.getpid(), {number:d})\n{after}'
     )
     process = subprocess.run(
         [sys.executable, '-c', program],
@@ -200,7 +201,7 @@ def test_a_stop_at_the_end_is_no_success(before, after):
         text=True,
         timeout=60,
     )
-    assert (process.returncode, process.stderr) == (143, 'stopped by SIGTERM\n')
+    assert (process.returncode, process.stderr) == (128 + number, f'stopped by {name}\n')
 
 
 # A program of ours starts another, as a study does, or a job its workers.

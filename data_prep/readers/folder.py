@@ -2,7 +2,6 @@
 
 import collections
 from collections.abc import Iterable
-import dataclasses
 import posixpath
 import re
 import unicodedata
@@ -162,12 +161,11 @@ def read(
     if split_by == 'recording':
         shares = {'train': validation + test < 1, 'validation': validation, 'test': test}
         every = '+'.join(name for name, share in shares.items() if share)
-        return [dataclasses.replace(recording, split=every) for recording in utterances]
+        return [recordings.changed(recording, split=every) for recording in utterances]
     how = dict(validation=validation, test=test, seed=seed, least=least)
     splits = _dealt({recording.source_id for recording in utterances}, groups, copies, how)
     return [
-        dataclasses.replace(recording, split=splits[recording.source_id])
-        for recording in utterances
+        recordings.changed(recording, split=splits[recording.source_id]) for recording in utterances
     ]
 
 

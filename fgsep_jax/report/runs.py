@@ -484,8 +484,9 @@ def _unlike_results(example, result):
     rows = [n for n, name in enumerate(columns['id']) if name == example['id']]
     scored = {(columns['source'][row], ''): row for row in rows}
     for about in example['files'].values():
-        is_one = about['role'] == 'estimate'
-        row = scored.get((about['source'], about['system'])) if is_one else None
+        row = None
+        if about['role'] == 'estimate':
+            row = scored.get((about['source'], about['system']))
         for metric in metrics if row is not None else ():
             own = columns[metric][row]
             value = about['scores'].get(metric, own)

@@ -86,9 +86,8 @@ class SpeechTask:
             'must be 0: Conv-TasNet has no auxiliary network',
         )
         window, stride = encoder.window, encoder.stride
-        if (
-            data.sample_rate > 0 and 0 < data.segment_seconds <= 86_400
-        ):  # others are refused as such
+        # Others are refused as such.
+        if data.sample_rate > 0 and 0 < data.segment_seconds <= 86_400:
             length = segment_samples(config)
             nearest = round(length / stride) * stride / data.sample_rate
             rules.rule(

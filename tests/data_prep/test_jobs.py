@@ -215,7 +215,9 @@ def test_what_the_disk_of_a_process_takes_no_more_is_one_line(corpus, tmp_path):
             break
         for path in tmp_path.iterdir():
             shutil.rmtree(path)
-    told = [line for line in done.stderr.splitlines() if not re.search(': \\d+ of \\d+, ', line)]
+    told = [
+        line for line in done.stderr.splitlines() if not re.search(': \\d+ of \\d+ pieces', line)
+    ]
     assert done.returncode == 2
     assert told == [f'error: {tmp_path}/out cannot be written to (File too large)']
     assert os.listdir(tmp_path) == ['out']
