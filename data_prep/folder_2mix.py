@@ -31,8 +31,9 @@ def _prepare(args) -> dict:
     read = functools.partial(folder.read, split_by=args.split_by, **how)
     job = options.pairs_of(args, read)
     start = len(posixpath.join(args.input_dir, ''))
-    tops = {x.path[start:].partition('/')[0] for x in job['utterances']}
-    *_, warnings = folder.twins({*map(printable, tops)})
+    paths = [printable(x.path[start:]) for x in job['utterances']]
+    *_, warnings = folder.twins({path.partition('/')[0] for path in paths})
+    warnings += folder.groups_of_people(paths)
     more = {'fewer': True} if args.fewer else {}
     if args.split_by == 'recording':
         more['shares'] = shares

@@ -324,11 +324,13 @@ class LeftOut(list):
 
     Attributes:
         of_no_split: full paths, of `read_named`.
+        folders: {full path of one of which it takes nothing: audio files}.
     """
 
     def __init__(self):
         super().__init__()
         self.of_no_split: list[str] = []
+        self.folders: dict[str, int] = {}
 
 
 def read_named(
@@ -359,6 +361,10 @@ def read_named(
         raise wrong_tree(root, layout, list(files))
     if isinstance(copies, LeftOut):
         copies.of_no_split += [posixpath.join(root, path) for path in matches.keys() - splits]
+        taken = {*map(posixpath.dirname, matches)}
+        left = (posixpath.dirname(path) for path in files.keys() - matches)
+        counts = collections.Counter(folder for folder in left if folder and folder not in taken)
+        copies.folders |= {posixpath.join(root, folder): n for folder, n in counts.items()}
     called = {path: matches[path].group('speaker', 'name') for path in splits}
     _refuse_one_name(root, called)
     uses = collections.Counter(name for _, name in set(called.values()))
@@ -570,6 +576,15 @@ def unused(
             'detail': f'the bytes of {printable(original.path)}',
         }
         for copy, original in copies
+    ]
+    problems += [
+        {
+            'name': printable(posixpath.basename(folder)),
+            'path': printable(folder),
+            'kind': 'nothing taken',
+            'detail': f'{counted(count, "file")}, none named as this job expects',
+        }
+        for folder, count in sorted(getattr(copies, 'folders', {}).items())
     ]
     for root in roots:
         tree = walk(root)

@@ -9,7 +9,7 @@ import unicodedata
 from data_prep import recordings
 from data_prep.draws import stable_hash
 from data_prep.mixtures import counted_out
-from data_prep.recordings import AUDIO, Recording, printable, stem
+from data_prep.recordings import AUDIO, Recording, TreeError, printable, stem
 from fgsep_jax.names import counted
 
 
@@ -40,6 +40,49 @@ def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[st
                 'alone: two speakers of one split; if they are one, put their files together'
             )
     return speakers, groups, lines
+
+
+_MOST_GROUPS = 20  # a corpus may have so many parts, dialects, languages
+# A folder that is a corpus's: LibriSpeech/train-clean-100, TIMIT/TEST.
+_PART = re.compile(r'(?i)(train|tr|dev|valid|validation|cv|test|tt|eval)([-_](clean|other|\d+))*')
+
+
+def _refuse_parts(root: str, tops: Iterable[str]) -> None:
+    """Refuse a corpus of which several parts would be taken for people."""
+    parts = sorted(filter(_PART.fullmatch, tops))
+    if len(parts) > 1:
+        listed = f'{", ".join(parts[:-1])} and {parts[-1]}'
+        raise TreeError(
+            f'{root}: {listed} are called as parts of a corpus, and would be taken for '
+            f'{len(parts)} speakers; give the folder that holds one for each speaker, e.g. '
+            f"{posixpath.join(root, parts[-1])}"
+        )
+
+
+def groups_of_people(paths: Iterable[str]) -> list[str]:
+    """A line where the folders in those that are taken for speakers may well be the speakers.
+
+    So many as a few, each of which holds folders alone, several, and no other holds one of such a
+    name; nor does a file's name begin with that of its speaker, as most corpora's do.
+
+    Args:
+        paths: of the files, below the folder.
+    """
+    below = {}
+    for path in paths:
+        top, *folders, name = path.split('/')
+        below.setdefault(top, set()).add(folders[0] if folders else '')
+        if name.startswith(top):
+            return []
+    inner = collections.Counter(name for names in below.values() for name in names)
+    few = min(map(len, below.values()), default=0)
+    if few < 2 or len(below) > _MOST_GROUPS or '' in inner or max(inner.values()) > 1:
+        return []
+    top = min(below)
+    return [
+        f'each speaker is a folder of folders, e.g. {top}/{min(below[top])}: where these are the '
+        'speakers, give a folder that holds them (or links to them) itself'
+    ]
 
 
 def split_speakers(
@@ -128,7 +171,7 @@ def read(
             all splits until then, and one of a recording's forms and microphones is taken.
         least: speakers of a mixture.
     Raises:
-        TreeError: no audio file lies in a folder.
+        TreeError: no audio file lies in a folder, or several are called as parts of a corpus.
         ValueError: a split would have fewer speakers than a mixture.
     """
     everything = recordings.list_files(root)
@@ -138,6 +181,7 @@ def read(
             root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(everything)
         )
     tops = {path: printable(path.split('/')[0]) for path in files}
+    _refuse_parts(root, {*tops.values()})
     speakers, groups, _ = twins(set(tops.values()))
     forms = {path: everything[path] for path in files}
     if split_by == 'recording':

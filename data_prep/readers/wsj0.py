@@ -27,8 +27,18 @@ def _named(stem: str, *, speakers: int, levels: bool) -> tuple[tuple, tuple] | N
     if not re.fullmatch('_'.join([rf'[^_]+_{_NUMBER}'] * speakers), stem):
         return None
     utterances, numbers = stem.split('_')[::2], stem.split('_')[1::2]
-    speakers_told = tuple(name[:3].lower() for name in utterances)
-    return speakers_told, _levels(*numbers) if levels else ()
+    return tuple(map(_speaker, utterances)), _levels(*numbers) if levels else ()
+
+
+def _speaker(utterance: str) -> str:
+    """Whose an utterance is. Raises ValueError where it is not named as WSJ0's are."""
+    if not re.fullmatch('[0-9a-z]{8}', utterance.lower()):
+        raise ValueError(
+            f'{utterance!r} is no utterance of WSJ0, 8 letters and digits of which the first 3 are '
+            "the speaker's: who speaks is not known; `python -m data_prep.listed` takes a table "
+            'that says so (source_id_1, source_id_2)'
+        )
+    return utterance[:3].lower()
 
 
 def _levels(*texts: str) -> tuple[float, ...]:
@@ -58,7 +68,7 @@ def read(
 ) -> tuple[list[Recording], list[Mixture]]:
     """`2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}/<utt1>_<snr1>_<utt2>_<snr2>.wav`, or of more.
 
-    Speakers are the first three letters of an utterance; levels are those in the name.
+    Speakers are the first three of an utterance's eight letters; levels are those in the name.
 
     Raises:
         TreeError: if the tree is another one, a split is not there, or a speaker of the test set is
@@ -144,8 +154,8 @@ def _key(path: str) -> str:
     return re.sub(r'(\.wv1)?(\.wav|\.flac)?$', '', tail)
 
 
-def _speaker(path: str) -> str:
-    return _key(path).split('/')[-1][:3]
+def _stem(path: str) -> str:
+    return _key(path).split('/')[-1]
 
 
 def _listed(line: str, speakers: int) -> tuple[str, tuple[float, ...], tuple[str, ...]]:
@@ -161,8 +171,8 @@ def _listed(line: str, speakers: int) -> tuple[str, tuple[float, ...], tuple[str
     for path in paths:
         if path.startswith('/') or '..' in path.split('/'):
             raise ValueError(f'the path {path!r} must be relative and stay below --wsj0_dir')
-    mixed.refuse_one_speaker(*map(_speaker, paths))
-    stems = [_key(path).split('/')[-1] for path in paths]
+    stems = [_stem(path) for path in paths]
+    mixed.refuse_one_speaker(*map(_speaker, stems))
     name = '_'.join(f'{stem}_{level:.5g}' for stem, level in zip(stems, levels))
     return name, levels, tuple(paths)
 
@@ -227,7 +237,7 @@ def read_lists(
                 path = by_key.get(_key(name))
                 recording = Recording(
                     id=f'{part}/{_key(name)}',
-                    source_id=_speaker(name),
+                    source_id=_speaker(_stem(name)),
                     path=os.path.join(wsj0_dir, path or os.path.normpath(name)),
                     split=split,
                     others=forms.get(path, ()),
@@ -235,6 +245,9 @@ def read_lists(
                 recording = utterances.setdefault(recording.id, recording)
                 sources.append(Source(recording.path, recording.source_id, level_db=level_db))
             listed.append(Mixture(mixture, split, tuple(sources)))
+        if not lines:
+            way = mixed.without(splits, {*splits} - {split})
+            raise TreeError(f'{table} lists no mixture{f"; {way}" if way else ""}')
     mixed.refuse_shared(lists_dir, list(utterances.values()), listed, together=_TOGETHER)
     present = {
         recording.path: None for recording in utterances.values() if os.path.isfile(recording.path)

@@ -205,13 +205,21 @@ def _is_there(path, config, baselines, found, source):
         except runs_lib.ResultsError:
             return False
         summary = {**earlier, **result.summary}
-        # The number is written once they are all there; earlier versions wrote none.
-        heard = summary.get('listen_examples', settings.listen_examples)
         if (
             runs_lib.strange(result, system, config)
-            or (not system and (heard is None or heard < settings.listen_examples))
+            or (not system and not _can_be_heard(path, name, summary, settings.listen_examples))
             or not {*run_lib.quality(config)} <= summary['metrics'].keys()
             or any(summary.get(key) != value for key, value in wanted.items())
         ):
             return False
     return True
+
+
+def _can_be_heard(path, name, summary, wanted):
+    """Whether so many of the examples that were scored lie in a run's folder as sounds."""
+    # The number is written once they are all there; earlier versions wrote none.
+    said = summary.get('listen_examples', wanted)
+    least = min(wanted, summary['examples'])
+    return (
+        said is not None and said >= wanted and len(runs_lib.read_examples(path, [], name)) >= least
+    )

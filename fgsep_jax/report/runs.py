@@ -694,7 +694,7 @@ def made_by(summary):
 def unlike(how, other):
     """In what two `made_by` differ, e.g. 'rules is None, not 2'; '' where they do not."""
     return ', '.join(
-        f'{key} is {str(value)[:12]}, not {str(usual)[:12]}'
+        f'{key} is {str(value)[:12] or "all"}, not {str(usual)[:12] or "all"}'
         for key, value, usual in zip(MADE_BY, how, other)
         if value != usual
     )
@@ -819,14 +819,15 @@ def _read_npz(path):
     raise ValueError('it holds more than plain arrays of gates')
 
 
-def read_examples(folder, problems):
+def read_examples(folder, problems, data_set=''):
     """{(data set, example id): content of example.json, with its folder under 'folder'}.
 
     Args:
       folder, problems: as in `read_curves`.
+      data_set: folder below audio/; '' for all.
     """
-    examples = {}
-    pattern = os.path.join(glob.escape(folder), 'audio', '*', '*', 'example.json')
+    examples, below = {}, glob.escape(data_set) or '*'
+    pattern = os.path.join(glob.escape(folder), 'audio', below, '*', 'example.json')
     for path in sorted(glob.glob(pattern)):
         where = os.path.dirname(path)
         try:

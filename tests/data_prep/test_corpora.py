@@ -95,6 +95,45 @@ def test_folder_splits_by_speaker(tmp_path):
     assert people.read(root, validation=0.1, test=0.2, seed=1) != found
 
 
+def test_parts_of_a_corpus_are_nobody(tmp_path):
+    names = [
+        f'{part}/103/1240/103-1240-{i:04}.flac'
+        for part in ('dev-clean', 'train-other-500')
+        for i in (1, 2)
+    ]
+    root = touch(tmp_path, *names, 'ann/1.wav')
+    said = 'dev-clean and train-other-500 are called as parts of a corpus.*, e.g. .*/train-other-500$'
+    for split_by in ('speaker', 'recording'):
+        with pytest.raises(recordings.TreeError, match=said):
+            people.read(root, split_by=split_by)
+    tests = [f'{name}/{i}.wav' for name in ('test', 'Ann', 'Tess', 'dev') for i in (1, 2)]
+    people.read(touch(tmp_path / 'Dev', *tests[:6]), validation=0, test=0)
+    with pytest.raises(recordings.TreeError, match='dev and test are called'):
+        people.read(touch(tmp_path / 'Dev', *tests), validation=0, test=0)
+
+
+@pytest.mark.parametrize(
+    'names, groups',
+    [
+        (
+            ('DR1/FCJF0/SA1.WAV', 'DR1/MDAC0/SA1.WAV', 'DR2/FAEM0/SA1.WAV', 'DR2/MMGC0/SA2.WAV'),
+            True,
+        ),
+        (
+            ('103/1240/103-1.flac', '103/1241/103-2.flac', '19/198/19-1.flac', '19/227/19-2.flac'),
+            False,
+        ),
+        (('ann/day1/a.wav', 'ann/day2/b.wav', 'bob/day1/a.wav', 'bob/day3/b.wav'), False),
+        (('ann/day1/a.wav', 'ann/day2/b.wav', 'bob/b.wav', 'bob/x/b.wav'), False),
+        (('ann/day1/a.wav', 'bob/day2/b.wav', 'eve/c.wav'), False),
+    ],
+)
+def test_folders_that_hold_peoples_folders_are_told(names, groups):
+    lines = people.groups_of_people(names)
+    assert [line.partition(' is a')[0] for line in lines] == ['each speaker'] * groups
+    assert all('DR1/FCJF0' in line for line in lines)
+
+
 def test_folder_keeps_names_apart_that_differ_in_suffix_only(tmp_path):
     names = [f's{i}/a.{e}' for i in range(6) for e in ('wav', 'flac')]
     found = people.read(touch(tmp_path, *names))
@@ -163,6 +202,23 @@ def test_vctk_both_releases(tmp_path, names):
     assert by_split(found) == {'test': ['p225_001', 'p280_001']}
     assert [u.source_id for u in found] == ['p225', 'p280']
     assert not any('mic2' in u.path for u in found)
+
+
+def test_a_speaker_of_whom_nothing_is_taken_is_told(tmp_path):
+    there = 'wav48_silence_trimmed/{0}/{0}_00{1}_mic{2}.flac'
+    names = [there.format('p225', i, mic) for i in (1, 2) for mic in (1, 2)]
+    names += [there.format('p226', i, 2) for i in (1, 2)]
+    root, left = (
+        touch(tmp_path, *names, 'wav48_silence_trimmed/p227 copy/p227_001_mic1.flac'),
+        recordings.LeftOut(),
+    )
+    found = vctk.read(root, copies=left)
+    assert {one.source_id for one in found} == {'p225'}
+    beside = recordings.unused([root], [one.path for one in found], left)
+    lines = report.warnings(found, [], beside=beside, sample_rate=8000, flags={}, unit='speakers')
+    said = f'{root}/wav48_silence_trimmed/p226 is skipped: nothing taken (2 files, none named as '
+    assert any(line.startswith(said) and 'and 1 more of this kind' in line for line in lines)
+    assert not any('p225' in bad['path'] for bad in beside['problems'])
 
 
 def test_vctk_twice_is_refused_with_both_places(tmp_path):
@@ -343,6 +399,11 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
         wsj0.read_lists(str(shorten), lists)
     with pytest.raises(recordings.TreeError, match='mix_2_spk_tr.txt is missing'):
         wsj0.read_lists(other, str(tmp_path))
+    bad = write_lists(tmp_path / 'none', [''])
+    with pytest.raises(
+        recordings.TreeError, match='tr.txt lists no mixture; --splits=validation,test does without'
+    ):
+        wsj0.read_lists(other, bad)
     for number, line in enumerate(
         ('one two three', 'a x b 1', 'a nan b 1', 'a 1 b 1 c', b'caf\xe9 1 b 1', 'a\0 1 b 1')
     ):
@@ -364,6 +425,7 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
         ('a/b/01to030v.wav 1e999 a/b/029o0311.wav 1', 'level 1e999'),
         ('a/b/01to030v.wav 1 a/b/029o0311.wav nan', 'level nan'),
         ('a/b/01to030v.wav 1.2.3 a/b/029o0311.wav 1', 'level 1.2.3'),
+        ('a/b/01to030v.wav 1 1089/134686/1089-134686-0001.flac -1', 'is no utterance of WSJ0'),
         (LINE, 'the mixture of line 1 once more'),
         (LINE.replace('0.44979', '0.449790'), 'the mixture of line 1 once more'),
     ],
@@ -386,10 +448,16 @@ def test_a_line_that_breaks_a_rule_is_named(tmp_path, monkeypatch, line, said):
         ('018a0106_1_019o0306_-inf', 'the level -inf '),
         ('018a0106_nan_019o0306_1', 'the level nan '),
         ('018a0106_1_018o0306_-1', "of speaker '018'"),
+        ('018a0106_1_1089-134686-0001_-1', "'1089-134686-0001' is no utterance of WSJ0, 8 letters"),
+        ('018a0106_1_0190306_-1', "'0190306' is no utterance of WSJ0"),
     ],
 )
 def test_a_name_that_breaks_a_rule_is_one_line(tmp_path, name, said):
-    good = {'tr': '01ta_1_029a_-1', 'cv': '01tb_1_029b_-1', 'tt': '050a_1_440a_-1'}
+    good = {
+        'tr': '01ta0101_1_029a0101_-1',
+        'cv': '01tb0101_1_029b0101_-1',
+        'tt': '050a0101_1_440a0101_-1',
+    }
     for part, stem in [*good.items(), ('tr', name)]:
         touch(tmp_path, *(f'{part}/{folder}/{stem}.wav' for folder in ('mix', 's1', 's2')))
     utterances, listed = wsj0.read(str(tmp_path))
@@ -407,7 +475,11 @@ def test_a_name_that_breaks_a_rule_is_one_line(tmp_path, name, said):
 @pytest.mark.parametrize('other', ['tr', 'cv'])
 def test_test_speakers_of_wsj0_are_in_no_other_split(tmp_path, other):
     """Those of tr and cv are the same, as published."""
-    good = {'tr': '01ta_1_029a_-1', 'cv': '01tb_1_029b_-1', 'tt': '050a_1_440a_-1'}
+    good = {
+        'tr': '01ta0101_1_029a0101_-1',
+        'cv': '01tb0101_1_029b0101_-1',
+        'tt': '050a0101_1_440a0101_-1',
+    }
     said = f"'01t' in test, {wsj0.PARTS[other]}"
     for folder in ('mix', 's1', 's2'):
         touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for part, name in good.items()))
@@ -429,7 +501,7 @@ def test_test_speakers_of_wsj0_are_in_no_other_split(tmp_path, other):
 
 
 def test_no_mixture_of_wsj0_is_in_two_splits(tmp_path):
-    for part, name in {'tr': '01ta_1_029a_-1', 'cv': '01ta_1_029a_-1'}.items():
+    for part, name in {'tr': '01ta0101_1_029a0101_-1', 'cv': '01ta0101_1_029a0101_-1'}.items():
         touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for folder in ('mix', 's1', 's2')))
     root = touch(tmp_path / 'wsj0', *LINE.split()[::2])
     lists = write_lists(tmp_path / 'lists', [LINE, LINE.replace('0.44', '0.45')])
@@ -482,7 +554,7 @@ def test_a_stray_file_is_not_a_mixture(tmp_path, walk):
         else (('train-100', 'dev', 'test'), 'mix_clean')
     )
     for i, part in enumerate(parts):
-        name = f'{i}1a1-1_1.5_{i}2a1-1_-1.5' if mixture == 'mix' else f'{i}1-1-1_{i}2-1-1'
+        name = f'{i}1aa0101_1.5_{i}2aa0101_-1.5' if mixture == 'mix' else f'{i}1-1-1_{i}2-1-1'
         for folder in (mixture, 's1', 's2'):
             touch(tmp_path, *(f'{part}/{folder}/{x}.wav' for x in (name, f'._{name}', 'noise')))
             touch(tmp_path, f'{part}/{folder}/{name}.flac')  # the same once more

@@ -107,6 +107,30 @@ def test_stopped_before_its_sounds_are_whole_it_is_not_done(root, capsys, monkey
     assert 'nothing to do' not in capsys.readouterr().out
 
 
+def test_results_whose_sounds_are_gone_or_damaged_are_made_again(root, capsys, tmp_path):
+    runs, sets = tmp_path / 'runs', [str(root / 'low')]
+    shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
+    overrides = {'evaluation': {'listen_examples': 2}}
+
+    def evaluated():
+        capsys.readouterr()
+        cross.cross_evaluate([str(runs)], sets, overrides=overrides)
+        return 'nothing to do' not in capsys.readouterr().out
+
+    assert evaluated() and not evaluated()
+    audio = runs / 'a' / 'audio'
+    sounds = {path.relative_to(audio): path.read_bytes() for path in audio.rglob('*.wav')}
+    shutil.rmtree(audio)
+    assert evaluated() and not evaluated()
+    some = min(sounds)
+    (audio / some).write_bytes(sounds[some][:-2])
+    assert evaluated() and not evaluated()
+    assert sounds == {path.relative_to(audio): path.read_bytes() for path in audio.rglob('*.wav')}
+    shutil.rmtree(audio)
+    overrides = {'evaluation': {'listen_examples': 0}}  # whoever wants none
+    assert not evaluated()
+
+
 def test_where_the_best_is_damaged_the_next_is_scored_once(root, capsys, tmp_path):
     runs, sets = tmp_path / 'runs', [str(root / 'low')]
     shutil.copytree(root / 'runs' / 'on_low', runs / 'a')
