@@ -55,7 +55,7 @@ def _refuse_parts(root: str, tops: Iterable[str]) -> None:
         raise TreeError(
             f'{root}: {listed} are called as parts of a corpus, and would be taken for '
             f'{len(parts)} speakers; give the folder that holds one for each speaker, e.g. '
-            f"{posixpath.join(root, parts[-1])}"
+            f'{posixpath.join(root, parts[-1])}'
         )
 
 

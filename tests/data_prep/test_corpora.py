@@ -102,7 +102,9 @@ def test_parts_of_a_corpus_are_nobody(tmp_path):
         for i in (1, 2)
     ]
     root = touch(tmp_path, *names, 'ann/1.wav')
-    said = 'dev-clean and train-other-500 are called as parts of a corpus.*, e.g. .*/train-other-500$'
+    said = (
+        'dev-clean and train-other-500 are called as parts of a corpus.*, e.g. .*/train-other-500$'
+    )
     for split_by in ('speaker', 'recording'):
         with pytest.raises(recordings.TreeError, match=said):
             people.read(root, split_by=split_by)
