@@ -11,6 +11,7 @@ import functools
 import math
 import os
 import types
+import unicodedata
 
 from data_prep import fgbg, mix, mixtures, options, recordings, scenes, tables
 from data_prep.mixtures import EVENT, NOISE, Mixture, snr_of
@@ -95,14 +96,15 @@ def _check_sources(row: Mixture) -> None:
             raise ValueError(f'source_id_{i} is empty: other rows give its file several')
         if x.heard and (kind != 'ready' or x.role):
             raise ValueError(f'heard_{i} is given: only a target of a ready mixture may have it')
-    speakers = [x.source_id for x in row.sources if x.source_class == 'speech']
+    called = [unicodedata.normalize('NFC', x.source_id) for x in row.sources]
+    speakers = [name for x, name in zip(row.sources, called) if x.source_class == 'speech']
     levels = [x.level_db for x in row.sources]
     for i, x in enumerate(row.sources, 1):
         if 0 < x.stop <= x.start:
             raise ValueError(f'stop_{i} is {x.stop}: a stop must be after its start, {x.start}')
         if kind != 'scene' and 0 < x.stop < x.start + row.samples:
             raise ValueError(f'samples is {row.samples}: start_{i} to stop_{i} are fewer')
-        if speakers.count(x.source_id) > 1 and x.source_class == 'speech':
+        if speakers.count(called[i - 1]) > 1 and x.source_class == 'speech':
             raise ValueError(f'source_id_{i} is {x.source_id!r}, twice: two speakers must differ')
         if x.start and (kind == 'ready' or kind == 'scene' and i != 2):
             whole = 'an event with an onset' if kind == 'scene' else 'a ready mixture'

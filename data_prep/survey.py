@@ -70,7 +70,8 @@ def survey(root: str) -> dict:
     Returns:
         `kind`: sounds, or speech; `recordings`: [{role, name (of speaker or class), recording,
         seconds, rate}]; `unusable`: {kind of fault: files}; `copies`: files that are copies of
-        others; `left_out`: {folder: files} that are in both roles; `elsewhere`: audio files outside
+        others; `doubts`: lines on who may not be a person; `left_out`: {folder: files} that are in
+        both roles; `elsewhere`: audio files outside
         the folders of speakers and classes; `digest`: of names, sizes and times of all of them.
     Raises:
         TreeError: if it is not a folder, or its roles are written with capital letters.
@@ -118,6 +119,7 @@ def survey(root: str) -> dict:
         'recordings': recordings,
         'unusable': dict(unusable),
         'copies': len(copies),
+        'doubts': [] if sounds else folder.groups_of_people(path for path in files if '/' in path),
         'left_out': dict(left_out),
         'elsewhere': elsewhere,
         'digest': digest.hexdigest(),

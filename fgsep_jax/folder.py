@@ -203,20 +203,26 @@ def describe(survey, rate):
         )
         lines = [f'found              {what}; {at}']
     else:
-        people = len(_by_name(survey))
-        what = 'person' if people == 1 else 'people'
+        people = [*map(shown, sorted(_by_name(survey)))]
+        what = 'person' if len(people) == 1 else 'people'
+        called = ', '.join([*people[:4], '...'][: len(people)])
         lines = [
-            f'found              {people} {what}, {counted(len(recordings), "recording")},'
+            f'found              {len(people)} {what}, {counted(len(recordings), "recording")},'
             f' {_time(recordings)}; {at}',
-            'taken for          voices, a folder each; of sounds make foreground/CLASS/* and'
-            ' background/CLASS/*',
+            f'taken for          voices, a folder each ({called}); of sounds make'
+            ' foreground/CLASS/* and background/CLASS/*',
         ]
     below = sum(recording['rate'] < rate for recording in recordings)
     lines.append(
         f'rate               {rate} Hz' + (f'; {below} below it are left out' if below else '')
     )
     return lines + [
-        f'note: {line}' for line in (*_left_out(survey), *_too_little(at_rate(survey, rate)))
+        f'note: {line}'
+        for line in (
+            *map(shown, survey['doubts']),
+            *_left_out(survey),
+            *_too_little(at_rate(survey, rate)),
+        )
     ]
 
 

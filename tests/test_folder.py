@@ -55,7 +55,7 @@ def sounds(rate=44100, **classes):
 
 
 def nothing():
-    return {'unusable': {}, 'left_out': {}, 'copies': 0, 'elsewhere': 0, 'digest': ''}
+    return {'unusable': {}, 'left_out': {}, 'copies': 0, 'elsewhere': 0, 'doubts': [], 'digest': ''}
 
 
 def flags_of(words):
@@ -196,10 +196,14 @@ def test_the_rate_is_the_highest_that_most_recordings_reach(rates, kind, rate):
 def test_what_is_too_little_is_said():
     lines = '\n'.join(folder.describe(speech([60.0], [60.0]), 8000))
     assert 'found              2 people, 2 recordings, 2.0 minutes; 8000 Hz' in lines
+    assert 'taken for          voices, a folder each (p0, p1); of sounds make' in lines
     assert 'scores say nothing about voices that were not trained on' in lines
     assert '2.0 minutes of speech are little' in lines
     lines = '\n'.join(folder.describe(speech(*[[3600.0]] * 40), 8000))
     assert '40.0 hours' in lines and 'note' not in lines
+    assert 'a folder each (p0, p1, p10, p11, ...);' in lines
+    doubted = {**speech(*[[3600.0]] * 40), 'doubts': ['each speaker is a folder of folders']}
+    assert 'note: each speaker is a folder of folders' in folder.describe(doubted, 8000)
     found = sounds(foreground_dog=4, foreground_cat=1, background_rain=5)
     found |= {'unusable': {'needs ffmpeg': 2}, 'elsewhere': 1}
     lines = '\n'.join(folder.describe(found, 44100))

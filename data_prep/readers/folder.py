@@ -42,45 +42,75 @@ def twins(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[st
     return speakers, groups, lines
 
 
+# {word in the name of a folder that is a corpus's, as LibriSpeech/train-clean-100: its kind}.
+_PARTS = {
+    **dict.fromkeys(('train', 'training', 'trainset', 'tr'), 'train'),
+    **dict.fromkeys(('dev', 'devset', 'val', 'valid', 'validation', 'cv'), 'validation'),
+    **dict.fromkeys(('test', 'testing', 'testset', 'eval', 'evaluation', 'tt'), 'test'),
+}
+_OCCASION = re.compile(
+    r'(?:session|day|take|mic|channel|disc|cd|tape|rec(?:ording)?)s?[ _-]*\d+'
+    r'|(?:19|20)\d\d[._-]?\d\d[._-]?\d\d',
+    re.IGNORECASE,
+)
 _MOST_GROUPS = 20  # a corpus may have so many parts, dialects, languages
-# A folder that is a corpus's: LibriSpeech/train-clean-100, TIMIT/TEST.
-_PART = re.compile(r'(?i)(train|tr|dev|valid|validation|cv|test|tt|eval)([-_](clean|other|\d+))*')
 
 
-def _refuse_parts(root: str, tops: Iterable[str]) -> None:
-    """Refuse a corpus of which several parts would be taken for people."""
-    parts = sorted(filter(_PART.fullmatch, tops))
-    if len(parts) > 1:
-        listed = f'{", ".join(parts[:-1])} and {parts[-1]}'
+def _refuse_parts(root: str, files: Iterable[str]) -> None:
+    """Refuse a corpus whose parts, all of them and of several kinds, would be taken for people."""
+    below = {}
+    for path in files:
+        below.setdefault(path.split('/')[0], []).append(path)
+    words = [re.findall('[a-z]+', top.lower()) for top in below]
+    kinds = [{_PARTS[word] for word in each if word in _PARTS} for each in words]
+    if all(kinds) and len(set.union(*kinds)) > 1:
+        shown = [*map(printable, sorted(below))]
+        listed = f'{", ".join(shown[:-1])} and {shown[-1]}'
+        inner = posixpath.commonpath(map(posixpath.dirname, below[max(below)]))
         raise TreeError(
             f'{root}: {listed} are called as parts of a corpus, and would be taken for '
-            f'{len(parts)} speakers; give the folder that holds one for each speaker, e.g. '
-            f'{posixpath.join(root, parts[-1])}'
+            f'{len(below)} speakers; give a folder that holds one for each speaker, or links to '
+            f'them, as {posixpath.join(root, printable(inner))} may; if they are people, call them '
+            'otherwise'
         )
 
 
 def groups_of_people(paths: Iterable[str]) -> list[str]:
-    """A line where the folders in those that are taken for speakers may well be the speakers.
+    """A line where the folders that are taken for speakers may well be something else.
 
-    So many as a few, each of which holds folders alone, several, and no other holds one of such a
-    name; nor does a file's name begin with that of its speaker, as most corpora's do.
+    They are days, sessions, microphones by their names. Or they are few, and nearly all files lie
+    in folders within them, of which each has several, and hardly a name is in two; and most files'
+    names do not begin with the speaker's, as those of corpora do, or with an inner folder's, too.
 
     Args:
         paths: of the files, below the folder.
     """
-    below = {}
+    tops, inner, stray, named, count = set(), set(), 0, 0, 0
     for path in paths:
         top, *folders, name = path.split('/')
-        below.setdefault(top, set()).add(folders[0] if folders else '')
-        if name.startswith(top):
-            return []
-    inner = collections.Counter(name for names in below.values() for name in names)
-    few = min(map(len, below.values()), default=0)
-    if few < 2 or len(below) > _MOST_GROUPS or '' in inner or max(inner.values()) > 1:
+        tops.add(top)
+        inner |= {(top, folder) for folder in folders[:1]}
+        stray += not folders
+        named += name.startswith(top) and not any(map(name.startswith, folders))
+        count += 1
+    if tops and all(map(_OCCASION.fullmatch, tops)):
+        return [
+            f'{min(tops)} is taken for a speaker, as is every folder: where they are days, '
+            'sessions or microphones, one voice may be several speakers, in several splits; '
+            'give each person a folder'
+        ]
+    distinct = len({folder for _, folder in inner})
+    if (
+        not inner
+        or len(tops) > _MOST_GROUPS
+        or len(inner) < 2 * len(tops)
+        or distinct < 0.9 * len(inner)
+        or stray > 0.1 * count
+        or named > 0.5 * count
+    ):
         return []
-    top = min(below)
     return [
-        f'each speaker is a folder of folders, e.g. {top}/{min(below[top])}: where these are the '
+        f'each speaker is a folder of folders, e.g. {"/".join(min(inner))}: where these are the '
         'speakers, give a folder that holds them (or links to them) itself'
     ]
 
@@ -171,7 +201,7 @@ def read(
             all splits until then, and one of a recording's forms and microphones is taken.
         least: speakers of a mixture.
     Raises:
-        TreeError: no audio file lies in a folder, or several are called as parts of a corpus.
+        TreeError: no audio file lies in a folder, or all are called as parts of a corpus.
         ValueError: a split would have fewer speakers than a mixture.
     """
     everything = recordings.list_files(root)
@@ -181,7 +211,7 @@ def read(
             root, '<speaker>/**/*.wav (or .flac, ...), a folder for each speaker', list(everything)
         )
     tops = {path: printable(path.split('/')[0]) for path in files}
-    _refuse_parts(root, {*tops.values()})
+    _refuse_parts(root, files)
     speakers, groups, _ = twins(set(tops.values()))
     forms = {path: everything[path] for path in files}
     if split_by == 'recording':

@@ -1,6 +1,7 @@
 """Libri2Mix, Libri3Mix, ... or MiniLibriMix as their scripts leave them."""
 
 import os
+import re
 
 from data_prep.mixtures import Mixture
 from data_prep.readers import mixed
@@ -66,8 +67,15 @@ def read(
         raise TreeError(f'{base} has no {", ".join(absent)}; it has {names}')
 
     def named(stem):
-        names = tuple(name.split('-')[0] for name in stem.split('_'))
-        return (names, ()) if len(names) == speakers and all(names) else None
+        utterances = stem.split('_')
+        if len(utterances) != speakers or not all(utterances):
+            return None
+        for utterance in utterances:
+            if not re.fullmatch(r'\d+-\d+-\d+', utterance):
+                raise mixed.nobodys(
+                    utterance, '<speaker>-<chapter>-<n>, numbers as LibriSpeech has'
+                )
+        return tuple(utterance.split('-')[0] for utterance in utterances), ()
 
     return mixed.read(
         root,

@@ -108,6 +108,14 @@ def by_stem(folder: str) -> dict[str, list[str]]:
     return {stems[name]: [os.path.join(folder, name), *others] for name, others in forms.items()}
 
 
+def nobodys(utterance: str, form: str) -> ValueError:
+    """The refusal of an utterance whose name does not tell who speaks."""
+    return ValueError(
+        f'{utterance!r} is not {form}: who speaks is not known; `python -m data_prep.listed` takes '
+        'a table that says so (source_id_1, source_id_2)'
+    )
+
+
 def refuse_one_speaker(*speakers: str) -> None:
     """Refuse a mixture of a speaker with themselves."""
     twice = next((name for i, name in enumerate(speakers) if name in speakers[:i]), None)

@@ -163,7 +163,7 @@ def recording(stem: str, *, source_class: str, tree: str = 'folder') -> str:
         return f'fs{match[1]}'
     if match := re.fullmatch(r'(?!(?:19|20)\d\d-)(\d{3,})-\d-\d+-\d+', stem):
         return f'fs{match[1]}'
-    if match := re.fullmatch(r'(?:.*_)?\d-(\d+)-[A-Z](?:-\d+)?', stem):
+    if match := re.fullmatch(r'(?:.*_)?\d-(\d{3,})-[A-Z](?:-\d+)?', stem):
         return f'fs{match[1]}'
     if match := re.fullmatch(r'([1-9]\d{3,})(?:__.+)?', stem):
         return f'fs{match[1]}'

@@ -33,11 +33,8 @@ def _named(stem: str, *, speakers: int, levels: bool) -> tuple[tuple, tuple] | N
 def _speaker(utterance: str) -> str:
     """Whose an utterance is. Raises ValueError where it is not named as WSJ0's are."""
     if not re.fullmatch('[0-9a-z]{8}', utterance.lower()):
-        raise ValueError(
-            f'{utterance!r} is no utterance of WSJ0, 8 letters and digits of which the first 3 are '
-            "the speaker's: who speaks is not known; `python -m data_prep.listed` takes a table "
-            'that says so (source_id_1, source_id_2)'
-        )
+        form = "named as WSJ0's utterances are, 8 letters and digits, the speaker's 3 first"
+        raise mixed.nobodys(utterance, form)
     return utterance[:3].lower()
 
 

@@ -107,6 +107,7 @@ def table(*rows):
         (PAIR, {'path_3': 'z'}, 'it needs 2 sources, as the first mixture has'),
         (PAIR, {'path_2': 'spk0/u0.wav'}, "source_id_1 is 'spk0/u0.wav', twice: two speakers must"),
         (ROW, {'source_id_2': 'A'}, "source_id_1 is 'A', twice: two speakers"),
+        (ROW, {'source_id_1': 'Zo\u00eb', 'source_id_2': 'Zoe\u0308'}, 'twice: two speakers must'),
         (PAIR, {'path_1': '{input_dir}//etc/passwd'}, 'must stay below its folder, without empty'),
         (PAIR, {'path_1': 'x//y.wav'}, "path_1 is 'x//y.wav': must stay below its folder, without"),
         (PAIR, {'path_1': 'x%00.wav'}, "path_1 is 'x%00.wav': must stay below its folder, without"),

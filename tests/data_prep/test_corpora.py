@@ -95,45 +95,65 @@ def test_folder_splits_by_speaker(tmp_path):
     assert people.read(root, validation=0.1, test=0.2, seed=1) != found
 
 
-def test_parts_of_a_corpus_are_nobody(tmp_path):
-    names = [
-        f'{part}/103/1240/103-1240-{i:04}.flac'
-        for part in ('dev-clean', 'train-other-500')
-        for i in (1, 2)
-    ]
-    root = touch(tmp_path, *names, 'ann/1.wav')
-    said = (
-        'dev-clean and train-other-500 are called as parts of a corpus.*, e.g. .*/train-other-500$'
-    )
-    for split_by in ('speaker', 'recording'):
-        with pytest.raises(recordings.TreeError, match=said):
-            people.read(root, split_by=split_by)
-    tests = [f'{name}/{i}.wav' for name in ('test', 'Ann', 'Tess', 'dev') for i in (1, 2)]
-    people.read(touch(tmp_path / 'Dev', *tests[:6]), validation=0, test=0)
-    with pytest.raises(recordings.TreeError, match='dev and test are called'):
-        people.read(touch(tmp_path / 'Dev', *tests), validation=0, test=0)
+@pytest.mark.parametrize(
+    'parts, said',
+    [
+        (
+            ('dev-clean/103', 'train-other-500/7'),
+            'dev-clean and train-other-500 .*2 .*, as .*/7 may',
+        ),
+        (('TEST/DR1/FAKS0', 'TRAIN/DR2/FAEM0'), 'TEST and TRAIN are called'),
+        (('training', 'testing'), 'testing and training are called'),
+        (('vox1_dev_wav/wav/id1', 'vox1_test_wav/wav/id2'), 'are called as parts'),
+        (('testset_wav', 'trainset_28spk_wav'), 'are called as parts'),
+        (('train1', 'train2', 'test1'), 'test1, train1 and train2 are called'),
+        (('test_1', 'test_2', 'test_3'), ''),
+        (('AB', 'CV', 'TR', 'TT'), ''),
+        (('Dev', 'Test', 'Ann', 'Valerie', 'Travis'), ''),
+        (('train-clean-100', 'ann'), ''),
+    ],
+)
+@pytest.mark.parametrize('split_by', ['speaker', 'recording'])
+def test_parts_of_a_corpus_are_nobody(tmp_path, parts, said, split_by):
+    root = touch(tmp_path, *(f'{part}/{i}.wav' for part in parts for i in (1, 2)))
+    how = dict(split_by=split_by, validation=0, test=0)
+    if not said:
+        assert people.read(root, **how)
+        return
+    with pytest.raises(recordings.TreeError, match=said):
+        people.read(root, **how)
 
 
 @pytest.mark.parametrize(
-    'names, groups',
+    'names, told',
     [
-        (
-            ('DR1/FCJF0/SA1.WAV', 'DR1/MDAC0/SA1.WAV', 'DR2/FAEM0/SA1.WAV', 'DR2/MMGC0/SA2.WAV'),
-            True,
-        ),
-        (
-            ('103/1240/103-1.flac', '103/1241/103-2.flac', '19/198/19-1.flac', '19/227/19-2.flac'),
-            False,
-        ),
-        (('ann/day1/a.wav', 'ann/day2/b.wav', 'bob/day1/a.wav', 'bob/day3/b.wav'), False),
-        (('ann/day1/a.wav', 'ann/day2/b.wav', 'bob/b.wav', 'bob/x/b.wav'), False),
-        (('ann/day1/a.wav', 'bob/day2/b.wav', 'eve/c.wav'), False),
+        ('DR1/FCJF0/SA1.WAV DR1/MDAC0/SA1.WAV DR2/FAEM0/SA1.WAV DR2/MMGC0/SA2.WAV', 'DR1/FCJF0'),
+        ('F/F01/F01_1.wav F/F02/F02_1.wav M/M01/M01_1.wav M/M02/M02_1.wav', 'F/F01'),
+        ('en/en_a/en_a_1.wav en/en_b/en_b_1.wav de/de_a/de_a_1.wav de/de_b/de_b_1.wav', 'de/de_a'),
+        ('2023-01-01/ann/1.wav 20230102/ann/1.wav 2023_01_02/bob/1.wav', '2023-01-01 is taken for'),
+        ('session1/ann/1.wav Session-2/bob/1.wav', 'Session-2 is taken for a speaker'),
+        ('103/1240/103-1.flac 103/1241/103-2.flac 19/198/19-1.flac 19/227/19-2.flac', ''),
+        ('ann/day1/a.wav ann/day2/b.wav bob/day1/a.wav bob/day3/b.wav', ''),
+        ('ann/day1/a.wav ann/day2/b.wav bob/b.wav bob/x/b.wav', ''),
+        ('ann/day1/a.wav bob/day2/b.wav eve/c.wav', ''),
+        ('1/a.wav 2/b.wav 20/c.wav 2001/d.wav', ''),
+        ('', ''),
     ],
 )
-def test_folders_that_hold_peoples_folders_are_told(names, groups):
-    lines = people.groups_of_people(names)
-    assert [line.partition(' is a')[0] for line in lines] == ['each speaker'] * groups
-    assert all('DR1/FCJF0' in line for line in lines)
+def test_folders_that_may_be_no_people_are_told(names, told):
+    lines = people.groups_of_people(names.split())
+    assert len(lines) == bool(told) and all(told in line for line in lines)
+
+
+def test_one_file_beside_groups_of_people_hides_them_from_nobody():
+    names = [
+        f'{lang}/{lang}{i}{k}/{j}.wav'
+        for lang in ('en', 'de')
+        for i in 'ab'
+        for k in 'cd'
+        for j in range(9)
+    ]
+    assert people.groups_of_people([*names, 'en/intro.wav', 'de/misc/1.wav', 'en/misc/1.wav'])
 
 
 def test_folder_keeps_names_apart_that_differ_in_suffix_only(tmp_path):
@@ -338,6 +358,15 @@ def test_librimix(tmp_path, inside, parts):
             librimix.read(str(tmp_path), train_parts=('train-9',))
 
 
+@pytest.mark.parametrize('name', ['BAC009S0001_BAC009S0002', '01to070a_01to071a', '310_311'])
+def test_librimix_of_other_names_is_of_nobody(tmp_path, name):
+    for part in ('train-100', 'dev', 'test'):
+        touch(tmp_path, *(f'{part}/{folder}/{name}.wav' for folder in ('mix_clean', 's1', 's2')))
+    said = f"'{name.split('_')[0]}' is not <speaker>-<chapter>-<n>, .*data_prep.listed"
+    with pytest.raises(recordings.TreeError, match=said):
+        librimix.read(str(tmp_path))
+
+
 @pytest.mark.parametrize('there', [(), ('s1',), ('s2',)])
 def test_a_mixture_without_its_sources_is_a_mixture_skipped(tmp_path, there):
     whole, half = '1-1-1_2-1-1', '1-1-2_2-1-2'
@@ -427,7 +456,10 @@ def test_wsj0_lists_say_what_is_wrong(tmp_path):
         ('a/b/01to030v.wav 1e999 a/b/029o0311.wav 1', 'level 1e999'),
         ('a/b/01to030v.wav 1 a/b/029o0311.wav nan', 'level nan'),
         ('a/b/01to030v.wav 1.2.3 a/b/029o0311.wav 1', 'level 1.2.3'),
-        ('a/b/01to030v.wav 1 1089/134686/1089-134686-0001.flac -1', 'is no utterance of WSJ0'),
+        (
+            'a/b/01to030v.wav 1 1089/134686/1089-134686-0001.flac -1',
+            "is not named as WSJ0's utterances are",
+        ),
         (LINE, 'the mixture of line 1 once more'),
         (LINE.replace('0.44979', '0.449790'), 'the mixture of line 1 once more'),
     ],
@@ -450,8 +482,11 @@ def test_a_line_that_breaks_a_rule_is_named(tmp_path, monkeypatch, line, said):
         ('018a0106_1_019o0306_-inf', 'the level -inf '),
         ('018a0106_nan_019o0306_1', 'the level nan '),
         ('018a0106_1_018o0306_-1', "of speaker '018'"),
-        ('018a0106_1_1089-134686-0001_-1', "'1089-134686-0001' is no utterance of WSJ0, 8 letters"),
-        ('018a0106_1_0190306_-1', "'0190306' is no utterance of WSJ0"),
+        (
+            '018a0106_1_1089-134686-0001_-1',
+            "'1089-134686-0001' is not named as WSJ0's utterances are, 8",
+        ),
+        ('018a0106_1_0190306_-1', "'0190306' is not named as WSJ0"),
     ],
 )
 def test_a_name_that_breaks_a_rule_is_one_line(tmp_path, name, said):
