@@ -85,28 +85,29 @@ def groups_of_people(paths: Iterable[str]) -> list[str]:
     Args:
         paths: of the files, below the folder.
     """
-    tops, inner, stray, named, count = set(), set(), 0, 0, 0
-    for path in paths:
-        top, *folders, name = path.split('/')
-        tops.add(top)
-        inner |= {(top, folder) for folder in folders[:1]}
-        stray += not folders
-        named += name.startswith(top) and not any(map(name.startswith, folders))
-        count += 1
+    paths = list(paths)
+    tops = {path.partition('/')[0] for path in paths}
     if tops and all(map(_OCCASION.fullmatch, tops)):
         return [
             f'{min(tops)} is taken for a speaker, as is every folder: where they are days, '
             'sessions or microphones, one voice may be several speakers, in several splits; '
             'give each person a folder'
         ]
+    if len(tops) > _MOST_GROUPS:
+        return []
+    inner, stray, named = set(), 0, 0
+    for path in paths:
+        top, *folders, name = path.split('/')
+        inner |= {(top, folder) for folder in folders[:1]}
+        stray += not folders
+        named += name.startswith(top) and not any(map(name.startswith, folders))
     distinct = len({folder for _, folder in inner})
     if (
         not inner
-        or len(tops) > _MOST_GROUPS
         or len(inner) < 2 * len(tops)
         or distinct < 0.9 * len(inner)
-        or stray > 0.1 * count
-        or named > 0.5 * count
+        or stray > 0.1 * len(paths)
+        or named > 0.5 * len(paths)
     ):
         return []
     return [
