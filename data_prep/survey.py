@@ -70,9 +70,9 @@ def survey(root: str) -> dict:
     Returns:
         `kind`: sounds, or speech; `recordings`: [{role, name (of speaker or class), recording,
         seconds, rate}]; `unusable`: {kind of fault: files}; `copies`: files that are copies of
-        others; `doubts`: lines on who may not be a person; `left_out`: {folder: files} that are in
-        both roles; `elsewhere`: audio files outside
-        the folders of speakers and classes; `digest`: of names, sizes and times of all of them.
+        others; `doubts`: lines on folders that may be no people's; `left_out`: {folder: files} that
+        are in both roles; `elsewhere`: audio files outside the folders of speakers and classes;
+        `digest`: of names, sizes and times of all of them.
     Raises:
         TreeError: if it is not a folder, or its roles are written with capital letters.
     """

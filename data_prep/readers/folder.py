@@ -83,7 +83,7 @@ def groups_of_people(paths: Iterable[str]) -> list[str]:
     names do not begin with the speaker's, as those of corpora do, or with an inner folder's, too.
 
     Args:
-        paths: of the files, below the folder.
+        paths: of the files, below the folder that holds the speakers'.
     """
     paths = list(paths)
     tops = {path.partition('/')[0] for path in paths}
@@ -202,7 +202,7 @@ def read(
             all splits until then, and one of a recording's forms and microphones is taken.
         least: speakers of a mixture.
     Raises:
-        TreeError: no audio file lies in a folder, or all are called as parts of a corpus.
+        TreeError: no audio file lies in a folder, or all folders are called as parts of a corpus.
         ValueError: a split would have fewer speakers than a mixture.
     """
     everything = recordings.list_files(root)

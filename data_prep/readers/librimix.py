@@ -72,7 +72,7 @@ def read(
             return None
         for utterance in utterances:
             if not re.fullmatch(r'\d+-\d+-\d+', utterance):
-                raise mixed.nobodys(
+                raise mixed.unknown_speaker(
                     utterance, '<speaker>-<chapter>-<n>, numbers as LibriSpeech has'
                 )
         return tuple(utterance.split('-')[0] for utterance in utterances), ()

@@ -108,7 +108,7 @@ def by_stem(folder: str) -> dict[str, list[str]]:
     return {stems[name]: [os.path.join(folder, name), *others] for name, others in forms.items()}
 
 
-def nobodys(utterance: str, form: str) -> ValueError:
+def unknown_speaker(utterance: str, form: str) -> ValueError:
     """The refusal of an utterance whose name does not tell who speaks."""
     return ValueError(
         f'{utterance!r} is not {form}: who speaks is not known; `python -m data_prep.listed` takes '

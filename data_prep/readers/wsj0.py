@@ -34,7 +34,7 @@ def _speaker(utterance: str) -> str:
     """Whose an utterance is. Raises ValueError where it is not named as WSJ0's are."""
     if not re.fullmatch('[0-9a-z]{8}', utterance.lower()):
         form = "named as WSJ0's utterances are, 8 letters and digits, the speaker's 3 first"
-        raise mixed.nobodys(utterance, form)
+        raise mixed.unknown_speaker(utterance, form)
     return utterance[:3].lower()
 
 
